@@ -1,0 +1,5 @@
+"""`python -m certmedic` is the same as `certmedic`."""
+
+from certmedic.cli import main
+
+main()

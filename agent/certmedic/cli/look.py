@@ -1,0 +1,258 @@
+"""The commands that look and judge, and change nothing: `explain`, `diagnose`, `certs`."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from certmedic.cli import show
+from certmedic.core import certificates, planes, symptoms
+from certmedic.core import diagnose as doctor
+from certmedic.core.examine import examine
+from certmedic.core.model import Diagnosis, Fold, LogEntry, Origin, Severity, Sighting, Stored
+from certmedic.edge.facts import Machine
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+UNDER_ETCD_MANAGER = re.compile(rb"etcd-manager|certs\.go:\d+\] generating certificate for|etcdserver\.go:\d+\] ")
+EXIT = {Severity.CRITICAL: 2, Severity.WARNING: 1, Severity.INFO: 0}
+
+
+class Moment(click.ParamType[datetime]):
+    """A time on the command line: RFC 3339, or a date; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return an aware datetime."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a time; write 2027-03-01 or 2027-03-01T04:00:00Z", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def entry(line: str, *, origin: Origin | None = None, now: datetime) -> LogEntry:
+    """Return one line of unknown origin as an entry."""
+    return LogEntry(stream="-", position="", time=now, text=line, origin=origin or Origin())
+
+
+# ---------------------------------------------------------------- explain
+
+
+@click.command()
+@JSON
+@click.argument("lines", nargs=-1, required=True, metavar="LINE... | -")
+def explain(lines: tuple[str, ...], *, as_json: bool) -> None:
+    """Say what a log line means; "-" reads lines from stdin."""
+    now = datetime.now(UTC)
+    if lines == ("-",):
+        for raw in sys.stdin.buffer:
+            answer = symptoms.explanation(symptoms.parse(entry(raw.decode(errors="replace").rstrip("\r\n"), now=now)))
+            if as_json:
+                sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            else:
+                tell_explanation(answer)
+        return
+    for line in lines:
+        answer = symptoms.explanation(symptoms.parse(entry(line, now=now)))
+        if as_json:
+            sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        else:
+            tell_explanation(answer)
+
+
+def tell_explanation(answer: dict[str, Any]) -> None:
+    """Print an explanation for a person."""
+    if not answer["failure"]:
+        show.say("No TLS certificate failure in this line.")
+        return
+    show.say(str(answer["meaning"]), bold=True)
+    show.say(f"  symptom      {answer['fault']}")
+    show.say(f"  rejected by  {answer['rejected_by']}    suspect {answer['suspect']}    logged as {answer['role']}")
+    for name, value in answer["fields"].items():
+        show.say(f"  {name:<12} {value}")
+
+
+# ---------------------------------------------------------------- diagnose
+
+
+@click.command()
+@JSON
+@click.option("--at", type=Moment(), help='What time is "now"; default: now.')
+@click.option("--certs", "globs", multiple=True, metavar="GLOB", help="Certificates to look at; may be repeated.")
+@click.option(
+    "--root", type=click.Path(exists=True, file_okay=False), help="A copy of a master's files, read as if it were /."
+)
+@click.argument("logs", nargs=-1, required=True, metavar="LOG... | -")
+def diagnose(
+    *, logs: tuple[str, ...], as_json: bool, at: datetime | None, globs: tuple[str, ...], root: str | None
+) -> None:
+    """Judge saved logs against certificates, off line: whose, which file, does a restart help.
+
+    Exit code: 0 nothing is wrong, 1 warning, 2 critical, 3 could not tell.
+    """
+    now = at or datetime.now(UTC)
+    try:
+        folds = list(folded(sightings(logs, now)))
+    except OSError as error:
+        show.fail(f"{error.filename}: {error.strerror}", 3)
+    patterns = (*globs, *(planes.patterns(root=root) if root else ()))
+    facts = Machine(globs=patterns, root=root or "/", live=False).gather(now=now)
+    found = [diagnosis for fold in folds if (diagnosis := doctor.diagnose(fold, facts)) is not None]
+    diagnoses = doctor.merge([*found, *doctor.survey(facts, warn_within=timedelta())])
+    if as_json:
+        show.as_json(diagnoses=[show.diagnosis(one) for one in diagnoses])
+    else:
+        tell_diagnoses(diagnoses, now)
+        for fault in facts.faults:
+            show.say(f"could not use {fault.path}: {fault.reason}: {fault.detail}")
+    raise SystemExit(max((EXIT[one.severity] for one in diagnoses), default=0))
+
+
+def tell_diagnoses(diagnoses: tuple[Diagnosis, ...], now: datetime) -> None:
+    """Print diagnoses for a person."""
+    for number, one in enumerate(diagnoses):
+        if number:
+            show.say()
+        show.tell(one, now=now)
+    if not diagnoses:
+        show.say("Nothing is wrong, as far as these logs and certificates tell.", colour="green")
+
+
+def opened(log: str) -> BinaryIO:
+    """Open a log for reading bytes; "-" is stdin and .gz is unpacked."""
+    if log == "-":
+        return sys.stdin.buffer
+    return gzip.open(log, "rb") if log.endswith(".gz") else Path(log).open("rb")  # type: ignore[return-value]  # GzipFile reads as one
+
+
+def sightings(logs: Iterable[str], now: datetime) -> Iterator[Sighting]:
+    """Read logs in any shape and yield what was seen. Raises OSError where a log cannot be read."""
+    for log in logs:
+        with opened(log) as lines:
+            origin = Origin(path="" if log == "-" else log)
+            for raw in lines:
+                if not origin.container and UNDER_ETCD_MANAGER.search(raw):
+                    origin = Origin(path=origin.path, container="etcd-manager")
+                if not symptoms.interesting(raw):
+                    continue
+                sighting = symptoms.parse(entry(raw.decode(errors="replace").rstrip("\r\n"), origin=origin, now=now))
+                if sighting is not None:
+                    yield sighting
+
+
+def folded(seen: Iterable[Sighting]) -> Iterator[Fold]:
+    """Yield equal sightings as one, in the order of their first."""
+    together: dict[str, list[Sighting]] = {}
+    for sighting in seen:
+        together.setdefault(sighting.fold, []).append(sighting)
+    for same in together.values():
+        times = [one.entry.time for one in same]
+        yield Fold(sighting=same[0], count=len(same), first_seen=min(times), last_seen=max(times))
+
+
+# ---------------------------------------------------------------- certs
+
+
+@click.command()
+@JSON
+@click.option("--wide", is_flag=True, help="Issuer, use and where it is served, too.")
+@click.option(
+    "--check", is_flag=True, help="Exit as a Nagios check: 0 good, 1 some expire soon, 2 some are bad, 3 none found."
+)
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file.")
+@click.option("--at", type=Moment(), help='What time is "now"; default: now.')
+@click.option(
+    "--root", type=click.Path(exists=True, file_okay=False), help="A copy of a master's files, read as if it were /."
+)
+def certs(
+    *, as_json: bool, wide: bool, check: bool, config_path: Path | None, at: datetime | None, root: str | None
+) -> None:
+    """List every certificate on this machine: file, subject, when it expires, who renews it."""
+    config = show.config(config_path)
+    now = at or datetime.now(UTC)
+    globs = (*planes.patterns(config.certificates.planes, root=root or "/"), *config.certificates.paths)
+    machine = Machine(globs=globs, root=root or "/", live=root is None)
+    facts = machine.gather(now=now)
+    warn = max(config.certificates.warn_days, default=0)
+
+    def status(stored: Stored) -> str:
+        found = examine(stored, facts)
+        return str(found.cause) if found is not None else certificates.status(stored.certificate, now, warn)
+
+    def served(stored: Stored) -> str:
+        where = [
+            f"{s.address}:{s.port}"
+            for s in facts.served
+            if s.certificate and s.certificate.fingerprint == stored.certificate.fingerprint
+        ]
+        return ", ".join(where)
+
+    rows = sorted(((stored, status(stored)) for stored in facts.stored), key=lambda row: row[0].certificate.not_after)
+    if as_json:
+        show.as_json(
+            certificates=[
+                {
+                    **show.certificate(stored.certificate),
+                    "residual_seconds": int(certificates.residual(stored.certificate, now).total_seconds()),
+                    "status": state,
+                    "plane": stored.place.plane,
+                    "group": stored.place.group,
+                    "used_as": stored.place.use,
+                    "renewed_by": stored.place.renewer,
+                    "served": served(stored),
+                }
+                for stored, state in rows
+            ],
+            faults=[{"path": fault.path, "reason": fault.reason, "detail": fault.detail} for fault in facts.faults],
+        )
+    else:
+        tell_certificates(rows, served, now, wide=wide)
+        for fault in facts.faults:
+            show.say(f"could not use {fault.path}: {fault.reason}: {fault.detail}", colour="yellow")
+    if check:
+        states = {state for _, state in rows}
+        raise SystemExit(3 if not rows else 2 if states - {"ok", "expiring"} else 1 if "expiring" in states else 0)
+
+
+def tell_certificates(rows: list[tuple[Stored, str]], served: Any, now: datetime, *, wide: bool) -> None:
+    """Print the table of certificates, those that end first on top."""
+    if not rows:
+        show.say("No certificates found where a master keeps them; certificates.paths names further places.")
+        return
+    heads = [
+        "FILE",
+        "SUBJECT",
+        "EXPIRES",
+        "RESIDUAL",
+        "STATUS",
+        "RENEWED BY",
+        *(["ISSUER", "USED AS", "SERVED"] if wide else []),
+    ]
+    lines = []
+    for stored, state in rows:
+        one = stored.certificate
+        left = certificates.residual(one, now).total_seconds()
+        line = [
+            one.path,
+            one.subject_cn or one.subject,
+            one.not_after.strftime("%Y-%m-%d %H:%M"),
+            show.span(left) if left >= 0 else f"{show.span(left)} ago",
+            state,
+            stored.place.renewer,
+        ]
+        lines.append(line + ([one.issuer_cn or one.issuer, stored.place.use, served(stored)] if wide else []))
+    show.table(heads, lines, colours=[show.COLOURS.get(state, None if state == "ok" else "red") for _, state in rows])
+
+
+COMMANDS = (explain, diagnose, certs)

@@ -1,0 +1,215 @@
+"""The service itself and what tries it out: `run`, `check-config`, `test-notify`, `drill`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from certmedic.cli import show
+from certmedic.cli.history import CONFIG
+from certmedic.config import Config, ConfigError, Secret, files, load
+from certmedic.core import message, planes
+from certmedic.core.model import Item, Severity
+from certmedic.core.symptoms import NEEDLES
+from certmedic.edge import inbox, service
+from certmedic.edge.containers import DockerSource
+from certmedic.edge.facts import Machine
+from certmedic.edge.files import FileSource, PodSource
+from certmedic.edge.journal import JournalSource
+from certmedic.edge.notify import AppriseNotifier
+from certmedic.edge.restart import DockerHands
+from certmedic.edge.store import Store, StoreError
+from certmedic.watcher import Watcher, World
+
+DOCKER_SOCKET = Path("/var/run/docker.sock")
+BATCH = 500  # items of one turn: enough for a storm, few enough that a stop is answered at once
+
+
+def docker_socket() -> str:
+    """Return where docker listens, as its SDK takes it: DOCKER_HOST, else the usual socket."""
+    return os.environ.get("DOCKER_HOST") or f"unix:/{DOCKER_SOCKET}"
+
+
+def sources(config: Config) -> list[inbox.Source]:
+    """Return what is read on this machine."""
+    watch = config.watch
+    chosen: list[inbox.Source] = []
+    if watch.journal:
+        chosen.append(JournalSource(NEEDLES, units=watch.units, identifiers=watch.identifiers))
+    there = not docker_socket().startswith("unix:") or Path(docker_socket().removeprefix("unix:/")).exists()
+    if watch.docker or (watch.docker is None and there):
+        chosen.append(
+            DockerSource(NEEDLES, names=watch.docker_names, labels=watch.docker_labels, base_url=docker_socket())
+        )
+    pods = Path("/var/log/pods")
+    # Where docker is read, the kubelet's files under /var/log/pods are links to the same lines.
+    if watch.pods or (watch.pods is None and pods.exists() and not there):
+        chosen.append(PodSource(NEEDLES, root=str(pods)))
+    if watch.files:
+        chosen.append(FileSource(NEEDLES, globs=watch.files))
+    return chosen
+
+
+def machine(config: Config) -> Machine:
+    """Return the eyes of this machine."""
+    globs = (*planes.patterns(config.certificates.planes), *config.certificates.paths)
+    return Machine(globs=globs, docker_url=docker_socket())
+
+
+def notifier(config: Config) -> AppriseNotifier:
+    """Return the way to people."""
+    files = [item for item in config.notify.apprise if isinstance(item, str)]
+    urls = [item for item in config.notify.apprise if isinstance(item, Secret)]
+    return AppriseNotifier(files, config.notify.tags, [url.reveal() for url in urls])
+
+
+def boot_id() -> str:
+    """Return this boot's id; empty where the kernel does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+@click.command()
+@CONFIG
+def run(*, config_path: Path | None) -> None:
+    """Watch, tell and cure until stopped: this is the service."""
+    config = show.config(config_path)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        store = Store(config.state / "state.sqlite3")
+    except StoreError as error:
+        show.fail(str(error))
+        return
+    stop, reload = threading.Event(), threading.Event()
+    service.stop_on_signals(stop, reload)
+    with store:
+        try:
+            again = serve(config, config_path, store, stop, reload)
+        except StoreError as error:
+            show.fail(str(error))
+            return
+    if again:
+        # The same process begins anew with the configuration that was just found good: nothing of the old one is left over.
+        os.execv(sys.executable, [sys.executable, "-m", "certmedic", *sys.argv[1:]])  # noqa: S606 - no shell is wanted
+
+
+def serve(
+    config: Config, config_path: Path | None, store: Store, stop: threading.Event, reload: threading.Event
+) -> bool:
+    """Turn the line until `stop` is set, or `reload` is and the configuration is good: then return True.
+
+    Raises StoreError where the state can no longer be written.
+    """
+    box = inbox.Inbox()
+    read = sources(config)
+    required = {source.name for source in read if source.required}
+    world = World(
+        senses=machine(config),
+        hands=DockerHands(docker_socket()),
+        notifier=notifier(config),
+        journal=service.Journal(),
+        host=socket.gethostname(),
+        boot_id=boot_id(),
+    )
+    watcher = Watcher(config=config, store=store, world=world, started_at=datetime.now(UTC))
+    inbox.start(read, store.positions(), box, stop)
+    names = ", ".join(source.name for source in read) or "nothing"
+    world.journal.emit(message.started_fields(mode=config.mode, sources=names))
+    service.notify_ready(f"mode {config.mode}; reads {names}")
+
+    def take(seconds: float) -> Iterator[Item]:
+        item = box.get(seconds)
+        for _ in range(BATCH):
+            if item is None:
+                return
+            yield item
+            item = box.get(0)
+
+    reloading = False
+
+    def going() -> bool:
+        nonlocal reloading
+        if reload.is_set():
+            reload.clear()
+            try:
+                load(config_path)
+            except ConfigError as error:
+                world.journal.emit(message.config_refused_fields(error.faults))
+            else:
+                reloading = True
+                stop.set()
+        if not required & watcher.blind.keys():
+            service.watchdog()
+        return not stop.is_set()
+
+    watcher.run(take, lambda: datetime.now(UTC), going)
+    if reloading:
+        service.notify_reloading()
+    else:
+        service.notify_stopping()
+    return reloading
+
+
+@click.command(name="check-config")
+@CONFIG
+def check_config(*, config_path: Path | None) -> None:
+    """Read the configuration and say everything that is wrong with it at once."""
+    from certmedic.config import DEFAULT_PATH  # noqa: PLC0415 - the tests replace it
+
+    config = show.config(config_path)
+    read = files(config_path or DEFAULT_PATH)
+    show.say(f"good: {', '.join(map(str, read)) or 'no file, all defaults'}; mode {config.mode}", colour="green")
+
+
+@click.command(name="test-notify")
+@CONFIG
+@click.option(
+    "--severity", type=click.Choice([str(level) for level in Severity]), help="Only the channels of this severity."
+)
+def test_notify(*, config_path: Path | None, severity: str | None) -> None:
+    """Send a test message to every channel and say what each answered."""
+    config = show.config(config_path)
+    way = notifier(config)
+    test = message.test_message(socket.gethostname(), datetime.now(UTC))
+    levels = [Severity(severity)] if severity else list(Severity)
+    channels = {channel.id: channel for level in levels for channel in way.channels(level)}
+    if not channels:
+        show.fail("no channel is configured: notify.apprise names apprise's files, see certmedic.toml(5)")
+    bad = 0
+    for channel in channels.values():
+        result = way.send(channel.id, test)
+        bad += not result.ok
+        show.say(
+            f"{'sent  ' if result.ok else 'FAILED'}  {channel.label}  {result.error}".rstrip(),
+            colour="green" if result.ok else "red",
+        )
+    raise SystemExit(1 if bad else 0)
+
+
+@click.command()
+@click.option("--old", is_flag=True, help="An etcd-manager that keeps an expired certificate over a restart.")
+@click.option(
+    "--notify",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="Send the messages for real to this apprise URL, marked as a drill.",
+)
+def drill(*, old: bool, urls: tuple[str, ...]) -> None:
+    """Watch the whole thing happen: a real etcd certificate runs out, is found, told and cured, in about a minute."""
+    from certmedic.drill import story  # noqa: PLC0415 - the service never needs it
+
+    raise SystemExit(story.play(old=old, urls=urls, say=show.say))
+
+
+COMMANDS = (run, check_config, test_notify, drill)

@@ -1,0 +1,158 @@
+"""What the commands have in common: exact JSON, and sentences, tables and colour for a person at a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from certmedic.config import Config, ConfigError, load
+from certmedic.core.examine import stamp
+from certmedic.core.model import Certificate, Decision, Diagnosis
+
+SCHEMA = 1
+COLOURS = {
+    "critical": "red",
+    "warning": "yellow",
+    "info": "blue",
+    "expired": "red",
+    "expiring": "yellow",
+    "not_yet_valid": "red",
+}
+
+
+def as_json(**values: Any) -> None:
+    """Print one JSON object with the schema's number first."""
+    sys.stdout.write(json.dumps({"schema": SCHEMA, **values}, ensure_ascii=False, indent=2) + "\n")
+
+
+def say(text: str = "", *, colour: str | None = None, bold: bool = False) -> None:
+    """Print a line; colour only on a terminal, and not where NO_COLOR is set."""
+    plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))
+    click.echo(text if plain else click.style(text, fg=colour, bold=bold))
+
+
+def fail(text: str, code: int = 1) -> None:
+    """Say on stderr why it does not go on, and exit."""
+    click.echo(f"certmedic: {text}", err=True)
+    raise SystemExit(code)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, colours: Sequence[str | None] = ()) -> None:
+    """Print columns, no wider than they must be; a terminal gets the heads in bold and each row in its colour."""
+    widths = [max(len(str(cell)) for cell in column) for column in zip(heads, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(str(cell).ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+    say(line(heads), bold=True)
+    for number, row in enumerate(rows):
+        say(line(row), colour=colours[number] if number < len(colours) else None)
+
+
+def when(moment: datetime | None) -> str | None:
+    """Return a time for JSON: RFC 3339 in UTC."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in one unit that a person grasps: "13 days", "4 hours"."""
+    size = abs(int(seconds))
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if size >= length:
+            count = size // length
+            return f"{count} {unit}{'s' if count != 1 else ''}"
+    return f"{size} second{'s' if size != 1 else ''}"
+
+
+def certificate(value: Certificate) -> Mapping[str, Any]:
+    """Return a certificate as `--json` shows it."""
+    return {
+        "path": value.path or None,
+        "subject": value.subject,
+        "issuer": value.issuer,
+        "not_before": when(value.not_before),
+        "not_after": when(value.not_after),
+    }
+
+
+def diagnosis(value: Diagnosis) -> dict[str, Any]:
+    """Return a diagnosis as `--json` shows it."""
+    return {
+        "cause": value.cause,
+        "suspect": value.suspect,
+        "confidence": value.confidence,
+        "severity": value.severity,
+        "plane": value.plane,
+        "group": value.group,
+        "certificates": [certificate(one) for one in value.certificates],
+        "neighbours": list(value.neighbours),
+        "remedy": {
+            "kind": value.remedy.kind,
+            "helps": value.remedy.helps,
+            "why": value.remedy.why,
+            "command": value.remedy.command,
+            "target": value.remedy.target,
+        },
+        "effect": value.effect,
+        "since": when(value.since),
+        "count": value.count,
+        "first_seen": when(value.first_seen),
+        "last_seen": when(value.last_seen),
+        "evidence": list(value.evidence),
+    }
+
+
+def decision(value: Decision | None) -> dict[str, Any] | None:
+    """Return a decision as `--json` shows it."""
+    if value is None:
+        return None
+    gates = [{"name": gate.name, "passed": gate.passed, "why": gate.why} for gate in value.gates]
+    return {"reason": value.reason, "acts": value.action is not None, "gates": gates}
+
+
+def tell(value: Diagnosis, *, now: datetime) -> None:
+    """Print a diagnosis for a person."""
+    whose = {
+        "own": "this machine's own",
+        "peer": "a neighbour's",
+        "outside": "an outsider's",
+        "unknown": "nobody knows whose",
+    }
+    say(
+        f"{value.severity.upper()}  {value.cause}: {whose[value.suspect]} certificate ({value.confidence})",
+        colour=COLOURS[value.severity],
+        bold=True,
+    )
+    for one in value.certificates:
+        ends = f"{'expired' if one.not_after < now else 'expires'} {stamp(one.not_after)}"
+        say(f"  file     {one.path or '(in memory)'}   {one.subject_cn}, {ends}")
+    if value.neighbours:
+        say(f"  other    {', '.join(value.neighbours)}")
+    if value.since:
+        ago = (now - value.since).total_seconds()
+        say(f"  since    {stamp(value.since)} ({span(ago)} ago)" if ago >= 0 else f"  in       {span(ago)}")
+    say(f"  breaks   {value.effect}")
+    say(f"  restart  {value.remedy.helps}: {value.remedy.why}")
+    if value.remedy.command:
+        say(f"  type     {value.remedy.command}")
+    if value.count:
+        say(f"  seen     {value.count} times" + (f", last {stamp(value.last_seen)}" if value.last_seen else ""))
+    for sentence in value.evidence:
+        say(f"  because  {sentence}")
+
+
+def config(path: Path | None) -> Config:
+    """Read the configuration, or say everything that is wrong with it and exit."""
+    try:
+        return load(path)
+    except ConfigError as error:
+        for fault in error.faults:
+            click.echo(f"certmedic: {fault}", err=True)
+        raise SystemExit(2) from None

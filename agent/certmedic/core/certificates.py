@@ -1,0 +1,402 @@
+"""Bytes to certificates, and the checks that a TLS library makes on them.
+
+Whatever a file on a master may hold goes in: PEM bundles, DER, kubeconfigs and Kubernetes secrets with certificates inside,
+PKCS#12. What comes out are `Certificate` values; what cannot be read says why, and keeps what could be read.
+
+Times come from the certificate alone; whether they have passed is asked with `now`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, SignatureAlgorithmOID
+
+from certmedic.core.model import Certificate
+
+Status = Literal["ok", "expiring", "expired", "not_yet_valid"]
+
+# The marker lines of PEM are found in one pass: a hostile file of nothing but BEGIN lines must not cost quadratic time.
+_MARKER = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 #]{1,64})-----")
+_CERTIFICATE_LABELS = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE"})
+
+# Base64 under the keys of kubeconfigs (YAML or JSON), and of the Secret that k3s keeps in tls/dynamic-cert.json.
+_EMBEDDED = re.compile(
+    rb"""["']?(?:client-certificate-data|certificate-authority-data|tls\.crt|ca\.crt)["']?[ \t]*:"""
+    rb"""[ \t]*["']?([A-Za-z0-9+/=]{1,1048576})"""
+)
+_KUBECONFIG = re.compile(rb"""(?m)^[ \t{,]*["']?(?:clusters|users|current-context)["']?[ \t]*:""")
+
+_LOOKS_LIKE: tuple[tuple[Callable[[bytes], bool], str], ...] = (
+    (lambda data: b"PRIVATE KEY-----" in data, "it holds a private key and no certificate"),
+    (lambda data: b"CERTIFICATE REQUEST-----" in data, "it is a certificate request, not yet signed by an authority"),
+    (lambda data: b"-----BEGIN " in data, "it is PEM, but holds no CERTIFICATE block"),
+    (lambda data: data.startswith(b"\xfe\xed\xfe\xed"), "it is a Java keystore"),
+    (lambda data: data.startswith(b"\x1f\x8b"), "it is compressed with gzip"),
+    (lambda data: data.startswith((b"\xff\xfe", b"\xfe\xff")), "it is text in UTF-16; PEM is ASCII"),
+    (lambda data: data.lstrip()[:1] == b"<", "it is HTML or XML, perhaps the error page of a download"),
+    (lambda data: not data.strip(b"\0"), "it holds nothing but zero bytes, as a crash of the machine leaves"),
+    (lambda data: b"\0" in data, "it is binary, and neither DER nor PKCS#12"),
+)
+
+
+class NotACertificate(ValueError):  # noqa: N818  (the name is a contract of the house: it says what is so)
+    """The bytes are no certificate, or not wholly; the message says what they look like.
+
+    `reason` is one of `FileFault`'s; `certificates` are those that could be read beside the fault.
+    """
+
+    def __init__(self, message: str, *, reason: str, certificates: tuple[Certificate, ...] = ()) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.certificates = certificates
+
+
+# ---------------------------------------------------------------- reading
+
+
+def parse(data: bytes, path: str, password: bytes | None = None) -> tuple[Certificate, ...]:
+    """Read every certificate in a file's bytes, in their order; `password` opens PKCS#12.
+
+    A kubeconfig that only names files gives an empty tuple. Raises NotACertificate, and nothing else.
+    """
+    if not data.strip():
+        raise NotACertificate("the file is empty", reason="empty")
+    if data[:1] == b"\x30":
+        return _parse_binary(data, path, password)
+    if any(match[2] in _CERTIFICATE_LABELS for match in _MARKER.finditer(data)):
+        return _parse_all(_pem_blocks(data), path)
+    embedded = [match[1] for match in _EMBEDDED.finditer(data)]
+    if embedded:
+        return _parse_all(_embedded_blocks(embedded), path)
+    if _KUBECONFIG.search(data):
+        return ()
+    for looks, what in _LOOKS_LIKE:
+        if looks(data):
+            raise NotACertificate(what, reason="not_a_certificate")
+    raise NotACertificate("it is text without a certificate", reason="not_a_certificate")
+
+
+def parse_der(der: bytes, path: str = "", index: int = 0) -> Certificate:
+    """Read one certificate in DER. Raises NotACertificate, and nothing else.
+
+    Extensions that cannot be read count as absent: the dates are what matters most, and they come first.
+    """
+    try:
+        cert = x509.load_der_x509_certificate(der)
+        subject, issuer = cert.subject, cert.issuer
+        return Certificate(
+            path=path,
+            index=index,
+            subject=_printable(subject.rfc4514_string()),
+            subject_cn=_common_name(subject),
+            issuer=_printable(issuer.rfc4514_string()),
+            issuer_cn=_common_name(issuer),
+            serial=f"{cert.serial_number:x}",
+            not_before=_aware(cert, "not_valid_before"),
+            not_after=_aware(cert, "not_valid_after"),
+            fingerprint=hashlib.sha256(der).hexdigest(),
+            key_fingerprint=hashlib.sha256(_public_key_info(cert.tbs_certificate_bytes)).hexdigest(),
+            der=der,
+            **_extensions(cert),
+        )
+    except Exception as error:
+        # Every version of the library has its own set of exceptions for malformed input, some of them bare `Exception`s.
+        raise NotACertificate(f"its DER cannot be read: {error}", reason="broken") from error
+
+
+def _parse_binary(data: bytes, path: str, password: bytes | None) -> tuple[Certificate, ...]:
+    if not _is_pkcs12(data):
+        return (parse_der(data, path),)
+    try:
+        bundle = pkcs12.load_pkcs12(data, password)
+    except Exception as error:
+        told = "the password does not open it" if password is not None else "it needs a password"
+        raise NotACertificate(f"it is a PKCS#12 archive, and {told}", reason="unreadable") from error
+    found = [item.certificate for item in (bundle.cert, *bundle.additional_certs) if item is not None]
+    if not found:
+        raise NotACertificate("it is a PKCS#12 archive without a certificate", reason="not_a_certificate")
+    return tuple(
+        parse_der(cert.public_bytes(serialization.Encoding.DER), path, index) for index, cert in enumerate(found)
+    )
+
+
+def _parse_all(blocks: Iterator[bytes | str], path: str) -> tuple[Certificate, ...]:
+    """Read each block: DER, or a sentence that says what is wrong with it."""
+    certificates: list[Certificate] = []
+    faults: list[str] = []
+    for index, block in enumerate(blocks):
+        if isinstance(block, str):
+            faults.append(f"certificate {index + 1}: {block}")
+            continue
+        try:
+            certificates.append(parse_der(block, path, index))
+        except NotACertificate as fault:
+            faults.append(f"certificate {index + 1}: {fault}")
+    if faults:
+        more = f" (and {len(faults) - 1} more like it)" if len(faults) > 1 else ""
+        raise NotACertificate(faults[0] + more, reason="broken", certificates=tuple(certificates))
+    return tuple(certificates)
+
+
+def _pem_blocks(data: bytes) -> Iterator[bytes | str]:
+    label, start = b"", 0
+    for match in _MARKER.finditer(data):
+        if match[1] == b"BEGIN":
+            if label in _CERTIFICATE_LABELS:
+                yield "its BEGIN line has no END line: the file was cut short"
+            label, start = match[2], match.end()
+        elif match[2] == label:
+            if label in _CERTIFICATE_LABELS:
+                yield _decoded(data[start : match.start()])
+            label = b""
+    if label in _CERTIFICATE_LABELS:
+        yield "its BEGIN line has no END line: the file was cut short"
+
+
+def _pem_contents(data: bytes, ending: bytes) -> Iterator[bytes]:
+    """Decode each block whose label ends so; those that cannot be decoded are left out."""
+    start = 0
+    for match in _MARKER.finditer(data):
+        if match[1] == b"BEGIN":
+            start = match.end()
+        elif match[2].endswith(ending):
+            content = _decoded(data[start : match.start()])
+            if isinstance(content, bytes):
+                yield content
+
+
+def _embedded_blocks(found: list[bytes]) -> Iterator[bytes | str]:
+    for text in found:
+        data = _decoded(text)
+        if isinstance(data, str) or data[:1] == b"\x30":
+            yield data
+        else:
+            yield from _pem_blocks(data)
+
+
+def _decoded(text: bytes) -> bytes | str:
+    try:
+        return base64.b64decode(text)
+    except binascii.Error as error:
+        return f"its base64 cannot be read: {error}"
+
+
+def _aware(cert: x509.Certificate, name: str) -> datetime:
+    # The aware spelling came with cryptography 42, and the naive one warns since then.
+    moment: datetime | None = getattr(cert, f"{name}_utc", None)
+    if moment is not None:
+        return moment
+    naive: datetime = getattr(cert, name)
+    return naive.replace(tzinfo=UTC)
+
+
+def _extensions(cert: x509.Certificate) -> dict[str, Any]:
+    """Return what the extensions tell, by the names of `Certificate`'s fields."""
+    told: dict[str, Any] = {}
+    try:
+        for extension in cert.extensions:
+            match extension.value:
+                case x509.SubjectAlternativeName() as names_:
+                    told["dns_names"] = tuple(_printable(name) for name in names_.get_values_for_type(x509.DNSName))
+                    told["ip_addresses"] = tuple(str(ip) for ip in names_.get_values_for_type(x509.IPAddress))
+                case x509.BasicConstraints() as constraints:
+                    told["is_ca"] = constraints.ca
+                case x509.ExtendedKeyUsage() as usages if ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in usages:
+                    told["usages"] = frozenset(_USAGES.get(usage, "other") for usage in usages)
+                case x509.SubjectKeyIdentifier() as key:
+                    told["subject_key_id"] = key.digest.hex()
+                case x509.AuthorityKeyIdentifier() as key:
+                    told["authority_key_id"] = (key.key_identifier or b"").hex()
+                case _:
+                    pass
+    except Exception:  # noqa: BLE001  (see parse_der: what cannot be read counts as absent)
+        return {}
+    return told
+
+
+_USAGES = {ExtendedKeyUsageOID.SERVER_AUTH: "server", ExtendedKeyUsageOID.CLIENT_AUTH: "client"}
+
+
+def _common_name(name: x509.Name) -> str:
+    values = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return _printable(str(values[0].value)) if values else ""
+
+
+def _printable(text: str) -> str:
+    """Text as it may stand in a message or on a terminal: a certificate's names are written by strangers."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+# ---------------------------------------------------------------- a little DER
+
+
+def _public_key_info(tbs: bytes) -> bytes:
+    """Cut the SubjectPublicKeyInfo out of a TBSCertificate (RFC 5280, 4.1).
+
+    The library would parse the key first, which on Debian 12 costs four times as much as all the rest of a certificate.
+    """
+    _, at, _ = _element(tbs, 0)
+    skipped = 6 if tbs[at] == 0xA0 else 5  # [0] version, serial, signature, issuer, validity, subject
+    for _ in range(skipped):
+        _, _, at = _element(tbs, at)
+    _, _, end = _element(tbs, at)
+    return tbs[at:end]
+
+
+def _public_key_numbers(tbs: bytes) -> bytes:
+    """Cut out what a private key repeats of its public one: modulus and exponent, or the point on the curve."""
+    info = _public_key_info(tbs)
+    _, algorithm, _ = _element(info, 0)
+    _, _, bits = _element(info, algorithm)
+    _, start, end = _element(info, bits)
+    key = info[start + 1 : end]  # the first octet of a BIT STRING counts its unused bits
+    if key[:1] == b"\x30":
+        _, start, end = _element(key, 0)
+        return key[start:end]
+    return key
+
+
+def _is_pkcs12(data: bytes) -> bool:
+    """Tell PFX (version 3 comes first) from Certificate (a sequence comes first)."""
+    try:
+        _, start, _ = _element(data, 0)
+        return data[start : start + 3] == b"\x02\x01\x03"
+    except IndexError:
+        return False
+
+
+def _element(data: bytes, at: int) -> tuple[int, int, int]:
+    """Return the tag of the DER element at `at`, where its content starts and where it ends. IndexError if cut short."""
+    tag, length, start = data[at], data[at + 1], at + 2
+    if length & 0x80:
+        octets = length & 0x7F
+        start, length = start + octets, int.from_bytes(data[start : start + octets], "big")
+    if start + length > len(data):
+        raise IndexError("DER element is cut short")
+    return tag, start, start + length
+
+
+# ---------------------------------------------------------------- checks
+
+
+def status(certificate: Certificate, now: datetime, warn_days: int = 30) -> Status:
+    """Judge the dates as Go does: NotBefore and NotAfter themselves are still inside."""
+    if now > certificate.not_after:
+        return "expired"
+    if now < certificate.not_before:
+        return "not_yet_valid"
+    return "expiring" if residual(certificate, now) <= timedelta(days=warn_days) else "ok"
+
+
+def residual(certificate: Certificate, now: datetime) -> timedelta:
+    """How long it is still valid; negative once expired."""
+    return certificate.not_after - now
+
+
+def names(certificate: Certificate) -> tuple[str, ...]:
+    """Return what it may be served as: DNS names, then addresses. The common name has not counted since Go 1.15."""
+    return certificate.dns_names + certificate.ip_addresses
+
+
+def covers(certificate: Certificate, name_or_ip: str) -> bool:
+    """Whether a client that dials `name_or_ip` accepts the certificate's names, by the rules of Go's crypto/x509.
+
+    Only subject alternative names count. An address (also `[::1]`) must be listed as it is. A wildcard stands for exactly the
+    first label.
+    """
+    wanted = name_or_ip.strip()
+    address = _address(wanted[1:-1] if wanted.startswith("[") and wanted.endswith("]") else wanted)
+    if address is not None:
+        return any(_address(listed) == address for listed in certificate.ip_addresses)
+    labels = wanted.lower().removesuffix(".").split(".")
+    return bool(all(labels)) and any(_name_matches(pattern, labels) for pattern in certificate.dns_names)
+
+
+def _name_matches(pattern: str, labels: list[str]) -> bool:
+    parts = pattern.lower().removesuffix(".").split(".")
+    if parts[0] == "*":
+        return len(parts) == len(labels) and parts[1:] == labels[1:]
+    return parts == labels
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def issued_by(leaf: Certificate, ca: Certificate) -> bool:
+    """Whether `ca` signed `leaf`: its subject is the leaf's issuer, and the signature verifies with its key.
+
+    The name alone proves nothing: an authority made anew keeps its name. Where the signature is of a kind that the
+    library cannot verify, the key identifiers must agree instead.
+    """
+    try:
+        signed = x509.load_der_x509_certificate(leaf.der)
+        signer = x509.load_der_x509_certificate(ca.der)
+        if signed.issuer != signer.subject:
+            return False
+        return _signature_verifies(signed, signer)
+    except InvalidSignature:
+        return False
+    except UnsupportedAlgorithm:
+        return bool(ca.subject_key_id) and leaf.authority_key_id == ca.subject_key_id
+    except ValueError:
+        # A key that the library refuses to load (a broken point, a tiny modulus) verifies nothing.
+        return False
+
+
+def _signature_verifies(signed: x509.Certificate, signer: x509.Certificate) -> bool:
+    # The library's own verify_directly_issued_by came with version 40.
+    key = signer.public_key()
+    signature, body = signed.signature, signed.tbs_certificate_bytes
+    if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        key.verify(signature, body)
+        return True
+    algorithm = signed.signature_hash_algorithm
+    if algorithm is None:
+        return False
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(signature, body, ec.ECDSA(algorithm))
+        return True
+    if isinstance(key, rsa.RSAPublicKey):
+        if signed.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS:
+            pss = padding.PSS(mgf=padding.MGF1(algorithm), salt_length=padding.PSS.AUTO)
+            key.verify(signature, body, pss, algorithm)
+        else:
+            key.verify(signature, body, padding.PKCS1v15(), algorithm)
+        return True
+    raise UnsupportedAlgorithm(f"keys of type {type(key).__name__}")
+
+
+def key_matches(certificate: Certificate, private_key_pem: bytes) -> bool | None:
+    """Whether the private key belongs to the certificate; None where the key cannot be read (encrypted, broken)."""
+    try:
+        cert = x509.load_der_x509_certificate(certificate.der)
+        numbers = _public_key_numbers(cert.tbs_certificate_bytes)
+        # Private keys hold their public one. To let the library load an RSA key takes it 45 ms of checks on its primes, so it is
+        # asked only where the plain comparison does not already tell.
+        if any(numbers in key for key in _pem_contents(private_key_pem, b"PRIVATE KEY")):
+            return True
+        mine = serialization.load_pem_private_key(private_key_pem, None).public_key()
+        theirs = cert.public_key()
+    except (ValueError, TypeError, IndexError, UnsupportedAlgorithm):
+        return None
+    encoding, shape = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    return mine.public_bytes(encoding, shape) == theirs.public_bytes(encoding, shape)

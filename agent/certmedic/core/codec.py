@@ -1,0 +1,74 @@
+"""The values of `model` as JSON text, and back. What is written by one version is read by the next."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def dump(value: Any) -> str:
+    """Return a value of `model` as JSON."""
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+@cache
+def _fields(kind: type) -> Mapping[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
+
+
+def _value(hint: Any, found: Any) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        rest = [argument for argument in arguments if argument is not types.NoneType]
+        return None if found is None else _value(rest[0], found)
+    if origin is tuple:
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_value(arguments[0], item) for item in found)
+        return tuple(_value(argument, item) for argument, item in zip(arguments, found, strict=True))
+    if origin is frozenset:
+        return frozenset(_value(arguments[0], item) for item in found)
+    if origin is not None and issubclass(origin, Mapping):
+        return {key: _value(arguments[1], item) for key, item in found.items()}
+    if dataclasses.is_dataclass(hint):
+        # Names that this version does not know are left out, so that a downgrade reads what it can.
+        known = _fields(typing.cast("type", hint))
+        return typing.cast("type", hint)(**{k: _value(known[k], item) for k, item in found.items() if k in known})
+    if hint is datetime:
+        return datetime.fromisoformat(found)
+    if hint is bytes:
+        return base64.b64decode(found)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint(found)
+    return found
+
+
+def load(kind: type[T], text: str) -> T:
+    """Return the value of `kind` that `dump` wrote. Raises ValueError, KeyError or TypeError on anything else."""
+    return typing.cast("T", _value(kind, json.loads(text)))

@@ -1,0 +1,265 @@
+"""Whether to act on a diagnosis, and why or why not.
+
+Every condition is a `Gate` with a name, an answer and a reason; all are asked, so that a person sees the whole list, and one
+"no" is enough to leave hands off. Nothing is done on the word of a log line: the evidence gate wants a certificate that was
+read. When unsure, the answer is no, with what would open the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from certmedic.core import planes
+from certmedic.core.examine import authorities, stamp
+from certmedic.core.model import (
+    Action,
+    Attempt,
+    Cause,
+    Confidence,
+    Container,
+    Decision,
+    Diagnosis,
+    Facts,
+    Gate,
+    Helps,
+    RemedyKind,
+    Stored,
+    Suspect,
+)
+
+FRESH_FOR = timedelta(minutes=10)  # an act answers what is happening now, not what a journal remembers
+CURABLE = (Cause.EXPIRED,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the operator allows."""
+
+    mode: str  # observe | notify | remedy
+    restart: tuple[str, ...]  # renewers that may be restarted
+    cooldown: timedelta
+    per_day: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What came before: acts of this machine, and who else in the group is in trouble."""
+
+    started_at: datetime  # when this agent started
+    attempts: tuple[Attempt, ...] = ()  # of the last day at least, any incident
+    incident: int = 0
+    troubled: tuple[str, ...] = ()  # neighbours whose certificates this group refuses at present
+
+
+def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy) -> Decision:
+    """Return what to do about a diagnosis: an act, or nothing, with every gate's answer."""
+    containers = targets(diagnosis, facts)
+    watched = files_of(diagnosis, facts)
+    gates = (
+        evidence(diagnosis),
+        cure(diagnosis),
+        version(containers),
+        authority(watched, facts),
+        clock(facts),
+        fresh(diagnosis, facts.at, history),
+        target(containers),
+        members(history),
+        cooldown(diagnosis, facts.at, history, policy),
+        budget(facts.at, history, policy),
+        permission(diagnosis, watched, policy),
+    )
+    closed = [gate for gate in gates if not gate.passed]
+    if closed:
+        return Decision(reason=f"no act: {closed[0].why}", gates=gates)
+    action = Action(
+        kind=RemedyKind.RESTART,
+        container=containers[0],
+        watched=tuple((stored.certificate.path, stored.certificate.not_after) for stored in watched),
+        ports=tuple(sorted({port for stored in watched for port in stored.place.ports})),
+    )
+    return Decision(
+        reason=f"restart {containers[0].pod or containers[0].name}: {diagnosis.remedy.why}", gates=gates, action=action
+    )
+
+
+def targets(diagnosis: Diagnosis, facts: Facts) -> list[Container]:
+    """Return the running etcd-manager containers of the diagnosis' group, chosen by pod, never by container name alone."""
+    if not diagnosis.group:
+        return []
+    prefix = planes.etcd_manager_pod_prefix(diagnosis.group)
+    return [
+        container
+        for container in facts.containers
+        if container.pod.startswith(prefix)
+        and container.container_name == "etcd-manager"
+        and container.state == "running"
+    ]
+
+
+def files_of(diagnosis: Diagnosis, facts: Facts) -> list[Stored]:
+    """Return the leaves of a diagnosis that are on disk."""
+    paths = {certificate.path for certificate in diagnosis.certificates}
+    return [stored for stored in facts.stored if stored.certificate.path in paths and not stored.certificate.is_ca]
+
+
+def evidence(diagnosis: Diagnosis) -> Gate:
+    """A certificate of this machine that was read explains what was seen."""
+    proven = diagnosis.suspect is Suspect.OWN and diagnosis.confidence is Confidence.PROVEN
+    if proven and diagnosis.certificates:
+        return Gate(name="evidence", passed=True, why=f"{diagnosis.certificates[0].path} was read: {diagnosis.cause}")
+    if diagnosis.suspect is Suspect.PEER:
+        return Gate(name="evidence", passed=False, why="the certificate at fault is not this machine's")
+    return Gate(
+        name="evidence",
+        passed=False,
+        why="no certificate on this machine was read that explains it; a log line alone is no evidence",
+    )
+
+
+def cure(diagnosis: Diagnosis) -> Gate:
+    """A restart is known to cure this cause."""
+    if (
+        diagnosis.cause in CURABLE
+        and diagnosis.remedy.kind is RemedyKind.RESTART
+        and diagnosis.remedy.helps is Helps.YES
+    ):
+        return Gate(name="cure known", passed=True, why=diagnosis.remedy.why)
+    return Gate(name="cure known", passed=False, why=f"a restart does not cure it: {diagnosis.remedy.why}")
+
+
+def version(containers: Sequence[Container]) -> Gate:
+    """The image is one whose start reissues."""
+    if not containers:
+        return Gate(
+            name="version", passed=False, why="no running etcd-manager container was found, so its version is unknown"
+        )
+    found = planes.manager_version(containers[0].image)
+    if found is None:
+        return Gate(
+            name="version",
+            passed=False,
+            why=f"the image {containers[0].image} does not tell its etcd-manager version; a tag 3.0.YYYYMMDD would",
+        )
+    if found < planes.REISSUES_SINCE:
+        return Gate(
+            name="version",
+            passed=False,
+            why=f"etcd-manager 3.0.{found} keeps an expired certificate over a restart; 3.0.{planes.REISSUES_SINCE} is the first that reissues",
+        )
+    return Gate(name="version", passed=True, why=f"etcd-manager 3.0.{found} reissues at every start")
+
+
+def authority(watched: Sequence[Stored], facts: Facts) -> Gate:
+    """The CA that would sign anew is good."""
+    for stored in watched:
+        cas = authorities(stored, facts)
+        if not any(ca.not_before <= facts.at <= ca.not_after for ca in cas):
+            return Gate(
+                name="CA valid",
+                passed=False,
+                why=f"no valid CA was read from {stored.place.ca_path or 'beside ' + stored.certificate.path}",
+            )
+    return Gate(
+        name="CA valid",
+        passed=bool(watched),
+        why="the CA beside it is valid" if watched else "no file to be renewed is known",
+    )
+
+
+def clock(facts: Facts) -> Gate:
+    """The clock is not known to be wrong."""
+    if facts.clock_synchronised is False:
+        return Gate(
+            name="clock",
+            passed=False,
+            why="this machine's clock is not synchronised (timedatectl); dates cannot be judged",
+        )
+    return Gate(name="clock", passed=True, why="synchronised" if facts.clock_synchronised else "not known to be wrong")
+
+
+def fresh(diagnosis: Diagnosis, now: datetime, history: History) -> Gate:
+    """It happens now, and was seen since this agent started: history may notify, never act."""
+    seen = diagnosis.last_seen
+    if seen is None:
+        return Gate(name="fresh", passed=False, why="nothing has failed yet: no failing line was seen")
+    if seen < history.started_at:
+        return Gate(
+            name="fresh", passed=False, why=f"last seen {stamp(seen)}, before this agent started; waits for a new one"
+        )
+    if now - seen > FRESH_FOR:
+        return Gate(
+            name="fresh", passed=False, why=f"last seen {stamp(seen)}, more than 10 minutes ago; waits for a new one"
+        )
+    return Gate(name="fresh", passed=True, why=f"last seen {stamp(seen)}")
+
+
+def target(containers: Sequence[Container]) -> Gate:
+    """There is exactly one container to restart."""
+    if len(containers) == 1:
+        return Gate(name="target", passed=True, why=containers[0].name)
+    if not containers:
+        return Gate(
+            name="target",
+            passed=False,
+            why="no running etcd-manager container of this group was found; is the container runtime reachable?",
+        )
+    names = ", ".join(container.name for container in containers)
+    return Gate(name="target", passed=False, why=f"more than one container could be meant: {names}")
+
+
+def members(history: History) -> Gate:
+    """No other member is known to be in trouble, so that the group keeps its quorum while this one restarts."""
+    if history.troubled:
+        whom = ", ".join(history.troubled)
+        return Gate(
+            name="members",
+            passed=False,
+            why=f"other members are refused too ({whom}): restarting this one could cost the quorum. A person must set the order",
+        )
+    return Gate(name="members", passed=True, why="no other member's certificate is being refused here")
+
+
+def cooldown(diagnosis: Diagnosis, now: datetime, history: History, policy: Policy) -> Gate:
+    """The same target was not acted on a moment ago, nor for this incident at all."""
+    for attempt in history.attempts:
+        if attempt.incident == history.incident:
+            return Gate(
+                name="cool-down",
+                passed=False,
+                why=f"this incident was acted on already, {stamp(attempt.at)}; a person must look",
+            )
+        if attempt.target == diagnosis.remedy.target and now - attempt.at < policy.cooldown:
+            return Gate(
+                name="cool-down",
+                passed=False,
+                why=f"{attempt.target} was acted on {stamp(attempt.at)}; opens {stamp(attempt.at + policy.cooldown)}",
+            )
+    return Gate(name="cool-down", passed=True, why="not acted on lately")
+
+
+def budget(now: datetime, history: History, policy: Policy) -> Gate:
+    """The acts of a day are not used up."""
+    used = sum(1 for attempt in history.attempts if now - attempt.at < timedelta(days=1))
+    if used >= policy.per_day:
+        return Gate(
+            name="budget",
+            passed=False,
+            why=f"{used} of {policy.per_day} acts of the last 24 hours are used (remedy.per_day)",
+        )
+    return Gate(name="budget", passed=True, why=f"{used} of {policy.per_day} acts of the last 24 hours are used")
+
+
+def permission(diagnosis: Diagnosis, watched: Sequence[Stored], policy: Policy) -> Gate:
+    """The operator allows it."""
+    if policy.mode != "remedy":
+        return Gate(name="mode", passed=False, why=f'mode is "{policy.mode}"; "remedy" would allow it')
+    strange = {stored.place.renewer for stored in watched} - set(policy.restart)
+    if strange or not watched:
+        return Gate(
+            name="mode",
+            passed=False,
+            why=f"remedy.restart does not list {', '.join(sorted(strange)) or diagnosis.remedy.target or 'it'}",
+        )
+    return Gate(name="mode", passed=True, why='mode is "remedy"')

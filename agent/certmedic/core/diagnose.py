@@ -1,0 +1,463 @@
+"""From what a line says and what is on disk to whose certificate it is and what cures it.
+
+The order of the questions (FIELD 4): who refused whom; does the time in the line belong to a file here; which of this
+machine's certificates could the line be about, and is one of them bad by a check that can be made here; what does a
+restart do to that file. A line without a certificate that explains it is never more than `possible`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from certmedic.core import certificates, remedies
+from certmedic.core.examine import Finding, examine, stamp
+from certmedic.core.model import (
+    Cause,
+    Certificate,
+    Confidence,
+    Diagnosis,
+    Facts,
+    Fold,
+    Origin,
+    RejectedBy,
+    Role,
+    Severity,
+    Sighting,
+    Stored,
+    Suspect,
+    Symptom,
+)
+
+SAME = timedelta(seconds=1)  # a NotAfter in a line equals the certificate's to the second (FIELD 4.1)
+ETCD_PROGRAMS = ("etcd", "etcd-manager", "")
+# Which of this machine's certificates a program shows, by its part in the handshake. "" stands for every other program.
+SHOWN: dict[tuple[str, Role], tuple[str, ...]] = {
+    ("etcd", Role.SERVER): ("peer", "server"),
+    ("etcd", Role.CLIENT): ("peer",),
+    ("etcd-manager", Role.SERVER): ("peer", "server", "manager-server"),
+    ("etcd-manager", Role.CLIENT): ("peer", "manager-client"),
+    ("kube-apiserver", Role.SERVER): ("apiserver",),
+    ("kube-apiserver", Role.CLIENT): ("apiserver-etcd-client", "apiserver-kubelet-client", "front-proxy-client"),
+    ("kubelet", Role.SERVER): ("kubelet",),
+    ("kubelet", Role.CLIENT): ("kubelet-client",),
+    ("kube-controller-manager", Role.SERVER): ("controller-manager",),
+    ("kube-controller-manager", Role.CLIENT): ("controller-manager-client",),
+    ("kube-scheduler", Role.SERVER): ("scheduler",),
+    ("kube-scheduler", Role.CLIENT): ("scheduler-client",),
+}
+ALERTS = {
+    Symptom.EXPIRED_ALERT: (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK),
+    Symptom.UNKNOWN_CA_ALERT: (Cause.UNKNOWN_AUTHORITY, Cause.CA_EXPIRED),
+}
+PEER_CAUSES = {
+    Symptom.EXPIRED: Cause.EXPIRED,
+    Symptom.EXPIRED_OR_NOT_YET_VALID: Cause.EXPIRED,
+    Symptom.EXPIRED_ALERT: Cause.EXPIRED,
+    Symptom.NOT_YET_VALID: Cause.NOT_YET_VALID,
+    Symptom.UNKNOWN_AUTHORITY: Cause.UNKNOWN_AUTHORITY,
+    Symptom.UNKNOWN_CA_ALERT: Cause.UNKNOWN_AUTHORITY,
+    Symptom.NAME_MISMATCH: Cause.NAME_MISMATCH,
+    Symptom.MISSING_CLIENT_CERT: Cause.MISSING_CLIENT_CERT,
+    Symptom.REVOKED: Cause.REVOKED,
+    Symptom.USAGE: Cause.USAGE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One sighting among the facts: what the questions below are asked about."""
+
+    sighting: Sighting
+    facts: Facts
+    group: str  # etcd group of the program that wrote the line; "" where nothing tells
+
+    @property
+    def from_here(self) -> bool:
+        """Whether the other end of the connection is on this machine."""
+        return self.sighting.remote_host in self.facts.addresses or is_loopback(self.sighting.remote_host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name always means this machine."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def group_of(origin: Origin) -> str:
+    """Return the etcd group (main, events, ...) of the program that wrote a line; "" where its origin does not tell."""
+    for name in (origin.pod, origin.container):
+        match = re.search(r"etcd-manager-(main|events|cilium|leases)\b", name)
+        if match:
+            return match[1]
+    match = re.fullmatch(r".*/etcd(?:-(events|cilium|leases))?\.log(?:\.\d+)?(?:\.gz)?", origin.path)
+    # kops writes main's log to etcd.log and no other etcd's; elsewhere the name says nothing, and then no other group exists.
+    return (match[1] or "main") if match and origin.path.startswith("/var/log/") else ""
+
+
+def shown(scene: Scene) -> list[Stored]:
+    """Return this machine's certificates that the logging program may have shown to the other side."""
+    sighting = scene.sighting
+    program = sighting.program if sighting.program not in ETCD_PROGRAMS else (sighting.program or "etcd")
+    uses: tuple[str, ...] | None
+    if sighting.role is Role.UNKNOWN:
+        uses = SHOWN.get((program, Role.SERVER), ()) + SHOWN.get((program, Role.CLIENT), ()) or None
+    else:
+        uses = SHOWN.get((program, sighting.role))
+    endpoint = re.search(r"rejected connection on (client|peer) endpoint", sighting.said)
+    if endpoint and uses:
+        uses = ("server",) if endpoint[1] == "client" else ("peer",)
+    leaves = [stored for stored in scene.facts.stored if not stored.certificate.is_ca and in_group(stored, scene.group)]
+    chosen = [stored for stored in leaves if uses is not None and stored.place.use in uses]
+    return chosen or [stored for stored in leaves if uses is None or not stored.place.use]
+
+
+def in_group(stored: Stored, group: str) -> bool:
+    """Whether a certificate may belong to an etcd group; those of no group belong to all."""
+    return not group or not stored.place.group or stored.place.group == group
+
+
+def joined(moment: datetime | None, facts: Facts, group: str) -> list[Stored]:
+    """Return this machine's certificates whose NotAfter is the time that a line states: own group first, leaves first."""
+    if moment is None:
+        return []
+    same = [stored for stored in facts.stored if abs(stored.certificate.not_after - moment) <= SAME]
+    return sorted(same, key=lambda stored: (not in_group(stored, group), stored.certificate.is_ca))
+
+
+def diagnose(fold: Fold, facts: Facts) -> Diagnosis | None:
+    """Return what is behind equal lines, for the moment of the facts; None for noise that is known to be harmless."""
+    scene = Scene(sighting=fold.sighting, facts=facts, group=group_of(fold.sighting.entry.origin))
+    if is_noise(scene):
+        return None
+    found = refused_by_them(scene) if fold.sighting.rejected_by is RejectedBy.REMOTE else refused_by_us(scene)
+    return replace(found, count=fold.count, first_seen=fold.first_seen, last_seen=fold.last_seen)
+
+
+def is_noise(scene: Scene) -> bool:
+    """Whether a line is known to be harmless: the old gateway's self-dial, and probes from this machine (FIELD 2.4, 3.3)."""
+    sighting = scene.sighting
+    return sighting.rejected_by is RejectedBy.LOCAL and (
+        (sighting.symptom is Symptom.USAGE and scene.from_here)
+        or (sighting.symptom is Symptom.MISSING_CLIENT_CERT and scene.from_here)
+    )
+
+
+# ---------------------------------------------------------------- they refused ours
+
+
+def refused_by_them(scene: Scene) -> Diagnosis:
+    """The other side refused a certificate of ours: find the one that deserves it."""
+    sighting, facts = scene.sighting, scene.facts
+    candidates = shown(scene)
+    allowed = ALERTS.get(sighting.symptom)
+    findings = [found for stored in candidates if (found := examine(stored, facts)) is not None]
+    fitting = [found for found in findings if allowed is None or found.cause in allowed] or findings
+    fitting = fitting or unnamed(scene, candidates)
+    if fitting:
+        return own(gravest(fitting), scene, f"a remote side refused this machine's certificate: {quote(sighting)}")
+    stale = [
+        seen
+        for seen in facts.served
+        if seen.certificate is not None
+        and seen.certificate.not_after < facts.at
+        and all(seen.certificate.fingerprint != stored.certificate.fingerprint for stored in facts.stored)
+        and any(seen.port in stored.place.ports for stored in candidates)
+    ]
+    if stale:
+        return in_memory(
+            scene, candidates, f"{stale[0].address}:{stale[0].port} serves a certificate that is in no file here"
+        )
+    return unproven(scene, candidates)
+
+
+def unnamed(scene: Scene, candidates: Sequence[Stored]) -> list[Finding]:
+    """Certificates that do not hold the name by which the other side called."""
+    name = scene.sighting.fields.get("server_name", "")
+    if not name or scene.sighting.role is Role.CLIENT:
+        return []
+    lacking = [stored for stored in candidates if not certificates.covers(stored.certificate, name)]
+    # The line does not say which port was called: where one certificate holds the name, it may be the one that was shown.
+    sure = Confidence.LIKELY if len(lacking) == len(candidates) else Confidence.POSSIBLE
+    return [
+        Finding(
+            stored=stored,
+            culprit=stored.certificate,
+            cause=Cause.NAME_MISMATCH,
+            confidence=sure,
+            said=f"{stored.certificate.path}: was called as {name}, but holds only {names_of(stored.certificate)}",
+        )
+        for stored in lacking
+    ]
+
+
+def names_of(certificate: Certificate) -> str:
+    """Return the names that a certificate holds, for a sentence."""
+    return ", ".join((*certificate.dns_names, *certificate.ip_addresses)) or "no name at all"
+
+
+def gravest(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings of the gravest cause among them, of one owner: what one message can be about."""
+    order = [Cause.CA_EXPIRED, Cause.EXPIRED, Cause.CLOCK, Cause.NOT_YET_VALID]
+    first = min(findings, key=lambda found: order.index(found.cause) if found.cause in order else len(order))
+    owner = (first.stored.place.plane, first.stored.place.group, first.stored.place.renewer)
+    return [
+        found
+        for found in findings
+        if found.cause is first.cause
+        and (found.stored.place.plane, found.stored.place.group, found.stored.place.renewer) == owner
+    ]
+
+
+def unproven(scene: Scene, candidates: Sequence[Stored]) -> Diagnosis:
+    """Ours was refused, and nothing here explains it."""
+    if candidates:
+        cause, certs = Cause.DISTRUSTED, tuple(stored.certificate for stored in candidates)
+        said = "good by date, chain, key and name: " + ", ".join(stored.certificate.path for stored in candidates)
+    else:
+        cause, certs, said = Cause.UNEXPLAINED, (), "no certificate of the program that wrote this line is known here"
+    program = scene.sighting.program or "?"
+    return Diagnosis(
+        key=f"{cause}|{program}|{scene.group}",
+        cause=cause,
+        suspect=Suspect.UNKNOWN,
+        confidence=Confidence.POSSIBLE,
+        certificates=certs,
+        evidence=(f"a remote side refused this machine's certificate: {quote(scene.sighting)}", said),
+        effect="Whoever refuses it cannot connect. Anyone who can reach the port can cause such a line.",
+        remedy=remedies.for_distrust(scene.sighting.remote_host),
+        group=scene.group,
+        neighbours=tuple(filter(None, (scene.sighting.remote_host,))),
+    )
+
+
+# ---------------------------------------------------------------- we refused theirs
+
+
+def refused_by_us(scene: Scene) -> Diagnosis:
+    """The logging process refused a certificate: usually a neighbour's, sometimes one of this machine's own."""
+    sighting, facts = scene.sighting, scene.facts
+    by_time = joined(sighting.not_after, facts, scene.group)
+    expired = sighting.symptom in (Symptom.EXPIRED, Symptom.EXPIRED_OR_NOT_YET_VALID)
+    for stored in by_time:
+        if stored.certificate.is_ca:
+            continue
+        if is_ours(scene):
+            said = f"the time in the line is the NotAfter of {stored.certificate.path}, to the second"
+            found = examine(stored, facts)
+            if found is not None:
+                return own([found], scene, said)
+            break
+    for stored in by_time:
+        if stored.certificate.is_ca and (found := examine(stored, facts)) is not None:
+            return own([found], scene, "the time in the line is the CA's NotAfter, to the second")
+    if sighting.suspect is Suspect.OWN or (expired and sighting.not_after is None and is_ours(scene)):
+        findings = [found for stored in shown(replace_role(scene)) if (found := examine(stored, facts)) is not None]
+        dated = [found for found in findings if found.cause in (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID)]
+        if dated:
+            return own(gravest(dated), scene, f"this machine refused a certificate of its own: {quote(sighting)}")
+    if expired and not by_time and is_ours(scene) and sighting.role is Role.SERVER and of_etcd_manager(sighting):
+        # etcd-manager holds a client certificate that is in no file, and dials its own etcd with it (FIELD 1.1).
+        return in_memory(
+            scene,
+            shown(scene),
+            "the caller is on this machine, and the certificate that it showed is in no file here: etcd-manager keeps such a one in memory",
+        )
+    return neighbour(scene)
+
+
+def replace_role(scene: Scene) -> Scene:
+    """The same scene asked from the other end, for a process that refused its own machine's certificate."""
+    other = Role.CLIENT if scene.sighting.role is Role.SERVER else Role.SERVER
+    return replace(
+        scene, sighting=replace(scene.sighting, role=other if scene.sighting.program != "etcd" else Role.UNKNOWN)
+    )
+
+
+def is_ours(scene: Scene) -> bool:
+    """Whether the refused certificate was shown by this machine."""
+    host = scene.sighting.remote_host or scene.sighting.fields.get("endpoint", "")
+    if not host:
+        return scene.sighting.suspect is Suspect.OWN
+    host = re.sub(r"^[a-z]+://", "", host).split("/")[0]
+    host = host.rpartition(":")[0].strip("[]") if re.search(r":\d+$", host) else host.strip("[]")
+    return is_loopback(host) or host in scene.facts.addresses
+
+
+def of_etcd_manager(sighting: Sighting) -> bool:
+    """Whether the etcd that wrote the line runs under etcd-manager."""
+    origin = sighting.entry.origin
+    return sighting.program == "etcd-manager" or "etcd-manager" in origin.pod + origin.container + origin.image
+
+
+def neighbour(scene: Scene) -> Diagnosis:
+    """The fault is on the other side."""
+    sighting = scene.sighting
+    cause = PEER_CAUSES.get(sighting.symptom, Cause.UNEXPLAINED)
+    if sighting.not_before is not None and sighting.symptom is Symptom.EXPIRED_OR_NOT_YET_VALID:
+        cause = Cause.NOT_YET_VALID
+    whom = neighbours_of(sighting)
+    where = f"{sighting.program or 'the program that logged it'} refused the certificate of {' / '.join(whom) or 'the other side'}"
+    evidence = [f"{where}: {quote(sighting)}"]
+    if sighting.not_after is not None:
+        here = joined(sighting.not_after, scene.facts, scene.group)
+        owner = (
+            "though a file here has the same date, it was shown from elsewhere"
+            if here
+            else "no certificate file here has that date"
+        )
+        evidence.append(f"that certificate expired {stamp(sighting.not_after)}; {owner}")
+    if cause is Cause.NOT_YET_VALID and scene.facts.clock_synchronised is False:
+        evidence.append("this machine's clock is not synchronised: look at the clock first")
+    anyone = cause is Cause.MISSING_CLIENT_CERT or sighting.program == "kube-apiserver"
+    return Diagnosis(
+        key=f"peer|{sighting.program}|{scene.group}|{cause}",
+        cause=cause,
+        suspect=Suspect.PEER,
+        confidence=Confidence.LIKELY if whom else Confidence.POSSIBLE,
+        certificates=(),
+        evidence=tuple(evidence),
+        effect="This master is not at fault. "
+        + (
+            "That client is refused." if anyone else "That neighbour is cut off from the group until it is cured there."
+        ),
+        remedy=remedies.for_neighbour(cause, " / ".join(whom)),
+        group=scene.group,
+        neighbours=whom,
+        since=sighting.not_after,
+    )
+
+
+def neighbours_of(sighting: Sighting) -> tuple[str, ...]:
+    """Return what a line tells of the other side: address, name or member id."""
+    told = (sighting.remote_host, sighting.fields.get("endpoint", ""), sighting.fields.get("peer_id", ""))
+    return tuple(dict.fromkeys(filter(None, told)))
+
+
+# ---------------------------------------------------------------- the verdict on our own
+
+
+def quote(sighting: Sighting) -> str:
+    """Return the line for a sentence of evidence, cut to what a person reads."""
+    return sighting.said if len(sighting.said) <= 240 else sighting.said[:237] + "..."
+
+
+def own(findings: Sequence[Finding], scene: Scene, said: str) -> Diagnosis:
+    """Build the diagnosis of a fault in this machine's own files."""
+    base = verdict(findings, scene.facts)
+    return replace(base, evidence=(said, *base.evidence))
+
+
+def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
+    """Build the diagnosis of findings that have one cause and one owner."""
+    first = findings[0]
+    place = first.stored.place
+    culprits = {(found.culprit.path, found.culprit.index): found.culprit for found in findings}
+    doubtful = any(found.confidence is not Confidence.PROVEN for found in findings)
+    since = [found.since for found in findings if found.since is not None]
+    return Diagnosis(
+        key=f"own|{place.plane}/{place.group}|{place.renewer}|{first.cause}",
+        cause=first.cause,
+        suspect=Suspect.OWN,
+        confidence=max((found.confidence for found in findings), key=list(Confidence).index)
+        if doubtful
+        else Confidence.PROVEN,
+        certificates=tuple(culprits.values()),
+        evidence=tuple(dict.fromkeys(found.said for found in findings)),
+        effect=remedies.effect_of(first.cause, [found.stored.place for found in findings]),
+        remedy=remedies.for_own(first.cause, [found.stored for found in findings], facts),
+        plane=place.plane,
+        group=place.group,
+        since=min(since) if since else None,
+    )
+
+
+def in_memory(scene: Scene, candidates: Sequence[Stored], said: str) -> Diagnosis:
+    """The files are good, and a process still uses a certificate that is not."""
+    group = scene.group or next((s.place.group for s in candidates if s.place.group), "")
+    plane = next(
+        (s.place.plane for s in candidates if s.place.plane), "kops" if of_etcd_manager(scene.sighting) else ""
+    )
+    evidence = [quote(scene.sighting), said]
+    if scene.sighting.not_after is not None:
+        evidence.append(f"it expired {stamp(scene.sighting.not_after)}")
+    return Diagnosis(
+        key=f"own|{plane}/{group}|etcd-manager|{Cause.STALE_IN_MEMORY}",
+        cause=Cause.STALE_IN_MEMORY,
+        suspect=Suspect.OWN,
+        confidence=Confidence.LIKELY,
+        certificates=tuple(stored.certificate for stored in candidates),
+        evidence=tuple(evidence),
+        effect="The program on this machine that holds it is refused: etcd-manager can neither watch nor back up its etcd.",
+        remedy=remedies.for_memory(plane, group),
+        plane=plane,
+        group=group,
+        since=scene.sighting.not_after,
+    )
+
+
+def survey(facts: Facts, *, warn_within: timedelta) -> tuple[Diagnosis, ...]:
+    """What is wrong or soon will be with this machine's files, though nothing has logged it yet: the silent case."""
+    faults: dict[tuple[str, str, str, Cause], list[Finding]] = {}
+    for stored in facts.stored:
+        leaf = stored.certificate
+        found = examine(stored, facts)
+        if found is not None and found.cause not in (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK):
+            continue  # chain, key and usage are judged where a line points at them: copies and unused files differ
+        if found is None and leaf.not_after - facts.at <= warn_within:
+            days = (leaf.not_after - facts.at).days
+            found = Finding(
+                stored=stored,
+                culprit=leaf,
+                cause=Cause.EXPIRES_SOON,
+                confidence=Confidence.PROVEN,
+                said=f"{leaf.path}: expires {stamp(leaf.not_after)}, in {days} days",
+                since=leaf.not_after,
+            )
+        if found is not None:
+            place = stored.place
+            faults.setdefault((place.plane, place.group, place.renewer, found.cause), []).append(found)
+    return tuple(verdict(findings, facts) for findings in faults.values())
+
+
+# ---------------------------------------------------------------- several
+
+
+def merge(diagnoses: Iterable[Diagnosis]) -> tuple[Diagnosis, ...]:
+    """Return one diagnosis for each fault, most serious first."""
+    together: dict[str, Diagnosis] = {}
+    for one in diagnoses:
+        other = together.get(one.key)
+        together[one.key] = one if other is None else joined_diagnosis(other, one)
+    severity, suspects, causes = list(Severity), list(Suspect), list(Cause)
+    return tuple(
+        sorted(
+            together.values(),
+            key=lambda d: (
+                severity.index(d.severity),
+                suspects.index(d.suspect),
+                causes.index(d.cause),
+                -d.count,
+                d.key,
+            ),
+        )
+    )
+
+
+def joined_diagnosis(a: Diagnosis, b: Diagnosis) -> Diagnosis:
+    """Return two diagnoses of the same fault as one."""
+    # Of a file that was read twice the later reading counts.
+    certs = {(c.path, c.index, "" if c.path else c.fingerprint): c for c in (*a.certificates, *b.certificates)}
+    times = [t for t in (a.first_seen, b.first_seen) if t is not None]
+    lasts = [t for t in (a.last_seen, b.last_seen) if t is not None]
+    better = min((a, b), key=lambda d: list(Confidence).index(d.confidence))
+    return replace(
+        better,
+        certificates=tuple(certs.values()),
+        evidence=tuple(dict.fromkeys((*a.evidence, *b.evidence)))[:12],
+        neighbours=tuple(dict.fromkeys((*a.neighbours, *b.neighbours))),
+        count=a.count + b.count,
+        first_seen=min(times) if times else None,
+        last_seen=max(lasts) if lasts else None,
+    )

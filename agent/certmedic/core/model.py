@@ -1,0 +1,437 @@
+"""Every value that travels along the line, frozen.
+
+    LogEntry -> Sighting -> Facts -> Diagnosis -> Decision -> Outcome
+
+All times are aware datetimes in UTC. Nothing here does anything; the words are those of a doctor and are the same in
+code, configuration, messages and documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Symptom(StrEnum):
+    """What a line says."""
+
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED_OR_NOT_YET_VALID = "expired_or_not_yet_valid"
+    UNKNOWN_AUTHORITY = "unknown_authority"
+    NAME_MISMATCH = "name_mismatch"
+    MISSING_CLIENT_CERT = "missing_client_cert"
+    BAD_CERTIFICATE_ALERT = "bad_certificate_alert"
+    UNKNOWN_CA_ALERT = "unknown_ca_alert"
+    EXPIRED_ALERT = "expired_alert"
+    REVOKED = "revoked"
+    USAGE = "usage"
+    OTHER = "other"
+
+
+class RejectedBy(StrEnum):
+    """Who refused: `remote` refused ours, `local` (the logging process) refused theirs."""
+
+    REMOTE = "remote"
+    LOCAL = "local"
+    UNKNOWN = "unknown"
+
+
+class Suspect(StrEnum):
+    """Whose certificate is at fault, seen from this machine."""
+
+    OWN = "own"
+    PEER = "peer"
+    OUTSIDE = "outside"
+    UNKNOWN = "unknown"
+
+
+class Role(StrEnum):
+    """The part that the logging process played in the handshake."""
+
+    SERVER = "server"
+    CLIENT = "client"
+    UNKNOWN = "unknown"
+
+
+class Cause(StrEnum):
+    """What is wrong, once certificates were looked at."""
+
+    EXPIRED = "expired"
+    CA_EXPIRED = "ca_expired"
+    NOT_YET_VALID = "not_yet_valid"
+    CLOCK = "clock"
+    NAME_MISMATCH = "name_mismatch"
+    UNKNOWN_AUTHORITY = "unknown_authority"
+    KEY_MISMATCH = "key_mismatch"
+    USAGE = "usage"
+    MISSING_CLIENT_CERT = "missing_client_cert"
+    REVOKED = "revoked"
+    STALE_IN_MEMORY = "stale_in_memory"
+    DISTRUSTED = "distrusted"
+    EXPIRES_SOON = "expires_soon"
+    UNEXPLAINED = "unexplained"
+
+
+class Confidence(StrEnum):
+    """How sure a diagnosis is: `proven` by a certificate that was read, else `likely` or `possible`."""
+
+    PROVEN = "proven"
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+
+
+class RemedyKind(StrEnum):
+    """What would be done."""
+
+    RESTART = "restart"
+    RENEW = "renew"
+    REISSUE_AND_RESTART = "reissue_and_restart"
+    MANUAL = "manual"
+    NONE = "none"
+
+
+class Helps(StrEnum):
+    """Whether a restart of the program that holds the certificate cures it."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+class Severity(StrEnum):
+    """How loud to be; also the first part of routing."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+# ---------------------------------------------------------------- what comes in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who wrote a line, as far as its source knows; empty where it does not."""
+
+    program: str = ""  # syslog identifier or command name
+    unit: str = ""  # systemd unit
+    pid: int | None = None
+    container: str = ""  # the runtime's name, e.g. k8s_etcd-manager_etcd-manager-main-...
+    container_id: str = ""
+    image: str = ""
+    pod: str = ""  # Kubernetes pod name
+    path: str = ""  # the file that was read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """One line that passed the gate, at the door of the house."""
+
+    stream: str  # key under which `position` is stored: "journal", "docker:<id>", "file:<path>", "pod:<path>"
+    position: str  # opaque to all but the source: where to read on after this entry
+    time: datetime  # when it was logged, as the source knows it
+    text: str  # one line, no line end, undecodable bytes replaced, at most 64 KiB
+    origin: Origin = field(default_factory=Origin)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Nothing of interest up to here: only the position moves."""
+
+    stream: str
+    position: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceDown:
+    """A reader died or cannot see: certmedic is blind here. Sent once per outage."""
+
+    source: str  # the reader's name, e.g. "journal", "docker"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceUp:
+    """A reader that was down reads again."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """How a reader is doing: sent when it begins to read and every few seconds, so also its sign of life."""
+
+    source: str  # the reader's name
+    seen: int  # entries read since it started
+    matched: int  # of these, passed on
+    lag_seconds: float  # age of what is being read; 0 where the reader has caught up
+    position: str = ""  # how far it has come, for a person
+    detail: str = ""  # what it cannot read or had to skip, newest first; "" where all is well
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recheck:
+    """Something that was to be looked at again is due."""
+
+    kind: str  # "incident" | "verify" | "remind" | "outbox" | "inventory"
+    incident: int | None
+    due: datetime
+
+
+Item = LogEntry | Progress | SourceDown | SourceUp | SourceStatus | Recheck
+
+
+# ---------------------------------------------------------------- what a line says
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A symptom, seen in one line."""
+
+    entry: LogEntry
+    rule: str  # name of the rule that matched
+    symptom: Symptom
+    rejected_by: RejectedBy
+    suspect: Suspect
+    role: Role
+    program: str  # etcd, etcd-manager, kube-apiserver, kubelet, ...; "" where neither line nor origin tells
+    said: str  # the message without the dress it came in (timestamps, JSON, quoting); printable, at most 1 KiB
+    meaning: str  # one sentence for a person
+    fields: Mapping[str, str]  # what the line itself states; names of `explain --json`
+    not_after: datetime | None = None
+    not_before: datetime | None = None
+
+    @property
+    def remote_host(self) -> str:
+        """Host part of the remote address, without port; empty where the line names none."""
+        address = self.fields.get("remote_addr", "")
+        host, _, port = address.rpartition(":")
+        return (host if host and port.isdigit() else address).strip("[]")
+
+    @property
+    def fold(self) -> str:
+        """Equal for lines that say the same thing, whatever their port, time and source."""
+        told = ("server_name", "not_after", "not_before", "endpoint", "subject", "issuer", "peer_id")
+        parts = [
+            self.program,
+            self.symptom,
+            self.rejected_by,
+            self.role,
+            self.remote_host,
+            *(self.fields.get(name, "") for name in told),
+        ]
+        return "|".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """Equal sightings as one: the first of them, how many, and from when to when."""
+
+    sighting: Sighting
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+
+
+# ---------------------------------------------------------------- what is so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """One X.509 certificate, read from a file or seen in a handshake."""
+
+    path: str  # the file; "" for one that was only seen served
+    index: int = 0  # place in a bundle
+    subject: str  # RFC 4514
+    subject_cn: str
+    issuer: str
+    issuer_cn: str
+    serial: str  # hexadecimal, lower case
+    not_before: datetime
+    not_after: datetime
+    dns_names: tuple[str, ...] = ()
+    ip_addresses: tuple[str, ...] = ()
+    is_ca: bool = False
+    usages: frozenset[str] = frozenset()  # "server", "client"; empty means any
+    fingerprint: str  # SHA-256 of the DER, hexadecimal
+    key_fingerprint: str  # SHA-256 of the SubjectPublicKeyInfo, hexadecimal
+    subject_key_id: str = ""
+    authority_key_id: str = ""
+    der: bytes = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a certificate file is for, by what is known of the plane it belongs to."""
+
+    plane: str  # kops, kubeadm, k3s, rke2, etcd, ... ; "" for a file that only a configured glob names
+    group: str  # etcd group on kops: main, events, cilium, leases; "" elsewhere or where nothing tells
+    use: str  # peer | server | client | manager-server | manager-client | apiserver-etcd-client | kubelet | ca | ...
+    renewer: str  # etcd-manager | nodeup | kubelet | kubeadm | k3s | rke2 | operator | unknown
+    ca_path: str = ""  # the CA file that its users check it against
+    ports: tuple[int, ...] = ()  # where it is served on this machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A certificate in a file, with what the file is for."""
+
+    certificate: Certificate
+    place: Place
+    modified: datetime
+    key_matches: bool | None = None  # against the private key beside it; None where that could not be read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFault:
+    """A file that should hold a certificate and does not, or cannot be read."""
+
+    path: str
+    reason: str  # missing | unreadable | empty | too_large | not_a_certificate | broken
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What a listener on this machine showed in a handshake."""
+
+    address: str
+    port: int
+    certificate: Certificate | None
+    error: str = ""  # why there is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container on this machine."""
+
+    id: str
+    name: str
+    image: str
+    pod: str = ""
+    namespace: str = ""
+    container_name: str = ""  # io.kubernetes.container.name
+    state: str = ""  # running | exited | restarting | ...
+    started_at: datetime | None = None
+    runtime: str = "docker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that was looked up to judge a sighting. `at` is the moment they hold for."""
+
+    at: datetime
+    host: str
+    addresses: frozenset[str] = frozenset()  # this machine's own, loopback included
+    stored: tuple[Stored, ...] = ()
+    faults: tuple[FileFault, ...] = ()
+    served: tuple[Served, ...] = ()
+    containers: tuple[Container, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> etcd-manager image, from static manifests
+    clock_synchronised: bool | None = None  # None: could not tell
+    blind: tuple[str, ...] = ()  # what could not be looked at, in sentences
+
+
+# ---------------------------------------------------------------- what is wrong, and what is done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """What cures it. `helps` answers one question only: does a restart of `target` cure it?"""
+
+    kind: RemedyKind
+    helps: Helps
+    why: str
+    command: str  # what a person would type; "" where there is nothing to type
+    target: str = ""  # "<plane>/<group>", e.g. "kops/main": whose program holds the certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Whose certificate, which file, since when, what it breaks, and what cures it."""
+
+    key: str  # equal for the same fault: what an incident is known by
+    cause: Cause
+    suspect: Suspect
+    confidence: Confidence
+    certificates: tuple[Certificate, ...]
+    evidence: tuple[str, ...]
+    effect: str  # what it breaks, one sentence
+    remedy: Remedy
+    plane: str = ""
+    group: str = ""
+    neighbours: tuple[str, ...] = ()  # suspect `peer`: addresses, names or member ids of those at fault
+    since: datetime | None = None  # when the certificate became bad
+    count: int = 0
+    first_seen: datetime | None = None
+    last_seen: datetime | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """Own faults are critical, others' and forecasts are warnings, noise is information."""
+        if self.cause in (Cause.EXPIRES_SOON, Cause.MISSING_CLIENT_CERT, Cause.UNEXPLAINED):
+            return Severity.WARNING if self.cause is Cause.EXPIRES_SOON else Severity.INFO
+        return Severity.CRITICAL if self.suspect is Suspect.OWN else Severity.WARNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """One condition of an act, and its answer."""
+
+    name: str
+    passed: bool
+    why: str  # what was found; where it did not pass, also what would open it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One act on one target, complete enough to be written down before it is done."""
+
+    kind: RemedyKind
+    container: Container
+    watched: tuple[tuple[str, datetime], ...]  # (file, NotAfter before): success is each of them moved forward
+    ports: tuple[int, ...] = ()  # where the new certificates must be seen served
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What follows from a diagnosis; doing nothing is a decision with a reason too."""
+
+    reason: str
+    gates: tuple[Gate, ...] = ()
+    action: Action | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """An act of the past, as the store remembers it."""
+
+    incident: int
+    target: str  # "<plane>/<group>"
+    at: datetime
+    state: str  # intent | done | verified | failed
+
+
+class MessageKind(StrEnum):
+    """Each is sent once per incident, but for reminders."""
+
+    OPENED = "opened"
+    ACTED = "acted"
+    RESOLVED = "resolved"
+    ESCALATED = "escalated"
+    REMINDER = "reminder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message in the three forms that channels take."""
+
+    kind: MessageKind
+    severity: Severity
+    title: str
+    plain: str
+    markdown: str
+    html: str

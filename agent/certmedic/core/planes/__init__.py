@@ -1,0 +1,46 @@
+"""What is known of each control plane: where its certificates lie, who renews each, and what a restart does to it.
+
+    table.py      the data: every kind of file, and the etcd groups of kops
+    places.py     path and certificate -> what the file is for
+    effects.py    what a restart does to it, and what a person would type
+    startup.py    which files an etcd says it uses: its start-up lines, flags and environment
+
+Sources, each read at the commit named; the comments say which:
+
+* etcd-manager: kopeio/etcd-manager@17729ad954e3, kubernetes-sigs/etcdadm@34425651ae0b, kubernetes-sigs/etcd-manager@ad35ed6691d8
+* kops: kubernetes/kops@268927e26409 and its tags back to v1.15.2
+* kubeadm: kubernetes/kubernetes@00886ac0, and the page "Certificate Management with kubeadm"
+* k3s: k3s-io/k3s@09ac65a68f11 and docs.k3s.io; rke2: docs.rke2.io/security/certificates
+* kubespray: kubernetes-sigs/kubespray@041cdd57cecf
+* MicroK8s and OpenShift: what their users quote; nothing here acts on them
+"""
+
+from certmedic.core.planes.effects import (
+    REISSUES_SINCE,
+    Effect,
+    etcd_manager_pod_prefix,
+    manager_version,
+    restart_command,
+    restart_effect,
+)
+from certmedic.core.planes.places import host_path, patterns, place
+from certmedic.core.planes.startup import paths_from_flags, paths_from_startup_line
+from certmedic.core.planes.table import ETCD_GROUPS, PLANES, Group, Pattern
+
+__all__ = [
+    "ETCD_GROUPS",
+    "PLANES",
+    "REISSUES_SINCE",
+    "Effect",
+    "Group",
+    "Pattern",
+    "etcd_manager_pod_prefix",
+    "host_path",
+    "manager_version",
+    "paths_from_flags",
+    "paths_from_startup_line",
+    "patterns",
+    "place",
+    "restart_command",
+    "restart_effect",
+]

@@ -1,0 +1,141 @@
+"""Path and certificate to what the file is for."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from certmedic.core.model import Certificate, Place
+from certmedic.core.planes.table import ETCD_GROUPS, PLANES, Pattern
+
+
+def patterns(planes: str | Sequence[str] = "auto", root: str = "/") -> tuple[str, ...]:
+    """Return the globs to read for these planes (`auto`: all of them) on a machine whose root is at `root`."""
+    chosen = PLANES if planes == "auto" else [planes] if isinstance(planes, str) else planes
+    base = root.rstrip("/")
+    return tuple(dict.fromkeys(base + pattern.glob for plane in chosen for pattern in PLANES[plane]))
+
+
+def host_path(path: str) -> str:
+    """Return a path as it is on the host: etcd-manager's container sees the host under /rootfs."""
+    return path.removeprefix("/rootfs") if path.startswith("/rootfs/") else path
+
+
+def place(
+    path: str, certificate: Certificate | None = None, *, siblings: Iterable[Certificate] = (), use: str = ""
+) -> Place:
+    """Return what a certificate file is for, by its path, and where that does not tell by what is in it.
+
+    `siblings` are other certificates of the same etcd volume: where neither path nor certificate tells the etcd group, the
+    first of them that does counts. `use` is what a running process was seen to use the file for.
+    """
+    path = host_path(path)
+    pattern, prefix = _recognise(path)
+    is_ca = certificate is not None and certificate.is_ca
+    if pattern is None:
+        return Place(plane="", group="", use="ca" if is_ca else use, renewer="unknown")
+    told = pattern.use or use or _use_by_name(posixpath.basename(path).lower())
+    # The chain of a leaf in the leaf's file, the authority inside a kubeconfig.
+    if is_ca and (not pattern.use or _may_hold_chain(path, certificate)):
+        told = "ca"
+    group = _group(path, pattern, certificate, siblings) if pattern.plane == "kops" else ""
+    if told == "ca":
+        return Place(plane=pattern.plane, group=group, use=told, renewer=pattern.renewer)
+    return Place(
+        plane=pattern.plane,
+        group=group,
+        use=told,
+        renewer=pattern.renewer,
+        ca_path=_beside(path, prefix, pattern.ca),
+        ports=_ports(pattern, group),
+    )
+
+
+def _may_hold_chain(path: str, certificate: Certificate | None) -> bool:
+    return (certificate is not None and certificate.index > 0) or path.endswith((".conf", "/kubeconfig"))
+
+
+def _by_name() -> tuple[Mapping[str, tuple[Pattern, ...]], tuple[Pattern, ...]]:
+    """Return the patterns by file name, and those whose file name has wildcards: most paths need no matching at all."""
+    exact: dict[str, tuple[Pattern, ...]] = {}
+    wild: list[Pattern] = []
+    for pattern in (pattern for plane in PLANES.values() for pattern in plane):
+        if "*" in pattern.parts[-1]:
+            wild.append(pattern)
+        else:
+            exact[pattern.parts[-1]] = (*exact.get(pattern.parts[-1], ()), pattern)
+    return exact, tuple(wild)
+
+
+_EXACT, _WILD = _by_name()
+
+
+def _recognise(path: str) -> tuple[Pattern | None, str | None]:
+    """Return the pattern that knows most of a path's end, and what stands before it where all of the pattern fits."""
+    parts = path.strip("/").split("/")
+    best: Pattern | None = None
+    most = 0
+    for pattern in (*_EXACT.get(parts[-1], ()), *_WILD):
+        known = _common_end(parts, pattern.parts)
+        if known >= pattern.tail and known > most:
+            best, most = pattern, known
+    if best is None or most < len(best.parts):
+        return best, None
+    return best, "/" + "/".join(parts[: len(parts) - most])
+
+
+def _common_end(parts: Sequence[str], wanted: Sequence[str]) -> int:
+    known = 0
+    for part, pattern in zip(reversed(parts), reversed(wanted), strict=False):
+        if part != pattern and not ("*" in pattern and fnmatchcase(part, pattern)):
+            break
+        known += 1
+    return known
+
+
+def _beside(path: str, prefix: str | None, ca: str) -> str:
+    if ca.startswith("/"):
+        return "" if prefix is None else posixpath.join(prefix, ca.lstrip("/"))
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), ca)) if ca else ""
+
+
+def _ports(pattern: Pattern, group: str) -> tuple[int, ...]:
+    listens = ETCD_GROUPS.get(group)
+    if pattern.plane != "kops" or listens is None:
+        return pattern.ports
+    by_use = {"peer": listens.peer, "server": listens.client, "manager-server": listens.manager}
+    return (by_use[pattern.use],) if pattern.use in by_use else pattern.ports
+
+
+def _use_by_name(name: str) -> str:
+    for part, use in (("peer", "peer"), ("member", "peer"), ("server", "server"), ("client", "client"), ("ca.", "ca")):
+        if part in name:
+            return use
+    return ""
+
+
+_OF_FOLDER = re.compile(r"/etcd-manager-([a-z0-9]+)/[^/]+$")
+_OF_TOKEN = re.compile(r"/pki/etcd-cluster-token-etcd(?:-([a-z0-9]+))?/(?:peers|clients)/")
+_OF_ISSUER = re.compile(r"etcd-(?:peers|manager|clients)-ca-([a-z0-9-]+)")
+_OF_MEMBER = re.compile(r"(?:etcd-manager-(?:server|client)-)?etcd-(?:(events|cilium|leases)-)?.+")
+
+
+def _group(path: str, pattern: Pattern, certificate: Certificate | None, siblings: Iterable[Certificate]) -> str:
+    """Return the etcd group of a file on a kops master: main, events, cilium, leases; "" for those of none or of several."""
+    if "cilium" in pattern.parts:
+        return "cilium"
+    if match := _OF_FOLDER.search(path) or _OF_TOKEN.search(path):
+        return match[1] or "main"
+    if "peers" not in pattern.parts and "clients" not in pattern.parts:
+        return ""
+    for known in (certificate, *siblings):
+        if known is None:
+            continue
+        if match := _OF_ISSUER.fullmatch(known.subject_cn if known.is_ca else known.issuer_cn):
+            return match[1]
+        # All groups but cilium share one authority for clients; then the member's name tells.
+        if not known.is_ca and (match := _OF_MEMBER.fullmatch(known.subject_cn)):
+            return match[1] or "main"
+    return ""

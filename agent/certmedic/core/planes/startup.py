@@ -1,0 +1,64 @@
+"""Which certificate files an etcd says it uses: in the lines of its start, in its flags and in its environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+# TLSInfo.String() in client/pkg/transport: `cert = A, key = B, [client-cert=..., client-key=..., ][ca = C, ]trusted-ca = D, ...`
+_VALUE = re.compile(r'(?<![\w-])(cert|ca|trusted-ca)\s?=\s?([^,"]*)')
+_CLIENT_FACE = re.compile(r"client ?tls", re.IGNORECASE)
+_PEER_FACE = re.compile(r"peer ?tls", re.IGNORECASE)
+
+# Flag or variable of etcd -> what the file is used as. `--ca-file` went away with etcd 3.0's successors, and is still met.
+_FLAGS: Mapping[str, str] = {
+    "cert-file": "server",
+    "peer-cert-file": "peer",
+    "trusted-ca-file": "ca",
+    "peer-trusted-ca-file": "ca",
+    "ca-file": "ca",
+    "peer-ca-file": "ca",
+    "client-cert-file": "client",
+    "peer-client-cert-file": "client",
+    # kube-apiserver's
+    "etcd-certfile": "apiserver-etcd-client",
+    "etcd-cafile": "ca",
+    "tls-cert-file": "apiserver",
+    "client-ca-file": "ca",
+    "kubelet-client-certificate": "apiserver-kubelet-client",
+    "proxy-client-cert-file": "front-proxy-client",
+}
+
+
+def paths_from_startup_line(text: str) -> tuple[tuple[str, str], ...]:
+    """Return (use, path) for each certificate file that a start-up line of etcd names; uses are `peer`, `server` and `ca`.
+
+    Lines: `peerTLS: cert = ...` and `ClientTLS: cert = ...` of capnslog (to 3.4), `"msg":"starting with peer TLS","tls-info":"cert = ..."` of
+    zap. Empty for every other line.
+    """
+    if "cert = " not in text and "cert=" not in text:
+        return ()
+    face = "peer" if _PEER_FACE.search(text) else "server" if _CLIENT_FACE.search(text) else ""
+    if not face:
+        return ()
+    found = [(face if name == "cert" else "ca", value.strip()) for name, value in _VALUE.findall(text)]
+    return tuple(dict.fromkeys((use, path) for use, path in found if path.startswith("/")))
+
+
+def paths_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return (use, path) for each certificate file in a process' flags, and in etcd's own variables (`ETCD_CERT_FILE`).
+
+    A flag counts more than the variable of the same name. Paths are as the process sees them, perhaps relative.
+    """
+    found: dict[str, str] = {}
+    for name, value in environ.items():
+        if name.startswith("ETCD_"):
+            found[name.removeprefix("ETCD_").lower().replace("_", "-")] = value
+    for at, argument in enumerate(argv):
+        if not argument.startswith("-"):
+            continue
+        name, is_joined, value = argument.lstrip("-").partition("=")
+        if not is_joined and at + 1 < len(argv):
+            value = argv[at + 1]
+        found[name] = value
+    return tuple(dict.fromkeys((use, found[name]) for name, use in _FLAGS.items() if found.get(name)))

@@ -1,0 +1,112 @@
+"""The inbox: one bounded queue, many readers that put, one owner that gets.
+
+A reader is a `Source`: it reads until told to stop, and raises where it cannot. `read_forever` runs it again and again and
+turns its failures into items, so that "I am blind here" takes the same road as a line that was read. When the inbox is full,
+readers wait: the journal, the files and the daemon's logs are the buffer, and nothing is shed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceUp
+
+FIRST_PAUSE = 1.0  # seconds
+LONGEST_PAUSE = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """One thing that is read. `required`: while it is blind, the watchdog goes unfed."""
+
+    name: str
+    required: bool
+
+    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Read until `stop` is set; raise on failure.
+
+        `resume(stream)` gives the position after which a stream is to be read, None for one never seen. As soon as the
+        source reads, and every few seconds from then on, it puts a SourceStatus.
+        """
+
+
+class Inbox:
+    """Bounded queue between the reader threads and the one owner."""
+
+    def __init__(self, size: int = 1000) -> None:
+        self._queue: queue.Queue[Item] = queue.Queue(size)
+
+    def put(self, item: Item, stop: threading.Event | None = None) -> None:
+        """Add an item; while there is no room, wait. Once `stop` is set nothing is added any more."""
+        while stop is None or not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                self._queue.put(item, timeout=0.5)
+                return
+
+    def get(self, timeout: float) -> Item | None:
+        """Take the oldest item; None when none came within `timeout` seconds."""
+        try:
+            return self._queue.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+
+def read_forever(source: Source, resume: Callable[[str], str | None], inbox: Inbox, stop: threading.Event) -> None:
+    """Run `source.follow` until `stop` is set, with growing pauses between its failures.
+
+    An outage is reported once, with the reason of its first failure, and its end once: when the source has read for as
+    long as the pause before it, so that one which fails again and again at the same spot does not report a recovery each
+    time. A source that comes back goes on after the last item that it put.
+    """
+    reached: dict[str, str] = {}
+    pause, down, began = FIRST_PAUSE, False, 0.0
+
+    def put(item: Item) -> None:
+        nonlocal pause, down
+        if down and time.monotonic() - began >= pause:
+            pause, down = FIRST_PAUSE, False
+            log.info("%s: reads again", source.name)
+            inbox.put(SourceUp(source=source.name), stop)
+        inbox.put(item, stop)
+        if isinstance(item, LogEntry | Progress):
+            reached[item.stream] = item.position
+
+    while not stop.is_set():
+        began = time.monotonic()
+        try:
+            source.follow(lambda stream: reached.get(stream) or resume(stream), put, stop)
+            reason = "the reader ended by itself"
+        except Exception as error:  # whatever it is, it is reported and the source is tried again
+            reason = str(error) or type(error).__name__
+            log.debug("%s failed", source.name, exc_info=True)
+        if stop.is_set():
+            return
+        if not down:
+            down = True
+            log.warning("%s: %s", source.name, reason)
+            inbox.put(SourceDown(source=source.name, reason=reason), stop)
+        else:
+            pause = min(2 * pause, LONGEST_PAUSE)
+        # Readers that failed together should not all come back in the same instant.
+        stop.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret hangs on it
+
+
+def start(
+    sources: Iterable[Source], positions: Mapping[str, str], inbox: Inbox, stop: threading.Event
+) -> list[threading.Thread]:
+    """Start one daemon thread per source; `positions` are the settled ones of earlier runs."""
+    threads = [
+        threading.Thread(target=read_forever, args=(source, positions.get, inbox, stop), name=source.name, daemon=True)
+        for source in sources
+    ]
+    for thread in threads:
+        thread.start()
+    return threads

@@ -1,0 +1,373 @@
+"""The journal: every boot, volatile and persistent, read with libsystemd in one thread.
+
+Entries are stepped through with the C reader's own calls, which the public `Reader` inherits: one field per entry, five
+times faster than the public calls, which build a dictionary of all fields. The other fields are read only for an entry that
+passes the gate.
+
+A position is the last entry handled: its cursor, its time and its boot. Where the cursor is dead (vacuumed, or moved from
+/run to /var by a flush, which gives new numbers to old entries), its time is tried, and then the end of the journal; what
+was skipped thereby is said. When files come or go, the journal is opened anew at the last position: readers that were kept
+over a rotation have been found deaf in many programs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from certmedic.core import lines
+from certmedic.core.model import Item, LogEntry, Origin, Progress, SourceStatus
+
+STREAM = "journal"
+TICK = 1.0  # seconds that one wait lasts at most
+BUSY_TICK = 0.02  # the same, while entries keep coming: journald announces new ones only every 250 ms
+BUSY_FOR = 5.0  # seconds after the last entry
+SETTLE = 0.1  # seconds between two openings
+REPORT_EVERY = 2.0  # seconds
+QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
+FAILURES = 5  # in a row, without an entry between them, until the reader gives up and is started anew after a pause
+BATCH = 1024  # entries between two looks at the clock
+
+log = logging.getLogger(__name__)
+
+
+class JournalError(Exception):
+    """The journal cannot be read; says why and what to do."""
+
+
+class _Steps(Protocol):
+    """What is needed of a reader at one entry."""
+
+    def step(self) -> bool:
+        """Go to the next entry; False at the end."""
+
+    def get(self, field: str) -> bytes:
+        """Return a field of this entry; KeyError where it has none."""
+
+    def cursor(self) -> str:
+        """Return the cursor of this entry."""
+
+    def realtime(self) -> int:
+        """Return when this entry was written, in microseconds since 1970."""
+
+
+class _FastSteps:
+    """The C reader's own calls; AttributeError where a later systemd-python has them no more."""
+
+    def __init__(self, reader: Any) -> None:
+        self.step: Callable[[], bool] = reader._next  # noqa: SLF001 - see the module's docstring; a test pins these
+        self.get: Callable[[str], bytes] = reader._get  # noqa: SLF001
+        self.cursor: Callable[[], str] = reader._get_cursor  # noqa: SLF001
+        self.realtime: Callable[[], int] = reader._get_realtime  # noqa: SLF001
+
+
+class _PublicSteps:
+    """The same with public calls."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        self._entry: dict[str, Any] = {}
+
+    def step(self) -> bool:
+        entry = self._reader.get_next()
+        if entry:
+            self._entry = entry
+        return bool(entry)
+
+    def get(self, field: str) -> bytes:
+        value = self._entry[field]
+        if isinstance(value, list):
+            value = value[0]
+        return value if isinstance(value, bytes) else str(value).encode()
+
+    def cursor(self) -> str:
+        return str(self._entry["__CURSOR"])
+
+    def realtime(self) -> int:
+        written: datetime = self._entry["__REALTIME_TIMESTAMP"]
+        return round(written.timestamp() * 1_000_000)
+
+
+def _steps(reader: Any) -> _Steps:
+    try:
+        return _FastSteps(reader)
+    except AttributeError:
+        return _PublicSteps(reader)
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """The last entry handled."""
+
+    cursor: str
+    usec: int
+
+    def __str__(self) -> str:
+        return json.dumps({"cursor": self.cursor, "usec": self.usec})
+
+    @classmethod
+    def parse(cls, stored: str | None) -> _Position | None:
+        """Read a stored position; None for none, and for one that makes no sense."""
+        try:
+            told = json.loads(stored or "null")
+            return cls(str(told["cursor"]), int(told["usec"]))
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def same_entry(self, cursor: str) -> bool:
+        """Whether another cursor names the same entry, whatever file it lies in: boot, both clocks and hash are equal."""
+        return _identity(self.cursor) == _identity(cursor)
+
+
+def _identity(cursor: str) -> list[str]:
+    # systemd.journal-fields(7) calls a cursor opaque. Should its parts change, entries are told apart by the whole of it.
+    parts = cursor.split(";")
+    return [part for part in parts if part[:2] in {"b=", "m=", "t=", "x="}] or parts
+
+
+def _moment(usec: int) -> str:
+    return f"{datetime.fromtimestamp(usec / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+class JournalSource:
+    """Follow the journal: entries of `units` or `identifiers`, or all where neither is given.
+
+    `path` is a directory of journal files, or a list of files, instead of the machine's own journal. A journal that was
+    never read is read from `lookback` seconds ago on. Entries of `exclude_unit`, of this process and of other runs of this
+    program are passed over: they quote what they found, and would be found again.
+    """
+
+    name = "journal"
+
+    def __init__(  # noqa: PLR0913 - each is a choice of its own, with a name at every call
+        self,
+        needles: tuple[bytes, ...],
+        *,
+        units: Sequence[str] = (),
+        identifiers: Sequence[str] = (),
+        exclude_unit: str = "certmedic.service",
+        path: str | os.PathLike[str] | Sequence[str] | None = None,
+        lookback: float = 600.0,
+        required: bool = True,
+    ) -> None:
+        self.required = required
+        self._needles = needles
+        self._units, self._identifiers, self._exclude_unit = tuple(units), tuple(identifiers), exclude_unit
+        self._path = path
+        self._where = "/run/log/journal or /var/log/journal" if path is None else str(path)
+        self._lookback = lookback
+        self._started = time.time()
+        self._seen = self._matched = self._unreadable = 0
+        self._detail = ""
+        self._position: _Position | None = None  # of the last item that was put
+        self._moved = False  # whether the reader has come further than that
+
+    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Read until `stop` is set; JournalError or OSError where the journal cannot be read."""
+        self._position = _Position.parse(resume(STREAM))
+        failures, seen = 0, self._seen
+        while not stop.is_set():
+            try:
+                with self._opened() as reader:
+                    self._read(reader, put, stop)
+            except OSError as error:
+                # A damaged file: opened anew, libsystemd often leaves it out and goes on behind it.
+                failures = failures + 1 if self._seen == seen else 1
+                seen = self._seen
+                self._say(f"the journal had to be opened anew: {error}")
+                if failures >= FAILURES:
+                    raise
+            # Files come and go several at a time; and whatever goes wrong, this loop does not run hot.
+            stop.wait(SETTLE)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Any]:
+        # Imported here: this module can be loaded, and its error be told, where the library is missing.
+        try:
+            from systemd.journal import Reader  # noqa: PLC0415 - see above
+        except ImportError as error:
+            raise JournalError(f"systemd-python cannot be loaded ({error}): install python3-systemd") from error
+        try:
+            if self._path is None:
+                reader = Reader()
+            elif isinstance(self._path, str | os.PathLike):
+                reader = Reader(path=os.fspath(self._path))
+            else:
+                reader = Reader(files=list(self._path))
+        except OSError as error:
+            raise JournalError(f"the journal in {self._where} cannot be opened: {error.strerror}") from error
+        with contextlib.closing(reader):
+            if not reader.get_usage():
+                raise JournalError(
+                    f"no journal file can be read in {self._where}: is systemd-journald running, and is this user root or "
+                    "in the group systemd-journal?"
+                )
+            for unit in self._units:
+                reader.add_match(f"_SYSTEMD_UNIT={unit}")
+            if self._units and self._identifiers:
+                reader.add_disjunction()
+            for identifier in self._identifiers:
+                reader.add_match(f"SYSLOG_IDENTIFIER={identifier}")
+            yield reader
+
+    def _read(self, reader: Any, put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Read until `stop` is set or until journal files have come or gone."""
+        from systemd.journal import INVALIDATE  # noqa: PLC0415 - as in _opened
+
+        # The descriptor must exist before seeking: what changes from here on is then told by wait(). A list of files has
+        # none and is polled.
+        try:
+            reader.fileno()
+            announced = True
+        except OSError:
+            announced = False
+        steps = _steps(reader)
+        self._seek(reader, steps)
+        self._moved = False
+        reported = busy = 0.0
+        while not stop.is_set():
+            seen = self._seen
+            at_end = self._batch(steps, put)
+            now = time.monotonic()
+            if self._seen != seen:
+                self._moved, busy = True, now + BUSY_FOR
+            if now - reported >= (REPORT_EVERY if self._moved or busy > now else QUIET_REPORT_EVERY) or not reported:
+                self._report(steps, put, at_end=at_end)
+                reported = now
+            if not at_end:
+                continue
+            tick = BUSY_TICK if busy > now else TICK
+            if not announced:
+                stop.wait(tick)
+            elif reader.wait(tick) == INVALIDATE:
+                # What was written before the change is still to be had from this reader without another search.
+                while not self._batch(steps, put) and not stop.is_set():
+                    pass
+                self._moved = True
+                self._report(steps, put, at_end=True)
+                return
+
+    def _seek(self, reader: Any, steps: _Steps) -> None:
+        """Go where the next step yields the first entry to be handled."""
+        last = self._position
+        if last is None:
+            since = time.time() - self._lookback
+            reader.seek_realtime(since)
+            if steps.step():
+                reader.seek_realtime(since)
+            else:
+                self._seek_end(reader)
+            return
+        with contextlib.suppress(OSError, ValueError):  # a cursor that libsystemd cannot make sense of
+            reader.seek_cursor(last.cursor)
+            if steps.step() and reader.test_cursor(last.cursor):
+                return
+        reader.seek_realtime(last.usec / 1e6)
+        first = 0
+        while steps.step() and first <= last.usec:
+            if last.same_entry(steps.cursor()):
+                return
+            first = steps.realtime()
+        if first:
+            self._say(
+                f"the entry read last, of {_moment(last.usec)}, is gone from the journal; what was written in the "
+                f"{max(first - last.usec, 0) / 1e6:.0f} s after it may have been missed"
+            )
+            reader.seek_realtime(last.usec / 1e6)
+        else:
+            self._say(
+                f"the journal holds nothing from {_moment(last.usec)} on, where it was read last (was it wiped, or the "
+                "clock set back?); it is read from its end on"
+            )
+            self._seek_end(reader)
+        log.warning("journal: %s", self._detail)
+
+    @staticmethod
+    def _seek_end(reader: Any) -> None:
+        """Go to the last entry. A seek to a time that no entry has reached would wait for that time, deaf until then."""
+        reader.seek_tail()
+        if not reader.get_previous():
+            reader.seek_head()
+
+    def _batch(self, steps: _Steps, put: Callable[[Item], None]) -> bool:
+        """Handle up to BATCH entries; True at the end of the journal."""
+        step, get, needles = steps.step, steps.get, self._needles
+        for count in range(BATCH):
+            if not step():
+                self._seen += count
+                return True
+            try:
+                message = get("MESSAGE")
+            except KeyError:
+                continue
+            except OSError as error:
+                self._unreadable += 1
+                self._say(f"damaged entries were passed over, {self._unreadable} so far; the last: {error}")
+                continue
+            # lines.hit(), written out: the call would cost as much as the search.
+            for needle in needles:
+                if needle in message:
+                    self._pass_on(steps, message, put)
+                    break
+        self._seen += BATCH
+        return False
+
+    def _pass_on(self, steps: _Steps, message: bytes, put: Callable[[Item], None]) -> None:
+        def field(name: str) -> str:
+            try:
+                return lines.text(steps.get(name))
+            except (KeyError, OSError):
+                return ""
+
+        position = _Position(steps.cursor(), steps.realtime())
+        unit, program, pid = field("_SYSTEMD_UNIT"), field("SYSLOG_IDENTIFIER") or field("_COMM"), field("_PID")
+        # The pid tells only of entries of this run: others had it before.
+        own_pid = pid == str(os.getpid()) and position.usec / 1e6 >= self._started
+        if unit == self._exclude_unit or program == "certmedic" or own_pid:
+            return
+        container = field("CONTAINER_NAME")
+        origin = Origin(
+            program=program,
+            unit=unit,
+            pid=int(pid) if pid.isdecimal() else None,
+            container=container,
+            container_id=field("CONTAINER_ID_FULL"),
+            image=field("IMAGE_NAME"),
+            pod=lines.kubelet_name(container)[1],
+        )
+        time_logged = datetime.fromtimestamp(position.usec / 1e6, UTC)
+        self._matched += 1
+        put(LogEntry(stream=STREAM, position=str(position), time=time_logged, text=lines.text(message), origin=origin))
+        self._position, self._moved = position, False
+
+    def _say(self, trouble: str) -> None:
+        self._detail = f"{_moment(int(time.time() * 1e6))}: {trouble}"
+
+    def _report(self, steps: _Steps, put: Callable[[Item], None], *, at_end: bool) -> None:
+        if self._moved:
+            # There is no current entry where a rotation took its file away: the next one has a position again.
+            with contextlib.suppress(OSError, KeyError):
+                position = _Position(steps.cursor(), steps.realtime())
+                if position != self._position:
+                    put(Progress(stream=STREAM, position=str(position)))
+                    self._position = position
+                self._moved = False
+        last = self._position
+        put(
+            SourceStatus(
+                source=self.name,
+                seen=self._seen,
+                matched=self._matched,
+                lag_seconds=0.0 if at_end or last is None else max(time.time() - last.usec / 1e6, 0.0),
+                position=_moment(last.usec) if last else "",
+                detail=self._detail,
+            )
+        )

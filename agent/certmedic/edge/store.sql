@@ -1,0 +1,95 @@
+-- The state of one agent, in one file. Times are ISO 8601 in UTC with microseconds, so that they sort as text.
+
+-- Where each stream is read on; moved in the same transaction as what was read.
+CREATE TABLE positions (
+    stream   TEXT PRIMARY KEY,
+    position TEXT NOT NULL
+) STRICT;
+
+-- What each reader says of itself.
+CREATE TABLE sources (
+    source TEXT PRIMARY KEY,
+    down   TEXT NOT NULL DEFAULT '',   -- why it is blind; empty while it reads
+    since  TEXT NOT NULL,              -- of the last change between the two
+    status TEXT NOT NULL DEFAULT '{}'  -- JSON
+) STRICT;
+
+CREATE TABLE incidents (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    key         TEXT NOT NULL,
+    state       TEXT NOT NULL,          -- open | escalated | resolved
+    severity    TEXT NOT NULL,
+    diagnosis   TEXT NOT NULL,          -- JSON, the latest
+    decision    TEXT NOT NULL DEFAULT '',  -- JSON, the latest
+    opened_at   TEXT NOT NULL,
+    announced_at TEXT,                  -- when people were told; NULL: they were not
+    last_seen   TEXT NOT NULL,
+    resolved_at TEXT,
+    count       INTEGER NOT NULL DEFAULT 0
+) STRICT;
+-- The same fault is one incident for as long as it lasts.
+CREATE UNIQUE INDEX one_open_incident_a_key ON incidents (key) WHERE state <> 'resolved';
+
+-- Equal lines of one incident, as one row with a counter.
+CREATE TABLE folds (
+    incident INTEGER NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
+    fold     TEXT NOT NULL,
+    sample   TEXT NOT NULL,             -- the first line, as it was read
+    source   TEXT NOT NULL,
+    count    INTEGER NOT NULL,
+    first_seen TEXT NOT NULL,
+    last_seen  TEXT NOT NULL,
+    PRIMARY KEY (incident, fold)
+) STRICT;
+
+-- An act is written here before it is done. boot_id and container tell after a crash whether it was.
+CREATE TABLE actions (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    incident INTEGER NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
+    target   TEXT NOT NULL,
+    action   TEXT NOT NULL,             -- JSON
+    state    TEXT NOT NULL,             -- intent | done | verified | failed
+    boot_id  TEXT NOT NULL,
+    at       TEXT NOT NULL,
+    ended_at TEXT,
+    detail   TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE TABLE messages (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    incident INTEGER NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
+    kind     TEXT NOT NULL,
+    ordinal  INTEGER NOT NULL,          -- 0 but for reminders
+    message  TEXT NOT NULL,             -- JSON
+    created_at TEXT NOT NULL,
+    UNIQUE (incident, kind, ordinal)    -- each kind once
+) STRICT;
+
+CREATE TABLE deliveries (
+    message  INTEGER NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+    channel  TEXT NOT NULL,             -- a hash; never the address
+    label    TEXT NOT NULL,
+    state    TEXT NOT NULL,             -- pending | sent | expired
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due_at   TEXT NOT NULL,
+    sent_at  TEXT,
+    error    TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (message, channel)
+) STRICT;
+CREATE INDEX pending_deliveries ON deliveries (due_at) WHERE state = 'pending';
+
+CREATE TABLE rechecks (
+    kind     TEXT NOT NULL,
+    incident INTEGER NOT NULL,          -- 0: of the whole machine
+    due_at   TEXT NOT NULL,
+    PRIMARY KEY (kind, incident)
+) STRICT;
+
+-- The story of an incident, line by line, for `certmedic show`.
+CREATE TABLE events (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    incident INTEGER NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
+    at       TEXT NOT NULL,
+    what     TEXT NOT NULL,
+    said     TEXT NOT NULL
+) STRICT;

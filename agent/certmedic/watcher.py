@@ -1,0 +1,496 @@
+"""The line, front door to back; the only module that knows both floors.
+
+    LogEntry -> parse -> Sighting -> gather -> Facts -> diagnose -> Diagnosis -> decide -> Decision -> act, outbox -> settle
+
+`Watcher.step` is one turn: what came in and what is due goes through the pure core inside one transaction, at whose end the
+positions move; then, outside it, what was written down is done: acts first, then messages. Whatever must be looked at again
+is a row with a due time. So a `kill -9` between any two lines of this file loses nothing and does nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from certmedic.config import Config
+from certmedic.core import diagnose as doctor
+from certmedic.core import examine, message, symptoms
+from certmedic.core.decide import History, Policy, decide, targets
+from certmedic.core.model import (
+    Cause,
+    Certificate,
+    Container,
+    Diagnosis,
+    Facts,
+    Fold,
+    Item,
+    LogEntry,
+    MessageKind,
+    Progress,
+    Recheck,
+    Severity,
+    Sighting,
+    SourceDown,
+    SourceStatus,
+    SourceUp,
+    Suspect,
+)
+from certmedic.edge.notify import Notifier
+from certmedic.edge.restart import Hands, RestartError
+from certmedic.edge.service import Journal
+from certmedic.edge.store import Act, Incident, Store
+
+DIAGNOSE_EVERY = timedelta(seconds=30)  # equal lines are judged anew no more often than this
+LOOK_EVERY = timedelta(seconds=15)  # at an incident that can be verified by looking at files
+QUIET_FOR = timedelta(minutes=15)  # an incident that cannot be verified here ends when nothing more is seen
+INVENTORY_EVERY = timedelta(minutes=10)
+VERIFY_EVERY = timedelta(seconds=2)
+RESUME_AFTER = timedelta(
+    seconds=15
+)  # longer than a runtime takes to stop and start a container that it was told to restart
+FACTS_FOR = timedelta(seconds=2)  # looked-up facts serve all sightings of one moment
+REMEMBERED_LINES = 4096  # to count a line once that comes in by two sources
+
+
+class Senses(Protocol):
+    """What can be looked up on this machine."""
+
+    def gather(self, *, now: datetime) -> Facts:
+        """Return the facts of this moment. Never raises: what cannot be seen is in `Facts.blind`."""
+
+    def is_own_probe(self, address: str) -> bool:
+        """Whether "host:port" was this agent's own end of a handshake it made to look at a certificate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything outside: what can be looked up, done and said, and where this is."""
+
+    senses: Senses
+    hands: Hands
+    notifier: Notifier
+    journal: Journal
+    host: str
+    boot_id: str
+    drill: bool = False
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is kept in memory of equal lines between two transactions."""
+
+    sighting: Sighting
+    incident: int | None  # None: known noise
+    diagnosed_at: datetime
+    total: int = 0
+    unwritten: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+class Watcher:
+    """The owner in the middle: all state passes through here, on one thread."""
+
+    def __init__(self, *, config: Config, store: Store, world: World, started_at: datetime) -> None:
+        self.config = config
+        self.store = store
+        self.world = world
+        self.started_at = started_at
+        self.policy = Policy(
+            mode=config.mode,
+            restart=config.remedy.restart,
+            cooldown=config.remedy.cooldown,
+            per_day=config.remedy.per_day,
+        )
+        self.blind: dict[str, str] = {}  # source -> why it cannot read
+        self._seen: dict[str, Seen] = {}
+        self._lines: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._facts: Facts | None = None
+        self._resuming: set[int] = set()  # intents of an earlier run, not yet known to be done or not
+        self._begin(started_at)
+
+    def _begin(self, now: datetime) -> None:
+        with self.store.transaction():
+            for act in self.store.acts(state="intent"):
+                self._resuming.add(act.id)
+                self.store.recheck("resume", act.incident, now + RESUME_AFTER)
+            self.store.recheck("inventory", None, now)
+
+    # ------------------------------------------------------------ one turn
+
+    def step(self, items: Sequence[Item], now: datetime) -> None:
+        """Take what came in and what is due, then do what was written down. Raises StoreError where the disk refuses."""
+        positions: dict[str, str] = {}
+        with self.store.transaction():
+            for item in items:
+                self._take(item, now)
+                if isinstance(item, LogEntry | Progress):
+                    positions[item.stream] = item.position
+            for recheck in self.store.due(now=now):
+                self._look_again(recheck, now)
+            self._write_counts()
+            self.store.settle(positions)
+        self._act(now)
+        self._deliver(now)
+
+    def _take(self, item: Item, now: datetime) -> None:
+        match item:
+            case LogEntry():
+                sighting = symptoms.parse(item)
+                if sighting is not None and not self._is_echo(sighting):
+                    self._see(sighting, now)
+            case SourceDown():
+                self.blind[item.source] = item.reason
+                self.store.source_state(item.source, down=item.reason, now=now)
+                self.world.journal.emit(message.source_fields(item))
+            case SourceUp():
+                self.blind.pop(item.source, None)
+                self.store.source_state(item.source, down="", now=now)
+                self.world.journal.emit(message.source_fields(item))
+            case SourceStatus():
+                self.store.source_status(item.source, item.as_dict(), now=now)
+            case Progress() | Recheck():
+                pass
+
+    def _is_echo(self, sighting: Sighting) -> bool:
+        """Whether a line is our own probe's doing, or came in already by another source."""
+        if self.world.senses.is_own_probe(sighting.fields.get("remote_addr", "")):
+            return True
+        key = (sighting.said, int(sighting.entry.time.timestamp()))
+        stream = self._lines.setdefault(key, sighting.entry.stream)
+        if len(self._lines) > REMEMBERED_LINES:
+            self._lines.popitem(last=False)
+        return stream != sighting.entry.stream
+
+    # ------------------------------------------------------------ seeing
+
+    def _see(self, sighting: Sighting, now: datetime) -> None:
+        seen = self._seen.get(sighting.fold)
+        if seen is None:
+            seen = self._seen[sighting.fold] = Seen(
+                sighting=sighting, incident=None, diagnosed_at=datetime.min.replace(tzinfo=now.tzinfo)
+            )
+        seen.total += 1
+        seen.unwritten += 1
+        seen.first = min(seen.first or sighting.entry.time, sighting.entry.time)
+        seen.last = max(seen.last or sighting.entry.time, sighting.entry.time)
+        if now - seen.diagnosed_at < DIAGNOSE_EVERY:
+            return
+        seen.diagnosed_at = now
+        fold = Fold(sighting=sighting, count=seen.total, first_seen=seen.first, last_seen=seen.last)
+        diagnosis = doctor.diagnose(fold, self._gather(now))
+        seen.incident = self._open(diagnosis, now).id if diagnosis is not None else None
+
+    def _gather(self, now: datetime) -> Facts:
+        if self._facts is None or not timedelta() <= now - self._facts.at < FACTS_FOR:
+            self._facts = self.world.senses.gather(now=now)
+        return self._facts
+
+    def _open(self, diagnosis: Diagnosis, now: datetime) -> Incident:
+        known = next((i for i in self.store.incidents(unresolved=True) if i.key == diagnosis.key), None)
+        if known is not None:
+            diagnosis = doctor.joined_diagnosis(known.diagnosis, diagnosis)
+        incident, new = self.store.open_incident(diagnosis, now=now)
+        if new:
+            self._tell_journal("opened", incident, now)
+            self.store.event(
+                incident.id, "opened", f"{diagnosis.cause}, {diagnosis.suspect}: {diagnosis.evidence[0]}", now=now
+            )
+            # What breaks together is told, and judged, together.
+            self.store.recheck("announce", incident.id, now + self.config.notify.group_for)
+        return incident
+
+    def _write_counts(self) -> None:
+        for seen in self._seen.values():
+            if seen.unwritten and seen.incident is not None and seen.first is not None and seen.last is not None:
+                self.store.count(seen.incident, seen.sighting, times=seen.unwritten, first=seen.first, last=seen.last)
+            seen.unwritten = 0
+
+    # ------------------------------------------------------------ looking again
+
+    def _look_again(self, recheck: Recheck, now: datetime) -> None:
+        self.store.no_recheck(recheck.kind, recheck.incident)
+        if recheck.incident is None:
+            self._take_inventory(now)
+            return
+        incident = self.store.incident(recheck.incident)
+        if incident is None or incident.state == "resolved":
+            return
+        {
+            "announce": self._announce,
+            "incident": self._reconsider,
+            "verify": self._verify,
+            "resume": self._resume,
+            "remind": self._remind,
+        }[recheck.kind](incident, now)
+
+    def _take_inventory(self, now: datetime) -> None:
+        """The silent case: what is expired or soon will be, though nothing failed yet."""
+        facts = self._gather(now)
+        thresholds = self.config.certificates.warn_days
+        for diagnosis in doctor.survey(facts, warn_within=timedelta(days=max(thresholds, default=0))):
+            self._open(
+                message.forecast(diagnosis, thresholds, now) if diagnosis.cause is Cause.EXPIRES_SOON else diagnosis,
+                now,
+            )
+        self.store.recheck("inventory", None, now + INVENTORY_EVERY)
+
+    def _announce(self, incident: Incident, now: datetime) -> None:
+        """The first word to people, with the decision in it."""
+        facts = self._gather(now)
+        if self._is_cured(incident, facts, now):
+            return
+        for diagnosis in doctor.survey(facts, warn_within=timedelta()):
+            if diagnosis.key == incident.key:  # other files of the same owner that broke with it
+                incident = self._open(diagnosis, now)
+        self._decide(incident, facts, now)
+        self.store.recheck("remind", incident.id, now + self.config.notify.remind_every)
+        self.store.recheck("incident", incident.id, now + LOOK_EVERY)
+
+    def _decide(self, incident: Incident, facts: Facts, now: datetime) -> None:
+        """Decide, tell people once that the incident is there, and write an act down where all gates are open."""
+        self._write_counts()
+        incident = self.store.incident(incident.id) or incident
+        diagnosis = replace(
+            incident.diagnosis, count=incident.count, last_seen=incident.last_seen if incident.count else None
+        )
+        history = History(
+            started_at=self.started_at,
+            attempts=self.store.attempts(since=now - timedelta(days=1)),
+            incident=incident.id,
+            troubled=self._troubled(diagnosis),
+        )
+        decision = decide(diagnosis, facts, history, self.policy)
+        if incident.decision is None or incident.decision.reason != decision.reason:
+            self.store.event(incident.id, "decided", decision.reason, now=now)
+        self.store.decide(incident.id, decision)
+        incident = replace(incident, diagnosis=diagnosis, decision=decision)
+        if incident.announced_at is None:
+            self._tell(MessageKind.OPENED, incident, now)
+        if decision.action is not None:
+            self.store.intend(
+                incident.id, diagnosis.remedy.target, decision.action, boot_id=self.world.boot_id, now=now
+            )
+            self.store.event(incident.id, "intent", decision.reason, now=now)
+            self._tell_journal("intent", incident, now)
+
+    def _troubled(self, diagnosis: Diagnosis) -> tuple[str, ...]:
+        """Neighbours in the same etcd group whose certificates are being refused here."""
+        others = [
+            other.diagnosis
+            for other in self.store.incidents(unresolved=True)
+            if other.diagnosis.suspect is Suspect.PEER
+            and other.diagnosis.cause is not Cause.MISSING_CLIENT_CERT
+            and other.diagnosis.group in ("", diagnosis.group)
+        ]
+        return tuple(dict.fromkeys(name for other in others for name in (other.neighbours or ("a neighbour",))))
+
+    def _is_cured(self, incident: Incident, facts: Facts, now: datetime) -> bool:
+        """Resolve an incident that is over; return whether it is."""
+        diagnosis = incident.diagnosis
+        files = files_of(diagnosis)
+        if diagnosis.suspect is Suspect.OWN and files and diagnosis.cause is not Cause.STALE_IN_MEMORY:
+            if diagnosis.cause is Cause.EXPIRES_SOON:
+                good, said = message.renewed(diagnosis, facts)
+            else:
+                good, said = examine.healthy(files, facts)
+        else:
+            good = now - max(incident.last_seen, incident.opened_at) > QUIET_FOR
+            said = f"nothing more was seen for {int(QUIET_FOR.total_seconds() // 60)} minutes; it cannot be verified from here"
+        if good:
+            self._resolve(incident, said, now)
+        return good
+
+    def _reconsider(self, incident: Incident, now: datetime) -> None:
+        """Look at an incident again: over, or may something be done by now?"""
+        acts = self.store.acts(incident=incident.id)
+        if any(act.state in ("intent", "done") for act in acts):
+            self.store.recheck("incident", incident.id, now + LOOK_EVERY)
+            return
+        facts = self._gather(now)
+        if self._is_cured(incident, facts, now):
+            return
+        if incident.state == "open":
+            self._decide(incident, facts, now)
+        self.store.recheck("incident", incident.id, now + LOOK_EVERY)
+
+    def _remind(self, incident: Incident, now: datetime) -> None:
+        if incident.announced_at is not None:
+            self._tell(MessageKind.REMINDER, incident, now)
+        self.store.recheck("remind", incident.id, now + self.config.notify.remind_every)
+
+    # ------------------------------------------------------------ acting
+
+    def _act(self, now: datetime) -> None:
+        """Do what was written down. The runtime is asked outside any transaction."""
+        for act in self.store.acts(state="intent"):
+            if act.id in self._resuming:
+                continue
+            try:
+                said = self.world.hands.restart(act.action.container)
+            except RestartError as error:
+                with self.store.transaction():
+                    self._failed(act, str(error), now)
+            else:
+                with self.store.transaction():
+                    self._done(act, said, now)
+
+    def _done(self, act: Act, said: str, now: datetime) -> None:
+        self.store.end_act(act.id, "done", said, now=now)
+        self.store.event(act.incident, "acted", said, now=now)
+        incident = self.store.incident(act.incident)
+        if incident is not None:
+            self._tell(MessageKind.ACTED, incident, now, outcome=said)
+        self.store.recheck("verify", act.incident, now + VERIFY_EVERY)
+
+    def _failed(self, act: Act, why: str, now: datetime) -> None:
+        """One attempt, one verdict: a person is needed now, and this incident is not acted on again."""
+        self.store.end_act(act.id, "failed", why, now=now)
+        self.store.event(act.incident, "failed", why, now=now)
+        incident = self.store.incident(act.incident)
+        if incident is not None:
+            self.store.escalate(act.incident)
+            self._tell(MessageKind.ESCALATED, incident, now, outcome=why)
+            self.store.recheck("incident", act.incident, now + LOOK_EVERY)
+
+    def _verify(self, incident: Incident, now: datetime) -> None:
+        """Success is a NotAfter that moved, on disk and in a handshake."""
+        acts = [act for act in self.store.acts(incident=incident.id) if act.state == "done"]
+        if not acts:
+            return
+        act = acts[-1]
+        facts = self.world.senses.gather(now=now)
+        good, said = cure_took(act, facts)
+        if good:
+            self.store.end_act(act.id, "verified", said, now=now)
+            self._resolve(incident, said, now)
+        elif now - (act.ended_at or act.at) > self.config.remedy.verify_for:
+            self._failed(act, f"after the restart: {said}", now)
+        else:
+            self.store.recheck("verify", incident.id, now + VERIFY_EVERY)
+
+    def _resume(self, incident: Incident, now: datetime) -> None:
+        """An earlier run wrote an act down and was killed: find out whether it did it, and only if not, do it."""
+        facts = self.world.senses.gather(now=now)
+        for act in self.store.acts(state="intent", incident=incident.id):
+            if act.id not in self._resuming:
+                continue
+            found = targets(incident.diagnosis, facts)
+            if not found and not examine.healthy(files_of(incident.diagnosis), facts)[0]:
+                # Neither running nor cured: the runtime may be in the middle of it. Look again until the time is up.
+                if now - act.at > self.config.remedy.verify_for:
+                    self._resuming.discard(act.id)
+                    self._failed(
+                        act,
+                        "the agent was stopped while it restarted the container, and the container does not run",
+                        now,
+                    )
+                else:
+                    self.store.recheck("resume", incident.id, now + VERIFY_EVERY)
+                continue
+            self._resuming.discard(act.id)
+            if not found or restarted(act, found[0]):
+                self._done(
+                    act, f"{act.action.container.name} was restarted; the agent was stopped before it could say so", now
+                )
+
+    # ------------------------------------------------------------ telling
+
+    def _resolve(self, incident: Incident, said: str, now: datetime) -> None:
+        self.store.event(incident.id, "resolved", said, now=now)
+        if incident.announced_at is not None:
+            self._tell(MessageKind.RESOLVED, incident, now, outcome=said)
+        self._tell_journal("resolved", incident, now)
+        self.store.resolve(incident.id, now=now)
+        for fold in [fold for fold, seen in self._seen.items() if seen.incident == incident.id]:
+            del self._seen[fold]
+
+    def _tell(self, kind: MessageKind, incident: Incident, now: datetime, *, outcome: str = "") -> None:
+        """Write a message into the outbox, once of each kind, where people are to be told of this incident at all."""
+        if kind is not MessageKind.OPENED:
+            self._tell_journal(kind, incident, now, outcome)
+        if self.config.mode == "observe" or incident.diagnosis.severity is Severity.INFO:
+            return
+        written = message.compose(
+            kind,
+            incident.diagnosis,
+            incident=incident.id,
+            host=self.world.host,
+            now=now,
+            decision=incident.decision,
+            outcome=outcome,
+            drill=self.world.drill,
+            opened_at=incident.opened_at,
+        )
+        channels = {channel.id: channel.label for channel in self.world.notifier.channels(written.severity)}
+        if self.store.enqueue(incident.id, written, channels, now=now) and kind is MessageKind.OPENED:
+            self.store.announce(incident.id, now=now)
+
+    def _tell_journal(self, event: str, incident: Incident, now: datetime, outcome: str = "") -> None:
+        self.world.journal.emit(
+            message.event_fields(
+                event, incident.diagnosis, incident=incident.id, decision=incident.decision, outcome=outcome
+            )
+        )
+
+    def _deliver(self, now: datetime) -> None:
+        """Hand over what is due; what a channel does not take comes back later and later, and is given up after a day."""
+        for delivery in self.store.outbox(now=now):
+            result = self.world.notifier.send(delivery.channel, delivery.message)
+            with self.store.transaction():
+                if result.ok:
+                    self.store.delivered(delivery, now=now)
+                else:
+                    again = message.retry_at(
+                        delivery.attempts, now, delivery.created_at, key=f"{delivery.message_id}{delivery.channel}"
+                    )
+                    self.store.undelivered(delivery, result.error, again_at=again)
+
+    # ------------------------------------------------------------ the loop
+
+    def run(
+        self, take: Callable[[float], Iterable[Item]], now: Callable[[], datetime], going: Callable[[], bool]
+    ) -> None:
+        """Turn until `going` says no. `take(seconds)` waits for items; `now` is asked once a turn."""
+        while going():
+            due = self.store.next_due()
+            wait = 1.0 if due is None else min(1.0, max(0.0, (due - now()).total_seconds()))
+            items = list(take(wait))
+            self.step(items, now())
+
+
+def files_of(diagnosis: Diagnosis) -> tuple[str, ...]:
+    """Return the files that a diagnosis names."""
+    return tuple(dict.fromkeys(c.path for c in diagnosis.certificates if c.path))
+
+
+def restarted(act: Act, container: Container) -> bool:
+    """Whether a container is another than the one that an act was written down for, or was started after it."""
+    before = act.action.container
+    return container.id != before.id or container.started_at != before.started_at
+
+
+def cure_took(act: Act, facts: Facts) -> tuple[bool, str]:
+    """Whether each file's NotAfter moved into the future and the new certificates are the ones served, and why."""
+    told: list[str] = []
+    fresh: dict[str, Certificate] = {}
+    for path, before in act.action.watched:
+        stored = next((s for s in facts.stored if s.certificate.path == path), None)
+        if stored is None:
+            return False, f"{path} cannot be read"
+        if stored.certificate.not_after <= before or stored.certificate.not_after <= facts.at:
+            return False, f"{path} still ends {examine.stamp(stored.certificate.not_after)}"
+        found = examine.examine(stored, facts)
+        if found is not None:
+            return False, found.said
+        fresh[stored.certificate.fingerprint] = stored.certificate
+        told.append(f"{path} is now valid until {examine.stamp(stored.certificate.not_after)}")
+    served = [seen for seen in facts.served if seen.certificate is not None and seen.certificate.fingerprint in fresh]
+    shown = {seen.certificate.fingerprint for seen in served if seen.certificate is not None}
+    if shown != set(fresh):
+        return False, "the new certificate is on disk, but was not yet seen served"
+    ports = ", ".join(f"{seen.address}:{seen.port}" for seen in served)
+    return True, "; ".join(told) + f"; served on {ports}"

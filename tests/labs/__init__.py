@@ -1,0 +1,1 @@
+"""Real things for tests: certificates, and programs that are started and stopped."""

@@ -1,0 +1,202 @@
+"""Real certificates for tests: authorities, leaves with any fault, and the trees that kops keeps them in.
+
+Keys are P-256 where nothing else is asked for, since a test run makes hundreds. As etcd-manager does it, a leaf's NotBefore is
+its authority's unless given. All PEM is bytes; all times are aware.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+TOKENS = {"main": "etcd-cluster-token-etcd"}  # of the other groups: the same, and the group's name
+
+
+def new_key(*, kind: str = "ec") -> Key:
+    """Make a private key: P-256 (`ec`) or RSA with 2048 bits (`rsa`), as etcd-manager's are."""
+    if kind == "rsa":
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_pem(key: Key, *, pkcs8: bool = False) -> bytes:
+    """Write a key as the programs of a master do: `EC PRIVATE KEY` or `RSA PRIVATE KEY`, or PKCS#8."""
+    shape = serialization.PrivateFormat.PKCS8 if pkcs8 else serialization.PrivateFormat.TraditionalOpenSSL
+    return key.private_bytes(serialization.Encoding.PEM, shape, serialization.NoEncryption())
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A certificate with its private key."""
+
+    cert: x509.Certificate
+    key: Key
+
+    @property
+    def cert_pem(self) -> bytes:
+        return self.cert.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        return key_pem(self.key)
+
+    @property
+    def der(self) -> bytes:
+        return self.cert.public_bytes(serialization.Encoding.DER)
+
+    def write(self, cert_path: Path, key_path: Path | None = None) -> Path:
+        """Write both files, the key beside the certificate as `.key` unless told otherwise; returns `cert_path`."""
+        cert_path.parent.mkdir(parents=True, exist_ok=True)
+        cert_path.write_bytes(self.cert_pem)
+        key_path = key_path or cert_path.with_suffix(".key")
+        key_path.touch(mode=0o600)
+        key_path.write_bytes(self.key_pem)
+        return cert_path
+
+
+@dataclass(frozen=True)
+class Authority(Leaf):
+    """A certificate authority, and what it signs."""
+
+    @property
+    def pem(self) -> bytes:
+        return self.cert_pem
+
+    def leaf(
+        self,
+        cn: str,
+        *,
+        dns: Sequence[str] = (),
+        ips: Sequence[str] = (),
+        server: bool = True,
+        client: bool = True,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+        key: Key | None = None,
+    ) -> Leaf:
+        """Issue a leaf: a year from now unless told otherwise; with neither `server` nor `client`, no EKU at all."""
+        key = key or new_key()
+        builder = (
+            _builder(cn, key, not_before or _start(self.cert), not_after or _in_days(365))
+            .issuer_name(self.cert.subject)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+        )
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH] * server + [ExtendedKeyUsageOID.CLIENT_AUTH] * client
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        if dns or ips:
+            names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns]
+            names += [x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return Leaf(builder.sign(self.key, hashes.SHA256()), key)
+
+
+def authority(
+    cn: str,
+    *,
+    not_before: datetime | None = None,
+    not_after: datetime | None = None,
+    key: Key | None = None,
+    issuer: Authority | None = None,
+) -> Authority:
+    """Make an authority, self-signed unless `issuer` is given: from two days ago for ten years, as nodeup does.
+
+    With the `key` of an earlier one it is that authority, renewed.
+    """
+    key = key or new_key()
+    begin = not_before or _in_days(-2)
+    builder = (
+        _builder(cn, key, begin, not_after or begin + timedelta(days=3650))
+        .issuer_name(issuer.cert.subject if issuer else _name(cn))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    return Authority(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+
+
+def kops_volume(
+    volume: Path,
+    *,
+    peers_ca: Authority,
+    clients_ca: Authority,
+    member: str = "etcd-a",
+    group: str = "main",
+    peer: Leaf | None = None,
+    server: Leaf | None = None,
+    not_before: datetime | None = None,
+    not_after: datetime | None = None,
+) -> Path:
+    """Write `<volume>/pki/<token>/{peers,clients}/` as etcd-manager keeps it; returns the token's folder.
+
+    `volume` is the mount point, e.g. `<root>/mnt/master-vol-0123456789abcdef0`. The dates are for both leaves; a leaf
+    with a fault of its own comes ready-made, as `peer` or `server`.
+    """
+    token = volume / "pki" / TOKENS.get(group, f"etcd-cluster-token-etcd-{group}")
+    wanted = {
+        "dns": (member, f"{member}.internal.example", "localhost"),
+        "ips": ("127.0.0.1",),
+        "not_before": not_before,
+        "not_after": not_after,
+    }
+    for folder, name, ca, leaf in (("peers", "me", peers_ca, peer), ("clients", "server", clients_ca, server)):
+        (leaf or ca.leaf(member, **wanted)).write(token / folder / f"{name}.crt")
+        (token / folder / "ca.crt").write_bytes(ca.pem)
+    return token
+
+
+def kops_pki(
+    directory: Path,
+    *,
+    manager_ca: Authority,
+    peers_ca: Authority,
+    clients_ca: Authority,
+    member: str = "etcd-a",
+    not_after: datetime | None = None,
+) -> Path:
+    """Write `/etc/kubernetes/pki/etcd-manager-<group>/` (`directory`) as nodeup and etcd-manager keep it."""
+    cas = {"etcd-manager-ca": manager_ca, "etcd-peers-ca": peers_ca, "etcd-clients-ca": clients_ca}
+    for name, ca in cas.items():
+        ca.write(directory / f"{name}.crt")
+    for role in ("server", "client"):
+        cn = f"etcd-manager-{role}-{member}"
+        dns = (cn,) if role == "server" else ()
+        leaf = manager_ca.leaf(cn, dns=dns, server=role == "server", client=role == "client", not_after=not_after)
+        leaf.write(directory / f"{cn}.crt")
+    return directory
+
+
+def _builder(cn: str, key: Key, not_before: datetime, not_after: datetime) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(cn))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(not_before)
+        .not_valid_after(not_after)
+    )
+
+
+def _name(cn: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)])
+
+
+def _in_days(days: int) -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
+
+
+def _start(cert: x509.Certificate) -> datetime:
+    # cryptography before 42 has only the naive spelling, later ones warn of it.
+    if hasattr(cert, "not_valid_before_utc"):
+        return cert.not_valid_before_utc
+    return cert.not_valid_before.replace(tzinfo=UTC)

@@ -1,0 +1,76 @@
+"""Run a source as the agent does, through the guard and the inbox, and look at what comes out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Self
+
+from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceStatus, SourceUp
+from certmedic.edge.inbox import Inbox, start
+
+
+class Reading:
+    """What a source has put so far; a context manager that stops it at the end."""
+
+    def __init__(self, source, positions: Mapping[str, str] | None = None) -> None:
+        self.items: list[Item] = []
+        self.positions = dict(positions or {})  # settled, as the store would hold them
+        self._inbox, self._stop = Inbox(), threading.Event()
+        (self._thread,) = start([source], dict(self.positions), self._inbox, self._stop)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the source and take what it still put; within a few seconds, or it is a fault."""
+        self._stop.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive(), "the reader did not stop"
+        self._take(0.0)
+
+    def _take(self, timeout: float) -> bool:
+        took = False
+        while (item := self._inbox.get(timeout if not took else 0.0)) is not None:
+            took = True
+            self.items.append(item)
+            if isinstance(item, LogEntry | Progress):
+                self.positions[item.stream] = item.position
+        return took
+
+    def until(self, done: Callable[[], object], *, within: float = 45.0) -> None:
+        """Take items until `done` says so."""
+        deadline = time.monotonic() + within
+        while not done():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not seen within {within} s; the last items: {self.items[-8:]}")
+            self._take(0.1)
+
+    def until_idle(self) -> None:
+        """Take items until the source says twice, from now on, that it has caught up."""
+        before = len(self.statuses)
+        self.until(lambda: sum(status.lag_seconds == 0 for status in self.statuses[before:]) >= 2)
+
+    @property
+    def entries(self) -> list[LogEntry]:
+        return [item for item in self.items if isinstance(item, LogEntry)]
+
+    @property
+    def texts(self) -> list[str]:
+        return [entry.text for entry in self.entries]
+
+    @property
+    def outages(self) -> list[SourceDown | SourceUp]:
+        return [item for item in self.items if isinstance(item, SourceDown | SourceUp)]
+
+    @property
+    def statuses(self) -> list[SourceStatus]:
+        return [item for item in self.items if isinstance(item, SourceStatus)]
+
+    @property
+    def status(self) -> SourceStatus:
+        return self.statuses[-1]

@@ -1,0 +1,73 @@
+"""Values of the model for tests of the pure core: certificates that were really signed, facts around them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from certmedic.core import certificates
+from certmedic.core.model import Container, Facts, LogEntry, Origin, Place, Stored
+from labs import pki
+
+NOW = datetime(2026, 11, 24, 15, 40, tzinfo=UTC)
+NEW_IMAGE = "registry.k8s.io/etcdadm/etcd-manager:3.0.20210228"
+OLD_IMAGE = "kopeio/etcd-manager:3.0.20200307"
+DAY = timedelta(days=1)
+
+PEERS_CA = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY)
+CLIENTS_CA = pki.authority("etcd-clients-ca", not_before=NOW - 400 * DAY)
+VOLUME = "/mnt/master-vol-01/pki/etcd-cluster-token-etcd"
+
+
+def stored(leaf, path, use="peer", *, ca_path="", renewer="etcd-manager", group="main", plane="kops", ports=(), **more):
+    """A certificate as it was read from a file."""
+    return Stored(
+        certificate=certificates.parse(leaf.cert_pem, path)[0],
+        place=Place(plane=plane, group=group, use=use, renewer=renewer, ca_path=ca_path, ports=ports),
+        modified=NOW,
+        **more,
+    )
+
+
+def member(*, peer_ends=NOW + 300 * DAY, server_ends=NOW + 300 * DAY, peer=None, server=None):
+    """The files of one etcd member under kops, `peer` and `server` ready-made where they have a fault of their own."""
+    names = {"dns": ("etcd-a", "etcd-a.internal.example"), "ips": ("127.0.0.1",)}
+    peer = peer or PEERS_CA.leaf("etcd-a", not_before=NOW - 400 * DAY, not_after=peer_ends, **names)
+    server = server or CLIENTS_CA.leaf("etcd-a", not_before=NOW - 400 * DAY, not_after=server_ends, **names)
+    return (
+        stored(peer, f"{VOLUME}/peers/me.crt", "peer", ca_path=f"{VOLUME}/peers/ca.crt", ports=(2380,)),
+        stored(PEERS_CA, f"{VOLUME}/peers/ca.crt", "ca"),
+        stored(server, f"{VOLUME}/clients/server.crt", "server", ca_path=f"{VOLUME}/clients/ca.crt", ports=(4001,)),
+        stored(CLIENTS_CA, f"{VOLUME}/clients/ca.crt", "ca"),
+    )
+
+
+def container(group="main", image=NEW_IMAGE, number="c1", started_at=NOW - DAY, state="running"):
+    """An etcd-manager's container, named as the kubelet names it."""
+    pod = f"etcd-manager-{group}-ip-10-0-0-1"
+    return Container(
+        id=number,
+        name=f"k8s_etcd-manager_{pod}_kube-system_0123_0",
+        image=image,
+        pod=pod,
+        namespace="kube-system",
+        container_name="etcd-manager",
+        state=state,
+        started_at=started_at,
+    )
+
+
+def facts(files=None, *, containers=None, at=NOW, **more):
+    """What was looked up on one master."""
+    return Facts(
+        at=at,
+        host="master-a",
+        addresses=frozenset({"127.0.0.1", "10.0.0.1"}),
+        stored=member() if files is None else files,
+        containers=(container(),) if containers is None else containers,
+        **more,
+    )
+
+
+def entry(text, *, at=NOW, stream="journal", **origin):
+    """A line that came in."""
+    return LogEntry(stream=stream, position="1", time=at, text=text, origin=Origin(**origin))

@@ -1,0 +1,371 @@
+"""Bytes to certificates, against files that openssl and the libraries of a master write."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from certmedic.core import certificates
+from certmedic.core.certificates import NotACertificate, parse, parse_der
+from certmedic.core.model import Certificate
+from labs.pki import Authority, Leaf, authority, key_pem, new_key
+
+NOW = datetime(2026, 11, 24, 15, 40, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def ca() -> Authority:
+    return authority("etcd-peers-ca-main", not_before=NOW - timedelta(days=400))
+
+
+@pytest.fixture(scope="module")
+def leaf(ca) -> Leaf:
+    return ca.leaf(
+        "etcd-a",
+        dns=("etcd-a.internal.example", "*.wild.example"),
+        ips=("127.0.0.1", "::1"),
+        not_after=NOW + timedelta(days=20),
+    )
+
+
+@pytest.fixture(scope="module")
+def certificate(leaf) -> Certificate:
+    return parse(leaf.cert_pem, "/pki/me.crt")[0]
+
+
+# ---------------------------------------------------------------- what can be read
+
+
+def test_every_field(ca, leaf, certificate):
+    assert certificate.path == "/pki/me.crt"
+    assert (certificate.subject, certificate.subject_cn) == ("CN=etcd-a", "etcd-a")
+    assert (certificate.issuer, certificate.issuer_cn) == ("CN=etcd-peers-ca-main", "etcd-peers-ca-main")
+    assert certificate.not_before == NOW - timedelta(days=400)
+    assert certificate.not_after == NOW + timedelta(days=20)
+    assert certificate.dns_names == ("etcd-a.internal.example", "*.wild.example")
+    assert certificate.ip_addresses == ("127.0.0.1", "::1")
+    assert certificate.usages == {"server", "client"}
+    assert not certificate.is_ca
+    authority_ = parse(ca.pem, "ca.crt")[0]
+    assert authority_.is_ca
+    assert authority_.usages == frozenset()
+    assert certificate.authority_key_id == authority_.subject_key_id != ""
+
+
+def test_what_openssl_says_of_it(tmp_path, leaf, certificate):
+    leaf.write(tmp_path / "me.crt")
+
+    def openssl(*arguments: str, stdin: bytes = b"") -> str:
+        run = subprocess.run(["openssl", *arguments], input=stdin, capture_output=True, check=True)
+        return run.stdout.decode()
+
+    printed = openssl("x509", "-in", str(tmp_path / "me.crt"), "-noout", "-serial", "-fingerprint", "-sha256")
+    assert int(printed.split("serial=")[1].split()[0], 16) == int(certificate.serial, 16)
+    assert printed.split("ingerprint=")[1].strip().replace(":", "").lower() == certificate.fingerprint
+    public = openssl("x509", "-in", str(tmp_path / "me.crt"), "-noout", "-pubkey")
+    run = subprocess.run(
+        ["openssl", "pkey", "-pubin", "-outform", "DER"], input=public.encode(), capture_output=True, check=True
+    )
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(run.stdout)
+    assert certificate.key_fingerprint == digest.finalize().hex()
+
+
+def test_der(leaf, certificate):
+    assert parse(leaf.der, "/pki/me.crt") == (certificate,)
+
+
+def test_a_bundle_in_its_order_and_with_what_stands_between(ca, leaf):
+    data = b"# the leaf\n" + leaf.key_pem + leaf.cert_pem + b"\r\nBag Attributes\r\n" + ca.pem.replace(b"\n", b"\r\n")
+    found = parse(data, "bundle.pem")
+    assert [(c.index, c.subject_cn) for c in found] == [(0, "etcd-a"), (1, "etcd-peers-ca-main")]
+
+
+def test_a_kubeconfig(ca, leaf):
+    embedded = base64.b64encode(leaf.cert_pem).decode()
+    text = (
+        "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: "
+        f"{base64.b64encode(ca.pem).decode()}\n    server: https://m0:6443\n  name: k\nusers:\n- name: admin\n  user:\n"
+        f"    client-certificate-data: {embedded}\n    client-key-data: {base64.b64encode(leaf.key_pem).decode()}\n"
+    )
+    assert [c.subject_cn for c in parse(text.encode(), "admin.conf")] == ["etcd-peers-ca-main", "etcd-a"]
+    as_json = json.dumps({"users": [{"user": {"client-certificate-data": embedded}}], "kind": "Config"})
+    assert [c.subject_cn for c in parse(as_json.encode(), "kubeconfig")] == ["etcd-a"]
+
+
+def test_a_kubeconfig_that_names_files_is_no_fault():
+    text = b"kind: Config\nclusters:\n- name: k\nusers:\n- user:\n    client-certificate: /var/lib/kubelet/pki/current.pem\n"
+    assert parse(text, "kubelet.conf") == ()
+
+
+def test_the_secret_that_k3s_keeps_as_a_file(ca, leaf):
+    secret = {
+        "kind": "Secret",
+        "data": {"tls.crt": base64.b64encode(leaf.cert_pem + ca.pem).decode(), "tls.key": "eA=="},
+    }
+    found = parse(json.dumps(secret).encode(), "dynamic-cert.json")
+    assert [c.subject_cn for c in found] == ["etcd-a", "etcd-peers-ca-main"]
+
+
+def test_pkcs12(ca, leaf):
+    data = pkcs12.serialize_key_and_certificates(
+        b"me", leaf.key, leaf.cert, [ca.cert], serialization.BestAvailableEncryption(b"secret")
+    )
+    assert [c.subject_cn for c in parse(data, "me.p12", b"secret")] == ["etcd-a", "etcd-peers-ca-main"]
+    with pytest.raises(NotACertificate, match="needs a password"):
+        parse(data, "me.p12")
+    with pytest.raises(NotACertificate, match="password does not open it"):
+        parse(data, "me.p12", b"guess")
+
+
+def test_an_archive_without_a_password():
+    ca = authority("ca")
+    data = pkcs12.serialize_key_and_certificates(None, ca.key, ca.cert, None, serialization.NoEncryption())
+    assert parse(data, "ca.p12")[0].subject_cn == "ca"
+
+
+# ---------------------------------------------------------------- what cannot
+
+
+FAULTS = [
+    (b"", "empty", "empty"),
+    (b" \n\r\n", "empty", "empty"),
+    (b"<html><body>404</body></html>", "not_a_certificate", "HTML"),
+    (b"\n<?xml version='1.0'?>", "not_a_certificate", "HTML or XML"),
+    (b"hello\n", "not_a_certificate", "text without"),
+    (bytes(4096), "not_a_certificate", "zero bytes"),
+    (b"\x7fELF\x02\x01\x01\0\0", "not_a_certificate", "binary"),
+    (b"\x1f\x8b\x08\0", "not_a_certificate", "gzip"),
+    (b"\xfe\xed\xfe\xed\0\0\0\x02", "not_a_certificate", "Java keystore"),
+    ("-----BEGIN".encode("utf-16"), "not_a_certificate", "UTF-16"),
+    (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "not_a_certificate", "no CERTIFICATE block"),
+    (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "not_a_certificate", "request"),
+    (b"-----BEGIN CERTIFICATE-----\n", "broken", "cut short"),
+    (b"-----BEGIN CERTIFICATE-----\n%%%%\n-----END CERTIFICATE-----\n", "broken", "certificate 1"),
+    (b"-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n", "broken", "base64"),
+    (b"\x30\x82", "broken", "DER"),
+    (b"\x30\x03\x02\x01\x03", "not_a_certificate|unreadable", "PKCS#12"),
+]
+
+
+@pytest.mark.parametrize(("data", "reason", "said"), FAULTS)
+def test_what_else_it_looks_like(data, reason, said):
+    with pytest.raises(NotACertificate, match=said) as caught:
+        parse(data, "x")
+    assert caught.value.reason in reason.split("|")
+    assert caught.value.certificates == ()
+
+
+def test_a_private_key_is_named_and_not_shown(leaf):
+    with pytest.raises(NotACertificate, match="private key and no certificate") as caught:
+        parse(leaf.key_pem, "me.key")
+    assert leaf.key_pem.splitlines()[1].decode() not in str(caught.value)
+
+
+def test_a_certificate_that_is_being_written(leaf):
+    with pytest.raises(NotACertificate, match="cut short") as caught:
+        parse(leaf.cert_pem[:-40], "me.crt")
+    assert caught.value.reason == "broken"
+
+
+def test_what_stands_before_a_broken_block_is_kept(ca, leaf):
+    with pytest.raises(NotACertificate, match="certificate 2: .*cut short") as caught:
+        parse(ca.pem + leaf.cert_pem[:200], "ca.crt")
+    assert [c.subject_cn for c in caught.value.certificates] == ["etcd-peers-ca-main"]
+    with pytest.raises(NotACertificate, match=r"certificate 1: .*\(and 1 more") as caught:
+        parse(leaf.cert_pem[:200] + b"\n" + leaf.cert_pem[:300] + b"\n" + ca.pem, "ca.crt")
+    assert [c.subject_cn for c in caught.value.certificates] == ["etcd-peers-ca-main"]
+
+
+def test_damage_inside_the_der(leaf):
+    for at in range(0, len(leaf.der), 7):
+        data = bytearray(leaf.der)
+        data[at] ^= 0xFF
+        try:
+            parse_der(bytes(data))
+        except NotACertificate as fault:
+            assert fault.reason == "broken"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda data: b"\x30" + data))
+def test_no_bytes_raise_anything_else(data):
+    try:
+        parse(data, "x")
+    except NotACertificate as fault:
+        assert fault.reason in ("empty", "unreadable", "not_a_certificate", "broken")
+        assert str(fault)
+
+
+def test_a_file_of_nothing_but_markers_costs_linear_time():
+    started = time.perf_counter()
+    for marker in (b"-----BEGIN CERTIFICATE-----\n", b"-----BEGIN CERTIFICATE-----\n-----END CERT", b"tls.crt:" * 3):
+        with pytest.raises(NotACertificate):
+            parse(marker * (1024 * 1024 // len(marker)), "x")
+    assert time.perf_counter() - started < 10  # quadratic time would be minutes
+
+
+def test_strangers_names_are_made_printable(ca):
+    evil = parse(ca.leaf("red\x1b[31m\nhead", dns=("a.example",)).cert_pem, "x")[0]
+    assert evil.subject_cn == "red\ufffd[31m\ufffdhead"
+    assert evil.subject.isprintable()
+
+
+# ---------------------------------------------------------------- dates
+
+
+@pytest.mark.parametrize(
+    ("now", "status"),
+    [
+        (timedelta(days=-401), "not_yet_valid"),
+        (timedelta(days=-400), "ok"),
+        (timedelta(days=-10, seconds=-1), "ok"),
+        (timedelta(days=-10), "expiring"),
+        (timedelta(days=20), "expiring"),
+        (timedelta(days=20, seconds=1), "expired"),
+    ],
+)
+def test_status(certificate, now, status):
+    assert certificates.status(certificate, NOW + now) == status
+
+
+def test_residual_and_the_users_own_threshold(certificate):
+    assert certificates.residual(certificate, NOW) == timedelta(days=20)
+    assert certificates.residual(certificate, NOW + timedelta(days=21)) == timedelta(days=-1)
+    assert certificates.status(certificate, NOW, warn_days=14) == "ok"
+
+
+def test_a_certificate_without_end():
+    forever = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    ca = parse(authority("forever", not_after=forever).pem, "x")[0]
+    assert ca.not_after == forever
+    assert certificates.status(ca, datetime.now(UTC)) == "ok"
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(
+    ("name", "covered"),
+    [
+        ("etcd-a.internal.example", True),
+        ("ETCD-A.internal.Example", True),
+        ("etcd-a.internal.example.", True),
+        ("etcd-b.internal.example", False),
+        ("etcd-a", False),  # the common name does not count
+        ("one.wild.example", True),
+        ("two.one.wild.example", False),
+        ("wild.example", False),
+        ("127.0.0.1", True),
+        ("127.0.0.2", False),
+        ("::1", True),
+        ("[::1]", True),
+        ("0:0:0:0:0:0:0:1", True),
+        ("", False),
+        (".", False),
+        ("..example", False),
+    ],
+)
+def test_covers_as_go_does(certificate, name, covered):
+    assert certificates.covers(certificate, name) is covered
+
+
+def test_names(certificate):
+    assert certificates.names(certificate) == ("etcd-a.internal.example", "*.wild.example", "127.0.0.1", "::1")
+
+
+def test_a_name_written_as_an_address_is_no_address(ca):
+    odd = parse(ca.leaf("x", dns=("10.0.0.1",)).cert_pem, "x")[0]
+    assert not certificates.covers(odd, "10.0.0.1")
+
+
+# ---------------------------------------------------------------- signatures and keys
+
+
+def test_issued_by(ca, certificate):
+    authority_ = parse(ca.pem, "ca.crt")[0]
+    assert certificates.issued_by(certificate, authority_)
+    assert certificates.issued_by(authority_, authority_)
+    assert not certificates.issued_by(authority_, certificate)
+
+
+def test_the_name_alone_is_not_enough(ca, certificate):
+    namesake = parse(authority("etcd-peers-ca-main").pem, "ca.crt")[0]
+    assert not certificates.issued_by(certificate, namesake)
+
+
+def test_a_renewed_authority_with_the_old_key_still_signs(ca, certificate):
+    renewed = parse(authority("etcd-peers-ca-main", key=ca.key).pem, "ca.crt")[0]
+    assert certificates.issued_by(certificate, renewed)
+
+
+def test_rsa_signatures(tmp_path):
+    rsa_ca = authority("rsa", key=new_key(kind="rsa"))
+    leaf = parse(rsa_ca.leaf("x").cert_pem, "x")[0]
+    assert certificates.issued_by(leaf, parse(rsa_ca.pem, "x")[0])
+    assert not certificates.issued_by(leaf, parse(authority("rsa", key=new_key(kind="rsa")).pem, "x")[0])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-newkey", "ed25519"],
+        ["-newkey", "ed448"],
+        ["-newkey", "rsa:2048", "-sigopt", "rsa_padding_mode:pss"],
+        ["-newkey", "rsa:2048", "-sha1"],
+        ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp521r1", "-sha512"],
+    ],
+    ids=" ".join,
+)
+def test_signatures_that_openssl_makes(tmp_path, arguments):
+    for name in ("one", "two"):
+        argv = ["openssl", "req", "-x509", "-nodes", "-subj", "/CN=ca", "-keyout", f"{name}.key", "-out", f"{name}.crt"]
+        subprocess.run([*argv, *arguments], cwd=tmp_path, capture_output=True, check=True)
+    one, two = (parse((tmp_path / f"{name}.crt").read_bytes(), name)[0] for name in ("one", "two"))
+    assert certificates.issued_by(one, one)
+    assert not certificates.issued_by(one, two)
+    assert certificates.key_matches(one, (tmp_path / "one.key").read_bytes()) is True
+    assert certificates.key_matches(one, (tmp_path / "two.key").read_bytes()) is False
+
+
+@pytest.mark.parametrize("kind", ["ec", "rsa"])
+@pytest.mark.parametrize("pkcs8", [False, True])
+def test_key_matches(ca, kind, pkcs8):
+    mine, other = new_key(kind=kind), new_key(kind=kind)
+    leaf = parse(ca.leaf("x", key=mine).cert_pem, "x")[0]
+    assert certificates.key_matches(leaf, key_pem(mine, pkcs8=pkcs8)) is True
+    assert certificates.key_matches(leaf, key_pem(other, pkcs8=pkcs8)) is False
+
+
+def test_a_key_of_another_kind_or_none_at_all(ca, leaf, certificate):
+    assert certificates.key_matches(certificate, key_pem(new_key(kind="rsa"))) is False
+    assert certificates.key_matches(certificate, b"") is None
+    assert certificates.key_matches(certificate, leaf.key_pem[:60]) is None
+    encrypted = leaf.key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    assert certificates.key_matches(certificate, encrypted) is None
+
+
+def test_a_key_behind_its_parameters(tmp_path, ca):
+    subprocess.run(
+        ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-out", "k.pem"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    pem = (tmp_path / "k.pem").read_bytes()
+    assert pem.startswith(b"-----BEGIN EC PARAMETERS")
+    key = serialization.load_pem_private_key(pem[pem.index(b"-----BEGIN EC PRIVATE") :], None)
+    assert certificates.key_matches(parse(ca.leaf("x", key=key).cert_pem, "x")[0], pem) is True

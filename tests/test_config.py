@@ -1,0 +1,130 @@
+"""The configuration is checked whole, and a secret in it is never shown."""
+
+from datetime import timedelta
+
+import pytest
+
+from certmedic.config import Config, ConfigError, Secret, load
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(text, name="certmedic.toml", mode=0o640):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+    return _write
+
+
+def test_an_empty_file_is_the_default(write):
+    assert load(write("")) == Config()
+
+
+def test_no_default_file_is_the_default(monkeypatch, tmp_path):
+    monkeypatch.setattr("certmedic.config.DEFAULT_PATH", tmp_path / "none.toml")
+
+    assert load() == Config()
+
+
+def test_a_named_file_must_exist(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "none.toml")
+
+
+def test_every_key_is_read(write):
+    path = write("""
+mode = "remedy"
+[watch]
+docker = false
+files = ["/var/log/x.log"]
+[watch.journal]
+units = ["kubelet.service"]
+[certificates]
+planes = ["kops"]
+paths = ["/etc/ssl/etcd/*.pem"]
+warn_days = [1, 30]
+[notify]
+apprise = ["/etc/certmedic/apprise.yml", "json://hook.example/token"]
+tags = {critical = "night"}
+remind_every = "2h"
+[remedy]
+cooldown = "10m"
+per_day = 1
+renew = false
+""")
+
+    config = load(path)
+
+    assert config.mode == "remedy"
+    assert config.watch.docker is False
+    assert config.watch.journal is True
+    assert config.watch.units == ("kubelet.service",)
+    assert config.certificates.warn_days == (30, 1)
+    assert config.notify.apprise == ("/etc/certmedic/apprise.yml", Secret("json://hook.example/token"))
+    assert config.notify.tags == {"critical": "night", "warning": "team", "info": "team"}
+    assert config.notify.remind_every == timedelta(hours=2)
+    assert config.remedy.cooldown == timedelta(minutes=10)
+    assert config.remedy.per_day == 1
+
+
+def test_drop_ins_come_after_and_in_order(write):
+    path = write('mode = "observe"')
+    write('mode = "remedy"', "conf.d/20-later.toml")
+    write('mode = "notify"\n[remedy]\nper_day = 5', "conf.d/10-first.toml")
+
+    config = load(path)
+
+    assert (config.mode, config.remedy.per_day) == ("remedy", 5)
+
+
+def test_all_faults_come_at_once_each_with_file_key_found_and_allowed(write):
+    path = write('mode = "fix"\n[watch]\nfiles = ["log"]\n[remedy]\ncooldwn = "1m"\nrenew = true')
+    extra = write('[remedy]\nper_day = "two"', "conf.d/x.toml")
+
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+
+    assert caught.value.faults == (
+        f'{path}: mode: found \'fix\'; allowed: "observe", "notify", "remedy"',
+        f"{path}: watch.files: found ['log']; allowed: absolute paths; 'log' does not start with /",
+        f"{path}: remedy.cooldwn: no such key; did you mean remedy.cooldown?",
+        f"{path}: remedy.renew: renewing in place is not built yet; leave it out or set it to false",
+        f"{extra}: remedy.per_day: found 'two'; allowed: a whole number from 0 to 100",
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [(b"mode = ", "is not TOML"), (b"\xff\xfe", "is not UTF-8"), (b"mode = 'x", "is not TOML")],
+)
+def test_a_broken_file_is_named(tmp_path, raw, said):
+    path = tmp_path / "certmedic.toml"
+    path.write_bytes(raw)
+
+    with pytest.raises(ConfigError, match=said):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "text", ['apprise = ["tgram://SECRET", 5]', 'apprise = ["tgram:SECRET"]', 'apprise = "json://SECRET"']
+)
+def test_a_secret_is_in_no_error(write, text):
+    with pytest.raises(ConfigError) as caught:
+        load(write("[notify]\n" + text))
+
+    assert "SECRET" not in str(caught.value)
+
+
+def test_a_secret_is_in_no_repr(write):
+    config = load(write('[notify]\napprise = ["json://user:SECRET@hook.example"]'))
+
+    assert "SECRET" not in repr(config)
+    assert "SECRET" not in f"{config.notify.apprise[0]}"
+
+
+def test_a_url_in_a_file_that_everyone_may_read_is_refused(write):
+    with pytest.raises(ConfigError, match="chmod 0640"):
+        load(write('[notify]\napprise = ["json://hook.example"]', mode=0o644))

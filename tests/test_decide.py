@@ -1,0 +1,159 @@
+"""To act or not: every gate alone closes, and no history leads to more acts than were allowed."""
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certmedic.core import diagnose as doctor
+from certmedic.core.decide import History, Policy, decide
+from certmedic.core.model import Attempt, Cause, Confidence, RemedyKind, Suspect
+from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, facts, member
+
+POLICY = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(minutes=15), per_day=2)
+HISTORY = History(started_at=NOW - timedelta(hours=1), incident=7)
+EXPIRED = member(peer_ends=NOW - DAY)
+
+
+def diagnosis(files=EXPIRED, **changes):
+    found = doctor.survey(facts(files, **changes), warn_within=timedelta())[0]
+    return replace(found, count=3, last_seen=NOW - timedelta(seconds=5))
+
+
+def closed(decision):
+    return [gate.name for gate in decision.gates if not gate.passed]
+
+
+def test_an_expired_leaf_that_a_restart_renews_is_restarted():
+    decision = decide(diagnosis(), facts(EXPIRED), HISTORY, POLICY)
+
+    assert closed(decision) == []
+    assert decision.action.kind is RemedyKind.RESTART
+    assert decision.action.container == container()
+    assert decision.action.watched == ((f"{VOLUME}/peers/me.crt", NOW - DAY),)
+    assert decision.action.ports == (2380,)
+
+
+@pytest.mark.parametrize(
+    ("gate", "change"),
+    [
+        ("evidence", {"confidence": Confidence.LIKELY}),
+        ("evidence", {"suspect": Suspect.PEER}),
+        ("evidence", {"certificates": ()}),
+        ("cure known", {"cause": Cause.NAME_MISMATCH}),
+        ("cure known", {"cause": Cause.CA_EXPIRED}),
+        ("fresh", {"last_seen": NOW - timedelta(minutes=11)}),
+        ("fresh", {"last_seen": NOW - timedelta(hours=2)}),
+        ("fresh", {"last_seen": None}),
+    ],
+)
+def test_a_diagnosis_that_does_not_call_for_an_act_closes_its_gate(gate, change):
+    decision = decide(replace(diagnosis(), **change), facts(EXPIRED), HISTORY, POLICY)
+
+    assert decision.action is None
+    assert gate in closed(decision)
+
+
+@pytest.mark.parametrize(
+    ("gate", "change"),
+    [
+        ("version", {"containers": (container(image=OLD_IMAGE),)}),
+        ("version", {"containers": (container(image="registry.example/etcd-manager@sha256:12"),)}),
+        ("version", {"containers": ()}),
+        ("target", {"containers": ()}),
+        ("target", {"containers": (container(), container(number="c2"))}),
+        ("target", {"containers": (container("events"),)}),
+        ("target", {"containers": (container(state="exited"),)}),
+        ("clock", {"clock_synchronised": False}),
+        ("CA valid", {"files": EXPIRED[:1]}),
+    ],
+)
+def test_facts_that_forbid_an_act_close_their_gate(gate, change):
+    found = facts(**{"files": EXPIRED, **change})
+
+    decision = decide(diagnosis(), found, HISTORY, POLICY)
+
+    assert decision.action is None
+    assert gate in closed(decision)
+
+
+@pytest.mark.parametrize(
+    ("gate", "history"),
+    [
+        ("members", {"troubled": ("10.0.0.2",)}),
+        (
+            "cool-down",
+            {"attempts": (Attempt(incident=6, target="kops/main", at=NOW - timedelta(minutes=5), state="failed"),)},
+        ),
+        (
+            "cool-down",
+            {"attempts": (Attempt(incident=7, target="kops/main", at=NOW - timedelta(hours=5), state="done"),)},
+        ),
+        (
+            "budget",
+            {
+                "attempts": tuple(
+                    Attempt(incident=n, target=f"x/{n}", at=NOW - timedelta(hours=n), state="verified") for n in (1, 2)
+                )
+            },
+        ),
+        ("fresh", {"started_at": NOW}),
+    ],
+)
+def test_a_history_that_forbids_an_act_closes_its_gate(gate, history):
+    decision = decide(diagnosis(), facts(EXPIRED), replace(HISTORY, **history), POLICY)
+
+    assert decision.action is None
+    assert closed(decision) == [gate]
+
+
+@pytest.mark.parametrize(
+    ("mode", "restart"), [("notify", ("etcd-manager",)), ("observe", ("etcd-manager",)), ("remedy", ())]
+)
+def test_what_the_operator_did_not_allow_is_not_done(mode, restart):
+    decision = decide(diagnosis(), facts(EXPIRED), HISTORY, replace(POLICY, mode=mode, restart=restart))
+
+    assert closed(decision) == ["mode"]
+    assert decision.reason.startswith("no act: ")
+
+
+def test_an_old_manager_is_not_restarted_and_the_reason_says_why():
+    old = (container(image=OLD_IMAGE),)
+
+    decision = decide(diagnosis(containers=old), facts(EXPIRED, containers=old), HISTORY, POLICY)
+
+    assert decision.action is None
+    assert "keeps an expired certificate" in decision.reason
+
+
+@given(
+    gaps=st.lists(st.integers(0, 3 * 3600), min_size=1, max_size=60),
+    budget=st.integers(0, 4),
+    cooldown=st.integers(0, 3600),
+    same=st.booleans(),
+)
+def test_no_history_leads_to_more_acts_than_the_budget_in_any_day(gaps, budget, cooldown, same):
+    policy = replace(POLICY, per_day=budget, cooldown=timedelta(seconds=cooldown))
+    now, attempts = NOW, ()
+    for number, gap in enumerate(gaps):
+        now += timedelta(seconds=gap)
+        incident = 1 if same else number
+        history = History(started_at=NOW - DAY, incident=incident, attempts=attempts)
+        seen = replace(diagnosis_at(now), last_seen=now)
+        if decide(seen, facts(EXPIRED, at=now), history, policy).action is not None:
+            attempts += (Attempt(incident=incident, target="kops/main", at=now, state="failed"),)
+
+    times = [attempt.at for attempt in attempts]
+    assert all(sum(1 for other in times if at <= other < at + DAY) <= budget for at in times)
+    assert all(b - a >= policy.cooldown for a, b in itertools.pairwise(times))
+    assert not same or len(times) <= 1
+
+
+SURVEYED = diagnosis()
+
+
+def diagnosis_at(now):
+    return replace(SURVEYED, count=1, last_seen=now)

@@ -1,0 +1,436 @@
+"""The journal's reader, against journal files that systemd-journal-remote made and against a real journald."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from systemd.journal import Reader
+
+from certmedic.core.model import Progress, SourceDown
+from certmedic.edge import journal
+from certmedic.edge.journal import STREAM, JournalSource
+from labs.journal import BOOT, Record, start_journald, write_journal
+from labs.reading import Reading
+
+NEEDLES = (b"x509:", b"remote error: tls")  # the kernel, for one, says x509 without a colon
+NOW = int(time.time() * 1e6)
+
+need_remote = pytest.mark.skipif(
+    not Path("/lib/systemd/systemd-journal-remote").exists(), reason="needs systemd-journal-remote"
+)
+pytestmark = [need_remote]
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="journald starts as root only")
+
+
+def records(first: int, count: int, *, usec: int | None = None, boot: str = BOOT, step: int = 1000, **fields: str):
+    """`count` entries from number `first` on, the even ones failing, one every `step` microseconds."""
+    usec = NOW - 60_000_000 + first * step if usec is None else usec
+    return [
+        Record(
+            message=f"line {first + i} {'x509: certificate has expired' if (first + i) % 2 == 0 else 'fine'}".encode(),
+            usec=usec + i * step,
+            monotonic=(usec + i * step - NOW) + 360_000_000_000,
+            boot=boot,
+            fields={"SYSLOG_IDENTIFIER": "etcd", "_SYSTEMD_UNIT": "etcd.service", "_PID": "812", **fields},
+        )
+        for i in range(count)
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _quick_reports(monkeypatch):
+    monkeypatch.setattr(journal, "REPORT_EVERY", 0.1)
+    monkeypatch.setattr(journal, "QUIET_REPORT_EVERY", 0.3)
+
+
+def seen(reading: Reading) -> list[int]:
+    return [int(text.split()[1]) for text in reading.texts]
+
+
+def source(path: Path, **options) -> JournalSource:
+    return JournalSource(NEEDLES, path=path, **options)
+
+
+def test_the_fast_calls_are_still_there():
+    """If this fails, systemd-python has renamed them: the reader still works, at a fifth of its speed."""
+    for name in ("_next", "_get", "_get_cursor", "_get_realtime"):
+        assert callable(getattr(Reader, name))
+
+
+def test_entries_come_with_time_origin_and_position(tmp_path):
+    write_journal(tmp_path / "a.journal", records(0, 3, CONTAINER_NAME="k8s_etcd_etcd-main-m1_kube-system_3f_0"))
+    with Reading(source(tmp_path)) as reading:
+        reading.until_idle()
+    first, second = reading.entries
+    assert (first.text, second.text) == (
+        "line 0 x509: certificate has expired",
+        "line 2 x509: certificate has expired",
+    )
+    assert first.time == datetime.fromtimestamp((NOW - 60_000_000) / 1e6, UTC)
+    assert first.stream == "journal"
+    assert (first.origin.program, first.origin.unit, first.origin.pid) == ("etcd", "etcd.service", 812)
+    assert (first.origin.container, first.origin.pod) == ("k8s_etcd_etcd-main-m1_kube-system_3f_0", "etcd-main-m1")
+    assert (reading.status.seen, reading.status.matched, reading.status.lag_seconds) == (3, 2, 0.0)
+
+
+def test_the_public_calls_read_the_same(tmp_path, monkeypatch):
+    write_journal(
+        tmp_path / "a.journal",
+        [*records(0, 9), Record(message=b"\xff\xfe x509: \x00", usec=NOW - 1000, fields={"_PID": "7"})],
+    )
+    with Reading(source(tmp_path)) as fast:
+        fast.until_idle()
+    monkeypatch.setattr(journal, "_FastSteps", lambda reader: reader.no_such_call)
+    with Reading(source(tmp_path)) as public:
+        public.until_idle()
+    assert len(fast.entries) == 6
+    assert public.entries == fast.entries
+    assert public.positions == fast.positions
+
+
+def test_a_second_run_goes_on_after_the_last_settled_entry(tmp_path):
+    write_journal(tmp_path / "a.journal", records(0, 11))
+    with Reading(source(tmp_path)) as first:
+        first.until_idle()
+    write_journal(tmp_path / "a.journal", records(11, 10))
+    with Reading(source(tmp_path), first.positions) as second:
+        second.until_idle()
+    assert seen(first) + seen(second) == list(range(0, 21, 2))
+
+
+def test_a_position_between_two_entries_resumes_there(tmp_path):
+    write_journal(tmp_path / "a.journal", records(0, 20))
+    with Reading(source(tmp_path)) as first:
+        first.until_idle()
+    for entry in first.entries:
+        with Reading(source(tmp_path), {STREAM: entry.position}) as again:
+            again.until_idle()
+        assert seen(first) == [n for n in seen(first) if n <= int(entry.text.split()[1])] + seen(again)
+
+
+def test_the_position_moves_without_a_match(tmp_path):
+    write_journal(tmp_path / "a.journal", records(1, 1))
+    with Reading(source(tmp_path)) as reading:
+        reading.until(lambda: reading.positions.get(STREAM))
+        assert json.loads(reading.positions[STREAM])["usec"] == records(1, 1)[0].usec
+        reading.until_idle()
+    assert [type(item) for item in reading.items].count(Progress) == 1
+
+
+def test_a_first_run_looks_back_ten_minutes(tmp_path):
+    write_journal(tmp_path / "a.journal", [*records(0, 5, usec=NOW - 700_000_000), *records(6, 5)])
+    with Reading(source(tmp_path)) as reading:
+        reading.until_idle()
+    assert seen(reading) == [6, 8, 10]
+
+
+def test_a_first_run_is_not_deaf_where_all_entries_are_old(tmp_path):
+    # The clock was ahead at boot and was then set back: entries to come are older than "ten minutes ago".
+    write_journal(tmp_path / "a.journal", records(0, 5, usec=NOW - 7200_000_000))
+    with Reading(source(tmp_path)) as reading:
+        reading.until_idle()
+        write_journal(tmp_path / "a.journal", records(6, 5, usec=NOW - 7100_000_000))
+        reading.until(lambda: len(reading.entries) == 3)
+    assert seen(reading) == [6, 8, 10]
+
+
+def test_all_boots_are_read(tmp_path):
+    write_journal(tmp_path / "a.journal", records(0, 4))
+    with Reading(source(tmp_path)) as first:
+        first.until_idle()
+    # It rebooted at 3 a.m., with something to say before it went and after it came back.
+    write_journal(tmp_path / "a.journal", records(4, 4))
+    write_journal(tmp_path / "b.journal", records(8, 4, boot="0" * 31 + "2"))
+    with Reading(source(tmp_path), first.positions) as second:
+        second.until_idle()
+    assert seen(second) == [4, 6, 8, 10]
+
+
+def test_rotation_by_a_second_file_while_reading(tmp_path):
+    write_journal(tmp_path / "a.journal", records(0, 10))
+    with Reading(source(tmp_path)) as reading:
+        reading.until_idle()
+        write_journal(tmp_path / "b.journal", records(10, 10))
+        reading.until(lambda: len(reading.entries) == 10)
+        (tmp_path / "a.journal").unlink()  # vacuumed
+        reading.until_idle()
+        write_journal(tmp_path / "b.journal", records(20, 10))
+        reading.until(lambda: len(reading.entries) == 15)
+        reading.until_idle()
+    assert seen(reading) == list(range(0, 30, 2))
+    assert reading.outages == []
+
+
+def test_a_dead_cursor_falls_back_to_time_and_says_what_may_be_missing(tmp_path):
+    write_journal(tmp_path / "a.journal", records(0, 10))
+    with Reading(source(tmp_path)) as first:
+        first.until_idle()
+    (tmp_path / "a.journal").unlink()
+    write_journal(tmp_path / "b.journal", records(100, 10, usec=NOW - 30_000_000))
+    with Reading(source(tmp_path), first.positions) as second:
+        second.until_idle()
+    assert seen(second) == [100, 102, 104, 106, 108]
+    assert (
+        "is gone from the journal; what was written in the 30 s after it may have been missed" in second.status.detail
+    )
+
+
+def test_an_entry_that_moved_to_another_file_is_not_read_again(tmp_path):
+    # What a flush from /run to /var does: the same entries under new sequence numbers, so that the cursor is dead.
+    write_journal(tmp_path / "a.journal", records(0, 11))
+    with Reading(source(tmp_path)) as first:
+        first.until_idle()
+    (tmp_path / "a.journal").unlink()
+    write_journal(tmp_path / "b.journal", [*records(0, 11), *records(11, 4)])
+    with Reading(source(tmp_path), first.positions) as second:
+        second.until_idle()
+    assert seen(second) == [12, 14]
+    assert second.status.detail == ""
+
+
+def test_a_journal_that_ends_before_the_position_is_read_from_its_end_and_that_is_said(tmp_path):
+    write_journal(tmp_path / "a.journal", records(0, 10))
+    with Reading(source(tmp_path)) as first:
+        first.until_idle()
+    (tmp_path / "a.journal").unlink()
+    write_journal(tmp_path / "b.journal", records(10, 10, usec=NOW - 3600_000_000))
+    with Reading(source(tmp_path), first.positions) as second:
+        second.until_idle()
+        assert second.entries == []
+        assert "read from its end on" in second.status.detail
+        write_journal(tmp_path / "b.journal", records(20, 10, usec=NOW - 3500_000_000))
+        second.until(lambda: len(second.entries) == 5)
+    assert seen(second) == [20, 22, 24, 26, 28]
+
+
+@pytest.mark.parametrize("stored", ["", "nonsense", "[]", '{"cursor": "rubbish"}', '{"cursor": "a", "usec": "b"}'])
+def test_a_position_that_makes_no_sense_is_none(tmp_path, stored):
+    write_journal(tmp_path / "a.journal", records(0, 4))
+    with Reading(source(tmp_path), {STREAM: stored}) as reading:
+        reading.until_idle()
+    assert seen(reading) == [0, 2]
+
+
+def test_a_cursor_that_makes_no_sense_falls_back_to_its_time(tmp_path):
+    write_journal(tmp_path / "a.journal", records(0, 10))
+    stored = json.dumps({"cursor": "rubbish", "usec": records(5, 1)[0].usec})
+    with Reading(source(tmp_path), {STREAM: stored}) as reading:
+        reading.until_idle()
+    assert seen(reading) == [6, 8]
+
+
+def test_only_the_units_and_identifiers_asked_for(tmp_path):
+    write_journal(tmp_path / "a.journal", records(0, 1))
+    write_journal(tmp_path / "b.journal", records(2, 1, SYSLOG_IDENTIFIER="kubelet", _SYSTEMD_UNIT="kubelet.service"))
+    write_journal(tmp_path / "c.journal", records(4, 1, SYSLOG_IDENTIFIER="sshd", _SYSTEMD_UNIT="ssh.service"))
+    for options, expected in (
+        ({"units": ("kubelet.service",)}, [2]),
+        ({"identifiers": ("etcd", "sshd")}, [0, 4]),
+        ({"units": ("kubelet.service",), "identifiers": ("etcd",)}, [0, 2]),
+    ):
+        with Reading(source(tmp_path, **options)) as reading:
+            reading.until_idle()
+        assert seen(reading) == expected
+
+
+def test_its_own_entries_are_passed_over(tmp_path):
+    write_journal(
+        tmp_path / "a.journal",
+        [
+            *records(0, 1, _SYSTEMD_UNIT="certmedic.service"),
+            *records(2, 1, SYSLOG_IDENTIFIER="certmedic"),
+            *records(4, 1, _PID=str(os.getpid())),  # written before this process began: another's
+            *records(6, 1, _PID=str(os.getpid()), usec=NOW + 3600_000_000),
+            *records(8, 1, usec=NOW + 3601_000_000),
+        ],
+    )
+    with Reading(source(tmp_path)) as reading:
+        reading.until_idle()
+    assert seen(reading) == [4, 8]
+
+
+def test_binary_huge_and_missing_messages(tmp_path):
+    huge = b"x509: " + b"y" * 300_000
+    write_journal(
+        tmp_path / "a.journal",
+        [
+            Record(message=b"a\xff\xfe\x00\x1b[31m x509: b", usec=NOW - 5000),
+            Record(message=huge, usec=NOW - 4000),
+            Record(message=None, usec=NOW - 3000, fields={"_PID": "1"}),
+            Record(message=b"x509: first\nremote error: tls second\n", usec=NOW - 2000),
+            Record(message=b"", usec=NOW - 1000),
+        ],
+    )
+    with Reading(source(tmp_path)) as reading:
+        reading.until_idle()
+    binary, large, two = reading.texts
+    assert binary == "a\ufffd\ufffd\x00\x1b[31m x509: b"
+    assert len(large) <= 64 * 1024
+    assert large.startswith("x509: yyy")
+    assert two == "x509: first remote error: tls second"
+    assert reading.status.seen == 5
+
+
+def test_no_journal_is_an_outage_that_ends_when_one_appears(tmp_path):
+    with Reading(source(tmp_path)) as reading:
+        reading.until(lambda: reading.outages)
+        (down,) = reading.outages
+        assert isinstance(down, SourceDown)
+        assert f"no journal file can be read in {tmp_path}" in down.reason
+        write_journal(tmp_path / "a.journal", records(0, 4))
+        reading.until(lambda: len(reading.entries) == 2)
+        reading.until(lambda: len(reading.outages) == 2)
+    assert seen(reading) == [0, 2]
+
+
+def test_a_directory_that_is_not_there_is_a_clear_outage(tmp_path):
+    with Reading(source(tmp_path / "nowhere")) as reading:
+        reading.until(lambda: reading.outages)
+    assert "nowhere" in reading.outages[0].reason
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_damaged_file_costs_itself_only(tmp_path, seed):
+    """Whatever is broken in one file: the others are read, each entry once, and the reader neither dies nor runs hot."""
+    rng = random.Random(seed)  # noqa: S311 - a seed that can be tried again
+    damaged = write_journal(tmp_path / "a.journal", records(0, 400))
+    write_journal(tmp_path / "b.journal", records(1000, 10, usec=NOW - 1000_000))
+    size = damaged.stat().st_size
+    if seed % 2:
+        os.truncate(damaged, rng.randrange(8, size))
+    else:
+        with damaged.open("r+b") as file:
+            for _ in range(200):
+                file.seek(rng.randrange(size // 4) if seed else rng.randrange(4096))
+                file.write(rng.randbytes(16))
+    with Reading(source(tmp_path)) as reading:
+        reading.until(lambda: 1008 in seen(reading))
+        began = time.process_time()
+        reading.until_idle()
+        assert time.process_time() - began < 2
+    found = seen(reading)
+    assert [n for n in found if n >= 1000] == [1000, 1002, 1004, 1006, 1008]
+    assert len(found) == len(set(found))
+
+
+def test_a_list_of_files_is_followed_too(tmp_path):
+    path = write_journal(tmp_path / "a.journal", records(0, 4))
+    with Reading(JournalSource(NEEDLES, path=[str(path)])) as reading:
+        reading.until_idle()
+        write_journal(path, records(4, 4))
+        reading.until(lambda: len(reading.entries) == 4)
+    assert seen(reading) == [0, 2, 4, 6]
+
+
+def test_stopping_takes_a_second_or_so(tmp_path):
+    write_journal(tmp_path / "a.journal", records(0, 4))
+    reading = Reading(source(tmp_path))
+    reading.until_idle()
+    began = time.monotonic()
+    reading.stop()
+    assert time.monotonic() - began < 5
+
+
+# ---------------------------------------------------------------- a real journald
+
+
+@pytest.mark.real
+@needs_root
+def test_live_through_rotation_vacuum_and_restarts_of_journald():
+    rng = random.Random(7)  # noqa: S311 - a seed that can be tried again
+    with start_journald() as journald:
+        positions, found, written = {}, [], 0
+        reading = Reading(source(journald.volatile))
+
+        def caught_up() -> bool:
+            return len(found) + len(reading.entries) >= written
+
+        for round_ in range(24):
+            for _ in range(rng.randrange(1, 60)):
+                journald.log(f"line {written} x509:", SYSLOG_IDENTIFIER="etcd")
+                journald.log("noise", SYSLOG_IDENTIFIER="kubelet")
+                written += 1
+            match rng.choice(["rotate", "restart", "kill", "reader", "vacuum"]) if round_ else "rotate":
+                case "rotate":
+                    journald.journalctl("--rotate")
+                case "vacuum":
+                    reading.until(caught_up)  # or vacuum may take it first
+                    journald.journalctl("--rotate", "--vacuum-files=2")
+                case "restart" | "kill" as how:
+                    journald.stop(kill=how == "kill")
+                    journald.start()
+                case "reader":
+                    reading.stop()
+                    positions, found = reading.positions, found + seen(reading)
+                    reading = Reading(source(journald.volatile), positions)
+        reading.until(caught_up)
+        reading.until_idle()
+        reading.stop()
+        assert found + seen(reading) == list(range(written))
+        assert reading.outages == []
+
+
+@pytest.mark.real
+@needs_root
+def test_the_agents_own_process_is_not_read():
+    with start_journald() as journald:
+        with Reading(source(journald.volatile)) as reading, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+            own.connect(str(journald.socket))
+            own.sendall(b"MESSAGE=line 1 x509: of our own\n")
+            journald.log("line 2 x509: of another")
+            reading.until(lambda: 2 in seen(reading))
+        assert seen(reading) == [2]
+
+
+# Where both the volatile and the persistent journal are the machine's own, the reader has to be there too.
+_READER = """
+import json, sys, threading
+from certmedic.edge.journal import JournalSource
+stop = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+def put(item):
+    print(json.dumps([type(item).__name__, getattr(item, "text", "")]), flush=True)
+JournalSource((b"x509:",)).follow(lambda stream: None, put, stop)
+"""
+
+
+@pytest.mark.real
+@needs_root
+def test_a_volatile_journal_that_becomes_persistent_is_read_through():
+    agent = Path(journal.__file__).parents[2]
+    with start_journald() as journald:
+        reader = subprocess.Popen(
+            ["nsenter", f"--target={journald.process.pid}", "--mount", sys.executable, "-c", _READER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(agent)},
+        )
+        found = []
+        try:
+            for number in range(60):
+                journald.log(f"line {number} x509:")
+                if number == 20:
+                    journald.persistent.mkdir()
+                    journald.journalctl("--flush")
+                if number == 40:
+                    assert not list(journald.volatile.rglob("*.journal"))
+                    journald.journalctl("--rotate")
+                time.sleep(0.02)
+            while 59 not in found:
+                kind, text = json.loads(reader.stdout.readline())
+                if kind == "LogEntry":
+                    found.append(int(text.split()[1]))
+        finally:
+            rest, _ = reader.communicate("", timeout=30)
+        found += [int(t.split()[1]) for kind, t in map(json.loads, rest.splitlines()) if kind == "LogEntry"]
+    assert found == list(range(60))

@@ -1,0 +1,310 @@
+"""Where each plane's files lie, what they are for, and what a restart does to them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+
+import pytest
+
+from certmedic.core import planes
+from certmedic.core.certificates import parse
+from certmedic.core.model import Certificate
+from labs.pki import Authority, authority
+
+NOW = datetime.now(UTC)
+OLD, FIRST = "kopeio/etcd-manager:3.0.20200307", "kopeio/etcd-manager:3.0.20200428"
+
+
+def read(leaf_pem: bytes, path: str = "") -> Certificate:
+    return parse(leaf_pem, path)[0]
+
+
+@pytest.fixture(scope="module")
+def peers_ca() -> Authority:
+    return authority("etcd-peers-ca-events")
+
+
+@pytest.fixture(scope="module")
+def clients_ca() -> Authority:
+    return authority("etcd-clients-ca")
+
+
+# path on a master -> plane, group, use, renewer, CA file, ports
+PLACES = {
+    "/mnt/master-vol-0a1b2c/pki/etcd-cluster-token-etcd/peers/me.crt": (
+        "kops", "main", "peer", "etcd-manager", "/mnt/master-vol-0a1b2c/pki/etcd-cluster-token-etcd/peers/ca.crt", (2380,),
+    ),
+    "/mnt/master-vol-0a1b2c/pki/etcd-cluster-token-etcd-events/clients/server.crt": (
+        "kops", "events", "server", "etcd-manager", "/mnt/master-vol-0a1b2c/pki/etcd-cluster-token-etcd-events/clients/ca.crt", (4002,),
+    ),
+    "/mnt/hcloud-17/pki/etcd-cluster-token-etcd-cilium/peers/me.crt": (
+        "kops", "cilium", "peer", "etcd-manager", "/mnt/hcloud-17/pki/etcd-cluster-token-etcd-cilium/peers/ca.crt", (2382,),
+    ),
+    "/mnt/scw-1/pki/etcd-cluster-token-etcd-leases/clients/server.crt": (
+        "kops", "leases", "server", "etcd-manager", "/mnt/scw-1/pki/etcd-cluster-token-etcd-leases/clients/ca.crt", (4004,),
+    ),
+    "/mnt/disks/master-eu-west4-a-etcd/pki/etcd-cluster-token-etcd/peers/ca.crt": ("kops", "main", "ca", "etcd-manager", "", ()),
+    "/etc/kubernetes/pki/etcd-manager-events/etcd-manager-server-etcd-events-a.crt": (
+        "kops", "events", "manager-server", "etcd-manager", "/etc/kubernetes/pki/etcd-manager-events/etcd-manager-ca.crt", (3997,),
+    ),
+    "/etc/kubernetes/pki/etcd-manager-main/etcd-manager-client-etcd-a.crt": (
+        "kops", "main", "manager-client", "etcd-manager", "/etc/kubernetes/pki/etcd-manager-main/etcd-manager-ca.crt", (),
+    ),
+    "/etc/kubernetes/pki/etcd-manager-main/etcd-clients-ca.crt": ("kops", "main", "ca", "nodeup", "", ()),
+    "/etc/kubernetes/pki/kube-apiserver/etcd-client.crt": (
+        "kops", "", "apiserver-etcd-client", "nodeup", "/etc/kubernetes/pki/kube-apiserver/etcd-ca.crt", (),
+    ),
+    "/srv/kubernetes/kube-apiserver/etcd-client.crt": (
+        "kops", "", "apiserver-etcd-client", "nodeup", "/srv/kubernetes/kube-apiserver/etcd-ca.crt", (),
+    ),
+    "/etc/srv/kubernetes/kube-apiserver/server.crt": ("kops", "", "apiserver", "nodeup", "/etc/srv/kubernetes/ca.crt", (443,)),
+    "/srv/kubernetes/server.cert": ("kops", "", "apiserver", "nodeup", "/srv/kubernetes/ca.crt", (443,)),
+    "/srv/kubernetes/kubelet-server.crt": ("kops", "", "kubelet", "nodeup", "/srv/kubernetes/ca.crt", (10250,)),
+    "/var/lib/kubelet/kubeconfig": ("kops", "", "kubelet-client", "nodeup", "/srv/kubernetes/ca.crt", ()),
+    "/etc/kubernetes/pki/cilium/etcd-client-cilium.crt": (
+        "kops", "cilium", "cilium-etcd-client", "nodeup", "/etc/kubernetes/pki/cilium/etcd-ca.crt", (),
+    ),
+    "/etc/kubernetes/pki/apiserver.crt": ("kubeadm", "", "apiserver", "kubeadm", "/etc/kubernetes/pki/ca.crt", (6443,)),
+    "/etc/kubernetes/pki/apiserver-etcd-client.crt": (
+        "kubeadm", "", "apiserver-etcd-client", "kubeadm", "/etc/kubernetes/pki/etcd/ca.crt", (),
+    ),
+    "/etc/kubernetes/pki/etcd/peer.crt": ("kubeadm", "", "peer", "kubeadm", "/etc/kubernetes/pki/etcd/ca.crt", (2380,)),
+    "/etc/kubernetes/scheduler.conf": ("kubeadm", "", "scheduler-client", "kubeadm", "/etc/kubernetes/pki/ca.crt", ()),
+    "/var/lib/kubelet/pki/kubelet-client-current.pem": ("kubeadm", "", "kubelet-client", "kubelet", "/etc/kubernetes/pki/ca.crt", ()),
+    "/var/lib/rancher/k3s/server/tls/etcd/peer-server-client.crt": (
+        "k3s", "", "peer", "k3s", "/var/lib/rancher/k3s/server/tls/etcd/peer-ca.crt", (2380,),
+    ),
+    "/var/lib/rancher/k3s/server/tls/serving-kube-apiserver.crt": (
+        "k3s", "", "apiserver", "k3s", "/var/lib/rancher/k3s/server/tls/server-ca.crt", (6444,),
+    ),
+    "/var/lib/rancher/rke2/server/tls/serving-kube-apiserver.crt": (
+        "rke2", "", "apiserver", "rke2", "/var/lib/rancher/rke2/server/tls/server-ca.crt", (6443,),
+    ),
+    "/var/lib/rancher/rke2/server/tls/client-rke2-controller.crt": (
+        "rke2", "", "client", "rke2", "/var/lib/rancher/rke2/server/tls/client-ca.crt", (),
+    ),
+    "/var/lib/rancher/k3s/agent/serving-kubelet.crt": ("k3s", "", "kubelet", "k3s", "/var/lib/rancher/k3s/agent/server-ca.crt", (10250,)),
+    "/etc/ssl/etcd/ssl/member-node1.pem": ("etcd", "", "peer", "operator", "/etc/ssl/etcd/ssl/ca.pem", (2379, 2380)),
+    "/etc/etcd/pki/peer.crt": ("etcd", "", "peer", "operator", "/etc/etcd/pki/ca.crt", ()),
+    "/etc/etcd/server.pem": ("etcd", "", "server", "operator", "/etc/etcd/ca.pem", ()),
+    "/var/lib/etcd/fixtures/peer/cert.pem": ("etcd", "", "peer", "etcd", "", (2380,)),
+    "/var/snap/microk8s/current/certs/server.crt": ("microk8s", "", "apiserver", "microk8s", "/var/snap/microk8s/current/certs/ca.crt", (16443,)),
+    "/etc/kubernetes/static-pod-resources/etcd-certs/secrets/etcd-all-certs/etcd-peer-m0.example.crt": (
+        "openshift", "", "peer", "openshift",
+        "/etc/kubernetes/static-pod-resources/etcd-certs/configmaps/etcd-all-bundles/server-ca-bundle.crt", (2380,),
+    ),
+    "/etc/kubernetes/static-pod-resources/etcd-certs/secrets/etcd-all-certs/etcd-serving-metrics-m0.crt": (
+        "openshift", "", "metrics", "openshift", "", (9979,),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_every_file_of_every_plane_is_known_and_read(path):
+    place = planes.place(path)
+    assert (place.plane, place.group, place.use, place.renewer, place.ca_path, place.ports) == PLACES[path]
+    assert any(same_depth_match(path, glob) for glob in planes.patterns([place.plane]))
+
+
+def same_depth_match(path: str, glob: str) -> bool:
+    parts, wanted = path.split("/"), glob.split("/")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_a_copied_tree_is_the_same_under_any_prefix(path):
+    here, there = planes.place(path), planes.place("/tmp/copy" + path)
+    assert (there.plane, there.group, there.use, there.renewer, there.ports) == (
+        here.plane, here.group, here.use, here.renewer, here.ports,
+    )  # fmt: skip
+    assert there.ca_path == ("/tmp/copy" + here.ca_path if here.ca_path else "")
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_what_etcd_manager_calls_rootfs_is_the_host(path):
+    assert planes.place("/rootfs" + path) == planes.place(path)
+
+
+def test_every_pattern_recognises_its_own_path_as_its_own():
+    for plane, known in planes.PLANES.items():
+        for pattern in known:
+            path = pattern.glob.replace("*", "x1")
+            place = planes.place(path)
+            assert place.plane == plane, path
+            assert place.renewer == pattern.renewer, path
+            assert not pattern.use or place.use == pattern.use, path
+
+
+def test_the_end_of_a_path_is_enough():
+    assert planes.place("/some/where/pki/peers/me.crt").use == "peer"
+    assert planes.place("/some/where/pki/peers/me.crt").ca_path == "/some/where/pki/peers/ca.crt"
+    assert planes.place("/some/where/pki/clients/server.crt").use == "server"
+    assert planes.place("/some/where/pki/clients/ca.crt").use == "ca"
+    assert planes.place("apiserver/etcd-client.crt").plane == ""  # two parts that no plane has
+    assert planes.place("/x/kube-apiserver/etcd-client.crt").renewer == "nodeup"
+
+
+def test_a_file_that_only_a_glob_of_the_user_names_claims_nothing():
+    place = planes.place("/opt/app/tls/site.crt")
+    assert (place.plane, place.use, place.renewer, place.ca_path, place.ports) == ("", "", "unknown", "", ())
+    assert planes.place("/opt/app/tls/site.crt", use="server").use == "server"
+
+
+def test_group_by_issuer(peers_ca):
+    me = read(peers_ca.leaf("whatever").cert_pem)
+    assert planes.place("/copy/pki/peers/me.crt", me).group == "events"
+    assert planes.place("/copy/pki/peers/me.crt", me).ports == (2381,)
+    assert planes.place("/copy/pki/peers/ca.crt", read(peers_ca.pem)).group == "events"
+
+
+@pytest.mark.parametrize(
+    ("member", "group"),
+    [("etcd-a", "main"), ("etcd-eu-west-1a", "main"), ("etcd-events-a", "events"), ("etcd-cilium-b", "cilium"), ("etcd-leases-c", "leases")],
+)  # fmt: skip
+def test_group_by_member_where_the_authority_is_shared(clients_ca, member, group):
+    server = read(clients_ca.leaf(member).cert_pem)
+    assert planes.place("/mnt/master-vol-1/pki/UMkjoE9YcxRZwt16EBkyew/clients/server.crt", server).group == group
+
+
+def test_group_by_sibling_where_neither_path_nor_certificate_tells(clients_ca, peers_ca):
+    server, me = read(clients_ca.leaf("wyBAl5vPUhXtFrJ9rJ6hZQ").cert_pem), read(peers_ca.leaf("wyBAl5").cert_pem)
+    path = "/mnt/master-vol-1/pki/UMkjoE9YcxRZwt16EBkyew/clients/server.crt"
+    assert planes.place(path, server).group == ""
+    assert planes.place(path, server, siblings=[me]).group == "events"
+    assert planes.place("/mnt/v/clients/ca.crt", read(clients_ca.pem), siblings=[me]).group == "events"
+
+
+def test_an_authority_in_a_leafs_file_is_not_the_leaf(peers_ca):
+    leaf, chain = parse(peers_ca.leaf("etcd").cert_pem + peers_ca.pem, "x")
+    path = "/var/lib/rancher/k3s/server/tls/etcd/peer-server-client.crt"
+    assert planes.place(path, leaf).use == "peer"
+    assert planes.place(path, chain).use == "ca"
+    assert planes.place(path, chain).ports == ()
+    assert planes.place("/etc/kubernetes/admin.conf", read(peers_ca.pem)).use == "ca"
+
+
+def test_patterns_take_a_root_and_a_choice():
+    assert planes.patterns(["k3s"], root="/copy/")[0].startswith("/copy/var/lib/rancher/k3s/")
+    assert set(planes.patterns("auto")) == {glob for plane in planes.PLANES for glob in planes.patterns(plane)}
+    kops = planes.patterns("kops")
+    for mount in ("/mnt/master-*", "/mnt/disks/master-*", "/mnt/hcloud-*", "/mnt/scw-*", "/mnt/linode-*"):
+        assert f"{mount}/pki/*/peers/me.crt" in kops
+
+
+# ---------------------------------------------------------------- etcd-manager
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("kopeio/etcd-manager:3.0.20200428", "20200428"),
+        ("k8s.gcr.io/etcdadm/etcd-manager:3.0.20210430", "20210430"),
+        ("registry.k8s.io/etcd-manager/etcd-manager-slim:v3.0.20241012", "20241012"),
+        ("mirror.example:5000/etcd-manager:3.0.20200307@sha256:00ff", "20200307"),
+        ("kopeio/etcd-manager:latest", None),
+        ("kopeio/etcd-manager@sha256:00ff", None),
+        ("quay.io/coreos/etcd:3.0.20200428", None),
+        ("", None),
+    ],
+)
+def test_manager_version(image, version):
+    assert planes.manager_version(image) == version
+
+
+@pytest.mark.parametrize(("group", "other"), [("main", "events"), ("events", "main")])
+def test_the_command_names_one_group_only(group, other):
+    for runtime, program in (("docker", "docker stop"), ("containerd", "crictl stop")):
+        command = planes.restart_command(group, runtime)
+        assert program in command
+        assert f"etcd-manager-{group}-" in command
+        assert other not in command
+
+
+LEAVES_OF_ETCD_MANAGER = [
+    "/mnt/master-vol-1/pki/etcd-cluster-token-etcd/peers/me.crt",
+    "/mnt/master-vol-1/pki/etcd-cluster-token-etcd/clients/server.crt",
+    "/etc/kubernetes/pki/etcd-manager-main/etcd-manager-server-etcd-a.crt",
+    "/etc/kubernetes/pki/etcd-manager-main/etcd-manager-client-etcd-a.crt",
+]
+
+
+@pytest.mark.parametrize("path", LEAVES_OF_ETCD_MANAGER)
+def test_etcd_manager_renews_its_leaves_from_one_version_on(path):
+    place = planes.place(path)
+    assert planes.restart_effect(place, FIRST).kind == "renews"
+    assert planes.restart_effect(place, FIRST).command == planes.restart_command("main")
+    kept = planes.restart_effect(place, OLD, path=path)
+    assert kept.kind == "keeps_expired"
+    assert kept.command.startswith(f"sudo mv {path} {path}.expired && ")
+    assert "3.0.20200307" in kept.why
+    assert planes.restart_effect(place, None).kind == "unknown"
+    assert planes.restart_effect(place, "kopeio/etcd-manager:latest").kind == "unknown"
+
+
+def test_a_path_with_a_space_is_quoted():
+    kept = planes.restart_effect(planes.place("/a b/peers/me.crt"), OLD, path="/a b/peers/me.crt")
+    assert "'/a b/peers/me.crt' '/a b/peers/me.crt.expired'" in kept.command
+
+
+RENEWED_BY_RESTART = ("etcd-manager", "k3s", "rke2")
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_no_restart_is_said_to_renew_what_it_does_not(path):
+    place = planes.place(path)
+    effect = planes.restart_effect(place, FIRST, path=path)
+    if place.use == "ca" or place.renewer not in RENEWED_BY_RESTART:
+        assert effect.kind in ("nothing", "rereads", "keeps_expired")
+    else:
+        assert effect.kind == "renews"
+    assert effect.why
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("/srv/kubernetes/kube-apiserver/etcd-client.crt", "systemctl restart kops-configuration"),
+        ("/etc/kubernetes/pki/etcd/server.crt", "kubeadm certs renew etcd-server"),
+        ("/etc/kubernetes/pki/etcd/healthcheck-client.crt", "kubeadm certs renew etcd-healthcheck-client"),
+        ("/etc/kubernetes/super-admin.conf", "kubeadm certs renew super-admin.conf"),
+        ("/etc/kubernetes/pki/apiserver.crt", "mv /etc/kubernetes/manifests/kube-apiserver.yaml /root/"),
+        ("/var/lib/rancher/k3s/agent/client-kubelet.crt", "systemctl restart k3s"),
+        ("/var/lib/rancher/rke2/server/tls/etcd/client.crt", "systemctl restart rke2-server"),
+        ("/var/snap/microk8s/current/certs/front-proxy-client.crt", "refresh-certs --cert front-proxy-client.crt"),
+    ],
+)
+def test_what_a_person_types(path, command):
+    assert command in planes.restart_effect(planes.place(path), None, path=path).command
+
+
+def test_k3s_renews_in_its_window_only():
+    place = planes.place("/var/lib/rancher/k3s/server/tls/client-admin.crt")
+    assert planes.restart_effect(place, None, residual=timedelta(days=-3)).kind == "renews"
+    assert planes.restart_effect(place, None, residual=timedelta(days=30)).kind == "renews"
+    assert planes.restart_effect(place, None, residual=timedelta(days=200)).kind == "nothing"
+    dynamic = planes.place("/var/lib/rancher/k3s/server/tls/dynamic-cert.json")
+    assert planes.restart_effect(dynamic, None).kind == "unknown"
+
+
+# ---------------------------------------------------------------- what etcd says of itself
+
+
+def test_flags_and_environment():
+    found = planes.paths_from_flags(
+        ["etcd", "--cert-file=/a/server.crt", "--peer-cert-file", "/a/peer.crt", "--name", "m1"],
+        {"ETCD_CERT_FILE": "/env/server.crt", "ETCD_TRUSTED_CA_FILE": "/a/ca.crt", "HOME": "/root"},
+    )
+    assert dict(found) == {"server": "/a/server.crt", "peer": "/a/peer.crt", "ca": "/a/ca.crt"}
+    assert planes.paths_from_flags(["etcd", "--cert-file"], {}) == ()
+    assert planes.paths_from_flags([], {}) == ()
+
+
+def test_other_lines_name_no_files():
+    for line in (
+        "",
+        "raft: cert = /x",
+        'msg="serving" cert=/x',
+        "peerTLS: cert = , key = , trusted-ca = , client-cert-auth = false",
+    ):
+        assert planes.paths_from_startup_line(line) == ()
