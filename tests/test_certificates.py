@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certmedic.core import certificates
-from certmedic.core.certificates import NotACertificate, parse, parse_der
+from certmedic.core.certificates import NotACertificate, parse
 from certmedic.core.model import Certificate
 from labs.pki import Authority, Leaf, authority, key_pem, new_key
 
@@ -178,7 +178,7 @@ def test_a_certificate_that_is_being_written(leaf):
 
 
 def test_what_stands_before_a_broken_block_is_kept(ca, leaf):
-    with pytest.raises(NotACertificate, match="certificate 2: .*cut short") as caught:
+    with pytest.raises(NotACertificate, match=r"certificate 2: .*cut short") as caught:
         parse(ca.pem + leaf.cert_pem[:200], "ca.crt")
     assert [c.subject_cn for c in caught.value.certificates] == ["etcd-peers-ca-main"]
     with pytest.raises(NotACertificate, match=r"certificate 1: .*\(and 1 more") as caught:
@@ -186,24 +186,26 @@ def test_what_stands_before_a_broken_block_is_kept(ca, leaf):
     assert [c.subject_cn for c in caught.value.certificates] == ["etcd-peers-ca-main"]
 
 
+def reason(data: bytes) -> str:
+    """Why these bytes are no certificate; "" where they are."""
+    try:
+        parse(data, "x")
+    except NotACertificate as fault:
+        return fault.reason if str(fault) else "said nothing"
+    return ""
+
+
 def test_damage_inside_the_der(leaf):
-    for at in range(0, len(leaf.der), 7):
+    for at in range(2, len(leaf.der), 7):
         data = bytearray(leaf.der)
         data[at] ^= 0xFF
-        try:
-            parse_der(bytes(data))
-        except NotACertificate as fault:
-            assert fault.reason == "broken"
+        assert reason(bytes(data)) in ("", "broken", "unreadable")
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda data: b"\x30" + data))
 def test_no_bytes_raise_anything_else(data):
-    try:
-        parse(data, "x")
-    except NotACertificate as fault:
-        assert fault.reason in ("empty", "unreadable", "not_a_certificate", "broken")
-        assert str(fault)
+    assert reason(data) in ("", "empty", "unreadable", "not_a_certificate", "broken")
 
 
 def test_a_file_of_nothing_but_markers_costs_linear_time():

@@ -52,6 +52,7 @@ RESUME_AFTER = timedelta(
     seconds=15
 )  # longer than a runtime takes to stop and start a container that it was told to restart
 FACTS_FOR = timedelta(seconds=2)  # looked-up facts serve all sightings of one moment
+REMEMBERED_FOLDS = 2048
 REMEMBERED_LINES = 4096  # to count a line once that comes in by two sources
 
 
@@ -208,6 +209,8 @@ class Watcher:
             if seen.unwritten and seen.incident is not None and seen.first is not None and seen.last is not None:
                 self.store.count(seen.incident, seen.sighting, times=seen.unwritten, first=seen.first, last=seen.last)
             seen.unwritten = 0
+        if len(self._seen) > REMEMBERED_FOLDS:
+            self._seen.clear()  # strangers can make as many as they like; the counts are written down
 
     # ------------------------------------------------------------ looking again
 

@@ -456,7 +456,7 @@ def joined_diagnosis(a: Diagnosis, b: Diagnosis) -> Diagnosis:
         better,
         certificates=tuple(certs.values()),
         evidence=tuple(dict.fromkeys((*a.evidence, *b.evidence)))[:12],
-        neighbours=tuple(dict.fromkeys((*a.neighbours, *b.neighbours))),
+        neighbours=tuple(dict.fromkeys((*a.neighbours, *b.neighbours)))[:8],  # strangers write these: bounded
         count=a.count + b.count,
         first_seen=min(times) if times else None,
         last_seen=max(lasts) if lasts else None,

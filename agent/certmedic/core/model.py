@@ -371,10 +371,12 @@ class Diagnosis:
 
     @property
     def severity(self) -> Severity:
-        """Own faults are critical, others' and forecasts are warnings, noise is information."""
-        if self.cause in (Cause.EXPIRES_SOON, Cause.MISSING_CLIENT_CERT, Cause.UNEXPLAINED):
-            return Severity.WARNING if self.cause is Cause.EXPIRES_SOON else Severity.INFO
-        return Severity.CRITICAL if self.suspect is Suspect.OWN else Severity.WARNING
+        """Own faults are critical, others' and forecasts are warnings; what anyone can cause from outside is information."""
+        if self.cause in (Cause.MISSING_CLIENT_CERT, Cause.DISTRUSTED, Cause.UNEXPLAINED):
+            return Severity.INFO
+        if self.cause is Cause.EXPIRES_SOON or self.suspect is not Suspect.OWN:
+            return Severity.WARNING
+        return Severity.CRITICAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

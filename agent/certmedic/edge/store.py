@@ -30,6 +30,7 @@ from certmedic.core.model import (
 )
 
 VERSION = 1  # of the schema, kept in PRAGMA user_version
+MOST_FOLDS = 100  # of one incident
 KEEP_RESOLVED = timedelta(days=90)
 
 
@@ -230,12 +231,18 @@ class Store:
         return self._incident(row), new
 
     def count(self, incident: int, sighting: Sighting, *, times: int, first: datetime, last: datetime) -> None:
-        """Add equal sightings to an incident."""
+        """Add equal sightings to an incident. Beyond `MOST_FOLDS` kinds of lines, which strangers can make, all are one."""
+        fold = sighting.fold
+        known = self._db.execute(
+            "SELECT count(*), total(fold = ?) FROM folds WHERE incident = ?", (fold, incident)
+        ).fetchone()
+        if known[0] >= MOST_FOLDS and not known[1]:
+            fold = "other"
         self._db.execute(
             "INSERT INTO folds VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (incident, fold) DO UPDATE SET"
             " count = count + excluded.count, last_seen = max(last_seen, excluded.last_seen),"
             " first_seen = min(first_seen, excluded.first_seen)",
-            (incident, sighting.fold, sighting.said, sighting.entry.stream, times, _text(first), _text(last)),
+            (incident, fold, sighting.said, sighting.entry.stream, times, _text(first), _text(last)),
         )
         self._db.execute(
             "UPDATE incidents SET count = count + ?, last_seen = max(last_seen, ?) WHERE id = ?",

@@ -1,0 +1,442 @@
+"""The Docker reader, against a real daemon; what no daemon can be made to send at will is fed to the parser alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from labs.docker import BUSYBOX, Docker, start_dockerd
+from labs.reading import Reading
+
+from certmedic.core.model import SourceDown, SourceUp
+from certmedic.edge import containers
+from certmedic.edge.containers import DockerSource, own_ids
+from certmedic.edge.containers.daemon import DockerError
+from certmedic.edge.containers.log import Log, Position
+
+NEEDLES = (b"x509:", b"remote error: tls")
+real = [
+    pytest.mark.real,
+    pytest.mark.skipif(os.geteuid() != 0, reason="a Docker daemon starts as root only"),
+    pytest.mark.skipif(not Path("/usr/sbin/dockerd").exists(), reason="needs docker.io"),
+]
+
+
+def marked(*marks):
+    def mark(test):
+        for one in marks:
+            test = one(test)
+        return test
+
+    return mark
+
+
+needs_docker = marked(*real)
+
+
+@pytest.fixture(scope="session")
+def docker() -> Docker:
+    with start_dockerd() as daemon:
+        daemon.busybox()
+        yield daemon
+
+
+@pytest.fixture(autouse=True)
+def _quick_reports(monkeypatch):
+    monkeypatch.setattr(containers, "REPORT_EVERY", 0.1)
+    monkeypatch.setattr(containers, "QUIET_REPORT_EVERY", 0.3)
+    monkeypatch.setattr(containers, "AGAIN_AFTER", 0.3)
+
+
+@pytest.fixture
+def run(docker):
+    """Start containers that are gone after the test."""
+    ids = []
+
+    def start(script: str, *options: str) -> str:
+        id_ = docker("run", "-d", "--network=none", *options, BUSYBOX, "sh", "-c", script)
+        ids.append(id_)
+        return id_
+
+    yield start
+    if ids:
+        docker("rm", "-f", *ids)
+
+
+def numbers(reading: Reading) -> list[int]:
+    return [int(text.split()[1]) for text in reading.texts]
+
+
+def source(daemon: Docker, **options) -> DockerSource:
+    return DockerSource(NEEDLES, base_url=daemon.url, **options)
+
+
+COUNT = 'i={first}; while [ $i -lt {end} ]; do echo "line $i x509: bad"; echo noise; i=$((i+1)); done'
+
+
+def count(first: int, end: int) -> str:
+    return COUNT.format(first=first, end=end)
+
+
+# ---------------------------------------------------------------- a real daemon
+
+
+@needs_docker
+def test_a_line_comes_with_time_container_image_and_pod(docker, run):
+    name = "k8s_etcd-manager_etcd-manager-main-m1_kube-system_3f2c_0"
+    id_ = run("echo 'line 1 x509: bad' >&2; echo fine; sleep 600", f"--name={name}")
+    with Reading(source(docker)) as reading:
+        reading.until(lambda: reading.entries)
+        reading.until(lambda: reading.status.seen == 2)
+    (entry,) = reading.entries
+    assert (entry.text, entry.stream) == ("line 1 x509: bad", f"docker:{id_}")
+    assert abs((datetime.now(UTC) - entry.time).total_seconds()) < 60
+    origin = entry.origin
+    assert (origin.container, origin.container_id, origin.image) == (name, id_, BUSYBOX)
+    assert origin.pod == "etcd-manager-main-m1"
+    assert (reading.status.matched, reading.status.detail) == (1, "")
+    assert reading.status.lag_seconds == 0
+
+
+@needs_docker
+def test_what_runs_what_has_ended_and_what_starts_later(docker, run):
+    ended = run(count(0, 5))
+    docker("wait", ended)
+    run(count(10, 15) + "; sleep 600")
+    with Reading(source(docker)) as reading:
+        reading.until(lambda: len(reading.entries) == 10)
+        run(count(20, 25))  # comes and goes at once
+        reading.until(lambda: len(reading.entries) == 15)
+    assert sorted(numbers(reading)) == [*range(5), *range(10, 15), *range(20, 25)]
+    assert reading.outages == []
+
+
+@needs_docker
+def test_a_container_that_is_restarted_is_read_on_and_not_again(docker, run):
+    id_ = run('echo "line $$ x509:"; sleep 600')
+    with Reading(source(docker)) as reading:
+        for times in range(1, 4):
+            reading.until(lambda times=times: len(reading.entries) == times)
+            docker("restart", "-t", "0", id_)
+        reading.until(lambda: len(reading.entries) == 4)
+        reading.until_idle()
+    assert len(reading.entries) == 4
+
+
+@needs_docker
+def test_a_container_that_is_replaced_under_its_name(docker, run):
+    first = run("echo 'line 1 x509:'; sleep 600", "--name=etcd")
+    with Reading(source(docker, names=("etcd",))) as reading:
+        reading.until(lambda: numbers(reading) == [1])
+        docker("rm", "-f", first)
+        second = run("echo 'line 2 x509:'; sleep 600", "--name=etcd")
+        reading.until(lambda: numbers(reading) == [1, 2])
+    assert [entry.origin.container_id for entry in reading.entries] == [first, second]
+
+
+@needs_docker
+@pytest.mark.parametrize("tty", [False, True])
+def test_stopping_anywhere_and_resuming_loses_and_repeats_nothing(docker, run, tty):
+    # Lines come in bursts that share timestamps; each run of the reader ends wherever it is.
+    total = 600
+    run(
+        f"{count(0, 200)}; sleep 1; {count(200, 400)}; sleep 1; {count(400, total)}; sleep 600",
+        *(["-t"] if tty else []),
+    )
+    rng, found, positions = random.Random(tty), [], {}  # noqa: S311 - a seed that can be tried again
+    for _ in range(60):
+        with Reading(source(docker), positions) as reading:
+            wanted = rng.randrange(1, 30)
+            reading.until(lambda r=reading, w=wanted, f=len(found): len(r.entries) >= min(w, total - f))
+        # What a crash leaves: everything up to some entry was settled, and the rest was not.
+        kept = rng.randrange(min(wanted, len(reading.entries)) + 1)
+        found += numbers(reading)[:kept]
+        if kept:
+            positions = {reading.entries[kept - 1].stream: reading.entries[kept - 1].position}
+        if len(found) == total:
+            break
+    else:
+        with Reading(source(docker), positions) as reading:
+            reading.until(lambda: len(found) + len(reading.entries) >= total)
+            reading.until_idle()
+        found += numbers(reading)
+    assert found == list(range(total))
+
+
+@needs_docker
+def test_a_new_container_is_read_from_its_beginning_where_the_agent_was_down_for_long(docker, run):
+    with Reading(source(docker, lookback=0)) as first:
+        first.until(lambda: "docker" in first.positions)
+    positions = {**first.positions, "docker": str(time.time() - 3600)}
+    ended = run(count(0, 3))
+    docker("wait", ended)
+    with Reading(source(docker, lookback=0), positions) as second:
+        second.until(lambda: len(second.entries) >= 3)
+    assert numbers(second) == [0, 1, 2]
+
+
+@needs_docker
+def test_the_first_watch_looks_back_only_so_far(docker, run):
+    run(f"{count(0, 3)}; sleep 4; {count(3, 6)}; sleep 600")
+    time.sleep(2)
+    with Reading(source(docker, lookback=0.5)) as reading:
+        reading.until(lambda: len(reading.entries) >= 3)
+        reading.until_idle()
+    assert numbers(reading) == [3, 4, 5]
+
+
+@needs_docker
+@pytest.mark.parametrize("tty", [False, True])
+def test_lines_that_the_daemon_splits_are_whole_again(docker, run, tty):
+    script = (
+        "echo 'line 1 x509:'; "
+        "printf 'line 2 '; head -c 40000 /dev/zero | tr '\\0' a; echo ' x509: tail'; "
+        # The needle lies across the daemon's cut at 16 KiB.
+        "printf 'line 3 '; head -c 16374 /dev/zero | tr '\\0' b; echo 'x509: cut'; "
+        "printf 'line 4 x509: '; head -c 300000 /dev/zero | tr '\\0' c; echo end; "
+        "echo 'line 5 x509:'; printf 'line 6 x509: without an end'; sleep 2"
+    )
+    run(script, *(["-t"] if tty else []))
+    with Reading(source(docker)) as reading:
+        reading.until(lambda: len(reading.entries) == 6)
+    assert numbers(reading) == [1, 2, 3, 4, 5, 6]
+    second, third, fourth, _, sixth = reading.texts[1:]
+    assert second == f"line 2 {'a' * 40000} x509: tail"
+    assert third == f"line 3 {'b' * 16374}x509: cut"
+    assert len(fourth) == 64 * 1024
+    assert set(fourth[13:]) == {"c"}
+    assert sixth == "line 6 x509: without an end"
+
+
+@needs_docker
+def test_two_streams_interleaved(docker, run):
+    run('i=0; while [ $i -lt 200 ]; do echo "line $i x509: out"; echo "line $i x509: err" >&2; i=$((i+1)); done')
+    with Reading(source(docker)) as reading:
+        reading.until(lambda: len(reading.entries) == 400)
+    assert sorted(t for t in reading.texts if "out" in t) == sorted(f"line {i} x509: out" for i in range(200))
+    assert sorted(t for t in reading.texts if "err" in t) == sorted(f"line {i} x509: err" for i in range(200))
+
+
+@needs_docker
+def test_only_the_names_pods_and_labels_asked_for(docker, run):
+    run("echo 'line 1 x509:'", "--name=k8s_etcd_etcd-main-a_kube-system_1_0")
+    run("echo 'line 2 x509:'", "--label=io.kubernetes.pod.name=etcd-events-a", "--label=role=store")
+    run("echo 'line 3 x509:'", "--label=role=web")
+    run("echo 'line 4 x509:'", "--label=role=web", "--label=io.kubernetes.docker.type=podsandbox")
+    for options, expected in (
+        ({}, [1, 2, 3]),
+        ({"names": ("etcd-main-*",)}, [1]),
+        ({"names": ("k8s_etcd_*",)}, [1]),
+        ({"labels": ("role",)}, [2, 3]),
+        ({"labels": ("role=store",)}, [2]),
+        ({"names": ("etcd-*",), "labels": ("role=web",)}, [1, 2, 3]),
+    ):
+        with Reading(source(docker, **options)) as reading:
+            reading.until(lambda r=reading, e=expected: len(r.entries) >= len(e))
+            reading.until_idle()
+        assert sorted(numbers(reading)) == expected
+
+
+@needs_docker
+def test_a_log_driver_that_cannot_be_read_is_said_once(docker, run):
+    id_ = run("echo 'line 1 x509:'; sleep 600", "--log-driver=none", "--name=mute")
+    run("echo 'line 2 x509:'; sleep 600")
+    with Reading(source(docker)) as reading:
+        reading.until(lambda: numbers(reading) == [2])
+        reading.until(lambda: reading.status.detail)
+        said = reading.status.detail
+        assert "the log of mute cannot be read" in said
+        docker("restart", "-t", "0", id_)
+        reading.until_idle()
+    assert reading.status.detail == said
+    assert reading.outages == []
+
+
+@needs_docker
+def test_a_daemon_that_restarts_is_an_outage_and_nothing_is_lost():
+    with start_dockerd("--live-restore") as daemon:
+        daemon.busybox()
+        daemon(
+            "run", "-d", "--network=none", BUSYBOX, "sh", "-c", 'i=0; while [ $i -lt 100000 ]; do echo "line $i x509:"; i=$((i+1)); sleep 0.05; done'
+        )  # fmt: skip
+        with Reading(source(daemon)) as reading:
+            reading.until(lambda: len(reading.entries) > 10)
+            for _ in range(2):
+                daemon.stop()
+                reading.until(lambda: isinstance(reading.outages[-1] if reading.outages else None, SourceDown))
+                daemon.start()
+                reading.until(lambda: isinstance(reading.outages[-1], SourceUp))
+            more = len(reading.entries) + 20
+            reading.until(lambda: len(reading.entries) > more)
+    assert numbers(reading) == list(range(len(reading.entries)))
+    assert [type(outage) for outage in reading.outages] == [SourceDown, SourceUp] * 2
+
+
+# ---------------------------------------------------------------- no daemon, or a mad one
+
+
+def test_no_socket_is_a_clear_outage(tmp_path):
+    with Reading(DockerSource(NEEDLES, base_url=f"unix://{tmp_path}/none.sock")) as reading:
+        reading.until(lambda: reading.outages)
+    assert f"no Docker daemon answers at {tmp_path}/none.sock (No such file or directory)" in reading.outages[0].reason
+
+
+@pytest.mark.parametrize("url", ["tcp://10.0.0.1:2375", "http://x", "docker.sock"])
+def test_a_daemon_elsewhere_is_refused(url):
+    with pytest.raises(DockerError, match="only a daemon on this machine"):
+        DockerSource(NEEDLES, base_url=url)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"", "closed the connection without an answer"),
+        (b"HTTP/1.0 200 OK\r\n\r\nrubbish\n", "with no JSON"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "SSH-2.0"),
+        (b'HTTP/1.1 403 Forbidden\r\n\r\n{"message": "not allowed"}', "not allowed"),
+    ],
+)
+def test_something_else_behind_the_socket_is_a_clear_outage(tmp_path, answer, reason):
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "s"))
+    server.listen(8)
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = server.accept()
+            except OSError:
+                return
+            client.recv(65536)
+            client.sendall(answer)
+            client.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    with Reading(DockerSource(NEEDLES, base_url=f"unix://{tmp_path}/s")) as reading:
+        reading.until(lambda: reading.outages)
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    assert reason in reading.outages[0].reason
+
+
+def test_its_own_container_is_known_and_a_machine_is_not_taken_for_one(tmp_path):
+    own, other = "a" * 64, "b" * 64
+    mountinfo, cgroup = tmp_path / "mountinfo", tmp_path / "cgroup"
+    mountinfo.write_text(
+        f"600 590 8:1 /var/lib/docker/containers/{own}/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n"
+        f"601 590 8:1 / /var/lib/docker/containers/{other}/mounts/shm rw - tmpfs shm rw\n"
+    )
+    cgroup.write_text("0::/\n")
+    assert own_ids(mountinfo, cgroup) == {own}
+    cgroup.write_text(f"12:cpu:/kubepods/burstable/pod1/{other}\n")
+    assert own_ids(mountinfo, cgroup) == {own, other}
+    mountinfo.write_text(f"601 590 8:1 / /var/lib/docker/containers/{other}/mounts/shm rw - tmpfs shm rw\n")
+    cgroup.write_text("0::/system.slice/certmedic.service\n")
+    assert own_ids(mountinfo, cgroup) == frozenset()
+    assert own_ids(tmp_path / "none", tmp_path / "none") == frozenset()
+
+
+# ---------------------------------------------------------------- the parser alone
+
+
+def stamp(nanos: int) -> str:
+    return f"2026-03-01T03:00:00.{nanos:09}Z"
+
+
+def frame(text: bytes, nanos: int = 0, kind: int = 2) -> bytes:
+    body = f"{stamp(nanos)} ".encode() + text
+    return bytes([kind, 0, 0, 0]) + len(body).to_bytes(4, "big") + body
+
+
+def feed(log: Log, data: bytes, sizes) -> list[str]:
+    found, at = [], 0
+    while at < len(data):
+        size = next(sizes)
+        found += [text.decode().strip() for _, text in log.feed(data[at : at + size])]
+        at += size
+    return found + [text.decode().strip() for _, text in log.finish()]
+
+
+@pytest.mark.parametrize("tty", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_however_the_blocks_fall_the_lines_are_the_same(tty, seed):
+    rng = random.Random(seed)  # noqa: S311 - a seed that can be tried again
+    data, expected = b"", []
+    for number in range(300):
+        text = f"line {number} " + "z" * rng.randrange(200) + (" x509: bad" if rng.random() < 0.3 else "")
+        expected += [text] if "x509:" in text else []
+        nanos = number // 3
+        data += (
+            f"{stamp(nanos)} {text}\r\n".encode() if tty else frame(text.encode() + b"\n", nanos, rng.choice([1, 2]))
+        )
+    log = Log(needles=NEEDLES, tty=tty, resumed=None)
+    assert feed(log, data, iter(lambda: rng.choice([1, 2, 7, 8, 9, 100, 5000]), None)) == expected
+    assert log.seen == 300
+    assert log.position == Position(stamp(99), 3)
+
+
+@pytest.mark.parametrize("handled", range(13))
+def test_lines_of_the_same_instant_are_passed_over_by_number(handled):
+    data = b"".join(frame(f"line {n} x509:\n".encode(), nanos=n // 4) for n in range(12))
+    first = Log(needles=NEEDLES, tty=False, resumed=None)
+    positions = [position for position, _ in first.feed(data)]
+    resumed = positions[handled - 1] if handled else None
+    since = stamp(0) if resumed is None else resumed.stamp
+    # The daemon sends the lines from that timestamp on.
+    again = b"".join(frame(f"line {n} x509:\n".encode(), nanos=n // 4) for n in range(12) if stamp(n // 4) >= since)
+    second = Log(needles=NEEDLES, tty=False, resumed=resumed)
+    assert [text for _, text in second.feed(again)] == [f"line {n} x509:\n".encode() for n in range(handled, 12)]
+    assert not second.lost
+
+
+def test_a_log_rotated_past_the_position_is_noticed():
+    log = Log(needles=NEEDLES, tty=False, resumed=Position(stamp(5), 1))
+    assert [text for _, text in log.feed(frame(b"line x509:\n", nanos=9))] == [b"line x509:\n"]
+    assert log.lost
+
+
+def test_the_parts_of_two_streams_do_not_mix():
+    log = Log(needles=NEEDLES, tty=False, resumed=None)
+    data = frame(b"out x5", kind=1) + frame(b"err x5", kind=2) + frame(b"09: o\n", kind=1) + frame(b"09: e\n", kind=2)
+    assert [text for _, text in log.feed(data)] == [b"out x509: o\n", b"err x509: e\n"]
+    assert log.position == Position(stamp(0), 4)
+
+
+def test_in_the_middle_of_a_line_there_is_no_position():
+    log = Log(needles=NEEDLES, tty=False, resumed=None)
+    assert list(log.feed(frame(b"half a line"))) == []
+    assert log.position is None
+
+
+def test_what_is_no_log_is_refused():
+    for data in (b"HTTP/1.1 400 Bad Request\r\n", b"\x09\0\0\0\0\0\0\x01a", b"\x01\0\0\0\xff\xff\xff\xff"):
+        with pytest.raises(DockerError, match="not made of frames"):
+            list(Log(needles=NEEDLES, tty=False, resumed=None).feed(data))
+
+
+def test_garbage_in_place_of_a_timestamp_does_no_harm():
+    log = Log(needles=NEEDLES, tty=True, resumed=None)
+    ((position, text),) = log.feed(b"\xff\xfe x509: is not a timestamp, and this line is long enough for one x509:\n")
+    assert abs((datetime.now(UTC) - position.time).total_seconds()) < 60
+    assert b"x509:" in text
+
+
+@pytest.mark.parametrize(
+    "stored", [None, "", "7", "{}", '{"stamp": "yesterday", "count": 1}', '{"stamp": 5, "count": 5}']
+)
+def test_a_position_that_makes_no_sense_is_none(stored):
+    assert Position.parse(stored) is None
+
+
+def test_a_position_survives_being_stored():
+    position = Position(stamp(123), 4)
+    assert Position.parse(str(position)) == position
+    assert position.since == f"{datetime(2026, 3, 1, 3, tzinfo=UTC).timestamp():.0f}.000000123"
+    assert json.loads(str(position)) == {"stamp": stamp(123), "count": 4}

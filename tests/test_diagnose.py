@@ -1,0 +1,258 @@
+"""Whose certificate, which file, does a restart help: the questions one by one, on certificates that were really signed."""
+
+from datetime import timedelta
+
+import pytest
+
+from certmedic.core import diagnose as doctor
+from certmedic.core.model import Cause, Fold, Helps, RejectedBy, Role, Served, Sighting, Suspect, Symptom
+from labs import pki
+from labs.values import (
+    CLIENTS_CA,
+    DAY,
+    NOW,
+    OLD_IMAGE,
+    PEERS_CA,
+    VOLUME,
+    container,
+    entry,
+    facts,
+    member,
+    stored,
+)
+
+ENDED = NOW - 5 * DAY
+ME, SERVER = f"{VOLUME}/peers/me.crt", f"{VOLUME}/clients/server.crt"
+NAMES = {"dns": ("etcd-a.internal.example",), "ips": ("127.0.0.1",), "not_before": NOW - 400 * DAY}
+
+
+def seen(
+    symptom,
+    rejected_by,
+    role,
+    *,
+    program="etcd",
+    remote="10.0.0.2:41000",
+    not_after=None,
+    said="the line",
+    origin=None,
+    **fields,
+):
+    if remote:
+        fields["remote_addr"] = remote
+    sighting = Sighting(
+        entry=entry(said, **(origin or {})),
+        rule="test",
+        symptom=symptom,
+        rejected_by=rejected_by,
+        suspect=Suspect.OWN if rejected_by is RejectedBy.REMOTE else Suspect.PEER,
+        role=role,
+        program=program,
+        said=said,
+        meaning="",
+        fields=fields,
+        not_after=not_after,
+    )
+    return Fold(sighting=sighting, count=3, first_seen=NOW, last_seen=NOW)
+
+
+def refused(symptom=Symptom.BAD_CERTIFICATE_ALERT, role=Role.SERVER, **more):
+    """A remote side refused ours."""
+    return seen(symptom, RejectedBy.REMOTE, role, **more)
+
+
+def refusing(symptom=Symptom.EXPIRED, role=Role.SERVER, **more):
+    """The logging process refused theirs."""
+    return seen(symptom, RejectedBy.LOCAL, role, **more)
+
+
+def verdict(fold, files=None, **more):
+    return doctor.diagnose(fold, facts(files, **more))
+
+
+def paths(diagnosis):
+    return [certificate.path for certificate in diagnosis.certificates]
+
+
+@pytest.mark.parametrize(
+    ("files", "cause", "named"),
+    [
+        (member(peer_ends=ENDED), Cause.EXPIRED, [ME]),
+        (member(server_ends=ENDED), Cause.EXPIRED, [SERVER]),
+        (member(peer_ends=ENDED, server_ends=ENDED), Cause.EXPIRED, [ME, SERVER]),
+        (member(peer=PEERS_CA.leaf("etcd-a", **{**NAMES, "not_before": NOW + DAY})), Cause.NOT_YET_VALID, [ME]),
+        (member(peer=CLIENTS_CA.leaf("etcd-a", **NAMES)), Cause.UNKNOWN_AUTHORITY, [ME]),
+        (member(server=CLIENTS_CA.leaf("etcd-a", **NAMES, server=False)), Cause.USAGE, [SERVER]),
+    ],
+    ids=["peer", "server", "both", "future", "other-ca", "usage"],
+)
+def test_a_refusal_of_ours_is_laid_to_the_file_that_deserves_it(files, cause, named):
+    found = verdict(refused(), files)
+
+    assert (found.cause, found.suspect, found.confidence) == (cause, "own", "proven")
+    assert paths(found) == named
+    assert found.remedy.helps == ("yes" if cause is Cause.EXPIRED else "no")
+
+
+def test_an_expired_ca_is_named_instead_of_its_leaf_and_no_restart_helps():
+    ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=ENDED)
+    files = (
+        stored(ca.leaf("etcd-a", not_after=NOW + DAY), ME, "peer", ca_path=f"{VOLUME}/peers/ca.crt"),
+        stored(ca, f"{VOLUME}/peers/ca.crt", "ca"),
+    )
+
+    found = verdict(refused(), files)
+
+    assert (found.cause, paths(found), found.since) == (Cause.CA_EXPIRED, [f"{VOLUME}/peers/ca.crt"], ENDED)
+    assert found.remedy.helps is Helps.NO
+
+
+def test_a_key_that_belongs_to_another_certificate_is_said():
+    me, *others = member()
+    files = (stored(PEERS_CA.leaf("etcd-a", **NAMES), ME, "peer", ca_path=me.place.ca_path, key_matches=False), *others)
+
+    assert verdict(refused(), files).cause is Cause.KEY_MISMATCH
+
+
+def test_the_name_by_which_it_was_called_is_not_in_the_certificate():
+    found = verdict(refused(server_name="old-etcd-a.internal.example"))
+
+    assert (found.cause, found.suspect) == (Cause.NAME_MISMATCH, "own")
+    assert found.remedy.helps is Helps.NO
+
+
+def test_the_precise_alert_of_an_other_tls_library_picks_the_file_it_is_about():
+    files = member(peer=CLIENTS_CA.leaf("etcd-a", **NAMES), server_ends=ENDED)
+
+    assert paths(verdict(refused(Symptom.EXPIRED_ALERT), files)) == [SERVER]
+    assert paths(verdict(refused(Symptom.UNKNOWN_CA_ALERT), files)) == [ME]
+
+
+def test_newer_etcd_says_which_port_was_called():
+    files = member(peer_ends=ENDED, server_ends=ENDED)
+
+    assert paths(verdict(refused(said="rejected connection on client endpoint"), files)) == [SERVER]
+    assert paths(verdict(refused(said="rejected connection on peer endpoint"), files)) == [ME]
+
+
+def test_good_certificates_that_are_refused_are_distrusted_and_nothing_is_promised():
+    found = verdict(refused())
+
+    assert (found.cause, found.confidence, found.severity) == (Cause.DISTRUSTED, "possible", "info")
+    assert found.remedy.helps is Helps.UNKNOWN
+
+
+def test_a_refusal_of_a_program_whose_files_are_unknown_is_unexplained():
+    assert verdict(refused(), ()).cause is Cause.UNEXPLAINED
+
+
+def test_a_good_file_and_an_old_certificate_served_is_stale_in_memory():
+    old = stored(PEERS_CA.leaf("etcd-a", not_after=ENDED), ME)
+    served = (Served(address="127.0.0.1", port=2380, certificate=old.certificate),)
+
+    found = verdict(refused(), served=served)
+
+    assert (found.cause, found.suspect, found.confidence) == (Cause.STALE_IN_MEMORY, "own", "likely")
+
+
+def test_a_neighbours_expired_certificate_is_the_neighbours():
+    found = verdict(refusing(not_after=ENDED))
+
+    assert (found.cause, found.suspect, found.neighbours) == (Cause.EXPIRED, "peer", ("10.0.0.2",))
+    assert (found.remedy.kind, found.remedy.helps) == ("none", "no")
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "127.0.0.1"])
+def test_a_certificate_shown_from_here_is_found_by_its_not_after(host):
+    found = verdict(refusing(not_after=ENDED, remote=f"{host}:5000"), member(server_ends=ENDED))
+
+    assert (found.cause, found.suspect, paths(found)) == (Cause.EXPIRED, "own", [SERVER])
+
+
+def test_the_same_not_after_elsewhere_does_not_make_it_ours():
+    found = verdict(refusing(not_after=ENDED), member(server_ends=ENDED))
+
+    assert found.suspect is Suspect.PEER
+
+
+def test_not_after_of_a_ca_here_means_that_the_ca_has_expired():
+    ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=ENDED)
+
+    found = verdict(refusing(not_after=ENDED), (stored(ca, f"{VOLUME}/peers/ca.crt", "ca"),))
+
+    assert (found.cause, found.suspect) == (Cause.CA_EXPIRED, "own")
+
+
+def test_what_etcd_manager_holds_in_memory_is_found_and_a_restart_cures_it():
+    origin = {"pod": "etcd-manager-main-ip-10-0-0-1"}
+
+    found = verdict(refusing(not_after=ENDED, remote="127.0.0.1:5000", origin=origin))
+
+    assert (found.cause, found.suspect, found.remedy.helps) == (Cause.STALE_IN_MEMORY, "own", "yes")
+
+
+def test_without_etcd_manager_a_local_client_is_a_client_and_not_this_etcd():
+    assert verdict(refusing(not_after=ENDED, remote="127.0.0.1:5000")).suspect is Suspect.PEER
+
+
+@pytest.mark.parametrize("symptom", [Symptom.USAGE, Symptom.MISSING_CLIENT_CERT])
+def test_known_noise_from_this_machine_is_no_diagnosis(symptom):
+    assert verdict(refusing(symptom, remote="127.0.0.1:5000")) is None
+    assert verdict(refusing(symptom)) is not None
+
+
+def test_events_and_main_are_told_apart_by_who_wrote_the_line():
+    files = member(peer_ends=ENDED)
+    events = {"container": "k8s_etcd-manager_etcd-manager-events-ip-10-0-0-1_kube-system_01_0"}
+
+    assert verdict(refused(), files).cause is Cause.EXPIRED
+    assert verdict(refused(origin=events), files).cause is not Cause.EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("change", "helps", "kind"),
+    [
+        ({}, "yes", "restart"),
+        ({"containers": (container(image=OLD_IMAGE),)}, "no", "reissue_and_restart"),
+        ({"containers": ()}, "unknown", "manual"),
+        (
+            {"containers": (), "images": {"main": "registry.k8s.io/etcdadm/etcd-manager:v3.0.20220617"}},
+            "yes",
+            "restart",
+        ),
+    ],
+    ids=["new", "old", "unknown", "manifest"],
+)
+def test_whether_a_restart_helps_depends_on_the_version(change, helps, kind):
+    found = verdict(refused(), member(peer_ends=ENDED), **change)
+
+    assert (found.remedy.helps, found.remedy.kind) == (helps, kind)
+
+
+def test_etcd_client_crt_is_issued_by_nodeup_and_no_restart_helps():
+    path = "/srv/kubernetes/kube-apiserver/etcd-client.crt"
+    client = stored(
+        CLIENTS_CA.leaf("kube-apiserver", not_after=ENDED), path, "apiserver-etcd-client", renewer="nodeup", group=""
+    )
+
+    found = verdict(refused(role=Role.CLIENT, program="kube-apiserver", remote=""), (client,))
+
+    assert (found.cause, paths(found), found.remedy.helps) == (Cause.EXPIRED, [path], "no")
+
+
+def test_the_silent_case_is_found_without_a_line():
+    found = doctor.survey(facts(member(peer_ends=ENDED, server_ends=NOW + 3 * DAY)), warn_within=timedelta(days=30))
+
+    assert {(d.cause, *paths(d)) for d in found} == {("expired", ME), ("expires_soon", SERVER)}
+
+
+def test_several_files_of_one_owner_are_one_diagnosis_and_the_gravest_comes_first():
+    files = member(peer_ends=ENDED, server_ends=ENDED)
+    both = [verdict(refused(), files), verdict(refusing(not_after=NOW - DAY), files)]
+
+    merged = doctor.merge([*both, *doctor.survey(facts(files), warn_within=timedelta())])
+
+    assert [(d.suspect, d.cause, len(d.certificates), d.count) for d in merged] == [
+        ("own", "expired", 2, 3),
+        ("peer", "expired", 0, 3),
+    ]

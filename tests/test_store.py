@@ -1,0 +1,225 @@
+"""What must survive a kill: positions, incidents, intents and the outbox, each in whole transactions."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+
+from certmedic.core import codec
+from certmedic.core import diagnose as doctor
+from certmedic.core.decide import Policy, decide
+from certmedic.core.model import Decision, Diagnosis, Message, MessageKind, Severity
+from certmedic.edge.store import Store, StoreError
+from labs.values import DAY, NOW, facts, member
+from test_decide import HISTORY, diagnosis
+
+SOON = NOW + timedelta(seconds=1)
+
+
+def message(kind=MessageKind.OPENED):
+    return Message(kind=kind, severity=Severity.CRITICAL, title="t", plain="p", markdown="m", html="h")
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "state.sqlite3") as store:
+        yield store
+
+
+@pytest.fixture
+def incident(store):
+    return store.open_incident(diagnosis(), now=NOW)[0]
+
+
+def test_values_come_back_as_they_were_written():
+    found = diagnosis()
+    policy = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(0), per_day=1)
+    decision = decide(found, facts(member(peer_ends=NOW - DAY)), HISTORY, policy)
+
+    assert codec.load(Diagnosis, codec.dump(found)) == found
+    assert codec.load(Decision, codec.dump(decision)) == decision
+
+
+def test_names_of_a_later_version_are_left_out():
+    text = codec.dump(Decision(reason="r")).replace('"reason"', '"new_in_2030": 1, "reason"')
+
+    assert codec.load(Decision, text) == Decision(reason="r")
+
+
+def test_positions_come_back_after_a_restart(tmp_path):
+    with Store(tmp_path / "s") as store, store.transaction():
+        store.settle({"journal": "a", "file:x": "1"})
+    with Store(tmp_path / "s") as store, store.transaction():
+        store.settle({"journal": "b"})
+
+    with Store(tmp_path / "s") as store:
+        assert store.positions() == {"journal": "b", "file:x": "1"}
+
+
+def test_a_transaction_that_fails_changes_nothing(store):
+    def fail():
+        with store.transaction():
+            store.settle({"journal": "a"})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert store.positions() == {}
+
+
+def test_the_same_fault_is_one_incident_until_it_is_resolved(store):
+    first, new = store.open_incident(diagnosis(), now=NOW)
+    again, newer = store.open_incident(diagnosis(), now=SOON)
+    store.resolve(first.id, now=SOON)
+    later, newest = store.open_incident(diagnosis(), now=SOON)
+
+    assert (new, newer, newest) == (True, False, True)
+    assert first.id == again.id != later.id
+
+
+def test_each_kind_of_message_is_sent_once_but_reminders(store, incident):
+    channels = {"c1": "json://hook"}
+
+    said = [
+        store.enqueue(incident.id, message(kind), channels, now=NOW)
+        for kind in [MessageKind.OPENED] * 2 + [MessageKind.REMINDER] * 2
+    ]
+
+    assert said == [True, False, True, True]
+
+
+def test_a_dead_channel_delays_no_other_and_keeps_its_order(store, incident):
+    for kind in (MessageKind.OPENED, MessageKind.RESOLVED):
+        store.enqueue(incident.id, message(kind), {"dead": "d", "good": "g"}, now=NOW)
+
+    for delivery in store.outbox(now=NOW):
+        if delivery.channel == "dead":
+            store.undelivered(delivery, "refused", again_at=NOW + timedelta(minutes=1))
+        else:
+            store.delivered(delivery, now=NOW)
+
+    assert [(d.channel, d.message.kind) for d in store.outbox(now=SOON)] == [("good", "resolved")]
+    due = store.outbox(now=NOW + timedelta(minutes=1))
+    assert [(d.channel, d.message.kind, d.attempts) for d in due] == [("dead", "opened", 1), ("good", "resolved", 0)]
+
+
+def test_a_delivery_that_is_given_up_leaves_a_trace_and_makes_way(store, incident):
+    for kind in (MessageKind.OPENED, MessageKind.RESOLVED):
+        store.enqueue(incident.id, message(kind), {"dead": "d"}, now=NOW)
+    store.undelivered(store.outbox(now=NOW)[0], "refused for a day", again_at=None)
+
+    assert [d.message.kind for d in store.outbox(now=NOW)] == ["resolved"]
+    assert [(m["state"], m["error"]) for m in store.messages(incident.id)] == [
+        ("expired", "refused for a day"),
+        ("pending", ""),
+    ]
+
+
+def test_rechecks_are_due_once_each_and_can_be_moved(store):
+    store.recheck("incident", 1, NOW)
+    store.recheck("incident", 1, SOON)
+    store.recheck("inventory", None, NOW)
+
+    assert [(r.kind, r.incident) for r in store.due(now=NOW)] == [("inventory", None)]
+    assert store.next_due() == NOW
+
+
+def test_what_was_resolved_long_ago_is_dropped_with_all_that_hangs_on_it(store, incident):
+    store.enqueue(incident.id, message(), {"c": "l"}, now=NOW)
+    store.event(incident.id, "opened", "x", now=NOW)
+    store.resolve(incident.id, now=NOW)
+
+    store.prune(now=NOW + 91 * DAY)
+
+    assert store.incidents() == []
+    assert store.messages() == []
+    assert store.events(incident.id) == []
+
+
+def test_a_state_of_a_later_version_is_refused_with_a_word(tmp_path):
+    path = tmp_path / "s"
+    Store(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+
+    with pytest.raises(StoreError, match=r"later certmedic \(schema 99"):
+        Store(path)
+
+
+@pytest.mark.parametrize("raw", [b"garbage" * 1000, b"SQLite format 3\x00" + b"\xff" * 5000])
+def test_a_damaged_state_is_refused_with_its_name(tmp_path, raw):
+    path = tmp_path / "s"
+    path.write_bytes(raw)
+
+    with pytest.raises(StoreError, match=str(path)):
+        Store(path)
+
+
+def test_a_state_that_cannot_be_made_is_refused_with_its_name(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StoreError, match="cannot be opened"):
+        Store(tmp_path / "file" / "state.sqlite3")
+
+
+def test_the_state_is_for_its_owner_alone(store):
+    assert store.path.stat().st_mode & 0o077 == 0
+
+
+def test_it_is_read_while_it_is_written(store, tmp_path):
+    with store.transaction():
+        store.settle({"journal": "a"})
+        with Store(store.path, readonly=True) as reader:
+            assert reader.positions() == {}
+
+    with Store(store.path, readonly=True) as reader:
+        assert reader.positions() == {"journal": "a"}
+
+
+WRITER = """
+import itertools, sys
+from pathlib import Path
+from certmedic.edge.store import Store
+with Store(Path(sys.argv[1])) as store:
+    for number in itertools.count(int(store.positions().get("a", 0)) + 1):
+        with store.transaction():
+            store.settle({"a": str(number)})
+            store.settle({"b": str(number)})
+"""
+
+
+def test_a_kill_at_any_moment_leaves_whole_transactions(tmp_path):
+    path, last = tmp_path / "s", 0
+    for _ in range(5):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], env={**os.environ, "PYTHONPATH": "agent"})
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            time.sleep(0.05)
+            if path.exists() and _read(path) > last + 20:
+                break
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        with Store(path) as store:
+            positions = store.positions()
+        assert positions["a"] == positions["b"]
+        assert int(positions["a"]) > last
+        last = int(positions["a"])
+
+
+def _read(path):
+    try:
+        with Store(path, readonly=True) as store:
+            return int(store.positions().get("a", 0))
+    except (StoreError, sqlite3.Error):
+        return 0
+
+
+def test_survey_is_what_the_other_tests_stand_on():
+    assert [d.cause for d in doctor.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())] == ["expired"]
