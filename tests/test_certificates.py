@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 from hypothesis import given, settings
@@ -220,6 +221,43 @@ def test_strangers_names_are_made_printable(ca):
     evil = parse(ca.leaf("red\x1b[31m\nhead", dns=("a.example",)).cert_pem, "x")[0]
     assert evil.subject_cn == "red\ufffd[31m\ufffdhead"
     assert evil.subject.isprintable()
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "/CN=etcd-a",
+        "/CN=system:node:m0",
+        "/O=system:masters/CN=admin",
+        "/CN=a, b",
+        "/CN=Jos\u00e9",
+        "/O=only",
+        "/CN=a/CN=b",
+        "/CN=" + "x" * 60,
+    ],
+)
+def test_names_of_every_shape_are_as_the_library_says(tmp_path, subject):
+    argv = [
+        "openssl",
+        "req",
+        "-x509",
+        "-nodes",
+        "-newkey",
+        "ed25519",
+        "-utf8",
+        "-subj",
+        subject,
+        "-keyout",
+        "k",
+        "-out",
+        "c",
+    ]
+    subprocess.run(argv, cwd=tmp_path, capture_output=True, check=True)
+    pem = (tmp_path / "c").read_bytes()
+    found, cert = parse(pem, "c")[0], x509.load_pem_x509_certificate(pem)
+    common = cert.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    assert found.subject == found.issuer == cert.subject.rfc4514_string()
+    assert found.subject_cn == (common[0].value if common else "")
 
 
 # ---------------------------------------------------------------- dates

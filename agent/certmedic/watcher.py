@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -152,7 +152,7 @@ class Watcher:
                 self.store.source_state(item.source, down="", now=now)
                 self.world.journal.emit(message.source_fields(item))
             case SourceStatus():
-                self.store.source_status(item.source, item.as_dict(), now=now)
+                self.store.source_status(item.source, asdict(item), now=now)
             case Progress() | Recheck():
                 pass
 

@@ -48,6 +48,7 @@ class Docker:
 
     home: Path
     options: tuple[str, ...] = ()
+    prefix: tuple[str, ...] = ()  # of the command line, e.g. ("nsenter", "--net=FILE")
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -70,6 +71,7 @@ class Docker:
     def start(self) -> None:
         """Start the daemon and wait until it answers. It starts and stops a containerd of its own."""
         command = [
+            *self.prefix,
             "/usr/sbin/dockerd",
             f"--host={self.url}",
             f"--data-root={self.home / 'data'}",

@@ -16,9 +16,10 @@ class Reading:
 
     def __init__(self, source, positions: Mapping[str, str] | None = None) -> None:
         self.items: list[Item] = []
-        self.positions = dict(positions or {})  # settled, as the store would hold them
+        self.earlier = dict(positions or {})  # as the store held them when the source was started
+        self.positions = dict(self.earlier)  # as it would hold them now, were all that came settled
         self._inbox, self._stop = Inbox(), threading.Event()
-        (self._thread,) = start([source], dict(self.positions), self._inbox, self._stop)
+        (self._thread,) = start([source], self.earlier, self._inbox, self._stop)
 
     def __enter__(self) -> Self:
         return self

@@ -25,20 +25,17 @@ UNDER_ETCD_MANAGER = re.compile(rb"etcd-manager|certs\.go:\d+\] generating certi
 EXIT = {Severity.CRITICAL: 2, Severity.WARNING: 1, Severity.INFO: 0}
 
 
-class Moment(click.ParamType[datetime]):
-    """A time on the command line: RFC 3339, or a date; without a zone it is UTC."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return an aware datetime."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a time; write 2027-03-01 or 2027-03-01T04:00:00Z", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def moment(_: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    """Read a time of the command line: RFC 3339, or a date; without a zone it is UTC."""
+    if value is None:
+        return None
+    try:
+        told = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not a time; write 2027-03-01 or 2027-03-01T04:00:00Z", param=param
+        ) from None
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
 
 
 def entry(line: str, *, origin: Origin | None = None, now: datetime) -> LogEntry:
@@ -88,7 +85,7 @@ def tell_explanation(answer: dict[str, Any]) -> None:
 
 @click.command()
 @JSON
-@click.option("--at", type=Moment(), help='What time is "now"; default: now.')
+@click.option("--at", callback=moment, metavar="TIME", help='What time is "now"; default: now.')
 @click.option("--certs", "globs", multiple=True, metavar="GLOB", help="Certificates to look at; may be repeated.")
 @click.option(
     "--root", type=click.Path(exists=True, file_okay=False), help="A copy of a master's files, read as if it were /."
@@ -171,7 +168,7 @@ def folded(seen: Iterable[Sighting]) -> Iterator[Fold]:
     "--check", is_flag=True, help="Exit as a Nagios check: 0 good, 1 some expire soon, 2 some are bad, 3 none found."
 )
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file.")
-@click.option("--at", type=Moment(), help='What time is "now"; default: now.')
+@click.option("--at", callback=moment, metavar="TIME", help='What time is "now"; default: now.')
 @click.option(
     "--root", type=click.Path(exists=True, file_okay=False), help="A copy of a master's files, read as if it were /."
 )

@@ -13,7 +13,7 @@ import binascii
 import hashlib
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, paddin
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, SignatureAlgorithmOID
 
+from certmedic.core.der import is_pkcs12, pieces, public_numbers
 from certmedic.core.model import Certificate
 
 Status = Literal["ok", "expiring", "expired", "not_yet_valid"]
@@ -76,8 +77,9 @@ def parse(data: bytes, path: str, password: bytes | None = None) -> tuple[Certif
         raise NotACertificate("the file is empty", reason="empty")
     if data[:1] == b"\x30":
         return _parse_binary(data, path, password)
-    if any(match[2] in _CERTIFICATE_LABELS for match in _MARKER.finditer(data)):
-        return _parse_all(_pem_blocks(data), path)
+    blocks = list(_pem_blocks(data))
+    if blocks:
+        return _parse_all(blocks, path)
     embedded = [match[1] for match in _EMBEDDED.finditer(data)]
     if embedded:
         return _parse_all(_embedded_blocks(embedded), path)
@@ -96,19 +98,21 @@ def parse_der(der: bytes, path: str = "", index: int = 0) -> Certificate:
     """
     try:
         cert = x509.load_der_x509_certificate(der)
-        subject, issuer = cert.subject, cert.issuer
+        found = pieces(der)
+        subject, subject_cn = _plain_name(found.subject) or _any_name(cert.subject)
+        issuer, issuer_cn = _plain_name(found.issuer) or _any_name(cert.issuer)
         return Certificate(
             path=path,
             index=index,
-            subject=_printable(subject.rfc4514_string()),
-            subject_cn=_common_name(subject),
-            issuer=_printable(issuer.rfc4514_string()),
-            issuer_cn=_common_name(issuer),
+            subject=subject,
+            subject_cn=subject_cn,
+            issuer=issuer,
+            issuer_cn=issuer_cn,
             serial=f"{cert.serial_number:x}",
             not_before=_aware(cert, "not_valid_before"),
             not_after=_aware(cert, "not_valid_after"),
             fingerprint=hashlib.sha256(der).hexdigest(),
-            key_fingerprint=hashlib.sha256(_public_key_info(cert.tbs_certificate_bytes)).hexdigest(),
+            key_fingerprint=hashlib.sha256(found.public_key).hexdigest(),
             der=der,
             **_extensions(cert),
         )
@@ -118,7 +122,7 @@ def parse_der(der: bytes, path: str = "", index: int = 0) -> Certificate:
 
 
 def _parse_binary(data: bytes, path: str, password: bytes | None) -> tuple[Certificate, ...]:
-    if not _is_pkcs12(data):
+    if not is_pkcs12(data):
         return (parse_der(data, path),)
     try:
         bundle = pkcs12.load_pkcs12(data, password)
@@ -133,7 +137,7 @@ def _parse_binary(data: bytes, path: str, password: bytes | None) -> tuple[Certi
     )
 
 
-def _parse_all(blocks: Iterator[bytes | str], path: str) -> tuple[Certificate, ...]:
+def _parse_all(blocks: Iterable[bytes | str], path: str) -> tuple[Certificate, ...]:
     """Read each block: DER, or a sentence that says what is wrong with it."""
     certificates: list[Certificate] = []
     faults: list[str] = []
@@ -208,85 +212,65 @@ def _extensions(cert: x509.Certificate) -> dict[str, Any]:
     told: dict[str, Any] = {}
     try:
         for extension in cert.extensions:
-            match extension.value:
-                case x509.SubjectAlternativeName() as names_:
-                    told["dns_names"] = tuple(_printable(name) for name in names_.get_values_for_type(x509.DNSName))
-                    told["ip_addresses"] = tuple(str(ip) for ip in names_.get_values_for_type(x509.IPAddress))
-                case x509.BasicConstraints() as constraints:
-                    told["is_ca"] = constraints.ca
-                case x509.ExtendedKeyUsage() as usages if ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in usages:
-                    told["usages"] = frozenset(_USAGES.get(usage, "other") for usage in usages)
-                case x509.SubjectKeyIdentifier() as key:
-                    told["subject_key_id"] = key.digest.hex()
-                case x509.AuthorityKeyIdentifier() as key:
-                    told["authority_key_id"] = (key.key_identifier or b"").hex()
-                case _:
-                    pass
+            value = extension.value
+            # By exact type: `isinstance` is slow with the library's abstract classes, and this runs ten thousand times.
+            read = _READERS.get(type(value))
+            if read is not None:
+                told.update(read(value))
     except Exception:  # noqa: BLE001  (see parse_der: what cannot be read counts as absent)
         return {}
     return told
 
 
-_USAGES = {ExtendedKeyUsageOID.SERVER_AUTH: "server", ExtendedKeyUsageOID.CLIENT_AUTH: "client"}
+def _alternative_names(value: Any) -> dict[str, Any]:
+    listed = list(value)
+    return {
+        "dns_names": tuple(_printable(name.value) for name in listed if type(name) is x509.DNSName),
+        "ip_addresses": tuple(str(name.value) for name in listed if type(name) is x509.IPAddress),
+    }
 
 
-def _common_name(name: x509.Name) -> str:
-    values = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return _printable(str(values[0].value)) if values else ""
+def _extended_usage(value: Any) -> dict[str, Any]:
+    usages = frozenset(_USAGES.get(usage, "other") for usage in value)
+    return {"usages": frozenset() if "any" in usages else usages}
+
+
+_USAGES = {
+    ExtendedKeyUsageOID.SERVER_AUTH: "server",
+    ExtendedKeyUsageOID.CLIENT_AUTH: "client",
+    ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE: "any",
+}
+_READERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
+    x509.SubjectAlternativeName: _alternative_names,
+    x509.ExtendedKeyUsage: _extended_usage,
+    x509.BasicConstraints: lambda value: {"is_ca": value.ca},
+    x509.SubjectKeyIdentifier: lambda value: {"subject_key_id": value.digest.hex()},
+    x509.AuthorityKeyIdentifier: lambda value: {"authority_key_id": (value.key_identifier or b"").hex()},
+}
+
+
+# A name of one common name in plain letters, as most are: SEQUENCE, SET, SEQUENCE, 2.5.4.3, UTF8String or PrintableString.
+_PLAIN_NAME = re.compile(rb"\x30.\x31.\x30.\x06\x03\x55\x04\x03[\x0c\x13].([A-Za-z0-9._:@-]{1,100})", re.DOTALL)
+
+
+def _plain_name(der: bytes) -> tuple[str, str] | None:
+    """Return what `_any_name` does, if it is a plain name: the library takes its time over what these do not need."""
+    match = _PLAIN_NAME.fullmatch(der)
+    if match is None:
+        return None
+    common = match[1].decode("ascii")
+    return f"CN={common}", common
+
+
+def _any_name(name: x509.Name) -> tuple[str, str]:
+    """Return a distinguished name by RFC 4514, and its common name ("" where it has none)."""
+    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return _printable(name.rfc4514_string()), _printable(str(common[0].value)) if common else ""
 
 
 def _printable(text: str) -> str:
     """Text as it may stand in a message or on a terminal: a certificate's names are written by strangers."""
     return text if text.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in text)
-
-
-# ---------------------------------------------------------------- a little DER
-
-
-def _public_key_info(tbs: bytes) -> bytes:
-    """Cut the SubjectPublicKeyInfo out of a TBSCertificate (RFC 5280, 4.1).
-
-    The library would parse the key first, which on Debian 12 costs four times as much as all the rest of a certificate.
-    """
-    _, at, _ = _element(tbs, 0)
-    skipped = 6 if tbs[at] == 0xA0 else 5  # [0] version, serial, signature, issuer, validity, subject
-    for _ in range(skipped):
-        _, _, at = _element(tbs, at)
-    _, _, end = _element(tbs, at)
-    return tbs[at:end]
-
-
-def _public_key_numbers(tbs: bytes) -> bytes:
-    """Cut out what a private key repeats of its public one: modulus and exponent, or the point on the curve."""
-    info = _public_key_info(tbs)
-    _, algorithm, _ = _element(info, 0)
-    _, _, bits = _element(info, algorithm)
-    _, start, end = _element(info, bits)
-    key = info[start + 1 : end]  # the first octet of a BIT STRING counts its unused bits
-    if key[:1] == b"\x30":
-        _, start, end = _element(key, 0)
-        return key[start:end]
-    return key
-
-
-def _is_pkcs12(data: bytes) -> bool:
-    """Tell PFX (version 3 comes first) from Certificate (a sequence comes first)."""
-    try:
-        _, start, _ = _element(data, 0)
-        return data[start : start + 3] == b"\x02\x01\x03"
-    except IndexError:
-        return False
-
-
-def _element(data: bytes, at: int) -> tuple[int, int, int]:
-    """Return the tag of the DER element at `at`, where its content starts and where it ends. IndexError if cut short."""
-    tag, length, start = data[at], data[at + 1], at + 2
-    if length & 0x80:
-        octets = length & 0x7F
-        start, length = start + octets, int.from_bytes(data[start : start + octets], "big")
-    if start + length > len(data):
-        raise IndexError("DER element is cut short")
-    return tag, start, start + length
 
 
 # ---------------------------------------------------------------- checks
@@ -388,14 +372,13 @@ def _signature_verifies(signed: x509.Certificate, signer: x509.Certificate) -> b
 def key_matches(certificate: Certificate, private_key_pem: bytes) -> bool | None:
     """Whether the private key belongs to the certificate; None where the key cannot be read (encrypted, broken)."""
     try:
-        cert = x509.load_der_x509_certificate(certificate.der)
-        numbers = _public_key_numbers(cert.tbs_certificate_bytes)
+        numbers = public_numbers(certificate.der)
         # Private keys hold their public one. To let the library load an RSA key takes it 45 ms of checks on its primes, so it is
         # asked only where the plain comparison does not already tell.
         if any(numbers in key for key in _pem_contents(private_key_pem, b"PRIVATE KEY")):
             return True
         mine = serialization.load_pem_private_key(private_key_pem, None).public_key()
-        theirs = cert.public_key()
+        theirs = x509.load_der_x509_certificate(certificate.der).public_key()
     except (ValueError, TypeError, IndexError, UnsupportedAlgorithm):
         return None
     encoding, shape = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo

@@ -156,7 +156,8 @@ def refused_by_them(scene: Scene) -> Diagnosis:
     fitting = [found for found in findings if allowed is None or found.cause in allowed] or findings
     fitting = fitting or unnamed(scene, candidates)
     if fitting:
-        return own(gravest(fitting), scene, f"a remote side refused this machine's certificate: {quote(sighting)}")
+        found = own(gravest(fitting), scene, f"a remote side refused this machine's certificate: {quote(sighting)}")
+        return replace(found, neighbours=() if scene.from_here else tuple(filter(None, (sighting.remote_host,))))
     stale = [
         seen
         for seen in facts.served

@@ -302,6 +302,7 @@ class Served:
     port: int
     certificate: Certificate | None
     error: str = ""  # why there is none
+    local_port: int = 0  # our end of the connection: what the listener logs about it is our own doing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,7 +364,8 @@ class Diagnosis:
     remedy: Remedy
     plane: str = ""
     group: str = ""
-    neighbours: tuple[str, ...] = ()  # suspect `peer`: addresses, names or member ids of those at fault
+    # Suspect `peer`: addresses, names or member ids of those at fault; `own`: other machines that refused ours.
+    neighbours: tuple[str, ...] = ()
     since: datetime | None = None  # when the certificate became bad
     count: int = 0
     first_seen: datetime | None = None

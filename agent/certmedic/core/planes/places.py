@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from certmedic.core.model import Certificate, Place
 from certmedic.core.planes.table import ETCD_GROUPS, PLANES, Pattern
@@ -57,19 +58,15 @@ def _may_hold_chain(path: str, certificate: Certificate | None) -> bool:
     return (certificate is not None and certificate.index > 0) or path.endswith((".conf", "/kubeconfig"))
 
 
-def _by_name() -> tuple[Mapping[str, tuple[Pattern, ...]], tuple[Pattern, ...]]:
-    """Return the patterns by file name, and those whose file name has wildcards: most paths need no matching at all."""
-    exact: dict[str, tuple[Pattern, ...]] = {}
-    wild: list[Pattern] = []
-    for pattern in (pattern for plane in PLANES.values() for pattern in plane):
-        if "*" in pattern.parts[-1]:
-            wild.append(pattern)
-        else:
-            exact[pattern.parts[-1]] = (*exact.get(pattern.parts[-1], ()), pattern)
-    return exact, tuple(wild)
-
-
-_EXACT, _WILD = _by_name()
+@lru_cache(maxsize=1024)
+def _named(end: tuple[str, ...]) -> tuple[Pattern, ...]:
+    """Return the patterns that fit a path's last two parts; remembered, since the same few come again and again."""
+    return tuple(
+        pattern
+        for plane in PLANES.values()
+        for pattern in plane
+        if _common_end(end, pattern.parts) >= min(len(end), pattern.tail)
+    )
 
 
 def _recognise(path: str) -> tuple[Pattern | None, str | None]:
@@ -77,7 +74,7 @@ def _recognise(path: str) -> tuple[Pattern | None, str | None]:
     parts = path.strip("/").split("/")
     best: Pattern | None = None
     most = 0
-    for pattern in (*_EXACT.get(parts[-1], ()), *_WILD):
+    for pattern in _named(tuple(parts[-2:])):
         known = _common_end(parts, pattern.parts)
         if known >= pattern.tail and known > most:
             best, most = pattern, known

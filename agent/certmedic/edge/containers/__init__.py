@@ -49,6 +49,7 @@ class _Followed:
     id: str
     origin: Origin
     log: Log
+    resumed: Position | None  # where its log was taken up
     connection: socket.socket
 
     @property
@@ -67,7 +68,7 @@ class _Run:
     selector: selectors.BaseSelector
     followed: dict[str, _Followed] = field(default_factory=dict)  # by id
     moved: set[str] = field(default_factory=set)  # ids of those that have come further than what was put
-    again: dict[str, float] = field(default_factory=dict)  # id -> when to look whether it runs after all
+    again: dict[str, float] = field(default_factory=dict)  # id -> when to ask for its log once more
 
     def close(self) -> None:
         """Close every log that is open."""
@@ -109,7 +110,7 @@ class DockerSource:
         """Read until `stop` is set; DockerError where the daemon is not there, goes away or talks nonsense."""
         watched_until = time.time() - self._lookback
         with contextlib.suppress(ValueError, TypeError):
-            watched_until = float(resume(STREAM) or "")
+            watched_until = min(float(resume(STREAM) or ""), time.time() - SLACK)
         with selectors.DefaultSelector() as selector, contextlib.ExitStack() as closing:
             run = _Run(resume=resume, put=put, watched_until=watched_until, selector=selector)
             closing.callback(run.close)
@@ -133,7 +134,7 @@ class DockerSource:
                 now = time.monotonic()
                 for id_ in [id_ for id_, due in run.again.items() if due <= now]:
                     del run.again[id_]
-                    self._attach(run, id_, only_running=True)
+                    self._attach(run, id_)
                 if now - reported >= (REPORT_EVERY if run.moved else QUIET_REPORT_EVERY) or not reported:
                     self._report(run)
                     reported = now
@@ -153,7 +154,7 @@ class DockerSource:
                 self._attach(run, id_)
         return rest
 
-    def _attach(self, run: _Run, id_: str, *, only_running: bool = False) -> None:
+    def _attach(self, run: _Run, id_: str) -> None:
         """Open a container's log where it was left, if it is to be followed at all."""
         if id_ in run.followed:
             return
@@ -163,9 +164,13 @@ class DockerSource:
             return  # it is gone already
         origin = _origin(told)
         labels = told["Config"].get("Labels") or {}
-        if not self._wants(origin, labels) or (only_running and not told["State"].get("Running")):
+        if not self._wants(origin, labels):
             return
         stored = Position.parse(run.resume(f"{STREAM}:{id_}"))
+        if stored and stored.time.timestamp() > time.time() + SLACK:
+            # The clock was set back. Asked for lines from that time on, the daemon would keep all others from us until then.
+            self._say(f"the log of {origin.container} was left in the future, at {stored.stamp}: lines may come again")
+            stored = None
         query = {"stdout": "1", "stderr": "1", "follow": "1", "timestamps": "1"}
         query["since"] = stored.since if stored else f"{max(run.watched_until, 0):.9f}"
         try:
@@ -176,7 +181,7 @@ class DockerSource:
                 self._say(f"the log of {origin.container} cannot be read: {error}")
             return
         reader = Log(needles=self._needles, tty=bool(told["Config"].get("Tty")), resumed=stored)
-        followed = _Followed(id=id_, origin=origin, log=reader, connection=connection)
+        followed = _Followed(id=id_, origin=origin, log=reader, resumed=stored, connection=connection)
         run.followed[id_] = followed
         run.selector.register(connection, selectors.EVENT_READ, followed)
         self._take(run, followed, begun)
@@ -203,12 +208,21 @@ class DockerSource:
             return
         for position, line in followed.log.finish():
             self._pass_on(run, followed, position, line)
+        followed_on = followed.log.position != followed.resumed
         self._progress(run, followed)
         run.selector.unregister(followed.connection)
         followed.connection.close()
         del run.followed[followed.id]
-        # Most often it has exited; a log that ended for another reason is taken up again.
-        run.again[followed.id] = time.monotonic() + AGAIN_AFTER
+        # The daemon may end a stream before the last words of a container that exits; so it is asked once more, until it
+        # has nothing to add. A log that ended although its container runs is taken up again by the same road.
+        if followed_on or self._runs(followed.id):
+            run.again[followed.id] = time.monotonic() + AGAIN_AFTER
+
+    def _runs(self, id_: str) -> bool:
+        try:
+            return bool(self._daemon.get(f"/containers/{id_}/json")["State"].get("Running"))
+        except RefusedError:
+            return False
 
     def _take(self, run: _Run, followed: _Followed, data: bytes) -> None:
         reader = followed.log

@@ -36,11 +36,12 @@ class Daemon:
             connection.connect(self.path)
             connection.sendall(f"GET {path}?{urllib.parse.urlencode(query)} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
             head, body = _head(connection)
-            status = head.split(None, 2)[1:2]
-            if status != [b"200"]:
-                message = _message(body + _rest(connection)) if head else "it closed the connection without an answer"
+            if head.split(None, 2)[1:2] != [b"200"]:
+                why = _message(body + _rest(connection)) or head[:200].decode(errors="replace")
                 connection.close()
-                raise RefusedError(message)
+                raise RefusedError(
+                    f"the Docker daemon at {self.path} refuses {path}: {why or 'it closed the connection without an answer'}"
+                )
         except OSError as error:
             connection.close()
             why = error.strerror or str(error)

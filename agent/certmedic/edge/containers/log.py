@@ -81,8 +81,12 @@ class Log:
 
     def finish(self) -> Iterator[tuple[Position, bytes]]:
         """Take the end of the log: a line that was begun is one."""
+        if self.tty and self._rest:
+            yield from self._feed_plain(b"\n")
         for kind in list(self._parts):
-            yield from self._line(self._parts.pop(kind))
+            text = self._parts.pop(kind)
+            self.seen += 1
+            yield from self._line(text)
 
     def _feed_frames(self, data: bytes) -> Iterator[tuple[Position, bytes]]:
         block = self._rest + data
@@ -97,10 +101,7 @@ class Log:
             if stop > end:
                 break
             stamp = block[at + 8 : at + 8 + STAMP]
-            if stamp == self._stamp:
-                self._count += 1
-            else:
-                self._stamp, self._count = stamp, 1
+            self._move(stamp)
             ends = block[stop - 1] == 10
             self.seen += ends
             if hot or not ends:
@@ -121,11 +122,18 @@ class Log:
         self._rest = rest if len(rest) <= 2 * lines.LIMIT else rest[: lines.LIMIT]
         for raw in whole:
             stamp, text = raw[:STAMP], raw[STAMP + 1 :]
-            self._count = self._count + 1 if stamp == self._stamp else 1
-            self._stamp = stamp
+            self._move(stamp)
             self.seen += 1
             # Every further piece of a split line begins with the timestamp of the first.
             yield from self._line(text if len(text) <= PIECE else text.replace(stamp + b" ", b""))
+
+    def _move(self, stamp: bytes) -> None:
+        if stamp == self._stamp:
+            self._count += 1
+        elif stamp > self._stamp or stamp[:19] != self._stamp[:19]:
+            self._stamp, self._count = stamp, 1
+        # Else stdout and stderr overtook each other between being stamped and being written down. To go back here would
+        # have the later line sent again. Over a second, it is the clock that was set back, and that is followed.
 
     def _line(self, text: bytes) -> Iterator[tuple[Position, bytes]]:
         if not self._resuming() and lines.hit(text, self.needles):

@@ -1,0 +1,303 @@
+"""From a diagnosis to what people read.
+
+A tired person reads the first line: the host, the verdict, the one thing to do. The rest answers in this order: whose
+certificate, which file, since when, what it breaks, does a restart cure it, what to type, what certmedic does about it, how
+to see more, and last the evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from certmedic.core.examine import stamp
+from certmedic.core.message.render import Block, Form, render
+from certmedic.core.message.words import WHAT, ago, clause, cut, harmless, length, whose
+from certmedic.core.model import (
+    Cause,
+    Certificate,
+    Confidence,
+    Decision,
+    Diagnosis,
+    Helps,
+    Message,
+    MessageKind,
+    RemedyKind,
+    Severity,
+    Suspect,
+)
+
+COMMAND = 700  # characters; a longer one is not cut, which could make it another command, but left to `certmedic show`
+GATES = 3  # reasons against an act that are told; `certmedic show` has them all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """All that one message is made of."""
+
+    kind: MessageKind
+    diagnosis: Diagnosis
+    incident: int
+    host: str
+    now: datetime
+    decision: Decision | None
+    outcome: str
+    opened_at: datetime | None
+
+
+def compose(  # noqa: PLR0913 - each is a part of the message
+    kind: MessageKind,
+    diagnosis: Diagnosis,
+    *,
+    incident: int,
+    host: str,
+    now: datetime,
+    decision: Decision | None = None,
+    outcome: str = "",
+    drill: bool = False,
+    opened_at: datetime | None = None,
+) -> Message:
+    """Return one message about an incident. `outcome` is what an act or a check came to, in a sentence.
+
+    The title has at most 120 characters; title and text together at most 1,900 in plain and in Markdown. HTML holds all.
+    """
+    scene = Scene(
+        kind=kind,
+        diagnosis=diagnosis,
+        incident=incident,
+        host=host,
+        now=now,
+        decision=decision,
+        outcome=outcome,
+        opened_at=opened_at,
+    )
+    mark = "[DRILL] " if drill else ""
+    first = Block("", (mark + lead(scene),), Form.LEAD)
+    severity = Severity.INFO if kind is MessageKind.RESOLVED else diagnosis.severity
+    return render(kind, severity, mark + headline(scene), (first, *PARTS[kind](scene)))
+
+
+def headline(scene: Scene) -> str:
+    """Return host, verdict and the one thing to do, in a few words."""
+    what = f"{cut(scene.host, 40)}: {cut(whose(scene.diagnosis), 30)}: {WHAT[scene.diagnosis.cause]}"
+    return {
+        MessageKind.OPENED: f"{what}: {in_short(scene)}",
+        MessageKind.ACTED: f"{what}: restarted, verifying",
+        MessageKind.RESOLVED: f"{what}: RESOLVED",
+        MessageKind.ESCALATED: f"{what}: NOT CURED, a person is needed",
+        MessageKind.REMINDER: f"{what}: still open, {in_short(scene)}",
+    }[scene.kind]
+
+
+def acts(scene: Scene) -> bool:
+    """Whether certmedic is about to act; a reminder is no time for that."""
+    return scene.kind is MessageKind.OPENED and scene.decision is not None and scene.decision.action is not None
+
+
+def in_short(scene: Scene) -> str:
+    """Return the one thing to do, for a title."""
+    diagnosis = scene.diagnosis
+    if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
+        return "look there, not here"
+    if acts(scene):
+        return "certmedic restarts it"
+    if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.remedy.helps is Helps.YES:
+        return "plan a restart"
+    return {
+        Helps.YES: "a restart cures it",
+        Helps.NO: "a restart does NOT cure it",
+        Helps.UNKNOWN: "look before you restart",
+    }[diagnosis.remedy.helps]
+
+
+def to_do(scene: Scene) -> str:
+    """Return the one thing to do, as a sentence."""
+    diagnosis, remedy = scene.diagnosis, scene.diagnosis.remedy
+    if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
+        return "This machine is not at fault: look there, and restart nothing here."
+    if acts(scene):
+        return "certmedic restarts it now; nothing for you to do yet."
+    if diagnosis.cause is Cause.EXPIRES_SOON and remedy.helps is Helps.YES:
+        return "A restart renews it: plan one before that day."
+    if remedy.helps is Helps.YES:
+        return "Restart it (command below): that cures it."
+    if remedy.helps is Helps.UNKNOWN:
+        return "Look before you restart anything: it is not known whether that helps."
+    return {
+        RemedyKind.REISSUE_AND_RESTART: "A restart alone does NOT cure it: the old file must go first (commands below).",
+        RemedyKind.RENEW: "A restart does NOT cure it: renew the certificate (command below).",
+    }.get(remedy.kind, "A restart does NOT cure it: read on for what does.")
+
+
+def lead(scene: Scene) -> str:
+    """Return the first line: host, verdict, the one thing to do."""
+    host, wrong = cut(scene.host, 60), clause(scene.diagnosis)
+    lasted = f" after {length(scene.now - scene.opened_at)}" if scene.opened_at else ""
+    return {
+        MessageKind.OPENED: f"{host}: {wrong}. {to_do(scene)}",
+        MessageKind.ACTED: f"{host}: certmedic restarted {whose(scene.diagnosis)}, because {wrong}."
+        " Nothing for you to do yet: whether it worked follows.",
+        MessageKind.RESOLVED: f"{host}: resolved{lasted}. It was: {wrong}. Nothing for you to do.",
+        MessageKind.ESCALATED: f"{host}: NOT CURED, a person is needed now: {wrong}. certmedic tried once and stops here.",
+        MessageKind.REMINDER: f"{host}: still open{lasted}: {wrong}. {to_do(scene)}",
+    }[scene.kind]
+
+
+def owner(diagnosis: Diagnosis) -> Block:
+    """Say whose certificate it is, and how sure that is."""
+    sure = {
+        Confidence.PROVEN: "certain: the certificate was read",
+        Confidence.LIKELY: "likely",
+        Confidence.POSSIBLE: "possible, not proven",
+    }[diagnosis.confidence]
+    plane = f", {diagnosis.plane} {diagnosis.group}".rstrip() if diagnosis.plane else ""
+    told = {
+        Suspect.OWN: f"this machine's own{plane}",
+        Suspect.PEER: f"not this machine's, but that of {', '.join(diagnosis.neighbours) or 'a neighbour'}",
+        Suspect.OUTSIDE: f"not the control plane's, but that of {', '.join(diagnosis.neighbours) or 'a client'}",
+        Suspect.UNKNOWN: "not known: nothing on this machine explains it",
+    }[diagnosis.suspect]
+    return Block("Whose", (told if diagnosis.suspect is Suspect.UNKNOWN else f"{told} ({sure})",))
+
+
+def dated(certificate: Certificate, now: datetime) -> str:
+    """Return a certificate in one line: file, name, and the date that matters."""
+    if certificate.not_before > now:
+        date = f"valid only from {stamp(certificate.not_before)}"
+    else:
+        date = f"{'expired' if certificate.not_after < now else 'valid until'} {stamp(certificate.not_after)}"
+    path = cut(certificate.path, 200) or "(in no file)"
+    return f"{path} (CN {cut(certificate.subject_cn, 64) or 'none'}), {date}"
+
+
+def files(scene: Scene) -> Block:
+    """Say which files."""
+    lines = tuple(dated(one, scene.now) for one in scene.diagnosis.certificates)
+    return Block("File" if len(lines) == 1 else "Files", lines)
+
+
+def since(scene: Scene) -> Block:
+    """Say since when, as a date and as a person counts."""
+    diagnosis = scene.diagnosis
+    moment = diagnosis.since or diagnosis.first_seen
+    if moment is None:
+        return Block("Since", ())
+    head = "Expires" if moment > scene.now else "Since" if diagnosis.since else "First seen"
+    return Block(head, (f"{stamp(moment)} ({ago(scene.now - moment)})",))
+
+
+def restart(scene: Scene) -> Block:
+    """Say whether a restart cures it, and why."""
+    remedy = scene.diagnosis.remedy
+    verdict = {
+        Helps.YES: "should have cured it." if scene.kind is MessageKind.ESCALATED else "cures it.",
+        Helps.NO: "does NOT cure it.",
+        Helps.UNKNOWN: "may or may not cure it.",
+    }[remedy.helps]
+    return Block("Restart", (f"{verdict} {remedy.why}",))
+
+
+def command(scene: Scene) -> Block:
+    """Show what a person would type."""
+    typed = scene.diagnosis.remedy.command
+    if len(typed) > COMMAND:
+        typed = f"certmedic show {scene.incident}  # the command is too long for a message"
+    if scene.diagnosis.suspect is not Suspect.OWN:
+        typed = harmless(typed)  # it names the other side, in the other side's words
+    return Block("Type", (typed,), Form.CODE)
+
+
+def doing(scene: Scene) -> Block:
+    """Say what certmedic does about it, or why it does nothing, where it could."""
+    decision = scene.decision
+    if decision is None or scene.diagnosis.suspect is not Suspect.OWN:
+        return Block("certmedic", ())
+    if acts(scene):
+        return Block("certmedic", ("restarts it now, then checks that the date moved, and tells you how it went.",))
+    closed = [gate for gate in decision.gates if not gate.passed]
+    if any(gate.name == "cure known" for gate in closed):
+        reasons = ["no restart is known to cure this"]  # the reason itself stands above
+    else:
+        reasons = [gate.why for gate in closed[:GATES]] or [decision.reason.removeprefix("no act: ")]
+    return Block("certmedic", ("does nothing itself: " + "; ".join(reasons) + ".",))
+
+
+def more(scene: Scene) -> Block:
+    """Show how to see more."""
+    return Block(
+        "More",
+        (f"certmedic show {scene.incident}", f"journalctl -u certmedic -x CERTMEDIC_INCIDENT={scene.incident}"),
+        Form.CODE,
+    )
+
+
+def evidence(diagnosis: Diagnosis) -> Block:
+    """Show why it is believed."""
+    seen: tuple[str, ...] = ()
+    if diagnosis.count > 1 and diagnosis.first_seen and diagnosis.last_seen:
+        seen = (f"{diagnosis.count} lines, {stamp(diagnosis.first_seen)} to {stamp(diagnosis.last_seen)}",)
+    return Block("Evidence", (*diagnosis.evidence, *seen), Form.QUOTE)
+
+
+def case(scene: Scene) -> tuple[Block, ...]:
+    """Return all that is known of a fault that lasts."""
+    diagnosis = scene.diagnosis
+    return (
+        owner(diagnosis),
+        files(scene),
+        since(scene),
+        Block("Breaks", (diagnosis.effect,)),
+        restart(scene),
+        command(scene),
+    )
+
+
+def opened(scene: Scene) -> tuple[Block, ...]:
+    """Return the parts of a first message, or of a reminder."""
+    return (*case(scene), doing(scene), more(scene), evidence(scene.diagnosis))
+
+
+def acted(scene: Scene) -> tuple[Block, ...]:
+    """Return the parts of the message that something was done."""
+    return (
+        Block("Done", (scene.outcome,)),
+        files(scene),
+        Block("Why", (scene.diagnosis.remedy.why,)),
+        Block("Next", ("certmedic checks that each file's date moved and that the new certificate is served.",)),
+        more(scene),
+    )
+
+
+def resolved(scene: Scene) -> tuple[Block, ...]:
+    """Return the parts of the last message. `outcome` says how it is known, which is not always by looking at a file."""
+    return (Block("How it is known", (scene.outcome,)), owner(scene.diagnosis), more(scene))
+
+
+def escalated(scene: Scene) -> tuple[Block, ...]:
+    """Return the parts of the message that certmedic is at its end."""
+    step = "Find out why it did not take: is the container up, and what does its log say? Then cure it by hand; certmedic will not act on this incident again."
+    return (
+        Block("Tried", (scene.outcome,)),
+        Block("Next", (step,)),
+        *case(scene),
+        more(scene),
+        evidence(scene.diagnosis),
+    )
+
+
+PARTS: Mapping[MessageKind, Callable[[Scene], tuple[Block, ...]]] = {
+    MessageKind.OPENED: opened,
+    MessageKind.ACTED: acted,
+    MessageKind.RESOLVED: resolved,
+    MessageKind.ESCALATED: escalated,
+    MessageKind.REMINDER: opened,
+}
+
+
+def test_message(host: str, now: datetime) -> Message:
+    """Return a message that only shows that messages arrive."""
+    first = Block("", (f"{host}: a test message of certmedic. Nothing is wrong.",), Form.LEAD)
+    sent = Block("Sent", (f"{stamp(now)}, by a person who typed the command below.",))
+    typed = Block("Type", ("certmedic test-notify",), Form.CODE)
+    return render(MessageKind.OPENED, Severity.INFO, f"{host}: test message, nothing is wrong", (first, sent, typed))

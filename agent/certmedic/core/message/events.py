@@ -1,0 +1,140 @@
+"""What the journal is told: one structured entry for each thing that a person would look for.
+
+Every kind of event has a MESSAGE_ID that never changes; the opening of an incident has one for each cause, so that the text
+behind it (systemd/certmedic.catalog, shown by `journalctl -x`) is a run-book for that very fault. Fields are named
+CERTMEDIC_*; those without a value are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from certmedic.core.message.words import WHAT, cut, harmless, printable, whose
+from certmedic.core.model import (
+    Cause,
+    Decision,
+    Diagnosis,
+    Severity,
+    SourceDown,
+    SourceUp,
+)
+
+MESSAGE_IDS: Mapping[str, str] = {
+    "intent": "9aaa7889edaa400196065955aea2401c",
+    "acted": "4d912c98d3c54f898adc54c9e3b0ab3e",
+    "resolved": "de95b9f422e341b6bb1981a038af75b3",
+    "escalated": "eca99ba235ca4bc29a688028c8d0d4e2",
+    "reminder": "c88ce72e5fec43c9a33f3ec3e144142f",
+    "source-blind": "f9268732f6ca48858a0137a60c88401c",
+    "source-back": "9a9e60b5cece4f14964897cb75ca57c6",
+    "service-started": "b58324c49e7f4c31b101625d7484bd9b",
+    "config-refused": "8a0199471c074b2f8640f239949d56e6",
+}
+OPENED_IDS: Mapping[Cause, str] = {
+    Cause.EXPIRED: "bda18c898b4a4b0a8ff56c45cac77db0",
+    Cause.CA_EXPIRED: "9a2ba4f4e83b4f458a4dd9c63fc88c40",
+    Cause.NOT_YET_VALID: "3cb6f481ef3244488e6a56beca886294",
+    Cause.CLOCK: "55a62505ac8a4fcbb7dd4ce3aef10172",
+    Cause.NAME_MISMATCH: "5496b20cc3bf4678b580e5a5ed553fb8",
+    Cause.UNKNOWN_AUTHORITY: "e9f5c91c1493481482b0cf1088b1b847",
+    Cause.KEY_MISMATCH: "c541150f47bf42fca93481df4928189d",
+    Cause.USAGE: "c7ab9de8a3674d6ba5d2dadfc46d1d1b",
+    Cause.MISSING_CLIENT_CERT: "7b9aafab02694c738ccbaf19ac8fc471",
+    Cause.REVOKED: "c8a26017c0c5474c9aa6ec0c9e409d38",
+    Cause.STALE_IN_MEMORY: "5013182894964213bf9255c4c7290b8c",
+    Cause.DISTRUSTED: "e593b2a2149243068da642cfb0353781",
+    Cause.EXPIRES_SOON: "81bd77373fb34decb426ff1d202d03da",
+    Cause.UNEXPLAINED: "811ecbe3bcde45a68b07c3a78f9683e0",
+}
+PRIORITY: Mapping[Severity, str] = {Severity.CRITICAL: "2", Severity.WARNING: "4", Severity.INFO: "6"}
+LONGEST = 1000  # characters of one field; what is longer is in `certmedic show`
+
+
+def event_fields(
+    event: str, diagnosis: Diagnosis, *, incident: int, decision: Decision | None, outcome: str = ""
+) -> dict[str, str]:
+    """Return one event of an incident as a journal entry.
+
+    `event` is opened, intent or a MessageKind; `outcome` is what an act or a check came to, in a sentence.
+    """
+    files = tuple(dict.fromkeys(one.path for one in diagnosis.certificates if one.path))
+    ends = diagnosis.certificates[0].not_after if diagnosis.certificates else diagnosis.since
+    first = files[0] if files else ""
+    told = outcome or (decision.reason if event == "intent" and decision else first)
+    verdict = f"incident {incident} {event}: {whose(diagnosis)}: {WHAT[diagnosis.cause]}"
+    return _tidy(
+        {
+            "MESSAGE": f"{verdict}: {told}" if told else verdict,
+            "MESSAGE_ID": OPENED_IDS[diagnosis.cause] if event == "opened" else MESSAGE_IDS[event],
+            "PRIORITY": "5" if event == "resolved" else PRIORITY[diagnosis.severity],
+            "CERTMEDIC_EVENT": event,
+            "CERTMEDIC_INCIDENT": str(incident),
+            "CERTMEDIC_CAUSE": str(diagnosis.cause),
+            "CERTMEDIC_SUSPECT": str(diagnosis.suspect),
+            "CERTMEDIC_WHOSE": whose(diagnosis),
+            "CERTMEDIC_CERT": first,
+            "CERTMEDIC_CERTS": " ".join(files) if len(files) > 1 else "",
+            "CERTMEDIC_NOT_AFTER": ends.isoformat() if ends else "",
+            "CERTMEDIC_EFFECT": diagnosis.effect,
+            "CERTMEDIC_REMEDY": f"restart helps: {diagnosis.remedy.helps}. {diagnosis.remedy.why}",
+            "CERTMEDIC_COMMAND": diagnosis.remedy.command,
+            "CERTMEDIC_DECISION": decision.reason if decision else "",
+            "CERTMEDIC_OUTCOME": outcome,
+            "CERTMEDIC_EVIDENCE": diagnosis.evidence[0] if diagnosis.evidence else "",
+        }
+    )
+
+
+def source_fields(item: SourceDown | SourceUp) -> dict[str, str]:
+    """Return the news of a reader as a journal entry."""
+    down = isinstance(item, SourceDown)
+    event = "source-blind" if down else "source-back"
+    return _tidy(
+        {
+            "MESSAGE": f"blind: {item.source} cannot be read: {item.reason}"
+            if isinstance(item, SourceDown)
+            else f"{item.source} is read again",
+            "MESSAGE_ID": MESSAGE_IDS[event],
+            "PRIORITY": "4" if down else "5",
+            "CERTMEDIC_EVENT": event,
+            "CERTMEDIC_SOURCE": item.source,
+            "CERTMEDIC_REASON": item.reason if isinstance(item, SourceDown) else "",
+        }
+    )
+
+
+def started_fields(*, mode: str, sources: str) -> dict[str, str]:
+    """Return the start of the service as a journal entry."""
+    return _tidy(
+        {
+            "MESSAGE": f"watching {sources}; mode {mode}",
+            "MESSAGE_ID": MESSAGE_IDS["service-started"],
+            "PRIORITY": "6",
+            "CERTMEDIC_EVENT": "service-started",
+            "CERTMEDIC_SOURCES": sources,
+            "CERTMEDIC_MODE": mode,
+        }
+    )
+
+
+def config_refused_fields(faults: Sequence[str]) -> dict[str, str]:
+    """Return a configuration that was not taken up as a journal entry."""
+    return _tidy(
+        {
+            "MESSAGE": "the new configuration is wrong, the old one stays: " + "; ".join(faults),
+            "MESSAGE_ID": MESSAGE_IDS["config-refused"],
+            "PRIORITY": "3",
+            "CERTMEDIC_EVENT": "config-refused",
+            "CERTMEDIC_FAULTS": "; ".join(faults),
+        }
+    )
+
+
+def _tidy(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields that have a value, each on one line; what strangers wrote can neither call nor hide anything."""
+    exact = ("CERTMEDIC_CERT", "CERTMEDIC_CERTS", "CERTMEDIC_COMMAND")  # to be searched for, or typed
+    return {
+        name: cut(printable(value) if name in exact else harmless(value), LONGEST)
+        for name, value in fields.items()
+        if value
+    }

@@ -1,0 +1,150 @@
+"""How a message looks: one tuple of blocks, rendered as plain text, Markdown and HTML.
+
+The most needed block comes first. So whatever has to be left out for a service that takes little is cut from the end.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from certmedic.core.message.words import cut, harmless, harmless_command, spans
+from certmedic.core.model import Message, MessageKind, Severity
+
+TITLE = 120  # characters
+WHOLE = 1900  # characters of title and text: Discord takes 2,000, the least of the chat services that matter
+LINE = 320  # characters of one line of prose; only strangers write longer ones
+
+
+class Form(Enum):
+    """What the lines of a block are."""
+
+    LEAD = "lead"  # the first line
+    TEXT = "text"  # sentences, in which names and paths of strangers may stand
+    CODE = "code"  # to be copied as it is
+    QUOTE = "quote"  # words of strangers from end to end
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One part of a message: a head of a word or two, and lines."""
+
+    head: str
+    lines: tuple[str, ...]
+    form: Form = Form.TEXT
+
+
+def render(kind: MessageKind, severity: Severity, title: str, blocks: Sequence[Block]) -> Message:
+    """Render blocks three ways, tamed; plain and Markdown are cut to fit a chat, from the end, in whole lines."""
+    title = cut(harmless(title), TITLE)
+    clean = [tame(block) for block in blocks if any(block.lines)]
+    room = WHOLE - len(title) - 1
+    return Message(
+        kind=kind,
+        severity=severity,
+        title=title,
+        plain=fitted(clean, as_plain, room),
+        markdown=fitted(clean, as_markdown, room),
+        html=as_html(clean),
+    )
+
+
+def tame(block: Block) -> Block:
+    """Return a block in which the words of strangers are harmless and no line is endless."""
+    if block.form is Form.CODE:
+        return replace(block, lines=tuple(harmless_command(line) for line in block.lines if line))
+    return replace(block, lines=tuple(cut(harmless(line), LINE) for line in block.lines if line))
+
+
+def fitted(blocks: Sequence[Block], form: Callable[[Sequence[Block]], str], room: int) -> str:
+    """Render blocks in at most `room` characters: evidence goes first, then all files but two, then whole lines at the end."""
+    text = form(blocks)
+    while len(text) > room and blocks[-1].form is Form.QUOTE:
+        last = blocks[-1]
+        blocks = [*blocks[:-1], replace(last, lines=last.lines[:-1])] if len(last.lines) > 1 else blocks[:-1]
+        text = form(blocks)
+    if len(text) > room:
+        blocks = [fewer(block) if block.head == "Files" else block for block in blocks]
+        text = form(blocks)
+    while len(text) > room or text.endswith((":", ":*")):  # no head without lines
+        text = text.rpartition("\n")[0]
+    return text
+
+
+def fewer(block: Block) -> Block:
+    """Return a block with two lines, and how many there are besides."""
+    rest = len(block.lines) - 2
+    return replace(block, lines=(*block.lines[:2], f"and {rest} more")) if rest > 0 else block
+
+
+def as_plain(blocks: Sequence[Block]) -> str:
+    """Render blocks as plain text."""
+    told = []
+    for block in blocks:
+        if block.form is Form.LEAD:
+            told.append(block.lines[0] + "\n")
+        elif len(block.lines) == 1:
+            told.append(f"{block.head}: {block.lines[0]}")
+        else:
+            told += [f"{block.head}:", *(f"  {line}" for line in block.lines)]
+    return "\n".join(told)
+
+
+def as_markdown(blocks: Sequence[Block]) -> str:
+    """Render blocks as the Markdown that chats agree on.
+
+    Lists, code between single backticks, and single asterisks, which are italic in one half of the chats and bold in the
+    other. A backslash is no escape in all of them, so what could be markup is set as code.
+    """
+    told = []
+    for block in blocks:
+        lines = [line_in_markdown(line, block.form) for line in block.lines]
+        if block.form is Form.LEAD:
+            told.append(lines[0] + "\n")
+        elif len(lines) == 1:
+            told.append(f"- *{block.head}:* {lines[0]}")
+        else:
+            told += [f"- *{block.head}:*", *(f"  - {line}" for line in lines)]
+    return "\n".join(told)
+
+
+def line_in_markdown(line: str, form: Form) -> str:
+    """Return one line in which no character formats."""
+    if form in (Form.CODE, Form.QUOTE):
+        return f"`{line}`"
+    return "".join(f"`{piece}`" if code else piece for code, piece in spans(line))
+
+
+def as_html(blocks: Sequence[Block]) -> str:
+    """Render blocks as the HTML that mail programs show alike, and that Telegram, which knows few tags, takes too."""
+    return "\n".join(told for block in blocks for told in block_in_html(block))
+
+
+def block_in_html(block: Block) -> Iterator[str]:
+    """Yield the paragraphs of one block."""
+    lines = [line_in_html(line, block.form) for line in block.lines]
+    head = html.escape(block.head, quote=False)
+    if block.form is Form.LEAD:
+        yield f"<p><b>{lines[0]}</b></p>"
+    elif block.form is Form.CODE:
+        yield f"<p><b>{head}:</b></p>"
+        yield from (f"<pre>{line}</pre>" for line in lines)
+    elif len(lines) == 1:
+        yield f"<p><b>{head}:</b> {lines[0]}</p>"
+    else:
+        yield f"<p><b>{head}:</b></p>"
+        yield "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
+
+
+def line_in_html(line: str, form: Form) -> str:
+    """Return one line, escaped."""
+    if form is Form.CODE:
+        return html.escape(line, quote=False)
+    if form is Form.QUOTE:
+        return f"<code>{html.escape(line, quote=False)}</code>"
+    return "".join(
+        f"<code>{html.escape(piece, quote=False)}</code>" if code else html.escape(piece, quote=False)
+        for code, piece in spans(line)
+    )

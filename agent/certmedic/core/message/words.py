@@ -1,0 +1,131 @@
+"""Words for people: what is wrong in a few words, times that a person grasps, and the taming of text by strangers.
+
+Whatever comes from a log, a certificate or the other side of a connection was written by strangers. It is shown as it is,
+but for what would call people, format, link or hide: `harmless` takes that out before any rendering, `spans` says which
+words of a sentence must be set as code so that no chat reads markup or a link into them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+
+from certmedic.core.model import Cause, Diagnosis, Suspect
+
+# In a title, after a colon.
+WHAT: Mapping[Cause, str] = {
+    Cause.EXPIRED: "certificate expired",
+    Cause.CA_EXPIRED: "CA certificate expired",
+    Cause.NOT_YET_VALID: "certificate not valid yet",
+    Cause.CLOCK: "clock is wrong",
+    Cause.NAME_MISMATCH: "certificate lacks a name",
+    Cause.UNKNOWN_AUTHORITY: "certificate from an untrusted CA",
+    Cause.KEY_MISMATCH: "certificate and key do not match",
+    Cause.USAGE: "certificate issued for another use",
+    Cause.MISSING_CLIENT_CERT: "client without a certificate",
+    Cause.REVOKED: "certificate revoked",
+    Cause.STALE_IN_MEMORY: "old certificate still in memory",
+    Cause.DISTRUSTED: "good certificate refused",
+    Cause.EXPIRES_SOON: "certificate expires soon",
+    Cause.UNEXPLAINED: "TLS failure, not explained",
+}
+# The same as a clause; {} is whose certificate it is.
+CLAUSES: Mapping[Cause, str] = {
+    Cause.EXPIRED: "the certificate of {} has expired",
+    Cause.CA_EXPIRED: "the CA behind {} has expired",
+    Cause.NOT_YET_VALID: "the certificate of {} is not valid yet",
+    Cause.CLOCK: "the clock is wrong, so that a good certificate of {} looks bad",
+    Cause.NAME_MISMATCH: "the certificate of {} lacks the name by which it is called",
+    Cause.UNKNOWN_AUTHORITY: "the certificate of {} was signed by a CA that is not trusted",
+    Cause.KEY_MISMATCH: "the certificate of {} does not belong to its private key",
+    Cause.USAGE: "the certificate of {} was issued for another use",
+    Cause.MISSING_CLIENT_CERT: "{} called without a client certificate",
+    Cause.REVOKED: "the certificate of {} was revoked",
+    Cause.STALE_IN_MEMORY: "{} still uses an old certificate that it holds in memory",
+    Cause.DISTRUSTED: "the certificate of {} is refused, though it is good by every check made here",
+    Cause.EXPIRES_SOON: "the certificate of {} expires soon",
+    Cause.UNEXPLAINED: "TLS fails at {}, and no certificate on this machine explains it",
+}
+
+
+def whose(diagnosis: Diagnosis) -> str:
+    """Return the one that a diagnosis is about, in a word or two: "etcd main", "kubeadm kube-apiserver", "10.0.0.2"."""
+    if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
+        return diagnosis.neighbours[0] if diagnosis.neighbours else "a neighbour"
+    if diagnosis.group:
+        return f"etcd {diagnosis.group}"
+    name = diagnosis.certificates[0].subject_cn if diagnosis.certificates else ""
+    return " ".join(filter(None, (diagnosis.plane, name))) or "a program on this machine"
+
+
+def clause(diagnosis: Diagnosis) -> str:
+    """Return what is wrong as a clause without a full stop."""
+    return CLAUSES[diagnosis.cause].format(cut(whose(diagnosis), 80))
+
+
+def length(span: timedelta) -> str:
+    """Return a span in the unit that a person grasps: "13 days", "4 hours"."""
+    seconds = max(int(span.total_seconds()), 0)
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}{'s' if seconds // size != 1 else ''}"
+    return f"{seconds} second{'s' if seconds != 1 else ''}"
+
+
+def ago(span: timedelta) -> str:
+    """Return a time that passed, or that is to come where `span` is negative."""
+    return f"{length(span)} ago" if span >= timedelta() else f"in {length(-span)}"
+
+
+def cut(text: str, limit: int) -> str:
+    """Return text of at most `limit` characters; what was cut off is marked."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+# ---------------------------------------------------------------- text of strangers
+
+# Control, format (direction marks, zero-width), private, surrogate, unassigned; line and paragraph separators.
+UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
+LOOKALIKES = str.maketrans({"`": "'", "<": "\u2039", ">": "\u203a", "@": "(at)", "\uff20": "(at)"})
+# A word that holds more than letters, digits and the marks of a sentence, or looks like a host name or an :emoji:.
+MARKED = re.compile(r"[^\w,;:.?!\"'()%…\u2039\u203a-]|_|\w\.\w|:[A-Za-z]\w*:")
+EDGES = re.compile(r"""([("']*)(.*?)([,;:.?!)"']*)""", re.DOTALL)
+
+
+def printable(text: str) -> str:
+    """Return text on one line, without characters that cannot be seen or that turn the direction of writing."""
+    seen = (
+        " " if char.isspace() else char for char in text if char.isspace() or unicodedata.category(char) not in UNSEEN
+    )
+    return re.sub(r" {2,}", " ", "".join(seen)).strip()
+
+
+def harmless(text: str) -> str:
+    """Return text of strangers that calls nobody, formats nothing, links nowhere and hides nothing, in any of the chats.
+
+    "@" becomes "(at)", angle brackets and backticks become look-alikes, and what makes a link (a scheme, "www.", a
+    bracketed label) is taken apart by a space.
+    """
+    shown = printable(text).translate(LOOKALIKES)
+    shown = re.sub(r":(?=//)", ": ", shown)
+    shown = re.sub(r"\](?=[(\[])", "] ", shown)
+    return re.sub(r"(?i)\b(wwx)(?=\.)", r"\1 ", shown)
+
+
+def harmless_command(text: str) -> str:
+    """Return a command of our own making, fit to be copied, in which a path or name of strangers calls nobody."""
+    shown = printable(text).replace("`", "'")
+    return re.sub(r"(?i)@(?=everyone|here|channel|all\b)|<(?=[!@#])", lambda match: match[0] + " ", shown)
+
+
+def spans(text: str) -> Iterator[tuple[bool, str]]:
+    """Yield harmless text in pieces, True before one that must be set as code because a chat could read more into it."""
+    for word in re.split(r"( +)", text):
+        if word.isspace() or not MARKED.search(word):
+            yield False, word
+            continue
+        match = EDGES.fullmatch(word)
+        before, inside, after = match.groups() if match else ("", word, "")
+        yield from ((False, before), (True, inside), (False, after))

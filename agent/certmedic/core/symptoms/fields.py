@@ -1,0 +1,213 @@
+"""What a line itself states: addresses, names, dates, by the names that `explain --json` gives them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final
+
+MONTHS: Final = {
+    name: number
+    for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)
+}
+# Java writes zones by their letters. Those that mean two things (CST, IST, BST) are not here: no date is better than a wrong one.
+ZONES: Final = {
+    "UTC": 0, "GMT": 0, "Z": 0, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3, "JST": 9, "KST": 9,
+    "EST": -5, "EDT": -4, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
+}  # fmt: skip
+
+_ISO: Final = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,]\d{1,9})? ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,4})?")
+_WORDY: Final = re.compile(
+    r"(?:[A-Z][a-z]{2},? )?(?:(?P<day1>\d{1,2})[ -](?P<month1>[A-Z][a-z]{2})[ -](?P<year1>\d{4}) (?P<time1>\d\d:\d\d(?::\d\d)?) (?P<zone1>[A-Z]{1,4})"
+    r"|(?P<month2>[A-Z][a-z]{2})\s{1,2}(?P<day2>\d{1,2}),? (?P<time2>\d\d:\d\d:\d\d) (?:(?P<zone2>[A-Z]{1,4}) (?P<year2>\d{4})|(?P<year4>\d{4}) (?P<zone4>[A-Z]{1,4}))"
+    r"|(?P<month3>[A-Z][a-z]{2}) (?P<day3>\d{1,2}), (?P<year3>\d{4}) (?P<time3>\d\d:\d\d(?::\d\d)?) (?P<zone3>[A-Z]{1,4}))"
+)
+_UNIX: Final = re.compile(r"\d{9,11}$")
+
+# Dates as they stand in sentences: ISO with or without zone, Java's, OpenSSL's, RFC 1123, kubeadm's table, Unix seconds.
+DATE: Final = (
+    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z| ?[+-]\d\d:?\d\d(?: [A-Z]{3,4})?| [A-Z]{3,4})?"
+    r"|(?:[A-Z][a-z]{2},? )?\d{1,2}[ -][A-Z][a-z]{2}[ -]\d{4} \d\d:\d\d(?::\d\d)? [A-Z]{1,4}"
+    r"|(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2}\s{1,2}\d{1,2},? (?:\d{4} )?\d\d:\d\d(?::\d\d)?(?: [A-Z]{1,4})?(?: \d{4})?(?: [A-Z]{1,4})?"
+    r"|\d{9,11}(?!\d))"
+)
+_VERDICT: Final = re.compile(rf"current time {DATE} is (after|before) {DATE}")
+_NOT_AFTER: Final = re.compile(
+    rf"(?:[Nn]ot ?[Aa]fter ?[:=]? ?|not valid after |[Ee]xpired (?:on|at|since) |is expired: |valid until |, expired )\"?{DATE}"
+)
+_NOT_BEFORE: Final = re.compile(
+    rf"(?:[Nn]ot ?[Bb]efore ?[:=]? ?|not valid (?:before|until) |not yet valid until |valid from )\"?{DATE}"
+)
+_NOW: Final = re.compile(rf"(?:it is currently |verification time |current time )\"?{DATE}")
+_ROW: Final = re.compile(r"(?:^|\s)([A-Z][a-z]{2} \d{1,2}, \d{4} \d\d:\d\d [A-Z]{3,4})\s")
+
+HOST_PORT: Final = r"(?:\[[0-9a-fA-F:.%\w]{2,60}\]|[^\s\"'\[\]{}(),:/]{1,255}):\d{1,5}"
+_REMOTE: Final = (
+    ("rejected connection from", re.compile(r"rejected connection from \"?([^\"\s]{1,300})")),
+    ("handshake error from", re.compile(r"handshake error from ([^\s,]{1,300}?):?(?=\s|,|$)")),
+    ("client: ", re.compile(r"\bclient: ([^,\s]{1,300})")),
+    ("from=", re.compile(r"\bfrom=([^\s,\"]{1,300})")),
+    ("remoteAddress=", re.compile(r"remoteAddress=/?([^,}\s\"]{1,300})")),
+    ("from tcp://", re.compile(r"from tcp://([^\s,\"]{1,300}?):?(?=\s|$)")),
+    ("from client ", re.compile(rf"from client \"?({HOST_PORT})")),
+    (" VERIFY ", re.compile(rf"(?:^|\s)(?:\S{{1,80}}/)?((?:\d{{1,3}}\.){{3}}\d{{1,3}}:\d{{1,5}}) VERIFY ")),
+    (": ", re.compile(r"((?:\d{1,3}\.){3}\d{1,3}:\d{1,5}) (?:\[\d\d/|TLS|WARNING|OpenSSL)")),
+)
+_REMOTE_KEYS: Final = ("remote-addr", "remote_addr", "remoteAddr", "remote-address", "remote_address", "remoteAddress", "remote")
+
+_ENDPOINT: Final = (
+    ("http", re.compile(r"\b(?:Get|Head|Post|Put|Patch|Delete|Options|GET|HEAD|POST|PUT|PATCH|DELETE) [\"'`]?(https?://[^\s\"'`]{1,2000})")),
+    ("connect", re.compile(rf"connect(?:ing)? to \{{?(?:Addr: )?\"?(https?://[^\s\"'\]]{{1,2000}}|{HOST_PORT})")),
+    ("Reconnecting to {", re.compile(r"Reconnecting to \{\"?([^\s\"]{1,300})")),
+    ("dial", re.compile(rf"\b[Dd]ial(?:ing)? (?:tcp )?\"?({HOST_PORT})")),
+    (" to ", re.compile(rf"\bRPC to ({HOST_PORT})")),
+    ("peer", re.compile(rf"discovered peer ({HOST_PORT})")),
+    ("peerURL(", re.compile(r"peerURL\((https?://[^)\s]{1,500})")),
+    ("://", re.compile(r"(?:request for|access|from:?|on|for|url:?|to) [\"'`‘]?((?:https|grpcs|ldaps|tls|ssl|tcp|amqps|wss|sasl_ssl)://[^\s\"'`’,]{1,2000})")),
+    ("host=", re.compile(r"host='([^']{1,255}', port=\d{1,5})\)")),
+)  # fmt: skip
+_ENDPOINT_KEYS: Final = ("target", "endpoint", "address", "addr", "url", "server")
+
+_TOLD: Final = (
+    ("server_name", "ServerName", re.compile(r"ServerName:? \"([^\"]{0,255})\"")),
+    ("prober", "prober", re.compile(r"prober \"(\w{1,64})\"")),
+    ("issuer", "authority certificate", re.compile(r"authority certificate \"([^\"]{1,500})\"")),
+    ("serial", "SN=", re.compile(r"\bSN=(\w{1,80})")),
+    ("skid", "SKID=", re.compile(r"\bSKID=([0-9A-F:]{2,120})")),
+    ("akid", "AKID=", re.compile(r"AKID=([0-9A-F:]{2,120})")),
+    ("serial", "serial", re.compile(r"\bserial(?: number)?[ =:]{1,2}(\w{4,80})")),
+    ("serial", " not valid anymore", re.compile(r"(?<!\d)(\d{6,60}) \S{1,255} not valid anymore")),
+    ("ip_addresses", "IPAddresses", re.compile(r"IPAddresses \[([^\]]{0,2000})\]")),
+    ("dns_names", "DNSNames", re.compile(r"DNSNames \[([^\]]{0,2000})\]")),
+    ("subject", "error=", re.compile(r"\berror=[^:]{1,100}: ((?:[A-Za-z.]{1,20}=).{1,500}?)(?=, serial=|$)")),
+    ("subject", "/CN=", re.compile(r"((?:/[A-Za-z]{1,20}=[^/\"]{0,200}){1,12})")),
+    ("subject", "CN=", re.compile(r"certificate ((?:CN|O)=[^\s\"]{1,300})")),
+    ("subject", "certificate ", re.compile(r"\[certs\].{0,40}? certificate ([\w./-]{1,80}) (?:not signed|is invalid)")),
+    ("subject", "for certificate ", re.compile(r"for certificate ([\w./-]{1,80}):")),
+    ("cert_file", ": no such file", re.compile(r"(?<![^\s\"'])([^\s\"']{1,500}): no such file or directory")),
+)
+_TOLD_KEYS: Final = (
+    ("server_name", ("server-name", "server_name", "serverName")),
+    ("prober", ("round-tripper-name",)),
+    ("remote_peer_id", ("remote-peer-id", "remote-member-id", "peer-id")),
+    ("ip_addresses", ("ip-addresses",)),
+    ("dns_names", ("dns-names",)),
+)
+_PEER_ID: Final = re.compile(r"\b(?:peer|member|dial|reach|of) ([0-9a-f]{8,16})\b")
+_NAMES: Final = (
+    re.compile(r"certificate is (?:only )?valid for (?!name)([^;]{1,2000}), not ([^\s\",;)\]]{1,300})"),
+    re.compile(r"cannot validate certificate for ()([^\s\"]{1,300}) because"),
+    re.compile(r"not valid for any names, but wanted to match ()([^\s\",;)\]]{1,300})"),
+    re.compile(r"certificate is not valid for ()['\"‘]([^'\"’]{1,300})"),
+    re.compile(r"certificate not valid for name \"()([^\"]{1,300})\""),
+    re.compile(r"none matched ()([^\s\",;)\]]{1,300})"),
+)
+
+
+def stated(text: str, pairs: Mapping[str, str]) -> dict[str, str]:
+    """Return what a message and its pairs state; an empty server name is stated too: the client sent none."""
+    told: dict[str, str] = {}
+    remote = _first(_REMOTE_KEYS, pairs) or _search(_REMOTE, text)
+    if remote and (":" in remote or "." in remote or "@" in remote):
+        told["remote_addr"] = remote
+    elif remote and "rejected connection from" in text:
+        told["remote_addr"] = remote
+    endpoint = _search(_ENDPOINT, text) if not remote or "http" in text else ""
+    endpoint = endpoint.rstrip(":,.;]").replace("', port=", ":") or ("" if remote else _first(_ENDPOINT_KEYS, pairs))
+    if endpoint:
+        told["endpoint"] = endpoint
+    for name, keys in _TOLD_KEYS:
+        for key in keys:
+            if key in pairs:
+                told.setdefault(name, pairs[key])
+    for name, literal, pattern in _TOLD:
+        if name not in told and literal in text:
+            found = pattern.search(text)
+            if found:
+                told[name] = found.group(1).replace('"', "").strip()
+    if "remote_peer_id" not in told:
+        peer = _PEER_ID.search(text)
+        if peer:
+            told["remote_peer_id"] = peer.group(1)
+    if "remote_peer_id" in told:
+        told["peer_id"] = told["remote_peer_id"]
+    if "valid" in text or "none matched" in text:
+        for pattern in _NAMES:
+            found = pattern.search(text)
+            if found:
+                if found.group(1):
+                    told["cert_names"] = found.group(1)
+                told["wanted_name"] = found.group(2)
+                break
+    _dates(text, told)
+    return told
+
+
+def _first(keys: tuple[str, ...], pairs: Mapping[str, str]) -> str:
+    for key in keys:
+        if pairs.get(key):
+            return pairs[key]
+    return ""
+
+
+def _search(table: tuple[tuple[str, re.Pattern[str]], ...], text: str) -> str:
+    for literal, pattern in table:
+        if literal in text:
+            found = pattern.search(text)
+            if found:
+                return found.group(1)
+    return ""
+
+
+def _dates(text: str, told: dict[str, str]) -> None:
+    """Add the dates of a certificate's validity, and the time at which it was judged, as they were written."""
+    verdict = _VERDICT.search(text) if "current time " in text else None
+    if verdict:
+        told["current_time"] = verdict.group(1)
+        told["not_after" if verdict.group(2) == "after" else "not_before"] = verdict.group(3)
+        return
+    for name, pattern in (("not_after", _NOT_AFTER), ("not_before", _NOT_BEFORE), ("current_time", _NOW)):
+        found = pattern.search(text)
+        if found:
+            told[name] = found.group(1)
+    if "not_after" not in told and "<invalid>" in text:
+        row = _ROW.search(text)
+        if row:
+            told["not_after"] = row.group(1)
+
+
+def moment(text: str) -> datetime | None:
+    """Read a date as programs write it; None where it is none, or where its zone means two things."""
+    try:
+        return _moment(text.strip())
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _moment(text: str) -> datetime | None:
+    if _UNIX.match(text):
+        return datetime.fromtimestamp(int(text), tz=UTC)
+    iso = _ISO.match(text)
+    if iso:
+        day, clock, zone = iso.groups()
+        offset = _offset(zone or "Z")
+        return None if offset is None else datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=offset).astimezone(UTC)
+    wordy = _WORDY.match(text)
+    if wordy is None:
+        return None
+    found = {name.rstrip("1234"): value for name, value in wordy.groupdict().items() if value}
+    month, offset = MONTHS.get(found["month"]), _offset(found["zone"])
+    if month is None or offset is None:
+        return None
+    hour, minute, second = (found["time"] + ":0").split(":")[:3]
+    written = datetime(int(found["year"]), month, int(found["day"]), int(hour), int(minute), int(second), tzinfo=offset)
+    return written.astimezone(UTC)
+
+
+def _offset(zone: str) -> timezone | None:
+    if zone[0] in "+-":
+        digits = zone[1:].replace(":", "")
+        return timezone((-1 if zone[0] == "-" else 1) * timedelta(hours=int(digits[:2]), minutes=int(digits[2:])))
+    hours = ZONES.get(zone)
+    return None if hours is None else timezone(timedelta(hours=hours))

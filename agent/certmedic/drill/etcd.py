@@ -1,0 +1,116 @@
+"""Where the drill's etcd comes from: this machine, the cache, or the distribution's package, unpacked and not installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+PACKAGE = "etcd-server"
+DEADLINE = 180  # seconds for one call of apt-get, which may read the lists of a whole distribution
+
+
+class EtcdMissingError(Exception):
+    """There is no etcd to be had; the text says what was tried, one thing a line."""
+
+
+def cache() -> Path:
+    """Return the folder that keeps what was downloaded."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("CERTMEDIC_CACHE") or Path(base) / "certmedic") / "etcd"
+
+
+def find() -> Path:
+    """Return an etcd program that runs here, downloading the package where there is none. Raises EtcdMissingError."""
+    kept = cache()
+    tried = []
+    for place, found in (("$PATH", shutil.which("etcd")), (str(kept), shutil.which(kept / "usr/bin/etcd"))):
+        if found is None:
+            tried.append(f"{place}: no etcd there")
+        elif version(Path(found)):
+            return Path(found)
+        else:
+            tried.append(f"{found}: does not run")
+    try:
+        return fetch(kept)
+    except EtcdMissingError as error:
+        raise EtcdMissingError("\n".join([*tried, str(error)])) from error
+
+
+def version(program: Path) -> str:
+    """Return an etcd's version, e.g. "3.4.23"; empty where the program does not run."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    said = re.search(r"etcd Version: (\S+)", done.stdout)
+    return said[1] if said else ""
+
+
+def fetch(folder: Path, sources: str = "") -> Path:
+    """Unpack Debian's etcd package as `folder` and return the program in it. Raises EtcdMissingError.
+
+    Needs no root. Where this machine's apt has no lists, they are read into a place of their own. `sources` are the lines of a
+    sources.list to use instead of the machine's, for the etcd of another release.
+    """
+    tried: list[str] = []
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as scratch:
+            work = Path(scratch)
+            apart = _apart(work, sources)
+            if (not sources and _ran(_apt("download"), work, tried)) or (
+                _ran(_apt("update", apart), work, tried) and _ran(_apt("download", apart), work, tried)
+            ):
+                package = next(work.glob("*.deb")).name
+                unpacked = work / "unpacked"
+                if _ran(["dpkg", "-x", package, unpacked.name], work, tried):
+                    if version(unpacked / "usr/bin/etcd"):
+                        # Whole or not at all: another process may look at the same moment.
+                        shutil.rmtree(folder, ignore_errors=True)
+                        unpacked.rename(folder)
+                        return folder / "usr/bin/etcd"
+                    tried.append(f"the etcd of {package} does not run here")
+    except OSError as error:
+        tried.append(f"{error.filename or folder}: {error.strerror or error}")
+    raise EtcdMissingError("\n".join(tried))
+
+
+def _apt(word: str, options: Sequence[str] = ()) -> list[str]:
+    # Short waits: where there is no network that should be known soon. As root, apt would hand the download to a user that may
+    # not enter our folder.
+    usual = ("Acquire::Retries=1", "Acquire::http::Timeout=20", "APT::Sandbox::User=root")
+    flags = [part for option in (*usual, *options) for part in ("-o", option)]
+    return ["apt-get", word, *flags, *([PACKAGE] if word == "download" else [])]
+
+
+def _apart(work: Path, sources: str) -> list[str]:
+    """Return the options by which apt reads its lists into `work`, from the machine's sources or from these."""
+    for folder in ("lists/partial", "apt/archives/partial"):
+        (work / folder).mkdir(parents=True)
+    options = [f"Dir::State::lists={work / 'lists'}", f"Dir::Cache={work / 'apt'}", "Acquire::Languages=none"]
+    if sources:
+        (work / "sources.list").write_text(sources)
+        options += [f"Dir::Etc::sourcelist={work / 'sources.list'}", "Dir::Etc::sourceparts=-"]
+    return options
+
+
+def _ran(command: Sequence[str], work: Path, tried: list[str]) -> bool:
+    """Run a step in `work`; where it fails, note which and why."""
+    shown = f"{command[0]} {command[1]} {PACKAGE if command[1] == 'download' else ''}".strip()
+    try:
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    except FileNotFoundError:
+        tried.append(f"{shown}: there is no {command[0]} here")
+    except subprocess.TimeoutExpired:
+        tried.append(f"{shown}: no answer within {DEADLINE} s")
+    else:
+        if done.returncode == 0:
+            return True
+        said = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith(("E:", "dpkg"))]
+        tried.append(f"{shown}: {said[0] if said else f'failed with {done.returncode}'}")
+    return False

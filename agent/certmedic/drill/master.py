@@ -1,0 +1,236 @@
+"""A scratch master in a folder: files as kops lays them out, and three etcd members on loopback under stand-in managers.
+
+Everything runs without root, Docker or systemd, and is killed when the `with` block ends, whatever ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+
+from certmedic.core.model import Container
+from certmedic.drill import pki
+
+VOLUME = "master-vol-{:017x}"
+NAMES = ("a", "b", "c")
+STOP_SECONDS = 10
+NEW_IMAGE, OLD_IMAGE = "kopeio/etcd-manager:3.0.20210228", "kopeio/etcd-manager:3.0.20200307"
+
+
+@dataclass(kw_only=True)
+class Member:
+    """One etcd member with the stand-in that runs it; `start` and `stop` are what a container runtime would do."""
+
+    name: str
+    root: Path
+    volume: Path
+    log: Path
+    client_port: int
+    peer_port: int
+    command: list[str]
+    image: str
+    process: subprocess.Popen[bytes] | None = None
+    started_at: datetime | None = None
+    starts: int = 0
+
+    @property
+    def me(self) -> Path:
+        """The peer certificate."""
+        return self.volume / "pki" / "etcd-cluster-token-etcd" / "peers" / "me.crt"
+
+    @property
+    def server(self) -> Path:
+        """The server certificate."""
+        return self.volume / "pki" / "etcd-cluster-token-etcd" / "clients" / "server.crt"
+
+    def container(self) -> Container:
+        """Return the member as a container runtime would show it."""
+        pod = f"etcd-manager-main-{self.name}"
+        return Container(
+            id=f"{self.name}{self.starts}",
+            name=f"k8s_etcd-manager_{pod}_kube-system_drill_{self.starts}",
+            image=self.image,
+            pod=pod,
+            namespace="kube-system",
+            container_name="etcd-manager",
+            state="running" if self.process is not None and self.process.poll() is None else "exited",
+            started_at=self.started_at,
+            runtime="docker",
+        )
+
+    @property
+    def ends(self) -> datetime:
+        """NotAfter of the peer certificate on disk. Raises OSError or ValueError, as while it is being written."""
+        return pki.ends(x509.load_pem_x509_certificate(self.me.read_bytes()))
+
+    def start(self) -> None:
+        """Start the stand-in, which issues and then runs etcd."""
+        self.starts += 1
+        self.started_at = datetime.now(UTC)
+        here = str(Path(__file__).resolve().parents[2])
+        self.process = subprocess.Popen(
+            self.command,
+            # A pipe, kept open: should this process be killed, the stand-in reads its end and stops.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": here},
+            start_new_session=True,  # Ctrl-C is for the drill, which stops its members in order
+        )
+
+    def stop(self) -> None:
+        """Stop the stand-in, which kills its etcd; both are gone on return."""
+        if self.process is not None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+            self.process = None
+
+    def restart(self) -> None:
+        """Stop and start, as a container runtime does."""
+        self.stop()
+        self.start()
+
+
+@dataclass(kw_only=True)
+class Master:
+    """The scratch master: member a is the one whose certificates run out."""
+
+    root: Path
+    members: dict[str, Member] = field(default_factory=dict)
+    client: tuple[Path, Path, Path]  # CA, certificate and key of an API server
+
+    def healthy(self, name: str) -> bool:
+        """Whether a member says that it can reach its group (/health, which needs a leader), on a certificate that holds.
+
+        Refuses no handshake, so that it leaves no line in etcd's log, whatever certificate is served.
+        """
+        _, certificate, key = self.client
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.load_cert_chain(certificate, key)
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.members[name].client_port, timeout=2, context=context
+        )
+        try:
+            connection.connect()
+            shown = connection.sock.getpeercert(binary_form=True) or b""
+            if pki.ends(x509.load_der_x509_certificate(shown)) <= datetime.now(UTC):
+                return False
+            connection.request("GET", "/health")
+            return b'"true"' in connection.getresponse().read()
+        except (OSError, ValueError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def wait_healthy(self, names: Sequence[str] = NAMES, *, seconds: float = 40) -> bool:
+        """Wait until these members are healthy; False where the time ran out."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if all(self.healthy(name) for name in names):
+                return True
+            time.sleep(0.1)
+        return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports on loopback that were free a moment ago."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@contextlib.contextmanager
+def scratch_master(etcd: Path, *, life: float, keep_expired: bool = False, logger: str = "") -> Iterator[Master]:
+    """Make a master and start its members; member a's first certificates live `life` seconds, all others a year or two.
+
+    Without `logger` etcd logs as it does by default: capnslog until 3.4, zap since.
+    """
+    with tempfile.TemporaryDirectory(prefix="certmedic-drill-", ignore_cleanup_errors=True) as folder:
+        root = Path(folder)
+        authorities = root / "etc/kubernetes/pki/etcd-manager-main"
+        for name, cn in (
+            ("etcd-peers-ca", "etcd-peers-ca-main"),
+            ("etcd-clients-ca", "etcd-clients-ca"),
+            ("etcd-manager-ca", "etcd-manager-ca-main"),
+        ):
+            pki.authority(cn).write(authorities, name)
+        master = Master(root=root, client=api_client(root, authorities))
+        ports = free_ports(2 * len(NAMES))
+        cluster = ",".join(f"etcd-{name}=https://localhost:{ports[2 * n]}" for n, name in enumerate(NAMES))
+        for n, name in enumerate(NAMES):
+            peer, client = ports[2 * n], ports[2 * n + 1]
+            # Neighbours' files lie outside the root that the agent looks at: they are other machines.
+            home = root if name == "a" else root / "neighbours" / name
+            volume = home / "mnt" / VOLUME.format(n + 1)
+            log = home / "var/log/etcd.log"
+            command = [
+                *[sys.executable, "-m", "certmedic.drill.standin", "--member", f"etcd-{name}", "--volume", str(volume)],
+                *["--authorities", str(authorities), "--dns", "localhost", "--log", str(log), "--until-eof"],
+                *(["--first-life", str(life)] if name == "a" else []),
+                *(["--keep-expired"] if keep_expired else []),
+                *["--", str(etcd), f"--name=etcd-{name}", f"--data-dir={volume / 'data'}"],
+                *([f"--logger={logger}"] if logger else []),
+                *[
+                    f"--listen-peer-urls=https://127.0.0.1:{peer}",
+                    f"--initial-advertise-peer-urls=https://localhost:{peer}",
+                ],
+                *[
+                    f"--listen-client-urls=https://127.0.0.1:{client}",
+                    f"--advertise-client-urls=https://localhost:{client}",
+                ],
+                *[f"--initial-cluster={cluster}", "--initial-cluster-token=drill"],
+            ]
+            image = OLD_IMAGE if keep_expired else NEW_IMAGE
+            master.members[name] = Member(
+                name=name,
+                root=home,
+                volume=volume,
+                log=log,
+                client_port=client,
+                peer_port=peer,
+                command=command,
+                image=image,
+            )
+        try:
+            for member in master.members.values():
+                member.start()
+            yield master
+        finally:
+            for member in master.members.values():
+                member.stop()
+
+
+def api_client(root: Path, authorities: Path) -> tuple[Path, Path, Path]:
+    """Issue what kube-apiserver would show to etcd, as nodeup does."""
+    folder = root / "srv/kubernetes/kube-apiserver"
+    folder.mkdir(parents=True)
+    ca, key = pki.read_authority(authorities, "etcd-clients-ca"), pki.new_key()
+    certificate = pki.leaf(ca, "kube-apiserver", key, life=timedelta(days=455))
+    (folder / "etcd-ca.crt").write_bytes(pki.pem(ca.certificate))
+    (folder / "etcd-client.crt").write_bytes(pki.pem(certificate))
+    pki.write_key(folder / "etcd-client.key", key)
+    return folder / "etcd-ca.crt", folder / "etcd-client.crt", folder / "etcd-client.key"

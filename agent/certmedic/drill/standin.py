@@ -1,0 +1,232 @@
+"""A stand-in for etcd-manager: what it does to certificates, and nothing else of it.
+
+    python3 -m certmedic.drill.standin --member etcd-a --volume DIR --authorities DIR [...] -- ETCD ARGUMENT...
+
+Whenever it starts etcd, and only then, it issues the member's certificates: with the CA's NotBefore, the key that is there,
+written in place. Since 3.0.20200428 it always issues anew; with --keep-expired it does what earlier versions do and looks at names
+only (FIELD 1.2). Then it runs etcd with them as its child, and both write to one stream, as they do in the container. Should etcd
+exit, it starts again ten seconds later; told to stop, it kills etcd.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from cryptography import x509
+
+from certmedic.drill import pki
+
+LIFE = timedelta(days=2 * 365)
+OLD_LIFE = timedelta(days=365)
+TRY_AGAIN = 10.0  # seconds: etcd-manager's loop looks that often whether etcd is there
+
+
+class Output:
+    """One stream for both, of whole lines: stdout, and a log file as `tee -a` writes it."""
+
+    def __init__(self, log: Path | None) -> None:
+        self._files: list[BinaryIO] = [sys.stdout.buffer]
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            self._files.append(log.open("ab", buffering=0))
+
+    def write(self, lines: bytes) -> None:
+        """Write whole lines, with their ends."""
+        for file in self._files:
+            with contextlib.suppress(BrokenPipeError):  # nobody listens on stdout any more: the file goes on
+                file.write(lines)
+                file.flush()
+
+    def klog(self, where: str, text: str, level: str = "I") -> None:
+        """Write a line of its own, in the shape that etcd-manager's have, in local time as etcd's."""
+        now = datetime.now(UTC).astimezone()
+        self.write(f"{level}{now:%m%d %H:%M:%S.%f} {os.getpid():7d} {where}] {text}\n".encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manager:
+    """What is known at the start: who this is, where its files lie, and how it issues."""
+
+    member: str
+    home: Path  # the folder with `peers/` and `clients/`
+    authorities: Path
+    dns: tuple[str, ...]
+    ips: tuple[str, ...]
+    first_life: timedelta | None
+    keep_expired: bool
+    out: Output
+
+    def issue_all(self) -> None:
+        """Write CAs, keys and certificates, as before each start of etcd."""
+        names = f"AltNames:{{DNSNames:[{' '.join(self.dns)}] IPs:[{' '.join(self.ips)}]}}"
+        subject = f"{{CommonName:{self.member} Organization:[] {names} Usages:"
+        self.out.klog("pki.go:58", f"generating peer keypair for etcd: {subject}[2 1]}}")
+        self.issue("etcd-peers-ca", self.home / "peers" / "me.crt")
+        self.out.klog("pki.go:101", f"building client-serving certificate: {subject}[1 2]}}")
+        self.issue("etcd-clients-ca", self.home / "clients" / "server.crt")
+
+    def issue(self, authority: str, path: Path) -> None:
+        """Write one certificate with its CA beside it, if this version would, as etcd-manager's EnsureKeypair does."""
+        ca = pki.read_authority(self.authorities, authority)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "ca.crt").write_bytes(pki.pem(ca.certificate))
+        key_path = path.with_suffix(".key")
+        # The key tells the very first start: an expired .crt may have been moved aside.
+        first = not key_path.exists()
+        if first:
+            pki.write_key(key_path, pki.new_key())
+        if not self._must_issue(path):
+            return
+        life = OLD_LIFE if self.keep_expired else LIFE
+        if first and self.first_life is not None:
+            life = self.first_life
+        self.out.klog("certs.go:183", f'generating certificate for "{self.member}"')
+        leaf = pki.leaf(ca, self.member, pki.read_key(key_path), hosts=(*self.dns, *self.ips), life=life)
+        # In place, as etcd-manager does it: a reader may see an empty file for a moment.
+        path.write_bytes(pki.pem(leaf))
+
+    def _must_issue(self, path: Path) -> bool:
+        try:
+            old = x509.load_pem_x509_certificate(path.read_bytes())
+        except FileNotFoundError:
+            return True
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        if not self.keep_expired:
+            ends = f"{pki.ends(old):%Y-%m-%dT%H:%M:%SZ}"
+            self.out.klog("certs.go:122", f"existing certificate not valid after {ends}; will regenerate")
+            return True
+        if pki.hosts(old) != {*self.dns, *self.ips}:
+            self.out.klog("certs.go:89", f'certificate DNS names mismatch on "{self.member}"; will regenerate')
+            return True
+        return False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Issue and run etcd until told to stop: by SIGTERM, SIGINT or, with `--until-eof`, the end of stdin."""
+    parser = argparse.ArgumentParser(
+        prog="standin", description="what etcd-manager does to certificates, and nothing else of it"
+    )
+    parser.add_argument("--member", required=True)
+    parser.add_argument("--volume", required=True, type=Path, help="the etcd volume; certificates go below pki/")
+    parser.add_argument(
+        "--authorities", required=True, type=Path, help="the folder with etcd-{peers,clients}-ca.{crt,key}"
+    )
+    parser.add_argument("--token", default="etcd-cluster-token-etcd")
+    parser.add_argument("--dns", action="append", default=[], help="further name of the member")
+    parser.add_argument("--ip", action="append", default=[], help="address of the member")
+    parser.add_argument(
+        "--first-life", type=float, help="seconds that the first certificates live; later ones live two years"
+    )
+    parser.add_argument("--keep-expired", action="store_true", help="do as versions before 3.0.20200428 do")
+    parser.add_argument("--log", type=Path, help="append everything to this file, too")
+    parser.add_argument("--until-eof", action="store_true", help="stop when stdin ends: whoever started this is gone")
+    parser.add_argument("etcd", nargs="+", help="etcd and its arguments, without those about TLS")
+    options = parser.parse_args(arguments)
+
+    # A signal becomes a byte to read, so that it cannot come between two steps of a start. As the first process of a
+    # container this one gets no signal that it does not handle.
+    told, tells = socket.socketpair()
+    tells.setblocking(False)
+    signal.set_wakeup_fd(tells.fileno())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    manager = Manager(
+        member=options.member,
+        home=options.volume / "pki" / options.token,
+        authorities=options.authorities,
+        dns=(options.member, *options.dns),
+        ips=("127.0.0.1", *options.ip),
+        first_life=None if options.first_life is None else timedelta(seconds=options.first_life),
+        keep_expired=options.keep_expired,
+        out=Output(options.log),
+    )
+    manager.out.write(b"etcd-manager\n")
+    try:
+        return run(manager, options.etcd, [told.fileno(), *([0] if options.until_eof else [])])
+    except (OSError, ValueError) as error:
+        manager.out.klog("main.go:310", f"cannot go on: {error}", "E")
+        return 1
+
+
+def tls(home: Path) -> list[str]:
+    """Return the arguments by which etcd uses these certificates."""
+    clients, peers = home / "clients", home / "peers"
+    return [
+        "--client-cert-auth",
+        f"--cert-file={clients / 'server.crt'}",
+        f"--key-file={clients / 'server.key'}",
+        f"--trusted-ca-file={clients / 'ca.crt'}",
+        "--peer-client-cert-auth",
+        f"--peer-cert-file={peers / 'me.crt'}",
+        f"--peer-key-file={peers / 'me.key'}",
+        f"--peer-trusted-ca-file={peers / 'ca.crt'}",
+    ]
+
+
+def run(manager: Manager, etcd: Sequence[str], stops: Sequence[int]) -> int:
+    """Issue, run etcd and copy what it writes, again and again, until one of `stops` can be read."""
+    with selectors.DefaultSelector() as waiting:
+        for stop in stops:
+            waiting.register(stop, selectors.EVENT_READ)
+        while True:
+            manager.issue_all()
+            command = [*etcd, *tls(manager.home)]
+            manager.out.klog("etcdprocess.go:202", f"executing command {command[0]} [{' '.join(command)}]")
+            output, its_end = os.pipe()
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=its_end, stderr=its_end)
+            os.close(its_end)
+            if copy(process, output, manager.out, waiting):
+                return 0
+            manager.out.klog("etcdserver.go:180", f"etcd process exited (state=exit status {process.returncode})", "W")
+            if waiting.select(TRY_AGAIN):
+                return 0
+
+
+def copy(process: subprocess.Popen[bytes], output: int, out: Output, waiting: selectors.BaseSelector) -> bool:
+    """Copy what etcd writes; True once told to stop, False once etcd is gone. Either way it does not run any more."""
+    lines = whole_lines(output)
+    waiting.register(output, selectors.EVENT_READ)
+    try:
+        while True:
+            if any(key.fd != output for key, _ in waiting.select()):
+                process.kill()
+                for rest in lines:
+                    out.write(rest)
+                out.klog("etcdprocess.go:133", "Exited etcd: signal: killed")
+                return True
+            some = next(lines, None)
+            if some is None:
+                return False
+            out.write(some)
+    finally:
+        waiting.unregister(output)
+        os.close(output)
+        process.kill()
+        process.wait()
+
+
+def whole_lines(pipe: int) -> Iterator[bytes]:
+    """Yield what can be read, cut after a line's end; at the end of the stream what is left, with one."""
+    rest = b""
+    while block := os.read(pipe, 1 << 16):
+        whole, end, rest = (rest + block).rpartition(b"\n")
+        yield whole + end
+    if rest:
+        yield rest + b"\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""What is so on this machine: files, listeners, containers, processes, clock.
+
+    files.py       the inventory of certificate files
+    listeners.py   own addresses, handshakes
+    containers.py  Docker, static pod manifests
+    processes.py   flags and environment of a process, the clock
+
+`Machine` puts them together. Nothing here raises: what cannot be looked at is a fault of a file, or a sentence in `Facts.blind`.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+
+from certmedic.core import planes
+from certmedic.core.model import Container, Facts, FileFault, Served, Stored
+from certmedic.edge.facts.containers import containers, manifest_images
+from certmedic.edge.facts.files import Inventory
+from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
+from certmedic.edge.facts.processes import clock_synchronised, read_process
+
+__all__ = [
+    "Inventory",
+    "Machine",
+    "clock_synchronised",
+    "containers",
+    "listening",
+    "manifest_images",
+    "own_addresses",
+    "read_process",
+    "shake_hands",
+]
+
+HANDSHAKE = 2.0  # seconds for one listener
+HANDSHAKES = 6.0  # seconds for all of them
+REMEMBERED_PROBES = 1024
+REMEMBERED_FILES = 256
+
+
+class Machine:
+    """One machine, looked at; the owner of what is remembered from one look to the next.
+
+    `globs` are paths as they are here, so below `root` where that is not "/". With `live=False` only files are read: no
+    handshakes, containers, clock or addresses, as for a copy of another machine. `docker_url` None: Docker is not asked.
+    """
+
+    def __init__(
+        self, *, globs: Sequence[str], root: str = "/", live: bool = True, docker_url: str | None = None
+    ) -> None:
+        self.root = root
+        self.live = live
+        self.docker_url = docker_url
+        self._used: OrderedDict[str, str] = OrderedDict()  # files that programs were seen to use -> as what
+        self._inventory = Inventory(globs, self._used)
+        self._probes: OrderedDict[str, None] = OrderedDict()
+
+    def inventory(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
+        """Return the certificates on disk, and the files that could not be used."""
+        return self._inventory.look()
+
+    def gather(self, *, now: datetime, ports: Sequence[int] = ()) -> Facts:
+        """Return the facts of this moment; `ports` are shaken hands with beside those of the files' own listeners."""
+        stored, faults = self.inventory()
+        images = manifest_images(self.root)
+        if not self.live:
+            return Facts(at=now, host="", stored=stored, faults=faults, images=images)
+        blind: list[str] = []
+        seen: tuple[Container, ...] = ()
+        if self.docker_url is not None:
+            seen, unseen = containers(self.docker_url)
+            blind += [unseen] if unseen else []
+        served = self._shake_hands(stored, ports)
+        blind += [f"{s.address}:{s.port} listens and shows no certificate: {s.error}" for s in served if s.error]
+        return Facts(
+            at=now,
+            host=socket.gethostname(),
+            addresses=own_addresses(),
+            stored=stored,
+            faults=faults,
+            served=served,
+            containers=seen,
+            images=images,
+            clock_synchronised=clock_synchronised(),
+            blind=tuple(blind),
+        )
+
+    def is_own_probe(self, address: str) -> bool:
+        """Whether "host:port" was our end of a handshake made to look at a certificate."""
+        return address in self._probes
+
+    def learn_from_process(self, pid: int) -> None:
+        """Have the inventory hold the certificate files that a process was started with."""
+        self._learn(read_process(pid))
+
+    def learn_from_line(self, text: str) -> None:
+        """Have the inventory hold the certificate files that a start-up line of etcd names."""
+        named = planes.paths_from_startup_line(text)
+        self._learn(tuple((use, planes.host_path(path)) for use, path in named))
+
+    def _learn(self, named: Sequence[tuple[str, str]]) -> None:
+        for use, path in named:
+            self._used[path] = use
+            self._used.move_to_end(path)
+            if len(self._used) > REMEMBERED_FILES:
+                self._used.popitem(last=False)
+
+    def _shake_hands(self, stored: Sequence[Stored], ports: Sequence[int]) -> tuple[Served, ...]:
+        # By name, as real clients come: etcd before 3.2.19 shows those that come without one what it read at its start.
+        names: dict[int, str | None] = dict.fromkeys(ports)
+        for one in stored:
+            plain = (name for name in one.certificate.dns_names if "*" not in name)
+            names.update(dict.fromkeys(one.place.ports, next(plain, None)))
+        until = time.monotonic() + HANDSHAKES
+        served: list[Served] = []
+        for address, port in listening(names):
+            left = min(HANDSHAKE, until - time.monotonic())
+            if left <= 0:
+                served.append(Served(address=address, port=port, certificate=None, error="others took all the time"))
+                continue
+            one_served = shake_hands(address, port, server_name=names[port], deadline=left)
+            served.append(one_served)
+            self._probes[
+                f"[{address}]:{one_served.local_port}" if ":" in address else f"{address}:{one_served.local_port}"
+            ] = None
+            if len(self._probes) > REMEMBERED_PROBES:
+                self._probes.popitem(last=False)
+        return tuple(served)

@@ -1,0 +1,236 @@
+"""Following many logs in one thread, as the kernel tells what happens to them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
+from certmedic.edge.files import inotify
+from certmedic.edge.files.folders import Watch, expand
+from certmedic.edge.files.inotify import Inotify
+from certmedic.edge.files.log import QUIET, Log
+from certmedic.edge.files.rotation import Position, rotated_names
+
+TICK = 1.0  # seconds that one wait lasts at most
+GATHER = 0.02  # seconds that pass after an event until files are read: a busy log is read in blocks, not line by line
+REPORT_EVERY = 2.0  # seconds
+QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
+
+logger = logging.getLogger(__name__)
+
+
+class Files:
+    """Follow the files that match `globs`: absolute paths, in which `*` stays within one folder."""
+
+    name: str
+
+    def __init__(self, needles: tuple[bytes, ...], globs: Sequence[str], *, required: bool) -> None:
+        self.required = required
+        self._needles = needles
+        self._globs = tuple(globs)
+        self._seen = self._matched = 0
+        self._detail = ""
+        self._logs: dict[str, Log] = {}  # by path
+        self._moved: set[Log] = set()  # those read since their positions were put
+        self._failed: dict[str, str] = {}  # path -> why it cannot be read; each is said once
+        self._inotify: Inotify | None = None
+        self._folders: dict[int, str] = {}  # by watch
+        self._files: dict[int, tuple[Log, tuple[int, int]]] = {}  # by watch: whose, and which of its files
+
+    def _log(self, path: str) -> Log | None:
+        """Make the log at a path that matches; None where it is not for this source."""
+        raise NotImplementedError
+
+    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Read until `stop` is set."""
+        try:
+            try:
+                self._inotify = Inotify()
+            except OSError as error:
+                self._poll_instead(error)
+            self._follow(resume, put, stop)
+        finally:
+            for log in self._logs.values():
+                log.close()
+            if self._inotify is not None:
+                self._inotify.close()
+            self._inotify = None
+            for kept in (self._logs, self._moved, self._failed, self._folders, self._files):
+                kept.clear()
+
+    def _follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        dirty = self._scan(resume, put, first=True)
+        caught_up, reported, watch_told = time.time(), 0.0, 0.0
+        while not stop.is_set():
+            for log in list(dirty):
+                self._pass_on(log, log.read(), put)
+                if not log.behind:
+                    dirty.discard(log)
+                    self._forget_if_gone(log, put)
+            now = time.monotonic()
+            dirty |= self._finish_lines(put, now)
+            if not dirty:
+                caught_up = time.time()
+            if now - reported >= (REPORT_EVERY if self._moved else QUIET_REPORT_EVERY) or not reported:
+                reported = now
+                self._report(put, lag=time.time() - caught_up)
+                if now - watch_told >= QUIET_REPORT_EVERY or not watch_told:
+                    watch_told = now
+                    put(Progress(stream=self.name, position=str(Watch(time=time.time(), globs=self._globs))))
+            if self._wait(0.0 if dirty else TICK, dirty, stop) or (self._failed and reported == now):
+                dirty |= self._scan(resume, put, first=False)
+
+    def _finish_lines(self, put: Callable[[Item], None], now: float) -> set[Log]:
+        """Take last lines whose end has not come for long; returns their logs, which may go on in another file now."""
+        due = {
+            log
+            for log in self._logs.values()
+            if log.unfinished_since is not None and now - log.unfinished_since >= QUIET
+        }
+        for log in due:
+            self._pass_on(log, log.finish_line(), put)
+        return due
+
+    # ------------------------------------------------------------ which files there are
+
+    def _scan(self, resume: Callable[[str], str | None], put: Callable[[Item], None], *, first: bool) -> set[Log]:
+        """Look at the files that are open, and open what matches and is not; returns the logs that have more to read."""
+        for log in list(self._logs.values()):
+            log.look()
+            self._watch_files(log)
+            if not log.behind:
+                self._forget_if_gone(log, put)
+        earlier = Watch.parse(resume(self.name)) if first else None
+        paths, folders = expand(self._globs)
+        for folder in folders - set(self._folders.values()):
+            self._watch(folder, inotify.FOLDER, self._folders, folder)
+        rotated = {name for path in paths for name in rotated_names(path)}
+        for path in set(self._failed) - paths:
+            del self._failed[path]
+        for path in sorted(paths - rotated - set(self._logs)):
+            try:
+                status = Path(path).stat()
+                # What was there before anything was watched is history; what has come since is not.
+                at_end = first and not (earlier and earlier.covered(path, status.st_mtime))
+                self._open(path, (status.st_dev, status.st_ino), resume, at_end=at_end)
+                self._failed.pop(path, None)
+            except OSError as error:
+                if self._failed.get(path) != str(error):
+                    self._failed[path] = str(error)
+                    self._say(f"{path} cannot be read: {error.strerror}")
+        return {log for log in self._logs.values() if log.behind}
+
+    def _open(self, path: str, key: tuple[int, int], resume: Callable[[str], str | None], *, at_end: bool) -> None:
+        if path.endswith(".gz") or any(key == content.key for log in self._logs.values() for content in log.contents):
+            return  # another name of a file that is read already
+        log = self._log(path)
+        if log is not None:
+            log.open(Position.parse(resume(log.stream)), at_end=at_end)
+            self._logs[path] = log
+            self._watch_files(log)
+
+    def _forget_if_gone(self, log: Log, put: Callable[[Item], None]) -> None:
+        if log.gone and log.unfinished_since is None:
+            self._progress(log, put)
+            del self._logs[log.path]
+            self._moved.discard(log)
+            log.close()
+            self._watch_files(log, closed=True)
+
+    # ------------------------------------------------------------ what the kernel tells
+
+    def _watch(self, path: str, mask: int, watches: dict[int, Any], what: object) -> None:
+        if self._inotify is None:
+            return
+        try:
+            watches[self._inotify.watch(path, mask)] = what
+        except FileNotFoundError:
+            pass  # it went away again; the next look finds that
+        except OSError as error:
+            self._poll_instead(error)
+
+    def _poll_instead(self, error: OSError) -> None:
+        """Go on without inotify where the kernel refuses it: a limit was reached, and to be blind would be worse."""
+        if self._inotify is not None:
+            self._inotify.close()
+            self._inotify = None
+        self._folders.clear()
+        self._files.clear()
+        self._say(f"the kernel gives no inotify watch ({error}); files are looked at every second instead")
+
+    def _watch_files(self, log: Log, *, closed: bool = False) -> None:
+        """Watch what a log has open, and nothing else of it."""
+        contents = {} if closed else {content.key: content for content in log.contents if not content.compressed}
+        for number in [number for number, (owner, key) in self._files.items() if owner is log and key not in contents]:
+            del self._files[number]
+            if self._inotify is not None:
+                self._inotify.forget(number)
+        for key in set(contents) - {key for owner, key in self._files.values() if owner is log}:
+            self._watch(contents[key].watch_path, inotify.FILE, self._files, (log, key))
+
+    def _wait(self, timeout: float, dirty: set[Log], stop: threading.Event) -> bool:
+        """Wait for events, and note the logs that they are about; True where files may have come or gone."""
+        if self._inotify is None:
+            stop.wait(timeout)
+            dirty.update(self._logs.values())
+            return True
+        rescan = False
+        events = False
+        for number, mask in self._inotify.events(timeout):
+            events = True
+            if mask & inotify.Q_OVERFLOW:
+                dirty.update(self._logs.values())
+                rescan = True
+            elif mask & inotify.IGNORED:
+                self._folders.pop(number, None)
+                self._files.pop(number, None)
+                rescan = True
+            elif number in self._files:
+                dirty.add(self._files[number][0])
+                rescan |= bool(mask & ~inotify.MODIFY)
+            else:
+                rescan = True
+        if events and timeout:
+            stop.wait(GATHER)
+        return rescan
+
+    # ------------------------------------------------------------ what comes out
+
+    def _pass_on(self, log: Log, entries: Iterable[LogEntry], put: Callable[[Item], None]) -> None:
+        seen, open_before = log.seen, log.contents
+        for entry in entries:
+            self._matched += 1
+            put(entry)
+        self._seen += log.seen - seen
+        self._moved.add(log)
+        if log.contents != open_before:
+            self._watch_files(log)
+
+    def _progress(self, log: Log, put: Callable[[Item], None]) -> None:
+        if progress := log.progress():
+            put(progress)
+
+    def _report(self, put: Callable[[Item], None], *, lag: float) -> None:
+        for log in self._moved:
+            self._progress(log, put)
+        self._moved.clear()
+        put(
+            SourceStatus(
+                source=self.name,
+                seen=self._seen,
+                matched=self._matched,
+                lag_seconds=lag if lag > TICK else 0.0,
+                position=f"{len(self._logs)} files",
+                detail=self._detail,
+            )
+        )
+
+    def _say(self, trouble: str) -> None:
+        self._detail = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {trouble}"
+        logger.warning("%s: %s", self.name, trouble)

@@ -1,0 +1,76 @@
+"""inotify(7), as much of it as following files takes.
+
+A binding of our own, since the well-kept library for it holds every event back for half a second.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import struct
+from collections.abc import Iterator
+
+MODIFY = 0x2
+ATTRIB = 0x4
+MOVED_FROM = 0x40
+MOVED_TO = 0x80
+CREATE = 0x100
+DELETE = 0x200
+DELETE_SELF = 0x400
+MOVE_SELF = 0x800
+Q_OVERFLOW = 0x4000
+IGNORED = 0x8000
+ONLYDIR = 0x1000000
+
+# A folder: entries that come and go, and the folder itself. A file: its content, its name and its links.
+FOLDER = CREATE | MOVED_TO | MOVED_FROM | DELETE | DELETE_SELF | MOVE_SELF | ONLYDIR
+FILE = MODIFY | ATTRIB | MOVE_SELF
+
+_HEADER = struct.Struct("iIII")
+
+
+class Inotify:
+    """A set of watches and what happened to them; OSError where the kernel gives none (ENOSPC, EMFILE: a limit)."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd: int = self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        if self._fd < 0:
+            raise _error("fs.inotify.max_user_instances")
+
+    def close(self) -> None:
+        """Give all watches back."""
+        os.close(self._fd)
+
+    def watch(self, path: str, mask: int) -> int:
+        """Watch what `path` leads to; returns the number by which its events can be told."""
+        number: int = self._libc.inotify_add_watch(self._fd, os.fsencode(path), ctypes.c_uint32(mask))
+        if number < 0:
+            raise _error(path)
+        return number
+
+    def forget(self, number: int) -> None:
+        """End a watch; one that the kernel ended by itself does no harm."""
+        self._libc.inotify_rm_watch(self._fd, number)
+
+    def events(self, timeout: float) -> Iterator[tuple[int, int]]:
+        """Wait for events, at most `timeout` seconds; yields watch and mask of each."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        if not poll.poll(timeout * 1000):
+            return
+        try:
+            data = os.read(self._fd, 64 * 1024)
+        except BlockingIOError:
+            return
+        at = 0
+        while at < len(data):
+            number, mask, _, length = _HEADER.unpack_from(data, at)
+            yield number, mask
+            at += _HEADER.size + length
+
+
+def _error(what: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), what)

@@ -1,0 +1,271 @@
+"""One log, through all its rotations: what is left of older files first, then the file that is written to."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from certmedic.core import lines
+from certmedic.core.model import LogEntry, Origin, Progress
+from certmedic.edge.files.rotation import HEAD, BadContent, Content, Position, hash_of, what_follows
+from certmedic.edge.files.shapes import Found, Shape
+
+BLOCK = 1024 * 1024  # bytes read at a time
+QUIET = 1.0  # seconds after which a last line without its end is taken as it is
+LINGER = 60.0  # seconds for which a file that was rotated away is still looked at: its writer may not know yet
+
+
+@dataclass(slots=True)
+class _Part:
+    """One file of a log, and how far it was read."""
+
+    content: Content
+    offset: int  # up to here lines were handled
+    head: bytes = b""  # the beginning, as far as it was handled
+    hash: str = hash_of(b"")
+    carry: bytes = b""  # what was read behind `offset`: a line whose end has not come
+    skipping: bool = False  # in the middle of a line that is too long
+    touched: float = 0.0  # when something last came (monotonic)
+
+    @classmethod
+    def at(cls, content: Content, offset: int) -> _Part:
+        """Begin somewhere in a file. One of BadContent where it is damaged."""
+        head = content.read(0, min(offset, HEAD)) if offset else b""
+        return cls(content, offset, head, hash_of(head))
+
+    def handled(self, raw: bytes) -> None:
+        """Move on behind `raw`, which was read at `offset`."""
+        self.offset += len(raw)
+        if len(self.head) < HEAD:
+            self.head = (self.head + raw)[:HEAD]
+            self.hash = hash_of(self.head)
+
+    def replaced(self) -> bool:
+        """Whether the file was truncated, even if it has grown since: it is shorter, or begins differently."""
+        if self.content.compressed:
+            return False
+        return (
+            self.content.size < self.offset + len(self.carry)
+            or self.content.read(0, len(self.head)) != self.head
+            or self.content.read(self.offset, len(self.carry[:HEAD])) != self.carry[:HEAD]
+        )
+
+    def position(self, raw: bytes = b"") -> Position:
+        """Return the position behind `raw`, which was read at `offset`."""
+        grown = raw and len(self.head) < HEAD
+        return Position(
+            dev=self.content.key[0],
+            ino=self.content.key[1],
+            offset=self.offset + len(raw),
+            head=hash_of((self.head + raw)[:HEAD]) if grown else self.hash,
+            time=time.time(),
+        )
+
+
+class Log:
+    """The files that have been, are and will be at one path.
+
+    `say` takes sentences about what cannot be read or is gone.
+    """
+
+    def __init__(self, path: str, stream: str, origin: Origin, shape: Shape, say: Callable[[str], None]) -> None:
+        self.path, self.stream = path, stream
+        self.seen = 0  # lines
+        self.behind = True  # whether there may be more to read at once
+        self.gone = False  # whether nothing is at its path any more
+        self._origin, self._shape, self._say = origin, shape, say
+        self._parts: deque[_Part] = deque()  # oldest first; the last is the one at `path`
+        self._late: list[tuple[_Part, float]] = []  # rotated away, and until when (monotonic) they are looked at
+        self._told: tuple[tuple[int, int], int] | None = None  # file and offset of the last position that was put
+
+    def open(self, position: Position | None, *, at_end: bool) -> None:
+        """Open what comes after `position`; without one, the file at its end or at its beginning. OSError where none is."""
+        if position is not None:
+            following, found = what_follows(self.path, position)
+            if not following:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
+            if not found:
+                moment = datetime.fromtimestamp(position.time, UTC)
+                self._say(
+                    f"{self.path}: what followed byte {position.offset}, read at {moment:%Y-%m-%d %H:%M:%S} UTC, is in no "
+                    "file any more"
+                )
+            self._add(following)
+        else:
+            content = Content(self.path)
+            self._parts.append(_Part.at(content, content.size if at_end else 0))
+            self._told = (content.key, 0)
+
+    def close(self) -> None:
+        """Close every file."""
+        for part in [*self._parts, *(part for part, _ in self._late)]:
+            part.content.close()
+
+    @property
+    def contents(self) -> list[Content]:
+        """The files that are open."""
+        return [part.content for part in (*self._parts, *(part for part, _ in self._late))]
+
+    @property
+    def unfinished_since(self) -> float | None:
+        """When (monotonic) the last line that has no end yet came; None where there is none."""
+        part = self._parts[0]
+        return part.touched if part.carry and not part.skipping else None
+
+    def progress(self) -> Progress | None:
+        """Return the position, where it has moved since it was last put."""
+        part = self._parts[0]
+        if self._shape.pending or self._told == (part.content.key, part.offset):
+            return None
+        self._told = (part.content.key, part.offset)
+        return Progress(stream=self.stream, position=str(part.position()))
+
+    # ------------------------------------------------------------ reading
+
+    def read(self) -> Iterator[LogEntry]:
+        """Read a block of what is next; `behind` then says whether there is more."""
+        self.behind = False
+        for part, _ in self._late:
+            yield from self._read_late(part)
+        part = self._parts[0]
+        try:
+            if part.replaced():
+                yield from self._go_on_after_truncation(part)
+                return
+            data = part.content.read(part.offset + len(part.carry), BLOCK)
+        except BadContent as error:
+            self._say(f"{part.content.path} cannot be read on from byte {part.offset}: {error}")
+            data = b""
+        if data:
+            self.behind = len(data) == BLOCK or len(self._parts) > 1
+            yield from self._take(part, data)
+        elif self._left(part):
+            yield from self.finish_line()
+            self._parts.popleft()
+            self._late.append((part, time.monotonic() + (0 if part.content.compressed else LINGER)))
+            self.behind = True
+
+    def _left(self, part: _Part) -> bool:
+        """Whether the writer has gone over to the next file; a last line without its end gets the usual time."""
+        if len(self._parts) == 1 or not (part.content.compressed or self._parts[1].content.size):
+            return False
+        return not part.carry or time.monotonic() - part.touched >= QUIET
+
+    def _read_late(self, part: _Part) -> Iterator[LogEntry]:
+        data = b""
+        with contextlib.suppress(*BadContent):
+            data = part.content.read(part.offset, BLOCK)
+        if end := data.rfind(b"\n") + 1:
+            # The position stays where the newer file is read.
+            position = str(self._parts[0].position())
+            self.seen += data.count(b"\n")
+            for found in self._shape.find(data[:end]):
+                yield self._entry(found, position)
+            part.handled(data[:end])
+
+    def _take(self, part: _Part, data: bytes) -> Iterator[LogEntry]:
+        part.touched = time.monotonic()
+        block = part.carry + data
+        part.carry = b""
+        if part.skipping:
+            end = block.find(b"\n") + 1
+            part.handled(block[:end] if end else block)
+            block = block[end:] if end else b""
+            part.skipping = not end
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield from self._lines(part, block[:end])
+        if len(block) - end > BLOCK:
+            # A line without end: its beginning is all that anyone wants of it.
+            yield from self._lines(part, block[end : end + lines.LIMIT])
+            part.handled(block[end + lines.LIMIT :])
+            part.skipping = True
+        else:
+            part.carry = block[end:]
+
+    def finish_line(self) -> Iterator[LogEntry]:
+        """Take the last line as it is, although its end has not come."""
+        part = self._parts[0]
+        raw, part.carry = part.carry, b""
+        if raw:
+            yield from self._lines(part, raw)
+
+    def _lines(self, part: _Part, raw: bytes) -> Iterator[LogEntry]:
+        whole = raw if raw.endswith(b"\n") else raw + b"\n"
+        self.seen += whole.count(b"\n")
+        for found in self._shape.find(whole):
+            position = part.position(raw[: found.end])
+            self._told = (part.content.key, position.offset)
+            yield self._entry(found, str(position))
+        part.handled(raw)
+
+    def _entry(self, found: Found, position: str) -> LogEntry:
+        return LogEntry(
+            stream=self.stream,
+            position=position,
+            time=found.time or datetime.now(UTC),
+            text=lines.text(found.text),
+            origin=self._origin,
+        )
+
+    # ------------------------------------------------------------ rotation
+
+    def look(self) -> None:
+        """See what has become of the files."""
+        now = time.monotonic()
+        for late in [late for late in self._late if late[1] <= now or late[0].content.unlinked]:
+            self._late.remove(late)
+            late[0].content.close()
+        newest = self._parts[-1]
+        try:
+            status = Path(self.path).stat()
+        except OSError:
+            self.gone = newest.content.unlinked
+            return
+        self.gone = False
+        if (status.st_dev, status.st_ino) == newest.content.key:
+            return
+        following, found = what_follows(self.path, newest.position())
+        if found and following[0][0].key == newest.content.key:
+            # The file that is open already, under its new name.
+            following.pop(0)[0].close()
+        elif found:
+            self._parts.pop()
+            newest.content.close()
+        self._add(following)
+
+    def _go_on_after_truncation(self, part: _Part) -> Iterator[LogEntry]:
+        """Read what was left of a truncated file from the copy that was made before, and then the file from its beginning."""
+        self.behind = True
+        if part is not self._parts[-1]:
+            self._say(
+                f"{part.content.path} was truncated after it was rotated; what followed byte {part.offset} is gone"
+            )
+            self._parts.popleft().content.close()
+            return
+        following, found = what_follows(self.path, part.position())
+        if not found:
+            self._say(f"{self.path} was truncated, and no copy holds what followed byte {part.offset}, if anything did")
+            yield from self.finish_line()
+        if following:
+            self._parts.pop()
+            part.content.close()
+            self._add(following)
+        else:
+            part.offset, part.head, part.hash, part.carry = 0, b"", hash_of(b""), b""
+
+    def _add(self, following: list[tuple[Content, int]]) -> None:
+        for content, offset in following:
+            try:
+                self._parts.append(_Part.at(content, offset))
+            except BadContent as error:
+                content.close()
+                self._say(f"{content.path} cannot be read: {error}")
+        self.behind = True

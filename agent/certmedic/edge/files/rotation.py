@@ -1,0 +1,161 @@
+"""Where in a rotated log reading goes on: what a position means, and which files hold what comes after it.
+
+A position names content, not a file: the file's number, the offset, and a hash of the beginning. So what was left unread is
+found again in the renamed file, in the copy that copytruncate made, and in either of them compressed; and another file that
+happens to have the same number is not taken for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import hashlib
+import json
+import os
+import re
+import stat
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+HEAD = 1024  # bytes of the beginning that are hashed, or as many as had been read
+
+BadContent = (OSError, EOFError, zlib.error)  # what reading a file raises, compressed or not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Up to where a log was read."""
+
+    dev: int
+    ino: int
+    offset: int
+    head: str  # hash of the first min(offset, HEAD) bytes
+    time: float  # when, in seconds since 1970
+
+    def __str__(self) -> str:
+        return json.dumps(
+            {"dev": self.dev, "ino": self.ino, "offset": self.offset, "head": self.head, "time": round(self.time, 3)}
+        )
+
+    @classmethod
+    def parse(cls, stored: str | None) -> Position | None:
+        """Read a stored position; None for none, and for one that makes no sense."""
+        try:
+            told = json.loads(stored or "null")
+            position = cls(
+                dev=int(told["dev"]),
+                ino=int(told["ino"]),
+                offset=int(told["offset"]),
+                head=str(told["head"]),
+                time=float(told["time"]),
+            )
+        except (ValueError, TypeError, KeyError):
+            return None
+        return position if position.offset >= 0 else None
+
+    def continues_in(self, content: Content) -> bool:
+        """Whether `content` is what was read, or a copy of it, with all that was read still in it."""
+        # With nothing read there is no beginning to compare: then it is the file itself or none.
+        if not self.offset and (self.dev, self.ino) != content.key:
+            return False
+        try:
+            return content.size >= self.offset and hash_of(content.read(0, min(self.offset, HEAD))) == self.head
+        except BadContent:
+            return False
+
+
+def hash_of(head: bytes) -> str:
+    """Return what a position keeps of a file's beginning."""
+    return hashlib.blake2b(head, digest_size=12).hexdigest()
+
+
+class Content:
+    """A regular file that is open, plain or compressed. OSError where it cannot be opened or is no regular file."""
+
+    def __init__(self, path: str) -> None:
+        # Not blocking, since a path may lead to a pipe that nobody writes to.
+        self._file = open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb", buffering=0)  # noqa: PTH123, SIM115 - see above; close() closes it
+        status = os.fstat(self._file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            self._file.close()
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        self._unpacked = gzip.GzipFile(fileobj=self._file) if path.endswith(".gz") else None
+        self.path = path
+        self.key = (status.st_dev, status.st_ino)
+        self.modified = status.st_mtime
+
+    @property
+    def watch_path(self) -> str:
+        """A path that leads to this very file, whatever is at `path` by now."""
+        return f"/proc/self/fd/{self._file.fileno()}"
+
+    @property
+    def size(self) -> int:
+        """Bytes in it; of a compressed file, more than it can have."""
+        return 1 << 62 if self._unpacked else os.fstat(self._file.fileno()).st_size
+
+    @property
+    def compressed(self) -> bool:
+        """Whether it is; such a file is never added to."""
+        return self._unpacked is not None
+
+    @property
+    def unlinked(self) -> bool:
+        """Whether no name leads to it any more."""
+        return os.fstat(self._file.fileno()).st_nlink == 0
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read from `offset` on, nothing at the end; one of BadContent where it is damaged."""
+        if self._unpacked is None:
+            return os.pread(self._file.fileno(), size, offset)
+        self._unpacked.seek(offset)
+        return self._unpacked.read(size)
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
+
+
+def rotated_names(path: str) -> list[str]:
+    """Return the rotated files of a log, oldest first: a.log.2.gz, a.log.1; a.log-20200101; a-20200101.log; ..."""
+    folder, base, stem, ending = Path(path).parent, Path(path).name, Path(path).stem, Path(path).suffix
+    shape = re.compile(
+        rf"(?:{re.escape(base)}[.-](?P<a>\d[\d.-]*?)|{re.escape(stem)}-(?P<b>\d[\d.-]*?){re.escape(ending)})(?:\.gz)?"
+    )
+    found: dict[str, tuple[tuple[int, int, str], str]] = {}
+    with contextlib.suppress(OSError):
+        for name in [entry.name for entry in folder.iterdir()]:
+            if match := shape.fullmatch(name):
+                number = match["a"] or match["b"]
+                # A short number counts up with age, a date counts down.
+                age = (0, -int(number), "") if number.isdecimal() and len(number) < 6 else (1, 0, number)
+                # While it is being compressed both are there, and the plain one is the complete one.
+                if number not in found or not name.endswith(".gz"):
+                    found[number] = (age, name)
+    return [str(folder / name) for _, name in sorted(found.values())]
+
+
+def what_follows(path: str, position: Position) -> tuple[list[tuple[Content, int]], bool]:
+    """Open what is to be read after `position`: the rest of its file under whatever name it has now, then all that is newer.
+
+    Returns the files, oldest first, each with the offset to read from, and whether the rest was found. Where it was not, the
+    files written to since are given, as far as they are still there.
+    """
+    opened = []
+    for name in [*rotated_names(path), path]:
+        with contextlib.suppress(OSError):
+            opened.append(Content(name))
+    # The same file before copies of it, since several may begin alike.
+    order = sorted(range(len(opened)), key=lambda index: opened[index].key != (position.dev, position.ino))
+    start = next((index for index in order if position.continues_in(opened[index])), None)
+    following = []
+    for index, content in enumerate(opened):
+        if index == start:
+            following.append((content, position.offset))
+        elif (index > start) if start is not None else (content.path == path or content.modified > position.time):
+            following.append((content, 0))
+        else:
+            content.close()
+    return following, start is not None

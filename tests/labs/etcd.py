@@ -1,0 +1,319 @@
+"""Real etcd clusters with one planted fault: three members on loopback, their logs, their certificates, and the verdict due.
+
+    story = scenario("peer-expired-one", tmp_path, logger="zap")
+    story.members["a"].log, story.members["a"].pki, story.expect["a"]["cause"]
+
+A scenario takes a few seconds: the members run until each has logged its fault a few times, then they are stopped. Every
+connection stays on loopback, and no name is looked up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certmedic.drill import etcd
+from certmedic.drill.master import free_ports
+from labs import pki
+
+SUITES = {"3.4": "bookworm", "3.5": "trixie"}  # of Debian, by the etcd that they ship
+KEYS = "abc"
+ADDRESSES = {"a": "127.0.0.11", "b": "127.0.0.12", "c": "127.0.0.13"}
+LINES = 3  # a member has said it often enough
+DEADLINE = 60.0
+
+DAY = timedelta(days=1)
+FAULT = re.compile(r"x509: |tls: ")  # as etcd words a handshake that failed for a certificate
+
+
+@dataclass(frozen=True)
+class Member:
+    """What is left of a member: its log, and the folder with `peers/` and `clients/`."""
+
+    log: Path
+    pki: Path
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A cluster that has run. `expect` is the verdict that each member should reach from its own log and pki alone."""
+
+    dir: Path
+    members: Mapping[str, Member]
+    expect: Mapping[str, Mapping[str, object]]
+    etcd: str  # version
+
+
+# ---------------------------------------------------------------- the faults
+
+
+@dataclass
+class Plan:
+    """The certificates of a cluster before it starts, and who is to say what."""
+
+    now: datetime
+    peers_ca: pki.Authority
+    clients_ca: pki.Authority
+    peer: dict[str, pki.Leaf] = field(default_factory=dict)
+    server: dict[str, pki.Leaf] = field(default_factory=dict)
+    api_client: pki.Leaf | None = None
+    expect: dict[str, dict[str, object]] = field(default_factory=lambda: {key: {"suspect": "none"} for key in KEYS})
+
+    @classmethod
+    def healthy(cls) -> Plan:
+        now = datetime.now(UTC).replace(microsecond=0)
+        plan = cls(
+            now=now,
+            peers_ca=pki.authority("etcd-peers-ca-main", not_before=now - 400 * DAY),
+            clients_ca=pki.authority("etcd-clients-ca", not_before=now - 400 * DAY),
+        )
+        for key in KEYS:
+            plan.peer[key] = plan.leaf(plan.peers_ca, key)
+            plan.server[key] = plan.leaf(plan.clients_ca, key)
+        plan.api_client = plan.clients_ca.leaf("kube-apiserver", server=False)
+        return plan
+
+    def leaf(self, ca: pki.Authority, key: str, **changed: object) -> pki.Leaf:
+        """Issue a member's certificate, good but for what is `changed`."""
+        usual = {
+            "dns": (f"etcd-{key}", f"etcd-{key}.internal.example", "localhost"),
+            "ips": ("127.0.0.1", ADDRESSES[key]),
+            "not_before": self.now - 100 * DAY,
+            "not_after": self.now + 355 * DAY,
+        }
+        return ca.leaf(f"etcd-{key}", **{**usual, **changed})
+
+    def blame(self, cause: str, own: Mapping[str, list[str]], *, others: str = "peer") -> None:
+        """Set the verdicts: these members' `own` files are at fault, which the others say of a `peer`, or not at all."""
+        for key in KEYS:
+            if key in own:
+                self.expect[key] = {"suspect": "own", "cause": cause, "certificates": own[key]}
+            elif others != "none":
+                self.expect[key] = {"suspect": others, "cause": cause, "certificates": []}
+
+
+def _expired(plan: Plan) -> dict[str, object]:
+    return {"not_before": plan.now - 400 * DAY, "not_after": plan.now - 5 * DAY}
+
+
+def _peer_expired(plan: Plan, *keys: str) -> None:
+    for key in keys:
+        plan.peer[key] = plan.leaf(plan.peers_ca, key, **_expired(plan))
+    plan.blame("expired", {key: ["peers/me.crt"] for key in keys})
+
+
+def _server_expired(plan: Plan) -> None:
+    plan.server["c"] = plan.leaf(plan.clients_ca, "c", **_expired(plan))
+    plan.blame("expired", {"c": ["clients/server.crt"]}, others="none")
+
+
+def _both_expired(plan: Plan) -> None:
+    plan.peer["b"] = plan.leaf(plan.peers_ca, "b", **_expired(plan))
+    plan.server["b"] = plan.leaf(plan.clients_ca, "b", **_expired(plan))
+    plan.blame("expired", {"b": ["peers/me.crt", "clients/server.crt"]})
+
+
+def _peer_future(plan: Plan) -> None:
+    plan.peer["a"] = plan.leaf(plan.peers_ca, "a", not_before=plan.now + 20 * DAY, not_after=plan.now + 385 * DAY)
+    plan.blame("not_yet_valid", {"a": ["peers/me.crt"]})
+
+
+def _peer_wrong_ca(plan: Plan) -> None:
+    # Of the same name: as after an authority was made anew and one member missed it.
+    other = pki.authority("etcd-peers-ca-main", not_before=plan.now - 400 * DAY)
+    plan.peer["b"] = plan.leaf(other, "b")
+    plan.blame("unknown_authority", {"b": ["peers/me.crt"]})
+
+
+def _peer_san_mismatch(plan: Plan) -> None:
+    # etcd looks up the names of a client's certificate. Go asks no resolver for a name under .onion (RFC 7686), so that the
+    # lookup fails at once and nothing leaves the machine.
+    plan.peer["c"] = plan.leaf(plan.peers_ca, "c", dns=("old-etcd-c.internal.onion",), ips=("127.0.0.9",))
+    plan.blame("name_mismatch", {"c": ["peers/me.crt"]})
+
+
+def _peer_ca_expired(plan: Plan) -> None:
+    plan.peers_ca = pki.authority("etcd-peers-ca-main", **_expired(plan))
+    for key in KEYS:
+        plan.peer[key] = plan.leaf(plan.peers_ca, key)
+    plan.blame("ca_expired", {key: ["peers/ca.crt"] for key in KEYS})
+
+
+def _api_client_expired(plan: Plan) -> None:
+    plan.api_client = plan.clients_ca.leaf("kube-apiserver", server=False, **_expired(plan))
+    plan.blame("expired", {})
+
+
+PLANTED: Mapping[str, Callable[[Plan], None]] = {
+    "healthy": lambda _: None,
+    "peer-expired-one": lambda plan: _peer_expired(plan, "a"),
+    "peer-expired-all": lambda plan: _peer_expired(plan, *KEYS),
+    "server-expired-one": _server_expired,
+    "both-expired-one": _both_expired,
+    "peer-future-one": _peer_future,
+    "peer-wrong-ca-one": _peer_wrong_ca,
+    "peer-san-mismatch-one": _peer_san_mismatch,
+    "peer-ca-expired-all": _peer_ca_expired,
+    "apiclient-expired": _api_client_expired,
+}
+
+
+# ---------------------------------------------------------------- the cluster
+
+
+def scenario(name: str, directory: Path, *, logger: str = "zap", version: str = "3.4") -> Scenario:
+    """Run a cluster with the fault of that name (a key of PLANTED) under `directory`, until it shows in each log.
+
+    `logger` is zap or capnslog, which 3.5 no longer has. Skips the test where there is no such etcd.
+    """
+    plan = Plan.healthy()
+    PLANTED[name](plan)
+    program = etcd_binary(version)
+    members = {key: Member(directory / key / "etcd.log", directory / key / "pki") for key in KEYS}
+    for key, member in members.items():
+        plan.peer[key].write(member.pki / "peers/me.crt")
+        plan.server[key].write(member.pki / "clients/server.crt")
+        (member.pki / "peers/ca.crt").write_bytes(plan.peers_ca.pem)
+        (member.pki / "clients/ca.crt").write_bytes(plan.clients_ca.pem)
+    api = directory / "apiserver"
+    assert plan.api_client is not None
+    plan.api_client.write(api / "etcd-client.crt")
+    (api / "etcd-ca.crt").write_bytes(plan.clients_ca.pem)
+    with _running(program, members, logger) as ports:
+        _wait_until_said(plan, members, ports, api / "etcd-client.crt")
+        _come_as_apiserver(ports, api)
+    return Scenario(directory, members, plan.expect, etcd.version(program))
+
+
+def _wait_until_said(plan: Plan, members: Mapping[str, Member], ports: Mapping[str, int], client: Path) -> None:
+    """Wait until members with a fault to tell told it a few times, and those without are healthy."""
+    deadline = time.monotonic() + DEADLINE
+    waiting = set(KEYS)
+    while waiting:
+        for key in sorted(waiting):
+            # kube-apiserver comes to every member, again and again.
+            answer = _ask_health(ADDRESSES[key], ports[key], client)
+            if plan.expect[key]["suspect"] == "none":
+                done = answer
+            else:
+                lines = members[key].log.read_text(errors="replace").splitlines()
+                done = sum(FAULT.search(line) is not None for line in lines) >= LINES
+            if done:
+                waiting.discard(key)
+        if time.monotonic() > deadline:
+            ends = {key: members[key].log.read_text(errors="replace")[-1500:] for key in waiting}
+            raise AssertionError(f"not said within {DEADLINE} s: {ends}")
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _running(program: Path, members: Mapping[str, Member], logger: str) -> Iterator[dict[str, int]]:
+    """Run the members; yields their ports for clients."""
+    free = iter(free_ports(2 * len(KEYS)))
+    ports = {key: next(free) for key in KEYS}
+    peer_urls = {key: f"https://{ADDRESSES[key]}:{next(free)}" for key in KEYS}
+    cluster = ",".join(f"etcd-{key}={url}" for key, url in peer_urls.items())
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        for key, member in members.items():
+            client_url = f"https://{ADDRESSES[key]}:{ports[key]}"
+            peers, clients = member.pki / "peers", member.pki / "clients"
+            command = [
+                *(program, f"--logger={logger}", f"--name=etcd-{key}", f"--data-dir={member.log.parent / 'data'}"),
+                *(f"--initial-cluster={cluster}", "--initial-cluster-token=lab"),
+                *(f"--listen-peer-urls={peer_urls[key]}", f"--initial-advertise-peer-urls={peer_urls[key]}"),
+                *(f"--listen-client-urls={client_url}", f"--advertise-client-urls={client_url}"),
+                *("--client-cert-auth", f"--trusted-ca-file={clients / 'ca.crt'}"),
+                *(f"--cert-file={clients / 'server.crt'}", f"--key-file={clients / 'server.key'}"),
+                *("--peer-client-cert-auth", f"--peer-trusted-ca-file={peers / 'ca.crt'}"),
+                *(f"--peer-cert-file={peers / 'me.crt'}", f"--peer-key-file={peers / 'me.key'}"),
+            ]
+            with member.log.open("ab") as log:
+                running.append(
+                    subprocess.Popen(
+                        command,
+                        stdout=log,
+                        stderr=log,
+                        stdin=subprocess.DEVNULL,
+                        env={**os.environ, "GODEBUG": "netdns=go"},
+                    )
+                )
+        yield ports
+    finally:
+        for process in running:
+            process.kill()
+        for process in running:
+            process.wait()
+        for member in members.values():
+            shutil.rmtree(member.log.parent / "data", ignore_errors=True)
+
+
+def _ask_health(address: str, port: int, client: Path) -> bool:
+    """Ask /health as kube-apiserver's certificate would have it, minding no fault of the server's."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.load_cert_chain(client, client.with_suffix(".key"))
+    connection = http.client.HTTPSConnection(address, port, timeout=1, context=context)
+    try:
+        connection.request("GET", "/health")
+        return b'"true"' in connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _come_as_apiserver(ports: Mapping[str, int], api: Path) -> None:
+    """Come to each member with a client in Go that, as kube-apiserver does, refuses a server's bad certificate."""
+    if shutil.which("etcdctl") is None:
+        return
+    endpoints = ",".join(f"https://{ADDRESSES[key]}:{port}" for key, port in ports.items())
+    tls = (f"--cacert={api}/etcd-ca.crt", f"--cert={api}/etcd-client.crt", f"--key={api}/etcd-client.key")
+    command = ["etcdctl", "--command-timeout=1s", "--dial-timeout=1s", *tls, f"--endpoints={endpoints}"]
+    # What it says is of no interest: where a fault is planted it fails.
+    subprocess.run([*command, "endpoint", "health"], capture_output=True, timeout=30, check=False)
+
+
+# ---------------------------------------------------------------- the program
+
+
+def etcd_binary(version: str) -> Path:
+    """Return an etcd of this version ("3.4" or "3.5"): the machine's own, or Debian's, unpacked into the cache.
+
+    Skips the test, with the reason, where it cannot be had.
+    """
+    installed = shutil.which("etcd")
+    if installed and etcd.version(Path(installed)).startswith(f"{version}."):
+        return Path(installed)
+    try:
+        return _unpacked(version)
+    except (etcd.EtcdMissingError, OSError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"no etcd {version}: {error}")
+
+
+def _unpacked(version: str) -> Path:
+    """Return the etcd of the Debian release that ships this version, got from the mirror that this machine uses."""
+    kept = etcd.cache().with_name(f"etcd-{version}")
+    if etcd.version(kept / "usr/bin/etcd"):
+        return kept / "usr/bin/etcd"
+    told = subprocess.run(
+        ["apt-get", "download", "--print-uris", etcd.PACKAGE], capture_output=True, text=True, timeout=60, check=False
+    )
+    mirror, pool, _ = told.stdout.lstrip("'").partition("/pool/")
+    if not pool:
+        raise etcd.EtcdMissingError(f"apt does not say from where it gets {etcd.PACKAGE}: {told.stderr.strip()}")
+    keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    return etcd.fetch(kept, f"deb [signed-by={keyring}] {mirror} {SUITES[version]} main\n")

@@ -1,0 +1,235 @@
+"""Kubernetes masters on one machine: each a network namespace with a dockerd, an etcd member and a stand-in manager.
+
+As on a kops master the manager's container is named as the kubelet names it and uses the host's network, here the namespace's. An
+agent is started in the namespace as a user starts it, and in a mount namespace of its own in which /mnt holds that master's
+volumes. Needs root and Debian's `docker.io`, `iproute2` and `etcd-server`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from certmedic.drill import pki
+from labs.docker import Docker, _sweep
+
+AGENT = Path(__file__).resolve().parents[2] / "agent"
+NEW, OLD = "kopeio/etcd-manager:3.0.20210228", "kopeio/etcd-manager:3.0.20200307"
+CLONE_NEWNET = 0x40000000
+
+
+def ip(*words: str) -> None:
+    """Run `ip WORDS...`."""
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@dataclass
+class Master:
+    """One master."""
+
+    name: str
+    home: Path
+    namespace: str
+    address: str
+    docker: Docker
+    image: str
+
+    @property
+    def volume(self) -> Path:
+        return self.home / "mnt" / f"master-vol-{self.name}"
+
+    @property
+    def me(self) -> Path:
+        """The peer certificate, where the test sees it."""
+        return self.volume / "pki" / "etcd-cluster-token-etcd" / "peers" / "me.crt"
+
+    @property
+    def container(self) -> str:
+        return f"k8s_etcd-manager_etcd-manager-main-{self.name}_kube-system_0123-{self.name}_0"
+
+    def restarts(self) -> tuple[str, str]:
+        """What changes when the container is restarted."""
+        return self.docker("inspect", "-f", "{{.Id}}", self.container), self.docker(
+            "inspect", "-f", "{{.State.StartedAt}}", self.container
+        )
+
+    def start_etcd(self, cluster: str, *, life: float | None, keep_expired: bool) -> None:
+        """Run the manager's container, as the kubelet would."""
+        labels = {
+            "io.kubernetes.container.name": "etcd-manager",
+            "io.kubernetes.pod.name": f"etcd-manager-main-{self.name}",
+            "io.kubernetes.pod.namespace": "kube-system",
+        }
+        self.docker(
+            *["run", "-d", "--network=host", f"--name={self.container}"],
+            *[f"--label={key}={value}" for key, value in labels.items()],
+            *[
+                "-v",
+                "/usr:/usr:ro",
+                "-v",
+                f"{AGENT}:/agent:ro",
+                "-v",
+                f"{self.home / 'mnt'}:/mnt",
+                "-v",
+                f"{self.home.parent / 'authorities'}:/authorities:ro",
+            ],
+            *["-e", "PYTHONPATH=/agent", "-e", "PYTHONDONTWRITEBYTECODE=1", self.image],
+            *[
+                "/usr/bin/python3",
+                "-m",
+                "certmedic.drill.standin",
+                f"--member=etcd-{self.name}",
+                f"--volume=/mnt/{self.volume.name}",
+            ],
+            *["--authorities=/authorities", f"--ip={self.address}"],
+            *([f"--first-life={life}"] if life else []),
+            *(["--keep-expired"] if keep_expired else []),
+            *[
+                "--",
+                "/usr/bin/etcd",
+                f"--name=etcd-{self.name}",
+                f"--data-dir=/mnt/{self.volume.name}/data",
+                "--logger=zap",
+            ],
+            *[
+                f"--listen-peer-urls=https://{self.address}:2380",
+                f"--initial-advertise-peer-urls=https://{self.address}:2380",
+            ],
+            *[
+                f"--listen-client-urls=https://{self.address}:4001,https://127.0.0.1:4001",
+                f"--advertise-client-urls=https://{self.address}:4001",
+            ],
+            *[f"--initial-cluster={cluster}", "--initial-cluster-token=lab"],
+        )
+
+    def run(self, command: Sequence[str], **more: object) -> subprocess.Popen[bytes]:
+        """Start a program on this master: in its network, with its volumes at /mnt."""
+        script = f'mount --bind "{self.home / "mnt"}" /mnt && exec "$@"'
+        return subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--mount", "sh", "-c", script, "sh", *command],
+            **more,
+        )  # type: ignore[call-overload]
+
+    def agent(self, config: str, *, log: Path) -> subprocess.Popen[bytes]:
+        """Start `certmedic run` with a configuration; what it prints is appended to `log`."""
+        path = self.home / "certmedic.toml"
+        path.write_text(f'state = "{self.home / "state"}"\n{config}')
+        path.chmod(0o640)
+        with log.open("ab") as output:
+            return self.run(
+                [sys.executable, "-m", "certmedic", "run", "--config", str(path)],
+                env={**os.environ, "PYTHONPATH": str(AGENT), "DOCKER_HOST": self.docker.url},
+                stdout=output,
+                stderr=output,
+            )
+
+
+@dataclass
+class Masters:
+    """All of them, and the network between."""
+
+    home: Path
+    hub: str
+    members: dict[str, Master] = field(default_factory=dict)
+
+    def listener(self) -> socket.socket:
+        """Return a socket that listens where every master can reach it."""
+        made: list[socket.socket] = []
+
+        def make() -> None:
+            # Of this thread alone: the socket stays in the namespace in which it was made.
+            with Path(f"/run/netns/{self.hub}").open() as namespace:
+                if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) == 0:
+                    made.append(socket.create_server(("10.77.0.1", 0)))
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+        return made[0]
+
+    def start_etcd(self, *, life: float, sick: str = "a", keep_expired: bool = False) -> None:
+        """Start a member on every master; the sick one's first certificates live `life` seconds."""
+        cluster = ",".join(f"etcd-{m.name}=https://{m.address}:2380" for m in self.members.values())
+        for master in self.members.values():
+            master.start_etcd(cluster, life=life if master.name in sick else None, keep_expired=keep_expired)
+
+
+def manager_image(docker: Docker, name: str) -> None:
+    """Make an image without content: the programs come from this machine's /usr, mounted read-only."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for folder in ("usr", "tmp", "etc", "mnt", "agent", "authorities", "proc", "sys", "dev"):
+            made = tarfile.TarInfo(folder)
+            made.type, made.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
+            tar.addfile(made)
+        for link in ("bin", "sbin", "lib", "lib64"):
+            made = tarfile.TarInfo(link)
+            made.type, made.linkname = tarfile.SYMTYPE, f"usr/{link}"
+            tar.addfile(made)
+    docker("import", "-", name, stdin=packed.getvalue())
+
+
+@contextlib.contextmanager
+def masters(names: str = "abc", *, image: str = NEW) -> Iterator[Masters]:
+    """Make the masters, with their daemons running and no etcd yet; all is gone afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="certmedic-masters-"))
+    hub = f"cm{os.getpid()}-hub"
+    made = Masters(home, hub)
+    for ca, cn in (("etcd-peers-ca", "etcd-peers-ca-main"), ("etcd-clients-ca", "etcd-clients-ca")):
+        pki.authority(cn).write(home / "authorities", ca)
+    try:
+        ip("netns", "add", hub)
+        ip("-n", hub, "link", "add", "br0", "type", "bridge")
+        ip("-n", hub, "addr", "add", "10.77.0.1/24", "dev", "br0")
+        ip("-n", hub, "link", "set", "br0", "up")
+        for number, name in enumerate(names):
+            namespace, address, folder = f"cm{os.getpid()}-{name}", f"10.77.0.{11 + number}", home / name
+            ip("netns", "add", namespace)
+            ip("link", "add", "eth0", "netns", namespace, "type", "veth", "peer", "name", f"v{name}", "netns", hub)
+            ip("-n", hub, "link", "set", f"v{name}", "master", "br0", "up")
+            ip("-n", namespace, "addr", "add", f"{address}/24", "dev", "eth0")
+            for device in ("lo", "eth0"):
+                ip("-n", namespace, "link", "set", device, "up")
+            (folder / "mnt" / f"master-vol-{name}").mkdir(parents=True)
+            docker = Docker(folder / "docker", prefix=("nsenter", f"--net=/run/netns/{namespace}"))
+            docker.home.mkdir()
+            made.members[name] = Master(name, folder, namespace, address, docker, image)
+        for master in made.members.values():
+            master.docker.start()
+            manager_image(master.docker, image)
+        yield made
+    finally:
+        _sweep(home)
+        for name in (*names, "hub"):
+            subprocess.run(["ip", "netns", "delete", f"cm{os.getpid()}-{name}"], check=False, capture_output=True)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process as `kill -9` does."""
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def until(condition: object, *, seconds: float, every: float = 0.2) -> bool:
+    """Wait until `condition()` holds; whether it did."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(every)
+    return False

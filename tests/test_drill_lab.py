@@ -1,0 +1,262 @@
+"""The scratch master of the drill: real etcd members whose certificates run out, and what a stand-in manager makes of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from certmedic.drill import etcd, pki, recorded
+from certmedic.drill.master import Master, Member, scratch_master
+from labs import etcd as lab
+
+AGENT = Path(etcd.__file__).resolve().parents[2]
+LIFE = 8.0
+
+
+def until(condition: Callable[[], object], *, within: float = 60.0) -> object:
+    """Wait until a condition holds, and return what it said."""
+    deadline = time.monotonic() + within
+    while not (said := condition()):
+        assert time.monotonic() < deadline, f"did not come about within {within} s"
+        time.sleep(0.1)
+    return said
+
+
+def lines(member: Member, pattern: str) -> list[str]:
+    """Return the lines of a member's log with this in them."""
+    return [line for line in member.log.read_text(errors="replace").splitlines() if re.search(pattern, line)]
+
+
+def certificate(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def fall_ill(master: Master) -> Member:
+    """Wait until member a is healthy, and then until it fails; returns it."""
+    sick = master.members["a"]
+    assert master.wait_healthy()
+    until(lambda: lines(sick, "remote error: tls: bad certificate"))
+    return sick
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    return etcd.find()
+
+
+# ---------------------------------------------------------------- the master
+
+
+def test_a_member_is_healthy_then_fails_and_is_healthy_again_once_restarted(program):
+    with scratch_master(program, life=LIFE) as master:
+        sick, neighbour = fall_ill(master), master.members["b"]
+        before = {path: certificate(path) for path in (sick.me, sick.server)}
+        keys = [path.with_suffix(".key").read_bytes() for path in before]
+        inodes = [path.stat().st_ino for path in before]
+        ended = f"{sick.ends:%Y-%m-%dT%H:%M:%SZ}"
+        assert not master.healthy("a")
+        assert master.healthy("b")  # sessions live on
+        until(lambda: lines(neighbour, f"certificate has expired or is not yet valid: .* is after {ended}"))
+
+        sick.restart()
+
+        assert master.wait_healthy()
+        for path, old in before.items():
+            new = certificate(path)
+            assert (pki.ends(new) - pki.ends(old)).days >= 729
+            assert pki.begins(new) == pki.begins(old) == pki.begins(certificate(path.with_name("ca.crt")))
+        assert [path.with_suffix(".key").read_bytes() for path in before] == keys
+        assert [path.stat().st_ino for path in before] == inodes  # written in place
+        assert len(lines(sick, f"existing certificate not valid after {ended}; will regenerate")) == 2
+
+
+def test_an_old_manager_keeps_an_expired_certificate_until_it_is_moved_aside(program):
+    with scratch_master(program, life=LIFE, keep_expired=True) as master:
+        sick = fall_ill(master)
+        ended, refused = sick.ends, len(lines(sick, "bad certificate"))
+
+        sick.restart()
+
+        # A restarted member dials, and is dialled, many times a second.
+        until(lambda: len(lines(sick, "bad certificate")) > refused + 20)
+        assert sick.ends == ended
+        assert not master.healthy("a")
+
+        for path in (sick.me, sick.server):
+            path.rename(path.with_suffix(".crt.expired"))
+        sick.restart()
+
+        assert master.wait_healthy()
+        assert (sick.ends - ended).days >= 364  # the first life was for the first start alone
+
+
+def test_an_old_manager_reissues_where_the_names_differ(program):
+    with scratch_master(program, life=3600, keep_expired=True) as master:
+        sick = master.members["a"]
+        assert master.wait_healthy()
+        before = sick.ends
+
+        at = sick.command.index("--log")
+        sick.command[at:at] = ["--dns", "etcd-a.internal.example"]
+        sick.restart()
+
+        assert master.wait_healthy()
+        assert (sick.ends - before).days >= 363
+        assert "etcd-a.internal.example" in pki.hosts(certificate(sick.me))
+
+
+def test_a_manager_without_authorities_says_which_file_is_missing(tmp_path):
+    arguments = ["--member", "etcd-a", "--volume", str(tmp_path), "--authorities", str(tmp_path), "--", "etcd"]
+    done = subprocess.run(
+        [sys.executable, "-m", "certmedic.drill.standin", *arguments],
+        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"{tmp_path}/etcd-peers-ca.crt" in done.stdout
+    assert not done.stderr
+
+
+DRILL = """
+import sys, time
+from certmedic.drill import etcd, master
+with master.scratch_master(etcd.find(), life=3600) as made:
+    assert made.wait_healthy()
+    print(made.root, *(member.process.pid for member in made.members.values()), flush=True)
+    time.sleep(600)
+"""
+
+
+def running(groups: list[int]) -> list[str]:
+    """Return the programs that still run in these process groups; each stand-in leads one, its etcd belongs to it."""
+    told = subprocess.run(["ps", "-e", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in told.splitlines()]
+    return [args for group, state, *args in rows if int(group) in groups and not state.startswith("Z")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
+def test_nothing_runs_on_when_the_drill_is_gone(number, program):
+    drill = subprocess.Popen(
+        [sys.executable, "-c", DRILL],
+        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with drill:
+        root, *told = drill.stdout.readline().split()
+        groups = [int(pid) for pid in told]
+        assert len(running(groups)) == 6
+
+        drill.send_signal(number)
+
+        drill.wait(60)
+        until(lambda: not running(groups))
+    if number == signal.SIGINT:
+        assert not Path(root).exists()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+# ---------------------------------------------------------------- where etcd comes from
+
+
+@pytest.fixture
+def bare_machine(tmp_path, monkeypatch):
+    """This machine without etcd, and an empty cache; returns the folder of its programs."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for program in Path("/usr/bin").iterdir():
+        if program.name != "etcd":
+            programs.joinpath(program.name).symlink_to(program)
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setenv("CERTMEDIC_CACHE", str(tmp_path / "cache"))
+    return programs
+
+
+@pytest.mark.parametrize("lists", ["apt's lists", "no lists"])
+def test_etcd_is_unpacked_from_the_package_where_there_is_none(lists, bare_machine, tmp_path, monkeypatch):
+    if lists == "no lists":  # as in an image of Debian that was never updated
+        (tmp_path / "apt.conf").write_text(f'Dir::State::lists "{tmp_path}/none/";\n')
+        monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    try:
+        found = etcd.find()
+    except etcd.EtcdMissingError as error:
+        if re.search("resolve|connect|Failed to fetch", str(error)):
+            pytest.skip(f"the mirror cannot be reached: {error}")
+        raise
+    assert found == tmp_path / "cache/etcd/usr/bin/etcd"
+    assert etcd.version(found).startswith("3.")
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["etcd"]
+
+    bare_machine.joinpath("apt-get").unlink()
+    assert etcd.find() == found  # the next time from the cache
+
+
+def test_without_any_etcd_it_is_told_what_was_tried(bare_machine, tmp_path):
+    for program in bare_machine.iterdir():
+        program.unlink()
+    broken = bare_machine / "etcd"
+    broken.write_text("#!/bin/false\n")
+    broken.chmod(0o755)
+    with pytest.raises(etcd.EtcdMissingError) as raised:
+        etcd.find()
+    told = str(raised.value).splitlines()
+    assert told[0] == f"{broken}: does not run"
+    assert told[1] == f"{tmp_path}/cache/etcd: no etcd there"
+    assert told[2] == "apt-get download etcd-server: there is no apt-get here"
+
+
+# ---------------------------------------------------------------- the recording, for machines without etcd
+
+
+def test_the_recording_is_small_and_holds_no_key():
+    files = [path for path in recorded.FOLDER.rglob("*") if path.suffix in (".log", ".crt", ".json", ".md")]
+    assert len(files) >= 14
+    assert sum(path.stat().st_size for path in files) < 100 * 1024
+    assert not [path for path in files if "PRIVATE" in path.read_text()]
+
+
+def test_the_recording_is_judged_anew_each_time_it_is_played():
+    said: list[str] = []
+    assert recorded.play(lambda text="", **_: said.append(text)) == 0
+    told = "\n".join(said)
+    assert said[0].startswith("RECORDED ")
+    assert "/pki/etcd-cluster-token-etcd/peers/me.crt" in told
+    assert 'rejected connection from "127.0.0.1:' in told
+    assert told.index("EXPIRED") < told.index("failing line") < told.index("restart ") < told.index("reissued")
+
+
+# ---------------------------------------------------------------- planted faults
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "logger"),
+    [
+        ("healthy", "3.4", "zap"),
+        ("both-expired-one", "3.4", "capnslog"),
+        ("peer-san-mismatch-one", "3.4", "zap"),
+        ("peer-wrong-ca-one", "3.5", "zap"),
+    ],
+)
+def test_a_planted_fault_shows_in_the_logs_of_those_who_should_tell(name, version, logger, tmp_path):
+    story = lab.scenario(name, tmp_path, logger=logger, version=version)
+    assert story.etcd.startswith(f"{version}.")
+    for key, member in story.members.items():
+        said = [line for line in member.log.read_text().splitlines() if lab.FAULT.search(line)]
+        assert bool(said) == (story.expect[key]["suspect"] != "none"), said[:3]
+        if story.expect[key]["suspect"] == "own":
+            assert "remote error: tls: bad certificate" in said[0]
+            assert all((member.pki / file).exists() for file in story.expect[key]["certificates"])

@@ -1,0 +1,712 @@
+"""Log files under everything that happens to them: real files, a real kernel, no daemon."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import resource
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from certmedic.edge.files import FileSource, PodSource, follow
+from certmedic.edge.files import log as logs
+from certmedic.edge.files.folders import Watch, expand
+from certmedic.edge.files.inotify import Inotify
+from certmedic.edge.files.rotation import Content, Position, rotated_names
+from certmedic.edge.files.shapes import Cri, Plain
+from labs.reading import Reading
+
+NEEDLES = (b"x509:", b"remote error: tls")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(follow, "REPORT_EVERY", 0.1)
+    monkeypatch.setattr(follow, "QUIET_REPORT_EVERY", 0.3)
+
+
+@pytest.fixture
+def log(tmp_path) -> Path:
+    return tmp_path / "etcd.log"
+
+
+def line(number: int) -> str:
+    # As long and as different at its beginning as log lines are.
+    return f"{number:08} line {number} x509: certificate has expired\n"
+
+
+def write(path: Path, *wanted: int) -> None:
+    with path.open("a") as file:
+        file.write("".join(map(line, wanted)))
+
+
+def numbers(reading: Reading) -> list[int]:
+    return [int(text.split()[2]) for text in reading.texts]
+
+
+def source(log: Path, **options) -> FileSource:
+    return FileSource(NEEDLES, [str(log.parent / "etcd*.log")], elsewhere=(), **options)
+
+
+def ready(reading: Reading) -> Reading:
+    """Wait until the files that are there are open."""
+    reading.until(lambda: reading.statuses)
+    return reading
+
+
+# ---------------------------------------------------------------- plain files
+
+
+def test_a_file_that_was_there_is_read_from_its_end_and_one_that_comes_from_its_beginning(log):
+    write(log, 1, 2)
+    with ready(Reading(source(log))) as reading:
+        write(log, 3)
+        write(log.parent / "etcd-events.log", 4, 5)
+        reading.until(lambda: len(reading.entries) == 3)
+        write(log, 6)
+        reading.until(lambda: len(reading.entries) == 4)
+        reading.until_idle()
+    assert sorted(numbers(reading)) == [3, 4, 5, 6]
+    entry = next(entry for entry in reading.entries if entry.text == line(3).rstrip())
+    assert (entry.stream, entry.origin.path) == (f"file:{log}", str(log))
+    assert abs((datetime.now(UTC) - entry.time).total_seconds()) < 60
+    assert (reading.status.seen, reading.status.matched, reading.status.position) == (4, 4, "2 files")
+
+
+def test_a_folder_that_comes_later(tmp_path):
+    with ready(Reading(FileSource(NEEDLES, [str(tmp_path / "a/b*/c.log")], elsewhere=()))) as reading:
+        for folder in ("b1", "b2"):
+            (tmp_path / "a" / folder).mkdir(parents=True)
+            write(tmp_path / "a" / folder / "c.log", 1)
+            reading.until(lambda folder=folder: [e for e in reading.entries if folder in e.stream])
+        shutil.rmtree(tmp_path / "a")
+        reading.until(lambda: reading.status.position == "0 files")
+        (tmp_path / "a" / "b1").mkdir(parents=True)
+        write(tmp_path / "a" / "b1" / "c.log", 7)
+        reading.until(lambda: 7 in numbers(reading))
+    assert numbers(reading) == [1, 1, 7]
+
+
+def test_only_lines_with_a_needle_in_blocks_of_any_size(log, monkeypatch):
+    rng = random.Random(3)  # noqa: S311 - a seed that can be tried again
+    text, expected = "", []
+    for number in range(3000):
+        text += line(number) if rng.random() < 0.1 else f"{number} fine {'z' * rng.randrange(300)}\n"
+        expected += [number] if text.endswith(line(number)) else []
+    for size in (64, 1000, 4096, 1 << 20):
+        monkeypatch.setattr(logs, "BLOCK", size)
+        log.unlink(missing_ok=True)
+        with ready(Reading(source(log))) as reading:
+            log.write_text(text)
+            reading.until(lambda r=reading: len(r.entries) >= len(expected))
+            reading.until_idle()
+        assert numbers(reading) == expected
+        assert reading.status.seen == 3000
+
+
+def test_a_last_line_without_its_end_is_held_and_handed_over_once(log):
+    write(log)
+    with ready(Reading(source(log))) as reading:
+        with log.open("a") as file:
+            file.write("line a 1 x509: half")
+            file.flush()
+            time.sleep(0.2)
+            file.write(" and half\nline a 2 x509: never ends")
+        reading.until(lambda: len(reading.entries) == 2)
+        write(log, 3)
+        reading.until(lambda: len(reading.entries) == 3)
+        reading.until_idle()
+    assert reading.texts[:2] == ["line a 1 x509: half and half", "line a 2 x509: never ends"]
+    assert reading.texts[2] == line(3).rstrip()
+
+
+def test_a_line_that_is_too_long_is_its_beginning(log, monkeypatch):
+    monkeypatch.setattr(logs, "BLOCK", 100_000)
+    write(log)
+    with ready(Reading(source(log))) as reading:
+        with log.open("a") as file:
+            file.write("x509: " + "a" * 1_000_000 + " x509: not again\n" + line(2))
+        reading.until(lambda: len(reading.entries) == 2)
+        reading.until_idle()
+    assert len(reading.texts[0]) == 64 * 1024
+    assert reading.texts[1] == line(2).rstrip()
+
+
+def test_binary_lines_do_no_harm(log):
+    write(log)
+    with ready(Reading(source(log))) as reading:
+        with log.open("ab") as file:
+            file.write(
+                b"\x00\xff\xfe x509: \r\n\n\r\n" + os.urandom(100_000).replace(b"\n", b"") + b"\n" + line(2).encode()
+            )
+        reading.until(lambda: len(reading.entries) >= 2)
+    assert reading.texts[0] == "\ufffd\ufffd x509: "
+    assert reading.texts[-1] == line(2).rstrip()
+
+
+def test_rename_and_create_with_lines_that_come_late_to_the_old_file(log):
+    write(log, 1)
+    with ready(Reading(source(log))) as reading:
+        old = log.open("a")
+        old.write(line(2))
+        old.flush()
+        log.rename(log.with_name("etcd.log.1"))
+        old.write(line(3))
+        old.flush()
+        write(log, 4)
+        reading.until(lambda: len(reading.entries) == 3)
+        old.write(line(5))
+        old.close()
+        reading.until(lambda: len(reading.entries) == 4)
+        write(log, 6)
+        reading.until(lambda: len(reading.entries) == 5)
+        reading.until_idle()
+    assert numbers(reading) == [2, 3, 4, 5, 6]
+
+
+def test_several_rotations_at_once(log):
+    write(log, 1)
+    with ready(Reading(source(log))) as reading:
+        for number in range(2, 12):
+            write(log, number)
+            for age in range(12, 0, -1):
+                older = log.with_name(f"etcd.log.{age}")
+                if older.exists():
+                    older.rename(log.with_name(f"etcd.log.{age + 1}"))
+            log.rename(log.with_name("etcd.log.1"))
+        write(log, 12)
+        reading.until(lambda: 12 in numbers(reading))
+        reading.until_idle()
+    assert numbers(reading) == list(range(2, 13))
+
+
+def test_copytruncate(log):
+    write(log, *range(10))
+    with ready(Reading(source(log))) as reading:
+        write(log, *range(10, 20))
+        shutil.copy(log, log.with_name("etcd.log.1"))
+        os.truncate(log, 0)
+        write(log, *range(20, 23))
+        reading.until(lambda: len(reading.entries) == 13)
+        reading.until_idle()
+    assert numbers(reading) == list(range(10, 23))
+    assert reading.status.detail == ""
+
+
+def test_truncation_is_seen_even_if_the_file_has_grown_beyond_where_it_was_read(log):
+    write(log, 0)
+    with ready(Reading(source(log))) as reading:
+        write(log, 1)
+        reading.until(lambda: len(reading.entries) == 1)
+        shutil.copy(log, log.with_name("etcd.log.1"))
+        os.truncate(log, 0)
+        write(log, *range(100, 140))
+        reading.until(lambda: len(reading.entries) == 41)
+    assert numbers(reading) == [1, *range(100, 140)]
+
+
+def test_a_writer_that_does_not_append_leaves_a_hole(log):
+    write(log, 0)
+    with ready(Reading(source(log))) as reading, log.open("r+") as file:
+        file.seek(0, os.SEEK_END)
+        file.write(line(1))
+        file.flush()
+        reading.until(lambda: len(reading.entries) == 1)
+        os.truncate(log, 0)
+        file.write(line(2) * 1 + line(3))  # at its own offset: zeros lie before it
+        file.flush()
+        reading.until(lambda: len(reading.entries) == 3)
+    assert numbers(reading) == [1, 2, 3]
+    assert "was truncated, and no copy holds what followed byte" in reading.status.detail
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("how", ["rename", "copytruncate"])
+@pytest.mark.parametrize("names", ["numbers", "dates", "dates before the ending"])
+def test_what_was_rotated_while_the_agent_was_down_is_read_from_the_rotated_files(log, how, names, compress):
+    write(log, 0)
+    with ready(Reading(source(log))) as first:
+        write(log, 1, 2)
+        first.until(lambda: len(first.entries) == 2)
+        first.until_idle()
+    number = 3
+    for turn in range(3):
+        write(log, number, number + 1)
+        number += 2
+        if names == "numbers":
+            for age in range(5, 0, -1):
+                for end in ("", ".gz"):
+                    older = log.with_name(f"etcd.log.{age}{end}")
+                    if older.exists():
+                        older.rename(log.with_name(f"etcd.log.{age + 1}{end}"))
+            target = log.with_name("etcd.log.1")
+        elif names == "dates":
+            target = log.with_name(f"etcd.log-2026030{turn + 1}")
+        else:
+            target = log.with_name(f"etcd-2026030{turn + 1}.log")
+        if how == "rename":
+            log.rename(target)
+        else:
+            shutil.copy(log, target)
+            os.truncate(log, 0)
+        if compress:
+            status = target.stat()
+            packed = target.with_name(f"{target.name}.gz")
+            packed.write_bytes(gzip.compress(target.read_bytes()))
+            os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))
+            target.unlink()
+    write(log, number)
+    with Reading(source(log), first.positions) as second:
+        second.until(lambda: len(second.entries) == number - 2)
+        second.until_idle()
+    assert numbers(second) == list(range(3, number + 1))
+    assert second.status.detail == ""
+    with Reading(source(log), second.positions) as third:
+        third.until_idle()
+    assert third.entries == []
+
+
+def test_a_stop_in_the_middle_of_a_rotated_file_resumes_there(log):
+    write(log, 0)
+    with ready(Reading(source(log))) as first:
+        write(log, 1)
+        first.until_idle()
+    write(log, *range(2, 8))
+    log.rename(log.with_name("etcd.log.1"))
+    write(log, *range(8, 12))
+    with Reading(source(log), first.positions) as second:
+        second.until(lambda: len(second.entries) == 10)
+    for kept, entry in enumerate(second.entries, start=1):
+        positions = {**first.positions, entry.stream: entry.position}
+        with Reading(source(log), positions) as third:
+            third.until_idle()
+        assert numbers(second)[:kept] + numbers(third) == list(range(2, 12))
+
+
+def test_what_is_gone_is_said(log):
+    write(log, 0)
+    with ready(Reading(source(log))) as first:
+        write(log, 1)
+        first.until(lambda: first.entries)
+        first.until_idle()
+    log.unlink()
+    write(log, 2, 3)
+    with Reading(source(log), first.positions) as second:
+        second.until(lambda: len(second.entries) == 2)
+        second.until_idle()
+    assert numbers(second) == [2, 3]
+    assert f"{log}: what followed byte {len(line(0) + line(1))}, read at 20" in second.status.detail
+    assert "is in no file any more" in second.status.detail
+
+
+def test_a_damaged_rotated_file_costs_itself_only_and_is_said(log):
+    write(log, 0)
+    with ready(Reading(source(log))) as first:
+        write(log, 1)
+        first.until(lambda: first.entries)
+        first.until_idle()
+    write(log, 2)
+    shutil.copy(log, log.with_name("etcd.log.2"))
+    packed = gzip.compress(b"".join(line(n).encode() + os.urandom(99).hex().encode() + b"\n" for n in range(3, 5000)))
+    log.with_name("etcd.log.1.gz").write_bytes(packed[: len(packed) // 2])
+    os.truncate(log, 0)
+    write(log, 6000)
+    with Reading(source(log), first.positions) as second:
+        second.until(lambda: 6000 in numbers(second))
+        second.until_idle()
+    assert numbers(second)[0] == 2
+    assert numbers(second) == sorted(set(numbers(second)))
+    assert "etcd.log.1.gz cannot be read on" in second.status.detail
+
+
+def test_a_file_that_came_while_the_agent_was_down_is_read_from_its_beginning(log):
+    with ready(Reading(source(log))) as first:
+        first.until(lambda: "files" in first.positions)
+    write(log, 1, 2)
+    with Reading(source(log), first.positions) as second:
+        second.until(lambda: len(second.entries) == 2)
+    assert numbers(second) == [1, 2]
+
+
+def test_a_file_that_only_a_new_glob_brings_in_is_history(tmp_path):
+    write(tmp_path / "other.log", 1)
+    with ready(Reading(FileSource(NEEDLES, [str(tmp_path / "etcd.log")], elsewhere=()))) as first:
+        first.until(lambda: "files" in first.positions)
+    with ready(Reading(FileSource(NEEDLES, [str(tmp_path / "*.log")], elsewhere=()), first.positions)) as second:
+        write(tmp_path / "other.log", 2)
+        second.until(lambda: second.entries)
+    assert numbers(second) == [2]
+
+
+def test_another_file_with_the_same_number_is_not_taken_for_it(log):
+    write(log, 0)
+    with ready(Reading(source(log))) as first:
+        write(log, 1)
+        first.until(lambda: first.entries)
+        first.until_idle()
+    position = json.loads(first.positions[f"file:{log}"])
+    # The very same inode and more bytes than were read, but other content: as ext4 reuses numbers.
+    log.write_text(line(7) + line(8) + line(9))
+    assert log.stat().st_ino == position["ino"]
+    with Reading(source(log), first.positions) as second:
+        second.until(lambda: len(second.entries) == 3)
+    assert numbers(second) == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    "stored", ["", "nonsense", "[]", '{"dev": 1}', '{"dev":1,"ino":1,"offset":-5,"head":"","time":0}']
+)
+def test_a_position_that_makes_no_sense_is_none(log, stored):
+    assert Position.parse(stored) is None
+    write(log, 1)
+    with ready(Reading(source(log), {f"file:{log}": stored, "files": stored})) as reading:
+        write(log, 2)
+        reading.until(lambda: reading.entries)
+    assert numbers(reading) == [2]
+
+
+def test_one_file_under_several_names_is_read_once(log):
+    write(log)
+    (log.parent / "etcd-link.log").symlink_to(log)
+    os.link(log, log.parent / "etcd-same.log")
+    with ready(Reading(source(log))) as reading:
+        write(log, 1)
+        reading.until_idle()
+    assert numbers(reading) == [1]
+
+
+def test_what_another_source_reads_is_left_to_it(tmp_path):
+    pods, links = tmp_path / "pods", tmp_path / "containers"
+    pods.mkdir()
+    links.mkdir()
+    (links / "a.log").symlink_to(pods / "0.log")
+    write(pods / "0.log")
+    with ready(Reading(FileSource(NEEDLES, [str(links / "*.log")], elsewhere=(str(pods),)))) as reading:
+        write(pods / "0.log", 1)
+        write(links / "own.log", 2)
+        reading.until(lambda: reading.entries)
+        reading.until_idle()
+    assert numbers(reading) == [2]
+
+
+def test_a_deleted_file_is_read_to_its_end_and_let_go(log):
+    write(log, 0)
+    with ready(Reading(source(log))) as reading:
+        write(log, 1)
+        log.unlink()
+        reading.until(lambda: reading.entries)
+        reading.until(lambda: reading.status.position == "0 files")
+        assert not [
+            fd for fd in Path("/proc/self/fd").iterdir() if os.path.lexists(fd) and str(log) in str(fd.readlink())
+        ]  # its space is free
+        write(log, 2)
+        reading.until(lambda: len(reading.entries) == 2)
+    assert numbers(reading) == [1, 2]
+
+
+def test_pipes_folders_and_dead_links_do_no_harm(log):
+    os.mkfifo(log.parent / "etcd-pipe.log")
+    (log.parent / "etcd-folder.log").mkdir()
+    (log.parent / "etcd-dead.log").symlink_to(log.parent / "nowhere")
+    write(log)
+    with ready(Reading(source(log))) as reading:
+        write(log, 1)
+        reading.until(lambda: reading.entries)
+        reading.until(lambda: reading.status.detail)
+    assert numbers(reading) == [1]
+    assert "cannot be read" in reading.status.detail
+    assert reading.outages == []
+
+
+def test_no_match_at_all_is_no_outage(tmp_path):
+    with ready(Reading(FileSource(NEEDLES, [str(tmp_path / "none/*.log")]))) as reading:
+        reading.until_idle()
+    assert reading.outages == []
+    assert reading.status.position == "0 files"
+
+
+def test_without_inotify_files_are_polled_and_that_is_said(log, monkeypatch):
+    def refuse(self) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(Inotify, "__init__", refuse)
+    write(log, 0)
+    with ready(Reading(source(log))) as reading:
+        write(log, 1)
+        write(log.parent / "etcd-events.log", 2)
+        reading.until(lambda: len(reading.entries) == 2)
+        log.rename(log.with_name("etcd.log.1"))
+        write(log, 3)
+        reading.until(lambda: len(reading.entries) == 3)
+    assert sorted(numbers(reading)) == [1, 2, 3]
+    assert "the kernel gives no inotify" in reading.status.detail
+
+
+def test_nothing_is_polled_while_nothing_happens(log):
+    for number in range(200):
+        write(log.parent / f"etcd-{number}x.log", 1)
+    with ready(Reading(source(log))) as reading:
+        reading.until_idle()
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        began = time.monotonic()
+        while time.monotonic() - began < 4:
+            reading.until_idle()
+        after = resource.getrusage(resource.RUSAGE_SELF)
+    assert (after.ru_utime + after.ru_stime) - (
+        before.ru_utime + before.ru_stime
+    ) < 0.4  # of 4 s, with 30 reports in them
+
+
+class Rotator:
+    """Writes numbered lines and does to the file what logrotate, kubelet and people do."""
+
+    def __init__(self, log: Path, seed: int) -> None:
+        self.log, self.rng, self.next = log, random.Random(seed), 0  # noqa: S311 - a seed that can be tried again
+
+    def write(self) -> None:
+        count = self.rng.randrange(1, 40)
+        write(self.log, *range(self.next, self.next + count))
+        self.next += count
+
+    def shift(self) -> Path:
+        for age in range(60, 0, -1):
+            for end in ("", ".gz"):
+                older = self.log.with_name(f"etcd.log.{age}{end}")
+                if older.exists():
+                    older.rename(self.log.with_name(f"etcd.log.{age + 1}{end}"))
+        return self.log.with_name("etcd.log.1")
+
+    def compress(self) -> None:
+        plain = [path for path in self.log.parent.glob("etcd.log.*") if path.suffix != ".gz"]
+        if plain:
+            path = self.rng.choice(plain)
+            packed = path.with_name(f"{path.name}.gz")
+            shutil.copystat(path, packed) if packed.write_bytes(gzip.compress(path.read_bytes())) else None
+            path.unlink()
+
+    def step(self) -> None:
+        match self.rng.choice(["write", "write", "write", "rename", "copytruncate", "compress", "pause"]):
+            case "write":
+                self.write()
+            case "rename" if self.log.exists():
+                self.log.rename(self.shift())
+            case "copytruncate" if self.log.exists():
+                shutil.copy(self.log, self.shift())
+                os.truncate(self.log, 0)
+            case "compress":
+                self.compress()
+            case "pause":
+                time.sleep(0.05)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_line_exactly_once_through_rotations_and_restarts(log, seed):
+    rotator = Rotator(log, seed)
+    rng = random.Random(1000 + seed)  # noqa: S311 - a seed that can be tried again
+    found: list[int] = []
+    write(log)
+    reading = ready(Reading(source(log)))
+    for _ in range(12):
+        for _ in range(rng.randrange(1, 12)):
+            rotator.step()
+        reading.stop()
+        # What a crash leaves: a prefix of what came out was settled, and the position with it.
+        items = reading.items[: rng.randrange(len(reading.items) + 1)]
+        positions = dict(reading.earlier)
+        for item in items:
+            if hasattr(item, "position") and hasattr(item, "stream"):
+                positions[item.stream] = item.position
+        found += [int(item.text.split()[2]) for item in items if hasattr(item, "text")]
+        for _ in range(rng.randrange(4)):
+            rotator.step()  # while it is down
+        reading = Reading(source(log), positions)
+    rotator.write()
+    reading.until(lambda: rotator.next - 1 in numbers(reading))
+    reading.until_idle()
+    reading.stop()
+    found += numbers(reading)
+    assert sorted(found) == list(range(rotator.next))
+    assert reading.outages == []
+
+
+# ---------------------------------------------------------------- pods
+
+
+def cri(text: str, tag: str = "F", stream: str = "stderr", second: int = 0) -> str:
+    return f"2026-03-01T03:00:{second:02}.123456789Z {stream} {tag} {text}\n"
+
+
+@pytest.fixture
+def pod(tmp_path) -> Path:
+    folder = tmp_path / "pods" / "kube-system_etcd-manager-main-m1_3f2c" / "etcd-manager"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def pods(pod: Path) -> PodSource:
+    return PodSource(NEEDLES, pod.parents[1])
+
+
+def add(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_a_pods_line_comes_with_its_time_pod_and_container(pod):
+    add(pod / "0.log", cri("before"))
+    with ready(Reading(pods(pod))) as reading:
+        add(pod / "0.log", cri("fine") + cri("line 1 x509: bad"))
+        reading.until(lambda: reading.entries)
+    (entry,) = reading.entries
+    assert (entry.text, entry.stream) == ("line 1 x509: bad", f"pod:{pod / '0.log'}")
+    assert entry.time == datetime(2026, 3, 1, 3, 0, 0, 123456, UTC)
+    assert (entry.origin.pod, entry.origin.container) == ("etcd-manager-main-m1", "etcd-manager")
+
+
+def test_new_restart_files_and_new_pods_and_rotation(pod):
+    with ready(Reading(pods(pod))) as reading:
+        add(pod / "0.log", cri("a b 1 x509:"))
+        reading.until(lambda: len(reading.entries) == 1)
+        add(pod / "1.log", cri("a b 2 x509:"))
+        reading.until(lambda: len(reading.entries) == 2)
+        other = pod.parents[1] / "default_web_77" / "web"
+        other.mkdir(parents=True)
+        add(other / "0.log", cri("a b 3 x509:"))
+        reading.until(lambda: len(reading.entries) == 3)
+        (pod / "1.log").rename(pod / "1.log.20260301-030405")
+        add(pod / "1.log", cri("a b 4 x509:"))
+        reading.until(lambda: len(reading.entries) == 4)
+        (pod / "1.log.20260301-030405.gz").write_bytes(gzip.compress((pod / "1.log.20260301-030405").read_bytes()))
+        (pod / "1.log.20260301-030405").unlink()
+        reading.until_idle()
+    assert numbers(reading) == [1, 2, 3, 4]
+
+
+def test_what_the_kubelet_rotated_while_the_agent_was_down(pod):
+    add(pod / "0.log", cri("start"))
+    with ready(Reading(pods(pod))) as first:
+        add(pod / "0.log", cri("a b 1 x509:"))
+        first.until(lambda: first.entries)
+        first.until_idle()
+    add(pod / "0.log", cri("a b 2 x509:"))
+    (pod / "0.log.20260301-030405.gz").write_bytes(gzip.compress((pod / "0.log").read_bytes()))
+    (pod / "0.log").unlink()
+    add(pod / "0.log.20260301-040506", cri("a b 3 x509:"))
+    add(pod / "0.log", cri("a b 4 x509:"))
+    add(pod / "1.log", cri("a b 5 x509:"))
+    with Reading(pods(pod), first.positions) as second:
+        second.until(lambda: len(second.entries) == 4)
+        second.until_idle()
+    assert numbers(second) == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("block", [50, 1 << 20])
+def test_parts_are_joined_by_stream_wherever_the_needle_lies(pod, block, monkeypatch):
+    monkeypatch.setattr(logs, "BLOCK", block)
+    add(pod / "0.log", cri("start"))
+    with ready(Reading(pods(pod))) as reading:
+        add(
+            pod / "0.log",
+            cri("a b 1 x5", "P", "stdout")
+            + cri("a b 2 x", "P", "stderr")
+            + cri("09: out", "F", "stdout")
+            + cri("50", "P", "stderr")
+            + cri("9: err", "F", "stderr")
+            + cri("a b 3 x509: whole", "F:extra"),
+        )
+        reading.until(lambda: len(reading.entries) == 3)
+    assert reading.texts == ["a b 1 x509: out", "a b 2 x509: err", "a b 3 x509: whole"]
+
+
+def test_the_position_waits_for_the_last_part(pod):
+    add(pod / "0.log", cri("start"))
+    with ready(Reading(pods(pod))) as first:
+        add(pod / "0.log", cri("a b 1 x5", "P"))
+        time.sleep(0.5)
+        first.until_idle()
+    add(pod / "0.log", cri("09: end", "F"))
+    with Reading(pods(pod), first.positions) as second:
+        second.until(lambda: second.entries)
+    assert second.texts == ["a b 1 x509: end"]
+
+
+def test_dockers_own_logs_behind_links_and_our_own_pod_are_not_read(pod, tmp_path):
+    docker = tmp_path / "docker.json"
+    add(docker, '{"log":"x509:"}\n')
+    (pod / "0.log").symlink_to(docker)
+    own = pod.parents[1] / "kube-system_certmedic_1" / "certmedic"
+    own.mkdir(parents=True)
+    with ready(Reading(pods(pod))) as reading:
+        add(docker, '{"log":"x509:"}\n')
+        add(own / "0.log", cri("x509:"))
+        add(pod / "1.log", cri("a b 1 x509:"))
+        reading.until(lambda: reading.entries)
+        reading.until_idle()
+    assert numbers(reading) == [1]
+
+
+def test_a_line_that_is_not_in_the_runtimes_shape_is_taken_as_it_is():
+    shape = Cri(NEEDLES)
+    block = b"x509: bare\nx509:\n2026-13-99 stdout F x509: no time\n \n"
+    assert [(found.text, found.time) for found in shape.find(block)] == [
+        (b"x509: bare", None),
+        (b"x509:", None),
+        (b"x509: no time", None),
+    ]
+
+
+# ---------------------------------------------------------------- the small pieces
+
+
+def test_rotated_names_in_order_of_age(tmp_path):
+    names = ["a.log.10", "a.log.2.gz", "a.log.1", "a.log.2", "a.log.3.gz"]
+    others = ["a.log", "a.log.bak", "ab.log.1", "a-events.log", "a.log.1.tmp", "b.log.1", "a.logx"]
+    for name in names + others:
+        (tmp_path / name).touch()
+    assert [Path(p).name for p in rotated_names(str(tmp_path / "a.log"))] == [
+        "a.log.10",
+        "a.log.3.gz",
+        "a.log.2",
+        "a.log.1",
+    ]
+    dates = ["d.log-20260301", "d-20260302.log.gz", "d.log.20260303-101112.gz", "d.log-20260304-1772000000"]
+    for name in dates:
+        (tmp_path / name).touch()
+    assert [Path(p).name for p in rotated_names(str(tmp_path / "d.log"))] == dates
+    assert rotated_names("/nowhere/at/all.log") == []
+
+
+def test_expand_finds_files_and_the_folders_that_tell_of_more(tmp_path):
+    (tmp_path / "a1" / "c").mkdir(parents=True)
+    (tmp_path / "a2").mkdir()
+    (tmp_path / "a1" / "c" / "x.log").touch()
+    files, folders = expand([f"{tmp_path}/a*/c/*.log", f"{tmp_path}/none/deep/y.log"])
+    assert files == {f"{tmp_path}/a1/c/x.log"}
+    assert folders == {str(tmp_path), f"{tmp_path}/a1/c", f"{tmp_path}/a2"}
+
+
+def test_a_watch_covers_what_its_globs_match_and_what_was_written_since():
+    watch = Watch.parse(str(Watch(time=1000.0, globs=("/var/log/etcd*.log",))))
+    assert watch.covered("/var/log/etcd.log", 1001)
+    assert not watch.covered("/var/log/etcd.log", 900)
+    assert not watch.covered("/var/log/other.log", 1001)
+
+
+def test_content_refuses_what_is_no_file(tmp_path):
+    with pytest.raises(OSError, match="not a regular file"):
+        Content(str(tmp_path))
+
+
+def test_plain_finds_lines_with_their_ends():
+    block = b"a x509: 1\nb\nc remote error: tls x509: 2\n"
+    found = list(Plain(NEEDLES).find(block))
+    assert [(block[: one.end].count(b"\n"), one.text) for one in found] == [
+        (1, b"a x509: 1"),
+        (3, b"c remote error: tls x509: 2"),
+    ]

@@ -1,0 +1,526 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certmedic.core import decide, diagnose, message
+from certmedic.core.message import words
+from certmedic.core.model import (
+    Cause,
+    Confidence,
+    Diagnosis,
+    Facts,
+    Helps,
+    MessageKind,
+    Remedy,
+    RemedyKind,
+    Severity,
+    SourceDown,
+    SourceUp,
+    Suspect,
+)
+from labs import values
+from labs.values import NOW
+
+HOST = "master-a"
+MINUTE = timedelta(minutes=1)
+FORMS = ("plain", "markdown", "html")
+
+
+def own(*, old=False, **more):
+    """The diagnosis and the decision where an etcd's peer certificate ran out nine minutes ago."""
+    image = values.OLD_IMAGE if old else values.NEW_IMAGE
+    facts = values.facts(values.member(peer_ends=NOW - 9 * MINUTE), containers=(values.container(image=image),))
+    (found,) = diagnose.survey(facts, warn_within=timedelta())
+    found = replace(found, count=312, first_seen=NOW - 9 * MINUTE, last_seen=NOW, **more)
+    return found, facts
+
+
+def decided(found, facts, mode):
+    policy = decide.Policy(mode=mode, restart=("etcd-manager",), cooldown=15 * MINUTE, per_day=2)
+    return decide.decide(found, facts, decide.History(started_at=NOW - values.DAY), policy)
+
+
+def neighbour(**more):
+    told = {
+        "key": "peer",
+        "cause": Cause.EXPIRED,
+        "suspect": Suspect.PEER,
+        "confidence": Confidence.LIKELY,
+        "certificates": (),
+        "evidence": ('etcd refused the certificate of 10.0.0.2: rejected connection from "10.0.0.2:51234"',),
+        "effect": "This master is not at fault.",
+        "remedy": Remedy(
+            kind=RemedyKind.NONE,
+            helps=Helps.NO,
+            why="The certificate at fault is on 10.0.0.2.",
+            command="on 10.0.0.2: certmedic certs",
+        ),
+        "neighbours": ("10.0.0.2",),
+        "since": NOW - MINUTE,
+    }
+    return Diagnosis(**(told | more))
+
+
+def compose(kind, found, **more):
+    return message.compose(kind, found, **({"incident": 12, "host": HOST, "now": NOW} | more))
+
+
+# ---------------------------------------------------------------- what a tired person reads
+
+
+def test_the_first_line_tells_host_verdict_and_the_one_thing_to_do_and_the_rest_holds_all_that_was_promised():
+    found, facts = own()
+    told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "notify"))
+    assert told.title == "master-a: etcd main: certificate expired: a restart cures it"
+    first, _, _rest = told.plain.partition("\n")
+    assert first == "master-a: the certificate of etcd main has expired. Restart it (command below): that cures it."
+    for needed in (
+        "this machine's own, kops main (certain: the certificate was read)",  # whose
+        f"{values.VOLUME}/peers/me.crt (CN etcd-a), expired 2026-11-24 15:31:00 UTC",  # which file
+        "Since: 2026-11-24 15:31:00 UTC (9 minutes ago)",
+        found.effect,
+        "Restart: cures it. etcd-manager 3.0.20210228 issues this certificate anew at every start",
+        f"Type: {found.remedy.command}",
+        'does nothing itself: mode is "notify"; "remedy" would allow it.',
+        "certmedic show 12",
+        "journalctl -u certmedic -x CERTMEDIC_INCIDENT=12",
+        "312 lines, 2026-11-24 15:31:00 UTC to 2026-11-24 15:40:00 UTC",
+    ):
+        assert needed in told.plain, needed
+    assert told.severity is Severity.CRITICAL
+
+
+def test_the_three_forms_say_the_same():
+    found, facts = own()
+    told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "notify"))
+    bare = re.sub(r"[`*]|^ *- ", "", told.markdown, flags=re.MULTILINE)
+    assert re.sub(r"\s+", " ", bare) == re.sub(r"\s+", " ", told.plain)
+    assert re.sub(r"\s+", "", text_of(told.html)) == re.sub(r"\s+", "", told.plain)
+
+
+def test_where_it_will_act_it_says_so_first_and_asks_nothing_of_the_reader():
+    found, facts = own()
+    told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "remedy"))
+    assert "certmedic restarts it now; nothing for you to do yet" in told.plain.splitlines()[0]
+    assert told.title.endswith("certmedic restarts it")
+
+
+def test_where_a_restart_keeps_the_old_file_the_first_line_warns_of_it():
+    found, facts = own(old=True)
+    told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "remedy"))
+    assert "A restart alone does NOT cure it" in told.plain.splitlines()[0]
+    assert told.title.endswith("a restart does NOT cure it")
+    assert "Restart: does NOT cure it. etcd-manager 3.0.20200307 keeps an expired certificate" in told.plain
+    assert "does nothing itself: no restart is known to cure this" in told.plain
+
+
+def test_a_neighbours_fault_names_the_neighbour_and_keeps_hands_off_this_machine():
+    told = compose(MessageKind.OPENED, neighbour())
+    assert told.title == "master-a: 10.0.0.2: certificate expired: look there, not here"
+    first = told.plain.splitlines()[0]
+    assert "the certificate of 10.0.0.2 has expired" in first
+    assert "restart nothing here" in first
+    assert told.severity is Severity.WARNING
+
+
+def test_a_neighbour_that_no_line_names_is_still_one():
+    assert "a neighbour" in compose(MessageKind.OPENED, neighbour(neighbours=())).title
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+@pytest.mark.parametrize("suspect", list(Suspect))
+@pytest.mark.parametrize("kind", list(MessageKind))
+def test_every_cause_suspect_and_kind_has_its_words(cause, suspect, kind):
+    found, facts = own(cause=cause, suspect=suspect)
+    told = compose(kind, found, decision=decided(found, facts, "notify"), outcome="It is so.", opened_at=NOW - MINUTE)
+    for text in (told.title, told.plain, told.markdown, told.html):
+        assert HOST in text
+        assert "{}" not in text
+        assert "None" not in text
+
+
+@pytest.mark.parametrize("helps", list(Helps))
+@pytest.mark.parametrize("kind", list(RemedyKind))
+def test_title_and_first_line_never_contradict_the_remedy(kind, helps):
+    found, _ = own(remedy=Remedy(kind=kind, helps=helps, why="So it is.", command=""))
+    told = compose(MessageKind.OPENED, found)
+    first = told.plain.splitlines()[0]
+    assert ("that cures it" in first) == (helps is Helps.YES)
+    assert ("does NOT cure it" in first) == (helps is Helps.NO)
+    assert ("does NOT" in told.title) == (helps is Helps.NO)
+    assert "Type:" not in told.plain  # nothing to type, no empty head
+
+
+def test_a_forecast_tells_the_day_and_to_plan():
+    facts = values.facts(values.member(peer_ends=NOW + 6 * values.DAY))
+    (found,) = diagnose.survey(facts, warn_within=timedelta(days=7))
+    told = compose(MessageKind.OPENED, found)
+    assert told.title.endswith("certificate expires soon: plan a restart")
+    assert "Expires: 2026-11-30 15:40:00 UTC (in 6 days)" in told.plain
+    assert told.severity is Severity.WARNING
+
+
+def test_a_certificate_from_the_future_is_not_called_expired():
+    early = values.PEERS_CA.leaf("etcd-a", not_before=NOW + MINUTE, not_after=NOW + values.DAY)
+    stored = values.stored(early, "/x/me.crt")
+    found, _ = own(cause=Cause.NOT_YET_VALID, certificates=(stored.certificate,))
+    assert "valid only from 2026-11-24 15:41:00 UTC" in compose(MessageKind.OPENED, found).plain
+
+
+def test_gates_that_are_in_the_way_are_told_but_not_all_of_them():
+    found, facts = own()
+    policy = decide.Policy(mode="notify", restart=(), cooldown=15 * MINUTE, per_day=0)
+    decision = decide.decide(found, facts, decide.History(started_at=NOW + MINUTE, troubled=("10.0.0.2",)), policy)
+    line = next(
+        line
+        for line in compose(MessageKind.OPENED, found, decision=decision).plain.splitlines()
+        if line.startswith("certmedic:")
+    )
+    assert "before this agent started" in line
+    assert "other members are refused too (10.0.0.2)" in line
+    assert line.count(";") >= 2
+    assert 'mode is "notify"' not in line  # the fourth reason is in `certmedic show`
+
+
+def test_acted_says_what_was_done_and_that_more_follows():
+    found, facts = own()
+    told = compose(MessageKind.ACTED, found, decision=decided(found, facts, "remedy"), outcome="c1 was restarted.")
+    assert told.title == "master-a: etcd main: certificate expired: restarted, verifying"
+    assert "Done: c1 was restarted." in told.plain
+    assert "whether it worked follows" in told.plain.splitlines()[0]
+    assert told.severity is Severity.CRITICAL
+
+
+def test_resolved_tells_the_verified_fact_and_is_no_alarm():
+    found, _ = own()
+    fact = "me.crt is valid until 2028-11-23 15:40:00 UTC, and 127.0.0.1:2380 serves it"
+    told = compose(MessageKind.RESOLVED, found, outcome=fact, opened_at=NOW - 4 * MINUTE)
+    assert told.title.endswith("RESOLVED")
+    assert fact in told.plain
+    assert "resolved after 4 minutes" in told.plain.splitlines()[0]
+    assert "Nothing for you to do" in told.plain.splitlines()[0]
+    assert told.severity is Severity.INFO
+    assert "Type:" not in told.plain
+
+
+def test_escalated_says_what_was_tried_what_to_do_next_and_that_it_stops():
+    found, facts = own()
+    told = compose(
+        MessageKind.ESCALATED, found, decision=decided(found, facts, "remedy"), outcome="me.crt is still the old one."
+    )
+    assert "NOT CURED, a person is needed" in told.title
+    assert "Tried: me.crt is still the old one." in told.plain
+    assert "Next: Find out why" in told.plain
+    assert "should have cured it" in told.plain
+    assert "restarts it now" not in told.plain  # the decision of then is not news
+
+
+def test_a_reminder_says_for_how_long_and_does_not_announce_an_act_of_the_past():
+    found, facts = own()
+    told = compose(
+        MessageKind.REMINDER, found, decision=decided(found, facts, "remedy"), opened_at=NOW - timedelta(hours=6)
+    )
+    assert "still open after 6 hours" in told.plain.splitlines()[0]
+    assert "still open" in told.title
+    assert "restarts it" not in told.plain + told.title
+
+
+def test_a_drill_is_marked_wherever_it_is_seen_first():
+    found, _ = own()
+    told = compose(MessageKind.OPENED, found, drill=True)
+    assert told.title.startswith("[DRILL] ")
+    assert told.plain.startswith("[DRILL] ")
+    assert told.markdown.replace("`", "").startswith("[DRILL] ")
+    assert text_of(told.html).startswith("[DRILL] ")
+    assert "DRILL" not in f"{compose(MessageKind.OPENED, found).title}{compose(MessageKind.OPENED, found).html}"
+
+
+def test_the_test_message_is_no_alarm():
+    told = message.test_message(HOST, NOW)
+    assert told.severity is Severity.INFO
+    assert "Nothing is wrong" in told.plain
+    assert HOST in told.title
+
+
+# ---------------------------------------------------------------- what it may not grow to
+
+
+def test_evidence_goes_first_then_files_and_what_is_left_ends_with_a_whole_line():
+    found, facts = own()
+    many = tuple(replace(found.certificates[0], path=f"/mnt/volume/{n:03}/" + "x" * 90) for n in range(9))
+    long = replace(found, certificates=many, evidence=tuple(f"line {n} " + "e" * 300 for n in range(12)))
+    told = compose(MessageKind.OPENED, long, decision=decided(found, facts, "notify"))
+    for text in (told.plain, told.markdown):
+        assert len(told.title) + 1 + len(text) <= 1900
+        assert "line 11" not in text
+        assert "and 7 more" in text
+        assert found.remedy.command in text
+        assert "certmedic show 12" in text
+    assert "line 11" in told.html
+    assert "/mnt/volume/008" in told.html
+
+
+def test_a_command_is_never_cut_into_another_command():
+    found, _ = own()
+    typed = "sudo rm -f " + " ".join(f"/mnt/volume/{n:04}/me.crt" for n in range(60))
+    told = compose(MessageKind.OPENED, replace(found, remedy=replace(found.remedy, command=typed)))
+    assert "sudo rm" not in told.plain + told.markdown + told.html
+    assert "Type: certmedic show 12  # the command is too long for a message" in re.sub(r" +#", "  #", told.plain)
+
+
+hostile = st.one_of(
+    st.text(max_size=60),
+    st.lists(
+        st.sampled_from(
+            [
+                "@everyone", "@here", "<!channel>", "<@U12345>", "<!here|x>", "@all", "\uff20everyone", "@\u200beveryone",
+                "http://evil.example/x", "HTTPS://e", "www.evil.example", "[a](javascript:x)", "![i](//e/x.png)", "[a][b]",
+                "`", "```\n", "**b**", "_i_", "~~s~~", "||s||", "# h", "> q", "<b>", "</code>", "<script>", "&lt;b&gt;", ":fire:",
+                "\u202e", "\u2066", "\x1b[31m", "\r", "\x00", "\x85", "\u2028", "\ud800", "a.example", "\n- x", "$(id)", "\\`",
+            ]
+        ),
+        max_size=12,
+    ).map("".join),
+    st.text(max_size=3000),
+)  # fmt: skip
+
+
+@st.composite
+def diagnoses(draw):
+    """A diagnosis in which every word that can come from strangers is hostile."""
+    found, _ = own()
+    suspect = draw(st.sampled_from(list(Suspect)))
+    command = found.remedy.command if suspect is Suspect.OWN else f"on {draw(hostile)}: certmedic certs"
+    return replace(
+        found,
+        cause=draw(st.sampled_from(list(Cause))),
+        suspect=suspect,
+        group=draw(st.sampled_from(["", "main"])),
+        certificates=tuple(
+            replace(found.certificates[0], path=draw(hostile), subject_cn=draw(hostile))
+            for _ in range(draw(st.integers(0, 5)))
+        ),
+        evidence=tuple(draw(st.lists(hostile, max_size=12))),
+        effect=draw(hostile),
+        remedy=replace(found.remedy, why=draw(hostile), command=command),
+        neighbours=tuple(draw(st.lists(hostile, max_size=8))),
+    )
+
+
+class Strict(HTMLParser):
+    """Takes only the few tags that a message is made of, all closed, without attributes."""
+
+    ALLOWED = frozenset({"p", "b", "pre", "code", "ul", "li"})
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.open = []
+        self.text = []
+
+    def handle_starttag(self, tag, attrs):
+        assert tag in self.ALLOWED, tag
+        assert not attrs
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def handle_comment(self, data):
+        raise AssertionError(data)
+
+    handle_decl = handle_pi = unknown_decl = handle_comment
+
+
+def text_of(html):
+    parser = Strict()
+    parser.feed(html)
+    parser.close()
+    assert not parser.open
+    return "".join(parser.text)
+
+
+@given(
+    found=diagnoses(),
+    kind=st.sampled_from(list(MessageKind)),
+    outcome=hostile,
+    host=hostile,
+    drill=st.booleans(),
+)
+def test_words_of_strangers_call_nobody_format_nothing_link_nowhere_and_hide_nothing(found, kind, outcome, host, drill):
+    told = compose(kind, found, outcome=outcome, host=host, drill=drill, opened_at=NOW - MINUTE)
+    told.html.encode(), told.plain.encode(), told.markdown.encode()  # no lone surrogate
+
+    assert len(told.title) <= 120
+    assert "\n" not in told.title
+    assert len(told.title) + 1 + len(told.plain) <= 1900
+    assert len(told.title) + 1 + len(told.markdown) <= 1900
+
+    for text in (told.title, told.plain, told.markdown, text_of(told.html)):
+        assert "@" not in text
+        assert "\uff20" not in text
+        assert "<" not in text
+        assert "://" not in text
+        assert "](" not in text
+        assert not re.search(r"(?i)\bwww\.", text)
+        assert not [c for c in text if c != "\n" and not c.isprintable()], ascii(text)
+    for text in (told.title, told.plain):
+        assert "`" not in text
+
+    for line in told.markdown.splitlines():
+        assert line.count("`") % 2 == 0
+        bare = re.sub(r"`[^`]*`", "", line)  # all that is not code
+        bare = re.sub(r"^( *- )?(\*[A-Za-z ]+:\*)?", "", bare)  # our own marks
+        assert not re.search(r"[\\*_~|#\[\]{}<>$^=+/]", bare), line
+        assert not re.search(r"\w\.\w|:[A-Za-z]\w*:", bare), line
+
+
+@given(hostile)
+def test_harmless_text_stays_harmless_and_honest_text_stays_as_it_is(text):
+    once = words.harmless(text)
+    assert words.harmless(once) == once
+    assert "".join(piece for _, piece in words.spans(once)) == once
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'rejected connection from "10.0.0.2:51234" (error "remote error: tls: bad certificate", ServerName "etcd-a.internal.example")',
+        "x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-11-24T15:31:00Z",
+        "/mnt/master-vol-01/pki/T0k_en-x/peers/me.crt: expired",
+        "dial tcp [::1]:2379: connect: connection refused",
+    ],
+)
+def test_what_real_programs_log_is_shown_as_it_was(line):
+    assert words.harmless(line) == line
+
+
+def test_an_address_in_a_line_can_be_read_but_is_no_link():
+    assert words.harmless('endpoint "https://10.0.0.2:2380"') == 'endpoint "https: //10.0.0.2:2380"'
+
+
+def test_a_command_of_ours_is_left_as_it_is_to_be_typed():
+    found, _facts = own(old=True)
+    for typed in (
+        found.remedy.command,
+        "systemctl restart etcd@main && etcdctl --endpoints=https://127.0.0.1:4001 <in >out",
+    ):
+        assert words.harmless_command(typed) == typed
+    assert "@everyone" not in words.harmless_command("mv '/x/@everyone' y")
+
+
+# ---------------------------------------------------------------- when
+
+
+def test_pauses_double_to_a_quarter_of_an_hour_and_a_message_is_given_up_after_a_day():
+    pauses = [(message.retry_at(n, NOW, NOW) - NOW).total_seconds() for n in range(40)]
+    assert 5 <= pauses[0] <= 6
+    assert all(5 * 2**n <= pauses[n] <= 5 * 2**n * 1.2 for n in range(7))
+    assert all(900 <= pause <= 1080 for pause in pauses[8:])
+    assert message.retry_at(3, NOW, NOW - timedelta(hours=24)) is not None
+    assert message.retry_at(3, NOW, NOW - timedelta(hours=24, seconds=1)) is None
+    assert message.retry_at(3, NOW, NOW + timedelta(hours=2)) > NOW  # a clock that was set back
+
+
+def test_a_day_without_network_costs_few_attempts():
+    now, attempts = NOW, 0
+    while (again := message.retry_at(attempts, now, NOW, key="12abc")) is not None:
+        now, attempts = again, attempts + 1
+    assert 80 <= attempts <= 110
+
+
+def test_channels_that_fail_together_do_not_come_back_together():
+    assert len({message.retry_at(8, NOW, NOW, key=key) for key in ("1a", "1b", "1c", "2a", "2b")}) > 2
+
+
+def test_a_forecast_is_told_once_for_each_threshold():
+    def told(days):
+        facts = values.facts(values.member(peer_ends=NOW + days * values.DAY))
+        (found,) = diagnose.survey(facts, warn_within=timedelta(days=30))
+        return message.forecast(found, (30, 14, 7), NOW).key.rpartition("|")[2]
+
+    assert [told(days) for days in (29, 14, 13, 6.5, 0.5)] == ["30", "14", "14", "7", "7"]
+
+
+def test_renewed_is_a_date_that_moved_in_every_file():
+    before = values.facts(values.member(peer_ends=NOW + values.DAY, server_ends=NOW + values.DAY))
+    (found,) = diagnose.survey(before, warn_within=timedelta(days=7))
+    half = values.facts(values.member(peer_ends=NOW + 700 * values.DAY, server_ends=NOW + values.DAY))
+    both = values.facts(values.member(peer_ends=NOW + 700 * values.DAY, server_ends=NOW + 700 * values.DAY))
+    assert message.renewed(found, before)[0] is False
+    assert message.renewed(found, half) == (False, f"{values.VOLUME}/clients/server.crt was not renewed yet")
+    good, said = message.renewed(found, both)
+    assert good
+    assert said.count("2028-10-24 15:40:00 UTC") == 2
+    assert message.renewed(found, Facts(at=NOW, host=HOST))[0] is False  # a file that is gone was not renewed
+
+
+# ---------------------------------------------------------------- the journal
+
+
+def test_an_event_holds_what_a_person_would_search_for():
+    found, facts = own()
+    decision = decided(found, facts, "notify")
+    fields = message.event_fields("opened", found, incident=12, decision=decision)
+    told = {
+        "CERTMEDIC_EVENT": "opened",
+        "CERTMEDIC_INCIDENT": "12",
+        "CERTMEDIC_CAUSE": "expired",
+        "CERTMEDIC_SUSPECT": "own",
+        "CERTMEDIC_CERT": f"{values.VOLUME}/peers/me.crt",
+        "CERTMEDIC_NOT_AFTER": "2026-11-24T15:31:00+00:00",
+        "CERTMEDIC_COMMAND": found.remedy.command,
+        "CERTMEDIC_DECISION": decision.reason,
+        "PRIORITY": "2",
+    }
+    assert fields.items() >= told.items()
+    assert fields["CERTMEDIC_REMEDY"].startswith("restart helps: yes. ")
+    assert fields["MESSAGE"] == f"incident 12 opened: etcd main: certificate expired: {values.VOLUME}/peers/me.crt"
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_the_opening_of_an_incident_has_a_run_book_for_its_cause(cause):
+    found, _ = own(cause=cause)
+    opened = message.event_fields("opened", found, incident=1, decision=None)
+    assert re.fullmatch(r"[0-9a-f]{32}", opened["MESSAGE_ID"])
+    assert opened["MESSAGE_ID"] != message.event_fields("acted", found, incident=1, decision=None)["MESSAGE_ID"]
+
+
+@pytest.mark.parametrize("event", ["opened", "intent", *MessageKind])
+def test_every_event_of_an_incident_can_be_written(event):
+    found, facts = own()
+    fields = message.event_fields(event, found, incident=3, decision=decided(found, facts, "remedy"), outcome="So.")
+    assert fields["CERTMEDIC_EVENT"] == event
+    assert "So." in fields["MESSAGE"]
+
+
+def test_words_of_strangers_reach_the_journal_on_one_line_each_and_harmless():
+    found = neighbour(evidence=("a\nPRIORITY=0\x1b[31m @everyone",), neighbours=("x\ny",))
+    fields = message.event_fields("opened", found, incident=1, decision=None, outcome="o\x00o" * 2000)
+    assert all("\n" not in value and "\x1b" not in value and len(value) <= 1000 for value in fields.values())
+    assert fields["CERTMEDIC_EVIDENCE"] == "a PRIORITY=0[31m (at)everyone"
+
+
+def test_news_of_readers_and_of_the_service_are_events_too():
+    ids = [
+        fields["MESSAGE_ID"]
+        for fields in (
+            message.source_fields(SourceDown(source="docker", reason="no socket")),
+            message.source_fields(SourceUp(source="docker")),
+            message.started_fields(mode="notify", sources="journal, docker"),
+            message.config_refused_fields(["a.toml: mode: found 1", "b"]),
+        )
+    ]
+    assert len(set(ids)) == 4
+    blind = message.source_fields(SourceDown(source="docker", reason="no socket"))
+    assert blind["MESSAGE"] == "blind: docker cannot be read: no socket"
+    assert "a.toml: mode: found 1; b" in message.config_refused_fields(["a.toml: mode: found 1", "b"])["MESSAGE"]

@@ -1,0 +1,407 @@
+"""The line, from a line that came in to a message that went out, on a real store; only machine, hands and channels are played."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+
+from certmedic.config import Config, Notify, RemedyPolicy
+from certmedic.core.model import Progress, Served, Severity, SourceDown, SourceUp
+from certmedic.edge.notify import Channel, Delivered
+from certmedic.edge.restart import RestartError
+from certmedic.edge.store import Store
+from certmedic.watcher import Watcher, World
+from labs import pki
+from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, entry, facts, member, stored
+
+REFUSED = (
+    'embed: rejected connection from "10.0.0.2:{}" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
+)
+REFUSING = (
+    'embed: rejected connection from "10.0.0.2:{}" (error "tls: failed to verify client certificate: x509: certificate has expired'
+    ' or is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-11-19T15:30:41Z", ServerName "etcd-a")'
+)
+
+
+@dataclass
+class Played:
+    """A machine, its hands and its channels: what they are told to be, and what was asked of them."""
+
+    files: tuple = ()
+    containers: tuple = (container(),)
+    renews: bool = True
+    fails: str = ""
+    dead: set = field(default_factory=set)
+    restarts: list = field(default_factory=list)
+    sent: list = field(default_factory=list)
+    journal: list = field(default_factory=list)
+
+    def gather(self, *, now):
+        leaves = [s for s in self.files if not s.certificate.is_ca]
+        served = tuple(
+            Served(address="127.0.0.1", port=p, certificate=s.certificate) for s in leaves for p in s.place.ports
+        )
+        return facts(self.files, at=now, containers=self.containers, served=served)
+
+    def is_own_probe(self, address):
+        return address == "127.0.0.1:9"
+
+    def restart(self, target):
+        self.restarts.append(target)
+        if self.fails:
+            raise RestartError(self.fails)
+        self.containers = (container(number="c2", image=target.image),)
+        if self.renews:
+            self.files = member()
+        return f"restarted {target.name}"
+
+    def channels(self, severity):
+        return [Channel(id="good", label="json://good"), Channel(id="other", label="json://other")]
+
+    def send(self, channel, message):
+        if channel in self.dead:
+            return Delivered(ok=False, error="refused")
+        self.sent.append((channel, message.kind))
+        return Delivered(ok=True)
+
+    def emit(self, fields):
+        self.journal.append(fields)
+
+    def kinds(self, channel="good"):
+        return [kind for to, kind in self.sent if to == channel]
+
+
+@dataclass
+class Lab:
+    """An agent on a played machine, and its time."""
+
+    world: Played
+    path: object
+    config: Config
+    now: object = NOW
+    position: int = 0
+
+    def __post_init__(self):
+        self.begin()
+
+    def begin(self):
+        """Start the agent, or start it anew after a kill."""
+        self.store = Store(self.path)
+        world = World(
+            senses=self.world, hands=self.world, notifier=self.world, journal=self.world, host="master-a", boot_id="b"
+        )
+        self.watcher = Watcher(config=self.config, store=self.store, world=world, started_at=self.now)
+
+    def kill(self):
+        """What `kill -9` leaves: the file."""
+        self.store.close()
+        self.begin()
+
+    def step(self, *texts, seconds=1.0, at=None, stream="journal"):
+        self.now += timedelta(seconds=seconds)
+        items = []
+        for text in texts:
+            self.position += 1
+            items.append(
+                replace(
+                    entry(text.format(40000 + self.position), at=at or self.now, stream=stream),
+                    position=str(self.position),
+                )
+            )
+        self.watcher.step(items, self.now)
+
+    def go(self, seconds):
+        for _ in range(int(seconds)):
+            self.step()
+
+    def incidents(self):
+        return self.store.incidents()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    def _lab(files=None, *, mode="remedy", **played):
+        config = Config(
+            mode=mode,
+            notify=Notify(group_for=timedelta(seconds=2), remind_every=timedelta(hours=6)),
+            remedy=RemedyPolicy(verify_for=timedelta(seconds=30)),
+        )
+        return Lab(
+            Played(files=member(peer_ends=NOW - DAY) if files is None else files, **played), tmp_path / "state", config
+        )
+
+    return _lab
+
+
+def test_the_whole_story_from_a_line_to_resolved_with_one_act_and_one_message_of_each_kind(lab):
+    lab = lab()
+
+    for _ in range(10):
+        lab.step(REFUSED)
+    lab.go(30)
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == lab.world.kinds("other") == ["opened", "acted", "resolved"]
+    assert [(i.state, i.count) for i in lab.incidents() if i.severity == "critical"] == [
+        ("resolved", lab.incidents()[-1].count)
+    ]
+    assert [a.state for a in lab.store.acts()] == ["verified"]
+
+
+def test_a_storm_of_equal_lines_is_one_incident_with_a_counter(lab):
+    lab = lab(mode="notify")
+
+    for _ in range(20):
+        lab.step(*[REFUSED] * 100)
+
+    assert [(i.diagnosis.cause, i.count) for i in lab.incidents()] == [("expired", 2000)]
+    assert lab.world.kinds() == ["opened"]
+
+
+@pytest.mark.parametrize(("mode", "kinds"), [("observe", []), ("notify", ["opened"])])
+def test_without_leave_to_act_nothing_is_touched(lab, mode, kinds):
+    lab = lab(mode=mode)
+
+    for _ in range(60):
+        lab.step(REFUSED)
+
+    assert lab.world.restarts == []
+    assert lab.world.kinds() == kinds
+    assert len(lab.incidents()) == 1
+
+
+def test_a_sick_neighbour_is_named_and_nothing_here_is_touched(lab):
+    lab = lab(member())
+
+    for _ in range(60):
+        lab.step(REFUSING)
+
+    assert lab.world.restarts == []
+    assert [(i.diagnosis.suspect, i.diagnosis.neighbours) for i in lab.incidents()] == [("peer", ("10.0.0.2",))]
+    assert lab.world.kinds() == ["opened"]
+
+
+def test_forged_lines_on_a_healthy_master_cause_no_act_and_no_message(lab):
+    lab = lab(member())
+
+    for _ in range(100):
+        lab.step(*[REFUSED] * 100)
+
+    assert lab.world.restarts == []
+    assert lab.world.sent == []
+
+
+def test_an_old_manager_is_left_alone_and_the_message_says_why(lab):
+    lab = lab(containers=(container(image=OLD_IMAGE),))
+
+    for _ in range(30):
+        lab.step(REFUSED)
+
+    assert lab.world.restarts == []
+    assert "keeps an expired certificate" in lab.incidents()[0].decision.reason
+
+
+def test_with_a_second_member_in_trouble_nobody_is_restarted(lab):
+    lab = lab()
+
+    for _ in range(30):
+        lab.step(REFUSED, REFUSING)
+
+    assert lab.world.restarts == []
+
+
+def test_a_restart_that_renews_nothing_is_escalated_once_and_never_tried_again(lab):
+    lab = lab(renews=False)
+
+    for _ in range(200):
+        lab.step(REFUSED)
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "acted", "escalated"]
+    assert [i.state for i in lab.incidents()] == ["escalated"]
+
+
+def test_a_runtime_that_refuses_is_escalated_with_its_words(lab):
+    lab = lab(fails="docker is not reachable")
+
+    for _ in range(30):
+        lab.step(REFUSED)
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "escalated"]
+    assert "docker is not reachable" in [e["said"] for e in lab.store.events(1)][-1]
+
+
+def test_when_a_person_cures_it_that_is_verified_and_said(lab):
+    lab = lab(mode="notify")
+    for _ in range(10):
+        lab.step(REFUSED)
+
+    lab.world.files = member()
+    lab.go(30)
+
+    assert lab.world.kinds() == ["opened", "resolved"]
+
+
+def test_what_is_over_before_it_was_told_is_not_told(lab):
+    lab = lab(mode="notify")
+    lab.step(REFUSED)
+    lab.world.files = member()
+    lab.go(30)
+
+    assert lab.world.sent == []
+    assert [i.state for i in lab.incidents()] == ["resolved"]
+
+
+def test_lines_from_before_the_start_may_notify_and_never_act(lab):
+    lab = lab()
+    old = NOW - timedelta(minutes=5)
+
+    lab.step(REFUSED, at=old)
+    lab.go(60)
+
+    assert lab.world.restarts == []
+    assert lab.world.kinds() == ["opened"]
+
+    lab.step(REFUSED)
+    lab.go(60)
+
+    assert len(lab.world.restarts) == 1
+
+
+@pytest.mark.parametrize("after", range(1, 14))
+def test_a_kill_after_any_turn_changes_nothing_of_the_end(lab, after):
+    lab = lab()
+    for turn in range(1, 60):
+        lab.step(REFUSED) if lab.world.files[0].certificate.not_after < NOW else lab.step()
+        if turn == after:
+            lab.kill()
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+@pytest.mark.parametrize("before_the_act", [True, False])
+def test_a_kill_between_intent_and_record_ends_the_same_way(lab, before_the_act):
+    lab = lab()
+    done = lab.world.restart
+
+    def killed(target):
+        lab.world.restart = done
+        if not before_the_act:
+            done(target)
+        raise KeyboardInterrupt
+
+    def until_killed():
+        while True:
+            lab.step(REFUSED)
+
+    lab.world.restart = killed
+    with pytest.raises(KeyboardInterrupt):
+        until_killed()
+    lab.kill()
+    for _ in range(60):
+        lab.step(*([REFUSED] if lab.world.files[0].certificate.not_after < NOW else []))
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def test_a_dead_channel_delays_no_other_and_gets_everything_later(lab):
+    lab = lab(dead={"other"})
+    for _ in range(10):
+        lab.step(REFUSED)
+    lab.go(30)
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.world.kinds("other") == []
+
+    lab.world.dead.clear()
+    lab.go(400)
+
+    assert lab.world.kinds("other") == ["opened", "acted", "resolved"]
+
+
+def test_reminders_come_at_their_interval_until_it_is_over(lab):
+    lab = lab(mode="notify")
+    lab.step(REFUSED)
+    for _ in range(3):
+        lab.step(seconds=5)
+    for _ in range(13):
+        lab.step(seconds=3600)
+
+    assert lab.world.kinds() == ["opened", "reminder", "reminder"]
+
+
+def test_a_line_that_comes_in_by_two_sources_is_counted_once(lab):
+    lab = lab(mode="notify")
+    moment = NOW + timedelta(seconds=1)
+
+    lab.step(REFUSED.format(1), at=moment)
+    lab.step(REFUSED.format(1), at=moment, stream="docker:c1")
+    lab.step(REFUSED.format(1), at=moment + timedelta(seconds=1), stream="docker:c1")
+
+    assert [i.count for i in lab.incidents()] == [2]
+
+
+def test_our_own_probe_is_no_sighting(lab):
+    lab = lab(member())
+
+    lab.step(
+        'rejected connection from "127.0.0.1:9" (error "tls: client didn\'t provide a certificate", ServerName "")'
+    )
+
+    assert lab.incidents() == []
+
+
+def test_the_silent_case_is_told_without_a_line(lab):
+    lab = lab(mode="notify")
+    lab.go(5)
+
+    assert [(i.diagnosis.cause, i.count) for i in lab.incidents()] == [("expired", 0)]
+    assert lab.world.kinds() == ["opened"]
+
+
+def test_forecasts_are_told_once_for_each_threshold_and_end_when_renewed(lab):
+    lab = lab(member(peer_ends=NOW + 10 * DAY), mode="notify")
+    lab.go(5)
+    for _ in range(24 * 4):
+        lab.step(seconds=3600)
+    told = [i.key.rpartition("|")[2] for i in reversed(lab.incidents())]
+
+    lab.world.files = member()
+    for _ in range(3):
+        lab.step(seconds=700)
+
+    assert told == ["14", "7"]
+    assert {i.state for i in lab.incidents()} == {"resolved"}
+
+
+def test_a_blind_source_is_told_to_the_journal_once_and_its_return_too(lab):
+    lab = lab(member())
+
+    lab.watcher.step([SourceDown(source="docker", reason="no socket"), SourceUp(source="docker")], NOW)
+
+    assert [f["CERTMEDIC_EVENT"] for f in lab.world.journal] == ["source-blind", "source-back"]
+    assert lab.store.sources()[0]["down"] == ""
+
+
+def test_positions_move_with_lines_and_without(lab):
+    lab = lab(member())
+
+    lab.watcher.step([Progress(stream="file:/x", position="7")], NOW)
+    lab.step("nothing of interest")
+
+    assert lab.store.positions() == {"file:/x": "7", "journal": "1"}
+
+
+def test_an_expired_ca_is_never_answered_with_a_restart(lab):
+    ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
+    me, _, *rest = member(peer=ca.leaf("etcd-a", not_after=NOW - 2 * DAY))
+    lab = lab((me, stored(ca, f"{VOLUME}/peers/ca.crt", "ca"), *rest))
+    for _ in range(30):
+        lab.step(REFUSED)
+
+    assert lab.world.restarts == []
+    assert lab.incidents()[-1].diagnosis.cause == "ca_expired"
+    assert Severity.CRITICAL in {i.severity for i in lab.incidents()}
+    assert PEERS_CA is not ca
