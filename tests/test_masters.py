@@ -29,6 +29,8 @@ mode = "{mode}"
 journal = false
 docker = true
 files = []
+[certificates]
+warn_days = []
 [notify]
 apprise = ["{url}"]
 group_for = "2s"

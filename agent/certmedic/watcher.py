@@ -200,9 +200,19 @@ class Watcher:
             self.store.event(
                 incident.id, "opened", f"{diagnosis.cause}, {diagnosis.suspect}: {diagnosis.evidence[0]}", now=now
             )
+            self._supersede(incident, now)
             # What breaks together is told, and judged, together.
             self.store.recheck("announce", incident.id, now + self.config.notify.group_for)
         return incident
+
+    def _supersede(self, incident: Incident, now: datetime) -> None:
+        """Close forecasts that came true or came nearer, without a word: the new incident says it all."""
+        files = set(files_of(incident.diagnosis))
+        for other in self.store.incidents(unresolved=True):
+            forecast = other.diagnosis.cause is Cause.EXPIRES_SOON and other.id != incident.id
+            if forecast and files & set(files_of(other.diagnosis)):
+                self.store.event(other.id, "superseded", f"by incident {incident.id}: {incident.diagnosis.cause}", now=now)
+                self.store.resolve(other.id, now=now)
 
     def _write_counts(self) -> None:
         for seen in self._seen.values():

@@ -214,6 +214,9 @@ def masters(names: str = "abc", *, image: str = NEW) -> Iterator[Masters]:
         yield made
     finally:
         _sweep(home)
+        for master in made.members.values():
+            if master.docker.process is not None:
+                master.docker.process.wait()
         for name in (*names, "hub"):
             subprocess.run(["ip", "netns", "delete", f"cm{os.getpid()}-{name}"], check=False, capture_output=True)
         shutil.rmtree(home, ignore_errors=True)

@@ -229,9 +229,7 @@ def _load(configs: Sequence[str], urls: Sequence[str]) -> tuple[dict[str, Any], 
             one = apprise.Apprise(asset=asset)
             one.add(apprise.AppriseConfig(paths=[str(path)], asset=asset, recursion=1))
             servers = list(one)
-        faults += [f"{path}: {where}: apprise cannot use it" for where in _lines(heard)]
-        if not servers and not heard:
-            faults.append(f"{path}: holds no address")
+        faults += [f"{path}: {fault}" for fault in _faults(servers, heard)]
         found += servers
     with _listening():
         for number, url in enumerate(urls, 1):
@@ -356,8 +354,12 @@ def _listening() -> Iterator[list[str]]:
         logger.removeHandler(ear)
 
 
-def _lines(heard: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(said if said.startswith("line ") else "a part of it" for said in heard))
+def _faults(servers: Sequence[Any], heard: Sequence[str]) -> list[str]:
+    """Return what is wrong with a file. Not every apprise tells the line."""
+    lines = [f"{said}: apprise cannot use it" for said in dict.fromkeys(heard) if said.startswith("line ")]
+    if not servers:
+        return lines or ["holds no address that apprise can use"]
+    return lines or (["holds something that apprise cannot use"] if heard else [])
 
 
 def _reason(heard: Sequence[str]) -> str:

@@ -111,7 +111,7 @@ def harmless(text: str) -> str:
     shown = printable(text).translate(LOOKALIKES)
     shown = re.sub(r":(?=//)", ": ", shown)
     shown = re.sub(r"\](?=[(\[])", "] ", shown)
-    return re.sub(r"(?i)\b(wwx)(?=\.)", r"\1 ", shown)
+    return re.sub(r"(?i)\b(www)(?=\.)", r"\1 ", shown)
 
 
 def harmless_command(text: str) -> str:

@@ -41,6 +41,7 @@ SYSLOG: Final = re.compile(
 )
 DATED: Final = re.compile(rf"(?:{MONTH_DAY}(?:\d{{4}}\s)?|\[?{STAMP}\]?[\s:]\s*|\[\s*\d+\.\d+\] )")
 KERNEL: Final = re.compile(r"\[\s*\d+\.\d+\] (?P<program>[^\s\[\]:]{1,64})\[\d+\]: ")
+BARE: Final = re.compile(r"(?P<program>[A-Za-z][\w./@-]{1,63})\[\d+\]: ")
 KLOG: Final = re.compile(r"[IWEF]\d{4}(?:\d\d)? \d\d:\d\d:\d\d\.\d+\s+\d+ (?:\(\w+\) )?[\w./@+-]{1,200}:\d+(?:\] ?|\s+)")
 SOURCE: Final = re.compile(r"(?:\d+ )?[\w./@+-]{1,200}\.go:\d+(?:\]|:) ")
 GRPC: Final = re.compile(r"(?:WARNING|ERROR|INFO): (?=\d{4}/)")
@@ -121,7 +122,7 @@ def _peel(text: str) -> tuple[str, Mapping[str, str], str]:
     if first.isalpha():
         if text.startswith("MESSAGE="):
             return text[8:], {}, ""
-        for dress in (KLOG, SYSLOG, GRPC, COMPOSE, DATED, SOURCE):
+        for dress in (KLOG, SYSLOG, BARE, GRPC, COMPOSE, DATED, SOURCE):
             found = dress.match(text)
             if found:
                 return text[found.end() :], {}, found.groupdict().get("program") or ""

@@ -126,7 +126,9 @@ def _whole(bare: Bare) -> str:
 def _rule(words: Words) -> Rule | None:
     for rule in RULES:
         if rule.matches(words):
-            return None if any(chatter in words.text for chatter in CHATTER) else rule
+            if rule.suspect is Suspect.PEER and any(chatter in words.text for chatter in CHATTER):
+                return None
+            return rule
     return None
 
 

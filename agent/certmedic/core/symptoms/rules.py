@@ -86,12 +86,20 @@ SENT: Final = re.compile(
     r"local error: (?:tls: )?|generated (?:client|server) alert: fatal +|ssl handshake\.erl:\d+:fatal error: "
     r"|tls connection\.erl:\d+:fatal error: "
 )
+GO_VERDICTS: Final = (
+    "certificate has expired or is not yet valid",
+    "certificate signed by unknown authority",
+    "certificate is valid for ",
+    "certificate relies on legacy common name",
+    "certificate specifies an incompatible key usage",
+    "cannot validate certificate for ",
+)
 ALERT_WORDS: Final = ("remote error", "alert", "fatal error", "local error", "tlsv13 ", "tlsv1 ")
 
 
 def plain(text: str) -> Words:
     """Bring a message to the one spelling, and find the alert that it reports."""
-    text = text.lower().translate(SPELLING)
+    text = completed(text.lower().translate(SPELLING))
     heard = sent = ""
     for words in ALERT_WORDS:
         if words in text:
@@ -103,13 +111,28 @@ def plain(text: str) -> Words:
     return Words(text=text, heard=heard, sent=sent)
 
 
+def completed(text: str) -> str:
+    """Write out a verdict of Go's that was cut off at the end of a line, where what is left of it fits one only."""
+    at = text.rfind("x509: ") + 6
+    if at > 5 and len(text) - at < 48:
+        left = text[at:].rstrip(" .>…")
+        fits = [verdict for verdict in GO_VERDICTS if verdict.startswith(left)] if len(left) > 3 else []
+        if len(fits) == 1:
+            return text[:at] + fits[0]
+    return text
+
+
 def named(tail: str, names: tuple[str, ...]) -> bool:
     """Whether a text begins with one of the names, or is cut off within one."""
     for name in names:
         if tail.startswith(name):
             return True
     cut = tail.rstrip(" .>…\"')}")
-    return len(cut) >= 5 and any(name.startswith(cut) for name in names)
+    return 5 <= len(cut) and cut not in WHOLE_NAMES and any(name.startswith(cut) for name in names)
+
+
+# Names that are the beginning of another name.
+WHOLE_NAMES: Final = frozenset(("unknown certificate", "bad certificate", "certificate", "unknown"))
 
 
 # ------------------------------------------------------------------------------------------------ no failure after all
@@ -138,9 +161,12 @@ CHATTER: Final = (
     "disabling certificate verification",
     "certificate verification is disabled",
     "expired certs are permitted",
+    "not trusted by the host ca bundle",
 )
 
 # ------------------------------------------------------------------------------------------------ 1. our own files
+
+FILES: Final = ("crt", "key", "pem", "cert", "cer", "p12", "pfx", "jks")
 
 OWN_FILES: Final = (
     Rule(
@@ -162,12 +188,12 @@ OWN_FILES: Final = (
         samples=("SSL certificate problem: CRL is not yet valid (certificate 0)",),
     ),
     Rule(
-        name="own-missing-crl",
-        meaning="it has no certificate revocation list for that issuer, and is told to check one",
+        name="own-unusable-crl",
+        meaning="it is told to check a certificate revocation list, and has none that fits or can be used",
         symptom=Symptom.OTHER,
         rejected_by=LOCAL,
         suspect=OWN,
-        says=("unable to get certificate crl", "cannot read crl"),
+        says=("unable to get certificate crl", "unable to get crl issuer", "crl signature failure", "decrypt crl's signature", "in crl's", "crl path validation", "different crl scope"),
         samples=("VERIFY ERROR: depth=0, error=unable to get certificate CRL: CN=laptop",),
     ),
     Rule(
@@ -206,7 +232,7 @@ OWN_FILES: Final = (
         ),
         pattern=re.compile(
             r"^\W{0,3}!?[a-z][\w. ]{1,40}? [a-z]{3} \d{1,2}, \d{4} \d\d:\d\d [a-z]{3,4} +<invalid>"
-            r"|\.(?:crt|pem): certificate [^:]{1,300}? (?:has )?expired at "
+            r"|\.(?:crt|pem): certificate .{1,300}? (?:has )?expired at "
             r"|(?:own|our|server|serving|local|provided|this node's) (?:ssl |tls |x509 )?certificate (?:\S{1,300} )?(?:has|is) expired (?:on|at|since)"
         ),
         samples=(
@@ -223,7 +249,7 @@ OWN_FILES: Final = (
         rejected_by=LOCAL,
         suspect=OWN,
         says=("the certificate is not valid yet: notbefore", "your certificate is not yet valid"),
-        pattern=re.compile(r"\.(?:crt|pem): certificate [^:]{1,300}? is not valid before "),
+        pattern=re.compile(r"\.(?:crt|pem): certificate .{1,300}? is not valid before "),
         samples=(
             "W1124 10:00:00.000000    1234 certs.go:500] WARNING: could not validate bounds for certificate apiserver: the certificate is not valid yet: NotBefore: 2026-11-25 10:00:00 +0000 UTC, NotAfter: 2027-11-25 10:00:00 +0000 UTC",
             "WARNING: Your certificate is not yet valid!",
@@ -253,7 +279,7 @@ OWN_FILES: Final = (
         symptom=Symptom.OTHER,
         rejected_by=LOCAL,
         suspect=OWN,
-        says=("private key does not match", "key values mismatch", "private key and certificate do not match", "certificate and private key do not match"),
+        says=("private key does not match", "key values mismatch", "private key and certificate do not match", "certificate and private key do not match", "certificate and the given key do not match"),
         samples=(
             'failed to load key pair "/etc/etcd/server.crt": tls: private key does not match public key',
             'SSL_CTX_use_PrivateKey("/etc/nginx/tls.key") failed (SSL: error:05800074:x509 certificate routines::key values mismatch)',
@@ -265,10 +291,7 @@ OWN_FILES: Final = (
         symptom=Symptom.OTHER,
         rejected_by=LOCAL,
         suspect=OWN,
-        says=("!missing!",),
-        pattern=re.compile(
-            r"\b(?:open|stat|lstat|read|reading|load|loading|file) [\"']?/[^\s\"']{1,500}?(?:\.(?:crt|cert|cer|pem|key|p12|pfx|jks)|/(?:pki|tls|ssl|certs?)/[^\s\"':]{1,300})[\"']?:? (?:no such file|permission denied)"
-        ),
+        says=("!missing!", *(f".{kind}{quote}: no such file" for kind in FILES for quote in ("", '"')), *(f".{kind}: permission denied" for kind in FILES)),
         samples=(
             "open /etc/kubernetes/pki/apiserver-etcd-client.crt: no such file or directory",
             "!MISSING! certificate apiserver-kubelet-client",
@@ -295,7 +318,7 @@ OWN_FILES: Final = (
             r"(?:load|loading|read|reading|open|opening|parse|parsing|use|using|find) (?:the )?(?:\S{1,60} ){0,3}?"
             r"(?:certificate|certificates|cert|client ca|ca cert|ca file|private key|key pair|keypair|x509 key pair|tls key)\b(?! (?:signing|request|expiration|authority data|from (?:server|peer|client)))"
         ),
-        unless=("not signed by ca", "x509: certificate ", "verify failed", "certificate has expired", "the certificate has", "the certificate is", "certificate crl", "issuer certificate", "root certificate in the chain", "certification path"),
+        unless=("not signed by ca", "x509: certificate ", "verify failed", "certificate has expired", "the certificate has", "the certificate is", "certificate crl", "issuer certificate", "root certificate in the chain", "certification path", "signature algorithm"),
         samples=(
             'nginx: [emerg] cannot load certificate "/etc/nginx/tls/server.pem": BIO_new_file() failed',
             "error: unable to read client-cert /var/lib/minikube/client.crt for minikube due to empty file",
@@ -368,7 +391,7 @@ ALERTS: Final = (
         heard=("bad certificate", "badcertificate", "certificate is bad", "bad certificate status response", "certificate unobtainable"),
         says=(
             "did not trust this server's certificate",
-            "did not trust this client's certificate",
+            "did not trust server's certificate",
             "ssl peer cannot verify your certificate",
             "peer had some unspecified issue with the certificate it received",
         ),
@@ -461,7 +484,7 @@ VERDICTS: Final = (
             "x509: certificate is valid for ",
             "certificate relies on legacy common name",
             "certificate is not valid for any names",
-            "doesn't contain any ip sans",
+            "cannot validate certificate for",
             "does not match any of dnsnames",
             "common name is not a valid hostname",
             "commonname authentication failed",
@@ -545,6 +568,8 @@ VERDICTS: Final = (
             "cert inadequate key usage",
             "inadequate cert type",
             "invalid ext key usage",
+            "key usage violation",
+            "does not match the intended purpose",
         ),
         sent=("unsupported certificate",),
         samples=(
@@ -663,9 +688,8 @@ VERDICTS: Final = (
             "received empty certificates message",
             "client certificate is required",
             "client certificate required",
-            "no client certificate ca",
+            "no certificate was found",
         ),
-        unless=("no client certificate ca names sent",),
         samples=(
             'rejected connection from "10.0.0.6:50000" (error "tls: client didn\'t provide a certificate", ServerName "")',
             "error:0A0000C7:SSL routines::peer did not return a certificate",
@@ -702,6 +726,9 @@ VERDICTS: Final = (
             "self signed cert in chain",
             "depth zero self signed cert",
             "certificate signature failure",
+            "key identifier mismatch",
+            "issuer serial number mismatch",
+            "subject issuer mismatch",
             "certificate not trusted",
             "client ca chain cannot be verified",
             "invalid ca certificate",
@@ -796,8 +823,13 @@ VAGUE: Final = (
             "certificate key too weak",
             "ca md too weak",
             "certificate is not standards compliant",
+            "certificate problem:",
+            "verify error: depth=",
+            "verify error:num=",
+            "we are not permitted to talk to it",
+            "not permitted to talk to peer",
         ),
-        pattern=re.compile(r"x509: (?=[a-z])|cannot verify \S{1,255} certificate|certificate verification failed|error (?:\d+|num=\d+):? ?(?:at \d+ depth lookup)"),
+        pattern=re.compile(r"x509: (?=[a-z])|cannot verify \S{1,255} certificate|error \d+ at \d+ depth lookup"),
         samples=(
             "error:0A000086:SSL routines::certificate verify failed",
             "http: TLS handshake error from 10.0.0.2:3000: tls: failed to verify certificate: x509: unhandled critical extension",

@@ -39,6 +39,8 @@ class Recording:
     """One drill: member a fell ill and was restarted, member b looked on."""
 
     etcd: str  # version
+    image: str  # of the etcd-manager for which the stand-in stood
+    addresses: Mapping[str, str]  # by member
     times: Mapping[str, datetime]  # started, healthy, restarted, cured
     logs: Mapping[str, str]  # by member
     before: Mapping[str, tuple[Stored, ...]]  # certificates by member, until the restart
@@ -47,7 +49,13 @@ class Recording:
     def facts(self, member: str, at: datetime) -> Facts:
         """Return what was so on a member's machine at a moment, as far as it was recorded: its certificates."""
         cured = at >= self.times["cured"] and member in self.after
-        return Facts(at=at, host=f"drill-master-{member}", stored=(self.after if cured else self.before)[member])
+        return Facts(
+            at=at,
+            host=f"drill-master-{member}",
+            addresses=frozenset({"127.0.0.1", self.addresses[member]}),
+            stored=(self.after if cured else self.before)[member],
+            images={"main": self.image},
+        )
 
     def sightings(self, member: str) -> Iterator[Sighting]:
         """Yield what a member's log says of certificates, in order."""
@@ -76,8 +84,10 @@ def load() -> Recording:
     """Read the recording."""
     about = json.loads((FOLDER / "about.json").read_text())
     return Recording(
-        etcd=about.pop("etcd"),
-        times={name: datetime.fromisoformat(text) for name, text in about.items()},
+        etcd=about["etcd"],
+        image=about["image"],
+        addresses=about["addresses"],
+        times={name: datetime.fromisoformat(text) for name, text in about["times"].items()},
         logs={member: (FOLDER / f"{member}.log").read_text() for member in ("a", "b")},
         before={member: _stored(FOLDER / "before" / member) for member in ("a", "b")},
         after={"a": _stored(FOLDER / "after" / "a")},

@@ -1,0 +1,414 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from certmedic.core import diagnose, message
+from certmedic.core.model import MessageKind, Severity
+from certmedic.edge import notify
+from certmedic.edge.notify import AppriseNotifier
+from labs import receivers, values
+
+TAGS = {"critical": "oncall", "warning": "team", "info": "team"}
+SECRET = "S3cr3tT0kenThatNobodyMaySee"
+
+
+@pytest.fixture
+def hook():
+    one = receivers.Hook()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def mailbox():
+    one = receivers.Mailbox()
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def opened():
+    facts = values.facts(values.member(peer_ends=values.NOW - timedelta(minutes=9)))
+    (found,) = diagnose.survey(facts, warn_within=timedelta())
+    return message.compose(MessageKind.OPENED, found, incident=12, host="master-a", now=values.NOW)
+
+
+def written(tmp_path, text, name="apprise.conf"):
+    path = tmp_path / name
+    path.write_text(text)
+    return str(path)
+
+
+def only(notifier, severity=Severity.CRITICAL):
+    (channel,) = notifier.channels(severity)
+    return channel.id
+
+
+def in_child(code, **environment):
+    """Run code in a Python of its own, with the agent to import."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(notify.__file__).parents[2]), **environment},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+
+def told(notifier, severity):
+    """The ports or hosts of the channels of a severity."""
+    return sorted(notifier._loaded()[channel.id].host for channel in notifier.channels(severity))
+
+
+# ---------------------------------------------------------------- whom
+
+
+def test_text_and_yaml_files_route_by_tag_and_what_has_no_tag_gets_everything(tmp_path):
+    text = written(
+        tmp_path,
+        "# a comment\noncall=json://pager.example\nteam=json://team.example\nbilling=json://other.example\njson://all.example\n",
+    )
+    yaml = written(tmp_path, "urls:\n  - json://yaml.example:\n      tag: oncall, team\n", "apprise.yml")
+    notifier = AppriseNotifier([text, yaml], TAGS)
+    assert told(notifier, Severity.CRITICAL) == ["all.example", "pager.example", "yaml.example"]
+    assert told(notifier, Severity.WARNING) == ["all.example", "team.example", "yaml.example"]
+    assert told(notifier, Severity.INFO) == ["all.example", "team.example", "yaml.example"]
+    assert notifier.faults() == ()
+
+
+def test_the_tags_all_and_always_mean_everything(tmp_path):
+    notifier = AppriseNotifier([written(tmp_path, "all=json://a.example\nalways=json://b.example\n")], TAGS)
+    assert told(notifier, Severity.WARNING) == ["a.example", "b.example"]
+
+
+def test_where_no_tag_is_asked_for_everything_is_told(tmp_path):
+    notifier = AppriseNotifier([written(tmp_path, "x=json://a.example\njson://b.example\n")], {})
+    assert told(notifier, Severity.CRITICAL) == ["a.example", "b.example"]
+
+
+def test_a_severity_that_nobody_is_tagged_for_goes_to_those_of_another_rather_than_to_nobody(tmp_path):
+    notifier = AppriseNotifier([written(tmp_path, "team=json://team.example\nbilling=json://other.example\n")], TAGS)
+    assert told(notifier, Severity.CRITICAL) == ["team.example"]
+
+
+def test_an_address_in_two_files_is_one_channel_with_the_tags_of_both(tmp_path):
+    first = written(tmp_path, "oncall=json://a.example/x?cto=3\n", "1.conf")
+    second = written(tmp_path, "team=json://a.example/x\n", "2.conf")
+    notifier = AppriseNotifier([first, second], TAGS)
+    assert told(notifier, Severity.CRITICAL) == told(notifier, Severity.WARNING) == ["a.example"]
+    assert notifier.channels(Severity.CRITICAL) == notifier.channels(Severity.WARNING)
+
+
+def test_a_file_can_include_another(tmp_path):
+    written(tmp_path, "oncall=json://inner.example\n", "inner.conf")
+    assert told(AppriseNotifier([written(tmp_path, "include inner.conf\n")], TAGS), Severity.CRITICAL) == [
+        "inner.example"
+    ]
+
+
+def test_credentials_are_found_where_systemd_puts_them(tmp_path, monkeypatch):
+    written(tmp_path, "oncall=json://cred.example\n", "apprise")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert told(AppriseNotifier(["credential:apprise"], TAGS), Severity.CRITICAL) == ["cred.example"]
+
+
+def test_files_that_cannot_be_used_are_named_with_the_line_and_without_the_address(tmp_path):
+    missing = str(tmp_path / "missing.conf")
+    bad = written(tmp_path, f"json://good.example\nbogus://{SECRET}\n")
+    broken = written(tmp_path, f"urls:\n  - bogus://{SECRET}\n", "broken.yml")
+    empty = written(tmp_path, "# nothing\n", "empty.conf")
+    notifier = AppriseNotifier([missing, bad, broken, empty], TAGS, [f"nonsense://{SECRET}"])
+    faults = "\n".join(notifier.faults())
+    assert f"{missing}: cannot be read: No such file or directory" in faults
+    newer = f"{bad}: holds something that apprise cannot use"  # it no longer tells the line
+    assert f"{bad}: line 2: apprise cannot use it" in faults or newer in faults
+    assert f"{broken}: line 1: apprise" in faults or f"{broken}: holds no address that apprise can use" in faults
+    assert f"{empty}: holds no address that apprise can use" in faults
+    assert "address number 1: apprise cannot use it" in faults
+    assert SECRET not in faults
+    assert told(notifier, Severity.CRITICAL) == ["good.example"]  # the rest goes on
+
+
+def test_a_file_that_was_mended_is_taken_up_without_a_restart(tmp_path):
+    path = str(tmp_path / "apprise.conf")
+    notifier = AppriseNotifier([path], TAGS)
+    assert notifier.channels(Severity.CRITICAL) == []
+    Path(path).write_text("json://late.example\n")
+    assert told(notifier, Severity.CRITICAL) == ["late.example"]
+
+
+def test_a_channel_keeps_its_id_over_restarts_whatever_the_order_of_sets(tmp_path):
+    config = written(
+        tmp_path,
+        "mailto://u:p@mail.example?from=a@x.example&to=b@x.example&cc=c@x.example,d@x.example,e@x.example,f@x.example\n",
+    )
+    code = (
+        "from certmedic.edge.notify import AppriseNotifier as A; from certmedic.core.model import Severity as S;"
+        f"print(A([{config!r}], {{}}).channels(S.INFO)[0].id)"
+    )
+    ids = {in_child(code, PYTHONHASHSEED=str(seed)).stdout for seed in range(4)}
+    assert len(ids) == 1
+
+
+# ---------------------------------------------------------------- real receivers
+
+
+def test_a_mail_arrives_with_title_html_and_a_plain_alternative(mailbox, opened):
+    url = f"mailto://u:p@localhost:{mailbox.port}?from=certmedic@x.example&to=oncall@x.example"
+    notifier = AppriseNotifier([], TAGS, [url])
+    assert notifier.send(only(notifier), opened).ok
+    (mail,) = mailbox.mails
+    assert mail["Subject"] == opened.title
+    assert "oncall@x.example" in mail["To"]
+    assert opened.html in mail.get_body(("html",)).get_content().replace("\r\n", "\n")
+    plain = mail.get_body(("plain",)).get_content()
+    assert "Restart it (command below): that cures it." in plain
+    assert "sudo docker stop $(sudo docker ps" in plain
+
+
+def test_a_web_hook_gets_plain_text_and_the_severity(hook, opened):
+    notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}/hook"])
+    for severity, kind in (("critical", "failure"), ("warning", "warning"), ("info", "info")):
+        assert notifier.send(only(notifier), replace(opened, severity=Severity(severity))).ok
+        assert hook.messages[-1]["type"] == kind
+    assert notifier.send(only(notifier), replace(opened, kind=MessageKind.RESOLVED)).ok
+    assert hook.messages[-1]["type"] == "success"
+    assert hook.messages[0]["title"] == opened.title
+    assert hook.messages[0]["message"].replace("\r\n", "\n") == opened.plain
+
+
+def test_a_chat_gets_markdown_unchanged_though_apprise_calls_it_text(hook, opened):
+    notifier = AppriseNotifier([], TAGS, [f"mmost://127.0.0.1:{hook.port}/{'3' * 32}"])
+    assert notifier.send(only(notifier), opened).ok
+    assert hook.messages[0]["text"].replace("\r\n", "\n") == opened.markdown
+    assert hook.requests[0][0] == f"/hooks/{'3' * 32}"
+
+
+def test_a_chat_that_takes_little_gets_whole_lines_and_the_most_needed_first(hook, opened):
+    url = f"rocket://{'a' * 24}/{'b' * 24}@127.0.0.1:{hook.port}/#general"
+    notifier = AppriseNotifier([], TAGS, [url])
+    opened = replace(opened, markdown=opened.markdown + "\n- *Evidence:* `x`" * 30)
+    assert notifier.send(only(notifier), opened).ok
+    text = hook.messages[0]["text"].replace("\r\n", "\n")
+    assert 900 < len(text) <= 1000
+    assert opened.markdown.startswith(text + "\n")
+    assert opened.markdown.splitlines()[0] in text
+
+
+@pytest.mark.parametrize(
+    ("url", "attribute"),
+    [
+        ("discord://123456789012345678/abcdefghijklmnopqrstuvwxyz", "markdown"),
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general", "markdown"),
+        ("tgram://123456789:abcdefghijklmnopqrstuvwxyz012345678/12315544/", "html"),
+        ("gotify://127.0.0.1/token", "plain"),
+        ("json://127.0.0.1?format=markdown", "markdown"),
+        ("json://127.0.0.1?format=html", "html"),
+    ],
+)
+def test_every_service_gets_the_form_that_it_shows(url, attribute, opened):
+    notifier = AppriseNotifier([], TAGS, [url])
+    _, text = notify._form(notifier._loaded()[only(notifier)], opened)
+    assert text == getattr(opened, attribute)
+
+
+def test_html_that_is_too_long_for_a_service_is_never_cut_within_a_tag(opened):
+    notifier = AppriseNotifier([], TAGS, ["tgram://123456789:abcdefghijklmnopqrstuvwxyz012345678/12315544/"])
+    server = notifier._loaded()[only(notifier)]
+    shape, text = notify._form(server, replace(opened, html=opened.html * 9, plain="a <b> & c"))
+    assert (shape, text) == ("html", "<pre>a &lt;b&gt; &amp; c</pre>")
+
+
+# ---------------------------------------------------------------- outages
+
+
+def fails(notifier, opened, within):
+    started = time.monotonic()
+    result = notifier.send(only(notifier), opened)
+    assert not result.ok
+    assert time.monotonic() - started < within
+    return result.error
+
+
+def test_a_dead_receiver_is_an_error_at_once(opened):
+    notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{receivers.free_port()}/{SECRET}"])
+    error = fails(notifier, opened, within=5)
+    assert error == "the service could not be reached or did not take it"
+
+
+def test_a_dead_mail_server_is_an_error_at_once(opened):
+    url = f"mailto://u:{SECRET}@localhost:{receivers.free_port()}?from=a@x.example&to=b@x.example"
+    assert SECRET not in fails(AppriseNotifier([], TAGS, [url]), opened, within=5)
+
+
+def test_a_wrong_password_is_an_error_that_does_not_show_it(mailbox, opened):
+    url = f"mailto://u:{SECRET}@localhost:{mailbox.port}?from=a@x.example&to=b@x.example"
+    assert SECRET not in fails(AppriseNotifier([], TAGS, [url]), opened, within=10)
+    assert mailbox.mails == []
+
+
+@pytest.mark.parametrize("status", ["404", "500", "503"])
+def test_a_refusal_is_told_with_its_status(hook, opened, status):
+    hook.mood = status
+    notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}/{SECRET}"])
+    assert fails(notifier, opened, within=5) == f"the service answered HTTP {status}"
+
+
+def test_a_connection_that_is_reset_is_an_error(hook, opened):
+    hook.mood = "reset"
+    notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}"])
+    fails(notifier, opened, within=5)
+
+
+def test_a_receiver_that_answers_after_half_a_minute_is_given_up(hook, opened):
+    hook.mood = "slow"
+    notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}"])
+    fails(notifier, opened, within=9.5)
+
+
+def test_a_receiver_that_answers_drop_by_drop_is_given_up_and_not_tried_again_while_it_hangs(hook, opened):
+    hook.mood = "drip"
+    notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}?cto=1&rto=2"])
+    assert fails(notifier, opened, within=6) == "no answer in time"
+    assert fails(notifier, opened, within=1) == "the attempt before this one still waits for an answer"
+    assert len(hook.requests) == 1
+
+
+def test_what_came_through_after_it_was_given_up_is_not_sent_twice(hook, opened, monkeypatch):
+    notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}"])
+    channel = only(notifier)
+    monkeypatch.setattr(notify, "_patience", lambda server: 0.5)
+    hook.closing.wait = lambda seconds: time.sleep(1.5)  # slower than our patience, faster than apprise's
+    hook.mood = "slow"
+    assert notifier.send(channel, opened).error == "no answer in time"
+    attempt = notifier._attempts[channel]
+    receivers.until(lambda: not attempt.is_alive())
+    assert notifier.send(channel, opened).ok
+    assert len(hook.requests) == 1
+    hook.mood = "ok"
+    assert notifier.send(channel, opened).ok  # a later, equal message is a message of its own
+    assert len(hook.requests) == 2
+
+
+def test_one_dead_channel_delays_no_other_and_its_own_messages_keep_their_order(hook, opened):
+    slow = receivers.Hook()
+    slow.mood = "slow"
+    try:
+        urls = [f"json://127.0.0.1:{slow.port}?cto=1&rto=2", f"json://127.0.0.1:{hook.port}"]
+        notifier = AppriseNotifier([], TAGS, urls)
+        dead, good = (key for key in notifier._loaded())
+        second = replace(opened, title="second")
+        started = time.monotonic()
+        came = []
+        for place, result in notifier.send_all([(dead, opened), (good, opened), (dead, second), (good, second)]):
+            came.append((place, result.ok, time.monotonic() - started))
+        assert [(place, ok) for place, ok, _ in came] == [(1, True), (3, True), (0, False), (2, False)]
+        assert came[1][2] < 2
+        assert came[-1][2] < 6
+        assert [told["title"] for told in hook.messages] == [opened.title, "second"]
+        assert len(slow.requests) == 1
+    finally:
+        slow.close()
+
+
+def test_a_channel_that_is_no_longer_configured_is_an_error():
+    notifier = AppriseNotifier([], TAGS, ["json://127.0.0.1"])
+    assert notifier.send("gone", message.test_message("h", values.NOW)).error == "this channel is no longer configured"
+    assert AppriseNotifier([], TAGS).channels(Severity.CRITICAL) == []
+
+
+def test_a_plug_in_that_fails_inside_is_a_failed_delivery(opened, monkeypatch):
+    notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1/{SECRET}"])
+    channel = only(notifier)
+
+    def burst(*args, **kwargs):
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(notifier._loaded()[channel], "notify", burst)
+    assert notifier.send(channel, opened).error == "apprise failed (RuntimeError)"
+    monkeypatch.setattr(notifier._loaded()[channel], "notify", lambda **kwargs: None)
+    assert not notifier.send(channel, opened).ok  # apprise's third answer
+
+
+# ---------------------------------------------------------------- secrets
+
+
+def test_secrets_appear_nowhere(tmp_path, hook):
+    """An agent that logs all it can, at receivers that refuse, lie and are dead."""
+    lying = receivers.Hook()
+    lying.mood = "lying"
+    hook.mood = "500"
+    config = written(
+        tmp_path,
+        f"json://user:{SECRET}@127.0.0.1:{hook.port}/{SECRET}?+X-Token={SECRET}&-q={SECRET}\n"
+        f"json://127.0.0.1:{lying.port}/{SECRET}\n"
+        f"json://127.0.0.1:{receivers.free_port()}/{SECRET}\n"
+        f"mmost://127.0.0.1:{hook.port}/{SECRET}\n"
+        f"gotify://localhost:{hook.port}/{SECRET}\n"
+        f"bogus://{SECRET}\n",
+    )
+    code = (
+        "import logging; logging.basicConfig(level=logging.DEBUG)\n"
+        "from certmedic.edge import notify; from certmedic.core import message; from datetime import datetime, UTC\n"
+        f"n = notify.AppriseNotifier([{config!r}], {{}}, ['nonsense://{SECRET}'])\n"
+        "test = message.test_message('h', datetime.now(UTC))\n"
+        "for one in n.channels('info'): print(one, n.send(one.id, test))\n"
+        "print(n, n.faults())"
+    )
+    told = in_child(code)
+    lying.close()
+    assert told.stdout.count("Delivered(ok=False") == 4
+    assert told.stdout.count("Delivered(ok=True") == 1
+    assert "HTTP 500" in told.stdout
+    assert SECRET not in told.stdout + told.stderr
+    assert any(SECRET in path for path, _, _ in lying.requests)  # it was really used
+
+
+@pytest.mark.parametrize(
+    ("url", "label"),
+    [
+        (f"json://user:{SECRET}@hooks.example:8443/{SECRET}", "json://hooks.example:8443"),
+        (f"mailto://user:{SECRET}@mail.example?from=a@mail.example", "mailto://"),
+        (f"discord://{'1' * 18}/{SECRET}", "discord://"),
+        (f"ntfy://{SECRET}", "ntfy"),
+        ("tgram://123456789:abcdefghijklmnopqrstuvwxyz012345678/12315544/", "tgram://"),
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general", "slack://"),
+        ("pover://uuuuuuuuuuuuuuuuuuuuuuuuuuuuuu@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "pover://"),
+    ],
+)
+def test_a_label_shows_scheme_and_host_and_nothing_private(url, label):
+    (channel,) = AppriseNotifier([], TAGS, [url]).channels(Severity.INFO)
+    assert channel.label.startswith(label)
+    for private in (SECRET, "abcdefghij", "T1JJ", "TIiaj", "uuuu", "aaaa"):
+        assert private not in channel.label
+    assert channel.label.endswith(f"({channel.id[:4]})")
+
+
+def test_apprise_is_not_loaded_before_it_is_needed():
+    code = (
+        "import sys; from certmedic.edge.notify import AppriseNotifier as A; from certmedic.core.model import Severity;"
+        "A(['/x'], {}, ['json://x']); A([], {}).channels(Severity.INFO); print('apprise' in sys.modules)"
+    )
+    assert in_child(code).stdout == "False\n"
+
+
+def test_a_hanging_attempt_does_not_keep_the_agent_from_stopping(hook):
+    hook.mood = "slow"
+    code = (
+        "from certmedic.edge import notify; from certmedic.core import message; from datetime import datetime, UTC\n"
+        f"n = notify.AppriseNotifier([], {{}}, ['json://127.0.0.1:{hook.port}?rto=25'])\n"
+        "notify._patience = lambda server: 0.2\n"
+        "print(n.send(n.channels('info')[0].id, message.test_message('h', datetime.now(UTC))).error)"
+    )
+    started = time.monotonic()
+    assert in_child(code).stdout == "no answer in time\n"
+    assert time.monotonic() - started < 20
