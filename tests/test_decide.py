@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certmedic.core import diagnose as doctor
+from certmedic.core import verdict
 from certmedic.core.decide import History, Policy, decide
 from certmedic.core.model import Attempt, Cause, Confidence, RemedyKind, Suspect
 from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, facts, member
@@ -19,7 +19,7 @@ EXPIRED = member(peer_ends=NOW - DAY)
 
 
 def diagnosis(files=EXPIRED, **changes):
-    found = doctor.survey(facts(files, **changes), warn_within=timedelta())[0]
+    found = verdict.survey(facts(files, **changes), warn_within=timedelta())[0]
     return replace(found, count=3, last_seen=NOW - timedelta(seconds=5))
 
 

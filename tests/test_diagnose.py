@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from certmedic.core import diagnose as doctor
+from certmedic.core import verdict
 from certmedic.core.model import Cause, Fold, Helps, RejectedBy, Role, Served, Sighting, Suspect, Symptom
 from labs import pki
 from labs.values import (
@@ -66,7 +67,7 @@ def refusing(symptom=Symptom.EXPIRED, role=Role.SERVER, **more):
     return seen(symptom, RejectedBy.LOCAL, role, **more)
 
 
-def verdict(fold, files=None, **more):
+def judged(fold, files=None, **more):
     return doctor.diagnose(fold, facts(files, **more))
 
 
@@ -87,7 +88,7 @@ def paths(diagnosis):
     ids=["peer", "server", "both", "future", "other-ca", "usage"],
 )
 def test_a_refusal_of_ours_is_laid_to_the_file_that_deserves_it(files, cause, named):
-    found = verdict(refused(), files)
+    found = judged(refused(), files)
 
     assert (found.cause, found.suspect, found.confidence) == (cause, "own", "proven")
     assert paths(found) == named
@@ -101,7 +102,7 @@ def test_an_expired_ca_is_named_instead_of_its_leaf_and_no_restart_helps():
         stored(ca, f"{VOLUME}/peers/ca.crt", "ca"),
     )
 
-    found = verdict(refused(), files)
+    found = judged(refused(), files)
 
     assert (found.cause, paths(found), found.since) == (Cause.CA_EXPIRED, [f"{VOLUME}/peers/ca.crt"], ENDED)
     assert found.remedy.helps is Helps.NO
@@ -111,11 +112,11 @@ def test_a_key_that_belongs_to_another_certificate_is_said():
     me, *others = member()
     files = (stored(PEERS_CA.leaf("etcd-a", **NAMES), ME, "peer", ca_path=me.place.ca_path, key_matches=False), *others)
 
-    assert verdict(refused(), files).cause is Cause.KEY_MISMATCH
+    assert judged(refused(), files).cause is Cause.KEY_MISMATCH
 
 
 def test_the_name_by_which_it_was_called_is_not_in_the_certificate():
-    found = verdict(refused(server_name="old-etcd-a.internal.example"))
+    found = judged(refused(server_name="old-etcd-a.internal.example"))
 
     assert (found.cause, found.suspect) == (Cause.NAME_MISMATCH, "own")
     assert found.remedy.helps is Helps.NO
@@ -124,39 +125,39 @@ def test_the_name_by_which_it_was_called_is_not_in_the_certificate():
 def test_the_precise_alert_of_an_other_tls_library_picks_the_file_it_is_about():
     files = member(peer=CLIENTS_CA.leaf("etcd-a", **NAMES), server_ends=ENDED)
 
-    assert paths(verdict(refused(Symptom.EXPIRED_ALERT), files)) == [SERVER]
-    assert paths(verdict(refused(Symptom.UNKNOWN_CA_ALERT), files)) == [ME]
+    assert paths(judged(refused(Symptom.EXPIRED_ALERT), files)) == [SERVER]
+    assert paths(judged(refused(Symptom.UNKNOWN_CA_ALERT), files)) == [ME]
 
 
 def test_newer_etcd_says_which_port_was_called():
     files = member(peer_ends=ENDED, server_ends=ENDED)
 
-    assert paths(verdict(refused(said="rejected connection on client endpoint"), files)) == [SERVER]
-    assert paths(verdict(refused(said="rejected connection on peer endpoint"), files)) == [ME]
+    assert paths(judged(refused(said="rejected connection on client endpoint"), files)) == [SERVER]
+    assert paths(judged(refused(said="rejected connection on peer endpoint"), files)) == [ME]
 
 
 def test_good_certificates_that_are_refused_are_distrusted_and_nothing_is_promised():
-    found = verdict(refused())
+    found = judged(refused())
 
     assert (found.cause, found.confidence, found.severity) == (Cause.DISTRUSTED, "possible", "info")
     assert found.remedy.helps is Helps.UNKNOWN
 
 
 def test_a_refusal_of_a_program_whose_files_are_unknown_is_unexplained():
-    assert verdict(refused(), ()).cause is Cause.UNEXPLAINED
+    assert judged(refused(), ()).cause is Cause.UNEXPLAINED
 
 
 def test_a_good_file_and_an_old_certificate_served_is_stale_in_memory():
     old = stored(PEERS_CA.leaf("etcd-a", not_after=ENDED), ME)
     served = (Served(address="127.0.0.1", port=2380, certificate=old.certificate),)
 
-    found = verdict(refused(), served=served)
+    found = judged(refused(), served=served)
 
     assert (found.cause, found.suspect, found.confidence) == (Cause.STALE_IN_MEMORY, "own", "likely")
 
 
 def test_a_neighbours_expired_certificate_is_the_neighbours():
-    found = verdict(refusing(not_after=ENDED))
+    found = judged(refusing(not_after=ENDED))
 
     assert (found.cause, found.suspect, found.neighbours) == (Cause.EXPIRED, "peer", ("10.0.0.2",))
     assert (found.remedy.kind, found.remedy.helps) == ("none", "no")
@@ -164,13 +165,13 @@ def test_a_neighbours_expired_certificate_is_the_neighbours():
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "127.0.0.1"])
 def test_a_certificate_shown_from_here_is_found_by_its_not_after(host):
-    found = verdict(refusing(not_after=ENDED, remote=f"{host}:5000"), member(server_ends=ENDED))
+    found = judged(refusing(not_after=ENDED, remote=f"{host}:5000"), member(server_ends=ENDED))
 
     assert (found.cause, found.suspect, paths(found)) == (Cause.EXPIRED, "own", [SERVER])
 
 
 def test_the_same_not_after_elsewhere_does_not_make_it_ours():
-    found = verdict(refusing(not_after=ENDED), member(server_ends=ENDED))
+    found = judged(refusing(not_after=ENDED), member(server_ends=ENDED))
 
     assert found.suspect is Suspect.PEER
 
@@ -178,7 +179,7 @@ def test_the_same_not_after_elsewhere_does_not_make_it_ours():
 def test_not_after_of_a_ca_here_means_that_the_ca_has_expired():
     ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=ENDED)
 
-    found = verdict(refusing(not_after=ENDED), (stored(ca, f"{VOLUME}/peers/ca.crt", "ca"),))
+    found = judged(refusing(not_after=ENDED), (stored(ca, f"{VOLUME}/peers/ca.crt", "ca"),))
 
     assert (found.cause, found.suspect) == (Cause.CA_EXPIRED, "own")
 
@@ -186,27 +187,27 @@ def test_not_after_of_a_ca_here_means_that_the_ca_has_expired():
 def test_what_etcd_manager_holds_in_memory_is_found_and_a_restart_cures_it():
     origin = {"pod": "etcd-manager-main-ip-10-0-0-1"}
 
-    found = verdict(refusing(not_after=ENDED, remote="127.0.0.1:5000", origin=origin))
+    found = judged(refusing(not_after=ENDED, remote="127.0.0.1:5000", origin=origin))
 
     assert (found.cause, found.suspect, found.remedy.helps) == (Cause.STALE_IN_MEMORY, "own", "yes")
 
 
 def test_without_etcd_manager_a_local_client_is_a_client_and_not_this_etcd():
-    assert verdict(refusing(not_after=ENDED, remote="127.0.0.1:5000")).suspect is Suspect.PEER
+    assert judged(refusing(not_after=ENDED, remote="127.0.0.1:5000")).suspect is Suspect.PEER
 
 
 @pytest.mark.parametrize("symptom", [Symptom.USAGE, Symptom.MISSING_CLIENT_CERT])
 def test_known_noise_from_this_machine_is_no_diagnosis(symptom):
-    assert verdict(refusing(symptom, remote="127.0.0.1:5000")) is None
-    assert verdict(refusing(symptom)) is not None
+    assert judged(refusing(symptom, remote="127.0.0.1:5000")) is None
+    assert judged(refusing(symptom)) is not None
 
 
 def test_events_and_main_are_told_apart_by_who_wrote_the_line():
     files = member(peer_ends=ENDED)
     events = {"container": "k8s_etcd-manager_etcd-manager-events-ip-10-0-0-1_kube-system_01_0"}
 
-    assert verdict(refused(), files).cause is Cause.EXPIRED
-    assert verdict(refused(origin=events), files).cause is not Cause.EXPIRED
+    assert judged(refused(), files).cause is Cause.EXPIRED
+    assert judged(refused(origin=events), files).cause is not Cause.EXPIRED
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_events_and_main_are_told_apart_by_who_wrote_the_line():
     ids=["new", "old", "unknown", "manifest"],
 )
 def test_whether_a_restart_helps_depends_on_the_version(change, helps, kind):
-    found = verdict(refused(), member(peer_ends=ENDED), **change)
+    found = judged(refused(), member(peer_ends=ENDED), **change)
 
     assert (found.remedy.helps, found.remedy.kind) == (helps, kind)
 
@@ -235,22 +236,22 @@ def test_etcd_client_crt_is_issued_by_nodeup_and_no_restart_helps():
         CLIENTS_CA.leaf("kube-apiserver", not_after=ENDED), path, "apiserver-etcd-client", renewer="nodeup", group=""
     )
 
-    found = verdict(refused(role=Role.CLIENT, program="kube-apiserver", remote=""), (client,))
+    found = judged(refused(role=Role.CLIENT, program="kube-apiserver", remote=""), (client,))
 
     assert (found.cause, paths(found), found.remedy.helps) == (Cause.EXPIRED, [path], "no")
 
 
 def test_the_silent_case_is_found_without_a_line():
-    found = doctor.survey(facts(member(peer_ends=ENDED, server_ends=NOW + 3 * DAY)), warn_within=timedelta(days=30))
+    found = verdict.survey(facts(member(peer_ends=ENDED, server_ends=NOW + 3 * DAY)), warn_within=timedelta(days=30))
 
     assert {(d.cause, *paths(d)) for d in found} == {("expired", ME), ("expires_soon", SERVER)}
 
 
 def test_several_files_of_one_owner_are_one_diagnosis_and_the_gravest_comes_first():
     files = member(peer_ends=ENDED, server_ends=ENDED)
-    both = [verdict(refused(), files), verdict(refusing(not_after=NOW - DAY), files)]
+    both = [judged(refused(), files), judged(refusing(not_after=NOW - DAY), files)]
 
-    merged = doctor.merge([*both, *doctor.survey(facts(files), warn_within=timedelta())])
+    merged = verdict.merge([*both, *verdict.survey(facts(files), warn_within=timedelta())])
 
     assert [(d.suspect, d.cause, len(d.certificates), d.count) for d in merged] == [
         ("own", "expired", 2, 3),

@@ -10,8 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from certmedic.core import codec
-from certmedic.core import diagnose as doctor
+from certmedic.core import codec, verdict
 from certmedic.core.decide import Policy, decide
 from certmedic.core.model import Decision, Diagnosis, Message, MessageKind, Severity
 from certmedic.edge.store import Store, StoreError
@@ -222,4 +221,4 @@ def _read(path):
 
 
 def test_survey_is_what_the_other_tests_stand_on():
-    assert [d.cause for d in doctor.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())] == ["expired"]
+    assert [d.cause for d in verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())] == ["expired"]

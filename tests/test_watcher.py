@@ -10,7 +10,8 @@ from certmedic.core.model import Progress, Served, Severity, SourceDown, SourceU
 from certmedic.edge.notify import Channel, Delivered
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Store
-from certmedic.watcher import Watcher, World
+from certmedic.teller import World
+from certmedic.watcher import Watcher
 from labs import pki
 from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, entry, facts, member, stored
 

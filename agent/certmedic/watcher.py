@@ -13,16 +13,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from certmedic.config import Config
 from certmedic.core import diagnose as doctor
-from certmedic.core import examine, message, symptoms
+from certmedic.core import examine, message, symptoms, verdict, verify
 from certmedic.core.decide import History, Policy, decide, targets
 from certmedic.core.model import (
     Cause,
-    Certificate,
-    Container,
     Diagnosis,
     Facts,
     Fold,
@@ -31,18 +28,17 @@ from certmedic.core.model import (
     MessageKind,
     Progress,
     Recheck,
-    Severity,
     Sighting,
     SourceDown,
     SourceStatus,
     SourceUp,
     Suspect,
 )
-from certmedic.edge.notify import Notifier
-from certmedic.edge.restart import Hands, RestartError
-from certmedic.edge.service import Journal
+from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Act, Incident, Store
+from certmedic.teller import Teller, World
 
+TICK = 1.0  # seconds that the loop waits at most: the watchdog, a stop and a new recheck are seen by then
 DIAGNOSE_EVERY = timedelta(seconds=30)  # equal lines are judged anew no more often than this
 LOOK_EVERY = timedelta(seconds=15)  # at an incident that can be verified by looking at files
 QUIET_FOR = timedelta(minutes=15)  # an incident that cannot be verified here ends when nothing more is seen
@@ -54,29 +50,6 @@ RESUME_AFTER = timedelta(
 FACTS_FOR = timedelta(seconds=2)  # looked-up facts serve all sightings of one moment
 REMEMBERED_FOLDS = 2048
 REMEMBERED_LINES = 4096  # to count a line once that comes in by two sources
-
-
-class Senses(Protocol):
-    """What can be looked up on this machine."""
-
-    def gather(self, *, now: datetime) -> Facts:
-        """Return the facts of this moment. Never raises: what cannot be seen is in `Facts.blind`."""
-
-    def is_own_probe(self, address: str) -> bool:
-        """Whether "host:port" was this agent's own end of a handshake it made to look at a certificate."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """Everything outside: what can be looked up, done and said, and where this is."""
-
-    senses: Senses
-    hands: Hands
-    notifier: Notifier
-    journal: Journal
-    host: str
-    boot_id: str
-    drill: bool = False
 
 
 @dataclass(slots=True)
@@ -106,6 +79,7 @@ class Watcher:
             cooldown=config.remedy.cooldown,
             per_day=config.remedy.per_day,
         )
+        self.teller = Teller(config.mode, store, world)
         self.blind: dict[str, str] = {}  # source -> why it cannot read
         self._seen: dict[str, Seen] = {}
         self._lines: OrderedDict[tuple[str, int], str] = OrderedDict()
@@ -135,7 +109,7 @@ class Watcher:
             self._write_counts()
             self.store.settle(positions)
         self._act(now)
-        self._deliver(now)
+        self.teller.deliver(now)
 
     def _take(self, item: Item, now: datetime) -> None:
         match item:
@@ -193,10 +167,10 @@ class Watcher:
     def _open(self, diagnosis: Diagnosis, now: datetime) -> Incident:
         known = next((i for i in self.store.incidents(unresolved=True) if i.key == diagnosis.key), None)
         if known is not None:
-            diagnosis = doctor.joined_diagnosis(known.diagnosis, diagnosis)
+            diagnosis = verdict.joined_diagnosis(known.diagnosis, diagnosis)
         incident, new = self.store.open_incident(diagnosis, now=now)
         if new:
-            self._tell_journal("opened", incident, now)
+            self.teller.journal("opened", incident)
             self.store.event(
                 incident.id, "opened", f"{diagnosis.cause}, {diagnosis.suspect}: {diagnosis.evidence[0]}", now=now
             )
@@ -207,11 +181,13 @@ class Watcher:
 
     def _supersede(self, incident: Incident, now: datetime) -> None:
         """Close forecasts that came true or came nearer, without a word: the new incident says it all."""
-        files = set(files_of(incident.diagnosis))
+        files = set(verify.files_of(incident.diagnosis))
         for other in self.store.incidents(unresolved=True):
             forecast = other.diagnosis.cause is Cause.EXPIRES_SOON and other.id != incident.id
-            if forecast and files & set(files_of(other.diagnosis)):
-                self.store.event(other.id, "superseded", f"by incident {incident.id}: {incident.diagnosis.cause}", now=now)
+            if forecast and files & set(verify.files_of(other.diagnosis)):
+                self.store.event(
+                    other.id, "superseded", f"by incident {incident.id}: {incident.diagnosis.cause}", now=now
+                )
                 self.store.resolve(other.id, now=now)
 
     def _write_counts(self) -> None:
@@ -244,7 +220,7 @@ class Watcher:
         """The silent case: what is expired or soon will be, though nothing failed yet."""
         facts = self._gather(now)
         thresholds = self.config.certificates.warn_days
-        for diagnosis in doctor.survey(facts, warn_within=timedelta(days=max(thresholds, default=0))):
+        for diagnosis in verdict.survey(facts, warn_within=timedelta(days=max(thresholds, default=0))):
             self._open(
                 message.forecast(diagnosis, thresholds, now) if diagnosis.cause is Cause.EXPIRES_SOON else diagnosis,
                 now,
@@ -256,7 +232,7 @@ class Watcher:
         facts = self._gather(now)
         if self._is_cured(incident, facts, now):
             return
-        for diagnosis in doctor.survey(facts, warn_within=timedelta()):
+        for diagnosis in verdict.survey(facts, warn_within=timedelta()):
             if diagnosis.key == incident.key:  # other files of the same owner that broke with it
                 incident = self._open(diagnosis, now)
         self._decide(incident, facts, now)
@@ -282,13 +258,13 @@ class Watcher:
         self.store.decide(incident.id, decision)
         incident = replace(incident, diagnosis=diagnosis, decision=decision)
         if incident.announced_at is None:
-            self._tell(MessageKind.OPENED, incident, now)
+            self.teller.tell(MessageKind.OPENED, incident, now)
         if decision.action is not None:
             self.store.intend(
                 incident.id, diagnosis.remedy.target, decision.action, boot_id=self.world.boot_id, now=now
             )
             self.store.event(incident.id, "intent", decision.reason, now=now)
-            self._tell_journal("intent", incident, now)
+            self.teller.journal("intent", incident)
 
     def _troubled(self, diagnosis: Diagnosis) -> tuple[str, ...]:
         """Neighbours in the same etcd group whose certificates are being refused here."""
@@ -304,7 +280,7 @@ class Watcher:
     def _is_cured(self, incident: Incident, facts: Facts, now: datetime) -> bool:
         """Resolve an incident that is over; return whether it is."""
         diagnosis = incident.diagnosis
-        files = files_of(diagnosis)
+        files = verify.files_of(diagnosis)
         if diagnosis.suspect is Suspect.OWN and files and diagnosis.cause is not Cause.STALE_IN_MEMORY:
             if diagnosis.cause is Cause.EXPIRES_SOON:
                 good, said = message.renewed(diagnosis, facts)
@@ -332,7 +308,7 @@ class Watcher:
 
     def _remind(self, incident: Incident, now: datetime) -> None:
         if incident.announced_at is not None:
-            self._tell(MessageKind.REMINDER, incident, now)
+            self.teller.tell(MessageKind.REMINDER, incident, now)
         self.store.recheck("remind", incident.id, now + self.config.notify.remind_every)
 
     # ------------------------------------------------------------ acting
@@ -356,7 +332,7 @@ class Watcher:
         self.store.event(act.incident, "acted", said, now=now)
         incident = self.store.incident(act.incident)
         if incident is not None:
-            self._tell(MessageKind.ACTED, incident, now, outcome=said)
+            self.teller.tell(MessageKind.ACTED, incident, now, outcome=said)
         self.store.recheck("verify", act.incident, now + VERIFY_EVERY)
 
     def _failed(self, act: Act, why: str, now: datetime) -> None:
@@ -366,7 +342,7 @@ class Watcher:
         incident = self.store.incident(act.incident)
         if incident is not None:
             self.store.escalate(act.incident)
-            self._tell(MessageKind.ESCALATED, incident, now, outcome=why)
+            self.teller.tell(MessageKind.ESCALATED, incident, now, outcome=why)
             self.store.recheck("incident", act.incident, now + LOOK_EVERY)
 
     def _verify(self, incident: Incident, now: datetime) -> None:
@@ -376,7 +352,7 @@ class Watcher:
             return
         act = acts[-1]
         facts = self.world.senses.gather(now=now)
-        good, said = cure_took(act, facts)
+        good, said = verify.cure_took(act.action.watched, facts)
         if good:
             self.store.end_act(act.id, "verified", said, now=now)
             self._resolve(incident, said, now)
@@ -392,7 +368,7 @@ class Watcher:
             if act.id not in self._resuming:
                 continue
             found = targets(incident.diagnosis, facts)
-            if not found and not examine.healthy(files_of(incident.diagnosis), facts)[0]:
+            if not found and not examine.healthy(verify.files_of(incident.diagnosis), facts)[0]:
                 # Neither running nor cured: the runtime may be in the middle of it. Look again until the time is up.
                 if now - act.at > self.config.remedy.verify_for:
                     self._resuming.discard(act.id)
@@ -405,7 +381,7 @@ class Watcher:
                     self.store.recheck("resume", incident.id, now + VERIFY_EVERY)
                 continue
             self._resuming.discard(act.id)
-            if not found or restarted(act, found[0]):
+            if not found or verify.is_another(act.action.container, found[0]):
                 self._done(
                     act, f"{act.action.container.name} was restarted; the agent was stopped before it could say so", now
                 )
@@ -415,52 +391,11 @@ class Watcher:
     def _resolve(self, incident: Incident, said: str, now: datetime) -> None:
         self.store.event(incident.id, "resolved", said, now=now)
         if incident.announced_at is not None:
-            self._tell(MessageKind.RESOLVED, incident, now, outcome=said)
-        self._tell_journal("resolved", incident, now)
+            self.teller.tell(MessageKind.RESOLVED, incident, now, outcome=said)
+        self.teller.journal("resolved", incident)
         self.store.resolve(incident.id, now=now)
         for fold in [fold for fold, seen in self._seen.items() if seen.incident == incident.id]:
             del self._seen[fold]
-
-    def _tell(self, kind: MessageKind, incident: Incident, now: datetime, *, outcome: str = "") -> None:
-        """Write a message into the outbox, once of each kind, where people are to be told of this incident at all."""
-        if kind is not MessageKind.OPENED:
-            self._tell_journal(kind, incident, now, outcome)
-        if self.config.mode == "observe" or incident.diagnosis.severity is Severity.INFO:
-            return
-        written = message.compose(
-            kind,
-            incident.diagnosis,
-            incident=incident.id,
-            host=self.world.host,
-            now=now,
-            decision=incident.decision,
-            outcome=outcome,
-            drill=self.world.drill,
-            opened_at=incident.opened_at,
-        )
-        channels = {channel.id: channel.label for channel in self.world.notifier.channels(written.severity)}
-        if self.store.enqueue(incident.id, written, channels, now=now) and kind is MessageKind.OPENED:
-            self.store.announce(incident.id, now=now)
-
-    def _tell_journal(self, event: str, incident: Incident, now: datetime, outcome: str = "") -> None:
-        self.world.journal.emit(
-            message.event_fields(
-                event, incident.diagnosis, incident=incident.id, decision=incident.decision, outcome=outcome
-            )
-        )
-
-    def _deliver(self, now: datetime) -> None:
-        """Hand over what is due; what a channel does not take comes back later and later, and is given up after a day."""
-        for delivery in self.store.outbox(now=now):
-            result = self.world.notifier.send(delivery.channel, delivery.message)
-            with self.store.transaction():
-                if result.ok:
-                    self.store.delivered(delivery, now=now)
-                else:
-                    again = message.retry_at(
-                        delivery.attempts, now, delivery.created_at, key=f"{delivery.message_id}{delivery.channel}"
-                    )
-                    self.store.undelivered(delivery, result.error, again_at=again)
 
     # ------------------------------------------------------------ the loop
 
@@ -470,40 +405,6 @@ class Watcher:
         """Turn until `going` says no. `take(seconds)` waits for items; `now` is asked once a turn."""
         while going():
             due = self.store.next_due()
-            wait = 1.0 if due is None else min(1.0, max(0.0, (due - now()).total_seconds()))
+            wait = TICK if due is None else min(TICK, max(0.0, (due - now()).total_seconds()))
             items = list(take(wait))
             self.step(items, now())
-
-
-def files_of(diagnosis: Diagnosis) -> tuple[str, ...]:
-    """Return the files that a diagnosis names."""
-    return tuple(dict.fromkeys(c.path for c in diagnosis.certificates if c.path))
-
-
-def restarted(act: Act, container: Container) -> bool:
-    """Whether a container is another than the one that an act was written down for, or was started after it."""
-    before = act.action.container
-    return container.id != before.id or container.started_at != before.started_at
-
-
-def cure_took(act: Act, facts: Facts) -> tuple[bool, str]:
-    """Whether each file's NotAfter moved into the future and the new certificates are the ones served, and why."""
-    told: list[str] = []
-    fresh: dict[str, Certificate] = {}
-    for path, before in act.action.watched:
-        stored = next((s for s in facts.stored if s.certificate.path == path), None)
-        if stored is None:
-            return False, f"{path} cannot be read"
-        if stored.certificate.not_after <= before or stored.certificate.not_after <= facts.at:
-            return False, f"{path} still ends {examine.stamp(stored.certificate.not_after)}"
-        found = examine.examine(stored, facts)
-        if found is not None:
-            return False, found.said
-        fresh[stored.certificate.fingerprint] = stored.certificate
-        told.append(f"{path} is now valid until {examine.stamp(stored.certificate.not_after)}")
-    served = [seen for seen in facts.served if seen.certificate is not None and seen.certificate.fingerprint in fresh]
-    shown = {seen.certificate.fingerprint for seen in served if seen.certificate is not None}
-    if shown != set(fresh):
-        return False, "the new certificate is on disk, but was not yet seen served"
-    ports = ", ".join(f"{seen.address}:{seen.port}" for seen in served)
-    return True, "; ".join(told) + f"; served on {ports}"

@@ -176,6 +176,17 @@ def kops_pki(
     return directory
 
 
+def kops_master(root: Path) -> Path:
+    """Write the etcd files of a healthy kops master, groups main and events, under `root`; returns `root`."""
+    clients_ca = authority("etcd-clients-ca")
+    for group, member in (("main", "etcd-a"), ("events", "etcd-events-a")):
+        peers_ca, manager_ca = authority(f"etcd-peers-ca-{group}"), authority(f"etcd-manager-ca-{group}")
+        cas = {"peers_ca": peers_ca, "clients_ca": clients_ca}
+        kops_volume(root / f"mnt/master-vol-{group}", group=group, member=member, **cas)
+        kops_pki(root / f"etc/kubernetes/pki/etcd-manager-{group}", member=member, manager_ca=manager_ca, **cas)
+    return root
+
+
 def _builder(cn: str, key: Key, not_before: datetime, not_after: datetime) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 import click
 
 from certmedic.cli import show
-from certmedic.core import certificates, planes, symptoms
+from certmedic.core import certificates, planes, symptoms, verdict
 from certmedic.core import diagnose as doctor
 from certmedic.core.examine import examine
 from certmedic.core.model import Diagnosis, Fold, LogEntry, Origin, Severity, Sighting, Stored
@@ -22,6 +23,7 @@ from certmedic.edge.facts import Machine
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 UNDER_ETCD_MANAGER = re.compile(rb"etcd-manager|certs\.go:\d+\] generating certificate for|etcdserver\.go:\d+\] ")
+BEGAN = re.compile(rb"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)")
 EXIT = {Severity.CRITICAL: 2, Severity.WARNING: 1, Severity.INFO: 0}
 
 
@@ -99,14 +101,16 @@ def diagnose(
     Exit code: 0 nothing is wrong, 1 warning, 2 critical, 3 could not tell.
     """
     now = at or datetime.now(UTC)
+    used: dict[str, str] = {}
     try:
-        folds = list(folded(sightings(logs, now)))
+        folds = list(folded(sightings(logs, now, used)))
     except OSError as error:
         show.fail(f"{error.filename}: {error.strerror}", 3)
-    patterns = (*globs, *(planes.patterns(root=root) if root else ()))
-    facts = Machine(globs=patterns, root=root or "/", live=False).gather(now=now)
+    base = (root or "").rstrip("/")
+    patterns = (*globs, *(planes.patterns(root=root) if root else ()), *(base + path for path in used))
+    facts = replace(Machine(globs=patterns, root=root or "/", live=False).gather(now=now), used=used)
     found = [diagnosis for fold in folds if (diagnosis := doctor.diagnose(fold, facts)) is not None]
-    diagnoses = doctor.merge([*found, *doctor.survey(facts, warn_within=timedelta())])
+    diagnoses = verdict.merge([*found, *verdict.survey(facts, warn_within=timedelta())])
     if as_json:
         show.as_json(diagnoses=[show.diagnosis(one) for one in diagnoses])
     else:
@@ -133,19 +137,32 @@ def opened(log: str) -> BinaryIO:
     return gzip.open(log, "rb") if log.endswith(".gz") else Path(log).open("rb")  # type: ignore[return-value]  # GzipFile reads as one
 
 
-def sightings(logs: Iterable[str], now: datetime) -> Iterator[Sighting]:
-    """Read logs in any shape and yield what was seen. Raises OSError where a log cannot be read."""
+def sightings(logs: Iterable[str], now: datetime, used: dict[str, str]) -> Iterator[Sighting]:
+    """Read logs in any shape and yield what was seen; files that etcd said it uses go to `used`, by path.
+
+    Raises OSError where a log cannot be read.
+    """
     for log in logs:
         with opened(log) as lines:
             origin = Origin(path="" if log == "-" else log)
             for raw in lines:
                 if not origin.container and UNDER_ETCD_MANAGER.search(raw):
-                    origin = Origin(path=origin.path, container="etcd-manager")
+                    origin = replace(origin, container="etcd-manager")
+                if origin.started_at is None and (began := BEGAN.search(raw)):
+                    origin = replace(origin, started_at=moment_of(began[1].decode()))
+                if b"cert" in raw and b"trusted-ca" in raw:
+                    used |= {path: use for use, path in planes.paths_from_startup_line(raw.decode(errors="replace"))}
                 if not symptoms.interesting(raw):
                     continue
                 sighting = symptoms.parse(entry(raw.decode(errors="replace").rstrip("\r\n"), origin=origin, now=now))
                 if sighting is not None:
                     yield sighting
+
+
+def moment_of(text: str) -> datetime:
+    """Return the time that a line begins with."""
+    told = datetime.fromisoformat(text)
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
 
 
 def folded(seen: Iterable[Sighting]) -> Iterator[Fold]:
@@ -172,7 +189,7 @@ def folded(seen: Iterable[Sighting]) -> Iterator[Fold]:
 @click.option(
     "--root", type=click.Path(exists=True, file_okay=False), help="A copy of a master's files, read as if it were /."
 )
-def certs(
+def certs(  # noqa: PLR0913 - each is an option of the command
     *, as_json: bool, wide: bool, check: bool, config_path: Path | None, at: datetime | None, root: str | None
 ) -> None:
     """List every certificate on this machine: file, subject, when it expires, who renews it."""

@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from certmedic.cli import show
 from certmedic.cli.history import CONFIG
 from certmedic.config import Config, ConfigError, Secret, files, load
 from certmedic.core import message, planes
-from certmedic.core.model import Item, Severity
+from certmedic.core.model import Severity
 from certmedic.core.symptoms import NEEDLES
 from certmedic.edge import inbox, service
 from certmedic.edge.containers import DockerSource
@@ -27,10 +26,10 @@ from certmedic.edge.journal import JournalSource
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.restart import DockerHands
 from certmedic.edge.store import Store, StoreError
-from certmedic.watcher import Watcher, World
+from certmedic.teller import World
+from certmedic.watcher import Watcher
 
 DOCKER_SOCKET = Path("/var/run/docker.sock")
-BATCH = 500  # items of one turn: enough for a storm, few enough that a stop is answered at once
 
 
 def docker_socket() -> str:
@@ -89,7 +88,6 @@ def run(*, config_path: Path | None) -> None:
         store = Store(config.state / "state.sqlite3")
     except StoreError as error:
         show.fail(str(error))
-        return
     stop, reload = threading.Event(), threading.Event()
     service.stop_on_signals(stop, reload)
     with store:
@@ -97,7 +95,6 @@ def run(*, config_path: Path | None) -> None:
             again = serve(config, config_path, store, stop, reload)
         except StoreError as error:
             show.fail(str(error))
-            return
     if again:
         # The same process begins anew with the configuration that was just found good: nothing of the old one is left over.
         os.execv(sys.executable, [sys.executable, "-m", "certmedic", *sys.argv[1:]])  # noqa: S606 - no shell is wanted
@@ -127,14 +124,6 @@ def serve(
     world.journal.emit(message.started_fields(mode=config.mode, sources=names))
     service.notify_ready(f"mode {config.mode}; reads {names}")
 
-    def take(seconds: float) -> Iterator[Item]:
-        item = box.get(seconds)
-        for _ in range(BATCH):
-            if item is None:
-                return
-            yield item
-            item = box.get(0)
-
     reloading = False
 
     def going() -> bool:
@@ -152,7 +141,7 @@ def serve(
             service.watchdog()
         return not stop.is_set()
 
-    watcher.run(take, lambda: datetime.now(UTC), going)
+    watcher.run(box.drain, lambda: datetime.now(UTC), going)
     if reloading:
         service.notify_reloading()
     else:

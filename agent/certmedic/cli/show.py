@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -38,7 +38,7 @@ def say(text: str = "", *, colour: str | None = None, bold: bool = False) -> Non
     click.echo(text if plain else click.style(text, fg=colour, bold=bold))
 
 
-def fail(text: str, code: int = 1) -> None:
+def fail(text: str, code: int = 1) -> NoReturn:
     """Say on stderr why it does not go on, and exit."""
     click.echo(f"certmedic: {text}", err=True)
     raise SystemExit(code)

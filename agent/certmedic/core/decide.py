@@ -171,7 +171,9 @@ def authority(watched: Sequence[Stored], facts: Facts) -> Gate:
 def clock(diagnosis: Diagnosis, facts: Facts) -> Gate:
     """The clock is not known to be wrong, or another machine's clock says the same."""
     if facts.clock_synchronised is not False:
-        return Gate(name="clock", passed=True, why="synchronised" if facts.clock_synchronised else "not known to be wrong")
+        return Gate(
+            name="clock", passed=True, why="synchronised" if facts.clock_synchronised else "not known to be wrong"
+        )
     if diagnosis.suspect is Suspect.OWN and diagnosis.neighbours:
         why = f"not synchronised, but {diagnosis.neighbours[0]} refuses the certificate by a clock of its own"
         return Gate(name="clock", passed=True, why=why)

@@ -8,7 +8,7 @@ restart do to that file. A line without a certificate that explains it is never 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -22,14 +22,15 @@ from certmedic.core.model import (
     Facts,
     Fold,
     Origin,
+    Place,
     RejectedBy,
     Role,
-    Severity,
     Sighting,
     Stored,
     Suspect,
     Symptom,
 )
+from certmedic.core.verdict import gravest, verdict
 
 SAME = timedelta(seconds=1)  # a NotAfter in a line equals the certificate's to the second (FIELD 4.1)
 ETCD_PROGRAMS = ("etcd", "etcd-manager", "")
@@ -156,8 +157,8 @@ def refused_by_them(scene: Scene) -> Diagnosis:
     fitting = [found for found in findings if allowed is None or found.cause in allowed] or findings
     fitting = fitting or unnamed(scene, candidates)
     if fitting:
-        found = own(gravest(fitting), scene, f"a remote side refused this machine's certificate: {quote(sighting)}")
-        return replace(found, neighbours=() if scene.from_here else tuple(filter(None, (sighting.remote_host,))))
+        ours = own(gravest(fitting), scene, f"a remote side refused this machine's certificate: {quote(sighting)}")
+        return replace(ours, neighbours=() if scene.from_here else tuple(filter(None, (sighting.remote_host,))))
     stale = [
         seen
         for seen in facts.served
@@ -198,19 +199,6 @@ def names_of(certificate: Certificate) -> str:
     return ", ".join((*certificate.dns_names, *certificate.ip_addresses)) or "no name at all"
 
 
-def gravest(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings of the gravest cause among them, of one owner: what one message can be about."""
-    order = [Cause.CA_EXPIRED, Cause.EXPIRED, Cause.CLOCK, Cause.NOT_YET_VALID]
-    first = min(findings, key=lambda found: order.index(found.cause) if found.cause in order else len(order))
-    owner = (first.stored.place.plane, first.stored.place.group, first.stored.place.renewer)
-    return [
-        found
-        for found in findings
-        if found.cause is first.cause
-        and (found.stored.place.plane, found.stored.place.group, found.stored.place.renewer) == owner
-    ]
-
-
 def unproven(scene: Scene, candidates: Sequence[Stored]) -> Diagnosis:
     """Ours was refused, and nothing here explains it."""
     if candidates:
@@ -241,31 +229,66 @@ def refused_by_us(scene: Scene) -> Diagnosis:
     sighting, facts = scene.sighting, scene.facts
     by_time = joined(sighting.not_after, facts, scene.group)
     expired = sighting.symptom in (Symptom.EXPIRED, Symptom.EXPIRED_OR_NOT_YET_VALID)
-    for stored in by_time:
-        if stored.certificate.is_ca:
-            continue
-        if is_ours(scene):
-            said = f"the time in the line is the NotAfter of {stored.certificate.path}, to the second"
-            found = examine(stored, facts)
-            if found is not None:
-                return own([found], scene, said)
-            break
-    for stored in by_time:
-        if stored.certificate.is_ca and (found := examine(stored, facts)) is not None:
-            return own([found], scene, "the time in the line is the CA's NotAfter, to the second")
+    explained = explained_by_time(by_time, scene)
+    if explained is not None:
+        return explained
     if sighting.suspect is Suspect.OWN or (expired and sighting.not_after is None and is_ours(scene)):
         findings = [found for stored in shown(replace_role(scene)) if (found := examine(stored, facts)) is not None]
         dated = [found for found in findings if found.cause in (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID)]
         if dated:
             return own(gravest(dated), scene, f"this machine refused a certificate of its own: {quote(sighting)}")
     if expired and not by_time and is_ours(scene) and sighting.role is Role.SERVER and of_etcd_manager(sighting):
+        if ended_before_start(scene):
+            return self_dial(scene)
         # etcd-manager holds a client certificate that is in no file, and dials its own etcd with it (FIELD 1.1).
-        return in_memory(
-            scene,
-            shown(scene),
-            "the caller is on this machine, and the certificate that it showed is in no file here: etcd-manager keeps such a one in memory",
-        )
+        said = "the caller is on this machine, and the certificate that it showed is in no file here: etcd-manager keeps such a one in memory"
+        return in_memory(scene, shown(scene), said)
     return neighbour(scene)
+
+
+def explained_by_time(by_time: Sequence[Stored], scene: Scene) -> Diagnosis | None:
+    """Return the diagnosis of the file whose NotAfter the line states: a leaf that was shown from here, or a CA."""
+    for stored in by_time:
+        found = examine(stored, scene.facts)
+        if found is not None and (stored.certificate.is_ca or is_ours(scene)):
+            return own(
+                [found], scene, f"the time in the line is the NotAfter of {stored.certificate.path}, to the second"
+            )
+    return None
+
+
+def ended_before_start(scene: Scene) -> bool:
+    """Whether the certificate had ended when the program began: then it is none that the program made for itself."""
+    ends, origin = scene.sighting.not_after, scene.sighting.entry.origin
+    began = [origin.started_at, *(c.started_at for c in scene.facts.containers if c.id == origin.container_id)]
+    return ends is not None and any(start is not None and ends < start for start in began)
+
+
+def self_dial(scene: Scene) -> Diagnosis:
+    """Judge a refusal of etcd's own gateway, which dials its client port with the server certificate (FIELD 3.3)."""
+    ends = scene.sighting.not_after
+    files = [path for path, use in scene.facts.used.items() if use == "server"]
+    evidence = [
+        f"etcd refused a caller on this machine: {quote(scene.sighting)}",
+        "its gateway dials its own port with the server certificate, and etcd-manager's own certificates are younger than that",
+        f"etcd said at its start that this is {files[0]}; it could not be read here"
+        if files
+        else "which file that is, its start-up lines say",
+    ]
+    place = Place(plane="kops", group=scene.group, use="server", renewer="etcd-manager")
+    return Diagnosis(
+        key=f"own|kops/{scene.group}|etcd-manager|{Cause.EXPIRED}",
+        cause=Cause.EXPIRED,
+        suspect=Suspect.OWN,
+        confidence=Confidence.LIKELY,
+        certificates=(),
+        evidence=tuple(evidence),
+        effect=remedies.effect_of(Cause.EXPIRED, [place]),
+        remedy=remedies.for_place(place, scene.facts),
+        plane="kops",
+        group=scene.group,
+        since=ends,
+    )
 
 
 def replace_role(scene: Scene) -> Scene:
@@ -350,30 +373,6 @@ def own(findings: Sequence[Finding], scene: Scene, said: str) -> Diagnosis:
     return replace(base, evidence=(said, *base.evidence))
 
 
-def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
-    """Build the diagnosis of findings that have one cause and one owner."""
-    first = findings[0]
-    place = first.stored.place
-    culprits = {(found.culprit.path, found.culprit.index): found.culprit for found in findings}
-    doubtful = any(found.confidence is not Confidence.PROVEN for found in findings)
-    since = [found.since for found in findings if found.since is not None]
-    return Diagnosis(
-        key=f"own|{place.plane}/{place.group}|{place.renewer}|{first.cause}",
-        cause=first.cause,
-        suspect=Suspect.OWN,
-        confidence=max((found.confidence for found in findings), key=list(Confidence).index)
-        if doubtful
-        else Confidence.PROVEN,
-        certificates=tuple(culprits.values()),
-        evidence=tuple(dict.fromkeys(found.said for found in findings)),
-        effect=remedies.effect_of(first.cause, [found.stored.place for found in findings]),
-        remedy=remedies.for_own(first.cause, [found.stored for found in findings], facts),
-        plane=place.plane,
-        group=place.group,
-        since=min(since) if since else None,
-    )
-
-
 def in_memory(scene: Scene, candidates: Sequence[Stored], said: str) -> Diagnosis:
     """The files are good, and a process still uses a certificate that is not."""
     group = scene.group or next((s.place.group for s in candidates if s.place.group), "")
@@ -395,70 +394,4 @@ def in_memory(scene: Scene, candidates: Sequence[Stored], said: str) -> Diagnosi
         plane=plane,
         group=group,
         since=scene.sighting.not_after,
-    )
-
-
-def survey(facts: Facts, *, warn_within: timedelta) -> tuple[Diagnosis, ...]:
-    """What is wrong or soon will be with this machine's files, though nothing has logged it yet: the silent case."""
-    faults: dict[tuple[str, str, str, Cause], list[Finding]] = {}
-    for stored in facts.stored:
-        leaf = stored.certificate
-        found = examine(stored, facts)
-        if found is not None and found.cause not in (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK):
-            continue  # chain, key and usage are judged where a line points at them: copies and unused files differ
-        if found is None and leaf.not_after - facts.at <= warn_within:
-            days = (leaf.not_after - facts.at).days
-            found = Finding(
-                stored=stored,
-                culprit=leaf,
-                cause=Cause.EXPIRES_SOON,
-                confidence=Confidence.PROVEN,
-                said=f"{leaf.path}: expires {stamp(leaf.not_after)}, in {days} days",
-                since=leaf.not_after,
-            )
-        if found is not None:
-            place = stored.place
-            faults.setdefault((place.plane, place.group, place.renewer, found.cause), []).append(found)
-    return tuple(verdict(findings, facts) for findings in faults.values())
-
-
-# ---------------------------------------------------------------- several
-
-
-def merge(diagnoses: Iterable[Diagnosis]) -> tuple[Diagnosis, ...]:
-    """Return one diagnosis for each fault, most serious first."""
-    together: dict[str, Diagnosis] = {}
-    for one in diagnoses:
-        other = together.get(one.key)
-        together[one.key] = one if other is None else joined_diagnosis(other, one)
-    severity, suspects, causes = list(Severity), list(Suspect), list(Cause)
-    return tuple(
-        sorted(
-            together.values(),
-            key=lambda d: (
-                severity.index(d.severity),
-                suspects.index(d.suspect),
-                causes.index(d.cause),
-                -d.count,
-                d.key,
-            ),
-        )
-    )
-
-
-def joined_diagnosis(a: Diagnosis, b: Diagnosis) -> Diagnosis:
-    """Return two diagnoses of the same fault as one."""
-    # Of a file that was read twice the later reading counts.
-    certs = {(c.path, c.index, "" if c.path else c.fingerprint): c for c in (*a.certificates, *b.certificates)}
-    times = [t for t in (a.first_seen, b.first_seen) if t is not None]
-    lasts = [t for t in (a.last_seen, b.last_seen) if t is not None]
-    better = min((a, b), key=lambda d: list(Confidence).index(d.confidence))
-    return replace(
-        better,
-        certificates=tuple(certs.values()),
-        evidence=tuple(dict.fromkeys((*a.evidence, *b.evidence)))[:12],
-        neighbours=tuple(dict.fromkeys((*a.neighbours, *b.neighbours)))[:8],  # strangers write these: bounded
-        count=a.count + b.count,
-        first_seen=min(times) if times else None,
-        last_seen=max(lasts) if lasts else None,
     )

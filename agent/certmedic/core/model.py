@@ -124,6 +124,7 @@ class Origin:
     image: str = ""
     pod: str = ""  # Kubernetes pod name
     path: str = ""  # the file that was read
+    started_at: datetime | None = None  # when the program that wrote it began, where a saved log tells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +332,7 @@ class Facts:
     faults: tuple[FileFault, ...] = ()
     served: tuple[Served, ...] = ()
     containers: tuple[Container, ...] = ()
+    used: Mapping[str, str] = field(default_factory=dict)  # file -> use, as etcd's start-up lines in a saved log say
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> etcd-manager image, from static manifests
     clock_synchronised: bool | None = None  # None: could not tell
     blind: tuple[str, ...] = ()  # what could not be looked at, in sentences

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 
 from certmedic.core import planes
 from certmedic.core.model import Cause, Facts, Helps, Place, Remedy, RemedyKind, Stored
@@ -89,22 +91,26 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
             key = certificate.path.removesuffix(".crt") + ".key"
             command = command.format(path=certificate.path, ca=place.ca_path or "CA-FILE", key=key)
         return Remedy(kind=RemedyKind.MANUAL, helps=Helps.NO, why=why, command=command, target=target)
-    runtime = facts.containers[0].runtime if facts.containers else "docker"
+    remedy = for_place(place, facts, path=certificate.path, residual=certificate.not_after - facts.at)
+    if remedy.kind is RemedyKind.REISSUE_AND_RESTART and place.renewer == "etcd-manager":
+        paths = [shlex.quote(one.certificate.path) for one in stored]
+        moves = [f"sudo mv {path} {path}.expired" for path in paths]
+        remedy = replace(remedy, command=" && ".join([*moves, planes.restart_command(place.group, runtime_of(facts))]))
+    return replace(remedy, target=target)
+
+
+def runtime_of(facts: Facts) -> str:
+    """Return the container runtime for the commands that are shown; docker where nothing tells."""
+    return facts.containers[0].runtime if facts.containers else "docker"
+
+
+def for_place(place: Place, facts: Facts, *, path: str = "", residual: timedelta | None = None) -> Remedy:
+    """Return the remedy for an expired certificate at a place."""
     effect = planes.restart_effect(
-        place,
-        image_of(place.group, facts),
-        path=certificate.path,
-        residual=certificate.not_after - facts.at,
-        runtime=runtime,
+        place, image_of(place.group, facts), path=path, residual=residual, runtime=runtime_of(facts)
     )
     kind, helps = KINDS[effect.kind]
-    command = effect.command
-    if effect.kind == "keeps_expired" and place.renewer == "etcd-manager":
-        paths = [shlex.quote(one.certificate.path) for one in stored]
-        command = " && ".join(
-            [f"sudo mv {path} {path}.expired" for path in paths] + [planes.restart_command(place.group, runtime)]
-        )
-    return Remedy(kind=kind, helps=helps, why=effect.why, command=command, target=target)
+    return Remedy(kind=kind, helps=helps, why=effect.why, command=effect.command, target=f"{place.plane}/{place.group}")
 
 
 def for_memory(plane: str, group: str) -> Remedy:

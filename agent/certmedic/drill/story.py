@@ -30,7 +30,8 @@ from certmedic.edge.notify import AppriseNotifier, Channel, Delivered
 from certmedic.edge.restart import RestartError
 from certmedic.edge.service import Journal
 from certmedic.edge.store import Incident, Store
-from certmedic.watcher import Watcher, World
+from certmedic.teller import World
+from certmedic.watcher import Watcher
 
 LIFE = 20.0  # seconds that member a's first certificates live
 PATIENCE = 90.0  # seconds for the whole story
@@ -159,11 +160,7 @@ def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str])
         inbox.start([FileSource(NEEDLES, globs=[str(member.log)])], {}, box, stop)
         teller = Teller(timeline, store, master, old=old)
 
-        def take(seconds: float) -> list[inbox.Item]:
-            item = box.get(min(seconds, 0.2))
-            return [] if item is None else [item, *iter(lambda: box.get(0), None)]
-
-        watcher.run(take, lambda: datetime.now(UTC), teller.going)
+        watcher.run(box.drain, lambda: datetime.now(UTC), teller.going)
         stop.set()
         return teller.end()
 

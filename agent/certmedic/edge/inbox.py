@@ -20,6 +20,7 @@ from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceUp
 
 FIRST_PAUSE = 1.0  # seconds
 LONGEST_PAUSE = 60.0
+BATCH = 500  # items of one turn: enough for a storm, few enough that a stop is answered at once
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,21 @@ class Inbox:
         """Take the oldest item; None when none came within `timeout` seconds."""
         try:
             return self._queue.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def drain(self, timeout: float) -> list[Item]:
+        """Wait for an item at most `timeout` seconds, and take it with all that are there behind it, up to `BATCH`."""
+        item, items = self.get(timeout), []
+        while item is not None:
+            items.append(item)
+            item = self.get_now() if len(items) < BATCH else None
+        return items
+
+    def get_now(self) -> Item | None:
+        """Take the oldest item; None where there is none."""
+        try:
+            return self._queue.get_nowait()
         except queue.Empty:
             return None
 

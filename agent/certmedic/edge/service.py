@@ -1,7 +1,8 @@
 """The service among systemd's: readiness, watchdog, signals, and structured entries in the journal.
 
-All of it goes through datagrams that never wait: a journald that hangs must not hang the agent (python-systemd's `sendv` keeps
-the interpreter's lock while it waits).
+All of it goes through datagrams that do not wait: a journald that hangs must not hang the agent (python-systemd's `sendv` keeps
+the interpreter's lock while it waits). The formats are systemd's own and documented: sd_notify(3), and the journal's native
+protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL).
 """
 
 from __future__ import annotations
@@ -17,54 +18,63 @@ from types import FrameType
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 LONGEST_FIELD = 8 * 1024  # bytes: an entry must fit into one datagram
+PATIENCE = 2.0  # seconds for what systemd must not miss
 
 
-def _datagram(path: str, data: bytes) -> bool:
-    """Send without waiting; whether it was taken."""
+def _datagram(path: str, data: bytes, *, wait: float = 0.0) -> bool:
+    """Send to a socket, for at most `wait` seconds; whether it was taken."""
     address = "\0" + path[1:] if path.startswith("@") else path
-    with (
-        contextlib.suppress(OSError),
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender,
-    ):
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.settimeout(wait)
         sender.sendto(data, address)
         return True
     return False
 
 
-def notify(state: str) -> None:
-    """Tell systemd, where it asked to be told (sd_notify(3))."""
-    path = os.environ.get("NOTIFY_SOCKET")
-    if path:
-        _datagram(path, state.encode())
+# ---------------------------------------------------------------- systemd
+
+
+def notify(state: str, *, wait: float = 0.0) -> bool:
+    """Tell systemd, where it asked to be told; whether it heard."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    return path.startswith(("/", "@")) and _datagram(path, state.encode(errors="replace"), wait=wait)
 
 
 def notify_ready(status: str) -> None:
     """Say that the service does its work now, with a line for `systemctl status`."""
-    notify(f"READY=1\nSTATUS={status}")
+    notify(f"READY=1\nSTATUS={_line(status)}", wait=PATIENCE)
 
 
 def notify_status(status: str) -> None:
     """Set the line for `systemctl status`."""
-    notify(f"STATUS={status}")
+    notify(f"STATUS={_line(status)}")
 
 
 def notify_reloading() -> None:
     """Say that the configuration is being taken up; READY follows."""
-    notify("RELOADING=1\nSTATUS=taking up the configuration")
+    notify("RELOADING=1\nSTATUS=taking up the configuration", wait=PATIENCE)
 
 
 def notify_stopping() -> None:
     """Say that the service ends."""
-    notify("STOPPING=1")
+    notify("STOPPING=1\nSTATUS=stopping", wait=PATIENCE)
 
 
 def watchdog() -> None:
-    """Say that the line turns."""
+    """Say that the line turns. One that is lost is followed by another."""
     notify("WATCHDOG=1")
 
 
+def watchdog_interval() -> float | None:
+    """Return within how many seconds systemd wants to hear from `watchdog`; None where it does not watch this process."""
+    told, whom = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not told.isdecimal() or int(told) == 0 or whom not in ("", str(os.getpid())):
+        return None
+    return int(told) / 1_000_000
+
+
 def stop_on_signals(stop: threading.Event, reload: threading.Event) -> None:
-    """SIGTERM and SIGINT set `stop`, SIGHUP sets `reload`."""
+    """SIGTERM and SIGINT set `stop`, SIGHUP sets `reload`. To be called from the main thread."""
 
     def handle(number: int, _: FrameType | None) -> None:
         (reload if number == signal.SIGHUP else stop).set()
@@ -73,27 +83,57 @@ def stop_on_signals(stop: threading.Event, reload: threading.Event) -> None:
         signal.signal(number, handle)
 
 
+# ---------------------------------------------------------------- the journal
+
+
 class Journal:
-    """Structured entries: to journald under systemd, else to a person's stderr."""
+    """Structured entries: to journald where it holds our stderr, else a line for the person who started us."""
 
     def __init__(self, path: str = JOURNAL_SOCKET) -> None:
         self._path = path
-        self._structured = "JOURNAL_STREAM" in os.environ
+        self._structured = _stderr_is_journal()
+        self._lost = 0
 
     def emit(self, fields: Mapping[str, str]) -> None:
-        """Write one entry. Never waits and never raises; what journald does not take goes to stderr."""
-        if self._structured and _datagram(self._path, encode({**fields, "SYSLOG_IDENTIFIER": "certmedic"})):
+        """Write one entry. Never waits and never raises; what journald does not take is counted and told with the next."""
+        if not self._structured:
+            with contextlib.suppress(OSError, ValueError):  # ValueError: closed
+                sys.stderr.write(f"certmedic: {_line(fields.get('MESSAGE', ''))}\n")
+                sys.stderr.flush()
             return
-        text = fields.get("MESSAGE", "").replace("\n", " ")
-        with contextlib.suppress(OSError):
-            sys.stderr.write(f"<{fields.get('PRIORITY', '6')}>{text}\n" if self._structured else f"certmedic: {text}\n")
-            sys.stderr.flush()
+        lost = {"CERTMEDIC_LOST": str(self._lost)} if self._lost else {}
+        entry = {**fields, **lost, "SYSLOG_IDENTIFIER": "certmedic"}
+        line = f"<{fields.get('PRIORITY', '6')}>{_line(fields.get('MESSAGE', ''))}\n"
+        if _datagram(self._path, encode(entry)) or _to_stderr(line.encode(errors="replace")):
+            self._lost = 0
+        else:
+            self._lost += 1
 
 
 def encode(fields: Mapping[str, str]) -> bytes:
     """Return an entry in journald's native protocol: each field with its length, so that no value can end it early."""
     parts = []
     for name, value in fields.items():
-        data = value.encode(errors="replace")[:LONGEST_FIELD]
+        data = value.encode(errors="replace")[:LONGEST_FIELD].decode(errors="ignore").encode()
         parts.append(name.encode("ascii") + b"\n" + len(data).to_bytes(8, "little") + data + b"\n")
     return b"".join(parts)
+
+
+def _stderr_is_journal() -> bool:
+    """Whether stderr is journald's, and not only that of a service from which a person started us (systemd.exec(5))."""
+    try:
+        status = os.fstat(2)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _to_stderr(data: bytes) -> bool:
+    """Write to journald's stream without waiting; whether it was taken whole."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(2)) as stream:
+        return stream.send(data, socket.MSG_DONTWAIT) == len(data)
+    return False
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

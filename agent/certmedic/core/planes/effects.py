@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections.abc import Mapping
@@ -76,6 +77,8 @@ def restart_effect(
         return _kubeadm(place, path)
     if place.renewer == "microk8s":
         return _microk8s(place)
+    if place.renewer == "etcd":
+        return _auto_tls(path)
     return _BY_RENEWER.get(place.renewer, _UNKNOWN)
 
 
@@ -185,6 +188,16 @@ def _microk8s(place: Place) -> Effect:
     )
 
 
+def _auto_tls(path: str) -> Effect:
+    # Seen with etcd 3.4.23: made once, for a year, and found again at each start (etcd-io/etcd#12427).
+    folder = shlex.quote(posixpath.dirname(posixpath.dirname(path)) or "/var/lib/etcd/fixtures")
+    return Effect(
+        kind="keeps_expired",
+        why="etcd --auto-tls signs this certificate once and keeps it over a restart; it makes a new one if the folder is missing.",
+        command=f"sudo mv {folder} {folder}.expired && sudo systemctl restart etcd",
+    )
+
+
 _ANY_CA = Effect(
     kind="nothing",
     why="No restart issues an authority anew. A new one has to be made and given to every master, and then all leaves be issued again.",
@@ -239,11 +252,5 @@ _BY_RENEWER: Mapping[str, Effect] = {
         why="OpenShift's operators renew this certificate; where they did not, follow Red Hat's recovery procedure for expired"
         " control plane certificates.",
         command="oc get csr; oc adm ocp-certificates -h",
-    ),
-    # embed/config.go, transport.SelfCert: it is made once, for a year, and found again at each start (etcd-io/etcd#12427).
-    "etcd": Effect(
-        kind="keeps_expired",
-        why="etcd --auto-tls signs this certificate once and keeps the file over a restart; it makes a new one if the folder is missing.",
-        command="sudo mv /var/lib/etcd/fixtures /var/lib/etcd/fixtures.expired && sudo systemctl restart etcd",
     ),
 }

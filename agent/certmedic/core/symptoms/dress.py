@@ -42,7 +42,9 @@ SYSLOG: Final = re.compile(
 DATED: Final = re.compile(rf"(?:{MONTH_DAY}(?:\d{{4}}\s)?|\[?{STAMP}\]?[\s:]\s*|\[\s*\d+\.\d+\] )")
 KERNEL: Final = re.compile(r"\[\s*\d+\.\d+\] (?P<program>[^\s\[\]:]{1,64})\[\d+\]: ")
 BARE: Final = re.compile(r"(?P<program>[A-Za-z][\w./@-]{1,63})\[\d+\]: ")
-KLOG: Final = re.compile(r"[IWEF]\d{4}(?:\d\d)? \d\d:\d\d:\d\d\.\d+\s+\d+ (?:\(\w+\) )?[\w./@+-]{1,200}:\d+(?:\] ?|\s+)")
+KLOG: Final = re.compile(
+    r"[IWEF]\d{4}(?:\d\d)? \d\d:\d\d:\d\d\.\d+\s+\d+ (?:\(\w+\) )?[\w./@+-]{1,200}:\d+(?:\] ?|\s+)"
+)
 SOURCE: Final = re.compile(r"(?:\d+ )?[\w./@+-]{1,200}\.go:\d+(?:\]|:) ")
 GRPC: Final = re.compile(r"(?:WARNING|ERROR|INFO): (?=\d{4}/)")
 COMPOSE: Final = re.compile(r"(?:\d\d:\d\d:\d\d )?(?P<program>[A-Za-z][\w.@/-]{1,80})\s{1,40}\| ")
@@ -56,7 +58,7 @@ ANSI: Final = re.compile(r"\x1b\[[0-9;]{0,16}[A-Za-z]")
 
 STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*+)("?)')
 # The look-behind keeps the search from beginning anew at every letter of a long word.
-LOGFMT: Final = re.compile(r"(?<![\w.@/-])([\w.@/-]{1,64})=(\"(?:[^\"\\]|\\.)*+\"?|\[[^\]\"]{0,200}\]|[^\s\"]*)")
+LOGFMT: Final = re.compile(r'(?<![\w.@/-])([\w.@/-]{1,64})=(?:"((?:[^"\\]|\\.)*+)"?|(\[[^\]"]{0,200}\]|[^\s"]*))')
 STRUCTURED: Final = re.compile(r'"((?:[^"\\]|\\.)*+)"(?= [\w."-]{1,64}=)')
 QUOTED_KEY: Final = re.compile(r'"([\w.-]{1,64})"(?==)')
 DOCKER_TAILS: Final = ('","stream":"', '","time":"')
@@ -159,7 +161,9 @@ def _object(text: str) -> tuple[str, Mapping[str, str], str]:
     """Read a line that is a JSON object, whole or cut."""
     loaded = _load(text)
     program = ""
-    if isinstance(loaded, dict) and "MESSAGE" in loaded:  # an entry of the journal: its other fields are about the writer
+    if (
+        isinstance(loaded, dict) and "MESSAGE" in loaded
+    ):  # an entry of the journal: its other fields are about the writer
         for key in ("SYSLOG_IDENTIFIER", "_COMM"):
             if isinstance(loaded.get(key), str):
                 program = program or str(loaded[key])
@@ -254,14 +258,14 @@ def _scanned(text: str) -> dict[str, str]:
     """Read the pairs of strings out of a JSON object that was cut, or of a piece of one."""
     pairs = dict[str, str]()
     key = ""
-    for found in STRING.finditer(text):
+    for place, found in enumerate(STRING.finditer(text)):
         if text.startswith(":", found.end()):
             key = found.group(1)
         elif key:
             if key not in FURNITURE:
                 pairs[key] = _decoded(found.group(1))
             key = ""
-        if len(pairs) >= PAIRS:
+        if place >= 4 * PAIRS:
             break
     return pairs
 
@@ -279,10 +283,10 @@ def _decoded(inner: str) -> str:
 def _logfmt(text: str) -> dict[str, str]:
     """Read key=value and key="value" pairs."""
     pairs = dict[str, str]()
-    for found in LOGFMT.finditer(text):
-        key, value = found.groups()
+    for place, found in enumerate(LOGFMT.finditer(text)):
+        key, quoted, bare = found.groups()
         if key not in FURNITURE:
-            pairs[key] = _decoded(value.strip('"')) if value.startswith('"') else value
-        if len(pairs) >= PAIRS:
+            pairs[key] = bare if quoted is None else _decoded(quoted)
+        if place >= PAIRS:
             break
     return pairs

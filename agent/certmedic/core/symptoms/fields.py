@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
 MONTHS: Final = {
-    name: number
-    for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)
+    name: number for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)
 }
 # Java writes zones by their letters. Those that mean two things (CST, IST, BST) are not here: no date is better than a wrong one.
 ZONES: Final = {
@@ -46,7 +45,7 @@ HOST_PORT: Final = r"(?:\[[0-9a-fA-F:.%\w]{2,60}\]|[^\s\"'\[\]{}(),:/]{1,255}):\
 _REMOTE: Final = (
     ("rejected connection from", re.compile(r"rejected connection from \"?([^\"\s]{1,300})")),
     ("handshake error from", re.compile(r"handshake error from ([^\s,]{1,300}?):?(?=\s|,|$)")),
-    ("client: ", re.compile(r"\bclient: ([^,\s]{1,300})")),
+    ("client: ", re.compile(r"\bclient: ((?=[^,\s]*[.:])[0-9a-fA-F.:]{2,50})(?=[,\s]|$)")),
     ("from=", re.compile(r"\bfrom=([^\s,\"]{1,300})")),
     ("remoteAddress=", re.compile(r"remoteAddress=/?([^,}\s\"]{1,300})")),
     ("from tcp://", re.compile(r"from tcp://([^\s,\"]{1,300}?):?(?=\s|$)")),
@@ -54,7 +53,15 @@ _REMOTE: Final = (
     (" VERIFY ", re.compile(rf"(?:^|\s)(?:\S{{1,80}}/)?((?:\d{{1,3}}\.){{3}}\d{{1,3}}:\d{{1,5}}) VERIFY ")),
     (": ", re.compile(r"((?:\d{1,3}\.){3}\d{1,3}:\d{1,5}) (?:\[\d\d/|TLS|WARNING|OpenSSL)")),
 )
-_REMOTE_KEYS: Final = ("remote-addr", "remote_addr", "remoteAddr", "remote-address", "remote_address", "remoteAddress", "remote")
+_REMOTE_KEYS: Final = (
+    "remote-addr",
+    "remote_addr",
+    "remoteAddr",
+    "remote-address",
+    "remote_address",
+    "remoteAddress",
+    "remote",
+)
 
 _ENDPOINT: Final = (
     ("http", re.compile(r"\b(?:Get|Head|Post|Put|Patch|Delete|Options|GET|HEAD|POST|PUT|PATCH|DELETE) [\"'`]?(https?://[^\s\"'`]{1,2000})")),
@@ -192,7 +199,9 @@ def _moment(text: str) -> datetime | None:
     if iso:
         day, clock, zone = iso.groups()
         offset = _offset(zone or "Z")
-        return None if offset is None else datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=offset).astimezone(UTC)
+        return (
+            None if offset is None else datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=offset).astimezone(UTC)
+        )
     wordy = _WORDY.match(text)
     if wordy is None:
         return None

@@ -494,6 +494,9 @@ VERDICTS: Final = (
             "ip address mismatch",
             "email address mismatch",
             "no alternative certificate subject name matches",
+            "no certificate subject alternative name",
+            "certificate subject doesn't match",
+            "certificate subject does not match",
             "does not match target host",
             "doesn't match requested host name",
             "upstream ssl certificate does not match",
@@ -597,7 +600,7 @@ VERDICTS: Final = (
             "certnotvalidyet",
             "certificatenotyetvalidexception",
         ),
-        pattern=re.compile(r"current time [^\s]{1,40} is before |exception: notbefore: "),
+        pattern=re.compile(r"current time .{1,60}? is before |exception: notbefore: "),
         samples=(
             "x509: certificate has expired or is not yet valid: current time 2026-01-01T00:00:00Z is before 2026-01-01T00:10:00Z",
             "verify error:num=9:certificate is not yet valid",
@@ -628,7 +631,7 @@ VERDICTS: Final = (
             "received certificate has expired",
         ),
         pattern=re.compile(
-            r"current time [^\s]{1,40} is a|certificate (?:\S{1,120} |of '?\S{1,255} )?(?:has|had|is|was) ?(?:already )?expired(?! or )"
+            r"current time .{1,60}? is a|certificate (?:\S{1,120} |of '?\S{1,255} )?(?:has|had|is|was) ?(?:already )?expired(?! or )"
             r"|(?:exception: |[\"(])notafter: "
         ),
         samples=(
@@ -829,7 +832,7 @@ VAGUE: Final = (
             "we are not permitted to talk to it",
             "not permitted to talk to peer",
         ),
-        pattern=re.compile(r"x509: (?=[a-z])|cannot verify \S{1,255} certificate|error \d+ at \d+ depth lookup"),
+        pattern=re.compile(r"x509: (?=[a-z])|failed to verify (?:\w+ ){1,2}certificate|cannot verify \S{1,255} certificate|error \d+ at \d+ depth lookup"),
         samples=(
             "error:0A000086:SSL routines::certificate verify failed",
             "http: TLS handshake error from 10.0.0.2:3000: tls: failed to verify certificate: x509: unhandled critical extension",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -26,9 +27,9 @@ def containers(docker_url: str) -> tuple[tuple[Container, ...], str]:
     `docker_url` is as the SDK takes it, e.g. unix:///run/docker.sock. Only those named etcd-manager are looked at closely:
     when they started, and which tag their image has, since the kubelet starts images by id.
     """
-    socket = Path(docker_url.removeprefix("unix://")) if docker_url.startswith("unix://") else None
-    if socket is not None and not socket.exists():
-        return (), f"there is no Docker socket at {socket}, so no container was looked at"
+    unseen = _unreachable(docker_url)
+    if unseen:
+        return (), f"{unseen}, so no container was looked at"
     import docker  # noqa: PLC0415 - heavy, and many masters have no Docker
 
     until = time.monotonic() + DEADLINE
@@ -41,6 +42,22 @@ def containers(docker_url: str) -> tuple[tuple[Container, ...], str]:
     except Exception as error:  # noqa: BLE001 - the SDK lets errors of requests, urllib3 and http.client through as they are
         return (), f"Docker at {docker_url} does not answer, so no container was looked at: {error}"
     return tuple(found), ""
+
+
+def _unreachable(docker_url: str) -> str:
+    """Return why nobody answers at a socket's URL; the SDK is loaded only if somebody may, and leaks a socket if not."""
+    if not docker_url.startswith("unix://"):
+        return ""
+    path = docker_url.removeprefix("unix://")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(DEADLINE)
+        try:
+            sock.connect(path)
+        except FileNotFoundError:
+            return f"there is no Docker socket at {path}"
+        except OSError as error:
+            return f"the Docker socket {path} cannot be opened ({error.strerror or error})"
+    return ""
 
 
 def _container(client: Any, told: Mapping[str, Any], until: float) -> Container:

@@ -97,27 +97,28 @@ class Inventory:
         kept = self._kept.get(path)
         if kept is not None and kept.settled and kept.signatures == signatures:
             return kept
+        shown = _printable(path)
         settled = time.time_ns() - state.st_ctime_ns > SETTLED
         found: tuple[Certificate, ...] = ()
         fault: FileFault | None = None
         data = b""
         try:
             data = read_bytes(path)
-            found = parse(data, path, _password(path))
+            found = parse(data, shown, _password(path))
         except _TooLargeError as error:
-            fault = FileFault(path=path, reason="too_large", detail=str(error))
+            fault = FileFault(path=shown, reason="too_large", detail=str(error))
         except OSError as error:
-            fault = FileFault(path=path, reason="unreadable", detail=_told(error))
+            fault = FileFault(path=shown, reason="unreadable", detail=_told(error))
         except NotACertificate as error:
             found = error.certificates
             # Globs such as *.pem name private keys as well, and those are where they should be.
             if found or path.endswith((".crt", ".cert")) or b"PRIVATE KEY-----" not in data:
-                fault = FileFault(path=path, reason=error.reason, detail=str(error))
-        modified = datetime.fromtimestamp(state.st_mtime, UTC)
+                fault = FileFault(path=shown, reason=error.reason, detail=str(error))
+        modified = _moment(state.st_mtime)
         stored = tuple(
             Stored(
                 certificate=certificate,
-                place=planes.place(path, certificate, use=use),
+                place=planes.place(shown, certificate, use=use),
                 modified=modified,
                 key_matches=_key_matches(certificate, data, helper),
             )
@@ -186,14 +187,30 @@ def _state(path: str) -> os.stat_result | FileFault | None:
     except FileNotFoundError:
         if not os.path.islink(path):
             return None
-        return FileFault(path=path, reason="missing", detail=f"it is a link to {os.readlink(path)}, which is not there")
+        told = f"it is a link to {_printable(os.readlink(path))}, which is not there"
+        return FileFault(path=_printable(path), reason="missing", detail=told)
     except OSError as error:
-        return FileFault(path=path, reason="unreadable", detail=_told(error))
+        return FileFault(path=_printable(path), reason="unreadable", detail=_told(error))
     if stat.S_ISDIR(state.st_mode):
         return None
     if not stat.S_ISREG(state.st_mode):
-        return FileFault(path=path, reason="not_a_certificate", detail="it is no regular file")
+        return FileFault(path=_printable(path), reason="not_a_certificate", detail="it is no regular file")
     return state
+
+
+def _printable(path: str) -> str:
+    """Return a path as it may stand in a message: file names hold whatever bytes somebody chose."""
+    if path.isprintable():
+        return path
+    return "".join(char if char.isprintable() else "\ufffd" for char in path)
+
+
+def _moment(seconds: float) -> datetime:
+    """Return a file's time, which may be any number: `touch` sets it."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError):
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _stat(path: str) -> os.stat_result | None:

@@ -118,7 +118,9 @@ def explanation(sighting: Sighting | None) -> dict[str, object]:
 def _whole(bare: Bare) -> str:
     """Return the message with the pairs that are not in it already."""
     more = [
-        f'{key}="{value}"' for key, value in bare.pairs.items() if key not in FURNITURE and value and value not in bare.message
+        f'{key}="{value}"'
+        for key, value in bare.pairs.items()
+        if key not in FURNITURE and value and value not in bare.message
     ]
     return f"{bare.message} {' '.join(more)}" if more else bare.message
 
@@ -216,4 +218,6 @@ def printable(text: str) -> str:
     """Put a blank for every control character and a mark for every other that does not print."""
     if text.isprintable():
         return text
-    return "".join(letter if letter.isprintable() else " " if letter.isspace() or letter < " " else "�" for letter in text)
+    return "".join(
+        letter if letter.isprintable() else " " if letter.isspace() or letter < " " else "�" for letter in text
+    )

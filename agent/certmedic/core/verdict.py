@@ -1,0 +1,111 @@
+"""The verdict: what findings of one cause and one owner come to, what a machine's files say by themselves, and several as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from certmedic.core import remedies
+from certmedic.core.examine import Finding, examine, stamp
+from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Severity, Suspect
+
+
+def gravest(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings of the gravest cause among them, of one owner: what one message can be about."""
+    order = [Cause.CA_EXPIRED, Cause.EXPIRED, Cause.CLOCK, Cause.NOT_YET_VALID]
+    first = min(findings, key=lambda found: order.index(found.cause) if found.cause in order else len(order))
+    owner = (first.stored.place.plane, first.stored.place.group, first.stored.place.renewer)
+    return [
+        found
+        for found in findings
+        if found.cause is first.cause
+        and (found.stored.place.plane, found.stored.place.group, found.stored.place.renewer) == owner
+    ]
+
+
+def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
+    """Build the diagnosis of findings that have one cause and one owner."""
+    first = findings[0]
+    place = first.stored.place
+    culprits = {(found.culprit.path, found.culprit.index): found.culprit for found in findings}
+    doubtful = any(found.confidence is not Confidence.PROVEN for found in findings)
+    since = [found.since for found in findings if found.since is not None]
+    return Diagnosis(
+        key=f"own|{place.plane}/{place.group}|{place.renewer}|{first.cause}",
+        cause=first.cause,
+        suspect=Suspect.OWN,
+        confidence=max((found.confidence for found in findings), key=list(Confidence).index)
+        if doubtful
+        else Confidence.PROVEN,
+        certificates=tuple(culprits.values()),
+        evidence=tuple(dict.fromkeys(found.said for found in findings)),
+        effect=remedies.effect_of(first.cause, [found.stored.place for found in findings]),
+        remedy=remedies.for_own(first.cause, [found.stored for found in findings], facts),
+        plane=place.plane,
+        group=place.group,
+        since=min(since) if since else None,
+    )
+
+
+def survey(facts: Facts, *, warn_within: timedelta) -> tuple[Diagnosis, ...]:
+    """What is wrong or soon will be with this machine's files, though nothing has logged it yet: the silent case."""
+    faults: dict[tuple[str, str, str, Cause], list[Finding]] = {}
+    for stored in facts.stored:
+        leaf = stored.certificate
+        found = examine(stored, facts)
+        if found is not None and found.cause not in (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK):
+            continue  # chain, key and usage are judged where a line points at them: copies and unused files differ
+        if found is None and leaf.not_after - facts.at <= warn_within:
+            days = (leaf.not_after - facts.at).days
+            found = Finding(
+                stored=stored,
+                culprit=leaf,
+                cause=Cause.EXPIRES_SOON,
+                confidence=Confidence.PROVEN,
+                said=f"{leaf.path}: expires {stamp(leaf.not_after)}, in {days} days",
+                since=leaf.not_after,
+            )
+        if found is not None:
+            place = stored.place
+            faults.setdefault((place.plane, place.group, place.renewer, found.cause), []).append(found)
+    return tuple(verdict(findings, facts) for findings in faults.values())
+
+
+def merge(diagnoses: Iterable[Diagnosis]) -> tuple[Diagnosis, ...]:
+    """Return one diagnosis for each fault, most serious first."""
+    together: dict[str, Diagnosis] = {}
+    for one in diagnoses:
+        other = together.get(one.key)
+        together[one.key] = one if other is None else joined_diagnosis(other, one)
+    severity, suspects, causes = list(Severity), list(Suspect), list(Cause)
+    return tuple(
+        sorted(
+            together.values(),
+            key=lambda d: (
+                severity.index(d.severity),
+                suspects.index(d.suspect),
+                causes.index(d.cause),
+                -d.count,
+                d.key,
+            ),
+        )
+    )
+
+
+def joined_diagnosis(a: Diagnosis, b: Diagnosis) -> Diagnosis:
+    """Return two diagnoses of the same fault as one."""
+    # Of a file that was read twice the later reading counts.
+    certs = {(c.path, c.index, "" if c.path else c.fingerprint): c for c in (*a.certificates, *b.certificates)}
+    times = [t for t in (a.first_seen, b.first_seen) if t is not None]
+    lasts = [t for t in (a.last_seen, b.last_seen) if t is not None]
+    better = min((a, b), key=lambda d: list(Confidence).index(d.confidence))
+    return replace(
+        better,
+        certificates=tuple(certs.values()),
+        evidence=tuple(dict.fromkeys((*a.evidence, *b.evidence)))[:12],
+        neighbours=tuple(dict.fromkeys((*a.neighbours, *b.neighbours)))[:8],  # strangers write these: bounded
+        count=a.count + b.count,
+        first_seen=min(times) if times else None,
+        last_seen=max(lasts) if lasts else None,
+    )

@@ -1,0 +1,42 @@
+"""Did the cure take? An exit code proves nothing: a NotAfter that moved does, on disk and in a handshake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from certmedic.core.examine import examine, stamp
+from certmedic.core.model import Certificate, Container, Diagnosis, Facts
+
+
+def files_of(diagnosis: Diagnosis) -> tuple[str, ...]:
+    """Return the files that a diagnosis names."""
+    return tuple(dict.fromkeys(c.path for c in diagnosis.certificates if c.path))
+
+
+def is_another(before: Container, now: Container) -> bool:
+    """Whether a container is another than before, or was started since."""
+    return now.id != before.id or now.started_at != before.started_at
+
+
+def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bool, str]:
+    """Whether each file's NotAfter moved into the future and the new certificates are the ones served, and why."""
+    told: list[str] = []
+    fresh: dict[str, Certificate] = {}
+    for path, before in watched:
+        stored = next((s for s in facts.stored if s.certificate.path == path), None)
+        if stored is None:
+            return False, f"{path} cannot be read"
+        if stored.certificate.not_after <= before or stored.certificate.not_after <= facts.at:
+            return False, f"{path} still ends {stamp(stored.certificate.not_after)}"
+        found = examine(stored, facts)
+        if found is not None:
+            return False, found.said
+        fresh[stored.certificate.fingerprint] = stored.certificate
+        told.append(f"{path} is now valid until {stamp(stored.certificate.not_after)}")
+    served = [seen for seen in facts.served if seen.certificate is not None and seen.certificate.fingerprint in fresh]
+    shown = {seen.certificate.fingerprint for seen in served if seen.certificate is not None}
+    if shown != set(fresh):
+        return False, "the new certificate is on disk, but was not yet seen served"
+    ports = ", ".join(f"{seen.address}:{seen.port}" for seen in served)
+    return True, "; ".join(told) + f"; served on {ports}"

@@ -1,0 +1,188 @@
+"""What listens here and what it shows: real sockets and real TLS servers."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certmedic.core import certificates
+from certmedic.edge import facts
+from certmedic.edge.facts import shake_hands
+from labs.pki import Authority, Leaf, authority
+from labs.waiting import until
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def peers_ca() -> Authority:
+    return authority("etcd-peers-ca-main")
+
+
+@pytest.fixture(scope="module")
+def clients_ca() -> Authority:
+    return authority("etcd-clients-ca")
+
+
+@pytest.fixture(scope="module")
+def leaf(clients_ca) -> Leaf:
+    return clients_ca.leaf("etcd-a", dns=("localhost",), ips=("127.0.0.1",))
+
+
+@dataclass
+class Listener:
+    port: int
+    refusals: list[str]  # what the server had to say about each handshake
+    peers: list[str]
+
+
+@contextlib.contextmanager
+def tls_server(tmp_path: Path, leaf: Leaf, clients: Authority, version: ssl.TLSVersion) -> Iterator[Listener]:
+    """A server of one TLS version that refuses clients without a certificate."""
+    leaf.write(tmp_path / "server.crt")
+    (tmp_path / "clients.crt").write_bytes(clients.pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+    context.load_verify_locations(tmp_path / "clients.crt")
+    context.verify_mode = ssl.CERT_REQUIRED
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        listener = Listener(server.getsockname()[1], [], [])
+        stop = threading.Event()
+
+        def serve() -> None:
+            while not stop.is_set():
+                try:
+                    connection, peer = server.accept()
+                except TimeoutError:
+                    continue
+                listener.peers.append(f"{peer[0]}:{peer[1]}")
+                with connection:
+                    connection.settimeout(30)
+                    try:
+                        context.wrap_socket(connection, server_side=True).recv(1)
+                    except OSError as error:
+                        listener.refusals.append(str(error))
+                    else:
+                        listener.refusals.append("")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield listener
+        finally:
+            stop.set()
+            thread.join(60)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name)
+def test_the_served_leaf_is_seen_without_a_client_certificate(tmp_path, leaf, clients_ca, version):
+    with tls_server(tmp_path, leaf, clients_ca, version) as listener:
+        served = shake_hands("127.0.0.1", listener.port, server_name="localhost", deadline=30)
+        assert served.error == ""
+        assert served.certificate is not None
+        assert served.certificate == certificates.parse(leaf.cert_pem, "")[0]
+        until(lambda: listener.refusals)
+    assert listener.peers == [f"127.0.0.1:{served.local_port}"]
+    # The server saw us go away; it saw no alert and nobody who lacks a certificate.
+    assert "EOF" in listener.refusals[0] or "closed" in listener.refusals[0]
+
+
+def test_an_expired_leaf_of_a_stranger_is_seen_too(tmp_path, clients_ca):
+    expired = authority("nobody knows").leaf(
+        "etcd-a", not_before=NOW - timedelta(days=378), not_after=NOW - timedelta(days=13)
+    )
+    with tls_server(tmp_path, expired, clients_ca, ssl.TLSVersion.TLSv1_3) as listener:
+        served = shake_hands("127.0.0.1", listener.port, server_name=None, deadline=30)
+    assert served.certificate is not None
+    assert certificates.status(served.certificate, NOW) == "expired"
+
+
+@contextlib.contextmanager
+def plain_server(answer: bytes | None) -> Iterator[int]:
+    """A listener that answers anything with the same bytes and hangs up, or never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = server.accept()
+                held.append(connection)
+                if answer is not None:
+                    connection.recv(4096)
+                    connection.sendall(answer)
+                    connection.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join(60)
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no TLS handshake"),
+        (b"", "closed the connection before"),
+        (b"\x15\x03\x01\x00\x02\x02\x28", "no TLS handshake: .*handshake failure"),
+        (None, "no answer within 0.3 s"),
+    ],
+    ids=["http", "hangs up", "alert", "silence"],
+)
+def test_who_shows_no_certificate(answer, error):
+    with plain_server(answer) as port:
+        served = shake_hands("127.0.0.1", port, server_name="localhost", deadline=0.3 if answer is None else 30)
+    assert served.certificate is None
+    assert served.port == port
+    assert re.search(error, served.error), served.error
+
+
+def test_nobody_listens():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    served = shake_hands("127.0.0.1", port, server_name=None, deadline=5)
+    assert (served.certificate, served.error) == (None, "Connection refused")
+    assert facts.listening([port]) == ()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "n\u00e4me.example", "a..b", "10.0.0.1", ""])
+def test_no_name_of_a_server_raises(tmp_path, leaf, clients_ca, name):
+    with tls_server(tmp_path, leaf, clients_ca, ssl.TLSVersion.TLSv1_3) as listener:
+        assert shake_hands("127.0.0.1", listener.port, server_name=name, deadline=30).certificate is not None
+
+
+def test_listeners_by_the_address_they_are_bound_to():
+    with contextlib.ExitStack() as stack:
+        ports = {}
+        for family, address, dialled in (
+            (socket.AF_INET, "127.0.0.1", "127.0.0.1"),
+            (socket.AF_INET, "127.0.0.2", "127.0.0.2"),
+            (socket.AF_INET, "0.0.0.0", "127.0.0.1"),
+            (socket.AF_INET6, "::1", "::1"),
+        ):
+            if family == socket.AF_INET6 and not Path("/proc/net/if_inet6").exists():
+                continue
+            server = stack.enter_context(socket.create_server((address, 0), family=family))
+            ports[server.getsockname()[1]] = dialled
+        assert {port: address for address, port in facts.listening(ports)} == ports
+
+
+def test_own_addresses():
+    found = facts.own_addresses()
+    assert {"127.0.0.1", "::1"} <= found
+    # Every address that a socket of this machine can be bound to is one of them, and no other is.
+    printed = subprocess.run(["ip", "-o", "addr"], capture_output=True, text=True, check=True).stdout
+    assert found == {line.split()[3].split("/")[0] for line in printed.splitlines()} | {"127.0.0.1", "::1"}

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from certmedic.core.message import events
+from certmedic.edge import service
+from labs import receivers
+
+ROOT = Path(__file__).parent.parent
+CATALOG = ROOT / "systemd" / "certmedic.catalog"
+UNIT = ROOT / "systemd" / "certmedic.service"
+
+
+@pytest.fixture
+def systemd(tmp_path, monkeypatch):
+    """A socket like systemd's, and what was said to it."""
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.bind(path)
+        one.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+        yield lambda: one.recv(4096).decode()
+
+
+@pytest.fixture
+def journald(tmp_path):
+    """A socket like journald's, the path and a reader of one entry."""
+    path = str(tmp_path / "journal")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.bind(path)
+        one.settimeout(5)
+        yield path, lambda: parsed(one.recv(1 << 20))
+
+
+def parsed(data):
+    """Read an entry as journald does: NAME, newline, length in 8 bytes, value, newline."""
+    fields = {}
+    while data:
+        name, _, data = data.partition(b"\n")
+        assert re.fullmatch(rb"[A-Z][A-Z0-9_]{0,63}", name)
+        (length,) = struct.unpack("<Q", data[:8])
+        fields[name.decode()] = data[8 : 8 + length].decode()
+        assert data[8 + length : 9 + length] == b"\n"
+        data = data[9 + length :]
+    return fields
+
+
+@contextlib.contextmanager
+def stderr_as_journal(monkeypatch):
+    """File descriptor 2 is a stream to a journald; yields its other end."""
+    ours, theirs = socket.socketpair()
+    kept = os.dup(2)
+    os.dup2(ours.fileno(), 2)
+    status = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+    theirs.settimeout(5)
+    try:
+        yield theirs
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        ours.close()
+        theirs.close()
+
+
+# ---------------------------------------------------------------- systemd
+
+
+def test_systemd_hears_every_state(systemd):
+    service.notify_ready("mode notify;\nSTATUS=forged")
+    assert systemd() == "READY=1\nSTATUS=mode notify; STATUS=forged"
+    service.notify_status("3 open")
+    assert systemd() == "STATUS=3 open"
+    service.watchdog()
+    assert systemd() == "WATCHDOG=1"
+    service.notify_reloading()
+    assert systemd().startswith("RELOADING=1\n")
+    service.notify_stopping()
+    assert systemd().startswith("STOPPING=1\n")
+
+
+def test_an_abstract_socket_is_understood(monkeypatch):
+    name = f"certmedic-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.bind("\0" + name)
+        one.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
+        assert service.notify("WATCHDOG=1")
+        assert one.recv(100) == b"WATCHDOG=1"
+
+
+@pytest.mark.parametrize("path", [None, "", "/nowhere/at/all", "relative", "vsock:2:1234"])
+def test_without_a_systemd_that_listens_nothing_happens(path, monkeypatch):
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    if path is not None:
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+    assert service.notify("WATCHDOG=1") is False
+    service.notify_ready("x")
+
+
+def test_a_systemd_that_does_not_read_does_not_hold_up_the_line(systemd):
+    started = time.monotonic()
+    for _ in range(5000):
+        service.watchdog()
+    assert time.monotonic() - started < 5
+    assert systemd() == "WATCHDOG=1"
+
+
+@pytest.mark.parametrize(
+    ("told", "whom", "seconds"),
+    [
+        ("60000000", str(os.getpid()), 60.0),
+        ("60000000", None, 60.0),
+        ("500000", str(os.getpid()), 0.5),
+        ("60000000", "1", None),
+        ("0", None, None),
+        ("soon", None, None),
+        (None, None, None),
+    ],
+)
+def test_the_watchdogs_interval_is_systemds_where_it_watches_this_process(told, whom, seconds, monkeypatch):
+    for name, value in (("WATCHDOG_USEC", told), ("WATCHDOG_PID", whom)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert service.watchdog_interval() == seconds
+
+
+def test_signals_set_their_events():
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        stop, reload = threading.Event(), threading.Event()
+        service.stop_on_signals(stop, reload)
+        os.kill(os.getpid(), signal.SIGHUP)
+        receivers.until(reload.is_set)
+        assert not stop.is_set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stop.clear()
+            os.kill(os.getpid(), number)
+            receivers.until(stop.is_set)
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+# ---------------------------------------------------------------- the journal
+
+
+def test_an_entry_arrives_with_all_its_fields_whatever_is_in_them(journald, monkeypatch):
+    path, entry = journald
+    with stderr_as_journal(monkeypatch):
+        service.Journal(path).emit({"MESSAGE": "a\nPRIORITY=0\n", "PRIORITY": "4", "CERTMEDIC_CERT": "/ä\udcff\n\0"})
+    assert entry() == {
+        "MESSAGE": "a\nPRIORITY=0\n",
+        "PRIORITY": "4",
+        "CERTMEDIC_CERT": "/ä?\n\0",
+        "SYSLOG_IDENTIFIER": "certmedic",
+    }
+
+
+def test_a_field_of_any_length_fits_into_the_datagram(journald, monkeypatch):
+    path, entry = journald
+    with stderr_as_journal(monkeypatch):
+        service.Journal(path).emit({f"CERTMEDIC_{n}": "ä" * 100_000 for n in range(16)})
+    assert all(len(value.encode()) <= 8192 for value in entry().values())
+
+
+def test_a_journald_that_hangs_does_not_hang_the_agent_and_what_was_lost_is_told(journald, monkeypatch):
+    path, entry = journald
+    with stderr_as_journal(monkeypatch) as stream:
+        journal = service.Journal(path)
+        started = time.monotonic()
+        for number in range(30_000):  # more than both sockets hold
+            journal.emit({"MESSAGE": f"{number} " + "x" * 100})
+        assert time.monotonic() - started < 30
+        assert journal._lost > 0
+        first = entry()  # it reads again
+        assert first["MESSAGE"].startswith("0 ")
+        lost = journal._lost
+        journal.emit({"MESSAGE": "after"})
+        told = entry()
+        while told["MESSAGE"] != "after":
+            told = entry()
+        assert told["CERTMEDIC_LOST"] == str(lost)
+        assert stream.recv(100).startswith(b"<6>")  # the second way was tried
+
+
+def test_without_the_socket_the_line_goes_to_journalds_stream_with_its_priority(tmp_path, monkeypatch):
+    with stderr_as_journal(monkeypatch) as stream:
+        service.Journal(str(tmp_path / "none")).emit({"MESSAGE": "two\nlines", "PRIORITY": "2"})
+        assert stream.recv(100) == b"<2>two lines\n"
+
+
+def test_a_person_at_a_terminal_gets_a_line_and_journald_nothing(journald, monkeypatch, capsys):
+    path, _ = journald
+    monkeypatch.setenv("JOURNAL_STREAM", "1:2")  # of a service from which a shell was started
+    service.Journal(path).emit({"MESSAGE": "incident 1\nopened", "PRIORITY": "2"})
+    assert capsys.readouterr().err == "certmedic: incident 1 opened\n"
+
+
+def test_a_stderr_that_is_gone_is_no_error(monkeypatch):
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    with Path(os.devnull).open("w") as closed:
+        pass
+    monkeypatch.setattr(sys, "stderr", closed)
+    service.Journal().emit({"MESSAGE": "x"})
+
+
+# ---------------------------------------------------------------- the catalog
+
+
+def catalog():
+    """MESSAGE_ID -> text of the catalog."""
+    parts = re.split(r"^-- ([0-9a-f]{32})\n", CATALOG.read_text("utf-8"), flags=re.MULTILINE)
+    assert len(parts[1::2]) == len(set(parts[1::2]))
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_event_has_a_catalog_entry_and_every_entry_an_event():
+    ids = [*events.MESSAGE_IDS.values(), *events.OPENED_IDS.values()]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == set(catalog())
+
+
+def test_message_ids_never_change():
+    """Others filter by them: a changed one is a broken promise, so they stand here a second time."""
+    assert events.MESSAGE_IDS["escalated"] == "eca99ba235ca4bc29a688028c8d0d4e2"
+    told = "".join(f"{name}={events.MESSAGE_IDS[name]}\n" for name in sorted(events.MESSAGE_IDS))
+    told += "".join(f"{cause}={events.OPENED_IDS[cause]}\n" for cause in sorted(events.OPENED_IDS))
+    assert told == (ROOT / "tests" / "data" / "message-ids").read_text("utf-8")
+
+
+@pytest.mark.parametrize("cause", list(events.OPENED_IDS))
+def test_a_run_book_says_what_it_means_how_to_check_what_to_do_and_what_not(cause):
+    text = catalog()[events.OPENED_IDS[cause]]
+    for head in ("What it means", "How to check", "What to do", "What not to do", "certmedic show @CERTMEDIC_INCIDENT@"):
+        assert head in text, head
+    assert "openssl" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_the_catalog_names_only_fields_that_are_written():
+    source = Path(events.__file__).read_text("utf-8")
+    for text in catalog().values():
+        for field in re.findall(r"@([A-Z_]+)@", text):
+            assert f'"{field}"' in source, field
+
+
+@pytest.mark.skipif(shutil.which("journalctl") is None, reason="needs journalctl")
+def test_journalctl_takes_the_catalog(tmp_path):
+    folder = tmp_path / "usr/lib/systemd/catalog"
+    folder.mkdir(parents=True)
+    (tmp_path / "var/lib/systemd/catalog").mkdir(parents=True)
+    shutil.copy(CATALOG, folder)
+    root = f"--root={tmp_path}"
+    done = subprocess.run(["journalctl", root, "--update-catalog"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    listed = subprocess.run(["journalctl", root, "--list-catalog"], capture_output=True, text=True, check=True)
+    assert {line.split()[0] for line in listed.stdout.splitlines()} == set(catalog())
+    assert "certmedic" in listed.stdout
+
+
+# ---------------------------------------------------------------- the unit
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_finds_no_fault_in_the_unit(tmp_path):
+    text = UNIT.read_text("utf-8").replace("/usr/bin/certmedic", shutil.which("true"))
+    text = re.sub(r"^Documentation=man:.*\n", "", text, flags=re.MULTILINE)  # the page comes with the package
+    (tmp_path / "certmedic.service").write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--recursive-errors=no", str(tmp_path / "certmedic.service")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_unit_keeps_its_promises():
+    lines = UNIT.read_text("utf-8").splitlines()
+    for line in (
+        "Type=notify",
+        "WatchdogSec=60s",
+        "Restart=on-failure",
+        "RestartPreventExitStatus=2",
+        "ExecStart=/usr/bin/certmedic run",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "StateDirectory=certmedic",
+        "ConfigurationDirectory=certmedic",
+    ):
+        assert line in lines, line
