@@ -131,7 +131,7 @@ def test_paths_of_a_process_with_a_root_of_its_own(tmp_path, leaf):
     busybox = shutil.which("busybox")
     assert busybox is not None, "apt install busybox-static"
     shutil.copy(busybox, root / "busybox")
-    environ = {"ETCD_CERT_FILE": "/pki/server.crt", "ETCD_PEER_CERT_FILE": f"/rootfs{host}"}
+    environ = {**os.environ, "ETCD_CERT_FILE": "/pki/server.crt", "ETCD_PEER_CERT_FILE": f"/rootfs{host}"}
     with subprocess.Popen(["chroot", root, "/busybox", "sleep", "600"], env=environ) as process:
         try:
             until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"/busybox"))
@@ -185,7 +185,7 @@ def test_a_stranger_can_name_any_file_and_nothing_comes_of_it(tmp_path):
     machine = Machine(globs=[], live=False)
     (tmp_path / "secret").write_text("root:x:0:0")
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "secret", tmp_path / "pipe", "/dev/zero", "/nowhere"):
+    for path in (tmp_path / "secret", tmp_path / "pipe", "/dev/zero", "/nowhere", "/nul\0", "/" + "x" * 4096):
         machine.learn_from_line(f"embed: peerTLS: cert = {path}, key = /k, trusted-ca = , client-cert-auth = true")
     seen = machine.gather(now=NOW)
     assert seen.stored == ()

@@ -29,6 +29,7 @@ NEEDLES = (b"x509:", b"remote error: tls")
 def _quick(monkeypatch):
     monkeypatch.setattr(follow, "REPORT_EVERY", 0.1)
     monkeypatch.setattr(follow, "QUIET_REPORT_EVERY", 0.3)
+    monkeypatch.setattr(follow, "TICK", 0.1)
 
 
 @pytest.fixture
@@ -222,6 +223,7 @@ def test_a_writer_that_does_not_append_leaves_a_hole(log):
         file.write(line(2) * 1 + line(3))  # at its own offset: zeros lie before it
         file.flush()
         reading.until(lambda: len(reading.entries) == 3)
+        reading.until_idle()
     assert numbers(reading) == [1, 2, 3]
     assert "was truncated, and no copy holds what followed byte" in reading.status.detail
 
@@ -517,7 +519,9 @@ def test_every_line_exactly_once_through_rotations_and_restarts(log, seed):
             rotator.step()
         reading.stop()
         # What a crash leaves: a prefix of what came out was settled, and the position with it.
-        items = reading.items[: rng.randrange(len(reading.items) + 1)]
+        # (Before the first report nothing is known of any file: then a restart is a first start.)
+        opened = 0 if reading.earlier else 1 + reading.items.index(reading.statuses[0]) + 1
+        items = reading.items[: rng.randrange(opened, len(reading.items) + 1)]
         positions = dict(reading.earlier)
         for item in items:
             if hasattr(item, "position") and hasattr(item, "stream"):
@@ -603,7 +607,8 @@ def test_what_the_kubelet_rotated_while_the_agent_was_down(pod):
     with Reading(pods(pod), first.positions) as second:
         second.until(lambda: len(second.entries) == 4)
         second.until_idle()
-    assert numbers(second) == [2, 3, 4, 5]
+    assert [n for n in numbers(second) if n != 5] == [2, 3, 4]
+    assert sorted(numbers(second)) == [2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("block", [50, 1 << 20])
@@ -699,8 +704,9 @@ def test_a_watch_covers_what_its_globs_match_and_what_was_written_since():
 
 
 def test_content_refuses_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="not a regular file"):
-        Content(str(tmp_path))
+        Content(str(tmp_path / "pipe"))
 
 
 def test_plain_finds_lines_with_their_ends():

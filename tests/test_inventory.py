@@ -243,6 +243,16 @@ def test_a_file_that_is_being_written_is_read_again_at_once(tmp_path, leaf):
     assert inventory.look()[1] == ()
 
 
+def test_what_a_process_was_seen_to_use_a_file_for(tmp_path, leaf):
+    path = str(leaf.write(tmp_path / "site.crt"))
+    used: dict[str, str] = {}
+    inventory = Inventory([str(tmp_path / "*.crt")], used)
+    until(lambda: inventory.look()[0][0] is inventory.look()[0][0])
+    assert inventory.look()[0][0].place.use == ""
+    used[path] = "server"
+    assert inventory.look()[0][0].place.use == "server"
+
+
 def test_a_time_and_a_name_that_somebody_made_up(tmp_path, leaf):
     os.utime(leaf.write(tmp_path / "me.crt"), (2**40, 2**40))
     evil = os.fsencode(tmp_path) + b"/red\x1b[31m\nhead\xff.crt"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certmedic.core import decide, diagnose, message
+from certmedic.core import decide, message, verdict
 from certmedic.core.message import words
 from certmedic.core.model import (
     Cause,
@@ -37,7 +37,7 @@ def own(*, old=False, **more):
     """The diagnosis and the decision where an etcd's peer certificate ran out nine minutes ago."""
     image = values.OLD_IMAGE if old else values.NEW_IMAGE
     facts = values.facts(values.member(peer_ends=NOW - 9 * MINUTE), containers=(values.container(image=image),))
-    (found,) = diagnose.survey(facts, warn_within=timedelta())
+    (found,) = verdict.survey(facts, warn_within=timedelta())
     found = replace(found, count=312, first_seen=NOW - 9 * MINUTE, last_seen=NOW, **more)
     return found, facts
 
@@ -160,7 +160,7 @@ def test_title_and_first_line_never_contradict_the_remedy(kind, helps):
 
 def test_a_forecast_tells_the_day_and_to_plan():
     facts = values.facts(values.member(peer_ends=NOW + 6 * values.DAY))
-    (found,) = diagnose.survey(facts, warn_within=timedelta(days=7))
+    (found,) = verdict.survey(facts, warn_within=timedelta(days=7))
     told = compose(MessageKind.OPENED, found)
     assert told.title.endswith("certificate expires soon: plan a restart")
     assert "Expires: 2026-11-30 15:40:00 UTC (in 6 days)" in told.plain
@@ -317,7 +317,7 @@ def diagnoses(draw):
 class Strict(HTMLParser):
     """Takes only the few tags that a message is made of, all closed, without attributes."""
 
-    ALLOWED = frozenset({"p", "b", "pre", "code", "ul", "li"})
+    ALLOWED = frozenset({"p", "b", "br", "code", "ul", "li"})
 
     def __init__(self):
         super().__init__(convert_charrefs=True)
@@ -409,13 +409,23 @@ def test_an_address_in_a_line_can_be_read_but_is_no_link():
 
 
 def test_a_command_of_ours_is_left_as_it_is_to_be_typed():
-    found, _facts = own(old=True)
-    for typed in (
-        found.remedy.command,
-        "systemctl restart etcd@main && etcdctl --endpoints=https://127.0.0.1:4001 <in >out",
-    ):
-        assert words.harmless_command(typed) == typed
-    assert "@everyone" not in words.harmless_command("mv '/x/@everyone' y")
+    found, _ = own(old=True)
+    typed = found.remedy.command
+    assert "&&" in typed
+    assert "$(" in typed
+    for command in (typed, "systemctl restart etcd@main; etcdctl --endpoints=https://127.0.0.1:4001 <in >out"):
+        assert words.command_of(replace(found, remedy=replace(found.remedy, command=command))) == command
+    tagged = replace(found.remedy, command="mv '/x/@everyone' y\x1b")
+    assert words.command_of(replace(found, remedy=tagged)) == "mv '/x/@ everyone' y"
+
+
+def test_a_name_of_the_other_side_brings_no_shell_into_a_command():
+    whom = "$(reboot);`id`|sh&&\nx https://e @here"
+    found = neighbour(remedy=replace(neighbour().remedy, command=f"on {whom}: certmedic certs"))
+    assert words.command_of(found) == "on rebootidsh x https: //e athere: certmedic certs"
+    assert message.event_fields("opened", found, incident=1, decision=None)["CERTMEDIC_COMMAND"] == words.command_of(
+        found
+    )
 
 
 # ---------------------------------------------------------------- when
@@ -445,7 +455,7 @@ def test_channels_that_fail_together_do_not_come_back_together():
 def test_a_forecast_is_told_once_for_each_threshold():
     def told(days):
         facts = values.facts(values.member(peer_ends=NOW + days * values.DAY))
-        (found,) = diagnose.survey(facts, warn_within=timedelta(days=30))
+        (found,) = verdict.survey(facts, warn_within=timedelta(days=30))
         return message.forecast(found, (30, 14, 7), NOW).key.rpartition("|")[2]
 
     assert [told(days) for days in (29, 14, 13, 6.5, 0.5)] == ["30", "14", "14", "7", "7"]
@@ -453,7 +463,7 @@ def test_a_forecast_is_told_once_for_each_threshold():
 
 def test_renewed_is_a_date_that_moved_in_every_file():
     before = values.facts(values.member(peer_ends=NOW + values.DAY, server_ends=NOW + values.DAY))
-    (found,) = diagnose.survey(before, warn_within=timedelta(days=7))
+    (found,) = verdict.survey(before, warn_within=timedelta(days=7))
     half = values.facts(values.member(peer_ends=NOW + 700 * values.DAY, server_ends=NOW + values.DAY))
     both = values.facts(values.member(peer_ends=NOW + 700 * values.DAY, server_ends=NOW + 700 * values.DAY))
     assert message.renewed(found, before)[0] is False
@@ -483,7 +493,7 @@ def test_an_event_holds_what_a_person_would_search_for():
         "PRIORITY": "2",
     }
     assert fields.items() >= told.items()
-    assert fields["CERTMEDIC_REMEDY"].startswith("restart helps: yes. ")
+    assert fields["CERTMEDIC_REMEDY"].startswith("A restart cures it. ")
     assert fields["MESSAGE"] == f"incident 12 opened: etcd main: certificate expired: {values.VOLUME}/peers/me.crt"
 
 

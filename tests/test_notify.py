@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import html
 import os
+import re
 import subprocess
 import sys
 import time
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from certmedic.core import diagnose, message
+from certmedic.core import message, verdict
 from certmedic.core.model import MessageKind, Severity
 from certmedic.edge import notify
 from certmedic.edge.notify import AppriseNotifier
@@ -37,7 +39,7 @@ def mailbox():
 @pytest.fixture(scope="module")
 def opened():
     facts = values.facts(values.member(peer_ends=values.NOW - timedelta(minutes=9)))
-    (found,) = diagnose.survey(facts, warn_within=timedelta())
+    (found,) = verdict.survey(facts, warn_within=timedelta())
     return message.compose(MessageKind.OPENED, found, incident=12, host="master-a", now=values.NOW)
 
 
@@ -219,6 +221,41 @@ def test_every_service_gets_the_form_that_it_shows(url, attribute, opened):
     notifier = AppriseNotifier([], TAGS, [url])
     _, text = notify._form(notifier._loaded()[only(notifier)], opened)
     assert text == getattr(opened, attribute)
+
+
+def redirected(notifier, hook):
+    """The only channel, its service's own address replaced by the hook's: what apprise makes of a message is real."""
+    server = notifier._loaded()[only(notifier)]
+    for name in ("notify_url", "webhook_url"):
+        if hasattr(server, name):
+            setattr(server, name, f"http://127.0.0.1:{hook.port}/")
+    return only(notifier)
+
+
+def test_what_reaches_telegram_holds_only_tags_that_it_knows_and_every_line(hook, opened):
+    notifier = AppriseNotifier([], TAGS, ["tgram://123456789:abcdefghijklmnopqrstuvwxyz012345678/12315544/"])
+    assert notifier.send(redirected(notifier, hook), opened).ok
+    (sent,) = hook.messages
+    assert sent["parse_mode"] == "HTML"
+    assert set(re.findall(r"</?([a-z]+)", sent["text"])) == {"b", "code"}
+    shown = html.unescape(re.sub(r"</?(b|code)>", "", sent["text"]))
+    assert re.sub(r"\s+|^- ?", "", shown, flags=re.MULTILINE) == re.sub(r"\s+", "", opened.plain)
+    assert shown.splitlines()[0] == opened.plain.splitlines()[0]
+
+
+def test_what_reaches_discord_fits_and_is_the_markdown_that_was_written(hook, opened):
+    notifier = AppriseNotifier([], TAGS, ["discord://123456789012345678/abcdefghijklmnopqrstuvwxyz"])
+    assert notifier.send(redirected(notifier, hook), opened).ok
+    content = hook.messages[0]["content"].replace("\r\n", "\n")
+    assert content == f"{opened.title}\n{opened.markdown}"
+    assert len(content) <= 2000
+
+
+def test_a_refusal_in_the_body_of_an_answer_is_a_failed_delivery(hook, opened):
+    url = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general"
+    notifier = AppriseNotifier([], TAGS, [url])
+    result = notifier.send(redirected(notifier, hook), opened)  # Slack says "ok", this hook says "{}"
+    assert (result.ok, result.error) == (False, "the service answered and did not take it")
 
 
 def test_html_that_is_too_long_for_a_service_is_never_cut_within_a_tag(opened):

@@ -246,10 +246,16 @@ def test_message_ids_never_change():
 @pytest.mark.parametrize("cause", list(events.OPENED_IDS))
 def test_a_run_book_says_what_it_means_how_to_check_what_to_do_and_what_not(cause):
     text = catalog()[events.OPENED_IDS[cause]]
-    for head in ("What it means", "How to check", "What to do", "What not to do", "certmedic show @CERTMEDIC_INCIDENT@"):
+    for head in (
+        "What it means",
+        "How to check",
+        "What to do",
+        "What not to do",
+        "certmedic show @CERTMEDIC_INCIDENT@",
+    ):
         assert head in text, head
     assert "openssl" in text
-    assert all(len(line) <= 80 for line in text.splitlines())
+    assert all(len(line) <= 80 for line in text.splitlines() if not line.startswith("Subject: "))
 
 
 def test_the_catalog_names_only_fields_that_are_written():
@@ -294,7 +300,6 @@ def test_the_unit_keeps_its_promises():
     lines = UNIT.read_text("utf-8").splitlines()
     for line in (
         "Type=notify",
-        "WatchdogSec=60s",
         "Restart=on-failure",
         "RestartPreventExitStatus=2",
         "ExecStart=/usr/bin/certmedic run",
@@ -303,3 +308,4 @@ def test_the_unit_keeps_its_promises():
         "ConfigurationDirectory=certmedic",
     ):
         assert line in lines, line
+    assert any(line.startswith("WatchdogSec=") for line in lines)

@@ -44,6 +44,9 @@ class Played:
         )
         return facts(self.files, at=now, containers=self.containers, served=served)
 
+    def learn(self, origin):
+        pass
+
     def is_own_probe(self, address):
         return address == "127.0.0.1:9"
 

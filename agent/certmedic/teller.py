@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from certmedic.core import message
-from certmedic.core.model import Facts, MessageKind, Severity
+from certmedic.core.model import Facts, MessageKind, Origin, Severity
 from certmedic.edge.notify import Notifier
 from certmedic.edge.restart import Hands
 from certmedic.edge.service import Journal
@@ -19,6 +19,9 @@ class Senses(Protocol):
 
     def gather(self, *, now: datetime) -> Facts:
         """Return the facts of this moment. Never raises: what cannot be seen is in `Facts.blind`."""
+
+    def learn(self, origin: Origin) -> None:
+        """Look up which certificate files the program that wrote a line was started with."""
 
     def is_own_probe(self, address: str) -> bool:
         """Whether "host:port" was this agent's own end of a handshake it made to look at a certificate."""

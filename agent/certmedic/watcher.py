@@ -155,6 +155,7 @@ class Watcher:
         if now - seen.diagnosed_at < DIAGNOSE_EVERY:
             return
         seen.diagnosed_at = now
+        self.world.senses.learn(sighting.entry.origin)
         fold = Fold(sighting=sighting, count=seen.total, first_seen=seen.first, last_seen=seen.last)
         diagnosis = doctor.diagnose(fold, self._gather(now))
         seen.incident = self._open(diagnosis, now).id if diagnosis is not None else None

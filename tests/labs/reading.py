@@ -43,7 +43,7 @@ class Reading:
                 self.positions[item.stream] = item.position
         return took
 
-    def until(self, done: Callable[[], object], *, within: float = 45.0) -> None:
+    def until(self, done: Callable[[], object], *, within: float = 30.0) -> None:
         """Take items until `done` says so."""
         deadline = time.monotonic() + within
         while not done():

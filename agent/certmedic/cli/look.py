@@ -15,10 +15,13 @@ from typing import Any, BinaryIO
 import click
 
 from certmedic.cli import show
+from certmedic.config import Config
 from certmedic.core import certificates, planes, symptoms, verdict
 from certmedic.core import diagnose as doctor
-from certmedic.core.examine import examine
+from certmedic.core.decide import Policy
+from certmedic.core.examine import examine, stamp
 from certmedic.core.model import Diagnosis, Fold, LogEntry, Origin, Severity, Sighting, Stored
+from certmedic.core.rehearse import rehearse
 from certmedic.edge.facts import Machine
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -102,13 +105,16 @@ def diagnose(
     """
     now = at or datetime.now(UTC)
     used: dict[str, str] = {}
+    called: set[tuple[str, str]] = set()
     try:
-        folds = list(folded(sightings(logs, now, used)))
+        folds = list(folded(sightings(logs, now, used, called)))
     except OSError as error:
         show.fail(f"{error.filename}: {error.strerror}", 3)
     base = (root or "").rstrip("/")
     patterns = (*globs, *(planes.patterns(root=root) if root else ()), *(base + path for path in used))
-    facts = replace(Machine(globs=patterns, root=root or "/", live=False).gather(now=now), used=used)
+    facts = replace(
+        Machine(globs=patterns, root=root or "/", live=False).gather(now=now), used=used, called=tuple(called)
+    )
     found = [diagnosis for fold in folds if (diagnosis := doctor.diagnose(fold, facts)) is not None]
     diagnoses = verdict.merge([*found, *verdict.survey(facts, warn_within=timedelta())])
     if as_json:
@@ -137,8 +143,12 @@ def opened(log: str) -> BinaryIO:
     return gzip.open(log, "rb") if log.endswith(".gz") else Path(log).open("rb")  # type: ignore[return-value]  # GzipFile reads as one
 
 
-def sightings(logs: Iterable[str], now: datetime, used: dict[str, str]) -> Iterator[Sighting]:
-    """Read logs in any shape and yield what was seen; files that etcd said it uses go to `used`, by path.
+def sightings(
+    logs: Iterable[str], now: datetime, used: dict[str, str], called: set[tuple[str, str]]
+) -> Iterator[Sighting]:
+    """Read logs in any shape and yield what was seen.
+
+    What etcd says at its start goes to `used` (file -> use) and `called` (use, host).
 
     Raises OSError where a log cannot be read.
     """
@@ -152,6 +162,8 @@ def sightings(logs: Iterable[str], now: datetime, used: dict[str, str]) -> Itera
                     origin = replace(origin, started_at=moment_of(began[1].decode()))
                 if b"cert" in raw and b"trusted-ca" in raw:
                     used |= {path: use for use, path in planes.paths_from_startup_line(raw.decode(errors="replace"))}
+                if b"dvertise" in raw:
+                    called |= set(planes.hosts_from_startup_line(raw.decode(errors="replace")))
                 if not symptoms.interesting(raw):
                     continue
                 sighting = symptoms.parse(entry(raw.decode(errors="replace").rstrip("\r\n"), origin=origin, now=now))
@@ -178,6 +190,12 @@ def folded(seen: Iterable[Sighting]) -> Iterator[Fold]:
 # ---------------------------------------------------------------- certs
 
 
+def eyes(config: Config, root: str | None) -> Machine:
+    """Return the eyes of this machine, or of a copy of another's files."""
+    globs = (*planes.patterns(config.certificates.planes, root=root or "/"), *config.certificates.paths)
+    return Machine(globs=globs, root=root or "/", live=root is None)
+
+
 @click.command()
 @JSON
 @click.option("--wide", is_flag=True, help="Issuer, use and where it is served, too.")
@@ -195,9 +213,7 @@ def certs(  # noqa: PLR0913 - each is an option of the command
     """List every certificate on this machine: file, subject, when it expires, who renews it."""
     config = show.config(config_path)
     now = at or datetime.now(UTC)
-    globs = (*planes.patterns(config.certificates.planes, root=root or "/"), *config.certificates.paths)
-    machine = Machine(globs=globs, root=root or "/", live=root is None)
-    facts = machine.gather(now=now)
+    facts = eyes(config, root).gather(now=now)
     warn = max(config.certificates.warn_days, default=0)
 
     def status(stored: Stored) -> str:
@@ -269,4 +285,46 @@ def tell_certificates(rows: list[tuple[Stored, str]], served: Any, now: datetime
     show.table(heads, lines, colours=[show.COLOURS.get(state, None if state == "ok" else "red") for _, state in rows])
 
 
-COMMANDS = (explain, diagnose, certs)
+# ---------------------------------------------------------------- simulate
+
+
+@click.command()
+@JSON
+@click.option("--at", "until", required=True, callback=moment, metavar="TIME", help="How far to look ahead.")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file.")
+@click.option(
+    "--root", type=click.Path(exists=True, file_okay=False), help="A copy of a master's files, read as if it were /."
+)
+def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: str | None) -> None:
+    """Say which certificates break until then if nobody renews them, in what order, what is told and what done."""
+    config = show.config(config_path)
+    now = datetime.now(UTC)
+    if until <= now:
+        show.fail(f"--at {until:%Y-%m-%d} is not in the future", 2)
+    facts = eyes(config, root).gather(now=now)
+    policy = Policy(
+        mode=config.mode, restart=config.remedy.restart, cooldown=config.remedy.cooldown, per_day=config.remedy.per_day
+    )
+    moments = rehearse(facts, until, policy=policy, warn_days=config.certificates.warn_days)
+    if as_json:
+        show.as_json(
+            moments=[
+                {"at": show.when(m.at), "diagnosis": show.diagnosis(m.diagnosis), "decision": show.decision(m.decision)}
+                for m in moments
+            ]
+        )
+        return
+    for m in moments:
+        files = ", ".join(c.path for c in m.diagnosis.certificates)
+        if m.decision is None:
+            left = show.span((m.diagnosis.since - m.at).total_seconds()) if m.diagnosis.since else "soon"
+            show.say(f"{stamp(m.at)}  told: expires in {left}: {files}", colour="yellow")
+        else:
+            show.say(f"{stamp(m.at)}  {m.diagnosis.cause}: {files}", colour="red", bold=True)
+            show.say(f"{'':25}{m.diagnosis.effect}")
+            show.say(f"{'':25}restart {m.diagnosis.remedy.helps}; {m.decision.reason}")
+    if not moments:
+        show.say(f"Nothing breaks until {stamp(until)}.", colour="green")
+
+
+COMMANDS = (explain, diagnose, certs, simulate)

@@ -34,7 +34,7 @@ DOCKER_SOCKET = Path("/var/run/docker.sock")
 
 def docker_socket() -> str:
     """Return where docker listens, as its SDK takes it: DOCKER_HOST, else the usual socket."""
-    return os.environ.get("DOCKER_HOST") or f"unix:/{DOCKER_SOCKET}"
+    return os.environ.get("DOCKER_HOST") or f"unix://{DOCKER_SOCKET}"
 
 
 def sources(config: Config) -> list[inbox.Source]:
@@ -43,7 +43,7 @@ def sources(config: Config) -> list[inbox.Source]:
     chosen: list[inbox.Source] = []
     if watch.journal:
         chosen.append(JournalSource(NEEDLES, units=watch.units, identifiers=watch.identifiers))
-    there = not docker_socket().startswith("unix:") or Path(docker_socket().removeprefix("unix:/")).exists()
+    there = not docker_socket().startswith("unix:") or Path(docker_socket().removeprefix("unix://")).exists()
     if watch.docker or (watch.docker is None and there):
         chosen.append(
             DockerSource(NEEDLES, names=watch.docker_names, labels=watch.docker_labels, base_url=docker_socket())
@@ -96,8 +96,9 @@ def run(*, config_path: Path | None) -> None:
         except StoreError as error:
             show.fail(str(error))
     if again:
-        # The same process begins anew with the configuration that was just found good: nothing of the old one is left over.
-        os.execv(sys.executable, [sys.executable, "-m", "certmedic", *sys.argv[1:]])  # noqa: S606 - no shell is wanted
+        # The same process begins anew with the configuration that was just found good: nothing of the old one is left over. As it
+        # was called, interpreter's options and all: the packages' launcher keeps other people's modules out by them.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
 
 
 def serve(
@@ -134,6 +135,7 @@ def serve(
                 load(config_path)
             except ConfigError as error:
                 world.journal.emit(message.config_refused_fields(error.faults))
+                service.notify_status(f"mode {config.mode}; reads {names}; the configuration on disk is wrong and not in use")
             else:
                 reloading = True
                 stop.set()

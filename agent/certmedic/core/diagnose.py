@@ -175,11 +175,17 @@ def refused_by_them(scene: Scene) -> Diagnosis:
 
 
 def unnamed(scene: Scene, candidates: Sequence[Stored]) -> list[Finding]:
-    """Certificates that do not hold the name by which the other side called."""
-    name = scene.sighting.fields.get("server_name", "")
-    if not name or scene.sighting.role is Role.CLIENT:
+    """Certificates that hold none of the names by which the other side can have called."""
+    if scene.sighting.role is Role.CLIENT:
         return []
-    lacking = [stored for stored in candidates if not certificates.covers(stored.certificate, name)]
+    name = scene.sighting.fields.get("server_name", "")
+    names = {stored.certificate.path: [name] if name else called_by(stored, scene) for stored in candidates}
+    lacking = [
+        stored
+        for stored in candidates
+        if (wanted := names[stored.certificate.path])
+        and not any(certificates.covers(stored.certificate, one) for one in wanted)
+    ]
     # The line does not say which port was called: where one certificate holds the name, it may be the one that was shown.
     sure = Confidence.LIKELY if len(lacking) == len(candidates) else Confidence.POSSIBLE
     return [
@@ -188,10 +194,22 @@ def unnamed(scene: Scene, candidates: Sequence[Stored]) -> list[Finding]:
             culprit=stored.certificate,
             cause=Cause.NAME_MISMATCH,
             confidence=sure,
-            said=f"{stored.certificate.path}: was called as {name}, but holds only {names_of(stored.certificate)}",
+            said=f"{stored.certificate.path}: is called as {' or '.join(names[stored.certificate.path])}, but holds only {names_of(stored.certificate)}",
         )
         for stored in lacking
     ]
+
+
+def called_by(stored: Stored, scene: Scene) -> list[str]:
+    """Return how a certificate's owner is called where the line does not say: as etcd advertised, else by address.
+
+    A caller that sends no name (an empty ServerName) has dialled an address.
+    """
+    if "server_name" not in scene.sighting.fields:
+        return []
+    called = scene.facts.called
+    said = [host for use, host in called if use == stored.place.use] or [host for _, host in called]
+    return said or sorted(address for address in scene.facts.addresses if not is_loopback(address))
 
 
 def names_of(certificate: Certificate) -> str:

@@ -333,6 +333,7 @@ class Facts:
     served: tuple[Served, ...] = ()
     containers: tuple[Container, ...] = ()
     used: Mapping[str, str] = field(default_factory=dict)  # file -> use, as etcd's start-up lines in a saved log say
+    called: tuple[tuple[str, str], ...] = ()  # (use, host): how etcd says that it is called, where a saved log tells
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> etcd-manager image, from static manifests
     clock_synchronised: bool | None = None  # None: could not tell
     blind: tuple[str, ...] = ()  # what could not be looked at, in sentences

@@ -18,7 +18,7 @@ from cryptography import x509
 from certmedic.config import Certificates, Config, Notify, RemedyPolicy
 from certmedic.core import planes
 from certmedic.core.examine import stamp
-from certmedic.core.model import Container, Facts, Message, Severity
+from certmedic.core.model import Container, Facts, Message, Origin, Severity
 from certmedic.core.symptoms import NEEDLES
 from certmedic.drill import pki
 from certmedic.drill.etcd import EtcdMissingError, find
@@ -82,6 +82,9 @@ class Eyes:
         seen = self.machine.gather(now=now, ports=(self.member.peer_port, self.member.client_port))
         # Whether a stranger's laptop keeps time is not what a drill is about.
         return replace(seen, containers=(self.member.container(),), host="drill-master-a", clock_synchronised=None)
+
+    def learn(self, origin: Origin) -> None:
+        """Nothing: the drill's processes are not the machine's."""
 
     def is_own_probe(self, address: str) -> bool:
         """Whether an address was the agent's own."""

@@ -213,7 +213,6 @@ def _load(configs: Sequence[str], urls: Sequence[str]) -> tuple[dict[str, Any], 
     logger = logging.getLogger("apprise")
     logger.propagate = False
     logger.setLevel(logging.WARNING)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
     faults: list[str] = []
     found: list[Any] = []
     asset = apprise.AppriseAsset(app_id="certmedic", app_desc="certmedic", async_mode=False)
@@ -364,4 +363,8 @@ def _faults(servers: Sequence[Any], heard: Sequence[str]) -> list[str]:
 
 def _reason(heard: Sequence[str]) -> str:
     answers = [said for said in heard if said.startswith("HTTP ")]
-    return f"the service answered {answers[0]}" if answers else "the service could not be reached or did not take it"
+    if not answers:
+        return "the service could not be reached or did not take it"
+    return (
+        "the service answered and did not take it" if answers[0] == "HTTP 200" else f"the service answered {answers[0]}"
+    )

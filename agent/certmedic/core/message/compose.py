@@ -13,7 +13,7 @@ from datetime import datetime
 
 from certmedic.core.examine import stamp
 from certmedic.core.message.render import Block, Form, render
-from certmedic.core.message.words import WHAT, ago, clause, cut, harmless, length, whose
+from certmedic.core.message.words import WHAT, ago, clause, command_of, cut, length, whose
 from certmedic.core.model import (
     Cause,
     Certificate,
@@ -200,11 +200,9 @@ def restart(scene: Scene) -> Block:
 
 def command(scene: Scene) -> Block:
     """Show what a person would type."""
-    typed = scene.diagnosis.remedy.command
+    typed = command_of(scene.diagnosis)
     if len(typed) > COMMAND:
         typed = f"certmedic show {scene.incident}  # the command is too long for a message"
-    if scene.diagnosis.suspect is not Suspect.OWN:
-        typed = harmless(typed)  # it names the other side, in the other side's words
     return Block("Type", (typed,), Form.CODE)
 
 

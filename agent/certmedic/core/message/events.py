@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from certmedic.core.message.words import WHAT, cut, harmless, printable, whose
+from certmedic.core.message.words import WHAT, command_of, cut, harmless, printable, whose
 from certmedic.core.model import (
     Cause,
     Decision,
     Diagnosis,
+    Helps,
     Severity,
     SourceDown,
     SourceUp,
@@ -47,6 +48,11 @@ OPENED_IDS: Mapping[Cause, str] = {
     Cause.UNEXPLAINED: "811ecbe3bcde45a68b07c3a78f9683e0",
 }
 PRIORITY: Mapping[Severity, str] = {Severity.CRITICAL: "2", Severity.WARNING: "4", Severity.INFO: "6"}
+HELPS: Mapping[Helps, str] = {
+    Helps.YES: "A restart cures it.",
+    Helps.NO: "A restart does NOT cure it.",
+    Helps.UNKNOWN: "Whether a restart cures it is not known.",
+}
 LONGEST = 1000  # characters of one field; what is longer is in `certmedic show`
 
 
@@ -76,8 +82,8 @@ def event_fields(
             "CERTMEDIC_CERTS": " ".join(files) if len(files) > 1 else "",
             "CERTMEDIC_NOT_AFTER": ends.isoformat() if ends else "",
             "CERTMEDIC_EFFECT": diagnosis.effect,
-            "CERTMEDIC_REMEDY": f"restart helps: {diagnosis.remedy.helps}. {diagnosis.remedy.why}",
-            "CERTMEDIC_COMMAND": diagnosis.remedy.command,
+            "CERTMEDIC_REMEDY": f"{HELPS[diagnosis.remedy.helps]} {diagnosis.remedy.why}",
+            "CERTMEDIC_COMMAND": command_of(diagnosis),
             "CERTMEDIC_DECISION": decision.reason if decision else "",
             "CERTMEDIC_OUTCOME": outcome,
             "CERTMEDIC_EVIDENCE": diagnosis.evidence[0] if diagnosis.evidence else "",

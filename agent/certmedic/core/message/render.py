@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from certmedic.core.message.words import cut, harmless, harmless_command, spans
+from certmedic.core.message.words import cut, harmless, spans
 from certmedic.core.model import Message, MessageKind, Severity
 
 TITLE = 120  # characters
@@ -23,7 +23,7 @@ class Form(Enum):
 
     LEAD = "lead"  # the first line
     TEXT = "text"  # sentences, in which names and paths of strangers may stand
-    CODE = "code"  # to be copied as it is
+    CODE = "code"  # to be copied as it is: not of strangers
     QUOTE = "quote"  # words of strangers from end to end
 
 
@@ -54,7 +54,7 @@ def render(kind: MessageKind, severity: Severity, title: str, blocks: Sequence[B
 def tame(block: Block) -> Block:
     """Return a block in which the words of strangers are harmless and no line is endless."""
     if block.form is Form.CODE:
-        return replace(block, lines=tuple(harmless_command(line) for line in block.lines if line))
+        return replace(block, lines=tuple(filter(None, block.lines)))
     return replace(block, lines=tuple(cut(harmless(line), LINE) for line in block.lines if line))
 
 
@@ -129,8 +129,8 @@ def block_in_html(block: Block) -> Iterator[str]:
     if block.form is Form.LEAD:
         yield f"<p><b>{lines[0]}</b></p>"
     elif block.form is Form.CODE:
-        yield f"<p><b>{head}:</b></p>"
-        yield from (f"<pre>{line}</pre>" for line in lines)
+        # Not <pre>, which does not wrap: the end of a long command would be out of sight.
+        yield f"<p><b>{head}:</b>" + "".join(f"<br/><code>{line}</code>" for line in lines) + "</p>"
     elif len(lines) == 1:
         yield f"<p><b>{head}:</b> {lines[0]}</p>"
     else:

@@ -114,9 +114,15 @@ def harmless(text: str) -> str:
     return re.sub(r"(?i)\b(www)(?=\.)", r"\1 ", shown)
 
 
-def harmless_command(text: str) -> str:
-    """Return a command of our own making, fit to be copied, in which a path or name of strangers calls nobody."""
-    shown = printable(text).replace("`", "'")
+def command_of(diagnosis: Diagnosis) -> str:
+    """Return what a person would type, fit to be copied.
+
+    For this machine's own faults it is of our making, with quoted paths, and only what calls people is taken apart. In
+    others there are names in the other side's words: of those nothing is left that a shell or a chat reads.
+    """
+    if diagnosis.suspect is not Suspect.OWN:
+        return re.sub(r"[$;&|\\\"'(){}*?!~#^]", "", harmless(diagnosis.remedy.command.replace("`", "")))
+    shown = printable(diagnosis.remedy.command).replace("`", "'")
     return re.sub(r"(?i)@(?=everyone|here|channel|all\b)|<(?=[!@#])", lambda match: match[0] + " ", shown)
 
 

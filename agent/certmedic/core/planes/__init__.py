@@ -24,7 +24,7 @@ from certmedic.core.planes.effects import (
     restart_effect,
 )
 from certmedic.core.planes.places import host_path, patterns, place
-from certmedic.core.planes.startup import paths_from_flags, paths_from_startup_line
+from certmedic.core.planes.startup import hosts_from_startup_line, paths_from_flags, paths_from_startup_line
 from certmedic.core.planes.table import ETCD_GROUPS, PLANES, Group, Pattern
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Pattern",
     "etcd_manager_pod_prefix",
     "host_path",
+    "hosts_from_startup_line",
     "manager_version",
     "paths_from_flags",
     "paths_from_startup_line",

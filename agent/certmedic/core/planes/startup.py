@@ -45,6 +45,22 @@ def paths_from_startup_line(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys((use, path) for use, path in found if path.startswith("/")))
 
 
+# `advertise client URLs = https://a:4001` of capnslog, `"initial-advertise-peer-urls":["https://a:2380"]` of zap.
+_ADVERTISED = re.compile(r'(?:advertise[ -](client|peer)[ -]urls)"?\s?[=:]\s?\[?("?https://[^\]\s]+)', re.IGNORECASE)
+_HOST = re.compile(r"https://(\[[0-9a-fA-F:]+\]|[^\s:/\",]+)")
+
+
+def hosts_from_startup_line(text: str) -> tuple[tuple[str, str], ...]:
+    """Return (use, host) for each name or address by which a start-up line of etcd says that it is called."""
+    if "dvertise" not in text:
+        return ()
+    return tuple(
+        ("peer" if face.lower() == "peer" else "server", host.strip("[]"))
+        for face, urls in _ADVERTISED.findall(text)
+        for host in _HOST.findall(urls)
+    )
+
+
 def paths_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Return (use, path) for each certificate file in a process' flags, and in etcd's own variables (`ETCD_CERT_FILE`).
 

@@ -21,6 +21,8 @@ LAYERS: Final = 8  # real lines wear four at most
 DEPTH: Final = 5  # of JSON objects within a JSON object
 PAIRS: Final = 64
 
+DECODER: Final = json.JSONDecoder(strict=False)  # strict would refuse a tab within a string
+
 MESSAGE_KEYS: Final = ("msg", "message", "MESSAGE", "@message", "log", "M", "textPayload", "event")
 ERROR_KEYS: Final = ("error", "err", "errmsg", "error.message", "reason", "exception")
 # What a structured log says of itself rather than of the matter.
@@ -46,12 +48,15 @@ KLOG: Final = re.compile(
     r"[IWEF]\d{4}(?:\d\d)? \d\d:\d\d:\d\d\.\d+\s+\d+ (?:\(\w+\) )?[\w./@+-]{1,200}:\d+(?:\] ?|\s+)"
 )
 SOURCE: Final = re.compile(r"(?:\d+ )?[\w./@+-]{1,200}\.go:\d+(?:\]|:) ")
+EXPORT: Final = re.compile(r"MESSAGE=")  # the journal's export format
 GRPC: Final = re.compile(r"(?:WARNING|ERROR|INFO): (?=\d{4}/)")
 COMPOSE: Final = re.compile(r"(?:\d\d:\d\d:\d\d )?(?P<program>[A-Za-z][\w.@/-]{1,80})\s{1,40}\| ")
 LEVEL: Final = re.compile(
     rf"(?:\[{LEVELS}\](?:\s+|: )|{LEVELS}\t+|(?:DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|PANIC)(?:\s+|: +))"
     r"(?:[\w/.-]{1,100}\.(?:go|rs):\d+:?\s+)?"
 )
+PREFIXES_OF_NUMBERS: Final = (CRI, CAPNSLOG, SYSLOG, KERNEL, DATED, COMPOSE, SOURCE, LEVEL)
+PREFIXES_OF_WORDS: Final = (EXPORT, KLOG, SYSLOG, BARE, GRPC, COMPOSE, DATED, SOURCE, LEVEL)
 PINGCAP: Final = re.compile(rf"\[{STAMP}\] \[[A-Z]+\] \[")
 PINGCAP_FIELD: Final = re.compile(r"\[((?:\"(?:[^\"\\]|\\.)*+\"?|[^\]\"])*+)\]?")
 ANSI: Final = re.compile(r"\x1b\[[0-9;]{0,16}[A-Za-z]")
@@ -116,21 +121,10 @@ def _peel(text: str) -> tuple[str, Mapping[str, str], str]:
         return _quoted(text)
     if first == "[" and PINGCAP.match(text):
         return _pingcap(text)
-    if first.isdigit() or first == "<" or first == "[":
-        for dress in (CRI, CAPNSLOG, SYSLOG, KERNEL, DATED, COMPOSE, SOURCE):
-            found = dress.match(text)
-            if found:
-                return text[found.end() :], {}, found.groupdict().get("program") or ""
-    if first.isalpha():
-        if text.startswith("MESSAGE="):
-            return text[8:], {}, ""
-        for dress in (KLOG, SYSLOG, BARE, GRPC, COMPOSE, DATED, SOURCE):
-            found = dress.match(text)
-            if found:
-                return text[found.end() :], {}, found.groupdict().get("program") or ""
-    found = LEVEL.match(text)
-    if found:
-        return text[found.end() :], {}, ""
+    for dress in PREFIXES_OF_WORDS if first.isalpha() else PREFIXES_OF_NUMBERS:
+        found = dress.match(text)
+        if found:
+            return text[found.end() :], {}, found.groupdict().get("program") or ""
     return _carried(text)
 
 
@@ -228,7 +222,7 @@ def _joined(message: str, pairs: Mapping[str, str]) -> str:
 def _load(text: str) -> object:
     """Read the JSON value at the beginning of a text; None where there is none."""
     try:
-        return json.JSONDecoder(strict=False).raw_decode(text)[0]
+        return DECODER.raw_decode(text)[0]
     except (ValueError, RecursionError):
         return None
 

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
-MONTHS: Final = {
-    name: number for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)
-}
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Java writes zones by their letters. Those that mean two things (CST, IST, BST) are not here: no date is better than a wrong one.
 ZONES: Final = {
     "UTC": 0, "GMT": 0, "Z": 0, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3, "JST": 9, "KST": 9,
@@ -39,6 +37,11 @@ _NOT_BEFORE: Final = re.compile(
     rf"(?:[Nn]ot ?[Bb]efore ?[:=]? ?|not valid (?:before|until) |not yet valid until |valid from )\"?{DATE}"
 )
 _NOW: Final = re.compile(rf"(?:it is currently |verification time |current time )\"?{DATE}")
+_DATES: Final = (
+    ("not_after", ("after", "expired", "valid until"), _NOT_AFTER),
+    ("not_before", ("before", "valid from", "valid until"), _NOT_BEFORE),
+    ("current_time", ("currently", "verification time", "current time"), _NOW),
+)
 _ROW: Final = re.compile(r"(?:^|\s)([A-Z][a-z]{2} \d{1,2}, \d{4} \d\d:\d\d [A-Z]{3,4})\s")
 
 HOST_PORT: Final = r"(?:\[[0-9a-fA-F:.%\w]{2,60}\]|[^\s\"'\[\]{}(),:/]{1,255}):\d{1,5}"
@@ -50,7 +53,7 @@ _REMOTE: Final = (
     ("remoteAddress=", re.compile(r"remoteAddress=/?([^,}\s\"]{1,300})")),
     ("from tcp://", re.compile(r"from tcp://([^\s,\"]{1,300}?):?(?=\s|$)")),
     ("from client ", re.compile(rf"from client \"?({HOST_PORT})")),
-    (" VERIFY ", re.compile(rf"(?:^|\s)(?:\S{{1,80}}/)?((?:\d{{1,3}}\.){{3}}\d{{1,3}}:\d{{1,5}}) VERIFY ")),
+    (" VERIFY ", re.compile(r"(?:^|\s)(?:\S{1,80}/)?((?:\d{1,3}\.){3}\d{1,3}:\d{1,5}) VERIFY ")),
     (": ", re.compile(r"((?:\d{1,3}\.){3}\d{1,3}:\d{1,5}) (?:\[\d\d/|TLS|WARNING|OpenSSL)")),
 )
 _REMOTE_KEYS: Final = (
@@ -64,22 +67,35 @@ _REMOTE_KEYS: Final = (
 )
 
 _ENDPOINT: Final = (
-    ("http", re.compile(r"\b(?:Get|Head|Post|Put|Patch|Delete|Options|GET|HEAD|POST|PUT|PATCH|DELETE) [\"'`]?(https?://[^\s\"'`]{1,2000})")),
+    (
+        "http",
+        re.compile(
+            r"\b(?:Get|Head|Post|Put|Patch|Delete|Options|GET|HEAD|POST|PUT|PATCH|DELETE) [\"'`]?(https?://[^\s\"'`]{1,2000})"
+        ),
+    ),
     ("connect", re.compile(rf"connect(?:ing)? to \{{?(?:Addr: )?\"?(https?://[^\s\"'\]]{{1,2000}}|{HOST_PORT})")),
     ("Reconnecting to {", re.compile(r"Reconnecting to \{\"?([^\s\"]{1,300})")),
     ("dial", re.compile(rf"\b[Dd]ial(?:ing)? (?:tcp )?\"?({HOST_PORT})")),
     (" to ", re.compile(rf"\bRPC to ({HOST_PORT})")),
     ("peer", re.compile(rf"discovered peer ({HOST_PORT})")),
     ("peerURL(", re.compile(r"peerURL\((https?://[^)\s]{1,500})")),
-    ("://", re.compile(r"(?:request for|access|from:?|on|for|url:?|to) [\"'`‘]?((?:https|grpcs|ldaps|tls|ssl|tcp|amqps|wss|sasl_ssl)://[^\s\"'`’,]{1,2000})")),
+    (
+        "://",
+        re.compile(
+            r"(?:request for|access|from:?|on|for|url:?|to) [\"'`\u2018]?((?:https|grpcs|ldaps|tls|ssl|tcp|amqps|wss|sasl_ssl)://[^\s\"'`\u2019,]{1,2000})"
+        ),
+    ),
     ("host=", re.compile(r"host='([^']{1,255}', port=\d{1,5})\)")),
-)  # fmt: skip
+)
 _ENDPOINT_KEYS: Final = ("target", "endpoint", "address", "addr", "url", "server")
 
 _TOLD: Final = (
     ("server_name", "ServerName", re.compile(r"ServerName:? \"([^\"]{0,255})\"")),
     ("prober", "prober", re.compile(r"prober \"(\w{1,64})\"")),
     ("issuer", "authority certificate", re.compile(r"authority certificate \"([^\"]{1,500})\"")),
+    ("remote_peer_id", "peer ", re.compile(r"\bpeer ([0-9a-f]{8,16})\b")),
+    ("remote_peer_id", "member ", re.compile(r"\bmember ([0-9a-f]{8,16})\b")),
+    ("remote_peer_id", "dial ", re.compile(r"\bdial ([0-9a-f]{8,16}) on stream")),
     ("serial", "SN=", re.compile(r"\bSN=(\w{1,80})")),
     ("skid", "SKID=", re.compile(r"\bSKID=([0-9A-F:]{2,120})")),
     ("akid", "AKID=", re.compile(r"AKID=([0-9A-F:]{2,120})")),
@@ -101,12 +117,11 @@ _TOLD_KEYS: Final = (
     ("ip_addresses", ("ip-addresses",)),
     ("dns_names", ("dns-names",)),
 )
-_PEER_ID: Final = re.compile(r"\b(?:peer|member|dial|reach|of) ([0-9a-f]{8,16})\b")
 _NAMES: Final = (
     re.compile(r"certificate is (?:only )?valid for (?!name)([^;]{1,2000}), not ([^\s\",;)\]]{1,300})"),
     re.compile(r"cannot validate certificate for ()([^\s\"]{1,300}) because"),
     re.compile(r"not valid for any names, but wanted to match ()([^\s\",;)\]]{1,300})"),
-    re.compile(r"certificate is not valid for ()['\"‘]([^'\"’]{1,300})"),
+    re.compile(r"certificate is not valid for ()['\"\u2018]([^'\"\u2019]{1,300})"),
     re.compile(r"certificate not valid for name \"()([^\"]{1,300})\""),
     re.compile(r"none matched ()([^\s\",;)\]]{1,300})"),
 )
@@ -115,30 +130,38 @@ _NAMES: Final = (
 def stated(text: str, pairs: Mapping[str, str]) -> dict[str, str]:
     """Return what a message and its pairs state; an empty server name is stated too: the client sent none."""
     told: dict[str, str] = {}
-    remote = _first(_REMOTE_KEYS, pairs) or _search(_REMOTE, text)
-    if remote and (":" in remote or "." in remote or "@" in remote):
-        told["remote_addr"] = remote
-    elif remote and "rejected connection from" in text:
-        told["remote_addr"] = remote
-    endpoint = _search(_ENDPOINT, text) if not remote or "http" in text else ""
-    endpoint = endpoint.rstrip(":,.;]").replace("', port=", ":") or ("" if remote else _first(_ENDPOINT_KEYS, pairs))
-    if endpoint:
-        told["endpoint"] = endpoint
+    _sides(text, pairs, told)
     for name, keys in _TOLD_KEYS:
         for key in keys:
             if key in pairs:
                 told.setdefault(name, pairs[key])
     for name, literal, pattern in _TOLD:
-        if name not in told and literal in text:
+        if literal in text and name not in told:
             found = pattern.search(text)
             if found:
                 told[name] = found.group(1).replace('"', "").strip()
-    if "remote_peer_id" not in told:
-        peer = _PEER_ID.search(text)
-        if peer:
-            told["remote_peer_id"] = peer.group(1)
     if "remote_peer_id" in told:
         told["peer_id"] = told["remote_peer_id"]
+    _names(text, told)
+    _dates(text, told)
+    return told
+
+
+def _sides(text: str, pairs: Mapping[str, str], told: dict[str, str]) -> None:
+    """Add who called (`remote_addr`) or who was called (`endpoint`)."""
+    remote = _first(_REMOTE_KEYS, pairs) or _search(_REMOTE, text)
+    if remote and (":" in remote or "." in remote or "rejected connection from" in text):
+        told["remote_addr"] = remote
+    elif remote:
+        remote = ""
+    endpoint = "" if remote and "http" not in text else _search(_ENDPOINT, text)
+    endpoint = endpoint.rstrip(":,.;]").replace("', port=", ":") or ("" if remote else _first(_ENDPOINT_KEYS, pairs))
+    if endpoint:
+        told["endpoint"] = endpoint
+
+
+def _names(text: str, told: dict[str, str]) -> None:
+    """Add the name that was called, and those that the certificate holds instead."""
     if "valid" in text or "none matched" in text:
         for pattern in _NAMES:
             found = pattern.search(text)
@@ -146,9 +169,7 @@ def stated(text: str, pairs: Mapping[str, str]) -> dict[str, str]:
                 if found.group(1):
                     told["cert_names"] = found.group(1)
                 told["wanted_name"] = found.group(2)
-                break
-    _dates(text, told)
-    return told
+                return
 
 
 def _first(keys: tuple[str, ...], pairs: Mapping[str, str]) -> str:
@@ -174,10 +195,12 @@ def _dates(text: str, told: dict[str, str]) -> None:
         told["current_time"] = verdict.group(1)
         told["not_after" if verdict.group(2) == "after" else "not_before"] = verdict.group(3)
         return
-    for name, pattern in (("not_after", _NOT_AFTER), ("not_before", _NOT_BEFORE), ("current_time", _NOW)):
-        found = pattern.search(text)
-        if found:
-            told[name] = found.group(1)
+    low = text.lower()
+    for name, hints, pattern in _DATES:
+        if any(hint in low for hint in hints):
+            found = pattern.search(text)
+            if found:
+                told[name] = found.group(1)
     if "not_after" not in told and "<invalid>" in text:
         row = _ROW.search(text)
         if row:
@@ -206,11 +229,19 @@ def _moment(text: str) -> datetime | None:
     if wordy is None:
         return None
     found = {name.rstrip("1234"): value for name, value in wordy.groupdict().items() if value}
-    month, offset = MONTHS.get(found["month"]), _offset(found["zone"])
-    if month is None or offset is None:
+    offset = _offset(found["zone"])
+    if offset is None:
         return None
     hour, minute, second = (found["time"] + ":0").split(":")[:3]
-    written = datetime(int(found["year"]), month, int(found["day"]), int(hour), int(minute), int(second), tzinfo=offset)
+    written = datetime(
+        int(found["year"]),
+        MONTHS.index(found["month"]) + 1,
+        int(found["day"]),
+        int(hour),
+        int(minute),
+        int(second),
+        tzinfo=offset,
+    )
     return written.astimezone(UTC)
 
 

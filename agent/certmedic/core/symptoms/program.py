@@ -1,4 +1,8 @@
-"""Which program wrote a line: by the line itself, else by where it came from."""
+"""Which program wrote a line: by where it came from, by the line itself, by both.
+
+Where a container or a unit runs several programs (etcd-manager starts etcd, and both write into one stream), the line's
+own words tell them apart; k3s and rke2 hold all of them in one process and are restarted as one, so they are named.
+"""
 
 from __future__ import annotations
 
@@ -7,69 +11,109 @@ from typing import Final
 
 from certmedic.core import lines
 from certmedic.core.model import Origin
-from certmedic.core.symptoms.dress import Bare
 
 # Longer names first: the first that a word begins with is taken.
 KNOWN: Final = (
-    "kube-controller-manager", "kube-apiserver", "kube-scheduler", "kube-proxy", "etcd-manager", "etcdctl", "etcdutl", "etcd",
-    "kubelet", "kubeadm", "kubectl", "protokube", "nodeup", "k3s", "rke2", "containerd", "dockerd", "crio",
-)  # fmt: skip
-
-# Programs that hold several of the others in one process and are restarted as one.
+    "kube-controller-manager",
+    "kube-apiserver",
+    "kube-scheduler",
+    "kube-proxy",
+    "etcd-manager",
+    "etcdctl",
+    "etcd",
+    "kubelet",
+    "kubeadm",
+    "kubectl",
+    "protokube",
+    "nodeup",
+    "k3s",
+    "rke2",
+    "containerd",
+    "dockerd",
+)
 HOLDERS: Final = ("k3s", "rke2")
 
-_BY_WORDS: Final = (
-    ("etcd", re.compile(
-        r"\b(?:embed|etcdmain|etcdserver|rafthttp|pkg/transport): |\b(?:embed|rafthttp|etcdserver|etcdmain|etcdhttp)/\w+\.go:"
-        r"|\bROUND_TRIPPER_|rejected connection (?:from \"[^\"]{1,300}\" \(|on (?:client|peer) endpoint)|\"rejected connection\""
-    )),
-    ("kube-apiserver", re.compile(
-        r"unable to sync kubernetes service|[Uu]nable to authenticate the request|pkg/(?:master|controlplane|kubeapiserver)/|kube-aggregator"
-        r"|apiserver-loopback-client|failed calling webhook"
-    )),
-    ("etcd-manager", re.compile(r"grpc-ping discovered peer|etcd-manager-(?:ca|server|client)|etcdClusterPeerInfo")),
-    ("kubelet", re.compile(r"existing bootstrap client certificate|for the kubelet\b|pkg/kubelet/|\bkubelet\.go:\d")),
-    ("kube-controller-manager", re.compile(r"resource lock kube-system/kube-controller-manager")),
-    ("kube-scheduler", re.compile(r"resource lock kube-system/kube-scheduler")),
-    ("kubeadm", re.compile(r"error execution phase|^\[(?:certs|bootstrap|discovery|check-expiration)\]|could not validate bounds")),
-    ("kubectl", re.compile(r"Unable to connect to the server:|Error from server")),
-    ("etcdctl", re.compile(r"\"etcd-client\"|etcd cluster is unavailable")),
-)  # fmt: skip
-_POD_LOG: Final = re.compile(r"/(?:pods|containers)/[^/]*?/?([^/_]+)(?:/\d+\.log|-[0-9a-f]{64}\.log)$")
-_FILE: Final = re.compile(r"/([\w.-]+?)(?:\.\d+)?\.log$")
+# Package names, source files and sentences that one program alone writes; the first that is in a line counts.
+ETCD_WORDS: Final = (
+    "embed: ",
+    "rafthttp: ",
+    "etcdmain: ",
+    "etcdserver: ",
+    "embed/",
+    "rafthttp/",
+    "etcdserver/",
+    "etcdmain/",
+    "ROUND_TRIPPER_",
+    "rejected connection",
+)
+OTHER_WORDS: Final = (
+    ("existing bootstrap client certificate", "kubelet"),
+    ("for the kubelet", "kubelet"),
+    ("kubelet.go:", "kubelet"),
+    ("grpc-ping discovered peer", "etcd-manager"),
+    ("/etcd-manager", "etcd-manager"),
+    ("etcdClusterPeerInfo", "etcd-manager"),
+    ("could not validate bounds", "kubeadm"),
+    ("error execution phase", "kubeadm"),
+    ("[certs] ", "kubeadm"),
+    ("[bootstrap] ", "kubeadm"),
+    ("[discovery] ", "kubeadm"),
+    ("Unable to connect to the server:", "kubectl"),
+    ("Error from server", "kubectl"),
+    ("resource lock kube-system/kube-controller-manager", "kube-controller-manager"),
+    ("resource lock kube-system/kube-scheduler", "kube-scheduler"),
+    ("leases/kube-controller-manager", "kube-controller-manager"),
+    ("leases/kube-scheduler", "kube-scheduler"),
+    ("nable to authenticate the request", "kube-apiserver"),
+    ("unable to sync kubernetes service", "kube-apiserver"),
+    ("pkg/controlplane/", "kube-apiserver"),
+    ("pkg/master/", "kube-apiserver"),
+    ("kube-aggregator", "kube-apiserver"),
+    ("apiserver-loopback-client", "kube-apiserver"),
+    ("failed calling webhook", "kube-apiserver"),
+)
+
+_POD_LOG: Final = re.compile(r"/([^/_]{1,253})/\d+\.log$")
+_CONTAINER_LOG: Final = re.compile(r"_([^/_]{1,253})-[0-9a-f]{64}\.log$")
+_PLAIN_LOG: Final = re.compile(r"/([\w.-]{1,253}?)(?:\.log|\.\d+)*$")
 
 
-def program_of(line: str, bare: Bare, origin: Origin) -> str:
-    """Return the program's name, as it is known on a master; "" where nothing tells."""
-    named = _known(bare.program) or _known(origin.program)
-    if named in HOLDERS:
-        return named
-    spoken = _spoken(line)
-    if spoken == "etcd" or (spoken and not named):
-        return spoken if spoken == "etcd" or not _place(origin) else _place(origin)
-    return named or _place(origin) or bare.program[:64] or origin.program[:64]
+def program_of(line: str, ident: str, origin: Origin) -> str:
+    """Return the name of the program that wrote a line, as a master knows it; "" where nothing tells.
 
-
-def _spoken(line: str) -> str:
-    for name, pattern in _BY_WORDS:
-        if pattern.search(line):
+    `ident` is what the line's own dress names, e.g. the identifier in a line of syslog.
+    """
+    place = _known(ident) or _known(origin.program) or _place(origin)
+    if place in HOLDERS:
+        return place
+    for words in ETCD_WORDS:
+        if words in line:
+            return "etcd"
+    if place:
+        return place
+    for words, name in OTHER_WORDS:
+        if words in line:
             return name
-    return ""
+    return (ident or origin.program)[:64]
 
 
 def _place(origin: Origin) -> str:
     """Return the program that a container, a unit, a pod or a file is named after."""
-    container = lines.kubelet_name(origin.container)[0] or origin.container
-    for word in (container, origin.unit, origin.pod):
-        if word and _known(word):
-            return _known(word)
-    found = _POD_LOG.search(origin.path) or _FILE.search(origin.path)
+    for word in (lines.kubelet_name(origin.container)[0] or origin.container, origin.unit, origin.pod):
+        known = _known(word)
+        if known:
+            return known
+    if not origin.path:
+        return ""
+    found = _POD_LOG.search(origin.path) or _CONTAINER_LOG.search(origin.path) or _PLAIN_LOG.search(origin.path)
     return _known(found.group(1)) if found else ""
 
 
 def _known(word: str) -> str:
-    word = word.rpartition("/")[2].lower()
+    if not word:
+        return ""
+    word = word.rpartition("/")[2]
     for name in KNOWN:
-        if word.startswith(name) and not word[len(name) : len(name) + 1].isalpha():
+        if word.startswith(name) and not word[len(name) : len(name) + 1].isalnum():
             return name
     return ""

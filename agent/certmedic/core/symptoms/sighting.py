@@ -1,4 +1,4 @@
-"""From a line to a sighting: undress it, find its rule, settle who is to blame, read what it states."""
+"""From a line to a sighting: undress it, find its rule, settle whose certificate is at fault, read what it states."""
 
 from __future__ import annotations
 
@@ -8,47 +8,107 @@ from typing import Final
 
 from certmedic.core import lines
 from certmedic.core.model import LogEntry, RejectedBy, Role, Sighting, Suspect, Symptom
-from certmedic.core.symptoms.dress import FURNITURE, Bare, undress
+from certmedic.core.symptoms.dress import Bare, undress
 from certmedic.core.symptoms.fields import moment, stated
 from certmedic.core.symptoms.program import program_of
-from certmedic.core.symptoms.rules import CHATTER, RULES, Rule, Words, plain
+from certmedic.core.symptoms.rule import Rule, Words, plain
+from certmedic.core.symptoms.rules import rule_for
 
-NEEDLES: Final[tuple[bytes, ...]] = (b"ertificat", b"x509: ", b"tls: ", b"CERT", b"alert", b"nown")
+# What a program logs of a certificate holds one of these, and a healthy master rarely writes one. A few words of the
+# table stand outside the gate: those of commands that a person runs (the table of kubeadm, `linkerd check`).
+NEEDLES: Final[tuple[bytes, ...]] = (b"ertificat", b"x509: ", b"tls: ", b"SSL", b"CERT", b"nown", b": no such file")
 
-HEAD, TAIL = 12 * 1024, 4 * 1024  # characters of a long line that are read: a verdict stands at either end
+HEAD, TAIL = 12 * 1024, 4 * 1024  # characters of a long line that are read: verdicts stand at either end
 SAID = 1024
 FIELD = 512
 
 SERVER: Final = (
-    "rejected connection", "handshake error from", "failed to verify client", "client didn't provide",
-    "authenticate the request", "verifying certificate sn=", "client ssl certificate", "client certificate verif",
-    "ssl client c", "tls server", "sent by client", "process client certificate", "did not return a certificate",
-    "requires a valid client cert", "could not accept", "ssl accept", "accepting a client", "client sent no",
-    "empty client cert", "null cert chain", "while reading client request", "while ssl handshaking, client:", "this server's certificate",
-    "failed to read byte", "http client did not trust", "sslv3 alert certificate unknown:ssl alert number 46:host", "reading preface from client",
-)  # fmt: skip
+    "rejected connection",
+    "handshake error from",
+    "failed to verify client",
+    "client didn't provide",
+    "authenticate the request",
+    "verifying certificate sn=",
+    "client ssl certificate",
+    "client certificate verif",
+    "ssl client c",
+    "tls server: ",
+    "tls :server: ",
+    "sent by client",
+    "client sent no",
+    "client certificate chain",
+    "null cert chain",
+    "process client certificate",
+    "get client certificate",
+    "did not return a certificate",
+    "requires a valid client cert",
+    "could not accept",
+    "ssl accept",
+    "accepting a client",
+    "while reading client request",
+    "handshaking, client: ",
+    "did not trust",
+    "reading preface from client",
+    "failed to read byte",
+)
 CLIENT: Final = (
-    "authentication handshake failed", "error reading server preface", "could not connect", "unable to connect", "failed to connect",
-    "cannot connect", "couldn't connect", "failed to dial", "error dialing", "dial tcp", "prober ", "peer url", "peerurl", "unary invoker", "get https://", 'get "https://', "post https://", 'post "https://',
-    "put https://", 'put "https://', "patch https://", 'patch "https://', "delete https://", 'head "https://', "head https://", "calling webhook", "process server certificate", "get server certificate",
-    "to upstream", "upstream ssl", "ssl connect", "curl: (", "tls client", "unable to access", "broker certificate", "urlopen", "max retries exceeded",
-    "failed to make", "server certificate", "health check for peer", "could not call", "certificate problem", "fetch", "pulling", "pinging",
-)  # fmt: skip
+    "authentication handshake failed",
+    "error reading server preface",
+    "get https://",
+    'get "https://',
+    "post https://",
+    'post "https://',
+    'put "https://',
+    'patch "https://',
+    'delete "https://',
+    'head "https://',
+    "could not connect",
+    "unable to connect",
+    "failed to connect",
+    "cannot connect",
+    "failed to dial",
+    "error dialing",
+    "dial tcp",
+    'prober "',
+    "prober detected",
+    "peer url",
+    "peerurl(",
+    "unary invoker",
+    "health check for peer",
+    "calling webhook",
+    "process server certificate",
+    "get server certificate",
+    "server certificate",
+    "to upstream",
+    "upstream ssl",
+    "ssl connect",
+    "curl: (",
+    "certificate problem",
+    "tls client: ",
+    "tls :client: ",
+    "unable to access",
+    "broker certificate",
+    "urlopen",
+    "max retries exceeded",
+    "failed to make",
+    "pkix path",
+    "altnames",
+)
 
-# Words of programs that check files of their own machine with the same verdicts as they check a peer's.
+# Words of programs that check files of their own machine and say so with the verdicts they use for a peer.
 OWN_CHECK: Final = (
     "not signed by ca certificate",
     "could not validate bounds",
     "loading tls certificate in",
     "[certs] certificate",
-    "error checking external ca",
+    "checking external ca",
     "failure loading",
     "got the wrong ca cert",
     "apiserver loopback client",
 )
-_LOOPBACK_API: Final = re.compile(r"https://(\[::1\]|127\.0\.0\.1|localhost)(?::(\d+))?(?:/|$)")
+_CALLS_API: Final = re.compile(r"https://(\[::1\]|127\.0\.0\.1|localhost)(?::(\d{1,5}))?(?:/|$)")
 _ETCD_PORTS: Final = ("2379", "2380", "4001", "4002")
-_LOOPBACK_PEER: Final = re.compile(r"(?:127\.|\[?::1\]?:|localhost)")
+_FROM_ITSELF: Final = re.compile(r"127\.|\[?::1\]?:|localhost:")
 
 
 def interesting(raw: bytes) -> bool:
@@ -58,26 +118,23 @@ def interesting(raw: bytes) -> bool:
 
 def parse(entry: LogEntry) -> Sighting | None:
     """Return what a line says of a TLS certificate's failure; None where it says nothing of the kind. Never raises."""
-    line = entry.text
-    if len(line) > HEAD + TAIL:
-        line = f"{line[:HEAD]} {line[-TAIL:]}"
+    line = entry.text if len(entry.text) <= HEAD + TAIL else f"{entry.text[:HEAD]} {entry.text[-TAIL:]}"
     bare = undress(line)
     text = _whole(bare)
     words = plain(text)
-    rule = _rule(words)
+    rule = rule_for(words)
     if rule is None:
         return None
     told = stated(text, bare.pairs)
-    dates = {name: moment(told[name]) for name in ("not_after", "not_before") if name in told}
+    not_after, not_before = moment(told.get("not_after", "")), moment(told.get("not_before", ""))
     fields = {name: printable(value[:FIELD]) for name, value in told.items()}
-    program = program_of(line, bare, entry.origin)
-    role = _role(rule, words)
+    program = printable(program_of(line, bare.program, entry.origin))
+    role = _role(words)
     suspect = _suspect(rule, words, program, role, fields)
-    symptom = _symptom(rule, words, dates)
     return Sighting(
         entry=entry,
         rule=rule.name,
-        symptom=symptom,
+        symptom=_symptom(rule, fields),
         rejected_by=rule.rejected_by,
         suspect=suspect,
         role=role,
@@ -85,8 +142,8 @@ def parse(entry: LogEntry) -> Sighting | None:
         said=_said(bare.message, text, words, rule),
         meaning=_meaning(rule, role, suspect, program, fields),
         fields=fields,
-        not_after=dates.get("not_after"),
-        not_before=dates.get("not_before"),
+        not_after=not_after,
+        not_before=not_before,
     )
 
 
@@ -115,36 +172,35 @@ def explanation(sighting: Sighting | None) -> dict[str, object]:
     }
 
 
+def printable(text: str) -> str:
+    """Put a blank for every control character, and a mark for whatever else does not print."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else " " if one.isspace() or one < " " else "\N{REPLACEMENT CHARACTER}" for one in text
+    )
+
+
 def _whole(bare: Bare) -> str:
-    """Return the message with the pairs that are not in it already."""
-    more = [
-        f'{key}="{value}"'
-        for key, value in bare.pairs.items()
-        if key not in FURNITURE and value and value not in bare.message
-    ]
+    """Return the message, and behind it the pairs that are not in it already."""
+    more = [f'{key}="{value}"' for key, value in bare.pairs.items() if value and value not in bare.message]
     return f"{bare.message} {' '.join(more)}" if more else bare.message
 
 
-def _rule(words: Words) -> Rule | None:
-    for rule in RULES:
-        if rule.matches(words):
-            if rule.suspect is Suspect.PEER and any(chatter in words.text for chatter in CHATTER):
-                return None
-            return rule
-    return None
-
-
-def _symptom(rule: Rule, words: Words, dates: Mapping[str, object]) -> Symptom:
+def _symptom(rule: Rule, fields: Mapping[str, str]) -> Symptom:
+    """Return the rule's symptom, or what the stated date makes of an either-or."""
+    if rule.symptom is Symptom.EXPIRED_OR_NOT_YET_VALID and ("not_after" in fields) != ("not_before" in fields):
+        return Symptom.EXPIRED if "not_after" in fields else Symptom.NOT_YET_VALID
     return rule.symptom
 
 
-def _role(rule: Rule, words: Words) -> Role:
-    text = words.text
-    for word in SERVER:
-        if word in text:
+def _role(words: Words) -> Role:
+    """Return the part that the program played in the handshake: who was called is a server."""
+    for phrase in SERVER:
+        if phrase in words.text:
             return Role.SERVER
-    for word in CLIENT:
-        if word in text:
+    for phrase in CLIENT:
+        if phrase in words.text:
             return Role.CLIENT
     return Role.UNKNOWN
 
@@ -153,71 +209,58 @@ def _suspect(rule: Rule, words: Words, program: str, role: Role, fields: Mapping
     """Return whose certificate is at fault: as the rule says, but for a process that met its own."""
     if rule.rejected_by is RejectedBy.REMOTE or rule.suspect is not Suspect.PEER:
         return rule.suspect
-    for check in OWN_CHECK:
-        if check in words.text:
+    for phrase in OWN_CHECK:
+        if phrase in words.text:
             return Suspect.OWN
-    if role is not Role.SERVER:
-        called = _LOOPBACK_API.match(fields.get("endpoint", ""))
-        if (
-            called
-            and (called.group(1) == "[::1]" or program == "kube-apiserver")
-            and called.group(2) not in _ETCD_PORTS
-        ):
-            return Suspect.OWN  # the API server calls itself, with a certificate that it keeps in memory
-    elif rule.symptom is Symptom.USAGE and _LOOPBACK_PEER.match(fields.get("remote_addr", "")):
-        return Suspect.OWN  # etcd's gateway shows the server certificate as a client's when it dials its own port
-    return rule.suspect
+    if role is Role.SERVER:
+        # etcd's gateway shows the server certificate as a client's when it dials the port of its own process.
+        gateway = rule.symptom is Symptom.USAGE and _FROM_ITSELF.match(fields.get("remote_addr", ""))
+        return Suspect.OWN if gateway else Suspect.PEER
+    called = _CALLS_API.match(fields.get("endpoint", ""))
+    if called and called.group(2) not in _ETCD_PORTS and (called.group(1) == "[::1]" or program == "kube-apiserver"):
+        return Suspect.OWN  # the API server calls itself, and keeps the certificate for that in memory
+    return Suspect.PEER
 
 
 def _said(message: str, text: str, words: Words, rule: Rule) -> str:
-    """Return the part of a message that a person reads, at most SAID characters."""
-    said = message if len(message) <= SAID or len(text) != len(words.text) else _around(text, words, rule)
-    return printable(said[:SAID].strip())
+    """Return what a person reads of a message: all of it, or the part around what its rule found."""
+    if len(message) <= SAID:
+        return printable(message.strip())
+    start = max(0, min(_place(words, rule) - SAID // 2, len(text) - SAID))
+    return printable(text[start : start + SAID].strip())
 
 
-def _around(text: str, words: Words, rule: Rule) -> str:
-    """Cut a long message around what its rule found."""
-    at = max((words.text.find(found) for found in rule.says), default=-1)
-    if at < 0 and rule.pattern is not None:
-        found = rule.pattern.search(words.text)
-        at = found.start() if found else -1
-    if at < 0 and words.heard:
-        at = len(words.text) - len(words.heard)
-    start = max(0, min(at - SAID // 2, len(text) - SAID)) if at > SAID * 3 // 4 else 0
-    return text[start : start + SAID]
+def _place(words: Words, rule: Rule) -> int:
+    """Return about where in a message its rule found its words."""
+    if words.heard and rule.heard:
+        return len(words.text) - len(words.heard)
+    for phrase in rule.says:
+        at = words.text.find(phrase)
+        if at >= 0:
+            return at
+    found = rule.pattern.search(words.text) if rule.pattern else None
+    return found.start() if found else 0
 
 
 def _meaning(rule: Rule, role: Role, suspect: Suspect, program: str, fields: Mapping[str, str]) -> str:
     """Return one sentence: who refused whose certificate, and why."""
     who = program or "the program that wrote this"
-    them = fields.get("remote_addr") or fields.get("endpoint", "").split("?")[0] or fields.get("remote_peer_id", "")
-    beside = f" {them}" if them else ""
+    other = (
+        fields.get("remote_addr") or fields.get("endpoint", "").partition("?")[0] or fields.get("remote_peer_id", "")
+    )
+    them = {Role.SERVER: "the client", Role.CLIENT: "the server", Role.UNKNOWN: "the other side"}[role]
+    them = f"{them} {other}" if other else them
     if rule.rejected_by is RejectedBy.REMOTE:
+        shown = {Role.SERVER: "the certificate that {} serves", Role.CLIENT: "the client certificate of {}"}
+        start = f"{them} refused {shown.get(role, 'the certificate of {}').format(who)}"
         if rule.suspect is Suspect.PEER:
-            start = f"the server{beside} that {who} called turned it away"
-        elif role is Role.SERVER:
-            start = f"the client{beside} refused the certificate that {who} serves"
-        elif role is Role.CLIENT:
-            start = f"the server{beside} refused the client certificate of {who}"
-        else:
-            start = f"the other side{beside} refused the certificate of {who}"
+            start = f"{them} turned {who} away"
     elif rule.suspect is Suspect.OWN:
         start = f"{who} finds fault with its own files"
     elif suspect is Suspect.OWN:
         start = f"{who} refused a certificate of its own"
-    elif role is Role.SERVER:
-        start = f"{who} refused the certificate of the client{beside}"
-    elif role is Role.CLIENT:
-        start = f"{who} refused the certificate of the server{beside}"
     else:
-        start = f"{who} refused the certificate of the other side{beside}"
-    return printable(f"{start[0].upper()}{start[1:]}: {rule.meaning}.")
-
-
-def printable(text: str) -> str:
-    """Put a blank for every control character and a mark for every other that does not print."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else " " if letter.isspace() or letter < " " else "�" for letter in text
-    )
+        start = f"{who} refused the certificate of {them}"
+    if start.startswith("the "):
+        start = f"T{start[1:]}"
+    return printable(f"{start}: {rule.meaning}.")

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from certmedic.core import planes
-from certmedic.core.model import Container, Facts, FileFault, Served, Stored
+from certmedic.core.model import Container, Facts, FileFault, Origin, Served, Stored
 from certmedic.edge.facts.containers import containers, manifest_images
 from certmedic.edge.facts.files import Inventory
 from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
@@ -39,6 +39,7 @@ HANDSHAKE = 2.0  # seconds for one listener
 HANDSHAKES = 6.0  # seconds for all of them
 REMEMBERED_PROBES = 1024
 REMEMBERED_FILES = 256
+LONGEST_PATH = 1024
 
 
 class Machine:
@@ -92,6 +93,11 @@ class Machine:
         """Whether "host:port" was our end of a handshake made to look at a certificate."""
         return address in self._probes
 
+    def learn(self, origin: Origin) -> None:
+        """Have the inventory hold the certificate files of the process that wrote a line, where its source knows it."""
+        if origin.pid is not None and self.live:
+            self.learn_from_process(origin.pid)
+
     def learn_from_process(self, pid: int) -> None:
         """Have the inventory hold the certificate files that a process was started with."""
         self._learn(read_process(pid))
@@ -103,6 +109,8 @@ class Machine:
 
     def _learn(self, named: Sequence[tuple[str, str]]) -> None:
         for use, path in named:
+            if not path.isprintable() or len(path) > LONGEST_PATH:
+                continue  # a log line can hold anything
             self._used[path] = use
             self._used.move_to_end(path)
             if len(self._used) > REMEMBERED_FILES:
@@ -121,11 +129,16 @@ class Machine:
             if left <= 0:
                 served.append(Served(address=address, port=port, certificate=None, error="others took all the time"))
                 continue
-            one_served = shake_hands(address, port, server_name=names[port], deadline=left)
-            served.append(one_served)
-            self._probes[
-                f"[{address}]:{one_served.local_port}" if ":" in address else f"{address}:{one_served.local_port}"
-            ] = None
+            seen = shake_hands(address, port, server_name=names[port], deadline=left)
+            served.append(seen)
+            self._probes[f"{_our_end(address)}:{seen.local_port}"] = None
             if len(self._probes) > REMEMBERED_PROBES:
                 self._probes.popitem(last=False)
         return tuple(served)
+
+
+def _our_end(address: str) -> str:
+    """Return our address, as the other end logs it, of a connection from this machine to itself: the same, but for loopback."""
+    if ":" in address:
+        return f"[{address}]"
+    return "127.0.0.1" if address.startswith("127.") else address

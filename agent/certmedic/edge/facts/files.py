@@ -36,6 +36,7 @@ class _Reading:
     """What was found in a file, and the states of the files that it was found in."""
 
     signatures: tuple[_Signature | None, ...]
+    use: str  # what a process was seen to use the file for
     settled: bool
     stored: tuple[Stored, ...] = ()
     fault: FileFault | None = None
@@ -66,19 +67,19 @@ class Inventory:
             seen.faults.extend(_closed_folder(folder))
         for pattern in self.globs:
             for path in _named_by(pattern):
-                self._take(path, "", seen)
-        for path, use in self.more.items():
-            self._take(path, use, seen)
+                self._take(path, seen)
+        for path in self.more:
+            self._take(path, seen)
         # The CA that a leaf is checked against matters as much as the leaf, whether or not a glob names it.
-        for path in {stored.place.ca_path for reading in seen.readings.values() for stored in reading.stored}:
-            if path:
-                self._take(path, "", seen)
+        cas = dict.fromkeys(one.place.ca_path for reading in seen.readings.values() for one in reading.stored)
+        for path in filter(None, cas):
+            self._take(path, seen)
         self._kept = seen.readings
         faults = seen.faults + [reading.fault for reading in seen.readings.values() if reading.fault is not None]
         stored = [one for reading in seen.readings.values() for one in reading.stored]
         return tuple(_related(stored, seen.aliases)), tuple({fault.path: fault for fault in faults}.values())
 
-    def _take(self, path: str, use: str, seen: _Seen) -> None:
+    def _take(self, path: str, seen: _Seen) -> None:
         if path in seen.readings:
             return
         state = _state(path)
@@ -87,15 +88,16 @@ class Inventory:
         elif state is not None:
             first = seen.real.setdefault((state.st_dev, state.st_ino), path)
             if first == path:
-                seen.readings[path] = self._read(path, state, use)
+                seen.readings[path] = self._read(path, state)
             else:
                 seen.aliases[path] = first
 
-    def _read(self, path: str, state: os.stat_result, use: str) -> _Reading:
+    def _read(self, path: str, state: os.stat_result) -> _Reading:
         helper = _key_path(path)
         signatures = (_signature(state), _signature(_stat(helper)) if helper else None)
+        use = self.more.get(path, "")
         kept = self._kept.get(path)
-        if kept is not None and kept.settled and kept.signatures == signatures:
+        if kept is not None and kept.settled and (kept.signatures, kept.use) == (signatures, use):
             return kept
         shown = _printable(path)
         settled = time.time_ns() - state.st_ctime_ns > SETTLED
@@ -124,7 +126,7 @@ class Inventory:
             )
             for certificate in found
         )
-        return _Reading(signatures=signatures, settled=settled, stored=stored, fault=fault)
+        return _Reading(signatures=signatures, use=use, settled=settled, stored=stored, fault=fault)
 
 
 class _TooLargeError(OSError):
@@ -187,8 +189,9 @@ def _state(path: str) -> os.stat_result | FileFault | None:
     except FileNotFoundError:
         if not os.path.islink(path):
             return None
-        told = f"it is a link to {_printable(os.readlink(path))}, which is not there"
-        return FileFault(path=_printable(path), reason="missing", detail=told)
+        return FileFault(
+            path=_printable(path), reason="missing", detail=f"it is a link to {_target(path)}, which is not there"
+        )
     except OSError as error:
         return FileFault(path=_printable(path), reason="unreadable", detail=_told(error))
     if stat.S_ISDIR(state.st_mode):
@@ -196,6 +199,13 @@ def _state(path: str) -> os.stat_result | FileFault | None:
     if not stat.S_ISREG(state.st_mode):
         return FileFault(path=_printable(path), reason="not_a_certificate", detail="it is no regular file")
     return state
+
+
+def _target(link: str) -> str:
+    try:
+        return _printable(os.readlink(link))
+    except OSError:
+        return "something"
 
 
 def _printable(path: str) -> str:

@@ -65,7 +65,7 @@ class Files:
                 kept.clear()
 
     def _follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
-        dirty = self._scan(resume, put, first=True)
+        dirty = self._scan(resume, first=True)
         caught_up, reported, watch_told = time.time(), 0.0, 0.0
         while not stop.is_set():
             for log in list(dirty):
@@ -84,7 +84,7 @@ class Files:
                     watch_told = now
                     put(Progress(stream=self.name, position=str(Watch(time=time.time(), globs=self._globs))))
             if self._wait(0.0 if dirty else TICK, dirty, stop) or (self._failed and reported == now):
-                dirty |= self._scan(resume, put, first=False)
+                dirty |= self._scan(resume, first=False)
 
     def _finish_lines(self, put: Callable[[Item], None], now: float) -> set[Log]:
         """Take last lines whose end has not come for long; returns their logs, which may go on in another file now."""
@@ -104,8 +104,6 @@ class Files:
         for log in list(self._logs.values()):
             log.look()
             self._watch_files(log)
-            if not log.behind:
-                self._forget_if_gone(log, put)
         earlier = Watch.parse(resume(self.name)) if first else None
         paths, folders = expand(self._globs)
         for folder in folders - set(self._folders.values()):
@@ -133,6 +131,7 @@ class Files:
         if log is not None:
             log.open(Position.parse(resume(log.stream)), at_end=at_end)
             self._logs[path] = log
+            self._moved.add(log)
             self._watch_files(log)
 
     def _forget_if_gone(self, log: Log, put: Callable[[Item], None]) -> None:

@@ -98,10 +98,10 @@ class Log:
                     "file any more"
                 )
             self._add(following)
+            self._told = ((position.dev, position.ino), position.offset)
         else:
             content = Content(self.path)
             self._parts.append(_Part.at(content, content.size if at_end else 0))
-            self._told = (content.key, 0)
 
     def close(self) -> None:
         """Close every file."""
@@ -154,7 +154,9 @@ class Log:
 
     def _left(self, part: _Part) -> bool:
         """Whether the writer has gone over to the next file; a last line without its end gets the usual time."""
-        if len(self._parts) == 1 or not (part.content.compressed or self._parts[1].content.size):
+        if len(self._parts) == 1:
+            return False
+        if not part.content.compressed and not any(later.content.size for later in list(self._parts)[1:]):
             return False
         return not part.carry or time.monotonic() - part.touched >= QUIET
 
@@ -228,6 +230,7 @@ class Log:
             status = Path(self.path).stat()
         except OSError:
             self.gone = newest.content.unlinked
+            self.behind |= self.gone  # what it holds is to be read before it is let go
             return
         self.gone = False
         if (status.st_dev, status.st_ino) == newest.content.key:

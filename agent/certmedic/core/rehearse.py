@@ -1,0 +1,51 @@
+"""A walk into the future: which certificates break in what order if nobody renews them, what would be said, and what done.
+
+Only dates move. Nothing is renewed on the way, so what is shown after a cure that would have been made is the worst case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from certmedic.core.decide import History, Policy, decide
+from certmedic.core.model import Cause, Decision, Diagnosis, Facts
+from certmedic.core.verdict import survey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One thing that would happen. A warning has no decision: it is only told."""
+
+    at: datetime
+    diagnosis: Diagnosis
+    decision: Decision | None = None
+
+
+def rehearse(facts: Facts, until: datetime, *, policy: Policy, warn_days: Sequence[int]) -> tuple[Moment, ...]:
+    """Return what would happen from the moment of the facts until then, in order."""
+    ends = sorted({stored.certificate.not_after for stored in facts.stored})
+    breaking = [facts.at, *(end + timedelta(seconds=1) for end in ends if facts.at <= end < until)]
+    warning = [(end - timedelta(days=days), days) for end in ends for days in warn_days]
+    moments: list[Moment] = []
+    told: set[tuple[str, tuple[str, ...]]] = set()
+    for at in breaking:
+        then = replace(facts, at=at, served=())
+        for diagnosis in survey(then, warn_within=timedelta()):
+            mark = (diagnosis.key, tuple(c.path for c in diagnosis.certificates))
+            if mark not in told:
+                told.add(mark)
+                # As it would be with the first failing line after it.
+                seen = replace(diagnosis, count=1, first_seen=at, last_seen=at)
+                decision = decide(seen, then, History(started_at=facts.at), policy)
+                moments.append(Moment(at=at, diagnosis=diagnosis, decision=decision))
+    for at, days in sorted(set(warning)):
+        if facts.at < at <= until:
+            then = replace(facts, at=at, served=())
+            moments += [
+                Moment(at=at, diagnosis=diagnosis)
+                for diagnosis in survey(then, warn_within=timedelta(days=days))
+                if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.since == at + timedelta(days=days)
+            ]
+    return tuple(sorted(moments, key=lambda moment: (moment.at, moment.decision is None)))

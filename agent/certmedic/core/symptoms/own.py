@@ -1,0 +1,209 @@
+"""Rules: a program finds fault with certificates, keys and lists of its own machine."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from certmedic.core.symptoms.rule import LOCAL, OWN, Rule, Symptom
+
+FILES: Final = ("crt", "key", "pem", "cert", "cer", "p12", "pfx", "jks")
+
+OWN_FILES: Final = (
+    Rule(
+        name="own-expired-crl",
+        meaning="the certificate revocation list it checks against has run out, so it refuses everybody",
+        symptom=Symptom.EXPIRED,
+        rejected_by=LOCAL,
+        suspect=OWN,
+        says=("crl has expired",),
+        samples=("10.1.2.3:40112 VERIFY ERROR: depth=0, error=CRL has expired: CN=laptop, serial=4711",),
+    ),
+    Rule(
+        name="own-future-crl",
+        meaning="the certificate revocation list it checks against is not valid yet: a clock is wrong, or the list is newer than now",
+        symptom=Symptom.NOT_YET_VALID,
+        rejected_by=LOCAL,
+        suspect=OWN,
+        says=("crl is not yet valid",),
+        samples=("SSL certificate problem: CRL is not yet valid (certificate 0)",),
+    ),
+    Rule(
+        name="own-unusable-crl",
+        meaning="it is told to check a certificate revocation list, and has none that fits or can be used",
+        symptom=Symptom.OTHER,
+        rejected_by=LOCAL,
+        suspect=OWN,
+        says=(
+            "unable to get certificate crl",
+            "unable to get crl issuer",
+            "crl signature failure",
+            "decrypt crl's signature",
+            "in crl's",
+            "crl path validation",
+            "different crl scope",
+        ),
+        samples=("VERIFY ERROR: depth=0, error=unable to get certificate CRL: CN=laptop",),
+    ),
+    Rule(
+        name="own-client-certificate-expired",
+        meaning="the kubelet's own client certificate has expired: it cannot speak to the API server until it is given a new one",
+        symptom=Symptom.EXPIRED,
+        rejected_by=LOCAL,
+        suspect=OWN,
+        says=("active client certificate has expired",),
+        pattern=re.compile(r"bootstrap client certificate .{0,300}?is expired"),
+        samples=(
+            "bootstrap.go:266] part of the existing bootstrap client certificate in /etc/kubernetes/kubelet.conf is expired: 2026-02-11 09:14:07 +0000 UTC",
+            "transport.go:112] The currently active client certificate has expired and the server is responsive, exiting.",
+        ),
+    ),
+    Rule(
+        name="own-client-certificate-lacking",
+        meaning="the kubelet holds no valid client certificate and cannot get one",
+        symptom=Symptom.OTHER,
+        rejected_by=LOCAL,
+        suspect=OWN,
+        says=(
+            "no valid client certificate is found",
+            "since a valid client cert was found",
+            "no valid client certificate found",
+        ),
+        samples=(
+            'transport.go:147] "No valid client certificate is found but the server is not responsive. A restart may be necessary to retrieve new initial credentials."',
+        ),
+    ),
+    Rule(
+        name="own-certificate-expired",
+        meaning="a certificate file of its own has expired",
+        symptom=Symptom.EXPIRED,
+        rejected_by=LOCAL,
+        suspect=OWN,
+        says=(
+            "the certificate has expired: notbefore",
+            "swarm certificates have expired",
+            "not valid anymore. expired on",
+            "your certificate has expired",
+        ),
+        pattern=re.compile(
+            r"^\W{0,3}!?[a-z][\w. ]{1,40}? [a-z]{3} \d{1,2}, \d{4} \d\d:\d\d [a-z]{3,4} +<invalid>"
+            r"|\.(?:crt|pem): certificate .{1,300}? (?:has )?expired at "
+            r"|(?:own|our|server|serving|local|provided|this node's) (?:ssl |tls |x509 )?certificate (?:\S{1,300} )?(?:has|is) expired (?:on|at|since)"
+        ),
+        samples=(
+            "failure loading front-proxy-client certificate: the certificate has expired: NotBefore: 2024-05-02 10:00:00 +0000 UTC, NotAfter: 2025-05-02 10:00:00 +0000 UTC",
+            "etcd-healthcheck-client    Oct 03, 2025 07:45 UTC   <invalid>       etcd-ca                 no",
+            "WARNING: Your certificate has expired!",
+            "kubelet/client-kubelet.crt: certificate CN=system:node:m1,O=system:nodes expired at 2026-01-05T08:00:00Z",
+        ),
+    ),
+    Rule(
+        name="own-certificate-not-yet-valid",
+        meaning="a certificate file of its own is not valid yet: this machine's clock is behind, or the file was issued for later",
+        symptom=Symptom.NOT_YET_VALID,
+        rejected_by=LOCAL,
+        suspect=OWN,
+        says=("the certificate is not valid yet: notbefore", "your certificate is not yet valid"),
+        pattern=re.compile(r"\.(?:crt|pem): certificate .{1,300}? is not valid before "),
+        samples=(
+            "W1124 10:00:00.000000    1234 certs.go:500] WARNING: could not validate bounds for certificate apiserver: the certificate is not valid yet: NotBefore: 2026-11-25 10:00:00 +0000 UTC, NotAfter: 2027-11-25 10:00:00 +0000 UTC",
+            "WARNING: Your certificate is not yet valid!",
+        ),
+    ),
+    Rule(
+        name="own-certificate-outside-validity",
+        meaning="a certificate file of its own has expired or is not valid yet",
+        symptom=Symptom.EXPIRED_OR_NOT_YET_VALID,
+        rejected_by=LOCAL,
+        suspect=OWN,
+        says=("certificate is expired or not yet valid",),
+        samples=("The provided SSL certificate is expired or not yet valid.",),
+    ),
+    Rule(
+        name="own-serving-certificate-lacking",
+        meaning="it has no certificate to serve, so every client is turned away",
+        symptom=Symptom.OTHER,
+        rejected_by=LOCAL,
+        suspect=OWN,
+        says=(
+            "no serving certificate available",
+            "tls: no certificates configured",
+            "tls: neither certificates, getcertificate",
+        ),
+        samples=("http: TLS handshake error from 10.0.0.7:51612: no serving certificate available for the kubelet",),
+    ),
+    Rule(
+        name="own-key-mismatch",
+        meaning="its certificate and its private key do not belong together",
+        symptom=Symptom.OTHER,
+        rejected_by=LOCAL,
+        suspect=OWN,
+        says=(
+            "private key does not match",
+            "key values mismatch",
+            "private key and certificate do not match",
+            "certificate and private key do not match",
+            "certificate and the given key do not match",
+        ),
+        samples=(
+            'failed to load key pair "/etc/etcd/server.crt": tls: private key does not match public key',
+            'SSL_CTX_use_PrivateKey("/etc/nginx/tls.key") failed (SSL: error:05800074:x509 certificate routines::key values mismatch)',
+        ),
+    ),
+    Rule(
+        name="own-file-missing",
+        meaning="a certificate or key file of its own is not where it looks for it",
+        symptom=Symptom.OTHER,
+        rejected_by=LOCAL,
+        suspect=OWN,
+        says=(
+            "!missing!",
+            *(f".{kind}{quote}: no such file" for kind in FILES for quote in ("", '"')),
+            *(f".{kind}: permission denied" for kind in FILES),
+        ),
+        samples=(
+            "open /etc/kubernetes/pki/apiserver-etcd-client.crt: no such file or directory",
+            "!MISSING! certificate apiserver-kubelet-client",
+        ),
+    ),
+    Rule(
+        name="own-file-unusable",
+        meaning="a certificate or key file of its own cannot be read or understood",
+        symptom=Symptom.OTHER,
+        rejected_by=LOCAL,
+        suspect=OWN,
+        says=(
+            "pem data in certificate input",
+            "pem data in key input",
+            "tls: failed to parse private key",
+            "tls: found a certificate rather than a key",
+            "error setting certificate verify locations",
+            "error adding our certificate",
+            "trustanchors parameter must be non empty",
+            "ssl context is not usable without certificate",
+        ),
+        pattern=re.compile(
+            r"(?:cannot|can't|couldn't|could not|unable to|failed to|failure|failed|error while|error|errors?:?) (?:to )?"
+            r"(?:load|loading|read|reading|open|opening|parse|parsing|use|using|find) (?:the )?(?:\S{1,60} ){0,3}?"
+            r"(?:certificate|certificates|cert|client ca|ca cert|ca file|private key|key pair|keypair|x509 key pair|tls key)\b(?! (?:signing|request|expiration|authority data|from (?:server|peer|client)))"
+        ),
+        unless=(
+            "not signed by ca",
+            "x509: certificate ",
+            "verify failed",
+            "certificate has expired",
+            "the certificate has",
+            "the certificate is",
+            "certificate crl",
+            "issuer certificate",
+            "root certificate in the chain",
+            "certification path",
+            "signature algorithm",
+        ),
+        samples=(
+            'nginx: [emerg] cannot load certificate "/etc/nginx/tls/server.pem": BIO_new_file() failed',
+            "error: unable to read client-cert /var/lib/minikube/client.crt for minikube due to empty file",
+            "tls: failed to find any PEM data in certificate input",
+        ),
+    ),
+)

@@ -1,0 +1,213 @@
+"""Whole machines: Debian booted with its own systemd, journald and apt, in a container without a network.
+
+    with boot("bookworm", ("python3", "docker.io")) as machine:
+        machine.put(package, "/root/certmedic.deb")
+        machine("apt-get", "install", "-y", "/root/certmedic.deb")
+
+The root file system of a release is made once, from the mirror that this machine's apt uses, and kept in the cache; each boot
+lays a directory of its own over it. Needs root and Debian's `debootstrap` and `systemd-container`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BASE = ("systemd", "systemd-sysv", "dbus", "ca-certificates", "procps")
+QUIET = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+STARTED = ("running", "degraded")
+
+
+def cache() -> Path:
+    """Return where things are kept that are slow to make."""
+    kept = os.environ.get("CERTMEDIC_CACHE")
+    return Path(kept) if kept else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "certmedic"
+
+
+def mirror() -> str:
+    """Return the address of Debian's archive that this machine's apt is set up for."""
+    wanted = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Identifier: Packages"]
+    told = subprocess.run(wanted, capture_output=True, text=True, check=True).stdout
+    for line in told.splitlines():
+        origin, label, address = line.split(" ", 2)
+        if origin == label == "Debian":
+            return address
+    raise RuntimeError("apt is not set up for Debian's archive here; see /etc/apt/sources.list.d")
+
+
+def root_file_system(release: str, packages: Sequence[str]) -> Path:
+    """Return a release's tree with these packages, made where it is missing or was made with others (2 minutes)."""
+    home = cache() / f"rootfs-{release}"
+    stamp, want = home.with_name(f"{home.name}.made-with"), " ".join(sorted({*BASE, *packages}))
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with home.with_name(f"{home.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once make it once
+        if stamp.exists() and stamp.read_text() == want:
+            return home
+        stamp.unlink(missing_ok=True)
+        shutil.rmtree(home, ignore_errors=True)
+        address = mirror()
+        _do("debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", release, str(home), address)
+        (home / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
+        (home / "usr/sbin/policy-rc.d").chmod(0o755)
+        shutil.copy("/etc/resolv.conf", home / "etc/resolv.conf")
+        for words in (("update",), ("install", "-y", "--no-install-recommends", *packages), ("clean",)):
+            _do("chroot", str(home), "apt-get", *words)
+        (home / "usr/sbin/policy-rc.d").unlink()
+        stamp.write_text(want)
+        return home
+
+
+def _do(*command: str) -> None:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=900, env={**os.environ, **QUIET}
+    )
+    if done.returncode:
+        said = (done.stdout + done.stderr).decode(errors="replace")
+        raise RuntimeError(f"{' '.join(command)} failed:\n{said[-3000:]}")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command came to."""
+
+    code: int
+    out: str  # both streams
+
+
+@dataclass
+class Machine:
+    """A booted machine; calling it runs a command in it and returns what that printed."""
+
+    release: str
+    root: Path
+    leader: int
+
+    def run(self, *command: str, stdin: bytes = b"", timeout: float = 120) -> Said:
+        """Run a command as root in the machine, whatever it comes to."""
+        done = subprocess.run(
+            ["nsenter", f"--target={self.leader}", "-m", "-u", "-i", "-n", "-p", "-C", "--", *command],
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+            check=False,
+            env={
+                **QUIET,
+                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "HOME": "/root",
+                "SYSTEMD_PAGER": "",
+            },
+        )
+        return Said(done.returncode, done.stdout.decode(errors="replace"))
+
+    def __call__(self, *command: str, stdin: bytes = b"", timeout: float = 120) -> str:
+        """Run a command as root in the machine; raises with what it said where it fails."""
+        said = self.run(*command, stdin=stdin, timeout=timeout)
+        if said.code:
+            raise AssertionError(f"{self.release}: {' '.join(command)}: exit {said.code}\n{said.out}")
+        return said.out
+
+    def write(self, path: str, content: str | bytes) -> None:
+        """Write a file there, with its folders."""
+        data = content.encode() if isinstance(content, str) else content
+        self("sh", "-c", 'mkdir -p "$(dirname "$0")" && cat >"$0"', path, stdin=data)
+
+    def put(self, source: Path, path: str) -> None:
+        """Copy a file into it."""
+        self.write(path, source.read_bytes())
+
+    def until(self, text: str, *command: str, seconds: float = 60) -> str:
+        """Run a command again and again until it prints `text`; returns what it printed then."""
+        deadline = time.monotonic() + seconds
+        while True:
+            said = self.run(*command)
+            if text in said.out:
+                return said.out
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"{self.release}: {' '.join(command)} never said {text!r} within {seconds:g} s:\n{said.out[-6000:]}"
+                )
+            time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def boot(release: str, packages: Sequence[str]) -> Iterator[Machine]:
+    """Boot a release; afterwards no process, mount or file of it is left."""
+    lower = root_file_system(release, packages)
+    home = Path(tempfile.mkdtemp(prefix=f"certmedic-{release}-"))
+    root = home / "root"
+    for name in ("root", "upper", "work", "docker"):
+        (home / name).mkdir()
+    layers = f"lowerdir={lower},upperdir={home / 'upper'},workdir={home / 'work'}"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(root)], check=True)
+    log = home / "console.log"
+    with log.open("wb") as output:
+        nspawn = subprocess.Popen(
+            [
+                *["systemd-nspawn", "-q", "-D", str(root), "--boot", "--register=no", "--keep-unit"],
+                *["--console=pipe", "--private-network", "--capability=all", f"--machine=certmedic-{release}"],
+                f"--bind={home / 'docker'}:/var/lib/docker",  # dockerd cannot lay its layers over ours
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            # nspawn's own filter of system calls would stand in the way of dockerd; the units' filters work all the same.
+            env={**os.environ, "SYSTEMD_SECCOMP": "0"},
+        )
+    try:
+        machine = Machine(release, root, _leader(nspawn, log))
+        _wait_until_up(machine, log)
+        yield machine
+    finally:
+        with contextlib.suppress(RuntimeError, ProcessLookupError):
+            os.kill(_leader(nspawn, log, seconds=0), signal.SIGKILL)  # the kernel ends all the others with it
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            nspawn.wait(10)
+        nspawn.kill()
+        nspawn.wait()
+        subprocess.run(["umount", "-l", str(root)], check=False)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _leader(nspawn: subprocess.Popen[bytes], log: Path, seconds: float = 30) -> int:
+    """Return the pid of the machine's systemd: a descendant of nspawn that is number 1 in a namespace of its own."""
+    deadline = time.monotonic() + seconds
+    while True:
+        families = [nspawn.pid]
+        for pid in families:
+            with contextlib.suppress(OSError):
+                families += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        for pid in families[1:]:
+            with contextlib.suppress(OSError, StopIteration):
+                told = next(
+                    line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("NSpid")
+                )
+                if (
+                    len(told.split()) == 3
+                    and told.endswith("\t1")
+                    and "systemd" in Path(f"/proc/{pid}/exe").readlink().name
+                ):
+                    return pid
+        if nspawn.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the machine did not start:\n{log.read_text(errors='replace')[-3000:]}")
+        time.sleep(0.1)
+
+
+def _wait_until_up(machine: Machine, log: Path) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if machine.run("systemctl", "is-system-running").out.strip() in STARTED:
+            return
+        time.sleep(0.2)
+    raise RuntimeError(f"{machine.release} did not come up:\n{log.read_text(errors='replace')[-3000:]}")

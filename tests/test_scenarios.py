@@ -1,0 +1,66 @@
+"""`certmedic diagnose` on real etcd clusters with one planted fault each, in every dress that etcd's log comes in."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from labs import etcd
+from labs.masters import AGENT
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+
+def diagnose(member, *words):
+    """Run the command on one member's log and certificates, as a person does on a laptop."""
+    command = [
+        sys.executable,
+        "-m",
+        "certmedic",
+        "diagnose",
+        "--json",
+        "--certs",
+        f"{member.pki}/**/*.crt",
+        *words,
+        str(member.log),
+    ]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(AGENT)}, capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode in (0, 1, 2), done.stderr.decode()
+    return json.loads(done.stdout)["diagnoses"], done.returncode
+
+
+def told(expect, diagnoses):
+    """Return what was said in place of the expected verdict; None where it is right."""
+    if expect["suspect"] == "none":
+        return [f"{d['suspect']}/{d['cause']}" for d in diagnoses] or None
+    if not diagnoses:
+        return "nothing"
+    top = diagnoses[0]
+    if (top["suspect"], top["cause"]) != (expect["suspect"], expect["cause"]):
+        return f"{top['suspect']}/{top['cause']}"
+    if expect["suspect"] == "peer" and any(d["suspect"] == "own" and d["remedy"]["helps"] == "yes" for d in diagnoses):
+        return "offers to restart a healthy member"
+    paths = [c["path"] or "" for c in top["certificates"]]
+    named = expect.get("certificates")
+    return paths if named and not any(p.endswith(e) for p in paths for e in named) else None
+
+
+@pytest.mark.parametrize(("version", "logger"), [("3.4", "capnslog"), ("3.4", "zap"), ("3.5", "zap")], ids="-".join)
+@pytest.mark.parametrize("name", etcd.PLANTED)
+def test_each_member_reaches_the_right_verdict_from_its_own_log_and_files(name, version, logger, tmp_path):
+    story = etcd.scenario(name, tmp_path, logger=logger, version=version)
+
+    wrong = {}
+    for key, member in story.members.items():
+        diagnoses, code = diagnose(member)
+        found = told(story.expect[key], diagnoses)
+        if found is not None:
+            wrong[key] = (story.expect[key], found)
+        assert (code == 0) == (not diagnoses or all(d["severity"] == "info" for d in diagnoses))
+        helping = [d for d in diagnoses if d["remedy"]["helps"] == "yes"]
+        assert not [d["cause"] for d in helping if d["cause"] not in ("expired", "stale_in_memory")]
+    assert wrong == {}
