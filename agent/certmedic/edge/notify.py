@@ -147,7 +147,7 @@ class AppriseNotifier:
         if last is not None and last.given_up and last.is_alive():
             return Delivered(ok=False, error="the attempt before this one still waits for an answer")
         # What came through after it was given up is not sent again.
-        taken = last.taken if last is not None and last.given_up else []
+        taken = []
         attempt = self._attempts[channel] = Attempt(channel, server, messages, taken, results)
         attempt.start()
         return None
@@ -213,6 +213,7 @@ def _load(configs: Sequence[str], urls: Sequence[str]) -> tuple[dict[str, Any], 
     logger = logging.getLogger("apprise")
     logger.propagate = False
     logger.setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     faults: list[str] = []
     found: list[Any] = []
     asset = apprise.AppriseAsset(app_id="certmedic", app_desc="certmedic", async_mode=False)

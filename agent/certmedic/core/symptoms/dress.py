@@ -97,7 +97,7 @@ def undress(line: str) -> Bare:
         if inner == text:
             break
         text = inner
-    return Bare(message=unescape(text), pairs=pairs, program=program)
+    return Bare(message=unescape(text).replace("\n", " ").replace("\r", " "), pairs=pairs, program=program)
 
 
 def unescape(text: str) -> str:

@@ -22,11 +22,11 @@ LOCAL, REMOTE = RejectedBy.LOCAL, RejectedBy.REMOTE
 SPELLING: Final = str.maketrans("_-\t`\u2018\u2019\u201c\u201d", "   '''\"\"")
 
 # How programs report an alert that came in: OpenSSL (also where it names its error in capitals), Java and rustls, rustls
-# in its Debug form, Erlang (new, then old), GnuTLS (two kinds), curl's trace. Go's `remote error: ` is looked for by itself.
+# in its Debug form, Erlang (new, then old), GnuTLS (three kinds), curl's trace. Go's `remote error: ` is looked for by itself.
 HEARD: Final = re.compile(
     r"(?:sslv3|tlsv1(?:\.[0-3])?|tlsv13|ssl/tls) (?:alert )?(?=[a-z])|received (?:a )?(?:fatal|warning) alert: ?|alertreceived\("
     r"|received (?:client|server) alert: fatal +|ssl alert\.erl:\d{1,5}:fatal error: |received alert \[\d{1,3}\]: "
-    r"|alert has been received\.?: (?=\w)|\(in\), tls alert, "
+    r"|alert has been received\.?: (?=\w)|gnutls handshake\(\) failed: (?=\w)|\(in\), tls alert, "
 )
 # How programs report an alert that they sent: Go, Erlang (new), curl's trace, Erlang (old).
 SENT: Final = re.compile(
@@ -101,12 +101,12 @@ def named(tail: str, names: tuple[str, ...]) -> bool:
     """Whether a text begins with one of the names, or is cut off within one."""
     if tail.startswith(names):
         return True
-    cut = tail.rstrip(" .>…\"')}")
+    cut = tail.partition("\n")[0].rstrip(" .>…\"')}")
     return len(cut) >= 5 and cut not in WHOLE and any(name.startswith(cut) for name in names)
 
 
 def plain(message: str) -> Words:
-    """Bring a message to the one spelling, and find the alert that it reports."""
+    """Bring a message to the one spelling, and find the alert that it reports. Behind a line end stand its pairs."""
     text = message.lower().translate(SPELLING)
     if "x509: " in text:
         text = _completed(_settled(text))
@@ -114,7 +114,13 @@ def plain(message: str) -> Words:
     if at >= 0:
         heard = text[at + 14 :]
         return Words(text=text, heard=heard.removeprefix("tls: "))
-    if "alert" not in text and "tlsv1" not in text and "local error" not in text and "fatal error" not in text:
+    if (
+        "alert" not in text
+        and "gnutls" not in text
+        and "tlsv1" not in text
+        and "local error" not in text
+        and "fatal error" not in text
+    ):
         return Words(text=text)
     heard_at, sent_at = HEARD.search(text), SENT.search(text)
     return Words(
@@ -142,8 +148,9 @@ def _settled(text: str) -> str:
 def _completed(text: str) -> str:
     """Write out a verdict of Go's that was cut off at the end of a line, where what is left of it fits one only."""
     at = text.rfind("x509: ") + 6
-    left = text[at:].rstrip(" .>…")
+    left, pairs = text[at:].partition("\n")[::2]
+    left = left.rstrip(" .>…")
     if not 4 <= len(left) < 48:
         return text
     fits = [verdict for verdict in GO_VERDICTS if verdict.startswith(left)]
-    return text[:at] + fits[0] if len(fits) == 1 else text
+    return f"{text[:at]}{fits[0]}\n{pairs}" if len(fits) == 1 else text

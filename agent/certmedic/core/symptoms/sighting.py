@@ -182,9 +182,9 @@ def printable(text: str) -> str:
 
 
 def _whole(bare: Bare) -> str:
-    """Return the message, and behind it the pairs that are not in it already."""
+    """Return the message, and behind a line end the pairs that are not in it already."""
     more = [f'{key}="{value}"' for key, value in bare.pairs.items() if value and value not in bare.message]
-    return f"{bare.message} {' '.join(more)}" if more else bare.message
+    return f"{bare.message}\n{' '.join(more)}" if more else bare.message
 
 
 def _symptom(rule: Rule, fields: Mapping[str, str]) -> Symptom:

@@ -1,0 +1,368 @@
+"""Renewing a leaf in place: signed anew with the key that it has, by the authority that signed it, and undone if need be.
+
+etcd reads its leaf at every handshake (from 3.2.19 and 3.3.4 on), and so does what else uses its transport, so that a new
+file cures without a restart. Nothing is ever half there: a file is written beside the old one, and takes its name in one step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from certmedic.core import certificates
+from certmedic.core.certificates import NotACertificate
+from certmedic.core.der import pieces
+from certmedic.core.model import Certificate, Stored
+from certmedic.core.planes.keys import key_beside
+
+LIFE = timedelta(days=730)  # as etcd-manager's own
+MAX_BYTES = 1024 * 1024
+LONGEST_NAME = 200  # of a backup, in characters of the path it is of; a file name may have 255 bytes
+
+_BLOCK = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----.*?-----END (?:X509 )?CERTIFICATE-----\r?\n?", re.DOTALL)
+
+
+class RenewError(Exception):
+    """A certificate was not renewed, or not put back; the text says why. The file is as it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """What was done, complete enough to be undone, by another process too."""
+
+    path: str  # the file that was replaced: where `Stored` named a link, what it leads to
+    backup: str  # what was there before, with its owner and mode
+    not_after: datetime  # of the new certificate
+    ca_path: str  # certificate of the authority that signed it
+    fingerprint: str  # of the new certificate
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A file's bytes, and the state in which they were read."""
+
+    path: str
+    data: bytes
+    state: os.stat_result
+
+    def must_be_unchanged(self) -> None:
+        """Raises RenewError where the file is no longer as it was read."""
+        now = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116 - beside fstat, whose result it is compared with
+        if _signature(now) != _signature(self.state):
+            raise RenewError(f"{self.path}: it changed while it was being replaced; look again")
+
+
+@dataclass(frozen=True, slots=True)
+class _Authority:
+    path: str
+    certificate: Certificate
+    key: Any
+
+
+# ---------------------------------------------------------------- what is done
+
+
+def backup_path(stored: Stored, backups: Path) -> Path:
+    """Return where `renew` keeps what a file holds now: the same for the same content, so known before and after a crash."""
+    plain = stored.certificate.path.strip("/").replace("/", "_")[-LONGEST_NAME:]
+    return backups / f"{plain}.{stored.certificate.fingerprint[:16]}"
+
+
+def renew(
+    stored: Stored, *, authorities: Sequence[tuple[str, str]], backups: Path, now: datetime, life: timedelta = LIFE
+) -> Renewed:
+    """Sign the leaf in a file anew and put it in the old one's place. Raises RenewError, and then the file is as it was.
+
+    `authorities` are the files (certificate, private key) of those that may have signed it: taken is the one that did, is
+    valid at `now`, and is in the file that the leaf's users check it against. Public key, subject, names and all other
+    extensions stay. As etcd-manager does it, the new one begins with its authority; it ends after `life`, or with its
+    authority. Certificates that follow the leaf in its file stay. `backups` is made where it is missing.
+    """
+    try:
+        old = _read(_real_path(stored.certificate.path))
+        leaf = _present_leaf(stored, old)
+        _must_have_its_key(leaf, old)
+        ca = _signer(leaf, stored.place.ca_path, authorities, now)
+        new = _signed(leaf, ca, min((now + life).replace(microsecond=0), ca.certificate.not_after))
+        renewed = Renewed(
+            path=old.path,
+            backup=str(backup_path(stored, backups)),
+            not_after=new.not_after,
+            ca_path=ca.path,
+            fingerprint=new.fingerprint,
+        )
+        block = x509.load_der_x509_certificate(new.der).public_bytes(serialization.Encoding.PEM)
+        backups.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(Path(renewed.backup), old.data, like=old.state)
+        _write(Path(old.path), _BLOCK.sub(lambda _: block, old.data, count=1), like=old.state, instead_of=old)
+    except OSError as error:
+        raise RenewError(_told(error, stored.certificate.path)) from error
+    return renewed
+
+
+def undo(renewed: Renewed) -> None:
+    """Put back what was there before. Raises RenewError where that cannot be, or where another has written the file since.
+
+    What is back already stays, so it may be called again after a crash.
+    """
+    try:
+        present, before = _read(renewed.path), _read(renewed.backup)
+        if present.data == before.data:
+            return
+        shown = _leaf_in(present)
+        if shown is None or shown.fingerprint != renewed.fingerprint:
+            raise RenewError(
+                f"{renewed.path}: another has replaced it since, so it is left as it is; the one before is {renewed.backup}"
+            )
+        _write(Path(renewed.path), before.data, like=before.state, instead_of=present)
+    except OSError as error:
+        raise RenewError(_told(error, renewed.path)) from error
+
+
+# ---------------------------------------------------------------- what must be so
+
+
+def _present_leaf(stored: Stored, old: _Content) -> Certificate:
+    """Return the leaf in the file. Raises RenewError where it is not one that can be signed anew, or not the one expected."""
+    path, expected = stored.certificate.path, stored.certificate
+    if expected.is_ca or stored.place.use == "ca":
+        raise RenewError(f"{path}: it is an authority's certificate; only leaves are renewed")
+    if expected.index:
+        raise RenewError(
+            f"{path}: certificate {expected.index + 1} of the file is not its leaf; only the first is renewed"
+        )
+    leaf = _leaf_in(old)
+    if leaf is None:
+        raise RenewError(f"{path}: it is no file of PEM certificates; only those are renewed in place")
+    if leaf.fingerprint != expected.fingerprint:
+        raise RenewError(f"{path}: it changed since it was looked at; look again")
+    if leaf.is_ca:
+        raise RenewError(f"{path}: it is an authority's certificate; only leaves are renewed")
+    return leaf
+
+
+def _leaf_in(content: _Content) -> Certificate | None:
+    """Return the first certificate in a PEM file, its `path` being the file's; None where there is none, or a broken one."""
+    block = _BLOCK.search(content.data)
+    if block is None:
+        return None
+    try:
+        return certificates.parse(block[0], content.path)[0]
+    except NotACertificate:
+        return None
+
+
+def _must_have_its_key(leaf: Certificate, old: _Content) -> None:
+    if b"PRIVATE KEY-----" in old.data:
+        path, data = old.path, old.data
+    else:
+        path = key_beside(old.path)
+        if not path:
+            raise RenewError(
+                f"{old.path}: where its private key lies is not known, so it cannot be proven to be in use"
+            )
+        data = _read(path).data
+    matches = certificates.key_matches(leaf, data)
+    if matches is None:
+        raise RenewError(f"{path}: the private key cannot be read; is it encrypted?")
+    if not matches:
+        raise RenewError(
+            f"{path}: the private key does not belong to {leaf.path}; a new certificate for the old key helps nobody"
+        )
+
+
+def _signer(leaf: Certificate, trusted_path: str, authorities: Sequence[tuple[str, str]], now: datetime) -> _Authority:
+    """Return the authority that signs anew. Raises RenewError, which says of each that was looked at why it is not the one."""
+    if not trusted_path:
+        raise RenewError(f"{leaf.path}: against which authority it is checked is not known")
+    trusted = _certificates_in(trusted_path)
+    found: list[_Authority] = []
+    why: list[str] = []
+    for certificate_path, key_path in authorities:
+        try:
+            found.append(_candidate(leaf, (certificate_path, key_path), trusted, now))
+        except OSError as error:
+            why.append(_told(error, certificate_path))
+        except RenewError as error:
+            why.append(str(error))
+    if found:
+        return max(found, key=lambda ca: ca.certificate.not_after)
+    said = "; ".join(dict.fromkeys(why)) or "none is known for a certificate of this kind"
+    raise RenewError(f"{leaf.path}: no authority on this machine can sign it anew: {said}")
+
+
+def _candidate(leaf: Certificate, files: tuple[str, str], trusted: Sequence[Certificate], now: datetime) -> _Authority:
+    """Return the authority of a pair of files, if it may sign. Raises RenewError or OSError, which say why not."""
+    path, key_path = files
+    signers = [ca for ca in _certificates_in(path) if ca.is_ca and certificates.issued_by(leaf, ca)]
+    if not signers:
+        raise RenewError(f"{path} did not sign it")
+    known = {ca.fingerprint for ca in trusted}
+    agreed = [ca for ca in signers if ca.fingerprint in known]
+    if not agreed:
+        raise RenewError(
+            f"{path} signed it, but is not what others check it against, so they would not trust a new one"
+        )
+    valid = [ca for ca in agreed if ca.not_before <= now < ca.not_after]
+    if not valid:
+        raise RenewError(f"{path} signed it, but is valid only from {agreed[0].not_before} to {agreed[0].not_after}")
+    pem = _read(key_path).data
+    for ca in valid:
+        if certificates.key_matches(ca, pem):
+            return _Authority(path, ca, _loaded(pem, key_path))
+    raise RenewError(f"{key_path} is not the private key of {path}, or cannot be read")
+
+
+def _certificates_in(path: str) -> tuple[Certificate, ...]:
+    try:
+        return certificates.parse(_read(path).data, path)
+    except NotACertificate as error:
+        # Of a bundle with one broken certificate the others count, as they do for the programs that load it.
+        if error.certificates:
+            return error.certificates
+        raise RenewError(f"{path}: {error}") from error
+
+
+def _loaded(pem: bytes, path: str) -> Any:
+    try:
+        return serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise RenewError(f"{path}: the private key cannot be read: {error}") from error
+
+
+# ---------------------------------------------------------------- signing
+
+
+def _signed(leaf: Certificate, ca: _Authority, end: datetime) -> Certificate:
+    """Return a certificate like the leaf, signed anew. Raises RenewError where it would not be better, or not alike."""
+    if end <= leaf.not_after:
+        raise RenewError(f"{leaf.path}: a new one would end {end}, no later than the present one")
+    old, signer = x509.load_der_x509_certificate(leaf.der), x509.load_der_x509_certificate(ca.certificate.der)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(old.subject)
+        .issuer_name(signer.subject)
+        .public_key(old.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(ca.certificate.not_before)
+        .not_valid_after(end)
+    )
+    try:
+        for extension in (*_kept(old), *_authority_key_id(old, signer)):
+            builder = builder.add_extension(extension.value, critical=extension.critical)
+        if not isinstance(ca.key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+            raise RenewError(f"{ca.path}: with a key of its kind nothing is signed here")
+        algorithm = None if isinstance(ca.key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+        der = builder.sign(ca.key, algorithm).public_bytes(serialization.Encoding.DER)
+        new = certificates.parse_der(der, leaf.path)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise RenewError(f"{leaf.path}: it cannot be signed anew as it is: {error}") from error
+    # Go compares names byte by byte, and the library may spell them otherwise than the program that wrote the old one.
+    before, after = pieces(leaf.der), pieces(new.der)
+    if before != after or not certificates.issued_by(new, ca.certificate) or _told_by(new) != _told_by(leaf):
+        raise RenewError(f"{leaf.path}: what was signed is not like the present certificate, so it was not used")
+    return new
+
+
+def _kept(old: x509.Certificate) -> Iterator[x509.Extension[Any]]:
+    return (extension for extension in old.extensions if not isinstance(extension.value, x509.AuthorityKeyIdentifier))
+
+
+def _authority_key_id(old: x509.Certificate, signer: x509.Certificate) -> Iterator[x509.Extension[Any]]:
+    """Yield the identifier of the signer's key, as the signer itself gives it; else what the old certificate has."""
+    for extension in signer.extensions:
+        if isinstance(extension.value, x509.SubjectKeyIdentifier):
+            named = x509.AuthorityKeyIdentifier(extension.value.digest, None, None)
+            yield x509.Extension(x509.AuthorityKeyIdentifier.oid, False, named)
+            return
+    yield from (e for e in old.extensions if isinstance(e.value, x509.AuthorityKeyIdentifier))
+
+
+def _told_by(certificate: Certificate) -> tuple[object, ...]:
+    return (
+        certificate.dns_names,
+        certificate.ip_addresses,
+        certificate.usages,
+        certificate.is_ca,
+        certificate.subject_key_id,
+        certificate.key_fingerprint,
+    )
+
+
+# ---------------------------------------------------------------- files
+
+
+def _real_path(path: str) -> str:
+    """Return the file that a path leads to. Raises RenewError where a link leads out of its folder."""
+    folder, real = os.path.realpath(os.path.dirname(path)), os.path.realpath(path)  # noqa: PTH120 - paths are strings here
+    if os.path.dirname(real) != folder:  # noqa: PTH120 - as above
+        raise RenewError(f"{path}: it is a link to {real}, in another folder, whose owner is to renew it")
+    return real
+
+
+def _read(path: str) -> _Content:
+    """Read a small regular file. Raises OSError; a pipe in a file's place does not stop the reader."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        state = os.fstat(handle)
+        if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_BYTES:
+            raise OSError(0, "it is no regular file of ordinary size", path)
+        return _Content(path, os.read(handle, MAX_BYTES), state)
+    finally:
+        os.close(handle)
+
+
+def _write(path: Path, data: bytes, *, like: os.stat_result, instead_of: _Content | None = None) -> None:
+    """Put a file in place at once, with the owner and mode of another. Raises OSError or RenewError, and then nothing changed.
+
+    `instead_of` is what must still be there when it takes the name.
+    """
+    beside = path.with_name(f".{path.name}.certmedic.tmp")
+    beside.unlink(missing_ok=True)  # of a run that was killed
+    try:
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(handle, "wb") as file:  # noqa: PTH123 - it is open already
+            file.write(data)
+            file.flush()
+            if (os.geteuid(), os.getegid()) != (like.st_uid, like.st_gid):
+                os.fchown(handle, like.st_uid, like.st_gid)
+            os.fchmod(handle, stat.S_IMODE(like.st_mode))  # after the owner, whose change may drop bits
+            os.fsync(handle)
+        if instead_of is not None:
+            instead_of.must_be_unchanged()
+        beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+    # The file has its name by now. If the folder cannot be written through, a crash of the machine may bring the old one back, whole.
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _signature(state: os.stat_result) -> tuple[int, ...]:
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def _told(error: OSError, path: str) -> str:
+    name = error.filename if isinstance(error.filename, str) else path
+    hint = ""
+    if error.errno in (30, 13, 1):  # EROFS, EACCES, EPERM
+        hint = "; where certmedic runs as a service, its unit must allow it (ReadWritePaths=)"
+    return f"{name}: {error.strerror or error}{hint}"
