@@ -407,6 +407,7 @@ def test_secrets_appear_nowhere(tmp_path, hook):
     assert told.stdout.count("Delivered(ok=True") == 1
     assert "HTTP 500" in told.stdout
     assert SECRET not in told.stdout + told.stderr
+    assert "apprise" not in told.stderr  # nothing of what it logs is passed on
     assert any(SECRET in path for path, _, _ in lying.requests)  # it was really used
 
 

@@ -127,8 +127,18 @@ class Watcher:
                 self.world.journal.emit(message.source_fields(item))
             case SourceStatus():
                 self.store.source_status(item.source, asdict(item), now=now)
-            case Progress() | Recheck():
+            case Recheck():
+                self._look_now(now)
+            case Progress():
                 pass
+
+    def _look_now(self, now: datetime) -> None:
+        """Files changed: take inventory at once, and look whether a person has just cured something."""
+        self._facts = None
+        self.store.recheck("inventory", None, now)
+        for incident in self.store.incidents(unresolved=True):
+            if verify.files_of(incident.diagnosis) and incident.announced_at is not None:
+                self.store.recheck("incident", incident.id, now)
 
     def _is_echo(self, sighting: Sighting) -> bool:
         """Whether a line is our own probe's doing, or came in already by another source."""

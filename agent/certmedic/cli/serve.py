@@ -22,6 +22,7 @@ from certmedic.edge import inbox, service
 from certmedic.edge.containers import DockerSource
 from certmedic.edge.facts import Machine
 from certmedic.edge.files import FileSource, PodSource
+from certmedic.edge.files.certificates import CertificateSource
 from certmedic.edge.journal import JournalSource
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.restart import DockerHands
@@ -54,13 +55,18 @@ def sources(config: Config) -> list[inbox.Source]:
         chosen.append(PodSource(NEEDLES, root=str(pods)))
     if watch.files:
         chosen.append(FileSource(NEEDLES, globs=watch.files))
+    chosen.append(CertificateSource(globs(config)))
     return chosen
+
+
+def globs(config: Config) -> tuple[str, ...]:
+    """Return where certificates are looked for."""
+    return (*planes.patterns(config.certificates.planes), *config.certificates.paths)
 
 
 def machine(config: Config) -> Machine:
     """Return the eyes of this machine."""
-    globs = (*planes.patterns(config.certificates.planes), *config.certificates.paths)
-    return Machine(globs=globs, docker_url=docker_socket())
+    return Machine(globs=globs(config), docker_url=docker_socket())
 
 
 def notifier(config: Config) -> AppriseNotifier:
@@ -135,7 +141,9 @@ def serve(
                 load(config_path)
             except ConfigError as error:
                 world.journal.emit(message.config_refused_fields(error.faults))
-                service.notify_status(f"mode {config.mode}; reads {names}; the configuration on disk is wrong and not in use")
+                service.notify_status(
+                    f"mode {config.mode}; reads {names}; the configuration on disk is wrong and not in use"
+                )
             else:
                 reloading = True
                 stop.set()

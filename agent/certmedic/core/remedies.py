@@ -71,12 +71,13 @@ def effect_of(cause: Cause, places: Sequence[Place]) -> str:
 
 
 def image_of(group: str, facts: Facts) -> str | None:
-    """Return the etcd-manager image of an etcd group: of the container that runs, else of the manifest."""
+    """Return the etcd-manager image of an etcd group: of the container that runs, or of the manifest where that has no tag."""
     prefix = planes.etcd_manager_pod_prefix(group)
     running = [
         c.image for c in facts.containers if group and c.pod.startswith(prefix) and c.container_name == "etcd-manager"
     ]
-    return running[0] if running else facts.images.get(group)
+    named = [image for image in (*running, facts.images.get(group)) if image]
+    return next((image for image in named if planes.manager_version(image)), named[0] if named else None)
 
 
 def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:

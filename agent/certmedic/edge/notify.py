@@ -147,7 +147,7 @@ class AppriseNotifier:
         if last is not None and last.given_up and last.is_alive():
             return Delivered(ok=False, error="the attempt before this one still waits for an answer")
         # What came through after it was given up is not sent again.
-        taken = []
+        taken = last.taken if last is not None and last.given_up else []
         attempt = self._attempts[channel] = Attempt(channel, server, messages, taken, results)
         attempt.start()
         return None

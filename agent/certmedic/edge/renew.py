@@ -21,11 +21,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from certmedic.core import certificates
+from certmedic.core import certificates, planes
 from certmedic.core.certificates import NotACertificate
 from certmedic.core.der import pieces
 from certmedic.core.model import Certificate, Stored
-from certmedic.core.planes.keys import key_beside
 
 LIFE = timedelta(days=730)  # as etcd-manager's own
 MAX_BYTES = 1024 * 1024
@@ -168,7 +167,7 @@ def _must_have_its_key(leaf: Certificate, old: _Content) -> None:
     if b"PRIVATE KEY-----" in old.data:
         path, data = old.path, old.data
     else:
-        path = key_beside(old.path)
+        path = planes.key_beside(old.path)
         if not path:
             raise RenewError(
                 f"{old.path}: where its private key lies is not known, so it cannot be proven to be in use"

@@ -3,6 +3,7 @@
     table.py      the data: every kind of file, and the etcd groups of kops
     places.py     path and certificate -> what the file is for
     effects.py    what a restart does to it, and what a person would type
+    keys.py       where private keys lie: beside a certificate, and those of authorities
     startup.py    which files an etcd says it uses: its start-up lines, flags and environment
 
 Sources, each read at the commit named; the comments say which:
@@ -23,6 +24,7 @@ from certmedic.core.planes.effects import (
     restart_command,
     restart_effect,
 )
+from certmedic.core.planes.keys import key_beside, signing_authorities
 from certmedic.core.planes.places import host_path, patterns, place
 from certmedic.core.planes.startup import hosts_from_startup_line, paths_from_flags, paths_from_startup_line
 from certmedic.core.planes.table import ETCD_GROUPS, PLANES, Group, Pattern
@@ -36,6 +38,7 @@ __all__ = [
     "Pattern",
     "etcd_manager_pod_prefix",
     "host_path",
+    "key_beside",
     "hosts_from_startup_line",
     "manager_version",
     "paths_from_flags",
@@ -44,4 +47,5 @@ __all__ = [
     "place",
     "restart_command",
     "restart_effect",
+    "signing_authorities",
 ]

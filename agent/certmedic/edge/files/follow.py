@@ -99,7 +99,7 @@ class Files:
 
     # ------------------------------------------------------------ which files there are
 
-    def _scan(self, resume: Callable[[str], str | None], put: Callable[[Item], None], *, first: bool) -> set[Log]:
+    def _scan(self, resume: Callable[[str], str | None], *, first: bool) -> set[Log]:
         """Look at the files that are open, and open what matches and is not; returns the logs that have more to read."""
         for log in list(self._logs.values()):
             log.look()

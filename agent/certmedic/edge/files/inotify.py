@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 MODIFY = 0x2
 ATTRIB = 0x4
+CLOSE_WRITE = 0x8
 MOVED_FROM = 0x40
 MOVED_TO = 0x80
 CREATE = 0x100

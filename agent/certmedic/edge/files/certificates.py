@@ -1,0 +1,60 @@
+"""Watching the folders of certificates, so that the inventory is true without looking again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from certmedic.core.model import Item, Recheck, SourceStatus
+from certmedic.edge.files import inotify
+from certmedic.edge.files.folders import expand
+from certmedic.edge.files.inotify import Inotify
+
+TICK = 1.0  # seconds that one wait lasts at most
+SETTLE = 0.5  # seconds after a change until it is told: certificates and keys are written one after the other, in place
+REPORT_EVERY = 60.0  # seconds
+
+
+class CertificateSource:
+    """Tell the owner to take inventory when a file comes, goes or is written where `globs` look for certificates."""
+
+    name = "certificates"
+    required = False  # the inventory is taken every few minutes as well
+
+    def __init__(self, globs: Sequence[str]) -> None:
+        self._globs = tuple(globs)
+
+    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:  # noqa: ARG002 - there is nothing to resume: the first inventory finds what changed before
+        """Watch until `stop` is set; OSError where the kernel gives no watches."""
+        kernel, watched = Inotify(), dict[str, int]()
+        told, changes = 0.0, 0
+        try:
+            while not stop.is_set():
+                for folder in expand(self._globs)[1] - watched.keys():
+                    with contextlib.suppress(FileNotFoundError):  # it went away again; the next turn finds that
+                        watched[folder] = kernel.watch(folder, inotify.FOLDER | inotify.CLOSE_WRITE)
+                if not told or time.monotonic() - told > REPORT_EVERY:
+                    told = time.monotonic()
+                    where = f"{len(watched)} folders"
+                    put(SourceStatus(source=self.name, seen=changes, matched=changes, lag_seconds=0.0, position=where))
+                if not self._changed(kernel, watched, stop):
+                    continue
+                changes += 1
+                put(Recheck(kind="inventory", incident=None, due=datetime.now(UTC)))
+        finally:
+            kernel.close()
+
+    def _changed(self, kernel: Inotify, watched: dict[str, int], stop: threading.Event) -> bool:
+        """Wait for changes, and until they have settled; whether there were any."""
+        events = list(kernel.events(TICK))
+        if not events:
+            return False
+        stop.wait(SETTLE)
+        events += kernel.events(0)
+        gone = {number for number, mask in events if mask & inotify.IGNORED}
+        for folder in [folder for folder, number in watched.items() if number in gone]:
+            del watched[folder]
+        return True

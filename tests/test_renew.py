@@ -1,0 +1,550 @@
+"""Renewing in place: on real etcd members that stay up meanwhile, and on files with every fault that must leave them untouched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+from certmedic.core import certificates, planes
+from certmedic.core.model import Place, Stored
+from certmedic.core.planes import signing_authorities
+from certmedic.edge.facts import Inventory, shake_hands
+from certmedic.edge.renew import RenewError, backup_path, renew, undo
+from labs import etcd as lab
+from labs import pki
+from labs.waiting import until
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+DAY = timedelta(days=1)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts and other owners")
+
+
+class Node:
+    """The files of one etcd member of a kops master, both leaves expired for five days."""
+
+    def __init__(self, root: Path, *, ca_ends: datetime | None = None) -> None:
+        self.root = root
+        self.backups = root / "state/backups"
+        self.peers_ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=ca_ends)
+        self.clients_ca = pki.authority("etcd-clients-ca", not_before=NOW - 400 * DAY, not_after=ca_ends)
+        token = pki.kops_volume(
+            root / "mnt/master-vol-1",
+            peers_ca=self.peers_ca,
+            clients_ca=self.clients_ca,
+            not_before=NOW - 400 * DAY,
+            not_after=NOW - 5 * DAY,
+        )
+        self.authorities = root / "etc/kubernetes/pki/etcd-manager-main"
+        self.peers_ca.write(self.authorities / "etcd-peers-ca.crt")
+        self.clients_ca.write(self.authorities / "etcd-clients-ca.crt")
+        self.me = token / "peers/me.crt"
+        self.server = token / "clients/server.crt"
+
+    def stored(self, path: Path | None = None) -> Stored:
+        path = path or self.me
+        found, _ = Inventory([str(path)]).look()
+        return next(one for one in found if one.certificate.path == str(path))
+
+    def renew(self, path: Path | None = None, *, stored: Stored | None = None, **more: object):
+        stored = stored or self.stored(path)
+        known = signing_authorities(stored.place, str(self.root))
+        return renew(stored, **{"authorities": known, "backups": self.backups, "now": NOW, **more})
+
+    def refuses(self, match: str, path: Path | None = None, **more: object) -> None:
+        """It is refused with this sentence, and nothing is different from before."""
+        path = path or self.me
+        stored = more.pop("stored", None) or self.stored(path)
+        before, state, listed = path.read_bytes(), path.lstat(), sorted(path.parent.iterdir())
+        with pytest.raises(RenewError, match=match):
+            self.renew(stored=stored, **more)
+        assert path.read_bytes() == before
+        assert (path.lstat().st_ino, path.lstat().st_mtime_ns) == (state.st_ino, state.st_mtime_ns)
+        assert sorted(path.parent.iterdir()) == listed
+
+
+@pytest.fixture
+def node(tmp_path) -> Node:
+    return Node(tmp_path)
+
+
+# ---------------------------------------------------------------- where the keys lie
+
+
+@pytest.mark.parametrize(
+    ("use", "group", "folders", "name"),
+    [
+        ("peer", "main", ["main"], "etcd-peers-ca"),
+        ("peer", "events", ["events"], "etcd-peers-ca"),
+        ("peer", "", [], ""),
+        ("server", "events", ["events", "main", "leases"], "etcd-clients-ca"),
+        ("server", "cilium", ["cilium"], "etcd-clients-ca"),
+        ("server", "", [], ""),
+        ("apiserver-etcd-client", "", ["main", "events", "leases"], "etcd-clients-ca"),
+        ("manager-server", "main", [], ""),
+        ("ca", "main", [], ""),
+    ],
+)
+def test_authorities_of_kops(use, group, folders, name):
+    place = Place(plane="kops", group=group, use=use, renewer="etcd-manager")
+    home = "/r/etc/kubernetes/pki/etcd-manager-"
+    assert signing_authorities(place, "/r") == tuple(
+        (f"{home}{f}/{name}.crt", f"{home}{f}/{name}.key") for f in folders
+    )
+
+
+def test_no_other_plane_keeps_the_keys_of_its_authorities_there():
+    for plane in set(planes.PLANES) - {"kops"}:
+        for use in ("peer", "server", "apiserver-etcd-client"):
+            assert signing_authorities(Place(plane=plane, group="main", use=use, renewer="operator")) == ()
+
+
+def test_keys_beside_certificates():
+    assert planes.key_beside("/a/me.crt") == "/a/me.key"
+    assert planes.key_beside("/a/member-x.pem") == "/a/member-x-key.pem"
+    assert planes.key_beside("/a/cert.pem") == "/a/key.pem"
+    assert planes.key_beside("/a/kubeconfig") == ""
+
+
+# ---------------------------------------------------------------- what is signed
+
+
+def test_all_but_dates_and_serial_stays(node):
+    for path, ca in ((node.me, node.peers_ca), (node.server, node.clients_ca)):
+        before = path.read_bytes()
+        renewed = node.renew(path)
+        old, new = (x509.load_pem_x509_certificate(pem) for pem in (before, path.read_bytes()))
+        stored = node.stored(path)
+        assert stored.certificate.not_before == certificates.parse(ca.pem, "")[0].not_before
+        assert stored.certificate.not_after == NOW + 730 * DAY == renewed.not_after
+        assert stored.certificate.fingerprint == renewed.fingerprint
+        assert stored.key_matches
+        assert (new.subject, new.issuer, new.public_key().public_numbers()) == (
+            old.subject,
+            old.issuer,
+            old.public_key().public_numbers(),
+        )
+        assert new.serial_number != old.serial_number
+        assert {(e.oid, e.critical, e.value) for e in new.extensions} == {
+            (e.oid, e.critical, e.value) for e in old.extensions
+        }
+        assert renewed.path == str(path)
+        assert renewed.ca_path.startswith(str(node.authorities))
+        assert Path(renewed.backup).read_bytes() == before
+
+
+def test_a_verifier_of_another_make_accepts_it(node):
+    node.renew()
+    for purpose in ("sslserver", "sslclient"):
+        command = [
+            "openssl",
+            "verify",
+            "-x509_strict",
+            "-purpose",
+            purpose,
+            "-CAfile",
+            node.me.with_name("ca.crt"),
+            node.me,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_it_does_not_outlive_its_authority(tmp_path):
+    node = Node(tmp_path, ca_ends=NOW + 30 * DAY)
+    assert node.renew().not_after == NOW + 30 * DAY
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ed25519"])
+def test_other_keys_and_strange_extensions(node, kind):
+    key = pki.new_key(kind="rsa") if kind == "rsa" else ed25519.Ed25519PrivateKey.generate()
+    ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, key=key) if kind == "rsa" else _ed25519(key)
+    mine = ec.generate_private_key(ec.SECP384R1())
+    unknown = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x0c\x02hi")
+    subject = x509.Name(
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Ä & Co"), x509.NameAttribute(NameOID.COMMON_NAME, "é")]
+    )
+    old = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(ca.subject if kind == "ed25519" else ca.cert.subject)
+        .public_key(mine.public_key())
+        .serial_number(7)
+        .not_valid_before(NOW - 10 * DAY)
+        .not_valid_after(NOW - DAY)
+        .add_extension(unknown, critical=False)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=True
+        )
+        .sign(key, None if kind == "ed25519" else hashes.SHA256())
+    )
+    pki.Leaf(old, mine).write(node.me)
+    ca_pem = (ca if kind == "ed25519" else ca.cert).public_bytes(serialization.Encoding.PEM)
+    node.me.with_name("ca.crt").write_bytes(ca_pem)
+    (node.authorities / "etcd-peers-ca.crt").write_bytes(ca_pem)
+    (node.authorities / "etcd-peers-ca.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    node.renew()
+    new = x509.load_pem_x509_certificate(node.me.read_bytes())
+    assert new.subject == subject
+    kept = {e.oid: (e.critical, e.value) for e in new.extensions}
+    assert kept[unknown.oid] == (False, unknown)
+    assert kept[x509.ExtendedKeyUsage.oid][0]
+    assert certificates.issued_by(*(certificates.parse(pem, "")[0] for pem in (node.me.read_bytes(), ca_pem)))
+
+
+def _ed25519(key) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "etcd-peers-ca-main")])
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW - 400 * DAY)
+        .not_valid_after(NOW + 400 * DAY)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, None)
+    )
+
+
+# ---------------------------------------------------------------- the file
+
+
+def test_what_follows_the_leaf_in_its_file_stays(node):
+    rest = b"# the chain\r\n" + node.peers_ca.pem
+    node.me.write_bytes(b"subject=etcd-a\n" + node.me.read_bytes() + rest)
+    node.renew()
+    assert node.me.read_bytes().startswith(b"subject=etcd-a\n-----BEGIN")
+    assert node.me.read_bytes().endswith(rest)
+    assert node.stored().certificate.not_after == NOW + 730 * DAY
+
+
+def test_a_key_in_the_same_file_stays(node):
+    key = node.me.with_suffix(".key")
+    node.me.write_bytes(key.read_bytes() + node.me.read_bytes())
+    kept = key.read_bytes()
+    key.unlink()
+    node.renew()
+    assert node.me.read_bytes().startswith(kept)
+    assert node.stored().key_matches
+
+
+@needs_root
+def test_owner_and_mode_stay_and_come_back(node):
+    os.chown(node.me, 1234, 4321)
+    node.me.chmod(0o640)
+    before = node.me.read_bytes()
+    renewed = node.renew()
+    for path in (node.me, Path(renewed.backup)):
+        assert (path.stat().st_uid, path.stat().st_gid, path.stat().st_mode & 0o7777) == (1234, 4321, 0o640)
+    assert node.backups.stat().st_mode & 0o7777 == 0o700
+    undo(renewed)
+    assert node.me.read_bytes() == before
+    assert (node.me.stat().st_uid, node.me.stat().st_gid, node.me.stat().st_mode & 0o7777) == (1234, 4321, 0o640)
+    undo(renewed)  # again, as after a crash
+    assert node.me.read_bytes() == before
+
+
+def test_a_link_within_the_folder_leads_to_the_real_file(node):
+    real = node.me.rename(node.me.with_name("me-2025.crt"))
+    node.me.with_suffix(".key").rename(node.me.with_name("me-2025.key"))
+    node.me.symlink_to(real.name)
+    renewed = node.renew()
+    assert renewed.path == str(real)
+    assert node.me.is_symlink()
+    assert node.stored().certificate.not_after == NOW + 730 * DAY
+
+
+def test_a_link_out_of_the_folder_is_left_to_its_owner(node, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    real = node.me.rename(elsewhere / "me.crt")
+    node.me.symlink_to(real)
+    node.refuses("link to .*elsewhere/me.crt, in another folder")
+
+
+def test_undo_leaves_what_another_wrote_since(node):
+    renewed = node.renew()
+    node.peers_ca.leaf("etcd-a").write(node.me)
+    theirs = node.me.read_bytes()
+    with pytest.raises(RenewError, match="another has replaced it since"):
+        undo(renewed)
+    assert node.me.read_bytes() == theirs
+
+
+def test_undo_without_the_backup_says_so(node):
+    renewed = node.renew()
+    Path(renewed.backup).unlink()
+    with pytest.raises(RenewError, match="No such file"):
+        undo(renewed)
+    assert node.stored().certificate.fingerprint == renewed.fingerprint
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_an_authority_is_never_renewed(node):
+    node.refuses("only leaves", node.me.with_name("ca.crt"))
+    node.refuses(
+        "only leaves", node.me.with_name("ca.crt"), authorities=[(str(node.authorities / "etcd-peers-ca.crt"),) * 2]
+    )
+
+
+def test_an_expired_authority_signs_nothing(tmp_path):
+    Node(tmp_path, ca_ends=NOW - DAY).refuses("signed it, but is valid only from")
+
+
+def test_a_key_of_another_authority_signs_nothing(node):
+    (node.authorities / "etcd-peers-ca.key").write_bytes(pki.authority("etcd-peers-ca-main").key_pem)
+    node.refuses("etcd-peers-ca.key is not the private key of")
+
+
+def test_an_authority_of_the_same_name_that_did_not_sign_it(node):
+    pki.authority("etcd-peers-ca-main").write(node.authorities / "etcd-peers-ca.crt")
+    node.refuses("etcd-peers-ca.crt did not sign it")
+
+
+def test_an_authority_that_the_others_do_not_trust(node):
+    node.me.with_name("ca.crt").write_bytes(pki.authority("etcd-peers-ca-main").pem)
+    node.refuses("not what others check it against")
+
+
+def test_an_encrypted_key(node):
+    secret = serialization.BestAvailableEncryption(b"secret")
+    shape = serialization.PrivateFormat.PKCS8
+    (node.authorities / "etcd-peers-ca.key").write_bytes(
+        node.peers_ca.key.private_bytes(serialization.Encoding.PEM, shape, secret)
+    )
+    node.refuses("is not the private key of .* or cannot be read")
+
+
+def test_missing_files(node):
+    (node.authorities / "etcd-peers-ca.key").rename(node.authorities / "away")
+    node.refuses("etcd-peers-ca.key: No such file")
+    (node.authorities / "away").rename(node.authorities / "etcd-peers-ca.key")
+    node.refuses("none is known", authorities=[])
+    stored = node.stored()
+    node.me.with_name("ca.crt").unlink()
+    node.refuses("ca.crt: No such file", stored=stored)
+
+
+def test_without_the_key_beside_it_or_with_another(node):
+    node.me.with_suffix(".key").write_bytes(pki.key_pem(pki.new_key()))
+    node.refuses("does not belong to")
+    node.me.with_suffix(".key").unlink()
+    node.refuses("me.key: No such file")
+
+
+def test_a_pipe_in_place_of_a_key_does_not_hang(node):
+    key = node.authorities / "etcd-peers-ca.key"
+    key.unlink()
+    os.mkfifo(key)
+    node.refuses("no regular file")
+
+
+def test_a_file_that_changed_since(node):
+    stored = node.stored()
+    node.peers_ca.leaf("etcd-a", not_before=NOW - 400 * DAY, not_after=NOW - DAY).write(node.me)
+    node.refuses("changed since it was looked at", stored=stored)
+    node.me.write_bytes(b"")
+    node.refuses("no file of PEM certificates", stored=stored)
+    node.me.write_bytes(b"-----BEGIN CERTIFICATE-----\nMIIB")
+    node.refuses("no file of PEM certificates", stored=stored)
+
+
+def test_a_file_that_changes_meanwhile(node, monkeypatch):
+    stored, theirs = node.stored(), node.peers_ca.leaf("etcd-a")
+    fsync = os.fsync
+
+    def slowly(handle):  # etcd-manager comes in between
+        fsync(handle)
+        if os.readlink(f"/proc/self/fd/{handle}").startswith(str(node.me.parent)):
+            node.me.write_bytes(theirs.cert_pem)
+
+    monkeypatch.setattr(os, "fsync", slowly)
+    with pytest.raises(RenewError, match="it changed while it was being replaced"):
+        node.renew(stored=stored)
+    assert node.me.read_bytes() == theirs.cert_pem
+    assert sorted(p.name for p in node.me.parent.iterdir()) == ["ca.crt", "me.crt", "me.key"]
+
+
+def test_no_better_than_the_present_one(node):
+    node.renew()
+    node.refuses("no later than the present one")
+
+
+def test_the_chain_behind_a_leaf_is_not_renewed(node):
+    node.me.write_bytes(node.me.read_bytes() + node.clients_ca.leaf("other").cert_pem)
+    found, _ = Inventory([str(node.me)]).look()
+    second = next(one for one in found if one.certificate.index == 1)
+    node.refuses("only the first", stored=second)
+
+
+@pytest.mark.real
+@needs_root
+def test_a_folder_that_is_read_only(node):
+    folder = str(node.me.parent)
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+        node.refuses("Read-only file system; .*ReadWritePaths=")
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    node.renew()
+
+
+@contextlib.contextmanager
+def full(folder: Path):
+    """Mount a small disk there, with what was in the folder, and fill it."""
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=True)
+    try:
+        for name, data in kept.items():
+            (folder / name).write_bytes(data)
+        with contextlib.suppress(OSError), (folder / "fill").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.real
+@needs_root
+def test_a_full_disk(node):
+    with full(node.me.parent):
+        node.refuses("No space left")
+    node.backups.mkdir(parents=True)
+    with full(node.backups):
+        node.refuses("No space left")
+        assert [path.name for path in node.backups.iterdir()] == ["fill"]
+    node.renew()
+
+
+# ---------------------------------------------------------------- killed in the middle
+
+AGAIN_AND_AGAIN = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from certmedic.core.planes import signing_authorities
+from certmedic.edge.facts import Inventory
+from certmedic.edge.renew import renew, undo
+path, root = sys.argv[1:]
+while True:
+    stored = next(s for s in Inventory([path]).look()[0] if s.certificate.path == path)
+    known = signing_authorities(stored.place, root)
+    renewed = renew(stored, authorities=known, backups=Path(root, "state/backups"), now=datetime.now(UTC))
+    print(".", end="", flush=True)
+    undo(renewed)
+"""
+
+
+def test_killed_at_any_moment_it_leaves_one_whole_file(node):
+    chance = random.Random(5)  # noqa: S311 - no secret hangs on it
+    stored, old = node.stored(), node.me.read_bytes()
+    seen = set()
+    path = os.pathsep.join(sys.path)
+    for _ in range(12):
+        worker = subprocess.Popen(
+            [sys.executable, "-c", AGAIN_AND_AGAIN, str(node.me), str(node.root)],
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+        )
+        assert worker.stdout is not None
+        assert worker.stdout.read(1) == b"."
+        time.sleep(chance.uniform(0, 0.05))
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        worker.stdout.close()
+        now = node.stored()  # parses: neither empty nor half
+        assert now.key_matches
+        seen.add(node.me.read_bytes() == old)
+        assert backup_path(stored, node.backups).read_bytes() == old
+        node.me.write_bytes(old)
+    assert seen == {True, False}  # it was hit before and after
+    node.renew()
+    left = {path.name for path in (*node.me.parent.iterdir(), *node.backups.iterdir())}
+    assert not [name for name in left if name.endswith(".tmp")]
+
+
+# ---------------------------------------------------------------- real members
+
+
+def _authorities(plan: lab.Plan, root: Path) -> None:
+    folder = root / "etc/kubernetes/pki/etcd-manager-main"
+    plan.peers_ca.write(folder / "etcd-peers-ca.crt")
+    plan.clients_ca.write(folder / "etcd-clients-ca.crt")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("version", ["3.4", "3.5"])
+def test_an_expired_member_comes_back_without_a_restart(tmp_path, version):
+    plan = lab.Plan.healthy()
+    lab._both_expired(plan)
+    _authorities(plan, tmp_path)
+    members = {key: lab.Member(tmp_path / key / "etcd.log", tmp_path / key / "pki") for key in lab.KEYS}
+    for key, member in members.items():
+        plan.peer[key].write(member.pki / "peers/me.crt")
+        plan.server[key].write(member.pki / "clients/server.crt")
+        (member.pki / "peers/ca.crt").write_bytes(plan.peers_ca.pem)
+        (member.pki / "clients/ca.crt").write_bytes(plan.clients_ca.pem)
+    api = tmp_path / "kube-apiserver"
+    plan.api_client.write(api / "etcd-client.crt")
+    (api / "etcd-ca.crt").write_bytes(plan.clients_ca.pem)
+    sick, backups = members["b"], tmp_path / "backups"
+    address = lab.ADDRESSES["b"]
+    with lab._running(lab.etcd_binary(version), members, "zap") as ports:
+
+        def healthy(key: str) -> bool:
+            return lab._ask_health(lab.ADDRESSES[key], ports[key], api / "etcd-client.crt")
+
+        until(lambda: healthy("a") and healthy("c"))
+        until(lambda: sick.log.read_text().count("bad certificate") >= lab.LINES)
+        assert not healthy("b")  # it started with what had expired and never was in its group
+        stored, _ = Inventory([str(sick.pki / "*/*.crt")]).look()
+        leaves = [one for one in stored if one.place.use in ("peer", "server")]
+        assert {one.certificate.path.removeprefix(str(sick.pki)) for one in leaves} == {
+            "/peers/me.crt",
+            "/clients/server.crt",
+        }
+        for one in leaves:
+            known = signing_authorities(one.place, str(tmp_path))
+            renewed = renew(one, authorities=known, backups=backups, now=datetime.now(UTC))
+            if one.place.use == "server":
+                shown = shake_hands(address, ports["b"], server_name="etcd-b", deadline=5).certificate
+                assert shown is not None
+                assert shown.fingerprint == renewed.fingerprint
+        began = time.monotonic()
+        until(lambda: healthy("b"), seconds=30)
+        print(f"etcd {version}: healthy {time.monotonic() - began:.1f} s after the files were renewed")
+
+        # What kube-apiserver shows to etcd: refused once it has expired, taken again once it is renewed.
+        expired = plan.clients_ca.leaf(
+            "kube-apiserver", server=False, not_before=NOW - 400 * DAY, not_after=NOW - 5 * DAY
+        )
+        expired.write(api / "etcd-client.crt")
+        assert not healthy("a")
+        (one,) = Inventory([str(api / "etcd-client.crt")]).look()[0][:1]
+        assert one.place.use == "apiserver-etcd-client"
+        known = signing_authorities(one.place, str(tmp_path))
+        done = renew(one, authorities=known, backups=backups, now=datetime.now(UTC))
+        until(lambda: healthy("a") and healthy("b"), seconds=10)
+        undo(done)
+        assert not healthy("a")
+    shutil.rmtree(tmp_path)
