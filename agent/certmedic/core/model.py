@@ -215,13 +215,14 @@ class Sighting:
     @property
     def fold(self) -> str:
         """Equal for lines that say the same thing, whatever their port, time and source."""
-        told = ("server_name", "not_after", "not_before", "endpoint", "subject", "issuer", "peer_id")
+        told = ("server_name", "not_after", "not_before", "subject", "issuer", "peer_id")
         parts = [
             self.program,
             self.symptom,
             self.rejected_by,
             self.role,
             self.remote_host,
+            "/".join(self.fields.get("endpoint", "").split("/")[:3]),  # of a URL, no path: each object has another
             *(self.fields.get(name, "") for name in told),
         ]
         return "|".join(parts)
@@ -322,6 +323,25 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """An etcd member as it shows itself to this machine, found by handshakes and never through the API server.
+
+    Where it shows no certificate, `error` says why. Only `refused` is proof that it does not run: a silence may be the
+    network's, or ours.
+    """
+
+    name: str
+    group: str  # as in Place
+    address: str  # as its peers dial it, a name or an address
+    port: int
+    serves: Certificate | None  # on its peer port
+    serves_clients: Certificate | None = None  # on its client port; None also where that is not known
+    error: str = ""
+    refused: bool = False  # its machine answers, and nothing listens on the peer port
+    is_self: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All that was looked up to judge a sighting. `at` is the moment they hold for."""
 
@@ -332,6 +352,7 @@ class Facts:
     faults: tuple[FileFault, ...] = ()
     served: tuple[Served, ...] = ()
     containers: tuple[Container, ...] = ()
+    members: tuple[Member, ...] = ()  # of every etcd that runs here, this one included; empty where not asked for
     used: Mapping[str, str] = field(default_factory=dict)  # file -> use, as etcd's start-up lines in a saved log say
     called: tuple[tuple[str, str], ...] = ()  # (use, host): how etcd says that it is called, where a saved log tells
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> etcd-manager image, from static manifests

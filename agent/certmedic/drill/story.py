@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -102,15 +102,17 @@ class Screen:
         """Return the terminal and the addresses given."""
         return [Channel(id="screen", label="this terminal"), *self.real.channels(severity)]
 
-    def send(self, channel: str, message: Message) -> Delivered:
+    def send_all(self, batch: Sequence[tuple[str, Message]]) -> Iterator[tuple[int, Delivered]]:
         """Print, or hand over."""
+        for place, (channel, message) in enumerate(batch):
+            yield place, self.send(channel, message)
+
+    def send(self, channel: str, message: Message) -> Delivered:
+        """Print one, or hand it over."""
         if channel != "screen":
             result = self.real.send(channel, message)
-            self.timeline(
-                "delivered" if result.ok else "NOT SENT",
-                f"{message.kind} to the address given {result.error}",
-                "green" if result.ok else "red",
-            )
+            how, colour = ("delivered", "green") if result.ok else ("NOT SENT", "red")
+            self.timeline(how, f"{message.kind} to the address given {result.error}", colour)
             return result
         self.timeline("message", f"{message.title}\n{message.plain}", "cyan")
         return Delivered(ok=True)

@@ -62,8 +62,8 @@ class Notifier(Protocol):
     def channels(self, severity: Severity) -> Sequence[Channel]:
         """Return the channels that get messages of this severity."""
 
-    def send(self, channel: str, message: Message) -> Delivered:
-        """Hand a message to one channel. Never raises."""
+    def send_all(self, batch: Sequence[tuple[str, Message]]) -> Iterator[tuple[int, Delivered]]:
+        """Hand each message to its channel; yield place in `batch` and what became of it, as it comes. Never raises."""
 
 
 class AppriseNotifier:
@@ -207,13 +207,13 @@ def _next(results: Results, until: Mapping[str, float]) -> tuple[str, Delivered 
 
 def _load(configs: Sequence[str], urls: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return channel id -> server, and what is wrong."""
-    import apprise  # noqa: PLC0415 - heavy; an agent that only writes to the journal never loads it
-
     # Apprise and the HTTP library under it log addresses: `_listening` hears what may be known, and nobody else does.
     logger = logging.getLogger("apprise")
     logger.propagate = False
     logger.setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    import apprise  # noqa: PLC0415 - heavy; an agent that only writes to the journal never loads it
+
     faults: list[str] = []
     found: list[Any] = []
     asset = apprise.AppriseAsset(app_id="certmedic", app_desc="certmedic", async_mode=False)

@@ -4,6 +4,7 @@
     places.py     path and certificate -> what the file is for
     effects.py    what a restart does to it, and what a person would type
     keys.py       where private keys lie: beside a certificate, and those of authorities
+    cluster.py    which cluster an etcd was started into
     startup.py    which files an etcd says it uses: its start-up lines, flags and environment
 
 Sources, each read at the commit named; the comments say which:
@@ -16,6 +17,7 @@ Sources, each read at the commit named; the comments say which:
 * MicroK8s and OpenShift: what their users quote; nothing here acts on them
 """
 
+from certmedic.core.planes.cluster import Cluster, cluster_from_flags
 from certmedic.core.planes.effects import (
     REISSUES_SINCE,
     Effect,
@@ -33,13 +35,15 @@ __all__ = [
     "ETCD_GROUPS",
     "PLANES",
     "REISSUES_SINCE",
+    "Cluster",
     "Effect",
     "Group",
     "Pattern",
+    "cluster_from_flags",
     "etcd_manager_pod_prefix",
     "host_path",
-    "key_beside",
     "hosts_from_startup_line",
+    "key_beside",
     "manager_version",
     "paths_from_flags",
     "paths_from_startup_line",

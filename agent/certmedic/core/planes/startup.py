@@ -66,6 +66,12 @@ def paths_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[t
 
     A flag counts more than the variable of the same name. Paths are as the process sees them, perhaps relative.
     """
+    found = options(argv, environ)
+    return tuple(dict.fromkeys((use, found[name]) for name, use in _FLAGS.items() if found.get(name)))
+
+
+def options(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return flag (without dashes) -> value of an etcd's flags, and of its own variables where there is no such flag."""
     found: dict[str, str] = {}
     for name, value in environ.items():
         if name.startswith("ETCD_"):
@@ -77,4 +83,4 @@ def paths_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[t
         if not is_joined and at + 1 < len(argv):
             value = argv[at + 1]
         found[name] = value
-    return tuple(dict.fromkeys((use, found[name]) for name, use in _FLAGS.items() if found.get(name)))
+    return found

@@ -80,7 +80,6 @@ ALERTS: Final = (
             "bad certificate",
             "badcertificate",
             "certificate is bad",
-            "bad certificate status response",
             "certificate unobtainable",
         ),
         says=(

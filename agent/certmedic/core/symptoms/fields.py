@@ -66,26 +66,29 @@ _REMOTE_KEYS: Final = (
     "remote",
 )
 
+_URL: Final = re.compile(r"https?://[^\s\"'`\u2019]{1,2000}")
+_METHODS: Final = (
+    "Get ",
+    "Head ",
+    "Post ",
+    "Put ",
+    "Patch ",
+    "Delete ",
+    "GET ",
+    "HEAD ",
+    "POST ",
+    "PUT ",
+    "PATCH ",
+    "DELETE ",
+)
+_TOWARDS: Final = ("to ", "access ", "request for ", "from ", "from: ", "on ", "for ", "url: ", "peerURL(", "Addr: ")
 _ENDPOINT: Final = (
-    (
-        "http",
-        re.compile(
-            r"\b(?:Get|Head|Post|Put|Patch|Delete|Options|GET|HEAD|POST|PUT|PATCH|DELETE) [\"'`]?(https?://[^\s\"'`]{1,2000})"
-        ),
-    ),
-    ("connect", re.compile(rf"connect(?:ing)? to \{{?(?:Addr: )?\"?(https?://[^\s\"'\]]{{1,2000}}|{HOST_PORT})")),
+    ("connect", re.compile(rf"connect(?:ing)? to \{{?(?:Addr: )?\"?({HOST_PORT})")),
     ("Reconnecting to {", re.compile(r"Reconnecting to \{\"?([^\s\"]{1,300})")),
-    ("dial", re.compile(rf"\b[Dd]ial(?:ing)? (?:tcp )?\"?({HOST_PORT})")),
-    (" to ", re.compile(rf"\bRPC to ({HOST_PORT})")),
-    ("peer", re.compile(rf"discovered peer ({HOST_PORT})")),
-    ("peerURL(", re.compile(r"peerURL\((https?://[^)\s]{1,500})")),
-    (
-        "://",
-        re.compile(
-            r"(?:request for|access|from:?|on|for|url:?|to) [\"'`\u2018]?((?:https|grpcs|ldaps|tls|ssl|tcp|amqps|wss|sasl_ssl)://[^\s\"'`\u2019,]{1,2000})"
-        ),
-    ),
-    ("host=", re.compile(r"host='([^']{1,255}', port=\d{1,5})\)")),
+    ("ial", re.compile(rf"ial(?:ing)? (?:tcp )?\"?({HOST_PORT})")),
+    ("RPC to ", re.compile(rf"RPC to ({HOST_PORT})")),
+    ("discovered peer ", re.compile(rf"discovered peer ({HOST_PORT})")),
+    ("host='", re.compile(r"host='([^']{1,255}', port=\d{1,5})\)")),
 )
 _ENDPOINT_KEYS: Final = ("target", "endpoint", "address", "addr", "url", "server")
 
@@ -99,7 +102,7 @@ _TOLD: Final = (
     ("serial", "SN=", re.compile(r"\bSN=(\w{1,80})")),
     ("skid", "SKID=", re.compile(r"\bSKID=([0-9A-F:]{2,120})")),
     ("akid", "AKID=", re.compile(r"AKID=([0-9A-F:]{2,120})")),
-    ("serial", "serial", re.compile(r"\bserial(?: number)?[ =:]{1,2}(\w{4,80})")),
+    ("serial", "serial", re.compile(r"\bserial(?: number)?[ =:]{1,2}((?=\w*\d)\w{1,80})")),
     ("serial", " not valid anymore", re.compile(r"(?<!\d)(\d{6,60}) \S{1,255} not valid anymore")),
     ("ip_addresses", "IPAddresses", re.compile(r"IPAddresses \[([^\]]{0,2000})\]")),
     ("dns_names", "DNSNames", re.compile(r"DNSNames \[([^\]]{0,2000})\]")),
@@ -154,10 +157,23 @@ def _sides(text: str, pairs: Mapping[str, str], told: dict[str, str]) -> None:
         told["remote_addr"] = remote
     elif remote:
         remote = ""
-    endpoint = "" if remote and "http" not in text else _search(_ENDPOINT, text)
-    endpoint = endpoint.rstrip(":,.;]").replace("', port=", ":") or ("" if remote else _first(_ENDPOINT_KEYS, pairs))
+    endpoint = _url(text)
+    if not endpoint and not remote:
+        endpoint = _search(_ENDPOINT, text).replace("', port=", ":") or _first(_ENDPOINT_KEYS, pairs)
     if endpoint:
         told["endpoint"] = endpoint
+
+
+def _url(text: str) -> str:
+    """Return the URL that was called: one behind a method, else the first behind a word of direction."""
+    towards = ""
+    for found in _URL.finditer(text):
+        before = text[max(0, found.start() - 16) : found.start()].rstrip("\"'`\u2018{")
+        if before.endswith(_METHODS):
+            return found.group().rstrip(":,.;])")
+        if not towards and before.endswith(_TOWARDS):
+            towards = found.group().rstrip(":,.;])")
+    return towards
 
 
 def _names(text: str, told: dict[str, str]) -> None:

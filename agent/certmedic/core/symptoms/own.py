@@ -17,7 +17,9 @@ OWN_FILES: Final = (
         rejected_by=LOCAL,
         suspect=OWN,
         says=("crl has expired",),
-        samples=("10.1.2.3:40112 VERIFY ERROR: depth=0, error=CRL has expired: CN=laptop, serial=4711",),
+        samples=(
+            "client SSL certificate verify error: (12:CRL has expired) while reading client request headers, client: 10.1.2.3",
+        ),
     ),
     Rule(
         name="own-future-crl",
@@ -92,7 +94,6 @@ OWN_FILES: Final = (
         ),
         samples=(
             "failure loading front-proxy-client certificate: the certificate has expired: NotBefore: 2024-05-02 10:00:00 +0000 UTC, NotAfter: 2025-05-02 10:00:00 +0000 UTC",
-            "etcd-healthcheck-client    Oct 03, 2025 07:45 UTC   <invalid>       etcd-ca                 no",
             "WARNING: Your certificate has expired!",
             "kubelet/client-kubelet.crt: certificate CN=system:node:m1,O=system:nodes expired at 2026-01-05T08:00:00Z",
         ),
@@ -202,7 +203,7 @@ OWN_FILES: Final = (
         ),
         samples=(
             'nginx: [emerg] cannot load certificate "/etc/nginx/tls/server.pem": BIO_new_file() failed',
-            "error: unable to read client-cert /var/lib/minikube/client.crt for minikube due to empty file",
+            'FATAL:  could not load server certificate file "server.crt": Permission denied',
             "tls: failed to find any PEM data in certificate input",
         ),
     ),

@@ -69,6 +69,10 @@ OTHER_WORDS: Final = (
     ("pkg/controlplane/", "kube-apiserver"),
     ("pkg/master/", "kube-apiserver"),
     ("kube-aggregator", "kube-apiserver"),
+    ("apiextensions-apiserver", "kube-apiserver"),
+    ("informers_generated/internalversion", "kube-apiserver"),
+    ("*v1.APIService:", "kube-apiserver"),
+    ("WebhookConfiguration:", "kube-apiserver"),
     ("apiserver-loopback-client", "kube-apiserver"),
     ("failed calling webhook", "kube-apiserver"),
 )

@@ -65,7 +65,7 @@ class Rule:
     """
 
     name: str
-    meaning: str  # ends the sentence "<who> refused <whose certificate>, which ..." of the sighting
+    meaning: str  # ends the sentence "<who> refused <whose certificate>: <meaning>."
     symptom: Symptom
     rejected_by: RejectedBy
     suspect: Suspect

@@ -24,10 +24,8 @@ TRUST: Final = (
             "does not match the cluster ca certificate hash",
             "got the wrong ca cert",
             # OpenSSL and what is built upon it
-            "self signed certificate in certificate chain",
             "self signed certificate",
             "unable to get local issuer certificate",
-            "unable to get issuer certificate",
             "unable to verify the first certificate",
             "unable to verify leaf signature",
             "unable to locally verify the issuer",
@@ -42,7 +40,6 @@ TRUST: Final = (
             "client ca chain cannot be verified",
             "invalid ca certificate",
             "untrusted issuer",
-            "server certificate not trusted",
             # Java
             "pkix path building failed",
             "unable to find valid certification path",
@@ -122,7 +119,6 @@ TRUST: Final = (
             "peer not authenticated",
             "invalid peer certificate",
             "server certificate not verified",
-            "peer certificate verification failed",
             "validation of ssl server certificate failed",
             "rejected by cert at depth",
             "invalid signature by the client certificate",

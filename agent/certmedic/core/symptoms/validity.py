@@ -23,7 +23,6 @@ VALIDITY: Final = (
             "certificate not valid yet",
             "cert not yet valid",
             "notvalidyet",
-            "certnotvalidyet",
             "certificatenotyetvalidexception",
         ),
         pattern=re.compile(r"exception: notbefore: "),
@@ -90,7 +89,7 @@ VALIDITY: Final = (
         ),
         samples=(
             'Get "https://10.0.0.1:6443/version": x509: certificate has expired or is not yet valid',
-            "PKIX path validation failed: java.security.cert.CertPathValidatorException: validity check failed",
+            "SSLHandshakeException: PKIX path validation failed: java.security.cert.CertPathValidatorException: validity check failed",
             "net_error -201 ERR_CERT_DATE_INVALID",
         ),
     ),

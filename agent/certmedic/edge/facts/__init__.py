@@ -3,6 +3,7 @@
     files.py       the inventory of certificate files
     listeners.py   own addresses, handshakes
     containers.py  Docker, static pod manifests
+    members.py     the members of the etcd groups
     processes.py   flags and environment of a process, the clock
 
 `Machine` puts them together. Nothing here raises: what cannot be looked at is a fault of a file, or a sentence in `Facts.blind`.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from certmedic.core import planes
@@ -21,15 +22,18 @@ from certmedic.core.model import Container, Facts, FileFault, Origin, Served, St
 from certmedic.edge.facts.containers import containers, manifest_images
 from certmedic.edge.facts.files import Inventory
 from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
+from certmedic.edge.facts.members import MembersSeen, members
 from certmedic.edge.facts.processes import clock_synchronised, read_process
 
 __all__ = [
     "Inventory",
     "Machine",
+    "MembersSeen",
     "clock_synchronised",
     "containers",
     "listening",
     "manifest_images",
+    "members",
     "own_addresses",
     "read_process",
     "shake_hands",
@@ -63,8 +67,11 @@ class Machine:
         """Return the certificates on disk, and the files that could not be used."""
         return self._inventory.look()
 
-    def gather(self, *, now: datetime, ports: Sequence[int] = ()) -> Facts:
-        """Return the facts of this moment; `ports` are shaken hands with beside those of the files' own listeners."""
+    def gather(self, *, now: datetime, ports: Sequence[int] = (), with_members: bool = False) -> Facts:
+        """Return the facts of this moment; `ports` are shaken hands with beside those of the files' own listeners.
+
+        `with_members`: the other members of this machine's etcd groups as well, over the network.
+        """
         stored, faults = self.inventory()
         images = manifest_images(self.root)
         if not self.live:
@@ -76,6 +83,9 @@ class Machine:
             blind += [unseen] if unseen else []
         served = self._shake_hands(stored, ports)
         blind += [f"{s.address}:{s.port} listens and shows no certificate: {s.error}" for s in served if s.error]
+        around = members() if with_members else MembersSeen()
+        blind += around.blind
+        self._remember_probes(around.probes)
         return Facts(
             at=now,
             host=socket.gethostname(),
@@ -84,6 +94,7 @@ class Machine:
             faults=faults,
             served=served,
             containers=seen,
+            members=around.members,
             images=images,
             clock_synchronised=clock_synchronised(),
             blind=tuple(blind),
@@ -131,10 +142,14 @@ class Machine:
                 continue
             seen = shake_hands(address, port, server_name=names[port], deadline=left)
             served.append(seen)
-            self._probes[f"{_our_end(address)}:{seen.local_port}"] = None
+            self._remember_probes([(address, seen.local_port)])
+        return tuple(served)
+
+    def _remember_probes(self, ends: Iterable[tuple[str, int]]) -> None:
+        for address, port in ends:
+            self._probes[f"{_our_end(address)}:{port}"] = None
             if len(self._probes) > REMEMBERED_PROBES:
                 self._probes.popitem(last=False)
-        return tuple(served)
 
 
 def _our_end(address: str) -> str:

@@ -19,10 +19,11 @@ from certmedic.edge.files.shapes import Found, Shape
 
 BLOCK = 1024 * 1024  # bytes read at a time
 QUIET = 1.0  # seconds after which a last line without its end is taken as it is
+REALTIME_COARSE = 5  # the clock that the kernel stamps files with; Python has no name for it
 LINGER = 60.0  # seconds for which a file that was rotated away is still looked at: its writer may not know yet
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Part:
     """One file of a log, and how far it was read."""
 
@@ -33,16 +34,18 @@ class _Part:
     carry: bytes = b""  # what was read behind `offset`: a line whose end has not come
     skipping: bool = False  # in the middle of a line that is too long
     touched: float = 0.0  # when something last came (monotonic)
+    time: float = 0.0  # when it was last moved on in, by the clock that the kernel stamps files with
 
     @classmethod
     def at(cls, content: Content, offset: int) -> _Part:
         """Begin somewhere in a file. One of BadContent where it is damaged."""
         head = content.read(0, min(offset, HEAD)) if offset else b""
-        return cls(content, offset, head, hash_of(head))
+        return cls(content, offset, head, hash_of(head), time=_now())
 
     def handled(self, raw: bytes) -> None:
         """Move on behind `raw`, which was read at `offset`."""
         self.offset += len(raw)
+        self.time = _now()
         if len(self.head) < HEAD:
             self.head = (self.head + raw)[:HEAD]
             self.hash = hash_of(self.head)
@@ -65,8 +68,12 @@ class _Part:
             ino=self.content.key[1],
             offset=self.offset + len(raw),
             head=hash_of((self.head + raw)[:HEAD]) if grown else self.hash,
-            time=time.time(),
+            time=self.time,
         )
+
+
+def _now() -> float:
+    return time.clock_gettime(REALTIME_COARSE)
 
 
 class Log:
@@ -83,7 +90,8 @@ class Log:
         self._origin, self._shape, self._say = origin, shape, say
         self._parts: deque[_Part] = deque()  # oldest first; the last is the one at `path`
         self._late: list[tuple[_Part, float]] = []  # rotated away, and until when (monotonic) they are looked at
-        self._told: tuple[tuple[int, int], int] | None = None  # file and offset of the last position that was put
+        self._last: Position | None = None  # of the last line handled, in whatever file
+        self._told: Position | None = None  # what was put last
 
     def open(self, position: Position | None, *, at_end: bool) -> None:
         """Open what comes after `position`; without one, the file at its end or at its beginning. OSError where none is."""
@@ -91,14 +99,14 @@ class Log:
             following, found = what_follows(self.path, position)
             if not following:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
-            if not found:
+            if not found and position.offset:
                 moment = datetime.fromtimestamp(position.time, UTC)
                 self._say(
                     f"{self.path}: what followed byte {position.offset}, read at {moment:%Y-%m-%d %H:%M:%S} UTC, is in no "
                     "file any more"
                 )
-            self._add(following)
-            self._told = ((position.dev, position.ino), position.offset)
+            self._parts.extend(self._opened(following))
+            self._last = self._told = position
         else:
             content = Content(self.path)
             self._parts.append(_Part.at(content, content.size if at_end else 0))
@@ -119,13 +127,26 @@ class Log:
         part = self._parts[0]
         return part.touched if part.carry and not part.skipping else None
 
+    def position(self) -> Position:
+        """Return how far it was read.
+
+        In a file of which nothing was read yet there is nothing to know it by; so the position stays at the end of the one
+        before it.
+        """
+        part = self._parts[0]
+        if part.offset or self._last is None:
+            self._last = part.position()
+        return self._last
+
     def progress(self) -> Progress | None:
         """Return the position, where it has moved since it was last put."""
-        part = self._parts[0]
-        if self._shape.pending or self._told == (part.content.key, part.offset):
+        if self._shape.pending:
             return None
-        self._told = (part.content.key, part.offset)
-        return Progress(stream=self.stream, position=str(part.position()))
+        position, told = self.position(), self._told
+        if told and (told.offset, told.head, told.ino) == (position.offset, position.head, position.ino):
+            return None
+        self._told = position
+        return Progress(stream=self.stream, position=str(position))
 
     # ------------------------------------------------------------ reading
 
@@ -148,9 +169,10 @@ class Log:
             yield from self._take(part, data)
         elif self._left(part):
             yield from self.finish_line()
+            self.position()
             self._parts.popleft()
             self._late.append((part, time.monotonic() + (0 if part.content.compressed else LINGER)))
-            self.behind = True
+            self._line_up(kept=True)
 
     def _left(self, part: _Part) -> bool:
         """Whether the writer has gone over to the next file; a last line without its end gets the usual time."""
@@ -166,7 +188,7 @@ class Log:
             data = part.content.read(part.offset, BLOCK)
         if end := data.rfind(b"\n") + 1:
             # The position stays where the newer file is read.
-            position = str(self._parts[0].position())
+            position = str(self.position())
             self.seen += data.count(b"\n")
             for found in self._shape.find(data[:end]):
                 yield self._entry(found, position)
@@ -203,9 +225,8 @@ class Log:
         whole = raw if raw.endswith(b"\n") else raw + b"\n"
         self.seen += whole.count(b"\n")
         for found in self._shape.find(whole):
-            position = part.position(raw[: found.end])
-            self._told = (part.content.key, position.offset)
-            yield self._entry(found, str(position))
+            self._last = self._told = part.position(raw[: found.end])
+            yield self._entry(found, str(self._told))
         part.handled(raw)
 
     def _entry(self, found: Found, position: str) -> LogEntry:
@@ -225,50 +246,51 @@ class Log:
         for late in [late for late in self._late if late[1] <= now or late[0].content.unlinked]:
             self._late.remove(late)
             late[0].content.close()
-        newest = self._parts[-1]
+        newest = self._parts[-1].content
         try:
             status = Path(self.path).stat()
         except OSError:
-            self.gone = newest.content.unlinked
+            self.gone = newest.unlinked
             self.behind |= self.gone  # what it holds is to be read before it is let go
             return
         self.gone = False
-        if (status.st_dev, status.st_ino) == newest.content.key:
-            return
-        following, found = what_follows(self.path, newest.position())
-        if found and following[0][0].key == newest.content.key:
-            # The file that is open already, under its new name.
+        # As long as nothing was read of a file, a rotation of it does not show in the file itself.
+        if (status.st_dev, status.st_ino) != newest.key or not self._parts[0].offset:
+            self._line_up(kept=True)
+
+    def _line_up(self, *, kept: bool) -> bool:
+        """Put in order, anew, what is to be read; `kept`: the file that is being read still holds what was read of it.
+
+        Returns whether the rest of what was being read was found.
+        """
+        front = self._parts[0]
+        following, found = what_follows(self.path, self.position())
+        parts = [front] if kept and front.offset else []
+        if found and (parts or not front.offset):
+            # This file is open already, or was read to its end.
             following.pop(0)[0].close()
-        elif found:
-            self._parts.pop()
-            newest.content.close()
-        self._add(following)
+        parts += self._opened(following)
+        if parts:
+            for part in self._parts:
+                if part not in parts:
+                    part.content.close()
+            self._parts = deque(parts)
+            self.behind = True
+        return found
 
-    def _go_on_after_truncation(self, part: _Part) -> Iterator[LogEntry]:
-        """Read what was left of a truncated file from the copy that was made before, and then the file from its beginning."""
-        self.behind = True
-        if part is not self._parts[-1]:
-            self._say(
-                f"{part.content.path} was truncated after it was rotated; what followed byte {part.offset} is gone"
-            )
-            self._parts.popleft().content.close()
-            return
-        following, found = what_follows(self.path, part.position())
-        if not found:
-            self._say(f"{self.path} was truncated, and no copy holds what followed byte {part.offset}, if anything did")
-            yield from self.finish_line()
-        if following:
-            self._parts.pop()
-            part.content.close()
-            self._add(following)
-        else:
-            part.offset, part.head, part.hash, part.carry = 0, b"", hash_of(b""), b""
-
-    def _add(self, following: list[tuple[Content, int]]) -> None:
+    def _opened(self, following: list[tuple[Content, int]]) -> list[_Part]:
+        parts = []
         for content, offset in following:
             try:
-                self._parts.append(_Part.at(content, offset))
+                parts.append(_Part.at(content, offset))
             except BadContent as error:
                 content.close()
                 self._say(f"{content.path} cannot be read: {error}")
-        self.behind = True
+        return parts
+
+    def _go_on_after_truncation(self, part: _Part) -> Iterator[LogEntry]:
+        """Line up the copy that was made before, if there is one, and then the file from its beginning."""
+        if not self._line_up(kept=False):
+            self._say(f"{self.path} was truncated, and no copy holds what followed byte {part.offset}, if anything did")
+            if part.carry:
+                yield from self._lines(part, part.carry)

@@ -19,6 +19,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+SLACK = 1.0  # seconds
 HEAD = 1024  # bytes of the beginning that are hashed, or as many as had been read
 
 BadContent = (OSError, EOFError, zlib.error)  # what reading a file raises, compressed or not
@@ -57,11 +58,12 @@ class Position:
 
     def continues_in(self, content: Content) -> bool:
         """Whether `content` is what was read, or a copy of it, with all that was read still in it."""
-        # With nothing read there is no beginning to compare: then it is the file itself or none.
-        if not self.offset and (self.dev, self.ino) != content.key:
-            return False
         try:
-            return content.size >= self.offset and hash_of(content.read(0, min(self.offset, HEAD))) == self.head
+            return (
+                self.offset > 0
+                and content.size >= self.offset
+                and hash_of(content.read(0, min(self.offset, HEAD))) == self.head
+            )
         except BadContent:
             return False
 
@@ -150,11 +152,13 @@ def what_follows(path: str, position: Position) -> tuple[list[tuple[Content, int
     # The same file before copies of it, since several may begin alike.
     order = sorted(range(len(opened)), key=lambda index: opened[index].key != (position.dev, position.ino))
     start = next((index for index in order if position.continues_in(opened[index])), None)
+    # Of a log that was empty nothing can be recognised; but then all that was written since is new.
+    since = position.time if position.offset else position.time - SLACK
     following = []
     for index, content in enumerate(opened):
         if index == start:
             following.append((content, position.offset))
-        elif (index > start) if start is not None else (content.path == path or content.modified > position.time):
+        elif (index > start) if start is not None else (content.path == path or content.modified > since):
             following.append((content, 0))
         else:
             content.close()

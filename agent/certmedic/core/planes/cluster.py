@@ -1,0 +1,51 @@
+"""Which cluster an etcd was started into: in its flags and in its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from certmedic.core.planes.startup import options
+
+_CLIENTS = ("advertise-client-urls", "listen-client-urls")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """An etcd's own name, its members as (name, host, port of its peers), and the port on which it serves clients."""
+
+    name: str
+    members: tuple[tuple[str, str, int], ...]
+    client_port: int | None
+
+
+def cluster_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> Cluster | None:
+    """Return the cluster of an etcd by its flags and ETCD_ variables; None where they do not name one.
+
+    It is the cluster as it was when this member joined: who came or went since does not show.
+    """
+    told = options(argv, environ)
+    name = told.get("name", "default")
+    listed = [one.partition("=") for one in told.get("initial-cluster", "").split(",")]
+    found: dict[str, tuple[str, int]] = {}
+    if told.get("initial-advertise-peer-urls"):
+        listed.insert(0, (name, "=", told["initial-advertise-peer-urls"].split(",")[0]))
+    for member, _, url in listed:
+        where = _where(url)
+        if member.strip() and where is not None:
+            found.setdefault(member.strip(), where)
+    if not found or not told.get("initial-cluster"):
+        return None
+    ports = {where[1] for key in _CLIENTS for url in told.get(key, "").split(",") if (where := _where(url))}
+    members = tuple((member, *where) for member, where in sorted(found.items()))
+    return Cluster(name=name, members=members, client_port=ports.pop() if len(ports) == 1 else None)
+
+
+def _where(url: str) -> tuple[str, int] | None:
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:  # a port that is no number
+        return None
+    return (host, port) if parts.scheme == "https" and host and port else None

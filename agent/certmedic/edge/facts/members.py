@@ -1,0 +1,208 @@
+"""The members of the etcd groups of this machine, as they show themselves: by handshakes, never through the API server.
+
+Who they are is known from the etcd processes here, by flags and environment; how they are from their peer ports, and from the
+client port if it is the same on all, as the control planes set them up.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from certmedic.core import planes
+from certmedic.core.certificates import NotACertificate, parse
+from certmedic.core.model import Member, Served
+from certmedic.edge.facts.files import read_bytes
+from certmedic.edge.facts.listeners import shake_hands
+from certmedic.edge.facts.processes import read_process
+
+DEADLINE = 2.0  # seconds for one handshake, and as all are made at once for all of them
+MARGIN = 0.5  # seconds for the threads to be started and heard
+MOST_MEMBERS = 32  # etcd recommends seven at most; the flags of a process are not to start a thousand threads
+
+_REFUSED = os.strerror(errno.ECONNREFUSED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembersSeen:
+    """What a look at the members found."""
+
+    members: tuple[Member, ...] = ()
+    probes: tuple[tuple[str, int], ...] = ()  # (address, port) of our ends, for what a listener here logs of them
+    blind: tuple[str, ...] = ()  # what could not be seen, in sentences
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    pid: int  # of the etcd that would dial it
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Etcd:
+    pid: int
+    group: str
+    cluster: planes.Cluster
+
+    def doors(self, member: tuple[str, str, int]) -> tuple[_Door, _Door | None]:
+        """Return where a member takes peers, and where clients."""
+        _, host, port = member
+        clients = self.cluster.client_port
+        return _Door(self.pid, host, port), None if clients is None else _Door(self.pid, host, clients)
+
+
+def members(deadline: float = DEADLINE) -> MembersSeen:
+    """Return the members of every etcd that runs in this network, each with what it shows. Never raises.
+
+    Takes `deadline` seconds and a little at most.
+    """
+    blind: list[str] = []
+    etcds = list(_etcds(blind))
+    doors = {
+        door: None
+        for etcd in etcds
+        for member in etcd.cluster.members
+        for door in etcd.doors(member)
+        if door is not None
+    }
+    seen = _all_at_once(list(doors), deadline)
+    found = []
+    for etcd in etcds:
+        for member in etcd.cluster.members:
+            name, host, port = member
+            peer_door, client_door = etcd.doors(member)
+            peers = seen[peer_door]
+            found.append(
+                Member(
+                    name=name,
+                    group=etcd.group,
+                    address=host,
+                    port=port,
+                    serves=peers.certificate,
+                    serves_clients=seen[client_door].certificate if client_door else None,
+                    error=peers.error,
+                    refused=peers.error == _REFUSED,
+                    is_self=name == etcd.cluster.name,
+                )
+            )
+    probes = tuple((served.address, served.local_port) for served in seen.values() if served.local_port)
+    return MembersSeen(members=tuple(found), probes=probes, blind=tuple(blind))
+
+
+# ---------------------------------------------------------------- who they are
+
+
+def _etcds(blind: list[str]) -> Iterator[_Etcd]:
+    """Yield the etcd processes of this network that tell their cluster; what hides the others goes to `blind`."""
+    for home in sorted(Path("/proc").glob("[0-9]*")):
+        try:
+            if (home / "comm").read_text() != "etcd\n" or not _same_network(home):
+                continue
+            argv = [word.decode(errors="replace") for word in (home / "cmdline").read_bytes().split(b"\0")[:-1]]
+        except OSError:
+            continue  # it has ended meanwhile
+        environ: dict[str, str] = {}
+        closed = ""
+        try:
+            for word in (home / "environ").read_bytes().split(b"\0"):
+                name, _, value = word.partition(b"=")
+                environ[name.decode(errors="replace")] = value.decode(errors="replace")
+        except OSError as error:
+            closed = f", and its environment is closed to us ({error.strerror})"
+        cluster = planes.cluster_from_flags(argv, environ)
+        if cluster is None:
+            blind.append(f"etcd (process {home.name}) does not tell its other members by its flags{closed}")
+        elif len(cluster.members) > MOST_MEMBERS:
+            blind.append(f"etcd (process {home.name}) names {len(cluster.members)} members, which is more than can be")
+        else:
+            yield _Etcd(int(home.name), _group(int(home.name)), cluster)
+
+
+def _same_network(home: Path) -> bool:
+    try:
+        return (home / "ns/net").readlink() == Path("/proc/self/ns/net").readlink()
+    except PermissionError:
+        return True
+
+
+def _group(pid: int) -> str:
+    """Return the etcd group of a process, as the inventory tells it of the peer certificate that it uses."""
+    for use, path in read_process(pid):
+        if use == "peer":
+            try:
+                return planes.place(path, parse(read_bytes(path), path)[0], use=use).group
+            except (OSError, NotACertificate, IndexError):
+                return planes.place(path, use=use).group
+    return ""
+
+
+# ---------------------------------------------------------------- how they are
+
+
+def _all_at_once(doors: list[_Door], deadline: float) -> dict[_Door, Served]:
+    """Shake hands at each door, each on a thread of its own: a look-up of a name that hangs has no deadline, and holds up nobody."""
+    answers: queue.SimpleQueue[tuple[_Door, Served]] = queue.SimpleQueue()
+
+    def knock(door: _Door) -> None:
+        answers.put((door, _knock(door, deadline)))
+
+    for door in doors:
+        threading.Thread(target=knock, args=(door,), daemon=True, name=f"handshake {door.host}:{door.port}").start()
+    seen: dict[_Door, Served] = {}
+    until = time.monotonic() + deadline + MARGIN
+    while len(seen) < len(doors) and (left := until - time.monotonic()) > 0:
+        try:
+            door, served = answers.get(timeout=left)
+        except queue.Empty:
+            break
+        seen[door] = served
+    silent = f"no answer within {deadline:g} s"
+    return {
+        door: seen.get(door) or Served(address=door.host, port=door.port, certificate=None, error=silent)
+        for door in doors
+    }
+
+
+def _knock(door: _Door, deadline: float) -> Served:
+    name = None if _is_address(door.host) else door.host
+    try:
+        address = door.host if name is None else _listed(door) or _looked_up(door)
+        return shake_hands(address, door.port, server_name=name, deadline=deadline)
+    except Exception as error:  # noqa: BLE001 - on a thread nobody else would hear of it
+        said = str(error) or type(error).__name__
+        return Served(address=door.host, port=door.port, certificate=None, error=f"could not be tried: {said}")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _listed(door: _Door) -> str:
+    """Return the address of a name in the hosts file of the process that dials it: etcd-manager writes its peers there."""
+    try:
+        lines = read_bytes(f"/proc/{door.pid}/root/etc/hosts").decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        address, *names = line.partition("#")[0].split() or [""]
+        if door.host.lower() in (name.lower() for name in names) and _is_address(address):
+            return address
+    return ""
+
+
+def _looked_up(door: _Door) -> str:
+    found = socket.getaddrinfo(door.host, door.port, type=socket.SOCK_STREAM)
+    return str(found[0][4][0])

@@ -1,0 +1,572 @@
+"""The packages, as an operator meets them: installed with apt on booted Debians, upgraded, misconfigured, removed, purged.
+
+What is asked of the files alone (contents, reproducible bytes, lintian, rpmlint, the sandbox's score) is asked of the packages that
+`packaging/build` makes; the rpm is installed with rpm into a root file system of its own.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+import pytest
+
+from certmedic import __version__
+from certmedic.cli import main
+from certmedic.config import KEYS, Config, load
+from certmedic.drill import pki as drill_pki
+from labs import machine as machines
+from labs import pki
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGING = ROOT / "packaging"
+UNIT = ROOT / "systemd" / "certmedic.service"
+RELEASES = ("bookworm", "trixie")
+NEXT = "99.0.1"
+VOLUME = "/mnt/master-vol-0abc"
+# What the tests need in the machines beside what the package needs.
+LAB = ("docker.io", "iptables", "etcd-server", "man-db", "bash-completion", "zsh")
+# import name -> its package on Debian, and on PyPI, which is what python3dist() goes by
+LIBRARIES = {
+    "OpenSSL": ("python3-openssl", "pyopenssl"),
+    "apprise": ("apprise", "apprise"),
+    "click": ("python3-click", "click"),
+    "cryptography": ("python3-cryptography", "cryptography"),
+    "docker": ("python3-docker", "docker"),
+    "prometheus_client": ("python3-prometheus-client", "prometheus-client"),
+    "rich": ("python3-rich", "rich"),
+    "systemd": ("python3-systemd", "systemd-python"),
+}
+
+real = pytest.mark.real
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, namespaces and whole machines")
+
+
+def do(*command, **more):
+    done = subprocess.run(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+        **more,
+    )
+    assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}"
+    return done.stdout
+
+
+def tree(place, version=__version__):
+    """Copy what goes into the packages to a folder, as another version."""
+    for part in ("agent", "packaging", "systemd", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"):
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / part, place / part)
+    init = place / "agent" / "certmedic" / "__init__.py"
+    init.write_text(init.read_text().replace(f'"{__version__}"', f'"{version}"'))
+    return place
+
+
+def build(place, out, **environment):
+    do(place / "packaging" / "build", out, env={**os.environ, "SOURCE_DATE_EPOCH": "1780000000", **environment})
+    return out
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Return a copy of this tree."""
+    return tree(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="module")
+def dist(source, tmp_path_factory):
+    """Return the folder with the packages of this tree."""
+    return build(source, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory):
+    """Return the deb of a later version."""
+    place = tree(tmp_path_factory.mktemp("newer"), NEXT)
+    return build(place, tmp_path_factory.mktemp("newer-dist")) / f"certmedic_{NEXT}_all.deb"
+
+
+@pytest.fixture(scope="module")
+def deb(dist):
+    return dist / f"certmedic_{__version__}_all.deb"
+
+
+@pytest.fixture(scope="module")
+def rpm(dist):
+    return dist / f"certmedic-{__version__}.noarch.rpm"
+
+
+def depends():
+    """Return package -> least version, of the deb."""
+    text = (PACKAGING / "debian" / "control").read_text()
+    found = re.search(r"^Depends: (.*)$", text, re.MULTILINE)[1]
+    return dict(re.findall(r"([a-z0-9][\w.+-]+) \(>= ([\w.~]+)\)", found))
+
+
+# ---------------------------------------------------------------- what is written in several places agrees
+
+
+def imported():
+    """Return every module of others' that the code imports."""
+    names = set()
+    for path in (ROOT / "agent").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names - {"certmedic"}
+
+
+def test_the_packages_depend_on_exactly_what_is_imported():
+    wanted = imported()
+    assert wanted <= LIBRARIES.keys()
+    found = depends()
+    python = found.pop("python3")
+    assert set(found) == {LIBRARIES[name][0] for name in wanted}
+    spec = (PACKAGING / "certmedic.spec").read_text()
+    in_rpm = dict(re.findall(r"^(?:Requires|Recommends): +python3dist\(([\w-]+)\) >= ([\w.]+)$", spec, re.MULTILINE))
+    assert set(in_rpm) == {LIBRARIES[name][1] for name in wanted}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    floor = dict(line.lower().split(">=") for line in project["dependencies"])
+    for name in wanted:
+        on_debian, on_pypi = LIBRARIES[name]
+        assert found[on_debian] == in_rpm[on_pypi].removesuffix(".0") or found[on_debian] == in_rpm[on_pypi] + ".0" or (
+            found[on_debian] == in_rpm[on_pypi]
+        )
+        assert found[on_debian] == floor[on_pypi]
+    assert python.rstrip("~") == project["requires-python"].removeprefix(">=")
+
+
+def test_the_configuration_file_says_the_defaults_and_every_key(tmp_path):
+    text = (PACKAGING / "certmedic.toml").read_text()
+    (tmp_path / "as-it-is.toml").write_text(text)
+    assert load(tmp_path / "as-it-is.toml") == Config()
+    # A commented line with a key in it is a default; notify.apprise alone is an example, since the default is nobody.
+    taken = re.sub(r"^#(?=[a-z_]+ = )", "", text, flags=re.MULTILINE)
+    said = tomllib.loads(taken)
+    assert said["notify"].pop("apprise") == ["/etc/certmedic/apprise.yml"]
+    (tmp_path / "taken.toml").write_text(taken.replace('apprise = ["/etc/certmedic/apprise.yml"]', "apprise = []"))
+    assert load(tmp_path / "taken.toml") == Config()
+    for key in KEYS:
+        assert re.search(rf"\b{key.split('.')[-1]} = ", text) or key.split(".")[-1] in text, key
+
+
+def test_the_examples_can_be_used_as_they_are(tmp_path):
+    (tmp_path / "certmedic.toml").write_text("")
+    (tmp_path / "conf.d").mkdir()
+    shutil.copy(PACKAGING / "examples" / "remedy.toml", tmp_path / "conf.d")
+    assert load(tmp_path / "certmedic.toml").mode == "remedy"
+
+
+def rendered(page):
+    """Return a manual page as it is read, without line breaks and hyphens; it must not make man complain."""
+    done = subprocess.run(
+        ["man", "--warnings=w", "-l", page], capture_output=True, text=True, env={**os.environ, "MANWIDTH": "400"}, check=True
+    )
+    assert done.stderr == ""
+    return re.sub(r"\s+", " ", done.stdout)
+
+
+@real
+def test_the_manual_pages_know_every_command_option_and_key():
+    commands = rendered(PACKAGING / "man" / "certmedic.1")
+    for name, command in main.commands.items():
+        assert re.search(rf"\b{name}\b", commands), name
+        for option in (o for o in command.params if isinstance(o, click.Option) and name != "simulate"):
+            assert option.opts[0] in commands, f"{name} {option.opts[0]}"
+    configuration = rendered(PACKAGING / "man" / "certmedic.toml.5")
+    for key in KEYS:
+        assert key in configuration or re.search(rf"\b{key.split('.')[-1]} = ", configuration), key
+    assert "systemctl reload certmedic" in rendered(PACKAGING / "man" / "certmedic.8")
+
+
+# ---------------------------------------------------------------- the files
+
+
+@real
+def test_two_builds_come_to_the_same_bytes(source, dist, tmp_path):
+    # Another folder, another time, a careless umask, another place on earth.
+    place = shutil.copytree(source, tmp_path / "somewhere else")
+    do("sh", "-c", 'umask 077 && exec "$0" "$1"', place / "packaging" / "build", tmp_path / "again", env={
+        **os.environ, "SOURCE_DATE_EPOCH": "1780000000", "TZ": "Pacific/Auckland", "LC_ALL": "C"
+    })  # fmt: skip
+    assert sorted(path.name for path in dist.iterdir()) == sorted(path.name for path in (tmp_path / "again").iterdir())
+    for path in dist.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+@real
+def test_sums_and_bill_of_materials(dist):
+    sums = dict(reversed(line.split("  ")) for line in (dist / "SHA256SUMS").read_text().splitlines())
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in dist.iterdir() if path.name != "SHA256SUMS"}
+    assert sums == files
+    bill = json.loads((dist / f"certmedic-{__version__}.cdx.json").read_text())
+    assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", __version__)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {one["name"] for one in bill["components"]} == {line.split(">=")[0] for line in project["dependencies"]}
+
+
+@real
+def test_the_checkers_of_both_worlds_find_nothing(deb, rpm):
+    said = do("lintian", "--fail-on=error,warning", "--tag-display-limit=0", "--allow-root", deb)
+    assert not re.search("^[EW]:", said, re.MULTILINE), said
+    said = do("rpmlint", "--config", PACKAGING / "rpmlint.toml", rpm)
+    assert "0 errors, 0 warnings" in said
+
+
+@real
+def test_both_packages_hold_the_same_files(source, deb, rpm):
+    listed = [line.split(maxsplit=5) for line in do("dpkg-deb", "--contents", deb).splitlines()]
+    assert {fields[1] for fields in listed} == {"root/root"}
+    in_deb = {fields[5].removeprefix(".").rstrip("/"): fields[0] for fields in listed}
+    in_rpm = set(do("rpm", "-qp", "--nosignature", "--list", rpm).splitlines())
+    for path in (
+        *("/usr/bin/certmedic", "/usr/share/certmedic/certmedic/__init__.py", "/usr/share/certmedic/certmedic/edge/store.sql"),
+        *("/etc/certmedic/certmedic.toml", "/etc/certmedic/conf.d", "/usr/lib/systemd/system/certmedic.service"),
+        *("/usr/lib/systemd/catalog/certmedic.catalog", "/usr/share/bash-completion/completions/certmedic"),
+        *("/usr/share/man/man1/certmedic.1.gz", "/usr/share/man/man5/certmedic.toml.5.gz", "/usr/share/man/man8/certmedic.8.gz"),
+        "/usr/share/doc/certmedic/examples/apprise.yml",
+    ):
+        assert path in in_deb, path
+        assert path in in_rpm, path
+    assert "/usr/share/zsh/vendor-completions/_certmedic" in in_deb
+    assert "/usr/share/zsh/site-functions/_certmedic" in in_rpm
+    assert not [path for path in {*in_deb, *in_rpm} if "__pycache__" in path or path.endswith(".pyc")]
+    assert not [path for path, mode in in_deb.items() if mode[5] == "w" or mode[8] == "w"]
+    code = {path for path in in_deb if path.startswith("/usr/share/certmedic/certmedic")}
+    assert code == {path for path in in_rpm if path.startswith("/usr/share/certmedic/certmedic")}
+    wanted = {path.relative_to(source / "agent").as_posix() for path in (source / "agent").rglob("*.py")}
+    assert wanted <= {path.removeprefix("/usr/share/certmedic/") for path in code}
+    assert do("dpkg-deb", "--info", deb, "conffiles").split() == ["/etc/certmedic/certmedic.toml"]
+    assert do("rpm", "-qp", "--nosignature", "--configfiles", rpm).split() == ["/etc/certmedic/certmedic.toml"]
+
+
+@real
+def test_the_sandbox_scores_no_more_than_it_may():
+    said = do("systemd-analyze", "security", "--offline=true", "--no-pager", UNIT)
+    score = float(re.search(r"exposure level for certmedic.service: ([\d.]+)", said)[1])
+    assert score <= 2.2
+
+
+def test_every_opening_in_the_sandbox_has_its_reason_beside_it():
+    text = UNIT.read_text()
+    comments = " ".join(line for line in text.splitlines() if line.startswith("#"))
+    for opened in ("User=", "PrivateUsers=", "ProtectHome=", "RootDirectory=", "ProcSubset", "PrivateNetwork=", "IPAddressDeny="):
+        assert opened in comments, opened
+
+
+# ---------------------------------------------------------------- the rpm, installed by rpm
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    """Return a root file system to install an rpm into: the cached one, under a layer of its own."""
+    lower = machines.root_file_system("bookworm", (*depends(), *LAB))
+    for name in ("upper", "work", "root"):
+        (tmp_path / name).mkdir()
+    root = tmp_path / "root"
+    layers = f"lowerdir={lower},upperdir={tmp_path / 'upper'},workdir={tmp_path / 'work'}"
+    do("mount", "-t", "overlay", "overlay", "-o", layers, root)
+    yield root
+    do("umount", "-l", root)
+
+
+@real
+@as_root
+@pytest.mark.timeout(900)
+def test_rpm_installs_it_runs_and_rpm_removes_it(rpm, scratch):
+    base = ("rpm", "--root", scratch, "--nosignature")
+    said = do(*base, "--nodeps", "-i", rpm)
+    assert "warning" not in said.replace("warning: Generating", "")
+    assert do("chroot", scratch, "certmedic", "--version").strip() == f"certmedic, version {__version__}"
+    assert "good: /etc/certmedic/certmedic.toml" in do("chroot", scratch, "certmedic", "check-config")
+    wants = scratch / "etc/systemd/system/multi-user.target.wants/certmedic.service"
+    assert wants.is_symlink()
+    verified = do(*base, "-V", "--nodeps", "certmedic")
+    assert verified == ""
+    requires = do(*base, "-q", "--requires", "certmedic")
+    assert "python3 >= 3.11" in requires
+    (scratch / "etc/certmedic/certmedic.toml").write_text("# mine\n")
+    (scratch / "var/lib/certmedic").mkdir()
+    said = do(*base, "-e", "certmedic")
+    assert "/var/lib/certmedic" in said
+    assert not wants.is_symlink()
+    assert not (scratch / "usr/share/certmedic").exists()
+    assert not (scratch / "usr/bin/certmedic").exists()
+    assert (scratch / "etc/certmedic/certmedic.toml.rpmsave").read_text() == "# mine\n"
+
+
+# ---------------------------------------------------------------- a life, on a booted Debian
+
+
+def put_volume(machine, tmp_path, *, ended):
+    """Write an etcd volume as kops has it, whose certificates ended so long ago."""
+    peers, clients = pki.authority("etcd-peers-ca-main"), pki.authority("etcd-clients-ca")
+    pki.kops_volume(tmp_path / "vol", peers_ca=peers, clients_ca=clients, not_after=datetime.now(UTC) - ended)
+    packed = subprocess.run(["tar", "-C", tmp_path / "vol", "-c", "."], capture_output=True, check=True).stdout
+    machine("tar", "-C", VOLUME, "-x", stdin=packed)
+
+
+def refuse(machine, who):
+    """Have a program named etcd log that somebody refused its certificate."""
+    line = f'rejected connection from "{who}" (error "remote error: tls: bad certificate", ServerName "etcd-a.internal.example")'
+    machine("logger", "--tag", "etcd", line)
+
+
+JOURNAL = ("journalctl", "--unit", "certmedic", "--catalog", "--no-pager", "--output=short")
+
+
+def property_of(machine, name):
+    return machine("systemctl", "show", "--value", "--property", name, "certmedic").strip()
+
+
+def incidents(machine):
+    return json.loads(machine("certmedic", "incidents", "--json"))["incidents"]
+
+
+def install(machine, package):
+    machine.put(package, "/root/certmedic.deb")
+    machine("apt-get", "install", "-y", "/root/certmedic.deb", timeout=180)
+
+
+@real
+@as_root
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_life_on(release, deb, newer, tmp_path):
+    with machines.boot(release, (*depends(), *LAB)) as machine:
+        machine("systemctl", "mask", "--now", "docker.socket", "docker.service", "containerd.service", "etcd.service")
+        machine("rm", "-f", "/run/docker.sock")
+        before = everything(machine)
+
+        # Installed, it runs, says what it watches, and is quiet: there is no Kubernetes, Docker or etcd here.
+        install(machine, deb)
+        machine.until("active (running)", "systemctl", "status", "certmedic")
+        machine.until("certmedic watches", *JOURNAL)
+        status = property_of(machine, "StatusText")
+        assert status.startswith("mode notify; reads journal")
+        assert "docker" not in status
+        machine.until("journal", "certmedic", "status")
+        assert incidents(machine) == []
+        assert "SYSTEMD_UNIT" not in machine("systemd-analyze", "verify", "--man=no", "certmedic.service")
+        exposure = re.search(r"level for certmedic.service: ([\d.]+)", machine("systemd-analyze", "security", "certmedic"))
+        assert float(exposure[1]) <= 2.2
+        for page in ("1 certmedic", "5 certmedic.toml", "8 certmedic"):
+            assert "NAME" in machine("man", *page.split())
+        completes(machine)
+
+        # A volume is mounted while it runs, its certificates have expired, and somebody refuses them.
+        machine("mkdir", "-p", VOLUME)
+        machine("mount", "-t", "tmpfs", "tmpfs", VOLUME)
+        put_volume(machine, tmp_path, ended=timedelta(hours=3))
+        refuse(machine, "10.0.1.7:45110")
+        said = machine.until("the certificate of", *JOURNAL)
+        assert f"{VOLUME}/pki/etcd-cluster-token-etcd/" in said
+        assert "has expired" in said
+        assert "What to do" in said
+        assert "What not to do" in said
+        (found,) = [one for one in incidents(machine) if one["diagnosis"]["cause"] == "expired"]
+        assert found["diagnosis"]["suspect"] == "own"
+
+        # An upgrade keeps what was changed and what is known, restarts it, and no line is lost meanwhile.
+        machine.write("/etc/certmedic/conf.d/mine.toml", 'mode = "observe"\n')
+        first = property_of(machine, "MainPID")
+        install(machine, newer)
+        machine.until("active (running)", "systemctl", "status", "certmedic")
+        assert machine("certmedic", "--version").strip() == f"certmedic, version {NEXT}"
+        assert property_of(machine, "MainPID") != first
+        assert property_of(machine, "StatusText").startswith("mode observe")
+        machine("systemctl", "stop", "certmedic")
+        assert '"count": 1,' in machine("certmedic", "incidents", "--json")
+        refuse(machine, "10.0.1.9:33020")
+        machine("systemctl", "start", "certmedic")
+        machine.until('"count": 2,', "certmedic", "incidents", "--json")
+        assert [one["id"] for one in incidents(machine)] == [found["id"]]
+
+        # A reload takes up what is right, in the same process, and refuses what is wrong, loudly.
+        pid = property_of(machine, "MainPID")
+        machine.write("/etc/certmedic/conf.d/mine.toml", 'mode = "notify"\n')
+        machine("systemctl", "reload", "certmedic")
+        machine.until("mode notify", "systemctl", "show", "--property", "StatusText", "certmedic")
+        machine.write("/etc/certmedic/conf.d/mine.toml", 'mode = "shout"\n')
+        assert machine.run("systemctl", "reload", "certmedic").code != 0
+        machine.until("is wrong and not in use", "systemctl", "status", "certmedic")
+        machine.until("the old one stays: /etc/certmedic/conf.d/mine.toml: mode: found 'shout'", *JOURNAL)
+        assert property_of(machine, "MainPID") == pid
+        assert property_of(machine, "ActiveState") == "active"
+
+        # A wrong configuration at the start is told where a person looks first, and not tried again.
+        assert machine.run("systemctl", "restart", "certmedic").code != 0
+        status = machine.run("systemctl", "status", "certmedic").out
+        assert "/etc/certmedic/conf.d/mine.toml: mode: found 'shout'; allowed:" in status
+        assert property_of(machine, "ExecMainStatus") == "2"
+        assert property_of(machine, "NRestarts") == "0"
+        assert property_of(machine, "ActiveState") == "failed"
+        machine("rm", "/etc/certmedic/conf.d/mine.toml")
+
+        # The state of a later version is refused, and said.
+        machine("python3", "-c", SCHEMA.format(99))
+        machine.run("systemctl", "start", "certmedic")
+        machine.until("was written by a later certmedic", "systemctl", "status", "certmedic")
+        machine("systemctl", "stop", "certmedic")
+        machine("python3", "-c", SCHEMA.format(1))
+        machine("systemctl", "reset-failed", "certmedic")
+        machine("systemctl", "start", "certmedic")
+
+        # Whoever hangs is noticed; whoever works is left alone.
+        machine.write(
+            "/run/systemd/system/certmedic.service.d/impatient.conf", "[Service]\nWatchdogSec=10s\nTimeoutAbortSec=1s\nRestartSec=1s\n"
+        )
+        machine("systemctl", "daemon-reload")
+        machine("systemctl", "restart", "certmedic")
+        time.sleep(12)
+        assert property_of(machine, "NRestarts") == "0"
+        machine("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "certmedic")
+        machine.until("1", "systemctl", "show", "--value", "--property", "NRestarts", "certmedic")
+        machine.until("active (running)", "systemctl", "status", "certmedic")
+        machine("rm", "-r", "/run/systemd/system/certmedic.service.d")
+
+        # Removed, it stops and keeps its things; purged, it leaves nothing.
+        machine("apt-get", "remove", "-y", "certmedic")
+        assert machine.run("systemctl", "is-active", "certmedic").out.strip() == "inactive"
+        kept = everything(machine)
+        assert "/etc/certmedic/certmedic.toml" in kept
+        assert "/var/lib/certmedic/state.sqlite3" in kept
+        assert "/usr/share/certmedic" not in kept
+        machine("apt-get", "purge", "-y", "certmedic")
+        assert everything(machine) == before
+
+
+SCHEMA = "import sqlite3; d = sqlite3.connect('/var/lib/certmedic/state.sqlite3'); d.execute('PRAGMA user_version = {}')"
+
+
+def everything(machine):
+    """Return every path of the machine that bears the name, but what the tests brought and what dpkg and systemd log."""
+    found = machine(
+        *["find", "/", "-xdev", "(", "-path", "/root", "-o", "-path", "/var/log", "-o", "-path", "/tmp", "-o", "-path", "/var/tmp", ")"],
+        *["-prune", "-o", "-name", "*certmedic*", "-print"],
+        *["-o", "-path", "/etc/certmedic*", "-print", "-o", "-path", "/var/lib/certmedic*", "-print"],
+    )
+    return set(found.split())
+
+
+def completes(machine):
+    """Real shells complete commands."""
+    script = (
+        "source /usr/share/bash-completion/bash_completion; _completion_loader certmedic 2>/dev/null || __load_completion certmedic;"
+        " COMP_WORDS=(certmedic inci); COMP_CWORD=1; COMP_LINE='certmedic inci'; COMP_POINT=14;"
+        " $(complete -p certmedic | sed 's/.*-F \\([^ ]*\\).*/\\1/') certmedic inci certmedic; echo ${COMPREPLY[@]}"
+    )
+    assert machine("bash", "-c", script).strip() == "incidents"
+    script = "autoload -Uz compinit; compinit -u -D; whence -w _certmedic; print -r -- $_comps[certmedic]"
+    assert machine("zsh", "-f", "-c", script).split() == ["_certmedic:", "function", "_certmedic"]
+
+
+# ---------------------------------------------------------------- a cure, under the sandbox
+
+
+CURE = """
+mode = "remedy"
+[notify]
+apprise = ["json://localhost:8099/hook"]
+group_for = "2s"
+[remedy]
+verify_for = "60s"
+"""
+HOOK = """
+import http.server
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        with open("/root/hook.log", "ab") as log:
+            log.write(self.rfile.read(int(self.headers["Content-Length"])) + b"\\n")
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 8099), Hook).serve_forever()
+"""
+# Somebody who checks the certificate, as a neighbour does, and refuses it when it has expired.
+NEIGHBOUR = """
+while sleep 1; do
+    timeout 3 openssl s_client -connect 127.0.0.1:4001 -CAfile /root/authorities/etcd-clients-ca.crt -verify_return_error </dev/null
+done
+"""
+
+
+def start_etcd(machine):
+    """Run etcd under a manager in a container, as the kubelet runs it on a kops master; its first certificates live for 15 s."""
+    # Of no distribution's: the programs come from the machine's /usr.
+    machine("sh", "-c", "mkdir -p /root/image && cd /root/image && mkdir -p usr tmp etc mnt proc sys dev authorities"
+            " && ln -sf usr/bin bin && ln -sf usr/lib lib && ln -sf usr/lib64 lib64 && ln -sf usr/sbin sbin"
+            " && tar -c . | docker import - kopeio/etcd-manager:3.0.20210228")  # fmt: skip
+    labels = {
+        "io.kubernetes.container.name": "etcd-manager",
+        "io.kubernetes.pod.name": "etcd-manager-main-a",
+        "io.kubernetes.pod.namespace": "kube-system",
+    }
+    machine(
+        *["docker", "run", "-d", "--network=host", "--name=k8s_etcd-manager_etcd-manager-main-a_kube-system_0123_0"],
+        *[f"--label={key}={value}" for key, value in labels.items()],
+        *["-v", "/usr:/usr:ro", "-v", "/mnt:/mnt", "-v", "/root/authorities:/authorities:ro"],
+        *["-e", "PYTHONPATH=/usr/share/certmedic", "-e", "PYTHONDONTWRITEBYTECODE=1", "kopeio/etcd-manager:3.0.20210228"],
+        *["/usr/bin/python3", "-m", "certmedic.drill.standin", "--member=etcd-a", f"--volume={VOLUME}"],
+        *["--authorities=/authorities", "--ip=127.0.0.1", "--first-life=15", "--"],
+        *["/usr/bin/etcd", "--name=etcd-a", f"--data-dir={VOLUME}/data", "--logger=zap"],
+        *["--listen-peer-urls=https://127.0.0.1:2380", "--initial-advertise-peer-urls=https://127.0.0.1:2380"],
+        *["--listen-client-urls=https://127.0.0.1:4001", "--advertise-client-urls=https://127.0.0.1:4001"],
+        *["--initial-cluster=etcd-a=https://127.0.0.1:2380"],
+    )
+
+
+@real
+@as_root
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("release", RELEASES)
+def test_it_cures_from_within_its_sandbox_on(release, deb, tmp_path):
+    for ca, name in (("etcd-peers-ca", "etcd-peers-ca-main"), ("etcd-clients-ca", "etcd-clients-ca")):
+        drill_pki.authority(name).write(tmp_path, ca)
+    with machines.boot(release, (*depends(), *LAB)) as machine:
+        # A container's systemd leaves these read-only; dockerd makes groups of its own in them.
+        machine("sh", "-c", "awk '$3 ~ /^cgroup/ {print $2}' /proc/mounts | xargs -n1 mount -o remount,rw,bind")
+        machine("systemctl", "mask", "--now", "etcd.service")
+        for path in tmp_path.iterdir():
+            machine.put(path, f"/root/authorities/{path.name}")
+        machine.until("Server Version", "docker", "info")
+        machine.write("/root/hook.py", HOOK)
+        machine.write("/root/neighbour.sh", NEIGHBOUR)
+        machine("systemd-run", "--quiet", "--unit=hook", "python3", "/root/hook.py")
+        machine.write("/etc/certmedic/conf.d/cure.toml", CURE)
+        machine("chmod", "0640", "/etc/certmedic/conf.d/cure.toml")
+        install(machine, deb)
+        machine.until("mode remedy; reads journal", "systemctl", "status", "certmedic")
+
+        machine("mkdir", "-p", VOLUME)
+        machine("mount", "-t", "tmpfs", "tmpfs", VOLUME)
+        start_etcd(machine)
+        machine("systemd-run", "--quiet", "--unit=neighbour", "sh", "/root/neighbour.sh")
+        machine.until('"state": "resolved"', "certmedic", "incidents", "--json", seconds=180)
+
+        (found,) = [one for one in incidents(machine) if one["diagnosis"]["cause"] == "expired"]
+        (act,) = json.loads(machine("certmedic", "show", str(found["id"]), "--json"))["acts"]
+        assert act["state"] == "verified"
+        assert "served on 127.0.0.1:" in act["detail"]
+        told = machine.until("RESOLVED", "cat", "/root/hook.log")
+        assert told.count("\n") == 3  # opened, acted, resolved
+        limits = machine("sh", "-c", "cat /proc/$(systemctl show -P MainPID certmedic)/status")
+        assert "CapEff:\t0000000000000004" in limits  # to read, and nothing else
+        assert "NoNewPrivs:\t1" in limits
+        assert int(re.search(r"VmHWM:\s+(\d+) kB", limits)[1]) < 192 * 1024

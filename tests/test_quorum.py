@@ -1,0 +1,379 @@
+"""Who may be restarted when: tables, every small cluster there is, and three real members in networks of their own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certmedic.core import certificates
+from certmedic.core.model import Member
+from certmedic.core.planes import Cluster, cluster_from_flags
+from certmedic.core.quorum import PATIENCE, quorum, safe_to_restart, turn
+from certmedic.drill import pki as drill_pki
+from labs.masters import AGENT, masters, until
+from labs.values import DAY, NOW, PEERS_CA
+
+NONE = timedelta(0)
+
+
+def shown(ends, begins=NOW - 400 * DAY):
+    return certificates.parse(PEERS_CA.leaf("etcd", not_before=begins, not_after=ends).cert_pem, "")[0]
+
+
+GOOD, LATER, BAD, EARLY = shown(NOW + DAY), shown(NOW + 400 * DAY), shown(NOW - DAY), shown(NOW + 9 * DAY, NOW + DAY)
+# How a member looks: good, good for long, expired, not yet valid, refused, silent, good to its peers and expired to its clients
+LOOKS = {"G": GOOD, "L": LATER, "E": BAD, "N": EARLY, "R": None, "S": None, "C": GOOD}
+
+
+def group(looks, me="a"):
+    """Members a, b, c, ... who look like this, as `me` sees them."""
+    return [
+        Member(
+            name=name,
+            group="main",
+            address=f"etcd-{name}",
+            port=2380,
+            serves=LOOKS[look],
+            serves_clients=BAD if look == "C" else LOOKS[look],
+            error={"R": "Connection refused", "S": "no answer within 2 s"}.get(look, ""),
+            refused=look == "R",
+            is_self=name == me,
+        )
+        for name, look in zip("abcdefg", looks, strict=False)
+    ]
+
+
+# ---------------------------------------------------------------- is it safe
+
+
+@pytest.mark.parametrize(
+    ("looks", "me", "passed", "why"),
+    [
+        # one has expired
+        ("EGG", "a", True, "keeps its quorum: without this one 2 of 3"),
+        ("GGE", "c", True, "keeps its quorum"),
+        ("EGGGG", "a", True, "keeps its quorum"),
+        ("CGG", "a", True, "keeps its quorum"),
+        # all have expired: the first, the one gap, the last
+        ("EEE", "a", True, "b, c, also expired, hold the quorum by the sessions"),
+        ("GEE", "b", True, "with a, good already, this member makes the quorum; .* this one gap"),
+        ("LGE", "c", True, "keeps its quorum"),
+        ("EEEEE", "a", True, "sessions"),
+        ("GEEEE", "b", True, "sessions"),
+        ("GGEEE", "c", True, "this one gap"),
+        ("GGGEE", "d", True, "keeps its quorum"),
+        # planned, or for what only memory holds: never at the quorum's cost
+        ("GGG", "a", True, "keeps its quorum"),
+        ("GEG", "a", False, "this member is good, and .*; opens when b shows a good certificate"),
+        ("GEE", "a", False, "this member is good"),
+        ("GG", "a", False, "this member is good"),
+        ("G", "a", False, "this member is good"),
+        ("GRR", "a", False, "how b, c fares is not known"),
+        # one is being restarted, or nobody knows
+        (
+            "ERG",
+            "a",
+            False,
+            r"how b fares is not known: b \(etcd-b:2380\) shows no certificate: Connection refused; opens when b",
+        ),
+        ("ESG", "a", False, "no answer within 2 s"),
+        ("ESS", "a", False, "how b, c fares is not known"),
+        ("ERE", "a", False, "how b fares is not known"),
+        ("ENG", "a", False, "how b fares is not known.* ends"),
+        ("EGGSS", "a", False, "how d, e fares"),
+        ("EGGGS", "a", True, "keeps its quorum"),
+        # nothing to lose
+        ("RGE", "a", True, "does not run"),
+        ("SGE", "a", False, "how a fares is not known"),
+        ("ERR", "a", True, "lost already: b, c do not run"),
+        ("E", "a", True, "the only member"),
+        ("C", "a", True, "the only member"),
+        ("S", "a", False, "how a fares is not known"),
+        ("SGG", "a", True, "keeps its quorum"),
+        # even numbers have no way through by restarts
+        ("EE", "a", False, "without a quorum until another is cured; .* Renewing in place"),
+        ("EG", "a", True, "this one gap"),
+        ("EEEE", "a", True, "sessions"),
+        ("GEEE", "b", False, "without a quorum until another is cured"),
+    ],
+)
+def test_safe(looks, me, passed, why):
+    gate = safe_to_restart(group(looks, me), me, NOW)
+    assert gate.name == "member safe"
+    assert gate.passed is passed, gate.why
+    assert re.search(why, gate.why), gate.why
+
+
+def test_unsure_who_there_is():
+    for gate in (safe_to_restart, lambda m, n, t: turn(m, n, t, NONE, waiting_since=NOW)):
+        assert "none was found" in gate([], "a", NOW).why
+        assert "not among those that are known (a, b)" in gate(group("EG"), "x", NOW).why
+        assert "the same name" in gate([*group("EG"), *group("E")], "b", NOW).why
+        assert not any(
+            gate(*args, NOW).passed for args in (([], "a"), (group("EG"), "x"), ([*group("EG"), *group("E")], "b"))
+        )
+
+
+# ---------------------------------------------------------------- whose turn it is
+
+
+@pytest.mark.parametrize(
+    ("looks", "me", "waited", "passed", "why"),
+    [
+        ("EEE", "a", NONE, True, "it comes first"),
+        ("EEE", "b", NONE, False, "a come first: .* shows one that ends .*; opens when a shows a good certificate, or"),
+        ("EEE", "c", NONE, False, "a, b come first"),
+        ("GEE", "b", NONE, True, "a come first and are good"),
+        ("GEE", "c", NONE, False, "b come first"),
+        ("GGE", "c", NONE, True, "a, b come first and are good"),
+        ("CGE", "c", NONE, False, "a come first"),
+        ("GCC", "b", NONE, True, "a come first and are good"),
+        ("REE", "b", NONE, False, "a come first: .*Connection refused"),
+        ("SEE", "b", PATIENCE - DAY / 86400, False, "a come first"),
+        ("SEE", "b", PATIENCE, True, "it waits no longer"),
+        ("SEE", "c", PATIENCE, False, "a, b come first"),
+        ("SEE", "c", 2 * PATIENCE, True, "it waits no longer"),
+        ("GGG", "a", NONE, False, "others do not see that it is due"),
+        ("GGG", "a", PATIENCE, True, "it waits no longer"),
+    ],
+)
+def test_turn(looks, me, waited, passed, why):
+    gate = turn(group(looks, me), me, NOW, NONE, waiting_since=NOW - waited)
+    assert gate.name == "turn"
+    assert gate.passed is passed, gate.why
+    assert re.search(why, gate.why), gate.why
+
+
+def test_planned_each_waits_for_the_one_before_to_be_good_for_long():
+    ahead = NOW + 14 * DAY
+
+    def told(looks):
+        return [turn(group(looks, me), me, NOW, NONE, waiting_since=NOW, good_until=ahead).passed for me in "abc"]
+
+    assert told("GGG") == [True, False, False]
+    assert told("RGG")[1:] == [False, False]
+    assert told("LGG") == [False, True, False]
+    assert told("LLG") == [False, False, True]
+    assert told("LLL") == [False, False, False]
+
+
+def test_jitter_and_a_clock_that_went_back():
+    jitter = timedelta(seconds=7)
+    assert not turn(group("EGG"), "a", NOW, jitter, waiting_since=NOW).passed
+    assert turn(group("EGG"), "a", NOW + jitter, jitter, waiting_since=NOW).passed
+    back = turn(group("EGG"), "a", NOW, NONE, waiting_since=NOW + DAY)
+    assert not back.passed
+    assert "the clock went back" in back.why
+
+
+# ---------------------------------------------------------------- every small cluster
+
+some_looks = st.text(alphabet="GLENRSC", min_size=1, max_size=7)
+seconds = st.integers(0, int(PATIENCE.total_seconds()) - 1).map(lambda s: timedelta(seconds=s))
+
+
+@given(
+    some_looks, st.lists(st.tuples(seconds, seconds), min_size=7, max_size=7), st.sampled_from([None, NOW + 14 * DAY])
+)
+def test_of_all_who_see_the_same_one_is_told_to_go(looks, waits, good_until):
+    """Whatever they see, whenever each began to wait, unless patience ran out for one."""
+    names = "abcdefg"[: len(looks)]
+    told = [
+        turn(group(looks, me), me, NOW, jitter, waiting_since=NOW - waited, good_until=good_until).passed
+        for me, (waited, jitter) in zip(names, waits, strict=False)
+    ]
+    assert sum(told) <= 1
+
+
+@given(some_looks, st.randoms())
+def test_the_answer_does_not_hang_on_the_order_in_which_members_are_listed(looks, chance):
+    for me in "abcdefg"[: len(looks)]:
+        listed = group(looks, me)
+        mixed = listed.copy()
+        chance.shuffle(mixed)
+        assert safe_to_restart(listed, me, NOW).passed is safe_to_restart(mixed, me, NOW).passed
+        assert turn(listed, me, NOW, NONE, waiting_since=NOW) == turn(mixed, me, NOW, NONE, waiting_since=NOW)
+
+
+@given(some_looks)
+def test_a_good_member_goes_only_where_the_others_keep_the_quorum(looks):
+    if looks[0] in "GL":
+        well = sum(look in "GLC" for look in looks[1:])
+        assert safe_to_restart(group(looks), "a", NOW).passed is (well >= quorum(len(looks)))
+
+
+class Raft:
+    """What was measured of etcd: sessions outlive certificates, and new ones need two good ones."""
+
+    def __init__(self, looks):
+        self.looks = list(looks)
+        everybody = range(len(looks))
+        self.sessions = {frozenset(pair) for pair in itertools.combinations(everybody, 2)}
+
+    def has_quorum(self):
+        def reach(one):
+            return 1 + sum(frozenset((one, other)) in self.sessions for other in range(len(self.looks)) if other != one)
+
+        return any(reach(one) >= quorum(len(self.looks)) for one in range(len(self.looks)) if self.looks[one] != "R")
+
+    def stop(self, one):
+        self.looks[one] = "R"
+        self.sessions = {pair for pair in self.sessions if one not in pair}
+
+    def start(self, one):
+        self.looks[one] = "L"
+        self.sessions |= {
+            frozenset((one, other)) for other, look in enumerate(self.looks) if other != one and look in "GL"
+        }
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
+def test_any_odd_group_is_cured_one_by_one_with_one_gap_at_most(size):
+    names = "abcdefg"[:size]
+    for looks in itertools.product("GE", repeat=size):
+        raft, gaps = Raft(looks), 0
+        while "E" in raft.looks:
+            view = "".join(raft.looks)
+            go = [
+                number
+                for number, me in enumerate(names)
+                if view[number] == "E"
+                and turn(group(view, me), me, NOW, NONE, waiting_since=NOW).passed
+                and safe_to_restart(group(view, me), me, NOW).passed
+            ]
+            assert len(go) == 1, view  # somebody goes, and nobody with him
+            said = safe_to_restart(group(view, names[go[0]]), names[go[0]], NOW).why
+            raft.stop(go[0])
+            down = "".join(raft.looks)
+            for number, me in enumerate(names):  # while it is down nobody else goes
+                if number != go[0] and down[number] == "E":
+                    assert not turn(group(down, me), me, NOW, NONE, waiting_since=NOW).passed
+            gap = not raft.has_quorum()
+            gaps += gap
+            assert not gap or "one gap" in said or size == 1  # it was said beforehand
+            raft.start(go[0])
+            assert raft.has_quorum() or size == 1, view  # never longer than the restart itself
+        assert gaps <= 1
+        assert set(raft.looks) <= {"G", "L"}
+
+
+# ---------------------------------------------------------------- who the members are
+
+FLAGS = ["etcd", "--name=etcd-a", "--initial-cluster", "etcd-a=https://a.example:2380,etcd-b=https://[fd00::2]:2380"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "expected"),
+    [
+        (
+            FLAGS,
+            {},
+            Cluster(
+                name="etcd-a", members=(("etcd-a", "a.example", 2380), ("etcd-b", "fd00::2", 2380)), client_port=None
+            ),
+        ),
+        (
+            [*FLAGS, "--advertise-client-urls=https://a.example:4001", "--listen-client-urls=https://0.0.0.0:4001"],
+            {},
+            Cluster(
+                name="etcd-a", members=(("etcd-a", "a.example", 2380), ("etcd-b", "fd00::2", 2380)), client_port=4001
+            ),
+        ),
+        (
+            ["/opt/etcd-v3.4.13-linux-amd64/etcd"],
+            {
+                "ETCD_NAME": "etcd-events-a",
+                "ETCD_INITIAL_CLUSTER": "etcd-events-a=https://etcd-events-a.internal.example:2381",
+                "ETCD_LISTEN_CLIENT_URLS": "https://0.0.0.0:4002",
+                "ETCD_INITIAL_ADVERTISE_PEER_URLS": "https://etcd-events-a.internal.example:2381",
+            },
+            Cluster(
+                name="etcd-events-a",
+                members=(("etcd-events-a", "etcd-events-a.internal.example", 2381),),
+                client_port=4002,
+            ),
+        ),
+        (["etcd", "--initial-cluster=a=http://x:2380"], {}, None),
+        (["etcd", "--initial-cluster=a=https://x:port,=https://y:1,,b"], {}, None),
+        (["etcd", "--name=a", "--initial-advertise-peer-urls=https://x:2380"], {}, None),
+        (["etcd"], {}, None),
+    ],
+)
+def test_clusters_of_flags(argv, environ, expected):
+    assert cluster_from_flags(argv, environ) == expected
+
+
+LOOK = """
+import json, time
+from datetime import UTC, datetime
+from certmedic.core.quorum import safe_to_restart
+from certmedic.edge.facts import Machine
+began = time.monotonic()
+machine = Machine(globs=[])
+facts = machine.gather(now=datetime.now(UTC), with_members=True)
+me = next((m.name for m in facts.members if m.is_self), "")
+print(json.dumps({
+    "seconds": time.monotonic() - began,
+    "members": {
+        m.name: [m.group, m.address, m.port, m.is_self, m.refused, m.error, *(
+            c and c.not_after.isoformat() for c in (m.serves, m.serves_clients)
+        )]
+        for m in facts.members
+    },
+    "safe": safe_to_restart(facts.members, me, facts.at).passed,
+    "blind": facts.blind,
+}))
+"""
+
+
+def look(master):
+    """What certmedic on a master sees of the members."""
+    with master.run(
+        [sys.executable, "-c", LOOK], env={**os.environ, "PYTHONPATH": str(AGENT)}, stdout=subprocess.PIPE
+    ) as asked:
+        return json.loads(asked.communicate(timeout=60)[0])
+
+
+@pytest.mark.real
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and dockerd")
+@pytest.mark.timeout(300)
+def test_three_real_members():
+    with masters() as lab:
+        lab.start_etcd(life=20.0, sick="b")
+        a, b, c = (lab.members[name] for name in "abc")
+        every = {"etcd-a", "etcd-b", "etcd-c"}
+        assert until(lambda: {m for m, told in look(a)["members"].items() if told[6] and told[7]} == every, seconds=60)
+        seen = look(a)
+        for name, master in zip(sorted(every), (a, b, c), strict=True):
+            assert seen["members"][name][:6] == ["main", master.address, 2380, name == "etcd-a", False, ""]
+        assert seen["blind"] == []
+        # Each sees the same of the others, and only itself as itself.
+        assert [name for name, told in look(c)["members"].items() if told[3]] == ["etcd-c"]
+        ends = drill_pki.ends(x509.load_pem_x509_certificate(b.me.read_bytes()))
+        assert seen["members"]["etcd-b"][6:] == [ends.isoformat()] * 2
+        # b expires: the others must keep their hands off while it has, b itself may go.
+        assert until(lambda: not look(a)["safe"], seconds=60)
+        assert look(b)["safe"]
+        # c is stopped: nothing listens there, which is told from silence.
+        c.docker("stop", "-t", "0", c.container)
+        gone = look(b)
+        assert gone["members"]["etcd-c"][4:] == [True, "Connection refused", None, None]
+        assert not gone["safe"]
+        assert look(c)["members"] == {}
+        # a's cable is pulled: silence, within the deadline.
+        subprocess.run(["ip", "-n", lab.hub, "link", "set", "va", "down"], check=True)
+        silent = look(b)
+        assert silent["members"]["etcd-a"][4] is False
+        assert silent["members"]["etcd-a"][6] is None
+        assert "no answer" in silent["members"]["etcd-a"][5] or "No route" in silent["members"]["etcd-a"][5]
+        assert silent["seconds"] < 15

@@ -1,0 +1,621 @@
+"""The rule table, the dresses, and the way from a line to a sighting."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from certmedic.core import lines, symptoms
+from certmedic.core.model import LogEntry, Origin, RejectedBy, Role, Sighting, Suspect, Symptom
+
+WHEN = datetime(2026, 11, 24, 15, 32, 49, tzinfo=UTC)
+
+OWN, PEER = Suspect.OWN, Suspect.PEER
+LOCAL, REMOTE = RejectedBy.LOCAL, RejectedBy.REMOTE
+SERVER, CLIENT = Role.SERVER, Role.CLIENT
+
+
+def seen(text: str, **origin: object) -> Sighting | None:
+    return symptoms.parse(LogEntry(stream="t", position="1", time=WHEN, text=text, origin=Origin(**origin)))
+
+
+def sure(text: str, **origin: object) -> Sighting:
+    sighting = seen(text, **origin)
+    assert sighting is not None, text
+    return sighting
+
+
+# ---------------------------------------------------------------- the table
+
+SAMPLES = [(rule, sample) for rule in symptoms.RULES for sample in rule.samples]
+
+
+def test_rules_have_names_of_their_own_and_a_sample_each():
+    assert [name for name, count in Counter(rule.name for rule in symptoms.RULES).items() if count > 1] == []
+    assert [rule.name for rule in symptoms.RULES if not rule.samples] == []
+    assert [sample for sample, count in Counter(sample for _, sample in SAMPLES).items() if count > 1] == []
+
+
+@pytest.mark.parametrize(("rule", "sample"), SAMPLES, ids=[f"{rule.name}-{n}" for n, (rule, _) in enumerate(SAMPLES)])
+def test_a_sample_is_taken_by_its_own_rule_alone(rule, sample):
+    sighting = sure(sample)
+    assert sighting.rule == rule.name
+    assert sighting.rejected_by == rule.rejected_by
+    assert sighting.said.isprintable()
+    assert rule.meaning in sighting.meaning
+
+
+@pytest.mark.parametrize("rule", symptoms.RULES, ids=lambda rule: rule.name)
+def test_the_samples_of_a_rule_pass_the_gate(rule):
+    assert [sample for sample in rule.samples if not symptoms.interesting(sample.encode())] == []
+
+
+def test_every_word_of_a_rule_is_in_the_spelling_of_the_rules():
+    for rule in symptoms.RULES:
+        for words in (*rule.says, *rule.heard, *rule.sent, *rule.unless):
+            assert words == words.lower(), (rule.name, words)
+            assert not set(words) & set("_-\t`"), (rule.name, words)
+
+
+def test_no_word_of_a_rule_says_what_a_shorter_one_of_it_says_already():
+    # But for Go's verdicts, which stand there in full for the short way.
+    for rule in symptoms.RULES:
+        for words in rule.says:
+            shorter = [other for other in rule.says if other != words and other in words]
+            assert not shorter or words.startswith("x509: "), (rule.name, words, shorter)
+
+
+# ---------------------------------------------------------------- the gate
+
+
+@pytest.mark.parametrize(
+    "chatter",
+    [
+        "2026-11-24 15:32:45.012345 I | embed: peerTLS: cert = /etc/etcd/me.crt, key = /etc/etcd/me.key, client-cert-auth = true",
+        "2026-11-24 15:32:45.012345 I | rafthttp: established a TCP streaming connection with peer 8211f1d0f64f3269",
+        '{"level":"info","ts":"2026-11-24T15:32:45.012Z","caller":"embed/etcd.go:124","msg":"configuring peer listeners"}',
+        'I1124 15:32:45.012345       1 trace.go:236] Trace[1]: "Update" url:/apis/coordination.k8s.io/v1/leases (total 512ms)',
+        'I1124 15:32:45.012345    9 kubelet.go:2407] "SyncLoop (PLEG): event for pod" pod="cert-manager/cert-manager-abc"',
+        "I1124 15:32:45.012345    9 etcdserver.go:534] starting etcd with state tls_enabled:true nodes:<name:a>",
+    ],
+)
+def test_the_chatter_of_a_healthy_master_does_not_pass_the_gate(chatter):
+    assert not symptoms.interesting(chatter.encode())
+    assert seen(chatter) is None
+
+
+def test_the_gate_is_cut_for_block_search():
+    assert len(symptoms.NEEDLES) <= 7
+    sick = 'rejected connection from "10.0.0.1:2" (error "remote error: tls: bad certificate", ServerName "")'
+    block = b"I | healthy\n" * 50 + sick.encode() + b"\nI | healthy\n"
+    assert [block[start:end].decode() for start, end in lines.spans(block, symptoms.NEEDLES)] == [sick]
+
+
+# ---------------------------------------------------------------- who refused whom (FIELD 4.2)
+
+AFTER = "current time 2026-11-24T15:32:49Z is after 2026-11-19T15:16:51Z"
+BEFORE = "current time 2026-11-24T15:32:49Z is before 2026-12-14T15:29:59Z"
+
+
+def as_server(error: str) -> str:
+    quoted = error.replace('"', '\\"')
+    return f'embed: rejected connection from "10.0.0.7:40122" (error "{quoted}", ServerName "m1.internal")'
+
+
+def as_client(error: str) -> str:
+    return f"rafthttp: health check for peer 8211f1d0f64f3269 could not connect: {error}"
+
+
+@pytest.mark.parametrize(
+    ("error", "symptom", "rejected_by", "suspect"),
+    [
+        ("remote error: tls: bad certificate", Symptom.BAD_CERTIFICATE_ALERT, REMOTE, OWN),
+        ("remote error: bad certificate", Symptom.BAD_CERTIFICATE_ALERT, REMOTE, OWN),
+        ("remote error: tls: expired certificate", Symptom.EXPIRED_ALERT, REMOTE, OWN),
+        ("remote error: tls: unknown certificate authority", Symptom.UNKNOWN_CA_ALERT, REMOTE, OWN),
+        ("remote error: tls: unknown certificate", Symptom.BAD_CERTIFICATE_ALERT, REMOTE, OWN),
+        ("remote error: tls: revoked certificate", Symptom.REVOKED, REMOTE, OWN),
+        ("remote error: tls: certificate required", Symptom.MISSING_CLIENT_CERT, REMOTE, OWN),
+        (f"x509: certificate has expired or is not yet valid: {AFTER}", Symptom.EXPIRED, LOCAL, PEER),
+        (f"x509: certificate has expired or is not yet valid: {BEFORE}", Symptom.NOT_YET_VALID, LOCAL, PEER),
+        ("x509: certificate has expired or is not yet valid", Symptom.EXPIRED_OR_NOT_YET_VALID, LOCAL, PEER),
+        ("x509: certificate signed by unknown authority", Symptom.UNKNOWN_AUTHORITY, LOCAL, PEER),
+        ("x509: certificate is valid for a.internal, not b.internal", Symptom.NAME_MISMATCH, LOCAL, PEER),
+        ("x509: certificate specifies an incompatible key usage", Symptom.USAGE, LOCAL, PEER),
+        ("x509: unhandled critical extension", Symptom.OTHER, LOCAL, PEER),
+    ],
+)
+@pytest.mark.parametrize(
+    "before", ["", "tls: failed to verify client's certificate: ", "tls: failed to verify client certificate: "]
+)
+def test_the_words_tell_who_refused_whom(before, error, symptom, rejected_by, suspect):
+    for role, said in ((SERVER, as_server(before + error)), (CLIENT, as_client(error))):
+        if before and rejected_by is REMOTE:
+            continue
+        sighting = sure(said)
+        assert (sighting.symptom, sighting.rejected_by, sighting.suspect) == (symptom, rejected_by, suspect)
+        assert (sighting.role, sighting.program) == (role, "etcd")
+
+
+def test_from_go_1_20_on_both_sides_say_the_same_and_the_context_tells_them_apart():
+    said = f"tls: failed to verify certificate: x509: certificate has expired or is not yet valid: {AFTER}"
+    assert sure(as_server(said)).role is SERVER
+    assert sure(as_client(said)).role is CLIENT
+    assert sure(f'Get "https://10.0.0.1:6443/api": {said}').role is CLIENT
+    assert sure(f"http: TLS handshake error from 10.0.0.1:4444: {said}").role is SERVER
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "EOF",
+        "read tcp 10.0.0.1:2379->10.0.0.7:40122: read: connection reset by peer",
+        "tls: first record does not look like a TLS handshake",
+        "tls: client offered only unsupported versions: [302 301]",
+        "tls: no cipher suite supported by both client and server",
+        "tls: client requested unsupported application protocols ([http/0.9])",
+        "remote error: tls: handshake failure",
+        "remote error: tls: protocol version not supported",
+        "remote error: tls: unrecognized name",
+        "remote error: tls: internal error",
+        "local error: tls: bad record MAC",
+        "context deadline exceeded",
+    ],
+)
+def test_noise_stays_noise(error):
+    assert seen(as_server(error)) is None
+    assert seen(f"http: TLS handshake error from 10.0.0.7:40122: {error}") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "I1124 15:21:01.355242   24143 certs.go:183] generating certificate for etcd-manager-server-etcd-a",
+        "I1124 15:21:01.355242   24143 certs.go:151] existing certificate not valid after 2026-11-01T00:00:00Z; will regenerate",
+        "certificate_manager.go:356] Certificate expiration is 2026-11-01 00:00:00 +0000 UTC, rotation deadline is 2026-10-01",
+        "apiserver                  May 23, 2027 01:45 UTC   364d            ca                      no",
+        "[certs] Using existing ca certificate authority",
+        "Node certificates require attention: etcd/client.crt: certificate CN=etcd-client will expire within 90 days at 2027-01-01T00:00:00Z",
+        "csr.go:262] certificate signing request csr-abcde is approved, waiting to be issued",
+        'level=info msg="Generating self-signed certificate"',
+        "VERIFY OK: depth=1, CN=ca",
+        "*  SSL certificate verify ok.",
+        "    Verify return code: 0 (ok)",
+        "CA certificate ca.pem is self signed.",
+        "failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory",
+        "open /run/flannel/subnet.env: no such file or directory",
+        "OpenSSL SSL_connect: error:0A00010B:SSL routines::wrong version number",
+    ],
+)
+def test_news_that_is_good_or_of_something_else_is_no_sighting(line):
+    assert seen(line) is None
+    assert symptoms.explanation(seen(line))["failure"] is False
+
+
+# ---------------------------------------------------------------- a process that meets its own
+
+
+def own_call(url: str) -> str:
+    return f'Get "{url}": x509: certificate has expired or is not yet valid: {AFTER}'
+
+
+def test_the_api_server_that_refuses_itself_is_at_fault():
+    assert sure(own_call("https://[::1]:6443/api/v1/namespaces")).suspect is OWN
+    for host in ("127.0.0.1:6443", "localhost:443", "localhost"):
+        said = own_call(f"https://{host}/api/v1/namespaces")
+        assert sure(said, container="k8s_kube-apiserver_kube-apiserver-m1_kube-system_1a2b_3").suspect is OWN
+        assert sure(said, program="kube-scheduler").suspect is PEER
+        assert sure(said).suspect is PEER
+    etcd = own_call("https://127.0.0.1:2379/health")
+    assert sure(etcd, program="kube-apiserver").suspect is PEER
+
+
+def test_the_gateway_of_etcd_shows_the_server_certificate_to_itself():
+    said = "tls: failed to verify client certificate: x509: certificate specifies an incompatible key usage"
+    line = as_server(said)
+    assert sure(line).suspect is PEER
+    assert sure(line.replace("10.0.0.7", "127.0.0.1")).suspect is OWN
+    expired = line.replace("specifies an incompatible key usage", "has expired or is not yet valid")
+    assert sure(expired.replace("10.0.0.7", "127.0.0.1")).suspect is PEER
+
+
+@pytest.mark.parametrize(
+    ("line", "symptom"),
+    [
+        (
+            f"[certs] certificate apiserver not signed by CA certificate ca: x509: certificate has expired or is not yet valid: {AFTER}",
+            Symptom.EXPIRED,
+        ),
+        (
+            "[certs] certificate apiserver is invalid: x509: certificate is valid for 10.96.0.1, not 10.0.0.3",
+            Symptom.NAME_MISMATCH,
+        ),
+        (
+            "[certs] certificate etcd/server not signed by CA certificate etcd/ca: x509: certificate signed by unknown authority",
+            Symptom.UNKNOWN_AUTHORITY,
+        ),
+        (
+            "admin.conf                 Nov 19, 2026 15:16 UTC   <invalid>       ca                      no",
+            Symptom.EXPIRED,
+        ),
+        ("!MISSING! front-proxy-client", Symptom.OTHER),
+    ],
+)
+def test_kubeadm_speaks_of_its_own_files(line, symptom):
+    sighting = sure(line)
+    assert (sighting.symptom, sighting.rejected_by, sighting.suspect) == (symptom, LOCAL, OWN)
+
+
+# ---------------------------------------------------------------- dresses
+
+REJECTED = 'rejected connection from "10.0.0.7:40122" (error "tls: failed to verify client certificate: x509: certificate has expired or is not yet valid: current time 2026-11-24T15:32:49Z is after 2026-11-19T15:16:51Z", ServerName "m1.internal")'
+ZAP = {
+    "level": "warn",
+    "ts": "2026-11-24T15:32:49.255145Z",
+    "caller": "embed/config_logging.go:169",
+    "msg": "rejected connection",
+    "remote-addr": "10.0.0.7:40122",
+    "server-name": "m1.internal",
+    "error": f"tls: failed to verify certificate: x509: certificate has expired or is not yet valid: {AFTER}",
+}
+GRPC = f'grpc: addrConn.createTransport failed to connect to {{Addr: "10.0.0.7:2379", ServerName: "m1.internal", }}. Err: connection error: desc = "transport: authentication handshake failed: x509: certificate has expired or is not yet valid: {AFTER}"'
+
+BODIES = {
+    "capnslog": f"2026-11-24 15:32:49.255145 I | embed: {REJECTED}",
+    "capnslog without head": f"embed: {REJECTED}",
+    "zap JSON": json.dumps(ZAP),
+    "zap JSON of 3.6": json.dumps({**ZAP, "msg": "rejected connection on peer endpoint"}),
+    "zap console": "2026-11-24T15:32:49.255Z\twarn\tembed/config_logging.go:169\trejected connection\t"
+    + json.dumps({key: ZAP[key] for key in ("remote-addr", "server-name", "error")}),
+    "pingcap": '[2026/11/24 15:32:49.255 +00:00] [WARN] [config_logging.go:279] ["rejected connection"] [remote-addr=10.0.0.7:40122] '
+    f'[server-name=m1.internal] [error="{ZAP["error"]}"]',
+    "logfmt": f'time="2026-11-24T15:32:49Z" level=warning msg="rejected connection" remote-addr="10.0.0.7:40122" server-name=m1.internal error="{ZAP["error"]}"',
+    "klog": f"W1124 15:32:49.255145       1 logging.go:59] [core] {GRPC}",
+    "klog structured": 'E1124 15:32:49.255145       1 run.go:74] "cannot connect" err=' + json.dumps(GRPC),
+    "gRPC": f"WARNING: 2026/11/24 15:32:49 [core] {GRPC}",
+}  # fmt: skip
+TRANSPORTS = {
+    "bare": lambda text: text,
+    "docker": lambda text: json.dumps(
+        {"log": text + "\n", "stream": "stderr", "time": "2026-11-24T15:32:49.255145Z"}, separators=(",", ":")
+    ),
+    "CRI": lambda text: f"2026-11-24T15:32:49.255145123Z stderr F {text}",
+    "journal JSON": lambda text: json.dumps(
+        {"_PID": "812", "SYSLOG_IDENTIFIER": "etcd", "_CMDLINE": "etcd --cert-file=x", "MESSAGE": text}
+    ),
+    "journal JSON, bytes": lambda text: json.dumps(
+        {"_PID": "812", "SYSLOG_IDENTIFIER": "etcd", "MESSAGE": list(text.encode())}
+    ),
+    "journal export": lambda text: f"MESSAGE={text}",
+    "syslog": lambda text: f"Nov 24 15:32:49 m1 etcd[812]: {text}",
+    "syslog, ISO": lambda text: f"2026-11-24T15:32:49.255145+00:00 m1 etcd[812]: {text}",
+    "syslog, no pid": lambda text: f"Nov 24 15:32:49 m1 etcd: {text}",
+    "compose": lambda text: f"etcd-1  | {text}",
+    "kernel": lambda text: f"[  564.855099] etcd[5]: {text}",
+    "colours": lambda text: f"\x1b[33m{text}\x1b[0m",
+}
+NESTED = {
+    "docker in syslog": lambda text: TRANSPORTS["syslog"](TRANSPORTS["docker"](text)),
+    "syslog in docker": lambda text: TRANSPORTS["docker"](TRANSPORTS["syslog"](text)),
+    "journal in CRI": lambda text: TRANSPORTS["CRI"](TRANSPORTS["journal JSON"](text)),
+    "docker in docker": lambda text: TRANSPORTS["docker"](TRANSPORTS["docker"](text)),
+    "docker in journal in compose": lambda text: TRANSPORTS["compose"](
+        TRANSPORTS["journal JSON"](TRANSPORTS["docker"](text))
+    ),
+}
+
+
+@pytest.mark.parametrize("wear", [*TRANSPORTS.values(), *NESTED.values()], ids=[*TRANSPORTS, *NESTED])
+@pytest.mark.parametrize("body", BODIES.values(), ids=list(BODIES))
+def test_every_dress_over_every_dress_comes_off(body, wear):
+    sighting = sure(wear(body))
+    assert (sighting.symptom, sighting.suspect) == (Symptom.EXPIRED, PEER)
+    assert sighting.not_after == datetime(2026, 11, 19, 15, 16, 51, tzinfo=UTC)
+    assert sighting.fields["current_time"] == "2026-11-24T15:32:49Z"
+    assert sighting.fields["server_name"] == "m1.internal"
+    told = sighting.fields.get("remote_addr") or sighting.fields["endpoint"]
+    assert told.startswith("10.0.0.7:")
+    assert sighting.said == sure(body).said
+    assert not sighting.said.startswith(("{", "W1124", "2026", "Nov", "[2026", "MESSAGE", "WARNING"))
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 4])
+def test_however_often_a_quote_is_escaped_it_is_a_quote(times):
+    issuer = "x509: certificate signed by unknown authority (possibly because of {q}crypto/rsa: verification error{q} while trying to verify candidate authority certificate {q}etcd-ca{q})"
+    for mark in ("\\" * (2**times - 1), "\\x5c" * times):
+        sighting = sure(
+            f'embed: rejected connection from {mark}"10.0.0.7:1{mark}" (error {mark}"{issuer}{mark}")'.replace(
+                "{q}", mark + '"'
+            )
+        )
+        assert (sighting.fields["issuer"], sighting.fields["remote_addr"]) == ("etcd-ca", "10.0.0.7:1")
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=list(BODIES))
+def test_a_line_that_was_cut_is_read_as_far_as_it_goes(body):
+    verdict = "x509: certificate ha"
+    for end in range(len(body)):
+        for wear in (TRANSPORTS["bare"], TRANSPORTS["CRI"]):
+            sighting = seen(wear(body[:end]))
+            if verdict in body[:end]:
+                assert sighting is not None, body[:end]
+                assert sighting.symptom in (Symptom.EXPIRED, Symptom.EXPIRED_OR_NOT_YET_VALID), body[:end]
+                assert sighting.suspect is PEER
+
+
+@pytest.mark.parametrize(
+    ("cut", "symptom"),
+    [
+        ("x509: certificate signed b", Symptom.UNKNOWN_AUTHORITY),
+        ("x509: certificate is val…", Symptom.NAME_MISMATCH),
+        ("x509: cannot val>", Symptom.NAME_MISMATCH),
+        ("x509: certificate spec...", Symptom.USAGE),
+        ("remote error: tls: expired cer", Symptom.EXPIRED_ALERT),
+        ("remote error: tls: bad certifi", Symptom.BAD_CERTIFICATE_ALERT),
+        ("remote error: tls: unknown certificate au", Symptom.UNKNOWN_CA_ALERT),
+        ("tls: failed to verify client certificate: x50", Symptom.OTHER),
+    ],
+)
+def test_a_verdict_that_was_cut_is_completed_where_it_can_be_one_only(cut, symptom):
+    assert sure(as_client(cut)).symptom is symptom
+    assert (
+        sure(
+            json.dumps({"msg": "prober detected unhealthy status", "error": cut, "remote-peer-id": "8211f1d0f64f3269"})
+        ).symptom
+        is symptom
+    )
+
+
+def test_a_docker_record_without_its_beginning():
+    whole = TRANSPORTS["docker"](BODIES["capnslog"])
+    sighting = sure(whole[whole.index("embed") :])
+    assert sighting.said == f"embed: {REJECTED}"
+
+
+def test_a_piece_of_a_json_object():
+    sighting = sure(
+        '"rejected connection on peer endpoint","remote-addr":"10.0.0.7:1","error":"remote error: tls: bad certificate"}'
+    )
+    assert sighting.said == "rejected connection on peer endpoint: remote error: tls: bad certificate"
+    assert sighting.fields["remote_addr"] == "10.0.0.7:1"
+
+
+# ---------------------------------------------------------------- what a line states
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value", "moment"),
+    [
+        ("part of the existing bootstrap client certificate is expired: 2026-11-19 15:16:51 +0000 UTC", "not_after", "2026-11-19 15:16:51 +0000 UTC", (2026, 11, 19, 15, 16, 51)),
+        ("the certificate has expired: NotBefore: 2025-11-19 15:16:51 +0000 UTC, NotAfter: 2026-11-19 15:16:51 +0000 UTC", "not_before", "2025-11-19 15:16:51 +0000 UTC", (2025, 11, 19, 15, 16, 51)),
+        ("apiserver   Nov 19, 2026 15:16 UTC   <invalid>   ca   no", "not_after", "Nov 19, 2026 15:16 UTC", (2026, 11, 19, 15, 16, 0)),
+        ("CertificateExpiredException: NotAfter: Thu Nov 19 16:16:51 CET 2026", "not_after", "Thu Nov 19 16:16:51 CET 2026", (2026, 11, 19, 15, 16, 51)),
+        ("CertificateExpiredException: NotAfter: Thu Nov 19 15:16:51 CST 2026", "not_after", "Thu Nov 19 15:16:51 CST 2026", None),
+        ("verify error:certificate has expired notAfter=Nov  9 15:16:51 2026 GMT", "not_after", "Nov  9 15:16:51 2026 GMT", (2026, 11, 9, 15, 16, 51)),
+        ("certificate (1 - node) not valid after Thu, 19 Nov 2026 15:16:51 UTC, and it is currently Tue, 24 Nov 2026 01:22:14 UTC: x509: certificate has expired or is not yet valid", "not_after", "Thu, 19 Nov 2026 15:16:51 UTC", (2026, 11, 19, 15, 16, 51)),
+        ("invalid peer certificate: certificate expired: verification time 1795447969 (UNIX), but certificate is not valid after 1795015011 (1 day ago)", "not_after", "1795015011", (2026, 11, 18, 15, 16, 51)),
+        ("x509: certificate has expired or is not yet valid: current time 2026-11-24T16:32:49+01:00 is after 2026-11-19T15:16:51Z", "not_after", "2026-11-19T15:16:51Z", (2026, 11, 19, 15, 16, 51)),
+        ("x509: certificate has expired or is not yet valid: current time 2026-11-24T16:32:49+01:00 is after 9999-99-99T99:99:99Z", "not_after", "9999-99-99T99:99:99Z", None),
+    ],
+)  # fmt: skip
+def test_dates_are_kept_as_written_and_read_as_moments(line, name, value, moment):
+    sighting = sure(line)
+    assert sighting.fields[name] == value
+    assert getattr(sighting, name) == (datetime(*moment, tzinfo=UTC) if moment else None)
+
+
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        (
+            'rejected connection from "10.0.0.7:1" (error "tls: \\"10.0.0.7\\" does not match any of DNSNames [\\"a\\" \\"b\\"]", ServerName "m1", IPAddresses ["10.0.0.9"], DNSNames ["a" "b"])',
+            {"remote_addr": "10.0.0.7:1", "server_name": "m1", "dns_names": "a b", "ip_addresses": "10.0.0.9"},
+        ),
+        (
+            'health check for peer 8211f1d0f64f3269 could not connect: x509: certificate is valid for a, b, not c (prober "ROUND_TRIPPER_SNAPSHOT")',
+            {"remote_peer_id": "8211f1d0f64f3269", "peer_id": "8211f1d0f64f3269", "prober": "ROUND_TRIPPER_SNAPSHOT", "cert_names": "a, b", "wanted_name": "c"},
+        ),
+        (
+            '"Unable to authenticate the request" err="verifying certificate SN=42, SKID=, AKID=AA:BB failed: x509: certificate signed by unknown authority"',
+            {"serial": "42", "akid": "AA:BB"},
+        ),
+        ("http: TLS handshake error from [fd00::7]:4001: remote error: tls: bad certificate", {"remote_addr": "[fd00::7]:4001"}),
+        ("http: TLS handshake error from 10.0.0.7:4001: remote error: tls: bad certificate", {"remote_addr": "10.0.0.7:4001"}),
+        ("client SSL certificate verify error: (10:certificate has expired) while reading client request headers, client: 10.0.0.7, server: a", {"remote_addr": "10.0.0.7"}),
+        ("10.0.0.7:4001 VERIFY ERROR: depth=0, error=certificate has expired: C=DE, CN=m1, serial=42", {"remote_addr": "10.0.0.7:4001", "subject": "C=DE, CN=m1", "serial": "42"}),
+        ('Get "https://10.0.0.7:6443/api?limit=5": x509: certificate signed by unknown authority', {"endpoint": "https://10.0.0.7:6443/api?limit=5"}),
+        ("Get https://10.0.0.7:6443/api: x509: certificate signed by unknown authority", {"endpoint": "https://10.0.0.7:6443/api"}),
+        ("unable to grpc-ping discovered peer 10.0.0.7:3996: x509: certificate signed by unknown authority", {"endpoint": "10.0.0.7:3996"}),
+        ("failed to reach the peerURL(https://10.0.0.7:2380) of member 8211f1d0f64f3269 (x509: certificate signed by unknown authority)", {"endpoint": "https://10.0.0.7:2380", "remote_peer_id": "8211f1d0f64f3269"}),
+        ("[certs] certificate apiserver not signed by CA certificate ca: x509: certificate signed by unknown authority", {"subject": "apiserver"}),
+    ],
+)  # fmt: skip
+def test_a_line_states(line, fields):
+    told = sure(line).fields
+    assert {name: told.get(name) for name in fields} == fields
+
+
+def test_an_empty_server_name_is_stated_too():
+    assert sure(as_server("remote error: tls: bad certificate").replace("m1.internal", "")).fields["server_name"] == ""
+    assert "server_name" not in sure(as_client("remote error: tls: bad certificate")).fields
+
+
+# ---------------------------------------------------------------- who wrote it
+
+ALERT = "http: TLS handshake error from 10.0.0.7:4001: remote error: tls: bad certificate"
+
+
+@pytest.mark.parametrize(
+    ("line", "origin", "program"),
+    [
+        (ALERT, {}, ""),
+        (ALERT, {"program": "kube-apiserver"}, "kube-apiserver"),
+        (ALERT, {"program": "/usr/local/bin/kubelet"}, "kubelet"),
+        (ALERT, {"program": "nginx"}, "nginx"),
+        (ALERT, {"unit": "rke2-server.service"}, "rke2"),
+        (ALERT, {"container": "k8s_kube-scheduler_kube-scheduler-m1_kube-system_1a2b_0"}, "kube-scheduler"),
+        (ALERT, {"pod": "kube-controller-manager-m1"}, "kube-controller-manager"),
+        (ALERT, {"path": "/var/log/kube-apiserver.log"}, "kube-apiserver"),
+        (ALERT, {"path": "/var/log/etcd-events.log.1"}, "etcd"),
+        (ALERT, {"path": "/var/log/pods/kube-system_etcd-manager-main-m1_1a2b/etcd-manager/3.log"}, "etcd-manager"),
+        (ALERT, {"path": f"/var/log/containers/kube-apiserver-m1_kube-system_kube-apiserver-{'0a' * 32}.log"}, "kube-apiserver"),
+        (f"Nov 24 15:32:49 m1 k3s[812]: {ALERT}", {}, "k3s"),
+        (f"Nov 24 15:32:49 m1 k3s[812]: {BODIES['zap JSON']}", {}, "k3s"),
+        (BODIES["capnslog"], {"container": "k8s_etcd-manager_etcd-manager-main-m1_kube-system_1a2b_0"}, "etcd"),
+        (BODIES["zap JSON"], {"program": "bash"}, "etcd"),
+        (f"Unable to connect to the server: {BEFORE} x509: certificate signed by unknown authority", {}, "kubectl"),
+        ("Unable to authenticate the request due to an error: x509: certificate has expired", {}, "kube-apiserver"),
+    ],
+)  # fmt: skip
+def test_the_program_is_told_by_the_line_or_by_its_origin(line, origin, program):
+    assert sure(line, **origin).program == program
+
+
+# ---------------------------------------------------------------- what comes of hostile input
+
+HOSTILE = {
+    "quotes": '"',
+    "escaped quotes": '\\"',
+    "backslashes": "\\",
+    "x5c": "\\x5c",
+    "line ends": "\\n",
+    "open objects": '{"a":',
+    "open arrays": "[",
+    "one key again": "a=[ ",
+    "brackets": "[2026/11/24 15:32:49.255 +00:00] [WARN] [",
+    "digits": "1",
+    "colons": "a:",
+    "slashes": "/A=",
+    "x509": "x509: ",
+    "verdicts": "certificate is valid for ",
+    "alerts": "remote error: tls: ",
+    "received": "received fatal alert: ",
+    "expired": "certificate a expired ",
+    "crt": "a.crt: certificate b ",
+    "times": "current time 2026-11-24T15:32:49Z is after ",
+    "urls": 'Get "https://',
+    "syslog": "Nov 24 15:32:49 m1 etcd[812]: ",
+    "compose": "a | ",
+    "no such file": "open /a.crt: no such file ",
+    "errors": "error=a: ",
+    "serials": "serial ",
+    "blanks": " ",
+    "controls": "\x00\x1b[",
+    "surrogates": "\udcff",
+}
+
+
+@pytest.mark.parametrize("piece", HOSTILE.values(), ids=list(HOSTILE))
+@pytest.mark.parametrize(
+    "head", ["", "x509: certificate has expired", '{"log":"', 'msg="', '"', "remote error: tls: bad certificate "]
+)
+def test_64_kib_of_anything_cost_next_to_nothing(head, piece):
+    line = (head + piece * (lines.LIMIT // len(piece)))[: lines.LIMIT]
+    began = time.process_time()
+    sighting = seen(line)
+    # Work that grows with the square of the length takes minutes here, on any machine.
+    assert time.process_time() - began < 2
+    if sighting is not None:
+        assert len(sighting.said) <= 1024
+        assert all(len(value) <= 512 for value in sighting.fields.values())
+
+
+FAILURES = st.sampled_from([sample for _, sample in SAMPLES])
+SHAPES = st.sampled_from([*TRANSPORTS.values(), *NESTED.values()])
+
+
+@given(
+    st.text()
+    | st.binary().map(lambda raw: raw.decode(errors="replace"))
+    | st.builds("{}{}{}".format, st.text(), FAILURES, st.text())
+)
+@example("\udcff x509: certificate has expired \x00\x07")
+@example('{"msg": 5, "error": {"x509: ": null}}')
+@example('{"MESSAGE": [300, -1, "x"]}')
+@example("[" * 5000)
+@example('{"log": ""}')
+def test_parse_never_raises_and_its_words_are_printable(text):
+    sighting = seen(text)
+    answer = symptoms.explanation(sighting)
+    assert json.loads(json.dumps(answer)) == answer
+    if sighting is not None:
+        for words in (sighting.said, sighting.meaning, sighting.program, *sighting.fields, *sighting.fields.values()):
+            assert words.isprintable(), words
+        assert hash(sighting.fold)
+
+
+@given(FAILURES, SHAPES, st.integers(0, 400))
+def test_a_cut_anywhere_in_any_dress_raises_nothing(sample, wear, end):
+    seen(wear(sample)[:end])
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=40))
+def test_the_origin_may_be_anything(name):
+    sighting = sure(ALERT, program=name, unit=name, container=name, pod=name, path=name)
+    assert sighting.program.isprintable()
+
+
+def test_a_long_line_is_read_at_both_ends_and_told_around_what_was_found():
+    far = "x" * 11_000 + f" {as_client('x509: certificate signed by unknown authority')} " + "y" * 60_000
+    assert "certificate signed by unknown authority" in sure(far).said
+    end = "x" * 60_000 + " remote error: tls: bad certificate"
+    assert "bad certificate" in sure(end).said
+    assert len(sure(end).said) <= 1024
+
+
+# ---------------------------------------------------------------- explain --json
+
+
+def test_the_answer_of_explain():
+    answer = symptoms.explanation(seen(BODIES["zap JSON"]))
+    assert answer == {
+        "schema": 1,
+        "failure": True,
+        "fault": "expired",
+        "rejected_by": "local",
+        "suspect": "peer",
+        "role": "server",
+        "fields": {
+            "remote_addr": "10.0.0.7:40122",
+            "server_name": "m1.internal",
+            "current_time": "2026-11-24T15:32:49Z",
+            "not_after": "2026-11-19T15:16:51Z",
+        },
+        "meaning": answer["meaning"],
+    }
+    assert answer["meaning"].startswith("etcd refused the certificate of the client 10.0.0.7:40122: ")
+    assert {type(value) for value in answer.values()} == {int, bool, str, dict}
+    nothing = symptoms.explanation(None)
+    assert set(nothing) == set(answer)
+    assert (nothing["failure"], nothing["fault"], nothing["rejected_by"], nothing["suspect"], nothing["role"]) == (
+        False,
+        "none",
+        "unknown",
+        "unknown",
+        "unknown",
+    )
+
+
+def test_lines_that_say_the_same_fold_into_one():
+    one, two = (
+        sure(as_server("remote error: tls: bad certificate")),
+        sure(as_server("remote error: tls: bad certificate").replace("40122", "40123")),
+    )
+    assert one.fold == two.fold
+    assert one.fold != sure(as_server("remote error: tls: expired certificate")).fold
+
+
+def test_calls_of_one_server_fold_into_one():
+    one, two = (
+        sure(f'Get "https://10.0.0.1:6443/{path}": x509: certificate signed by unknown authority')
+        for path in ("api/v1/pods", "version")
+    )
+    assert one.fold == two.fold
+    other = sure('Get "https://10.0.0.2:6443/version": x509: certificate signed by unknown authority')
+    assert one.fold != other.fold

@@ -1,0 +1,280 @@
+"""What real programs print of real certificates with faults: OpenSSL, curl, Python, Node and etcd, on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from certmedic.core import symptoms
+from certmedic.core.model import LogEntry, RejectedBy, Role, Sighting, Suspect, Symptom
+from certmedic.drill.master import free_ports
+from labs import etcd, pki, waiting
+
+DAY = timedelta(days=1)
+NAMES = {"dns": ("localhost",), "ips": ("127.0.0.1",)}
+# A program that gives no reason in one line gives it in another.
+VAGUE = {Symptom.OTHER}
+
+OWN, PEER = Suspect.OWN, Suspect.PEER
+LOCAL, REMOTE = RejectedBy.LOCAL, RejectedBy.REMOTE
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Path:
+    """A folder with `ca.crt`, and a leaf for each fault, as `<fault>.crt` and `<fault>.key`."""
+    folder = tmp_path_factory.mktemp("lab")
+    now = datetime.now(UTC).replace(microsecond=0)
+    ca, other = (pki.authority(f"{name}-ca", not_before=now - 400 * DAY) for name in ("lab", "other"))
+    (folder / "ca.crt").write_bytes(ca.pem)
+    (folder / "other-ca.crt").write_bytes(other.pem)
+    leaves = {
+        "good": ca.leaf("good", **NAMES),
+        "expired": ca.leaf("expired", not_after=now - 2 * DAY, **NAMES),
+        "future": ca.leaf("future", not_before=now + 5 * DAY, **NAMES),
+        "stranger": other.leaf("stranger", **NAMES),
+        "name": ca.leaf("name", dns=("elsewhere.internal",), ips=("127.0.0.9",)),
+        "client only": ca.leaf("client-only", server=False, **NAMES),
+        "server only": ca.leaf("server-only", client=False, **NAMES),
+    }
+    for name, leaf in leaves.items():
+        leaf.write(folder / f"{name}.crt")
+    return folder
+
+
+def sightings(output: str) -> list[Sighting]:
+    entries = (LogEntry(stream="t", position="1", time=datetime.now(UTC), text=line) for line in output.splitlines())
+    return [sighting for sighting in map(symptoms.parse, entries) if sighting is not None]
+
+
+# ---------------------------------------------------------------- both ends of a handshake
+
+
+class Listener:
+    """A TLS server in Python that keeps what it says of each handshake that fails."""
+
+    def __init__(self, lab: Path, leaf: str, *, asks: bool = False) -> None:
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(lab / f"{leaf}.crt", lab / f"{leaf}.key")
+        if asks:
+            # Under TLS 1.3 a client learns only later that it was refused, and some programs do not wait for that.
+            self.context.maximum_version = ssl.TLSVersion.TLSv1_2
+            self.context.verify_mode = ssl.CERT_REQUIRED
+            self.context.load_verify_locations(lab / "ca.crt")
+        self.said: list[str] = []
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join(30)
+        self.socket.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.socket.accept()
+                self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        connection.settimeout(10)
+        try:
+            with self.context.wrap_socket(connection, server_side=True) as secure:
+                secure.recv(1024)
+                secure.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
+        except OSError as error:
+            self.said.append(f"ssl.{type(error).__name__}: {error}")
+        finally:
+            connection.close()
+
+
+NODE = """
+const fs = require('fs'), shown = process.argv[3];
+const more = shown ? {cert: fs.readFileSync(shown + '.crt'), key: fs.readFileSync(shown + '.key')} : {};
+require('https').get({host: 'localhost', port: process.argv[1], ca: fs.readFileSync(process.argv[2]), ...more}, r => r.resume())
+    .on('error', error => console.error(error));
+"""
+PYTHON = """
+import ssl, sys, urllib.request
+context = ssl.create_default_context(cafile=sys.argv[2])
+if sys.argv[3:]:
+    context.load_cert_chain(sys.argv[3] + ".crt", sys.argv[3] + ".key")
+urllib.request.urlopen(f"https://localhost:{sys.argv[1]}/", context=context)
+"""
+CLIENTS = ("openssl", "curl", "node", "python")
+
+
+def call(client: str, lab: Path, port: int, shown: str = "") -> str:
+    """Call localhost at `port` with one of CLIENTS, showing a leaf if told to; returns all that it printed."""
+    if client != "python" and shutil.which(client) is None:
+        pytest.skip(f"{client} is not installed")
+    ca, leaf = str(lab / "ca.crt"), str(lab / shown) if shown else ""
+    pair = [f"{leaf}.crt", f"{leaf}.key"]
+    command = {
+        "openssl": [
+            *("openssl", "s_client", "-connect", f"localhost:{port}", "-CAfile", ca, "-verify_return_error"),
+            *("-verify_hostname", "localhost"),
+            *(["-cert", pair[0], "-key", pair[1]] if shown else []),
+        ],
+        "curl": [
+            *("curl", "--silent", "--show-error", "--noproxy", "*", "--cacert", ca),
+            *(["--cert", pair[0], "--key", pair[1]] if shown else []),
+            f"https://localhost:{port}/",
+        ],
+        "node": ["node", "-e", NODE, str(port), ca, *([leaf] if shown else [])],
+        "python": [sys.executable, "-c", PYTHON, str(port), ca, *([leaf] if shown else [])],
+    }[client]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    ("fault", "symptom", "alert"),
+    [
+        ("expired", Symptom.EXPIRED, Symptom.EXPIRED_ALERT),
+        ("future", Symptom.NOT_YET_VALID, Symptom.BAD_CERTIFICATE_ALERT),
+        ("stranger", Symptom.UNKNOWN_AUTHORITY, Symptom.UNKNOWN_CA_ALERT),
+        ("name", Symptom.NAME_MISMATCH, Symptom.BAD_CERTIFICATE_ALERT),
+        ("client only", Symptom.USAGE, Symptom.BAD_CERTIFICATE_ALERT),
+    ],
+)
+def test_a_client_refuses_a_server(lab, client, fault, symptom, alert):
+    with Listener(lab, fault) as listener:
+        said = sightings(call(client, lab, listener.port))
+    assert {sighting.symptom for sighting in said} - VAGUE == {symptom}
+    assert {(sighting.rejected_by, sighting.suspect) for sighting in said} == {(LOCAL, PEER)}
+    # The server's end of the same handshake: node hangs up without a word, curl and Python send what OpenSSL sends.
+    told = {(heard.symptom, heard.rejected_by, heard.suspect) for heard in sightings("\n".join(listener.said))}
+    assert told <= {(alert, REMOTE, OWN), (Symptom.BAD_CERTIFICATE_ALERT, REMOTE, OWN)}
+    if client == "openssl":
+        assert told == {(alert, REMOTE, OWN)}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    ("fault", "symptom", "alert"),
+    [
+        ("expired", Symptom.EXPIRED, Symptom.EXPIRED_ALERT),
+        ("future", Symptom.NOT_YET_VALID, Symptom.BAD_CERTIFICATE_ALERT),
+        ("stranger", Symptom.UNKNOWN_AUTHORITY, Symptom.UNKNOWN_CA_ALERT),
+        ("server only", Symptom.USAGE, Symptom.BAD_CERTIFICATE_ALERT),
+    ],
+)
+def test_a_server_refuses_a_client(lab, client, fault, symptom, alert):
+    with Listener(lab, "good", asks=True) as listener:
+        said = sightings(call(client, lab, listener.port, fault))
+    heard = sightings("\n".join(listener.said))
+    assert {(one.symptom, one.rejected_by, one.suspect) for one in heard} == {(symptom, LOCAL, PEER)}
+    told = [one for one in said if one.symptom not in VAGUE]  # of an expired one, curl says that verification failed
+    assert {one.symptom for one in told} <= {alert}
+    assert {(one.rejected_by, one.suspect) for one in told} <= {(REMOTE, OWN)}
+    if client != "curl":
+        assert told
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_server_misses_a_clients_certificate(lab, client):
+    with Listener(lab, "good", asks=True) as listener:
+        assert sightings(call(client, lab, listener.port)) == []  # told no more than `handshake failure`
+    (missed,) = sightings("\n".join(listener.said))
+    assert (missed.symptom, missed.rejected_by, missed.suspect) == (Symptom.MISSING_CLIENT_CERT, LOCAL, PEER)
+    assert missed.role is Role.SERVER
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_where_all_is_well_nobody_says_a_thing(lab, client):
+    with Listener(lab, "good", asks=True) as listener:
+        assert sightings(call(client, lab, listener.port, "good")) == []
+    assert sightings("\n".join(listener.said)) == []
+
+
+# ---------------------------------------------------------------- etcd
+
+
+@contextlib.contextmanager
+def member(lab: Path, folder: Path, logger: str) -> Iterator[tuple[int, Path]]:
+    """A real etcd of one member that asks for client certificates; yields its client port and its log."""
+    client_port, peer_port = free_ports(2)
+    log = folder / "etcd.log"
+    client, peer = f"https://127.0.0.1:{client_port}", f"https://127.0.0.1:{peer_port}"
+    command = [
+        *(str(etcd.etcd_binary("3.4")), f"--logger={logger}", "--name=m1", f"--data-dir={folder / 'data'}"),
+        *(f"--listen-client-urls={client}", f"--advertise-client-urls={client}", f"--initial-cluster=m1={peer}"),
+        *(f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"),
+        *(f"--cert-file={lab / 'good.crt'}", f"--key-file={lab / 'good.key'}"),
+        *(f"--trusted-ca-file={lab / 'ca.crt'}", "--client-cert-auth", "--peer-auto-tls"),
+    ]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+    try:
+        waiting.until(lambda: b"serving client" in log.read_bytes())
+        yield client_port, log
+    finally:
+        process.kill()
+        process.wait()
+
+
+def knock(lab: Path, port: int, *, shown: str = "", trusting: str = "ca") -> None:
+    """Shake hands with a server on loopback, showing a leaf or none, and trusting one authority."""
+    context = ssl.create_default_context(cafile=str(lab / f"{trusting}.crt"))
+    if shown:
+        context.load_cert_chain(lab / f"{shown}.crt", lab / f"{shown}.key")
+    if trusting != "ca":
+        # Under TLS 1.3 Go cannot read the alert that OpenSSL sends before it has sent its own part of the handshake.
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secure,
+    ):
+        secure.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        secure.recv(1024)
+
+
+@pytest.mark.parametrize("logger", ["capnslog", "zap"])
+def test_what_etcd_logs_of_its_clients(lab, tmp_path, logger):
+    with member(lab, tmp_path, logger) as (port, log):
+        healthy = log.read_text()
+        for shown in ("", "expired", "future", "stranger", "server only"):
+            knock(lab, port, shown=shown)
+        knock(lab, port, shown="good", trusting="other-ca")
+        waiting.until(lambda: log.read_text().count("rejected connection") >= 6)
+        logged = log.read_text()
+    assert sightings(healthy) == []
+    said = sightings(logged)
+    assert [(one.symptom, one.rejected_by, one.suspect) for one in said] == [
+        (Symptom.MISSING_CLIENT_CERT, LOCAL, PEER),
+        (Symptom.EXPIRED, LOCAL, PEER),
+        (Symptom.NOT_YET_VALID, LOCAL, PEER),
+        (Symptom.UNKNOWN_AUTHORITY, LOCAL, PEER),
+        (Symptom.USAGE, LOCAL, OWN),  # from 127.0.0.1, as etcd's own gateway comes with a server's certificate
+        (Symptom.UNKNOWN_CA_ALERT, REMOTE, OWN),
+    ]
+    assert {(one.role, one.program) for one in said} == {(Role.SERVER, "etcd")}
+    assert {one.remote_host for one in said} == {"127.0.0.1"}
+    assert {one.fields["server_name"] for one in said} == {"localhost"}
+    (expired,) = (one for one in said if one.symptom is Symptom.EXPIRED)
+    assert expired.not_after == end_of(lab / "expired.crt")
+
+
+def end_of(path: Path) -> datetime:
+    told = subprocess.run(
+        ["openssl", "x509", "-enddate", "-noout", "-in", path], capture_output=True, text=True, check=True
+    )
+    return datetime.strptime(told.stdout.strip(), "notAfter=%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC)
