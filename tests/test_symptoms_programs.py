@@ -93,14 +93,18 @@ class Listener:
 
     def _answer(self, connection: socket.socket) -> None:
         connection.settimeout(10)
+        secure = self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         try:
-            with self.context.wrap_socket(connection, server_side=True) as secure:
-                secure.recv(1024)
-                secure.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
+            secure.do_handshake()
+            secure.recv(1024)
+            secure.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
         except OSError as error:
             self.said.append(f"ssl.{type(error).__name__}: {error}")
-        finally:
-            connection.close()
+        # Read to the end: a close with words of the client's unread resets the connection, and the alert is lost on it.
+        with socket.socket(fileno=secure.detach()) as plain, contextlib.suppress(OSError):
+            plain.shutdown(socket.SHUT_WR)
+            while plain.recv(4096):
+                pass
 
 
 NODE = """

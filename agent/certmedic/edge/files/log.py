@@ -172,7 +172,10 @@ class Log:
             self.position()
             self._parts.popleft()
             self._late.append((part, time.monotonic() + (0 if part.content.compressed else LINGER)))
-            self._line_up(kept=True)
+            self.behind = True
+            # While this one was read, there may have been more rotations. (Of an empty one, the next would be itself.)
+            if part.offset:
+                self._line_up(kept=True)
 
     def _left(self, part: _Part) -> bool:
         """Whether the writer has gone over to the next file; a last line without its end gets the usual time."""

@@ -1,0 +1,83 @@
+"""Which etcd-managers containerd runs here, by containerd's own ctr, which comes with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from certmedic.core.model import Container
+
+DEADLINE = 5.0  # seconds, for all that is asked
+ADDRESS = "/run/containerd/containerd.sock"
+
+# Kubernetes' label for a container's name in its pod; pods' own sandboxes have none.
+_WANTED = 'labels."io.kubernetes.container.name"==etcd-manager'
+_STATES = {"RUNNING": "running", "PAUSED": "paused", "CREATED": "created"}
+
+
+class _UnseenError(Exception):
+    pass
+
+
+def containerd_containers(address: str = ADDRESS, *, namespace: str = "k8s.io") -> tuple[tuple[Container, ...], str]:
+    """Return containerd's etcd-manager containers, running or not, and a sentence on what could not be seen. Never raises."""
+    if not Path(address).is_socket():
+        return (), f"there is no containerd socket at {address}, so no container was looked at"
+    until = time.monotonic() + DEADLINE
+
+    def ctr(*words: str) -> str:
+        return _ask(["ctr", f"--address={address}", f"--namespace={namespace}", *words], until)
+
+    try:
+        numbers = ctr("containers", "list", "--quiet", _WANTED).split()
+        if not numbers:
+            return (), ""
+        tasks = [line.split() for line in ctr("tasks", "list").splitlines()[1:]]
+        states = {words[0]: words[2] for words in tasks if len(words) == 3}
+        home = Path(address).parent / "io.containerd.runtime.v2.task" / namespace
+        told = [json.loads(ctr("containers", "info", number)) for number in numbers]
+        return tuple(_container(one, states.get(str(one["ID"]), ""), home) for one in told), ""
+    except (_UnseenError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return (), f"containerd at {address} does not tell its containers, so none was looked at: {error}"
+
+
+def _container(told: dict[str, Any], state: str, home: Path) -> Container:
+    labels = told.get("Labels") or {}
+    number, inner = str(told["ID"]), str(labels.get("io.kubernetes.container.name", ""))
+    return Container(
+        id=number,
+        name=f"{inner}-{number[:13]}",
+        image=str(told.get("Image", "")),
+        pod=str(labels.get("io.kubernetes.pod.name", "")),
+        namespace=str(labels.get("io.kubernetes.pod.namespace", "")),
+        container_name=inner,
+        state=_STATES.get(state, "exited"),
+        started_at=_started(home / number / "config.json") if state in _STATES else None,
+        runtime="containerd",
+    )
+
+
+def _started(bundle: Path) -> datetime | None:
+    """Return when a task was made: containerd writes its bundle then, and tells the moment nowhere else."""
+    try:
+        return datetime.fromtimestamp(bundle.stat().st_mtime, UTC)
+    except OSError:
+        return None
+
+
+def _ask(argv: list[str], until: float) -> str:
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=max(until - time.monotonic(), 0.001), check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise _UnseenError(f"no answer within {DEADLINE:g} s") from None
+    except OSError as error:
+        raise _UnseenError(f"{argv[0]} cannot be run: {error.strerror or error}") from error
+    if done.returncode:
+        raise _UnseenError(done.stderr.strip()[-300:] or f"{argv[0]} failed with {done.returncode}")
+    return done.stdout

@@ -1,0 +1,139 @@
+"""A containerd of the test's own, as it is without a kubelet; it, its containers and its files are gone afterwards.
+
+    with start_containerd() as containerd:
+        containerd.run("c1", "sleep", "1000", labels={...})
+
+Needs root and Debian's `containerd` and `busybox-static`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import platform
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labs.docker import _sweep
+
+IMAGE = "registry.example/etcdadm/etcd-manager:3.0.20210228"
+CONFIG = """version = 2
+root = "{home}/root"
+state = "{home}/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+  address = "{home}/state/containerd.sock"
+[ttrpc]
+  address = "{home}/state/containerd.sock.ttrpc"
+"""
+
+
+@dataclass
+class Containerd:
+    """A daemon; calling it runs ctr against it, in Kubernetes' namespace, and returns what that printed."""
+
+    home: Path
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        return str(self.home / "state/containerd.sock")
+
+    def __call__(self, *words: str) -> str:
+        done = subprocess.run(
+            ["ctr", f"--address={self.address}", "--namespace=k8s.io", *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"ctr {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def start(self) -> None:
+        (self.home / "config.toml").write_text(CONFIG.format(home=self.home))
+        log = self.home / "containerd.log"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                ["containerd", "--config", str(self.home / "config.toml")],
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(RuntimeError):
+                self("version")
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"containerd did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+    def import_image(self, name: str = IMAGE) -> None:
+        """Import an image with busybox, packed as `docker save` does."""
+        layer = io.BytesIO()
+        with tarfile.open(fileobj=layer, mode="w") as tar:
+            tar.add(str(shutil.which("busybox")), "bin/busybox")
+            for applet in ("sh", "sleep"):
+                link = tarfile.TarInfo(f"bin/{applet}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(link)
+        content = layer.getvalue()
+        machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+        diffs = [f"sha256:{hashlib.sha256(content).hexdigest()}"]
+        config = json.dumps(
+            {
+                "architecture": machine,
+                "os": "linux",
+                "config": {"Env": ["PATH=/bin"]},
+                "rootfs": {"type": "layers", "diff_ids": diffs},
+            }
+        ).encode()
+        manifest = json.dumps([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()
+        with tarfile.open(self.home / "image.tar", "w") as tar:
+            for inside, data in (("config.json", config), ("layer.tar", content), ("manifest.json", manifest)):
+                member = tarfile.TarInfo(inside)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        self("images", "import", "--snapshotter=native", str(self.home / "image.tar"))
+
+    def run(self, number: str, *command: str, labels: Mapping[str, str] = {}) -> None:  # noqa: B006 - never changed
+        """Run a container of the image."""
+        words = [f"--label={key}={value}" for key, value in labels.items()]
+        self("run", "--detach", "--null-io", "--snapshotter=native", *words, IMAGE, number, *command)
+
+    def pid(self, number: str) -> int | None:
+        """Return the process of a container that runs."""
+        lines = (line.split() for line in self("tasks", "list").splitlines()[1:])
+        return next((int(pid) for name, pid, state in lines if name == number and state == "RUNNING"), None)
+
+
+@contextlib.contextmanager
+def start_containerd() -> Iterator[Containerd]:
+    """Run a daemon with the image; afterwards no process, mount or file of it is left."""
+    home = Path(tempfile.mkdtemp(prefix="certmedic-containerd-"))
+    containerd = Containerd(home)
+    try:
+        containerd.start()
+        containerd.import_image()
+        yield containerd
+    finally:
+        with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
+            for line in containerd("tasks", "list").splitlines()[1:]:
+                containerd("tasks", "delete", "--force", line.split()[0])
+        if containerd.process is not None:
+            containerd.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                containerd.process.wait(20)
+        _sweep(home)
+        if containerd.process is not None:
+            containerd.process.wait()
+        shutil.rmtree(home, ignore_errors=True)

@@ -1,0 +1,295 @@
+"""The commands, started as a person starts them: what they print, what they exit with, and what they do with bad input."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from labs import pki
+from labs.hook import hook
+from labs.masters import AGENT, until
+
+DAY = timedelta(days=1)
+REFUSED = (
+    'embed: rejected connection from "10.0.0.2:41000" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
+)
+
+
+def certmedic(*words, stdin=None, **environ):
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "certmedic", *words],
+        input=stdin,
+        env={**os.environ, "PYTHONPATH": str(AGENT), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A copy of a master's files, whose peer certificate has expired."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    peers, clients = pki.authority("etcd-peers-ca-main"), pki.authority("etcd-clients-ca")
+    ended = peers.leaf("etcd-a", dns=("etcd-a",), not_after=now - timedelta(hours=1))
+    pki.kops_volume(tmp_path / "mnt" / "master-vol-1", peers_ca=peers, clients_ca=clients, peer=ended)
+    return tmp_path
+
+
+def test_explain_prints_one_object_a_line_in_order():
+    done = certmedic("explain", "--json", "-", stdin=f"hello\n{REFUSED}\n\n")
+
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [a["failure"] for a in answers] == [False, True, False]
+    assert set(answers[1]) == {"schema", "failure", "fault", "rejected_by", "suspect", "role", "fields", "meaning"}
+    assert answers[1]["fields"]["remote_addr"] == "10.0.0.2:41000"
+
+
+def test_explain_takes_bytes_that_are_no_text():
+    done = subprocess.run(
+        [sys.executable, "-m", "certmedic", "explain", "--json", "-"],
+        input=b"\xff\xfe\x00 remote error: tls: bad certificate \xff\n" + b"x" * 200_000 + b"\n",
+        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert [json.loads(line)["failure"] for line in done.stdout.splitlines()] == [True, False]
+
+
+def test_explain_tells_a_person_in_a_sentence():
+    done = certmedic("explain", REFUSED)
+
+    assert "refused the certificate" in done.stdout
+    assert "\x1b[" not in done.stdout  # no colour where there is no terminal
+
+
+def test_diagnose_judges_a_copied_master(root):
+    (root / "etcd.log").write_text(f"{REFUSED}\n" * 3)
+
+    done = certmedic("diagnose", "--json", "--root", str(root), str(root / "etcd.log"))
+
+    (found,) = json.loads(done.stdout)["diagnoses"]
+    assert (found["cause"], found["suspect"], found["confidence"], found["count"]) == ("expired", "own", "proven", 3)
+    assert found["certificates"][0]["path"].endswith("peers/me.crt")
+    assert set(found["certificates"][0]) == {"path", "subject", "issuer", "not_before", "not_after"}
+    assert {"kind", "helps", "why", "command"} <= set(found["remedy"])
+    assert done.returncode == 2
+
+
+def test_diagnose_at_another_time_finds_nothing(root):
+    then = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+    (root / "etcd.log").write_text("all is well\n")
+
+    done = certmedic("diagnose", "--json", "--at", then, "--root", str(root), str(root / "etcd.log"))
+
+    assert json.loads(done.stdout) == {"schema": 1, "diagnoses": []}
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("diagnose", "/no/such.log"), 3, "No such file"),
+        (("diagnose", "--at", "soon", "-"), 2, "is not a time"),
+        (("simulate", "--at", "2001-01-01"), 2, "not in the future"),
+        (("check-config", "--config", "/no/such.toml"), 2, "no such file"),
+        (("run", "--config", "/no/such.toml"), 2, "no such file"),
+        (("frobnicate",), 2, "No such command"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_word(words, code, said):
+    done = certmedic(*words, stdin="")
+
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_certs_lists_what_ends_first_on_top_and_checks_as_nagios_wants(root):
+    listed = json.loads(certmedic("certs", "--json", "--root", str(root)).stdout)["certificates"]
+    table = certmedic("certs", "--root", str(root)).stdout.splitlines()
+
+    assert listed[0]["status"] == "expired"
+    assert listed[0]["renewed_by"] == "etcd-manager"
+    assert re.match(r"FILE +SUBJECT +EXPIRES +RESIDUAL +STATUS +RENEWED BY", table[0])
+    assert certmedic("certs", "--check", "--root", str(root)).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("days", "code"),
+    [(300, 0), (10, 1), (-1, 2)],
+)
+def test_certs_check_exits_by_the_worst(tmp_path, days, code):
+    peers, clients = pki.authority("etcd-peers-ca-main"), pki.authority("etcd-clients-ca")
+    pki.kops_volume(
+        tmp_path / "mnt/master-vol-1", peers_ca=peers, clients_ca=clients, not_after=datetime.now(UTC) + days * DAY
+    )
+
+    assert certmedic("certs", "--check", "--root", str(tmp_path)).returncode == code
+
+
+def test_certs_check_without_certificates_could_not_tell(tmp_path):
+    assert certmedic("certs", "--check", "--root", str(tmp_path)).returncode == 3
+
+
+def test_a_broken_file_is_named_and_blinds_nothing_else(root):
+    volume = next((root / "mnt").iterdir())
+    folder = next((volume / "pki").iterdir())
+    (folder / "clients" / "server.crt").write_bytes(b"-----BEGIN CERTIFICATE-----\nMIIB")
+
+    answer = json.loads(certmedic("certs", "--json", "--root", str(root)).stdout)
+
+    assert [f["path"].rsplit("/", 1)[1] for f in answer["faults"]] == ["server.crt"]
+    assert any(c["path"].endswith("me.crt") for c in answer["certificates"])
+
+
+def test_simulate_shows_what_breaks_and_in_what_order(tmp_path):
+    peers, clients = pki.authority("etcd-peers-ca-main"), pki.authority("etcd-clients-ca")
+    soon = datetime.now(UTC) + 20 * DAY
+    pki.kops_volume(tmp_path / "mnt/master-vol-1", peers_ca=peers, clients_ca=clients, not_after=soon)
+
+    done = certmedic("simulate", "--json", "--root", str(tmp_path), "--at", (datetime.now(UTC) + 30 * DAY).isoformat())
+
+    moments = json.loads(done.stdout)["moments"]
+    assert [m["diagnosis"]["cause"] for m in moments] == ["expires_soon"] * 4 + ["expired"]
+    assert moments == sorted(moments, key=lambda m: m["at"])
+    assert moments[-1]["decision"]["acts"] is False
+
+
+def test_commands_that_look_at_the_state_say_where_it_is_missing(tmp_path):
+    config = tmp_path / "certmedic.toml"
+    config.write_text(f'state = "{tmp_path}/state"')
+
+    for words in (("incidents",), ("show", "1"), ("status",)):
+        done = certmedic(*words, "--config", str(config))
+        assert done.returncode == 1
+        assert "no state here yet" in done.stderr
+
+
+def test_test_notify_reaches_every_channel_and_shows_no_secret(tmp_path):
+    config = tmp_path / "certmedic.toml"
+    with hook() as received:
+        config.write_text(f'[notify]\napprise = ["{received.url}", "json://127.0.0.1:9/dead-SECRET"]')
+        config.chmod(0o640)
+        done = certmedic("test-notify", "--config", str(config))
+
+    assert len(received.received) == 1
+    assert done.returncode == 1
+    assert "sent" in done.stdout
+    assert "FAILED" in done.stdout
+    assert "SECRET" not in done.stdout + done.stderr
+
+
+def test_test_notify_without_a_channel_says_how_to_get_one(tmp_path):
+    config = tmp_path / "certmedic.toml"
+    config.write_text("")
+
+    done = certmedic("test-notify", "--config", str(config))
+
+    assert done.returncode == 1
+    assert "notify.apprise" in done.stderr
+
+
+@pytest.fixture
+def service(tmp_path):
+    """Start `certmedic run` with a configuration and some files around it; stopped at the end."""
+    started = []
+
+    def _start(config, **environ):
+        path = tmp_path / "certmedic.toml"
+        path.write_text(f'state = "{tmp_path}/state"\n{config}')
+        process = subprocess.Popen(
+            [sys.executable, "-m", "certmedic", "run", "--config", str(path)],
+            env={**os.environ, "PYTHONPATH": str(AGENT), "DOCKER_HOST": f"unix://{tmp_path}/no-docker.sock", **environ},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield _start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def incidents(tmp_path):
+    done = certmedic("incidents", "--json", "--config", str(tmp_path / "certmedic.toml"))
+    return json.loads(done.stdout)["incidents"] if done.returncode == 0 else []
+
+
+def test_bad_input_all_at_once_gets_a_word_each_and_the_rest_goes_on(service, tmp_path, root):
+    volume = next((root / "mnt").iterdir()) / "pki" / "etcd-cluster-token-etcd"
+    pki_folder = volume / "clients"
+    (pki_folder / "empty.crt").write_bytes(b"")
+    (pki_folder / "half.crt").write_bytes((volume / "peers" / "me.crt").read_bytes()[:300])
+    (pki_folder / "garbage.crt").write_bytes(os.urandom(5000))
+    (pki_folder / "huge.crt").write_bytes(b"x" * 5_000_000)
+    (pki_folder / "folder.crt").mkdir()
+    (pki_folder / "nowhere.crt").symlink_to("/no/such/file")
+    log = tmp_path / "etcd.log"
+    log.write_bytes(b"")
+    process = service(
+        f'[watch]\njournal = false\ndocker = true\nfiles = ["{log}"]\n'
+        f'[certificates]\npaths = ["{volume}/*/*.crt"]\n[notify]\ngroup_for = "1s"\n'
+    )
+    assert until((tmp_path / "state" / "state.sqlite3").exists, seconds=20)
+    time.sleep(1)
+    with log.open("ab") as file:
+        file.write(os.urandom(3000) + b"\n" + b"\xff\xfe remote error: tls: bad certificate\n" + b"\0" * 1000 + b"\n")
+        file.write(REFUSED.encode() + b"\n")
+
+    assert until(
+        lambda: any(i["diagnosis"]["suspect"] == "own" and i["count"] for i in incidents(tmp_path)), seconds=30
+    )
+    status = json.loads(certmedic("status", "--json", "--config", str(tmp_path / "certmedic.toml")).stdout)
+    docker = next(s for s in status["sources"] if s["source"] == "docker")
+    assert "no-docker.sock" in docker["down"]
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == 0
+    assert said.count("blind: docker") + said.count("docker:") >= 1
+    assert "Traceback" not in said
+
+
+def test_a_reload_takes_up_a_good_configuration_and_refuses_a_bad_one(service, tmp_path):
+    config = tmp_path / "certmedic.toml"
+    process = service('mode = "observe"\n[watch]\njournal = false\nfiles = []\n')
+    assert until((tmp_path / "state" / "state.sqlite3").exists, seconds=20)
+    time.sleep(1)
+
+    config.write_text(f'state = "{tmp_path}/state"\nmode = "nonsense"\n')
+    process.send_signal(signal.SIGHUP)
+    time.sleep(3)
+    assert process.poll() is None
+
+    config.write_text(f'state = "{tmp_path}/state"\nmode = "notify"\n[watch]\njournal = false\nfiles = []\n')
+    process.send_signal(signal.SIGHUP)
+    time.sleep(4)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=20)[1]
+
+    assert "mode observe" in said
+    assert "nonsense" in said
+    assert "mode notify" in said
+
+
+def test_a_state_that_cannot_be_written_is_said_and_ends_it(service, tmp_path):
+    (tmp_path / "state").write_text("a file where a folder should be")
+
+    process = service("[watch]\njournal = false\nfiles = []\n")
+
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == 1
+    assert "state" in said
+    assert "Traceback" not in said

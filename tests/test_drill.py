@@ -1,0 +1,53 @@
+"""`certmedic drill` as a stranger types it: the story in its order, in about a minute, without root, Docker or systemd."""
+
+import time
+
+import pytest
+
+from labs.hook import hook
+from test_cli import certmedic
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+
+def test_the_story_is_told_in_its_order_and_ends_well():
+    began = time.monotonic()
+
+    done = certmedic("drill")
+
+    story = [
+        "healthy",
+        "issued",
+        "EXPIRED",
+        "failing line",
+        "sighting",
+        "message",
+        "restart",
+        "reissued",
+        "resolved",
+        "the end",
+    ]
+    places = [done.stdout.find(f"  {what} ") for what in story]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert -1 not in places, done.stdout
+    assert places == sorted(places), done.stdout
+    assert "one restart, verified, resolved" in done.stdout
+    assert time.monotonic() - began < 90
+
+
+def test_an_old_manager_is_left_alone_and_the_message_really_arrives():
+    with hook() as received:
+        done = certmedic("drill", "--old", "--notify", received.url)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no blind restart was made" in done.stdout
+    assert [title.startswith("[DRILL]") for title in received.titles] == [True]
+    assert "SECRET" not in done.stdout + done.stderr
+
+
+def test_without_etcd_recorded_output_is_judged_and_marked_as_recorded(tmp_path):
+    done = certmedic("drill", PATH="/nowhere", CERTMEDIC_CACHE=str(tmp_path))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "recorded" in done.stdout.lower()
+    assert "expired" in done.stdout

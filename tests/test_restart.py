@@ -1,0 +1,337 @@
+"""Restarting, by every means, on real programs: those that work, those that are dead, and those that hang."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from certmedic.core.model import Container
+from certmedic.core.verify import is_another
+from certmedic.edge import restart
+from certmedic.edge.facts import containers
+from certmedic.edge.facts.containerd import containerd_containers
+from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, RestartError, SystemdHands
+from labs.containerd import IMAGE, start_containerd
+from labs.docker import BUSYBOX, start_dockerd
+from labs.waiting import until
+
+real = pytest.mark.real
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: dockerd and containerd")
+SLACK = 15  # seconds that a loaded machine may take beyond a deadline
+LABELS = {
+    "io.kubernetes.container.name": "etcd-manager",
+    "io.kubernetes.pod.name": "etcd-manager-main-a",
+    "io.kubernetes.pod.namespace": "kube-system",
+}
+FOREVER = ("sh", "-c", "trap 'exit 0' TERM; while true; do sleep 0.1; done")
+STUBBORN = ("sh", "-c", "trap '' TERM; while true; do sleep 0.1; done")
+
+
+def target(number="x", runtime="docker", **more):
+    return Container(id=number, name=f"name-of-{number}", image="", runtime=runtime, **more)
+
+
+@contextlib.contextmanager
+def within(seconds):
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds + SLACK
+
+
+@contextlib.contextmanager
+def hanging(pid):
+    """Have a daemon hang: its socket takes connections, and nobody answers."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+# ---------------------------------------------------------------- docker
+
+
+@pytest.fixture(scope="module")
+def docker():
+    with start_dockerd() as running:
+        running.busybox()
+        yield running
+
+
+def started(docker, number):
+    return docker("inspect", "-f", "{{.State.Running}} {{.State.StartedAt}}", number)
+
+
+@real
+@needs_root
+def test_docker_restarts_one_and_no_other(docker):
+    one, other = (docker("run", "-d", "--network=none", BUSYBOX, *FOREVER) for _ in range(2))
+    before = started(docker, one), started(docker, other)
+    (was,) = (c for c in containers(docker.url)[0] if c.id == one)
+    assert DockerHands(docker.url).restart(was) == f"restarted {was.name}"
+    after = started(docker, one), started(docker, other)
+    assert after[0] != before[0]
+    assert after[0].startswith("true")
+    assert after[1] == before[1]
+
+
+@real
+@needs_root
+def test_docker_starts_one_that_was_stopped(docker):
+    one = docker("run", "-d", "--network=none", BUSYBOX, *FOREVER)
+    docker("stop", one)
+    DockerHands(docker.url).restart(target(one))
+    assert started(docker, one).startswith("true")
+
+
+@real
+@needs_root
+def test_docker_with_a_kubelet_only_stops(docker, monkeypatch):
+    # The kubelet's part is to start it anew; that one is active is all that is pretended here.
+    monkeypatch.setattr(restart, "kubelet_is_active", lambda: True)
+    one = docker("run", "-d", "--network=none", BUSYBOX, *FOREVER)
+    assert "the kubelet starts it anew" in DockerHands(docker.url).restart(target(one, pod="etcd-manager-main-a"))
+    assert started(docker, one).startswith("false")
+    # What is no pod's is none of the kubelet's.
+    DockerHands(docker.url).restart(target(one))
+    assert started(docker, one).startswith("true")
+
+
+@real
+@needs_root
+def test_docker_without_that_container(docker):
+    with pytest.raises(RestartError, match="docker did not restart name-of-0123abcd: .*No such container"):
+        DockerHands(docker.url).restart(target("0123abcd"))
+
+
+def test_docker_that_is_not_there(tmp_path):
+    with pytest.raises(RestartError, match="docker is not reachable at unix://"):
+        DockerHands(f"unix://{tmp_path}/none.sock").restart(target())
+
+
+@real
+@needs_root
+def test_docker_that_hangs(docker):
+    one = docker("run", "-d", "--network=none", BUSYBOX, *FOREVER)
+    before = started(docker, one)
+    with hanging(docker.process.pid), within(2), pytest.raises(RestartError, match="not reachable"):
+        DockerHands(docker.url, deadline=2).restart(target(one))
+    assert started(docker, one) == before
+
+
+@real
+@needs_root
+def test_docker_that_died():
+    with start_dockerd() as gone:
+        gone.busybox()
+        one = gone("run", "-d", "--network=none", BUSYBOX, *FOREVER)
+        gone.stop(kill=True)
+        with within(5), pytest.raises(RestartError, match="docker is not reachable"):
+            DockerHands(gone.url, deadline=5).restart(target(one))
+
+
+# ---------------------------------------------------------------- containerd
+
+
+@pytest.fixture(scope="module")
+def containerd():
+    with start_containerd() as running:
+        yield running
+
+
+def listed(containerd, number):
+    found, unseen = containerd_containers(containerd.address)
+    assert unseen == ""
+    (one,) = (container for container in found if container.id == number)
+    return one
+
+
+@real
+@needs_root
+def test_containerd_lists_etcd_managers_only(containerd):
+    containerd.run("listed", *FOREVER, labels=LABELS)
+    containerd.run("other", *FOREVER, labels={**LABELS, "io.kubernetes.container.name": "kube-apiserver"})
+    containerd.run("sandbox", *FOREVER, labels={"io.kubernetes.pod.name": "etcd-manager-main-a"})
+    one = listed(containerd, "listed")
+    assert (one.container_name, one.pod, one.namespace) == ("etcd-manager", "etcd-manager-main-a", "kube-system")
+    assert (one.image, one.state, one.runtime) == (IMAGE, "running", "containerd")
+    assert abs(time.time() - one.started_at.timestamp()) < 60
+    assert {c.id for c in containerd_containers(containerd.address)[0]}.isdisjoint({"other", "sandbox"})
+    assert not is_another(one, listed(containerd, "listed"))  # looked at again it is the same
+
+
+@real
+@needs_root
+@pytest.mark.parametrize("command", [FOREVER, STUBBORN], ids=["obedient", "stubborn"])
+def test_containerd_restarts_one_and_no_other(containerd, monkeypatch, command):
+    monkeypatch.setattr(restart, "STOP_SECONDS", 1)
+    number = f"restarted-{command is STUBBORN}"
+    containerd.run(number, *command, labels=LABELS)
+    containerd.run(f"{number}-not", *FOREVER, labels=LABELS)
+    before, was, neighbour = containerd.pid(number), listed(containerd, number), containerd.pid(f"{number}-not")
+    assert ContainerdHands(containerd.address).restart(was).startswith("restarted ")
+    assert containerd.pid(number) not in (None, before)
+    assert is_another(was, listed(containerd, number))
+    assert listed(containerd, number).state == "running"
+    assert containerd.pid(f"{number}-not") == neighbour
+    assert not Path(f"/proc/{before}").exists()
+
+
+@real
+@needs_root
+def test_containerd_starts_one_that_was_stopped(containerd):
+    containerd.run("stopped", *FOREVER, labels=LABELS)
+    containerd("tasks", "kill", "--signal=SIGKILL", "stopped")
+    until(lambda: containerd.pid("stopped") is None)
+    assert listed(containerd, "stopped").state == "exited"
+    assert listed(containerd, "stopped").started_at is None
+    ContainerdHands(containerd.address).restart(target("stopped", "containerd"))
+    assert containerd.pid("stopped")
+    containerd("tasks", "delete", "--force", "stopped")  # and once without even a task
+    ContainerdHands(containerd.address).restart(target("stopped", "containerd"))
+    assert containerd.pid("stopped")
+
+
+@real
+@needs_root
+def test_containerd_with_a_kubelet_only_stops(containerd, monkeypatch):
+    # Without crictl, as on Debian; that a kubelet is active is all that is pretended here.
+    monkeypatch.setattr(restart, "kubelet_is_active", lambda: True)
+    containerd.run("kept", *FOREVER, labels=LABELS)
+    if shutil.which("crictl"):
+        pytest.skip("crictl is here")
+    assert "the kubelet starts it anew" in ContainerdHands(containerd.address).restart(listed(containerd, "kept"))
+    assert containerd.pid("kept") is None
+
+
+@real
+@needs_root
+def test_containerd_without_that_container(containerd):
+    with pytest.raises(RestartError, match="`ctr .* info none` failed with 1: .*not found"):
+        ContainerdHands(containerd.address).restart(target("none", "containerd"))
+
+
+@real
+@needs_root
+def test_containerd_that_cannot_start_it_again_says_that_it_is_down(containerd):
+    containerd.run("broken", *FOREVER, labels=LABELS)
+    # The program of the container goes away under it.
+    root = Path(f"/proc/{containerd.pid('broken')}/root/bin")
+    (root / "busybox").rename(root / "moved")
+    with pytest.raises(RestartError, match="was stopped and does not run: .* Start it: ctr -n k8s.io tasks start"):
+        ContainerdHands(containerd.address).restart(target("broken", "containerd"))
+
+
+@real
+@needs_root
+def test_containerd_that_hangs(containerd, monkeypatch):
+    containerd.run("hung", *FOREVER, labels=LABELS)
+    before = containerd.pid("hung")
+    monkeypatch.setattr("certmedic.edge.facts.containerd.DEADLINE", 2.0)
+    with hanging(containerd.process.pid):
+        with within(2), pytest.raises(RestartError, match="did not end in time and was killed after 2 s"):
+            ContainerdHands(containerd.address, deadline=2).restart(target("hung", "containerd"))
+        with within(2):
+            found, unseen = containerd_containers(containerd.address)
+        assert (found, "does not tell its containers" in unseen) == ((), True)
+    assert containerd.pid("hung") == before
+
+
+def test_containerd_that_is_not_there(tmp_path):
+    address = str(tmp_path / "none.sock")
+    assert containerd_containers(address) == (
+        (),
+        f"there is no containerd socket at {address}, so no container was looked at",
+    )
+    with pytest.raises(RestartError, match="ctr"):
+        ContainerdHands(address, deadline=5).restart(target("x", "containerd"))
+
+
+# ---------------------------------------------------------------- a command, a unit, and which of them
+
+
+def script(tmp_path, text):
+    path = tmp_path / "cure"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_command_learns_what_is_meant_and_nothing_else_of_us(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET_ADDRESS", "mailto://SECRET")
+    monkeypatch.setenv("LD_PRELOAD", "")
+    program = script(tmp_path, f'env > {tmp_path}/env; pwd > {tmp_path}/pwd; echo "$@" > {tmp_path}/argv; cat')
+    hands = CommandHands([program, "a b", "$(touch /never); *"])
+    assert hands.restart(target("c1", "command", pod="etcd-manager-main-a")) == f"ran {program} for name-of-c1"
+    environment = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
+    assert environment.pop("PWD") == "/"
+    environment.pop("_", None)
+    environment.pop("SHLVL", None)
+    assert environment == {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "CERTMEDIC_POD": "etcd-manager-main-a",
+        "CERTMEDIC_CONTAINER": "name-of-c1",
+        "CERTMEDIC_CONTAINER_ID": "c1",
+    }
+    assert (tmp_path / "argv").read_text() == "a b $(touch /never); *\n"
+    assert (tmp_path / "pwd").read_text() == "/\n"
+
+
+def test_a_command_that_fails(tmp_path):
+    with pytest.raises(RestartError, match=r"cure` failed with 3: out\nerr$"):
+        CommandHands([script(tmp_path, "echo out; echo err >&2; exit 3")]).restart(target(runtime="command"))
+    with pytest.raises(RestartError, match="failed with 1: it said nothing"):
+        CommandHands([script(tmp_path, "exit 1")]).restart(target(runtime="command"))
+    with pytest.raises(RestartError, match="`/none/such` cannot be run: No such file"):
+        CommandHands(["/none/such"]).restart(target(runtime="command"))
+
+
+def test_a_command_out_of_time_is_killed_with_its_children(tmp_path):
+    program = script(tmp_path, f"sleep 1000 & echo $! > {tmp_path}/child; wait")
+    with within(1), pytest.raises(RestartError, match="did not end in time and was killed after 1 s"):
+        CommandHands([program], deadline=1).restart(target(runtime="command"))
+    child = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
+    until(lambda: not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def test_a_command_whose_child_lives_on_is_not_waited_for(tmp_path):
+    program = script(tmp_path, f"sleep 30 & echo $! > {tmp_path}/child")
+    with within(1):
+        CommandHands([program]).restart(target(runtime="command"))
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+
+
+def test_a_command_that_says_too_much(tmp_path):
+    with pytest.raises(RestartError) as told:
+        CommandHands([script(tmp_path, "head -c 5000000 /dev/zero | tr '\\0' x; exit 1")]).restart(target())
+    assert len(str(told.value)) < 1000
+
+
+def test_a_unit_that_systemd_does_not_know():
+    """Systemd's own answer, or, where it does not run, that of systemctl; on a booted machine see the end."""
+    with pytest.raises(RestartError, match="`systemctl restart -- certmedic-none.service` failed with [1-9]"):
+        SystemdHands(deadline=10).restart(target("certmedic-none.service", "systemd"))
+
+
+def test_the_means_is_the_runtimes():
+    class Told:
+        def __init__(self, word):
+            self.word = word
+
+        def restart(self, container):
+            return f"{self.word} {container.id}"
+
+    hands = AnyHands({"docker": Told("d"), "systemd": Told("s")})
+    assert hands.restart(target("1", "docker")) == "d 1"
+    assert hands.restart(target("2", "systemd")) == "s 2"
+    with pytest.raises(
+        RestartError, match="name-of-3: there is no means to restart what 'containerd' runs; .* docker, systemd"
+    ):
+        hands.restart(target("3", "containerd"))
