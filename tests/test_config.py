@@ -54,6 +54,8 @@ remind_every = "2h"
 cooldown = "10m"
 per_day = 1
 renew = false
+plan_ahead_days = 14
+window = "Sun 02:00-04:00 UTC"
 """)
 
     config = load(path)
@@ -68,6 +70,8 @@ renew = false
     assert config.notify.remind_every == timedelta(hours=2)
     assert config.remedy.cooldown == timedelta(minutes=10)
     assert config.remedy.per_day == 1
+    assert config.remedy.plan_ahead == timedelta(days=14)
+    assert config.remedy.window.text == "Sun 02:00-04:00 UTC"
 
 
 def test_drop_ins_come_after_and_in_order(write):
@@ -128,3 +132,8 @@ def test_a_secret_is_in_no_repr(write):
 def test_a_url_in_a_file_that_everyone_may_read_is_refused(write):
     with pytest.raises(ConfigError, match="chmod 0640"):
         load(write('[notify]\napprise = ["json://hook.example"]', mode=0o644))
+
+
+def test_a_window_that_is_none_is_refused_with_what_is_allowed(write):
+    with pytest.raises(ConfigError, match=r"remedy.window: found 'Sunday'; allowed: days, hours"):
+        load(write('[remedy]\nwindow = "Sunday"'))

@@ -146,8 +146,10 @@ def test_the_packages_depend_on_exactly_what_is_imported():
     floor = dict(line.lower().split(">=") for line in project["dependencies"])
     for name in wanted:
         on_debian, on_pypi = LIBRARIES[name]
-        assert found[on_debian] == in_rpm[on_pypi].removesuffix(".0") or found[on_debian] == in_rpm[on_pypi] + ".0" or (
-            found[on_debian] == in_rpm[on_pypi]
+        assert (
+            found[on_debian] == in_rpm[on_pypi].removesuffix(".0")
+            or found[on_debian] == in_rpm[on_pypi] + ".0"
+            or (found[on_debian] == in_rpm[on_pypi])
         )
         assert found[on_debian] == floor[on_pypi]
     assert python.rstrip("~") == project["requires-python"].removeprefix(">=")
@@ -177,7 +179,11 @@ def test_the_examples_can_be_used_as_they_are(tmp_path):
 def rendered(page):
     """Return a manual page as it is read, without line breaks and hyphens; it must not make man complain."""
     done = subprocess.run(
-        ["man", "--warnings=w", "-l", page], capture_output=True, text=True, env={**os.environ, "MANWIDTH": "400"}, check=True
+        ["man", "--warnings=w", "-l", page],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MANWIDTH": "400"},
+        check=True,
     )
     assert done.stderr == ""
     return re.sub(r"\s+", " ", done.stdout)
@@ -214,7 +220,9 @@ def test_two_builds_come_to_the_same_bytes(source, dist, tmp_path):
 @real
 def test_sums_and_bill_of_materials(dist):
     sums = dict(reversed(line.split("  ")) for line in (dist / "SHA256SUMS").read_text().splitlines())
-    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in dist.iterdir() if path.name != "SHA256SUMS"}
+    files = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in dist.iterdir() if path.name != "SHA256SUMS"
+    }
     assert sums == files
     bill = json.loads((dist / f"certmedic-{__version__}.cdx.json").read_text())
     assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", __version__)
@@ -237,10 +245,18 @@ def test_both_packages_hold_the_same_files(source, deb, rpm):
     in_deb = {fields[5].removeprefix(".").rstrip("/"): fields[0] for fields in listed}
     in_rpm = set(do("rpm", "-qp", "--nosignature", "--list", rpm).splitlines())
     for path in (
-        *("/usr/bin/certmedic", "/usr/share/certmedic/certmedic/__init__.py", "/usr/share/certmedic/certmedic/edge/store.sql"),
+        *(
+            "/usr/bin/certmedic",
+            "/usr/share/certmedic/certmedic/__init__.py",
+            "/usr/share/certmedic/certmedic/edge/store.sql",
+        ),
         *("/etc/certmedic/certmedic.toml", "/etc/certmedic/conf.d", "/usr/lib/systemd/system/certmedic.service"),
         *("/usr/lib/systemd/catalog/certmedic.catalog", "/usr/share/bash-completion/completions/certmedic"),
-        *("/usr/share/man/man1/certmedic.1.gz", "/usr/share/man/man5/certmedic.toml.5.gz", "/usr/share/man/man8/certmedic.8.gz"),
+        *(
+            "/usr/share/man/man1/certmedic.1.gz",
+            "/usr/share/man/man5/certmedic.toml.5.gz",
+            "/usr/share/man/man8/certmedic.8.gz",
+        ),
         "/usr/share/doc/certmedic/examples/apprise.yml",
     ):
         assert path in in_deb, path
@@ -267,7 +283,15 @@ def test_the_sandbox_scores_no_more_than_it_may():
 def test_every_opening_in_the_sandbox_has_its_reason_beside_it():
     text = UNIT.read_text()
     comments = " ".join(line for line in text.splitlines() if line.startswith("#"))
-    for opened in ("User=", "PrivateUsers=", "ProtectHome=", "RootDirectory=", "ProcSubset", "PrivateNetwork=", "IPAddressDeny="):
+    for opened in (
+        "User=",
+        "PrivateUsers=",
+        "ProtectHome=",
+        "RootDirectory=",
+        "ProcSubset",
+        "PrivateNetwork=",
+        "IPAddressDeny=",
+    ):
         assert opened in comments, opened
 
 
@@ -365,7 +389,9 @@ def test_a_life_on(release, deb, newer, tmp_path):
         machine.until("journal", "certmedic", "status")
         assert incidents(machine) == []
         assert "SYSTEMD_UNIT" not in machine("systemd-analyze", "verify", "--man=no", "certmedic.service")
-        exposure = re.search(r"level for certmedic.service: ([\d.]+)", machine("systemd-analyze", "security", "certmedic"))
+        exposure = re.search(
+            r"level for certmedic.service: ([\d.]+)", machine("systemd-analyze", "security", "certmedic")
+        )
         assert float(exposure[1]) <= 2.2
         for page in ("1 certmedic", "5 certmedic.toml", "8 certmedic"):
             assert "NAME" in machine("man", *page.split())
@@ -414,7 +440,7 @@ def test_a_life_on(release, deb, newer, tmp_path):
         # A wrong configuration at the start is told where a person looks first, and not tried again.
         assert machine.run("systemctl", "restart", "certmedic").code != 0
         status = machine.run("systemctl", "status", "certmedic").out
-        assert "/etc/certmedic/conf.d/mine.toml: mode: found 'shout'; allowed:" in status
+        assert "Status: \"/etc/certmedic/conf.d/mine.toml: mode: found 'shout'; allowed:" in status
         assert property_of(machine, "ExecMainStatus") == "2"
         assert property_of(machine, "NRestarts") == "0"
         assert property_of(machine, "ActiveState") == "failed"
@@ -431,7 +457,8 @@ def test_a_life_on(release, deb, newer, tmp_path):
 
         # Whoever hangs is noticed; whoever works is left alone.
         machine.write(
-            "/run/systemd/system/certmedic.service.d/impatient.conf", "[Service]\nWatchdogSec=10s\nTimeoutAbortSec=1s\nRestartSec=1s\n"
+            "/run/systemd/system/certmedic.service.d/impatient.conf",
+            "[Service]\nWatchdogSec=10s\nTimeoutAbortSec=1s\nRestartSec=1s\n",
         )
         machine("systemctl", "daemon-reload")
         machine("systemctl", "restart", "certmedic")
@@ -453,13 +480,32 @@ def test_a_life_on(release, deb, newer, tmp_path):
         assert everything(machine) == before
 
 
-SCHEMA = "import sqlite3; d = sqlite3.connect('/var/lib/certmedic/state.sqlite3'); d.execute('PRAGMA user_version = {}')"
+SCHEMA = (
+    "import sqlite3; d = sqlite3.connect('/var/lib/certmedic/state.sqlite3'); d.execute('PRAGMA user_version = {}')"
+)
 
 
 def everything(machine):
     """Return every path of the machine that bears the name, but what the tests brought and what dpkg and systemd log."""
     found = machine(
-        *["find", "/", "-xdev", "(", "-path", "/root", "-o", "-path", "/var/log", "-o", "-path", "/tmp", "-o", "-path", "/var/tmp", ")"],
+        *[
+            "find",
+            "/",
+            "-xdev",
+            "(",
+            "-path",
+            "/root",
+            "-o",
+            "-path",
+            "/var/log",
+            "-o",
+            "-path",
+            "/tmp",
+            "-o",
+            "-path",
+            "/var/tmp",
+            ")",
+        ],
         *["-prune", "-o", "-name", "*certmedic*", "-print"],
         *["-o", "-path", "/etc/certmedic*", "-print", "-o", "-path", "/var/lib/certmedic*", "-print"],
     )
@@ -522,7 +568,13 @@ def start_etcd(machine):
         *["docker", "run", "-d", "--network=host", "--name=k8s_etcd-manager_etcd-manager-main-a_kube-system_0123_0"],
         *[f"--label={key}={value}" for key, value in labels.items()],
         *["-v", "/usr:/usr:ro", "-v", "/mnt:/mnt", "-v", "/root/authorities:/authorities:ro"],
-        *["-e", "PYTHONPATH=/usr/share/certmedic", "-e", "PYTHONDONTWRITEBYTECODE=1", "kopeio/etcd-manager:3.0.20210228"],
+        *[
+            "-e",
+            "PYTHONPATH=/usr/share/certmedic",
+            "-e",
+            "PYTHONDONTWRITEBYTECODE=1",
+            "kopeio/etcd-manager:3.0.20210228",
+        ],
         *["/usr/bin/python3", "-m", "certmedic.drill.standin", "--member=etcd-a", f"--volume={VOLUME}"],
         *["--authorities=/authorities", "--ip=127.0.0.1", "--first-life=15", "--"],
         *["/usr/bin/etcd", "--name=etcd-a", f"--data-dir={VOLUME}/data", "--logger=zap"],

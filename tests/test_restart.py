@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import signal
+import tarfile
 import time
 from pathlib import Path
 
@@ -17,9 +19,12 @@ from certmedic.edge import restart
 from certmedic.edge.facts import containers
 from certmedic.edge.facts.containerd import containerd_containers
 from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, RestartError, SystemdHands
+from labs import machine as machines
 from labs.containerd import IMAGE, start_containerd
 from labs.docker import BUSYBOX, start_dockerd
+from labs.masters import AGENT
 from labs.waiting import until
+from test_packages import LAB, depends
 
 real = pytest.mark.real
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: dockerd and containerd")
@@ -106,7 +111,7 @@ def test_docker_with_a_kubelet_only_stops(docker, monkeypatch):
 @real
 @needs_root
 def test_docker_without_that_container(docker):
-    with pytest.raises(RestartError, match="docker did not restart name-of-0123abcd: .*No such container"):
+    with pytest.raises(RestartError, match=r"docker did not restart name-of-0123abcd: .*No such container"):
         DockerHands(docker.url).restart(target("0123abcd"))
 
 
@@ -213,7 +218,7 @@ def test_containerd_with_a_kubelet_only_stops(containerd, monkeypatch):
 @real
 @needs_root
 def test_containerd_without_that_container(containerd):
-    with pytest.raises(RestartError, match="`ctr .* info none` failed with 1: .*not found"):
+    with pytest.raises(RestartError, match=r"`ctr .* info none` failed with 1: .*not found"):
         ContainerdHands(containerd.address).restart(target("none", "containerd"))
 
 
@@ -224,7 +229,7 @@ def test_containerd_that_cannot_start_it_again_says_that_it_is_down(containerd):
     # The program of the container goes away under it.
     root = Path(f"/proc/{containerd.pid('broken')}/root/bin")
     (root / "busybox").rename(root / "moved")
-    with pytest.raises(RestartError, match="was stopped and does not run: .* Start it: ctr -n k8s.io tasks start"):
+    with pytest.raises(RestartError, match=r"was stopped and does not run: .* Start it: ctr -n k8s\.io tasks start"):
         ContainerdHands(containerd.address).restart(target("broken", "containerd"))
 
 
@@ -249,8 +254,8 @@ def test_containerd_that_is_not_there(tmp_path):
         (),
         f"there is no containerd socket at {address}, so no container was looked at",
     )
-    with pytest.raises(RestartError, match="ctr"):
-        ContainerdHands(address, deadline=5).restart(target("x", "containerd"))
+    with within(5), pytest.raises(RestartError, match=r"failed with 1: .*failed to dial"):
+        ContainerdHands(address).restart(target("x", "containerd"))
 
 
 # ---------------------------------------------------------------- a command, a unit, and which of them
@@ -315,8 +320,8 @@ def test_a_command_that_says_too_much(tmp_path):
 
 
 def test_a_unit_that_systemd_does_not_know():
-    """Systemd's own answer, or, where it does not run, that of systemctl; on a booted machine see the end."""
-    with pytest.raises(RestartError, match="`systemctl restart -- certmedic-none.service` failed with [1-9]"):
+    """Systemd's own answer, or, where it does not run, that of systemctl; the booted machine is below."""
+    with pytest.raises(RestartError, match=r"`systemctl restart -- certmedic-none\.service` failed with [1-9]"):
         SystemdHands(deadline=10).restart(target("certmedic-none.service", "systemd"))
 
 
@@ -332,6 +337,59 @@ def test_the_means_is_the_runtimes():
     assert hands.restart(target("1", "docker")) == "d 1"
     assert hands.restart(target("2", "systemd")) == "s 2"
     with pytest.raises(
-        RestartError, match="name-of-3: there is no means to restart what 'containerd' runs; .* docker, systemd"
+        RestartError, match=r"name-of-3: there is no means to restart what 'containerd' runs; .* docker, systemd"
     ):
         hands.restart(target("3", "containerd"))
+
+
+# ---------------------------------------------------------------- systemd, on a machine that it booted
+
+UNITS = {
+    "lab-good": "ExecStart=/usr/bin/sleep infinity",
+    "lab-other": "ExecStart=/usr/bin/sleep infinity",
+    "lab-broken": "Type=oneshot\nExecStart=/usr/bin/false",
+    "lab-slow": "Type=oneshot\nExecStart=/usr/bin/sleep 1000",
+}
+RESTART = """
+import sys
+from certmedic.core.model import Container
+from certmedic.edge.restart import RestartError, SystemdHands
+unit, deadline = sys.argv[1:]
+try:
+    print(SystemdHands(deadline=float(deadline)).restart(Container(id=unit, name=unit, image="", runtime="systemd")))
+except RestartError as error:
+    print(f"RestartError: {error}")
+"""
+
+
+@real
+@needs_root
+@pytest.mark.timeout(900)
+def test_units_on_a_booted_machine():
+    with machines.boot("bookworm", (*depends(), *LAB)) as machine:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.add(str(AGENT), "agent", filter=lambda member: None if "__pycache__" in member.name else member)
+        machine("tar", "-xf", "-", "-C", "/opt", stdin=packed.getvalue())
+        for unit, text in UNITS.items():
+            machine.write(f"/etc/systemd/system/{unit}.service", f"[Service]\n{text}\n")
+        machine("systemctl", "daemon-reload")
+        machine("systemctl", "start", "lab-good", "lab-other")
+
+        def invocation(unit):
+            return machine("systemctl", "show", "--property=InvocationID,ActiveState", unit)
+
+        def restarted(unit, deadline=60.0):
+            return machine("env", "PYTHONPATH=/opt/agent", "python3", "-c", RESTART, unit, str(deadline)).strip()
+
+        before = invocation("lab-good"), invocation("lab-other")
+        assert restarted("lab-good.service") == "restarted the unit lab-good.service"
+        after = invocation("lab-good"), invocation("lab-other")
+        assert after[0] != before[0]
+        assert "ActiveState=active" in after[0]
+        assert after[1] == before[1]
+        assert "lab-broken.service failed because the control process exited" in restarted("lab-broken.service")
+        assert "Unit lab-none.service not found" in restarted("lab-none.service")
+        assert "RestartError" in restarted("--now")  # a unit's name, never an option
+        with within(2):
+            assert "did not end in time and was killed after 2 s" in restarted("lab-slow.service", 2.0)

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from certmedic.config import Config, Notify, RemedyPolicy
+from certmedic.core import window
 from certmedic.core.model import Progress, Served, Severity, SourceDown, SourceUp
 from certmedic.edge.notify import Channel, Delivered
 from certmedic.edge.restart import RestartError
@@ -124,11 +125,11 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path):
-    def _lab(files=None, *, mode="remedy", **played):
+    def _lab(files=None, *, mode="remedy", remedy=None, **played):
         config = Config(
             mode=mode,
             notify=Notify(group_for=timedelta(seconds=2), remind_every=timedelta(hours=6)),
-            remedy=RemedyPolicy(verify_for=timedelta(seconds=30)),
+            remedy=RemedyPolicy(verify_for=timedelta(seconds=30), **(remedy or {})),
         )
         return Lab(
             Played(files=member(peer_ends=NOW - DAY) if files is None else files, **played), tmp_path / "state", config
@@ -409,3 +410,69 @@ def test_an_expired_ca_is_never_answered_with_a_restart(lab):
     assert lab.incidents()[-1].diagnosis.cause == "ca_expired"
     assert Severity.CRITICAL in {i.severity for i in lab.incidents()}
     assert PEERS_CA is not ca
+
+
+def test_in_approve_mode_it_waits_for_a_person_and_then_acts_once(lab):
+    lab = lab(mode="approve")
+    for _ in range(60):
+        lab.step(REFUSED)
+    assert lab.world.restarts == []
+    assert "certmedic approve 1" in lab.incidents()[0].decision.reason
+
+    lab.store.approve(1, "jane", until=lab.now + timedelta(hours=4))
+    for _ in range(60):
+        lab.step(*([REFUSED] if lab.world.files[0].certificate.not_after < NOW else []))
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def test_an_approval_that_has_run_out_counts_no_more(lab):
+    lab = lab(mode="approve")
+    lab.step(REFUSED)
+    lab.store.approve(1, "jane", until=lab.now)
+    for _ in range(60):
+        lab.step(REFUSED)
+
+    assert lab.world.restarts == []
+
+
+def test_after_an_act_that_failed_nothing_is_done_until_a_person_resets(lab):
+    lab = lab(renews=False)
+    for _ in range(60):
+        lab.step(REFUSED)
+    lab.world.files = member()
+    lab.go(40)
+    lab.world.files, lab.world.renews = member(server_ends=NOW - DAY), True
+    lab.now += timedelta(hours=1)
+
+    for _ in range(60):
+        lab.step(REFUSED)
+    assert len(lab.world.restarts) == 1
+    assert "certmedic reset" in lab.incidents()[0].decision.reason
+
+    lab.store.reset("jane", now=lab.now)
+    for _ in range(60):
+        lab.step(*([REFUSED] if lab.world.files[2].certificate.not_after < NOW else []))
+    assert len(lab.world.restarts) == 2
+
+
+@pytest.mark.parametrize(("hours", "acts"), [("Tue 15:00-17:00", 1), ("Sun 02:00-04:00", 0)])
+def test_a_planned_cure_comes_before_expiry_and_only_in_its_window(lab, hours, acts):
+    plan = {"plan_ahead": 14 * DAY, "window": window.parse(hours)}
+    lab = lab(member(peer_ends=NOW + 10 * DAY), remedy=plan)
+
+    for _ in range(200):
+        lab.step()
+
+    assert len(lab.world.restarts) == acts
+    assert [i.state for i in lab.incidents()] == (["resolved"] if acts else ["open"])
+    assert [a.state for a in lab.store.acts()] == ["verified"] * acts
+
+
+def test_nothing_is_planned_unless_it_was_asked_for(lab):
+    lab = lab(member(peer_ends=NOW + 10 * DAY))
+    for _ in range(200):
+        lab.step()
+
+    assert lab.world.restarts == []

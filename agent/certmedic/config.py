@@ -10,15 +10,20 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from certmedic.core import window
+from certmedic.core.decide import Policy
+from certmedic.core.model import Cause, MessageKind, Route, Severity
+from certmedic.core.window import Window
+
 DEFAULT_PATH = Path("/etc/certmedic/certmedic.toml")
 DROP_IN_DIRECTORY = "conf.d"  # beside the main file
-MODES = ("observe", "notify", "remedy")
+MODES = ("observe", "notify", "approve", "remedy")
 PLANES = ("kops", "kubeadm", "k3s", "rke2", "etcd", "microk8s", "openshift")
 RESTARTABLE = ("etcd-manager",)
 
@@ -77,8 +82,19 @@ class Notify:
 
     apprise: tuple[str | Secret, ...] = ()  # apprise's own files; a URL written here is a Secret
     tags: Mapping[str, str] = field(default_factory=lambda: {"critical": "oncall", "warning": "team", "info": "team"})
+    route: tuple[Route, ...] = ()  # the first that fits a message decides, else `tags`
     group_for: timedelta = timedelta(seconds=30)
     remind_every: timedelta = timedelta(hours=6)
+    wall: bool = True  # critical incidents are also written to every terminal of this machine
+    heartbeat: Secret | None = None  # is called while all is well: whoever listens there misses an agent that died
+    heartbeat_every: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """Where numbers are left for Prometheus's node exporter; None for nowhere."""
+
+    textfile: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +105,8 @@ class RemedyPolicy:
     cooldown: timedelta = timedelta(minutes=15)
     per_day: int = 2
     verify_for: timedelta = timedelta(minutes=3)
+    window: Window | None = None  # of planned cures
+    plan_ahead: timedelta = timedelta(0)  # how long before expiry; zero: nothing is planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +118,7 @@ class Config:
     watch: Watch = field(default_factory=Watch)
     certificates: Certificates = field(default_factory=Certificates)
     notify: Notify = field(default_factory=Notify)
+    metrics: Metrics = field(default_factory=Metrics)
     remedy: RemedyPolicy = field(default_factory=RemedyPolicy)
 
 
@@ -174,12 +193,35 @@ def _some_of(*allowed: str) -> Callable[[Any], tuple[str, ...]]:
     return parse
 
 
-def _duration(value: Any) -> timedelta:
+def duration(value: Any) -> timedelta:
+    """Return a length of time as people write it: "30s", "15m", "6h", "2d". Raises ValueError with what is allowed."""
     match = re.fullmatch(r"(\d{1,6})\s*(s|m|h|d)", value) if isinstance(value, str) else None
     if match is None:
-        raise _FaultError('allowed: a whole number and s, m, h or d, e.g. "30s", "15m", "6h"')
+        raise ValueError('allowed: a whole number and s, m, h or d, e.g. "30s", "15m", "6h"')
     unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
     return timedelta(**{unit: int(match[1])})
+
+
+def _window(value: Any) -> Window | None:
+    if value == "":
+        return None
+    try:
+        return window.parse(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise _FaultError(str(error)) from None
+
+
+def _duration(value: Any) -> timedelta:
+    try:
+        return duration(value)
+    except ValueError as error:
+        raise _FaultError(str(error)) from None
+
+
+def _interval(value: Any) -> timedelta:
+    if _duration(value) < timedelta(minutes=1):
+        raise _FaultError('allowed: "1m" or longer')
+    return _duration(value)
 
 
 def _count(value: Any) -> int:
@@ -209,6 +251,47 @@ def _path(value: Any) -> Path:
     return Path(value)
 
 
+def _text_file(value: Any) -> Path:
+    path = _path(value)
+    if path.suffix != ".prom":
+        raise _FaultError("allowed: an absolute path that ends in .prom, else the node exporter does not read it")
+    return path
+
+
+def _web_address(value: Any) -> Secret:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/]+\S*", value):
+        raise _FaultError("allowed: an http:// or https:// address", quotable=False)
+    return Secret(value)
+
+
+# What a route can ask for. Of information people are told nothing, so there is nothing to route.
+ROUTE: Mapping[str, tuple[str, ...]] = {
+    "severity": tuple(level for level in Severity if level is not Severity.INFO),
+    "cause": tuple(Cause),
+    "plane": PLANES,
+    "event": tuple(MessageKind),
+}
+
+
+def _routes(value: Any) -> tuple[Route, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise _FaultError("allowed: tables, each begun by [[notify.route]]")
+    faults: list[str] = []
+    for number, table in enumerate(value, 1):
+        for name, found in table.items():
+            if name not in ("tag", *ROUTE):
+                faults.append(f"{number}: {name}: {_fault_of_unknown(name, ('tag', *ROUTE))}")
+            elif name in ROUTE and found not in ROUTE[name]:
+                faults.append(f"{number}: {name}: found {found!r}; allowed: {', '.join(ROUTE[name])}")
+        try:
+            _word(table.get("tag"))
+        except _FaultError as fault:
+            faults.append(f"{number}: tag: {fault}")
+    if faults:
+        raise _FaultError("route " + "; route ".join(faults), quotable=False)
+    return tuple(Route(**table) for table in value)
+
+
 # Every key that can be written, with what reads its value. A key whose parent also stands here may be a table.
 KEYS: Mapping[str, Callable[[Any], Any]] = {
     "mode": _one_of(*MODES),
@@ -228,19 +311,24 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "notify.tags.critical": _word,
     "notify.tags.warning": _word,
     "notify.tags.info": _word,
+    "notify.route": _routes,
     "notify.group_for": _duration,
     "notify.remind_every": _duration,
+    "notify.wall": _boolean,
+    "notify.heartbeat": _web_address,
+    "notify.heartbeat_every": _interval,
+    "metrics.textfile": _text_file,
     "remedy.restart": _some_of(*RESTARTABLE),
     "remedy.cooldown": _duration,
     "remedy.per_day": _count,
     "remedy.verify_for": _duration,
+    "remedy.window": _window,
+    "remedy.plan_ahead_days": lambda value: timedelta(days=_count(value)),
 }
 # Keys that the design names and that do nothing yet: a person who writes one must not believe that it works.
 NOT_YET = {
     "remedy.renew": "renewing in place is not built yet; leave it out or set it to false",
     "remedy.reissue": "moving an expired file aside is not built yet; leave it out or set it to false",
-    "remedy.window": "maintenance windows are not built yet; leave it out",
-    "remedy.plan_ahead_days": "planned cures are not built yet; leave it out or set it to 0",
 }
 
 
@@ -256,8 +344,8 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield key, value
 
 
-def _fault_of_unknown(key: str) -> str:
-    near = difflib.get_close_matches(key, KEYS, n=1)
+def _fault_of_unknown(key: str, known: Iterable[str] = ()) -> str:
+    near = difflib.get_close_matches(key, known or KEYS, n=1)
     return f"no such key{f'; did you mean {near[0]}?' if near else '; see certmedic.toml(5)'}"
 
 
@@ -293,9 +381,12 @@ def _check(file: Path, faults: list[str]) -> dict[str, Any]:
                 values[key] = KEYS[key](found)
             except _FaultError as fault:
                 faults.append(f"{file}: {key}: " + (f"found {found!r}; {fault}" if fault.quotable else str(fault)))
-    secret = any(isinstance(item, Secret) for item in values.get("notify.apprise", ()))
-    if secret and file.stat().st_mode & 0o004:
-        faults.append(f"{file}: notify.apprise: a URL is a secret, and everyone may read this file: chmod 0640 it")
+    secrets = [
+        *(["notify.apprise"] if any(isinstance(item, Secret) for item in values.get("notify.apprise", ())) else []),
+        *(["notify.heartbeat"] if "notify.heartbeat" in values else []),
+    ]
+    if secrets and file.stat().st_mode & 0o004:
+        faults += [f"{file}: {key}: a URL is a secret, and everyone may read this file: chmod 0640 it" for key in secrets]
     return values
 
 
@@ -333,13 +424,35 @@ def _build(values: Mapping[str, Any]) -> Config:
             "docker.labels": "docker_labels",
         },
     )
-    notify = section(Notify, "notify.", same("apprise", "group_for", "remind_every"))
+    notify = section(
+        Notify,
+        "notify.",
+        same("apprise", "route", "group_for", "remind_every", "wall", "heartbeat", "heartbeat_every"),
+    )
     tags = {level: values.get(f"notify.tags.{level}", default) for level, default in notify.tags.items()}
     top = {name: values[name] for name in ("mode", "state") if name in values}
     return Config(
         **top,
         watch=watch,
         certificates=section(Certificates, "certificates.", same("planes", "paths", "warn_days")),
-        notify=Notify(apprise=notify.apprise, tags=tags, group_for=notify.group_for, remind_every=notify.remind_every),
-        remedy=section(RemedyPolicy, "remedy.", same("restart", "cooldown", "per_day", "verify_for")),
+        notify=replace(notify, tags=tags),
+        metrics=section(Metrics, "metrics.", same("textfile")),
+        remedy=section(
+            RemedyPolicy,
+            "remedy.",
+            {**same("restart", "cooldown", "per_day", "verify_for", "window"), "plan_ahead_days": "plan_ahead"},
+        ),
+    )
+
+
+def policy_of(config: Config) -> Policy:
+    """Return what the configuration allows, as decisions ask for it."""
+    remedy = config.remedy
+    return Policy(
+        mode=config.mode,
+        restart=remedy.restart,
+        cooldown=remedy.cooldown,
+        per_day=remedy.per_day,
+        window=remedy.window,
+        plan_ahead=remedy.plan_ahead,
     )

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
-from certmedic.config import Config
+from certmedic.config import Config, policy_of
 from certmedic.core import diagnose as doctor
 from certmedic.core import examine, message, symptoms, verdict, verify
-from certmedic.core.decide import History, Policy, decide, targets
+from certmedic.core.decide import History, decide, targets
 from certmedic.core.model import (
     Cause,
     Diagnosis,
@@ -28,6 +28,7 @@ from certmedic.core.model import (
     MessageKind,
     Progress,
     Recheck,
+    Severity,
     Sighting,
     SourceDown,
     SourceStatus,
@@ -41,6 +42,7 @@ from certmedic.teller import Teller, World
 TICK = 1.0  # seconds that the loop waits at most: the watchdog, a stop and a new recheck are seen by then
 DIAGNOSE_EVERY = timedelta(seconds=30)  # equal lines are judged anew no more often than this
 LOOK_EVERY = timedelta(seconds=15)  # at an incident that can be verified by looking at files
+QUIET_LOOK_EVERY = timedelta(minutes=1)
 QUIET_FOR = timedelta(minutes=15)  # an incident that cannot be verified here ends when nothing more is seen
 INVENTORY_EVERY = timedelta(minutes=10)
 VERIFY_EVERY = timedelta(seconds=2)
@@ -73,12 +75,7 @@ class Watcher:
         self.store = store
         self.world = world
         self.started_at = started_at
-        self.policy = Policy(
-            mode=config.mode,
-            restart=config.remedy.restart,
-            cooldown=config.remedy.cooldown,
-            per_day=config.remedy.per_day,
-        )
+        self.policy = policy_of(config)
         self.teller = Teller(config.mode, store, world)
         self.blind: dict[str, str] = {}  # source -> why it cannot read
         self._seen: dict[str, Seen] = {}
@@ -247,8 +244,9 @@ class Watcher:
             if diagnosis.key == incident.key:  # other files of the same owner that broke with it
                 incident = self._open(diagnosis, now)
         self._decide(incident, facts, now)
-        self.store.recheck("remind", incident.id, now + self.config.notify.remind_every)
-        self.store.recheck("incident", incident.id, now + LOOK_EVERY)
+        if incident.diagnosis.cause is not Cause.EXPIRES_SOON:  # a forecast is said again at its next threshold
+            self.store.recheck("remind", incident.id, now + self.config.notify.remind_every)
+        self.store.recheck("incident", incident.id, now + look_every(incident))
 
     def _decide(self, incident: Incident, facts: Facts, now: datetime) -> None:
         """Decide, tell people once that the incident is there, and write an act down where all gates are open."""
@@ -262,6 +260,8 @@ class Watcher:
             attempts=self.store.attempts(since=now - timedelta(days=1)),
             incident=incident.id,
             troubled=self._troubled(diagnosis),
+            tripped=self.store.tripped(),
+            approved=self.store.approved(incident.id, now=now),
         )
         decision = decide(diagnosis, facts, history, self.policy)
         if incident.decision is None or incident.decision.reason != decision.reason:
@@ -315,7 +315,7 @@ class Watcher:
             return
         if incident.state == "open":
             self._decide(incident, facts, now)
-        self.store.recheck("incident", incident.id, now + LOOK_EVERY)
+        self.store.recheck("incident", incident.id, now + look_every(incident))
 
     def _remind(self, incident: Incident, now: datetime) -> None:
         if incident.announced_at is not None:
@@ -420,3 +420,8 @@ class Watcher:
             wait = TICK if due is None else min(TICK, max(0.0, (due - now()).total_seconds()))
             items = list(take(wait))
             self.step(items, now())
+
+
+def look_every(incident: Incident) -> timedelta:
+    """Return how soon an incident is looked at again: what is not urgent is not shaken hands with every few seconds."""
+    return LOOK_EVERY if incident.diagnosis.severity is Severity.CRITICAL else QUIET_LOOK_EVERY

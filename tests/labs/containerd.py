@@ -105,7 +105,7 @@ class Containerd:
                 tar.addfile(member, io.BytesIO(data))
         self("images", "import", "--snapshotter=native", str(self.home / "image.tar"))
 
-    def run(self, number: str, *command: str, labels: Mapping[str, str] = {}) -> None:  # noqa: B006 - never changed
+    def run(self, number: str, *command: str, labels: Mapping[str, str]) -> None:
         """Run a container of the image."""
         words = [f"--label={key}={value}" for key, value in labels.items()]
         self("run", "--detach", "--null-io", "--snapshotter=native", *words, IMAGE, number, *command)

@@ -15,10 +15,9 @@ from typing import Any, BinaryIO
 import click
 
 from certmedic.cli import show
-from certmedic.config import Config
+from certmedic.config import Config, policy_of
 from certmedic.core import certificates, planes, symptoms, verdict
 from certmedic.core import diagnose as doctor
-from certmedic.core.decide import Policy
 from certmedic.core.examine import examine, stamp
 from certmedic.core.model import Diagnosis, Fold, LogEntry, Origin, Severity, Sighting, Stored
 from certmedic.core.rehearse import rehearse
@@ -302,9 +301,7 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
     if until <= now:
         show.fail(f"--at {until:%Y-%m-%d} is not in the future", 2)
     facts = eyes(config, root).gather(now=now)
-    policy = Policy(
-        mode=config.mode, restart=config.remedy.restart, cooldown=config.remedy.cooldown, per_day=config.remedy.per_day
-    )
+    policy = policy_of(config)
     moments = rehearse(facts, until, policy=policy, warn_days=config.certificates.warn_days)
     if as_json:
         show.as_json(

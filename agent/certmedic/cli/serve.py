@@ -88,11 +88,16 @@ def boot_id() -> str:
 @CONFIG
 def run(*, config_path: Path | None) -> None:
     """Watch, tell and cure until stopped: this is the service."""
-    config = show.config(config_path)
+    try:
+        config = load(config_path)
+    except ConfigError as error:
+        service.notify_status("; ".join(error.faults))
+        show.refuse(error)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         store = Store(config.state / "state.sqlite3")
     except StoreError as error:
+        service.notify_status(str(error))
         show.fail(str(error))
     stop, reload = threading.Event(), threading.Event()
     service.stop_on_signals(stop, reload)

@@ -153,6 +153,11 @@ def config(path: Path | None) -> Config:
     try:
         return load(path)
     except ConfigError as error:
-        for fault in error.faults:
-            click.echo(f"certmedic: {fault}", err=True)
-        raise SystemExit(2) from None
+        refuse(error)
+
+
+def refuse(error: ConfigError) -> NoReturn:
+    """Say everything that is wrong with the configuration, and exit."""
+    for fault in error.faults:
+        click.echo(f"certmedic: {fault}", err=True)
+    raise SystemExit(2)

@@ -28,19 +28,22 @@ from certmedic.core.model import (
     Stored,
     Suspect,
 )
+from certmedic.core.window import Window
 
 FRESH_FOR = timedelta(minutes=10)  # an act answers what is happening now, not what a journal remembers
-CURABLE = (Cause.EXPIRED,)
+CURABLE = (Cause.EXPIRED, Cause.EXPIRES_SOON)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What the operator allows."""
 
-    mode: str  # observe | notify | remedy
+    mode: str  # observe | notify | approve | remedy
     restart: tuple[str, ...]  # renewers that may be restarted
     cooldown: timedelta
     per_day: int
+    window: Window | None = None  # of planned cures; None: at any time
+    plan_ahead: timedelta = timedelta(0)  # how long before expiry a cure is planned; zero: never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,8 @@ class History:
     attempts: tuple[Attempt, ...] = ()  # of the last day at least, any incident
     incident: int = 0
     troubled: tuple[str, ...] = ()  # neighbours whose certificates this group refuses at present
+    tripped: str = ""  # the act that failed since the last reset, in a sentence
+    approved: str = ""  # who approved an act for this incident, where somebody did and it still holds
 
 
 def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy) -> Decision:
@@ -63,12 +68,15 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
         version(containers),
         authority(watched, facts),
         clock(diagnosis, facts),
-        fresh(diagnosis, facts.at, history),
+        fresh(diagnosis, facts.at, history)
+        if diagnosis.cause is not Cause.EXPIRES_SOON
+        else planned(diagnosis, facts.at, policy),
         target(containers),
         members(history),
+        breaker(history),
         cooldown(diagnosis, facts.at, history, policy),
         budget(facts.at, history, policy),
-        permission(diagnosis, watched, policy),
+        permission(diagnosis, watched, history, policy),
     )
     closed = [gate for gate in gates if not gate.passed]
     if closed:
@@ -253,15 +261,41 @@ def budget(now: datetime, history: History, policy: Policy) -> Gate:
     return Gate(name="budget", passed=True, why=f"{used} of {policy.per_day} acts of the last 24 hours are used")
 
 
-def permission(diagnosis: Diagnosis, watched: Sequence[Stored], policy: Policy) -> Gate:
+def planned(diagnosis: Diagnosis, now: datetime, policy: Policy) -> Gate:
+    """A cure before expiry is allowed so early, and now."""
+    if not policy.plan_ahead or diagnosis.since is None:
+        return Gate(
+            name="window", passed=False, why="it has not expired yet, and nothing is planned (remedy.plan_ahead_days)"
+        )
+    opens = diagnosis.since - policy.plan_ahead
+    if now < opens:
+        return Gate(
+            name="window", passed=False, why=f"planned cures begin {policy.plan_ahead.days} days ahead, {stamp(opens)}"
+        )
+    if policy.window is not None and not policy.window.is_open(now):
+        return Gate(name="window", passed=False, why=f"waits for the maintenance window {policy.window.text}")
+    return Gate(name="window", passed=True, why=f"planned: expires {stamp(diagnosis.since)}")
+
+
+def breaker(history: History) -> Gate:
+    """No act has failed since a person last looked."""
+    if history.tripped:
+        return Gate(
+            name="breaker", passed=False, why=f"an act failed ({history.tripped}); `certmedic reset` allows acts again"
+        )
+    return Gate(name="breaker", passed=True, why="no act has failed")
+
+
+def permission(diagnosis: Diagnosis, watched: Sequence[Stored], history: History, policy: Policy) -> Gate:
     """The operator allows it."""
-    if policy.mode != "remedy":
-        return Gate(name="mode", passed=False, why=f'mode is "{policy.mode}"; "remedy" would allow it')
     strange = {stored.place.renewer for stored in watched} - set(policy.restart)
     if strange or not watched:
-        return Gate(
-            name="mode",
-            passed=False,
-            why=f"remedy.restart does not list {', '.join(sorted(strange)) or diagnosis.remedy.target or 'it'}",
-        )
-    return Gate(name="mode", passed=True, why='mode is "remedy"')
+        names = ", ".join(sorted(strange)) or diagnosis.remedy.target or "it"
+        return Gate(name="mode", passed=False, why=f"remedy.restart does not list {names}")
+    if policy.mode == "remedy":
+        return Gate(name="mode", passed=True, why='mode is "remedy"')
+    if policy.mode == "approve":
+        if history.approved:
+            return Gate(name="mode", passed=True, why=f"approved by {history.approved}")
+        return Gate(name="mode", passed=False, why=f"waits for a person: certmedic approve {history.incident}")
+    return Gate(name="mode", passed=False, why=f'mode is "{policy.mode}"; "remedy" would allow it')

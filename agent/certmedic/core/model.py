@@ -454,6 +454,31 @@ class MessageKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Which messages go to the channels of one apprise tag. An empty condition is met by every message."""
+
+    tag: str
+    severity: str = ""
+    cause: str = ""
+    plane: str = ""
+    event: str = ""  # a MessageKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Which incidents people want no messages about, from when until when, and who wants that. Empty conditions as in Route."""
+
+    id: int
+    cause: str
+    file: str  # glob; every file of an incident must match
+    plane: str
+    author: str
+    comment: str
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One message in the three forms that channels take."""
 

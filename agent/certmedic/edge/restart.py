@@ -13,6 +13,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -78,6 +79,7 @@ class DockerHands:
         """Restart by id: the one that was decided on, even if another has its name by now."""
         import docker  # noqa: PLC0415 - heavy, and most agents never act
 
+        self._must_listen()
         try:
             client: Any = docker.APIClient(base_url=self.base_url, timeout=self.deadline, version="auto")
         except Exception as error:
@@ -94,6 +96,18 @@ class DockerHands:
         finally:
             client.close()
         return f"restarted {container.name}"
+
+    def _must_listen(self) -> None:
+        """The SDK leaves a socket open where nobody listens, so that is found out before it is asked."""
+        if not self.base_url.startswith("unix://"):
+            return
+        path = self.base_url.removeprefix("unix://")
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(self.deadline)
+            try:
+                sock.connect(path)
+            except OSError as error:
+                raise RestartError(f"docker is not reachable at {self.base_url}: {error.strerror or error}") from error
 
 
 class ContainerdHands:
@@ -156,7 +170,9 @@ class ContainerdHands:
         return next((words[2] for words in lines if len(words) == 3 and words[0] == number), "")
 
     def _ctr(self, until: float, *words: str) -> str:
-        return _run(["ctr", f"--address={self.address}", f"--namespace={self.namespace}", *words], until)
+        return _run(
+            ["ctr", f"--address={self.address}", "--connect-timeout=5s", f"--namespace={self.namespace}", *words], until
+        )
 
 
 class SystemdHands:

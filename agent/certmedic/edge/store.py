@@ -337,6 +337,29 @@ class Store:
             for r in rows
         )
 
+    def approve(self, incident: int, author: str, *, until: datetime) -> None:
+        """Record a person's leave to act on one incident, as long as it holds."""
+        self._db.execute("INSERT OR REPLACE INTO approvals VALUES (?, ?, ?)", (incident, author, _text(until)))
+
+    def approved(self, incident: int, *, now: datetime) -> str:
+        """Return who approved an act for an incident; empty where nobody did, or it holds no longer."""
+        row = self._db.execute(
+            "SELECT author FROM approvals WHERE incident = ? AND until > ?", (incident, _text(now))
+        ).fetchone()
+        return str(row[0]) if row else ""
+
+    def reset(self, author: str, *, now: datetime) -> None:
+        """Record a person's word that acts may go on."""
+        self._db.execute("INSERT INTO resets VALUES (?, ?)", (_text(now), author))
+
+    def tripped(self) -> str:
+        """Return what became of the last act that failed since the last reset; empty where none did."""
+        row = self._db.execute(
+            "SELECT target || ': ' || detail FROM actions WHERE state = 'failed'"
+            " AND ended_at > coalesce((SELECT max(at) FROM resets), '') ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        return str(row[0]) if row else ""
+
     # ------------------------------------------------------------ the outbox
 
     def enqueue(self, incident: int, message: Message, channels: Mapping[str, str], *, now: datetime) -> bool:

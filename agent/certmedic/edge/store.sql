@@ -93,3 +93,14 @@ CREATE TABLE events (
     what     TEXT NOT NULL,
     said     TEXT NOT NULL
 ) STRICT;
+
+-- A person's leave to act on one incident, and a person's word that acts may go on after one has failed.
+CREATE TABLE approvals (
+    incident INTEGER PRIMARY KEY REFERENCES incidents (id) ON DELETE CASCADE,
+    author   TEXT NOT NULL,
+    until    TEXT NOT NULL
+) STRICT;
+CREATE TABLE resets (
+    at     TEXT NOT NULL,
+    author TEXT NOT NULL
+) STRICT;

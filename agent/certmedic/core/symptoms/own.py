@@ -185,7 +185,7 @@ OWN_FILES: Final = (
         ),
         pattern=re.compile(
             r"(?:cannot|can't|couldn't|could not|unable to|failed to|failure|failed|error while|error|errors?:?) (?:to )?"
-            r"(?:load|loading|read|reading|open|opening|parse|parsing|use|using|find) (?:the )?(?:\S{1,60} ){0,3}?"
+            r"(?:load|loading|read|reading|open|opening|parse|parsing|use|using) (?:the )?(?:\S{1,60} ){0,3}?"
             r"(?:certificate|certificates|cert|client ca|ca cert|ca file|private key|key pair|keypair|x509 key pair|tls key)\b(?! (?:signing|request|expiration|authority data|from (?:server|peer|client)))"
         ),
         unless=(
@@ -199,7 +199,7 @@ OWN_FILES: Final = (
             "issuer certificate",
             "root certificate in the chain",
             "certification path",
-            "signature algorithm",
+            "configmap based",
         ),
         samples=(
             'nginx: [emerg] cannot load certificate "/etc/nginx/tls/server.pem": BIO_new_file() failed',

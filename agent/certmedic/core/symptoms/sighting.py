@@ -105,6 +105,8 @@ OWN_CHECK: Final = (
     "failure loading",
     "got the wrong ca cert",
     "apiserver loopback client",
+    "does not contain a common name",
+    "validating ssl certificate",
 )
 _CALLS_API: Final = re.compile(r"https://(\[::1\]|127\.0\.0\.1|localhost)(?::(\d{1,5}))?(?:/|$)")
 _ETCD_PORTS: Final = ("2379", "2380", "4001", "4002")

@@ -20,7 +20,7 @@ TRUST: Final = (
             "certificate signed by unknown",
             "system roots and no roots provided",
             "issuer name does not match subject",
-            "are pinned",
+            "none of the public keys",
             "does not match the cluster ca certificate hash",
             "got the wrong ca cert",
             # OpenSSL and what is built upon it
@@ -46,14 +46,14 @@ TRUST: Final = (
             "path does not chain with any of the trust anchors",
             "trust anchor for certification path not found",
             "no trusted certificate found",
-            "signature check failed",
+            "exception: signature check failed",
             "is not trusted in this ssl context",
             # GnuTLS, NSS, macOS, .NET, browsers
             "certificate issuer is unknown",
             "certificate is not trusted",
             "issuer has been marked as not trusted",
             "untrusted issuer",
-            "unknown issuer",
+            "sec error unknown issuer",
             "signer not found",
             "peer cert untrusted",
             "not correctly signed by the trusted ca",
@@ -63,7 +63,8 @@ TRUST: Final = (
             "cert authority invalid",
             # rustls, Erlang
             "unknownissuer",
-            "badsignature",
+            "certificate: badsignature",
+            "certificate(badsignature)",
             "selfsigned peer",
             "{bad cert,unknown ca",
         ),
@@ -115,7 +116,6 @@ TRUST: Final = (
             "certificate verification of peer failed",
             "remote certificate is invalid",
             "invalid ssl certificate",
-            "certificate invalid",
             "peer not authenticated",
             "invalid peer certificate",
             "server certificate not verified",
@@ -136,7 +136,7 @@ TRUST: Final = (
             "not permitted to talk to peer",
         ),
         pattern=re.compile(
-            r"x509: (?=[a-z])|failed to verify (?:\w+ ){1,2}certificate|cannot verify \S{1,255} certificate|error \d+ at \d+ depth lookup"
+            r"x509: (?=[a-z])(?!clientcafile)|certificate invalid\b|failed to verify (?:\w+ ){1,2}certificate|cannot verify \S{1,255} certificate|error \d+ at \d+ depth lookup"
         ),
         samples=(
             "error:0A000086:SSL routines::certificate verify failed",

@@ -139,16 +139,36 @@ def rotated_names(path: str) -> list[str]:
     return [str(folder / name) for _, name in sorted(found.values())]
 
 
+def _open_all(path: str) -> list[Content]:
+    """Open every file of a log, oldest first. While a rotation is under way names change hands, and it is tried again."""
+    opened: list[Content] = []
+    for _ in range(20):
+        for content in opened:
+            content.close()
+        opened = []
+        names = [*rotated_names(path), path]
+        for name in names:
+            with contextlib.suppress(OSError):
+                opened.append(Content(name))
+        with contextlib.suppress(OSError):
+            there = {content.path: content.key for content in opened}
+            if names == [*rotated_names(path), path] and there == {name: _key(name) for name in there}:
+                break
+    return opened
+
+
+def _key(name: str) -> tuple[int, int]:
+    status = Path(name).stat()
+    return status.st_dev, status.st_ino
+
+
 def what_follows(path: str, position: Position) -> tuple[list[tuple[Content, int]], bool]:
     """Open what is to be read after `position`: the rest of its file under whatever name it has now, then all that is newer.
 
     Returns the files, oldest first, each with the offset to read from, and whether the rest was found. Where it was not, the
     files written to since are given, as far as they are still there.
     """
-    opened = []
-    for name in [*rotated_names(path), path]:
-        with contextlib.suppress(OSError):
-            opened.append(Content(name))
+    opened = _open_all(path)
     # The same file before copies of it, since several may begin alike.
     order = sorted(range(len(opened)), key=lambda index: opened[index].key != (position.dev, position.ino))
     start = next((index for index in order if position.continues_in(opened[index])), None)

@@ -1,0 +1,38 @@
+"""Who hears of an incident: the channels of a tag, or, while a person has asked for silence, nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from certmedic.core.model import Diagnosis, MessageKind, Route, Silence
+
+
+def tag_of(kind: MessageKind, diagnosis: Diagnosis, routes: Iterable[Route]) -> str:
+    """Return the tag of the first route that fits; "" where none does, and the severity alone decides.
+
+    "resolved" is routed as the incident was, by its severity while it lasted: whoever was called is told that it is over.
+    """
+    found = {"severity": diagnosis.severity, "cause": diagnosis.cause, "plane": diagnosis.plane, "event": kind}
+    for route in routes:
+        if all(getattr(route, name) in ("", value) for name, value in found.items()):
+            return route.tag
+    return ""
+
+
+def silence_of(diagnosis: Diagnosis, silences: Iterable[Silence], now: datetime) -> Silence | None:
+    """Return the silence under which an incident is now, that which ends last; None where there is none.
+
+    A glob is met only where every file of the incident meets it: what is known of one file must not hide another.
+    """
+    files = [one.path for one in diagnosis.certificates if one.path]
+    fitting = [
+        one
+        for one in silences
+        if one.starts_at <= now < one.ends_at
+        and one.cause in ("", diagnosis.cause)
+        and one.plane in ("", diagnosis.plane)
+        and (not one.file or (bool(files) and all(fnmatchcase(path, one.file) for path in files)))
+    ]
+    return max(fitting, key=lambda one: one.ends_at, default=None)

@@ -1,0 +1,37 @@
+"""When a window is open: days, hours, over midnight, in a time zone."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from certmedic.core import window
+
+
+@pytest.mark.parametrize(
+    ("text", "moment", "is_open"),
+    [
+        ("Sun 02:00-04:00 UTC", datetime(2026, 11, 22, 2, 0, tzinfo=UTC), True),
+        ("Sun 02:00-04:00 UTC", datetime(2026, 11, 22, 4, 0, tzinfo=UTC), False),
+        ("Sun 02:00-04:00 UTC", datetime(2026, 11, 23, 3, 0, tzinfo=UTC), False),
+        ("02:00-04:00", datetime(2026, 11, 23, 3, 0, tzinfo=UTC), True),
+        ("Fri 22:00-05:00", datetime(2026, 11, 27, 23, 0, tzinfo=UTC), True),
+        ("Fri 22:00-05:00", datetime(2026, 11, 28, 4, 59, tzinfo=UTC), True),
+        ("Fri 22:00-05:00", datetime(2026, 11, 28, 23, 0, tzinfo=UTC), False),
+        ("Sat-Mon 10:00-11:00", datetime(2026, 11, 23, 10, 30, tzinfo=UTC), True),
+        ("Sat-Mon 10:00-11:00", datetime(2026, 11, 24, 10, 30, tzinfo=UTC), False),
+        ("mon,wed 10:00-11:00", datetime(2026, 11, 25, 10, 30, tzinfo=UTC), True),
+        ("Tue 02:00-04:00 Europe/Berlin", datetime(2026, 11, 24, 1, 30, tzinfo=UTC), True),
+        ("Tue 02:00-04:00 Europe/Berlin", datetime(2026, 7, 21, 1, 30, tzinfo=UTC), True),
+        ("Tue 02:00-04:00 Europe/Berlin", datetime(2026, 7, 21, 2, 30, tzinfo=UTC), False),
+    ],
+)
+def test_a_window_is_open_in_its_hours_and_not_beside_them(text, moment, is_open):
+    assert window.parse(text).is_open(moment) is is_open
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Sunday night", "Son 02:00-04:00", "25:00-26:00", "02:00-02:00", "02:00-04:00 Mars/Olympus", "Sun 2-4"]
+)
+def test_what_is_no_window_is_refused_with_what_is_allowed(text):
+    with pytest.raises(ValueError, match="allowed"):
+        window.parse(text)
