@@ -92,7 +92,7 @@ def test_all_faults_come_at_once_each_with_file_key_found_and_allowed(write):
         load(path)
 
     assert caught.value.faults == (
-        f'{path}: mode: found \'fix\'; allowed: "observe", "notify", "remedy"',
+        f'{path}: mode: found \'fix\'; allowed: "observe", "notify", "approve", "remedy"',
         f"{path}: watch.files: found ['log']; allowed: absolute paths; 'log' does not start with /",
         f"{path}: remedy.cooldwn: no such key; did you mean remedy.cooldown?",
         f"{path}: remedy.renew: renewing in place is not built yet; leave it out or set it to false",

@@ -18,6 +18,7 @@ from labs.masters import AGENT, OLD, kill, masters, until
 
 pytestmark = [
     pytest.mark.real,
+    pytest.mark.long,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and dockerd"),
     pytest.mark.timeout(300),
 ]

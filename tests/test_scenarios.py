@@ -10,7 +10,7 @@ import pytest
 from labs import etcd
 from labs.masters import AGENT
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(180)]
 
 
 def diagnose(member, *words):
