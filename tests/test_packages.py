@@ -369,6 +369,121 @@ def install(machine, package):
     machine("apt-get", "install", "-y", "/root/certmedic.deb", timeout=180)
 
 
+def installed_it_runs(machine, deb):
+    # Installed, it runs, says what it watches, and is quiet: there is no Kubernetes, Docker or etcd here.
+    install(machine, deb)
+    machine.until("active (running)", "systemctl", "status", "certmedic")
+    machine.until("certmedic watches", *JOURNAL)
+    status = property_of(machine, "StatusText")
+    assert status.startswith("mode notify; reads journal")
+    assert "docker" not in status
+    machine.until("journal", "certmedic", "status")
+    assert incidents(machine) == []
+    assert "SYSTEMD_UNIT" not in machine("systemd-analyze", "verify", "--man=no", "certmedic.service")
+    exposure = re.search(r"level for certmedic.service: ([\d.]+)", machine("systemd-analyze", "security", "certmedic"))
+    assert float(exposure[1]) <= 2.2
+    for page in ("1 certmedic", "5 certmedic.toml", "8 certmedic"):
+        assert "NAME" in machine("man", *page.split())
+    completes(machine)
+
+
+def it_sees_a_volume_that_expired(machine, tmp_path):
+    # A volume is mounted while it runs, its certificates have expired, and somebody refuses them.
+    machine("mkdir", "-p", VOLUME)
+    machine("mount", "-t", "tmpfs", "tmpfs", VOLUME)
+    put_volume(machine, tmp_path, ended=timedelta(hours=3))
+    refuse(machine, "10.0.1.7:45110")
+    said = machine.until("the certificate of", *JOURNAL)
+    assert f"{VOLUME}/pki/etcd-cluster-token-etcd/" in said
+    assert "has expired" in said
+    assert "What to do" in said
+    assert "What not to do" in said
+    (found,) = [one for one in incidents(machine) if one["diagnosis"]["cause"] == "expired"]
+    assert found["diagnosis"]["suspect"] == "own"
+    return found["id"]
+
+
+def an_upgrade_keeps_all(machine, newer, known):
+    # An upgrade keeps what was changed and what is known, restarts it, and no line is lost meanwhile.
+    machine.write("/etc/certmedic/conf.d/mine.toml", 'mode = "observe"\n')
+    first = property_of(machine, "MainPID")
+    install(machine, newer)
+    machine.until("active (running)", "systemctl", "status", "certmedic")
+    assert machine("certmedic", "--version").strip() == f"certmedic, version {NEXT}"
+    assert property_of(machine, "MainPID") != first
+    assert property_of(machine, "StatusText").startswith("mode observe")
+    machine("systemctl", "stop", "certmedic")
+    assert '"count": 1,' in machine("certmedic", "incidents", "--json")
+    refuse(machine, "10.0.1.9:33020")
+    machine("systemctl", "start", "certmedic")
+    machine.until('"count": 2,', "certmedic", "incidents", "--json")
+    assert [one["id"] for one in incidents(machine)] == [known]
+
+
+def a_reload_is_checked(machine):
+    # A reload takes up what is right, in the same process, and refuses what is wrong, loudly.
+    pid = property_of(machine, "MainPID")
+    machine.write("/etc/certmedic/conf.d/mine.toml", 'mode = "notify"\n')
+    machine("systemctl", "reload", "certmedic")
+    machine.until("mode notify", "systemctl", "show", "--property", "StatusText", "certmedic")
+    machine.write("/etc/certmedic/conf.d/mine.toml", 'mode = "shout"\n')
+    assert machine.run("systemctl", "reload", "certmedic").code != 0
+    machine.until("is wrong and not in use", "systemctl", "status", "certmedic")
+    machine.until("the old one stays: /etc/certmedic/conf.d/mine.toml: mode: found 'shout'", *JOURNAL)
+    assert property_of(machine, "MainPID") == pid
+    assert property_of(machine, "ActiveState") == "active"
+
+
+def a_wrong_start_is_told(machine):
+    # A wrong configuration at the start is told where a person looks first, and not tried again.
+    assert machine.run("systemctl", "restart", "certmedic").code != 0
+    status = machine.run("systemctl", "status", "certmedic").out
+    assert "Status: \"/etc/certmedic/conf.d/mine.toml: mode: found 'shout'; allowed:" in status
+    assert property_of(machine, "ExecMainStatus") == "2"
+    assert property_of(machine, "NRestarts") == "0"
+    assert property_of(machine, "ActiveState") == "failed"
+    machine("rm", "/etc/certmedic/conf.d/mine.toml")
+
+
+def a_later_state_is_refused(machine):
+    # The state of a later version is refused, and said.
+    machine("python3", "-c", SCHEMA.format(99))
+    machine.run("systemctl", "start", "certmedic")
+    machine.until("was written by a later certmedic", "systemctl", "status", "certmedic")
+    machine("systemctl", "stop", "certmedic")
+    machine("python3", "-c", SCHEMA.format(1))
+    machine("systemctl", "reset-failed", "certmedic")
+    machine("systemctl", "start", "certmedic")
+
+
+def the_watchdog_watches(machine):
+    # Whoever hangs is noticed; whoever works is left alone.
+    machine.write(
+        "/run/systemd/system/certmedic.service.d/impatient.conf",
+        "[Service]\nWatchdogSec=10s\nTimeoutAbortSec=1s\nRestartSec=1s\n",
+    )
+    machine("systemctl", "daemon-reload")
+    machine("systemctl", "restart", "certmedic")
+    time.sleep(12)
+    assert property_of(machine, "NRestarts") == "0"
+    machine("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "certmedic")
+    machine.until("1", "systemctl", "show", "--value", "--property", "NRestarts", "certmedic")
+    machine.until("active (running)", "systemctl", "status", "certmedic")
+    machine("rm", "-r", "/run/systemd/system/certmedic.service.d")
+
+
+def removed_and_purged(machine, before):
+    # Removed, it stops and keeps its things; purged, it leaves nothing.
+    machine("apt-get", "remove", "-y", "certmedic")
+    assert machine.run("systemctl", "is-active", "certmedic").out.strip() == "inactive"
+    kept = everything(machine)
+    assert "/etc/certmedic/certmedic.toml" in kept
+    assert "/var/lib/certmedic/state.sqlite3" in kept
+    assert "/usr/share/certmedic" not in kept
+    machine("apt-get", "purge", "-y", "certmedic")
+    assert everything(machine) == before
+
+
 @real
 @as_root
 @pytest.mark.timeout(1200)
@@ -378,106 +493,14 @@ def test_a_life_on(release, deb, newer, tmp_path):
         machine("systemctl", "mask", "--now", "docker.socket", "docker.service", "containerd.service", "etcd.service")
         machine("rm", "-f", "/run/docker.sock")
         before = everything(machine)
-
-        # Installed, it runs, says what it watches, and is quiet: there is no Kubernetes, Docker or etcd here.
-        install(machine, deb)
-        machine.until("active (running)", "systemctl", "status", "certmedic")
-        machine.until("certmedic watches", *JOURNAL)
-        status = property_of(machine, "StatusText")
-        assert status.startswith("mode notify; reads journal")
-        assert "docker" not in status
-        machine.until("journal", "certmedic", "status")
-        assert incidents(machine) == []
-        assert "SYSTEMD_UNIT" not in machine("systemd-analyze", "verify", "--man=no", "certmedic.service")
-        exposure = re.search(
-            r"level for certmedic.service: ([\d.]+)", machine("systemd-analyze", "security", "certmedic")
-        )
-        assert float(exposure[1]) <= 2.2
-        for page in ("1 certmedic", "5 certmedic.toml", "8 certmedic"):
-            assert "NAME" in machine("man", *page.split())
-        completes(machine)
-
-        # A volume is mounted while it runs, its certificates have expired, and somebody refuses them.
-        machine("mkdir", "-p", VOLUME)
-        machine("mount", "-t", "tmpfs", "tmpfs", VOLUME)
-        put_volume(machine, tmp_path, ended=timedelta(hours=3))
-        refuse(machine, "10.0.1.7:45110")
-        said = machine.until("the certificate of", *JOURNAL)
-        assert f"{VOLUME}/pki/etcd-cluster-token-etcd/" in said
-        assert "has expired" in said
-        assert "What to do" in said
-        assert "What not to do" in said
-        (found,) = [one for one in incidents(machine) if one["diagnosis"]["cause"] == "expired"]
-        assert found["diagnosis"]["suspect"] == "own"
-
-        # An upgrade keeps what was changed and what is known, restarts it, and no line is lost meanwhile.
-        machine.write("/etc/certmedic/conf.d/mine.toml", 'mode = "observe"\n')
-        first = property_of(machine, "MainPID")
-        install(machine, newer)
-        machine.until("active (running)", "systemctl", "status", "certmedic")
-        assert machine("certmedic", "--version").strip() == f"certmedic, version {NEXT}"
-        assert property_of(machine, "MainPID") != first
-        assert property_of(machine, "StatusText").startswith("mode observe")
-        machine("systemctl", "stop", "certmedic")
-        assert '"count": 1,' in machine("certmedic", "incidents", "--json")
-        refuse(machine, "10.0.1.9:33020")
-        machine("systemctl", "start", "certmedic")
-        machine.until('"count": 2,', "certmedic", "incidents", "--json")
-        assert [one["id"] for one in incidents(machine)] == [found["id"]]
-
-        # A reload takes up what is right, in the same process, and refuses what is wrong, loudly.
-        pid = property_of(machine, "MainPID")
-        machine.write("/etc/certmedic/conf.d/mine.toml", 'mode = "notify"\n')
-        machine("systemctl", "reload", "certmedic")
-        machine.until("mode notify", "systemctl", "show", "--property", "StatusText", "certmedic")
-        machine.write("/etc/certmedic/conf.d/mine.toml", 'mode = "shout"\n')
-        assert machine.run("systemctl", "reload", "certmedic").code != 0
-        machine.until("is wrong and not in use", "systemctl", "status", "certmedic")
-        machine.until("the old one stays: /etc/certmedic/conf.d/mine.toml: mode: found 'shout'", *JOURNAL)
-        assert property_of(machine, "MainPID") == pid
-        assert property_of(machine, "ActiveState") == "active"
-
-        # A wrong configuration at the start is told where a person looks first, and not tried again.
-        assert machine.run("systemctl", "restart", "certmedic").code != 0
-        status = machine.run("systemctl", "status", "certmedic").out
-        assert "Status: \"/etc/certmedic/conf.d/mine.toml: mode: found 'shout'; allowed:" in status
-        assert property_of(machine, "ExecMainStatus") == "2"
-        assert property_of(machine, "NRestarts") == "0"
-        assert property_of(machine, "ActiveState") == "failed"
-        machine("rm", "/etc/certmedic/conf.d/mine.toml")
-
-        # The state of a later version is refused, and said.
-        machine("python3", "-c", SCHEMA.format(99))
-        machine.run("systemctl", "start", "certmedic")
-        machine.until("was written by a later certmedic", "systemctl", "status", "certmedic")
-        machine("systemctl", "stop", "certmedic")
-        machine("python3", "-c", SCHEMA.format(1))
-        machine("systemctl", "reset-failed", "certmedic")
-        machine("systemctl", "start", "certmedic")
-
-        # Whoever hangs is noticed; whoever works is left alone.
-        machine.write(
-            "/run/systemd/system/certmedic.service.d/impatient.conf",
-            "[Service]\nWatchdogSec=10s\nTimeoutAbortSec=1s\nRestartSec=1s\n",
-        )
-        machine("systemctl", "daemon-reload")
-        machine("systemctl", "restart", "certmedic")
-        time.sleep(12)
-        assert property_of(machine, "NRestarts") == "0"
-        machine("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "certmedic")
-        machine.until("1", "systemctl", "show", "--value", "--property", "NRestarts", "certmedic")
-        machine.until("active (running)", "systemctl", "status", "certmedic")
-        machine("rm", "-r", "/run/systemd/system/certmedic.service.d")
-
-        # Removed, it stops and keeps its things; purged, it leaves nothing.
-        machine("apt-get", "remove", "-y", "certmedic")
-        assert machine.run("systemctl", "is-active", "certmedic").out.strip() == "inactive"
-        kept = everything(machine)
-        assert "/etc/certmedic/certmedic.toml" in kept
-        assert "/var/lib/certmedic/state.sqlite3" in kept
-        assert "/usr/share/certmedic" not in kept
-        machine("apt-get", "purge", "-y", "certmedic")
-        assert everything(machine) == before
+        installed_it_runs(machine, deb)
+        known = it_sees_a_volume_that_expired(machine, tmp_path)
+        an_upgrade_keeps_all(machine, newer, known)
+        a_reload_is_checked(machine)
+        a_wrong_start_is_told(machine)
+        a_later_state_is_refused(machine)
+        the_watchdog_watches(machine)
+        removed_and_purged(machine, before)
 
 
 SCHEMA = (

@@ -19,7 +19,10 @@ from certmedic.core import certificates
 from certmedic.core.model import Member
 from certmedic.core.planes import Cluster, cluster_from_flags
 from certmedic.core.quorum import PATIENCE, quorum, safe_to_restart, turn
+from certmedic.drill import etcd
 from certmedic.drill import pki as drill_pki
+from certmedic.drill.master import free_ports
+from labs import pki
 from labs.masters import AGENT, masters, until
 from labs.values import DAY, NOW, PEERS_CA
 
@@ -377,3 +380,55 @@ def test_three_real_members():
         assert silent["members"]["etcd-a"][6] is None
         assert "no answer" in silent["members"]["etcd-a"][5] or "No route" in silent["members"]["etcd-a"][5]
         assert silent["seconds"] < 15
+
+
+@pytest.mark.real
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to give up its powers")
+def test_an_etcd_that_is_told_its_cluster_by_its_environment(tmp_path):
+    token = pki.kops_volume(
+        tmp_path / "mnt/master-vol-1",
+        group="events",
+        peers_ca=pki.authority("etcd-peers-ca-events"),
+        clients_ca=pki.authority("etcd-clients-ca"),
+    )
+    peer, clients = free_ports(2)
+    environ = {
+        "ETCD_NAME": f"etcd-{os.getpid()}",
+        "ETCD_DATA_DIR": str(tmp_path / "data"),
+        "ETCD_INITIAL_CLUSTER": f"etcd-{os.getpid()}=https://localhost:{peer}",
+        "ETCD_LISTEN_PEER_URLS": f"https://127.0.0.1:{peer}",
+        "ETCD_INITIAL_ADVERTISE_PEER_URLS": f"https://localhost:{peer}",
+        "ETCD_LISTEN_CLIENT_URLS": f"https://127.0.0.1:{clients}",
+        "ETCD_ADVERTISE_CLIENT_URLS": f"https://localhost:{clients}",
+        "ETCD_PEER_CERT_FILE": str(token / "peers/me.crt"),
+        "ETCD_PEER_KEY_FILE": str(token / "peers/me.key"),
+        "ETCD_PEER_TRUSTED_CA_FILE": str(token / "peers/ca.crt"),
+        "ETCD_CERT_FILE": str(token / "clients/server.crt"),
+        "ETCD_KEY_FILE": str(token / "clients/server.key"),
+    }
+
+    def look(*before):
+        command = [*before, sys.executable, "-c", LOOK]
+        return json.loads(
+            subprocess.run(
+                command, env={**os.environ, "PYTHONPATH": str(AGENT)}, check=True, stdout=subprocess.PIPE
+            ).stdout
+        )
+
+    with (
+        (tmp_path / "etcd.log").open("wb") as log,
+        subprocess.Popen([etcd.find()], env=environ, stdout=log, stderr=log, cwd=tmp_path) as running,
+    ):
+        try:
+            me = environ["ETCD_NAME"]
+            assert until(lambda: look()["members"].get(me, [None] * 8)[7], seconds=60), (
+                tmp_path / "etcd.log"
+            ).read_text()
+            assert look()["members"][me][:6] == ["events", "localhost", peer, True, False, ""]
+            # In a unit without CAP_SYS_PTRACE the environment of a process with more capabilities is closed.
+            poor = look("setpriv", "--bounding-set=-all,+dac_read_search", "--no-new-privs")
+            assert me not in poor["members"]
+            (told,) = (said for said in poor["blind"] if f"process {running.pid})" in said)
+            assert "its environment is closed to us (Permission denied)" in told
+        finally:
+            running.kill()

@@ -419,7 +419,7 @@ def test_dates_are_kept_as_written_and_read_as_moments(line, name, value, moment
         ),
         (
             'health check for peer 8211f1d0f64f3269 could not connect: x509: certificate is valid for a, b, not c (prober "ROUND_TRIPPER_SNAPSHOT")',
-            {"remote_peer_id": "8211f1d0f64f3269", "peer_id": "8211f1d0f64f3269", "prober": "ROUND_TRIPPER_SNAPSHOT", "cert_names": "a, b", "wanted_name": "c"},
+            {"remote_peer_id": "8211f1d0f64f3269", "prober": "ROUND_TRIPPER_SNAPSHOT", "cert_names": "a, b", "wanted_name": "c"},
         ),
         (
             '"Unable to authenticate the request" err="verifying certificate SN=42, SKID=, AKID=AA:BB failed: x509: certificate signed by unknown authority"',
@@ -439,6 +439,11 @@ def test_dates_are_kept_as_written_and_read_as_moments(line, name, value, moment
 def test_a_line_states(line, fields):
     told = sure(line).fields
     assert {name: told.get(name) for name in fields} == fields
+
+
+def test_no_good_news_takes_the_sense_from_a_verdict_of_gos():
+    line = 'error checking if the node will expire (using self signed certificates?): Get "https://10.0.0.1:6443/": x509: certificate signed by unknown authority'
+    assert sure(line).symptom is Symptom.UNKNOWN_AUTHORITY
 
 
 def test_an_empty_server_name_is_stated_too():

@@ -386,7 +386,9 @@ def _check(file: Path, faults: list[str]) -> dict[str, Any]:
         *(["notify.heartbeat"] if "notify.heartbeat" in values else []),
     ]
     if secrets and file.stat().st_mode & 0o004:
-        faults += [f"{file}: {key}: a URL is a secret, and everyone may read this file: chmod 0640 it" for key in secrets]
+        faults += [
+            f"{file}: {key}: a URL is a secret, and everyone may read this file: chmod 0640 it" for key in secrets
+        ]
     return values
 
 

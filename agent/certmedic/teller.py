@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from certmedic.core import message
-from certmedic.core.model import Facts, MessageKind, Origin, Severity
+from certmedic.core.model import Facts, MessageKind, Origin, Route, Severity
 from certmedic.edge.notify import Notifier
 from certmedic.edge.restart import Hands
 from certmedic.edge.service import Journal
-from certmedic.edge.store import Incident, Store
+from certmedic.edge.store import Delivery, Incident, Store
+
+WALL = "wall"  # the channel that needs no network
 
 
 class Senses(Protocol):
@@ -38,21 +41,34 @@ class World:
     host: str
     boot_id: str
     drill: bool = False
+    wall: Callable[[str], str] | None = None  # writes to every terminal; returns why it did not, "" where it did
 
 
 class Teller:
     """The mouth of the agent. Each kind of message is said once for an incident, and by the outbox, so that no kill loses one."""
 
-    def __init__(self, mode: str, store: Store, world: World) -> None:
+    def __init__(self, mode: str, store: Store, world: World, routes: Sequence[Route] = ()) -> None:
         self.mode = mode
+        self.routes = routes
         self.store = store
         self.world = world
 
     def tell(self, kind: MessageKind, incident: Incident, now: datetime, *, outcome: str = "") -> None:
-        """Write a message into the outbox, once of each kind, where people are to be told of this incident at all."""
+        """Write an event into the journal, and `say` it to people."""
         if kind is not MessageKind.OPENED:
             self.journal(kind, incident, outcome)
+        self.say(kind, incident, now, outcome=outcome)
+
+    def say(self, kind: MessageKind, incident: Incident, now: datetime, *, outcome: str = "") -> None:
+        """Write a message into the outbox, once of each kind, where people are to be told of this incident at all.
+
+        Under a silence it is dropped and not kept. Only "resolved" goes through: what was told before is told to be over.
+        """
         if self.mode == "observe" or incident.diagnosis.severity is Severity.INFO:
+            return
+        silence = message.silence_of(incident.diagnosis, self.store.silences(now=now), now)
+        if silence is not None and kind is not MessageKind.RESOLVED:
+            self.store.event_once(incident.id, "silenced", message.silence_said(silence), now=now)
             return
         written = message.compose(
             kind,
@@ -65,8 +81,13 @@ class Teller:
             drill=self.world.drill,
             opened_at=incident.opened_at,
         )
-        channels = {channel.id: channel.label for channel in self.world.notifier.channels(written.severity)}
-        if self.store.enqueue(incident.id, written, channels, now=now) and kind is MessageKind.OPENED:
+        tag = message.tag_of(kind, incident.diagnosis, self.routes)
+        receivers = self.world.notifier.channels(incident.diagnosis.severity, tag)
+        channels = {channel.id: channel.label for channel in receivers}
+        first = incident.announced_at is None
+        if first and self.world.wall is not None and incident.diagnosis.severity is Severity.CRITICAL:
+            channels[WALL] = "every terminal"
+        if self.store.enqueue(incident.id, written, channels, now=now) and first:
             self.store.announce(incident.id, now=now)
 
     def journal(self, event: str, incident: Incident, outcome: str = "") -> None:
@@ -79,13 +100,36 @@ class Teller:
 
     def deliver(self, now: datetime) -> None:
         """Hand over what is due; what a channel does not take comes back later and later, and is given up after a day."""
-        due = self.store.outbox(now=now)
+        due = []
+        for one in self.store.outbox(now=now):
+            if one.channel == WALL:
+                self._write_on_the_wall(one, now)
+            else:
+                due.append(one)
         for place, result in self.world.notifier.send_all([(one.channel, one.message) for one in due]):
             delivery = due[place]
+            key = f"{delivery.message_id}{delivery.channel}"
+            again = message.retry_at(delivery.attempts, now, delivery.created_at, key=key)
             with self.store.transaction():
                 if result.ok:
                     self.store.delivered(delivery, now=now)
                 else:
-                    key = f"{delivery.message_id}{delivery.channel}"
-                    again = message.retry_at(delivery.attempts, now, delivery.created_at, key=key)
                     self.store.undelivered(delivery, result.error, again_at=again)
+                    if again is None:
+                        said = f'the message "{delivery.message.kind}" never reached {delivery.label}: {result.error}'
+                        self.store.event(delivery.incident, "given up", said, now=now)
+            if not result.ok and again is None:
+                self.world.journal.emit(
+                    message.undelivered_fields(delivery.incident, delivery.message.kind, delivery.label, result.error)
+                )
+
+    def _write_on_the_wall(self, delivery: Delivery, now: datetime) -> None:
+        """Try once: whoever is not logged in now does not see it later either."""
+        why = (
+            self.world.wall(message.wall_text(delivery.message, delivery.incident)) if self.world.wall else "not wanted"
+        )
+        with self.store.transaction():
+            if why:
+                self.store.undelivered(delivery, why, again_at=None)
+            else:
+                self.store.delivered(delivery, now=now)

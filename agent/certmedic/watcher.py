@@ -76,7 +76,9 @@ class Watcher:
         self.world = world
         self.started_at = started_at
         self.policy = policy_of(config)
-        self.teller = Teller(config.mode, store, world)
+        self.teller = Teller(config.mode, store, world, config.notify.route)
+        self.inventory: Facts | None = None  # the latest
+        self.sightings = 0  # since the start
         self.blind: dict[str, str] = {}  # source -> why it cannot read
         self._seen: dict[str, Seen] = {}
         self._lines: OrderedDict[tuple[str, int], str] = OrderedDict()
@@ -113,6 +115,7 @@ class Watcher:
             case LogEntry():
                 sighting = symptoms.parse(item)
                 if sighting is not None and not self._is_echo(sighting):
+                    self.sightings += 1
                     self._see(sighting, now)
             case SourceDown():
                 self.blind[item.source] = item.reason
@@ -226,7 +229,7 @@ class Watcher:
 
     def _take_inventory(self, now: datetime) -> None:
         """The silent case: what is expired or soon will be, though nothing failed yet."""
-        facts = self._gather(now)
+        facts = self.inventory = self._gather(now)
         thresholds = self.config.certificates.warn_days
         for diagnosis in verdict.survey(facts, warn_within=timedelta(days=max(thresholds, default=0))):
             self._open(
@@ -315,6 +318,8 @@ class Watcher:
             return
         if incident.state == "open":
             self._decide(incident, facts, now)
+        elif incident.announced_at is None and acts:  # the silence under which it failed has ended
+            self.teller.say(MessageKind.ESCALATED, incident, now, outcome=acts[-1].detail)
         self.store.recheck("incident", incident.id, now + look_every(incident))
 
     def _remind(self, incident: Incident, now: datetime) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from certmedic.config import Config, ConfigError, Secret, files, load
 from certmedic.core import message, planes
 from certmedic.core.model import Severity
 from certmedic.core.symptoms import NEEDLES
-from certmedic.edge import inbox, service
+from certmedic.edge import inbox, local, service
 from certmedic.edge.containers import DockerSource
 from certmedic.edge.facts import Machine
 from certmedic.edge.files import FileSource, PodSource
@@ -27,6 +28,7 @@ from certmedic.edge.journal import JournalSource
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.restart import DockerHands
 from certmedic.edge.store import Store, StoreError
+from certmedic.pulse import Pulse
 from certmedic.teller import World
 from certmedic.watcher import Watcher
 
@@ -122,10 +124,12 @@ def serve(
     box = inbox.Inbox()
     read = sources(config)
     required = {source.name for source in read if source.required}
+    way = notifier(config)
     world = World(
         senses=machine(config),
         hands=DockerHands(docker_socket()),
-        notifier=notifier(config),
+        notifier=way,
+        wall=local.wall if config.notify.wall else None,
         journal=service.Journal(),
         host=socket.gethostname(),
         boot_id=boot_id(),
@@ -134,6 +138,9 @@ def serve(
     inbox.start(read, store.positions(), box, stop)
     names = ", ".join(source.name for source in read) or "nothing"
     world.journal.emit(message.started_fields(mode=config.mode, sources=names))
+    if faults := way.faults():
+        world.journal.emit(message.channels_faulty_fields(faults))
+    pulse = Pulse(config=config, store=store, world=world, required=required)
     service.notify_ready(f"mode {config.mode}; reads {names}")
 
     reloading = False
@@ -152,8 +159,7 @@ def serve(
             else:
                 reloading = True
                 stop.set()
-        if not required & watcher.blind.keys():
-            service.watchdog()
+        pulse.turn(watcher, datetime.now(UTC), time.monotonic())
         return not stop.is_set()
 
     watcher.run(box.drain, lambda: datetime.now(UTC), going)
@@ -172,6 +178,11 @@ def check_config(*, config_path: Path | None) -> None:
 
     config = show.config(config_path)
     read = files(config_path or DEFAULT_PATH)
+    faults = notifier(config).faults()
+    for fault in faults:
+        show.say(fault, colour="red")
+    if faults:
+        raise SystemExit(1)
     show.say(f"good: {', '.join(map(str, read)) or 'no file, all defaults'}; mode {config.mode}", colour="green")
 
 
@@ -180,16 +191,26 @@ def check_config(*, config_path: Path | None) -> None:
 @click.option(
     "--severity", type=click.Choice([str(level) for level in Severity]), help="Only the channels of this severity."
 )
-def test_notify(*, config_path: Path | None, severity: str | None) -> None:
+@click.option("--tag", help="Only the channels of this apprise tag, and those that get everything.")
+def test_notify(*, config_path: Path | None, severity: str | None, tag: str | None) -> None:
     """Send a test message to every channel and say what each answered."""
     config = show.config(config_path)
     way = notifier(config)
     test = message.test_message(socket.gethostname(), datetime.now(UTC))
     levels = [Severity(severity)] if severity else list(Severity)
-    channels = {channel.id: channel for level in levels for channel in way.channels(level)}
+    if tag:
+        channels = {channel.id: channel for channel in way.tagged(tag)}
+    else:
+        channels = {channel.id: channel for level in levels for channel in way.channels(level)}
+        routed = {} if severity else {c.id: c for route in config.notify.route for c in way.tagged(route.tag)}
+        channels |= routed
+    for fault in way.faults():
+        show.say(f"FAILED  {fault}", colour="red")
+    if not channels and tag and config.notify.apprise:
+        show.fail(f"no channel carries the tag {tag!r}, and none is for everything")
     if not channels:
         show.fail("no channel is configured: notify.apprise names apprise's files, see certmedic.toml(5)")
-    bad = 0
+    bad = len(way.faults())
     for channel in channels.values():
         result = way.send(channel.id, test)
         bad += not result.ok

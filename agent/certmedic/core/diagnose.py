@@ -322,6 +322,8 @@ def is_ours(scene: Scene) -> bool:
     host = scene.sighting.remote_host or scene.sighting.fields.get("endpoint", "")
     if not host:
         return scene.sighting.suspect is Suspect.OWN
+    # etcd's clients write "etcd-endpoints://0xc000/host:2379": the last part is whom they called.
+    host = re.sub(r"^etcd-endpoints://[^/]*/", "", host).split(",")[0]
     host = re.sub(r"^[a-z]+://", "", host).split("/")[0]
     host = host.rpartition(":")[0].strip("[]") if re.search(r":\d+$", host) else host.strip("[]")
     return is_loopback(host) or host in scene.facts.addresses
@@ -373,7 +375,7 @@ def neighbour(scene: Scene) -> Diagnosis:
 
 def neighbours_of(sighting: Sighting) -> tuple[str, ...]:
     """Return what a line tells of the other side: address, name or member id."""
-    told = (sighting.remote_host, sighting.fields.get("endpoint", ""), sighting.fields.get("peer_id", ""))
+    told = (sighting.remote_host, sighting.fields.get("endpoint", ""), sighting.fields.get("remote_peer_id", ""))
     return tuple(dict.fromkeys(filter(None, told)))
 
 

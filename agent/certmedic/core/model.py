@@ -215,7 +215,7 @@ class Sighting:
     @property
     def fold(self) -> str:
         """Equal for lines that say the same thing, whatever their port, time and source."""
-        told = ("server_name", "not_after", "not_before", "subject", "issuer", "peer_id")
+        told = ("server_name", "not_after", "not_before", "subject", "issuer", "remote_peer_id")
         parts = [
             self.program,
             self.symptom,

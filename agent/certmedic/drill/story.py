@@ -98,9 +98,9 @@ class Screen:
     timeline: Timeline
     real: AppriseNotifier
 
-    def channels(self, severity: Severity) -> Sequence[Channel]:
+    def channels(self, severity: Severity, tag: str = "") -> Sequence[Channel]:
         """Return the terminal and the addresses given."""
-        return [Channel(id="screen", label="this terminal"), *self.real.channels(severity)]
+        return [Channel(id="screen", label="this terminal"), *self.real.channels(severity, tag)]
 
     def send_all(self, batch: Sequence[tuple[str, Message]]) -> Iterator[tuple[int, Delivered]]:
         """Print, or hand over."""

@@ -59,8 +59,8 @@ Results = SimpleQueue[tuple[str, Delivered]]  # channel, and what became of its 
 class Notifier(Protocol):
     """The way to people."""
 
-    def channels(self, severity: Severity) -> Sequence[Channel]:
-        """Return the channels that get messages of this severity."""
+    def channels(self, severity: Severity, tag: str = "") -> Sequence[Channel]:
+        """Return the channels that get messages of this severity, or of a tag that a route names."""
 
     def send_all(self, batch: Sequence[tuple[str, Message]]) -> Iterator[tuple[int, Delivered]]:
         """Hand each message to its channel; yield place in `batch` and what became of it, as it comes. Never raises."""
@@ -85,18 +85,23 @@ class AppriseNotifier:
     def __repr__(self) -> str:
         return f"AppriseNotifier({len(self._configs)} files, {len(self._urls)} addresses)"
 
-    def channels(self, severity: Severity) -> Sequence[Channel]:
-        """Return the channels with this severity's tag, and those that are for everything: tagged "all", "always" or not at all.
+    def channels(self, severity: Severity, tag: str = "") -> Sequence[Channel]:
+        """Return the channels with this tag, without one with this severity's, and those that are for everything: tagged "all", "always" or not at all.
 
-        Where nothing carries the severity's tag and nothing is for everything, those with another severity's tag get it:
-        better the wrong people than nobody.
+        Where nothing carries the tag and nothing is for everything, those with the severity's get it, else those with another
+        severity's: better the wrong people than nobody.
         """
-        servers = self._loaded()
-        tags = {key: {str(tag) for tag in server.tags} for key, server in servers.items()}
-        mine = self._tags.get(severity, "")
-        chosen = [key for key in servers if not mine or not tags[key] or tags[key] & {mine, "all", "always"}]
-        chosen = chosen or [key for key in servers if tags[key] & set(self._tags.values())]
-        return [Channel(id=key, label=_label(servers[key], key)) for key in chosen]
+        own = self._tags.get(severity, "")
+        return self.tagged(tag or own) or self.tagged(own) or self.tagged(*self._tags.values())
+
+    def tagged(self, *tags: str) -> Sequence[Channel]:
+        """Return the channels with one of these tags, and those that are for everything; an empty tag means every channel."""
+        wanted = {*tags, "all", "always"}
+        return [
+            Channel(id=key, label=_label(server, key))
+            for key, server in self._loaded().items()
+            if "" in wanted or not server.tags or wanted & {str(tag) for tag in server.tags}
+        ]
 
     def faults(self) -> Sequence[str]:
         """Return what is wrong with the files, a sentence each: one that cannot be read, a line that apprise cannot use."""

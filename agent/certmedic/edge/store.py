@@ -27,6 +27,7 @@ from certmedic.core.model import (
     MessageKind,
     Recheck,
     Sighting,
+    Silence,
 )
 
 VERSION = 1  # of the schema, kept in PRAGMA user_version
@@ -279,6 +280,14 @@ class Store:
             "INSERT INTO events (incident, at, what, said) VALUES (?, ?, ?, ?)", (incident, _text(now), what, said)
         )
 
+    def event_once(self, incident: int, what: str, said: str, *, now: datetime) -> None:
+        """Add a line to the story of an incident, unless it stands there already."""
+        self._db.execute(
+            "INSERT INTO events (incident, at, what, said) SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS"
+            " (SELECT 1 FROM events WHERE incident = ?1 AND what = ?3 AND said = ?4)",
+            (incident, _text(now), what, said),
+        )
+
     def events(self, incident: int) -> list[dict[str, Any]]:
         """Return the story of an incident, oldest first."""
         rows = self._db.execute("SELECT at, what, said FROM events WHERE incident = ? ORDER BY id", (incident,))
@@ -365,6 +374,13 @@ class Store:
     def enqueue(self, incident: int, message: Message, channels: Mapping[str, str], *, now: datetime) -> bool:
         """Put a message into the outbox, for channels given as id -> label. False: this kind was sent already."""
         ordinal = 0
+        if message.kind in (MessageKind.REMINDER, MessageKind.RESOLVED):
+            # A reminder that did not get through in time says nothing that the news after it does not say better.
+            self._db.execute(
+                "UPDATE deliveries SET state = 'superseded' WHERE state = 'pending' AND message IN"
+                " (SELECT id FROM messages WHERE incident = ? AND kind = ?)",
+                (incident, MessageKind.REMINDER),
+            )
         if message.kind is MessageKind.REMINDER:
             row = self._db.execute(
                 "SELECT count(*) FROM messages WHERE incident = ? AND kind = ?", (incident, message.kind)
@@ -439,6 +455,65 @@ class Store:
             (incident,),
         )
         return [dict(row) for row in rows]
+
+    def channels(self) -> list[dict[str, Any]]:
+        """Return how each channel fares that has something waiting or took or lost something of late, by label.
+
+        Keys: label, waiting, oldest (of what waits), attempts (of that), error (the latest), expired (given up), last_sent.
+        """
+        rows = self._db.execute(
+            "SELECT d.label, total(d.state = 'pending') AS waiting,"
+            " min(CASE d.state WHEN 'pending' THEN m.created_at END) AS oldest,"
+            " max(CASE d.state WHEN 'pending' THEN d.attempts ELSE 0 END) AS attempts,"
+            " coalesce(max(CASE d.state WHEN 'pending' THEN d.error END), '') AS error,"
+            " total(d.state = 'expired') AS expired, max(d.sent_at) AS last_sent"
+            " FROM deliveries d JOIN messages m ON m.id = d.message GROUP BY d.channel, d.label ORDER BY d.label"
+        )
+        return [{**dict(row), "waiting": int(row["waiting"]), "expired": int(row["expired"])} for row in rows]
+
+    # ------------------------------------------------------------ silences
+
+    def silence(self, silence: Silence) -> int:
+        """Record a silence, whose id does not count yet; return the id it got."""
+        return int(
+            self._db.execute(
+                "INSERT INTO silences (cause, file, plane, author, comment, starts_at, ends_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                (
+                    silence.cause,
+                    silence.file,
+                    silence.plane,
+                    silence.author,
+                    silence.comment,
+                    _text(silence.starts_at),
+                    _text(silence.ends_at),
+                ),
+            ).fetchone()[0]
+        )
+
+    def expire_silence(self, number: int, *, now: datetime) -> bool:
+        """End a silence; False where there is none of that id that has not ended."""
+        done = self._db.execute(
+            "UPDATE silences SET ends_at = ?2, starts_at = min(starts_at, ?2) WHERE id = ?1 AND ends_at > ?2",
+            (number, _text(now)),
+        )
+        return done.rowcount == 1
+
+    def silences(self, *, now: datetime | None = None) -> list[Silence]:
+        """Return silences, oldest first; with `now` only those that have not ended."""
+        rows = self._db.execute(
+            "SELECT * FROM silences WHERE ?1 IS NULL OR ends_at > ?1 ORDER BY id", (_text(now) if now else None,)
+        )
+        return [
+            Silence(
+                **{
+                    **dict(row),
+                    "starts_at": datetime.fromisoformat(row["starts_at"]),
+                    "ends_at": datetime.fromisoformat(row["ends_at"]),
+                }
+            )
+            for row in rows
+        ]
 
     # ------------------------------------------------------------ what is looked at again
 

@@ -69,7 +69,7 @@ CREATE TABLE deliveries (
     message  INTEGER NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
     channel  TEXT NOT NULL,             -- a hash; never the address
     label    TEXT NOT NULL,
-    state    TEXT NOT NULL,             -- pending | sent | expired
+    state    TEXT NOT NULL,             -- pending | sent | expired | superseded
     attempts INTEGER NOT NULL DEFAULT 0,
     due_at   TEXT NOT NULL,
     sent_at  TEXT,
@@ -77,6 +77,18 @@ CREATE TABLE deliveries (
     PRIMARY KEY (message, channel)
 ) STRICT;
 CREATE INDEX pending_deliveries ON deliveries (due_at) WHERE state = 'pending';
+
+-- What people asked not to be told. An empty condition is met by every incident.
+CREATE TABLE silences (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    cause     TEXT NOT NULL,
+    file      TEXT NOT NULL,            -- glob
+    plane     TEXT NOT NULL,
+    author    TEXT NOT NULL,
+    comment   TEXT NOT NULL,
+    starts_at TEXT NOT NULL,
+    ends_at   TEXT NOT NULL
+) STRICT;
 
 CREATE TABLE rechecks (
     kind     TEXT NOT NULL,

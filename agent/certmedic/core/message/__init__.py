@@ -1,20 +1,37 @@
 """What certmedic says: messages to people, in three forms of one structure, and entries for the journal."""
 
 from certmedic.core.message.compose import compose, test_message
-from certmedic.core.message.events import config_refused_fields, event_fields, source_fields, started_fields
+from certmedic.core.message.events import (
+    channels_faulty_fields,
+    config_refused_fields,
+    event_fields,
+    heartbeat_fields,
+    source_fields,
+    started_fields,
+    undelivered_fields,
+)
+from certmedic.core.message.nearby import few_lines, login_line, pulse, silence_said, wall_text
 from certmedic.core.message.when import forecast, renewed, retry_at
 from certmedic.core.message.whom import silence_of, tag_of
 
 __all__ = [
+    "channels_faulty_fields",
     "compose",
     "config_refused_fields",
     "event_fields",
+    "few_lines",
     "forecast",
+    "heartbeat_fields",
+    "login_line",
+    "pulse",
     "renewed",
     "retry_at",
     "silence_of",
+    "silence_said",
     "source_fields",
     "started_fields",
     "tag_of",
     "test_message",
+    "undelivered_fields",
+    "wall_text",
 ]

@@ -30,6 +30,10 @@ MESSAGE_IDS: Mapping[str, str] = {
     "source-back": "9a9e60b5cece4f14964897cb75ca57c6",
     "service-started": "b58324c49e7f4c31b101625d7484bd9b",
     "config-refused": "8a0199471c074b2f8640f239949d56e6",
+    "undelivered": "3dfa85c77c9748d688d8160b744461ff",
+    "channels-faulty": "bae5e64762ed4c429c618eb1625b4c6d",
+    "heartbeat-lost": "660e197fce7d476184d59a4c17e97395",
+    "heartbeat-back": "6e985af66f95448d8e0651f23d082b6a",
 }
 OPENED_IDS: Mapping[Cause, str] = {
     Cause.EXPIRED: "bda18c898b4a4b0a8ff56c45cac77db0",
@@ -132,6 +136,48 @@ def config_refused_fields(faults: Sequence[str]) -> dict[str, str]:
             "PRIORITY": "3",
             "CERTMEDIC_EVENT": "config-refused",
             "CERTMEDIC_FAULTS": "; ".join(faults),
+        }
+    )
+
+
+def undelivered_fields(incident: int, kind: str, channel: str, reason: str) -> dict[str, str]:
+    """Return a message that was given up as a journal entry. `channel` is its label."""
+    return _tidy(
+        {
+            "MESSAGE": f'incident {incident}: the message "{kind}" never reached {channel}: {reason}',
+            "MESSAGE_ID": MESSAGE_IDS["undelivered"],
+            "PRIORITY": "3",
+            "CERTMEDIC_EVENT": "undelivered",
+            "CERTMEDIC_INCIDENT": str(incident),
+            "CERTMEDIC_CHANNEL": channel,
+            "CERTMEDIC_REASON": reason,
+        }
+    )
+
+
+def channels_faulty_fields(faults: Sequence[str]) -> dict[str, str]:
+    """Return what is wrong with the files of addresses as a journal entry."""
+    return _tidy(
+        {
+            "MESSAGE": "not everyone can be told: " + "; ".join(faults),
+            "MESSAGE_ID": MESSAGE_IDS["channels-faulty"],
+            "PRIORITY": "3",
+            "CERTMEDIC_EVENT": "channels-faulty",
+            "CERTMEDIC_FAULTS": "; ".join(faults),
+        }
+    )
+
+
+def heartbeat_fields(reason: str) -> dict[str, str]:
+    """Return that the heartbeat is no longer taken, or with no reason that it is again, as a journal entry."""
+    event = "heartbeat-lost" if reason else "heartbeat-back"
+    return _tidy(
+        {
+            "MESSAGE": f"the heartbeat is not taken: {reason}" if reason else "the heartbeat is taken again",
+            "MESSAGE_ID": MESSAGE_IDS[event],
+            "PRIORITY": "4" if reason else "5",
+            "CERTMEDIC_EVENT": event,
+            "CERTMEDIC_REASON": reason,
         }
     )
 

@@ -143,8 +143,6 @@ def stated(text: str, pairs: Mapping[str, str]) -> dict[str, str]:
             found = pattern.search(text)
             if found:
                 told[name] = found.group(1).replace('"', "").strip()
-    if "remote_peer_id" in told:
-        told["peer_id"] = told["remote_peer_id"]
     _names(text, told)
     _dates(text, told)
     return told

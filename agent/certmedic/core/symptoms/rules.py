@@ -23,7 +23,8 @@ RULES: Final[tuple[Rule, ...]] = (*OWN_FILES, *ALERTS, *IDENTITY, *VALIDITY, *TR
 _GO: Final = "x509: certificate "
 _GO_VERDICTS: Final = tuple((words, rule) for rule in RULES for words in rule.says if words.startswith(_GO))
 
-# Words of good news, of plans and of start-up that stand beside the words of verdicts.
+# Words of good news, of plans and of start-up that stand beside the words of verdicts. They do not count against Go's
+# own, which no good news holds.
 CHATTER: Final = (
     "about to expire",
     "will expire",
@@ -44,8 +45,8 @@ CHATTER: Final = (
     "using a self signed",
     "will regenerate",
     "cleaning csr",
-    "checking if",
-    "checking whether",
+    "if certificate is expired",
+    "whether certificate is expired",
     "revoked successfully",
     "successfully revoked",
     "successfully rotated",
@@ -58,13 +59,6 @@ CHATTER: Final = (
 
 def rule_for(words: Words) -> Rule | None:
     """Return the rule of a message; None where it reports no failure of a certificate."""
-    rule = _found(words)
-    if rule is not None and rule.suspect is Suspect.PEER and any(chatter in words.text for chatter in CHATTER):
-        return None
-    return rule
-
-
-def _found(words: Words) -> Rule | None:
     if words.heard:
         for rule in ALERTS:
             if rule.matches(words):
@@ -75,5 +69,5 @@ def _found(words: Words) -> Rule | None:
                 return rule
     for rule in RULES:
         if rule.matches(words):
-            return rule
+            return None if rule.suspect is Suspect.PEER and any(chatter in words.text for chatter in CHATTER) else rule
     return None

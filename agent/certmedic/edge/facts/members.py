@@ -117,7 +117,7 @@ def _etcds(blind: list[str]) -> Iterator[_Etcd]:
                 name, _, value = word.partition(b"=")
                 environ[name.decode(errors="replace")] = value.decode(errors="replace")
         except OSError as error:
-            closed = f", and its environment is closed to us ({error.strerror})"
+            closed = f", and its environment is closed to us ({error.strerror}); CAP_SYS_PTRACE would open it"
         cluster = planes.cluster_from_flags(argv, environ)
         if cluster is None:
             blind.append(f"etcd (process {home.name}) does not tell its other members by its flags{closed}")

@@ -106,8 +106,11 @@ class Files:
             self._watch_files(log)
         earlier = Watch.parse(resume(self.name)) if first else None
         paths, folders = expand(self._globs)
-        for folder in folders - set(self._folders.values()):
-            self._watch(folder, inotify.FOLDER, self._folders, folder)
+        while new := folders - set(self._folders.values()) if self._inotify else set():
+            # Looked at again once they are watched: what comes in between would be told by nobody.
+            for folder in new:
+                self._watch(folder, inotify.FOLDER, self._folders, folder)
+            paths, folders = expand(self._globs)
         rotated = {name for path in paths for name in rotated_names(path)}
         for path in set(self._failed) - paths:
             del self._failed[path]

@@ -1,0 +1,57 @@
+"""Words for those who are at the machine, or watch it from afar: all terminals, the line at login, the heartbeat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from certmedic.core.examine import stamp
+from certmedic.core.message.words import WHAT, cut, harmless, printable, whose
+from certmedic.core.model import Diagnosis, Facts, Helps, Message, Silence, Suspect
+
+MOST = 5  # lines at login
+
+
+def wall_text(message: Message, incident: int) -> str:
+    """Return a message for terminals: its first line, and how to see more."""
+    first = message.plain.partition("\n")[0]
+    return f"{first}\nMore: sudo certmedic show {incident}\n"
+
+
+def login_line(incident: int, diagnosis: Diagnosis, *, escalated: bool, silence: Silence | None) -> str:
+    """Return an open incident in a line for whoever logs in."""
+    if silence is not None:
+        state = f"silenced by {silence.author} until {stamp(silence.ends_at)}"
+    elif escalated:
+        state = "NOT CURED, a person is needed"
+    elif diagnosis.suspect is not Suspect.OWN:
+        state = "look there, not here"
+    else:
+        state = {
+            Helps.YES: "a restart cures it",
+            Helps.NO: "a restart does NOT cure it",
+            Helps.UNKNOWN: "look before you restart",
+        }[diagnosis.remedy.helps]
+    told = f"{cut(whose(diagnosis), 40)}: {WHAT[diagnosis.cause]}: {state}"
+    return f"certmedic: {cut(harmless(told), 140)} (sudo certmedic show {incident})"
+
+
+def few_lines(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return no more lines than a person reads at login."""
+    rest = len(lines) - MOST
+    more = (f"certmedic: and {rest} more (sudo certmedic incidents --open)",) if rest > 0 else ()
+    return (*lines[:MOST], *more)
+
+
+def pulse(host: str, facts: Facts, now: datetime) -> str:
+    """Return what a heartbeat says: how many certificates there are, and which ends next."""
+    ends = sorted((stored.certificate for stored in facts.stored), key=lambda one: one.not_after)
+    coming = [one for one in ends if one.not_after > now]
+    gone = f", {len(ends) - len(coming)} expired" if len(coming) < len(ends) else ""
+    head = f"{host}: {len(ends)} certificate{'s' if len(ends) != 1 else ''}{gone}"
+    return f"{head}; next expiry {stamp(coming[0].not_after)}: {printable(coming[0].path)}" if coming else head
+
+
+def silence_said(silence: Silence) -> str:
+    """Return who asked for silence, until when, and why."""
+    return f"by {silence.author} until {stamp(silence.ends_at)}: {silence.comment} (silence {silence.id})"

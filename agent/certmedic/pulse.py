@@ -1,0 +1,132 @@
+"""The agent's signs of life, after each turn of the line: the watchdog, the heartbeat, the numbers, the line at login.
+
+All of them say "the line turns, and what must be read is read". None of them may hold up the line: what cannot be said is
+logged once, and tried again at the next time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Collection
+from datetime import datetime
+from pathlib import Path
+
+from certmedic import __version__
+from certmedic.config import Config
+from certmedic.core import message
+from certmedic.core.model import Severity
+from certmedic.edge import local, service
+from certmedic.edge.heartbeat import Heartbeat
+from certmedic.edge.store import Store
+from certmedic.teller import World
+from certmedic.watcher import Watcher
+
+LOGIN_EVERY = 2.0  # seconds
+METRICS_EVERY = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Pulse:
+    """Called after each turn; every sign has its own time, kept on a clock that nobody sets."""
+
+    def __init__(self, *, config: Config, store: Store, world: World, required: Collection[str]) -> None:
+        self.config = config
+        self.store = store
+        self.world = world
+        self.required = frozenset(required)
+        url = config.notify.heartbeat
+        self.heartbeat = Heartbeat(url.reveal()) if url else None
+        folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+        self.login = Path(folder) / "motd" if folder else None
+        self._next: dict[str, float] = {}
+        self._complaints: dict[str, str] = {}
+        self._shown: bytes | None = None
+
+    def turn(self, watcher: Watcher, now: datetime, tick: float) -> None:
+        """Give the signs that are due. `tick` is seconds on a monotonic clock."""
+        interval = service.watchdog_interval()
+        if not self.required & watcher.blind.keys():
+            if interval is not None and self._due("watchdog", tick, interval / 4):
+                service.watchdog()
+            every = self.config.notify.heartbeat_every.total_seconds()
+            # Not before the first inventory: the call tells of the certificates.
+            if self.heartbeat is not None and watcher.inventory is not None and self._due("heartbeat", tick, every):
+                self.heartbeat.beat(message.pulse(self.world.host, watcher.inventory, now))
+        if self.heartbeat is not None:
+            self._hear(self.heartbeat)
+        if self.login is not None and self._due("login", tick, LOGIN_EVERY):
+            self._try("the line at login", lambda: self._write_login(now))
+        if self.config.metrics.textfile and watcher.inventory and self._due("metrics", tick, METRICS_EVERY):
+            self._try("metrics.textfile", lambda: self._write_metrics(watcher, now))
+
+    def _due(self, sign: str, tick: float, every: float) -> bool:
+        if tick < self._next.get(sign, tick):
+            return False
+        self._next[sign] = tick + every
+        return True
+
+    def _hear(self, heartbeat: Heartbeat) -> None:
+        """Tell the journal once that calls are no longer taken, and once that they are again."""
+        said = heartbeat.result()
+        if said is not None and bool(said) != bool(self._complaints.get("heartbeat")):
+            self.world.journal.emit(message.heartbeat_fields(said))
+        if said is not None:
+            self._complaints["heartbeat"] = said
+
+    def _try(self, what: str, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            if self._complaints.get(what) != str(error):
+                log.warning("%s: cannot be written: %s", what, error)
+            self._complaints[what] = str(error)
+        else:
+            self._complaints[what] = ""
+
+    def _write_login(self, now: datetime) -> None:
+        assert self.login is not None  # noqa: S101 - asked for before; this tells the type checker
+        silences = self.store.silences(now=now)
+        lines = [
+            message.login_line(
+                one.id,
+                one.diagnosis,
+                escalated=one.state == "escalated",
+                silence=message.silence_of(one.diagnosis, silences, now),
+            )
+            for one in self.store.incidents(unresolved=True)
+            if one.diagnosis.severity is not Severity.INFO
+        ]
+        text = "".join(f"{line}\n" for line in message.few_lines(lines)).encode()
+        if text == self._shown:
+            return
+        if text:
+            local.publish(self.login, text)
+        else:
+            local.withdraw(self.login)
+        self._shown = text
+
+    def _write_metrics(self, watcher: Watcher, now: datetime) -> None:
+        from certmedic.edge import metrics  # noqa: PLC0415 - an agent without the file never loads Prometheus's library
+
+        assert self.config.metrics.textfile is not None  # noqa: S101 - as above
+        channels = self.store.channels()
+        numbers = metrics.Numbers(
+            at=now,
+            version=__version__,
+            mode=self.config.mode,
+            facts=watcher.inventory,
+            sources=self.store.sources(),
+            sightings=watcher.sightings,
+            incidents=[
+                (str(i.diagnosis.severity), str(i.diagnosis.cause)) for i in self.store.incidents(unresolved=True)
+            ],
+            acts=[act.state for act in self.store.acts()],
+            waiting=sum(one["waiting"] for one in channels),
+            oldest=min((datetime.fromisoformat(one["oldest"]) for one in channels if one["oldest"]), default=None),
+            lost=sum(one["expired"] for one in channels),
+            silences=sum(one.starts_at <= now for one in self.store.silences(now=now)),
+            heartbeat_failures=self.heartbeat.failures if self.heartbeat else 0,
+        )
+        local.publish(self.config.metrics.textfile, metrics.exposition(numbers))
