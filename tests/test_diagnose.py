@@ -1,5 +1,6 @@
 """Whose certificate, which file, does a restart help: the questions one by one, on certificates that were really signed."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -198,8 +199,28 @@ def test_without_etcd_manager_a_local_client_is_a_client_and_not_this_etcd():
 
 @pytest.mark.parametrize("symptom", [Symptom.USAGE, Symptom.MISSING_CLIENT_CERT])
 def test_known_noise_from_this_machine_is_no_diagnosis(symptom):
-    assert judged(refusing(symptom, remote="127.0.0.1:5000")) is None
-    assert judged(refusing(symptom)) is not None
+    old = member(server=CLIENTS_CA.leaf("etcd-a", **NAMES, client=False))
+
+    assert judged(refusing(symptom, remote="127.0.0.1:5000"), old) is None
+    assert judged(refusing(symptom), old) is not None
+
+
+def test_a_usage_refused_here_is_no_noise_where_the_gateway_cannot_be_the_caller():
+    named = refusing(Symptom.USAGE, remote="127.0.0.1:5000", server_name="etcd-a")
+
+    assert judged(named, member(server=CLIENTS_CA.leaf("etcd-a", **NAMES, client=False))).cause is Cause.USAGE
+    assert judged(refusing(Symptom.USAGE, remote="127.0.0.1:5000")).suspect is Suspect.PEER
+
+
+def test_a_line_that_says_it_is_ours_is_ours_though_no_file_explains_it():
+    fold = refusing(
+        Symptom.EXPIRED, role=Role.CLIENT, program="kube-apiserver", remote="", endpoint="https://[::1]:6443"
+    )
+    fold = replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN))
+
+    found = judged(fold)
+
+    assert (found.suspect, found.cause, found.remedy.helps) == ("own", Cause.EXPIRED, "unknown")
 
 
 def test_events_and_main_are_told_apart_by_who_wrote_the_line():

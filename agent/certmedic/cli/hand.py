@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,6 +29,16 @@ def writable(config_path: Path | None) -> Store:
         show.fail(f"{path}: no state here yet: has the service run? (systemctl status certmedic)")
     try:
         return Store(path)
+    except StoreError as error:
+        show.fail(str(error))
+
+
+@contextmanager
+def change(config_path: Path | None) -> Iterator[Store]:
+    """Open the state for one transaction, or say why it cannot be written and exit."""
+    try:
+        with writable(config_path) as state, state.transaction():
+            yield state
     except StoreError as error:
         show.fail(str(error))
 

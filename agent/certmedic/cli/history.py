@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from certmedic.cli import show
 from certmedic.cli.look import JSON
+from certmedic.config import ConfigError, load
+from certmedic.core import message
 from certmedic.core.examine import stamp
+from certmedic.core.model import Silence
 from certmedic.edge.store import Incident, Store, StoreError
 
 CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file.")
@@ -26,9 +33,34 @@ def store(config_path: Path | None) -> Store:
         show.fail(str(error))
 
 
-def row(incident: Incident) -> dict[str, Any]:
+@contextmanager
+def quietly(ctx: click.Context) -> Iterator[Store | None]:
+    """Open the state for reading while a person presses Tab; None where that fails, for then is no time for errors."""
+    state = None
+    with suppress(ConfigError, StoreError):
+        state = Store(load(ctx.params.get("config_path")).state / "state.sqlite3", readonly=True)
+    try:
+        yield state
+    finally:
+        if state is not None:
+            state.close()
+
+
+def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer incidents, with what they are about."""
+    with quietly(ctx) as state:
+        found = state.incidents() if state else []
+    return [
+        CompletionItem(str(one.id), help=f"{one.state}, {one.diagnosis.cause}, {one.diagnosis.suspect}")
+        for one in found
+        if str(one.id).startswith(incomplete)
+    ]
+
+
+def row(incident: Incident, silence: Silence | None) -> dict[str, Any]:
     """Return an incident as `--json` shows it."""
     return {
+        "silenced": message.silence_said(silence) if silence else None,
         "id": incident.id,
         "state": incident.state,
         "severity": incident.severity,
@@ -48,10 +80,12 @@ def row(incident: Incident) -> dict[str, Any]:
 @click.option("--open", "only_open", is_flag=True, help="Only those that last.")
 def incidents(*, as_json: bool, config_path: Path | None, only_open: bool) -> None:
     """List what was seen, newest first."""
+    now = datetime.now(UTC)
     with store(config_path) as state:
-        found = state.incidents(unresolved=only_open)
+        found, silences = state.incidents(unresolved=only_open), state.silences(now=now)
+    quiet = {one.id: message.silence_of(one.diagnosis, silences, now) for one in found if one.state != "resolved"}
     if as_json:
-        show.as_json(incidents=[row(one) for one in found])
+        show.as_json(incidents=[row(one, quiet.get(one.id)) for one in found])
         return
     if not found:
         show.say("No incident.", colour="green")
@@ -59,7 +93,7 @@ def incidents(*, as_json: bool, config_path: Path | None, only_open: bool) -> No
     lines = [
         [
             str(one.id),
-            one.state,
+            f"{one.state}, silenced" if quiet.get(one.id) else one.state,
             one.diagnosis.cause,
             one.diagnosis.suspect,
             ", ".join(c.path for c in one.diagnosis.certificates) or ", ".join(one.diagnosis.neighbours) or "-",
@@ -75,18 +109,22 @@ def incidents(*, as_json: bool, config_path: Path | None, only_open: bool) -> No
 @click.command(name="show")
 @JSON
 @CONFIG
-@click.argument("number", type=int, metavar="ID")
+@click.argument("number", type=int, metavar="ID", shell_complete=complete)
 def show_incident(number: int, *, as_json: bool, config_path: Path | None) -> None:
     """Tell the whole story of one incident."""
+    now = datetime.now(UTC)
     with store(config_path) as state:
         incident = state.incident(number)
         if incident is None:
             show.fail(f"there is no incident {number}; `certmedic incidents` lists them")
         events, folds, messages = state.events(number), state.folds(number), state.messages(number)
         acts = state.acts(incident=number)
+        silence = message.silence_of(incident.diagnosis, state.silences(now=now), now)
+    if incident.state == "resolved":
+        silence = None
     if as_json:
         show.as_json(
-            **row(incident),
+            **row(incident, silence),
             events=events,
             lines=folds,
             messages=messages,
@@ -103,45 +141,61 @@ def show_incident(number: int, *, as_json: bool, config_path: Path | None) -> No
         )
         return
     show.say(f"incident {incident.id}, {incident.state}", bold=True)
+    if silence is not None:
+        show.item("silenced ", message.silence_said(silence), colour="yellow")
     show.tell(incident.diagnosis, now=incident.resolved_at or incident.last_seen)
     if incident.decision is not None:
         show.say(f"\ndecision: {incident.decision.reason}", bold=True)
         for gate in incident.decision.gates:
-            show.say(
-                f"  {'open  ' if gate.passed else 'CLOSED'}  {gate.name:<11} {gate.why}",
+            show.item(
+                f"  {'open  ' if gate.passed else 'CLOSED'}  {gate.name:<11} ",
+                gate.why,
                 colour=None if gate.passed else "yellow",
             )
-    show.say("\nlines", bold=True)
+    if folds:
+        show.say("\nlines", bold=True)
     for fold in folds:
-        show.say(f"  {fold['count']} x  {fold['sample']}")
+        show.item(f"  {fold['count']} x  ", fold["sample"])
     story = [(e["at"], e["what"], e["said"]) for e in events]
-    for message in messages:
-        where = f"{message['label']}: {message['state']}" if message["label"] else "no channel"
-        story.append(
-            (
-                message["created_at"],
-                f"message {message['kind']}",
-                f"{where}{' (' + message['error'] + ')' if message['error'] else ''}",
-            )
-        )
-    show.say("\nstory", bold=True)
-    for at, what, said in sorted(story):
-        show.say(f"  {at[:19].replace('T', ' ')}  {what:<18} {said}")
+    story += [(m["created_at"], f"message {m['kind']}", delivery(m)) for m in messages]
+    show.say("\nstory (UTC)", bold=True)
+    for at, what, said in sorted(story, key=lambda told: told[0]):
+        show.item(f"  {at[:19].replace('T', ' ')}  {what:<18} ", said)
+
+
+def delivery(one: dict[str, Any]) -> str:
+    """Say what became of a message on one channel."""
+    if not one["label"]:
+        return "no channel is configured for it"
+    state, tries = one["state"], one["attempts"]
+    told = {
+        "sent": f"taken {(one['sent_at'] or '')[:19].replace('T', ' ')}" + (f" at try {tries}" if tries > 1 else ""),
+        "pending": f"WAITING after {tries} tries, next {one['due_at'][:19].replace('T', ' ')}" if tries else "waiting",
+        "expired": f"NEVER TAKEN, given up after {tries} tr{'ies' if tries != 1 else 'y'}",
+        "superseded": "dropped, a later message says more",
+    }.get(state, state)
+    return f"{one['label']}: {told}{': ' + one['error'] if one['error'] else ''}"
 
 
 @click.command()
 @JSON
 @CONFIG
 def status(*, as_json: bool, config_path: Path | None) -> None:
-    """Say what is read, how far, and what is open."""
+    """Say what is read, how far, what is open, and whether messages get through."""
+    now = datetime.now(UTC)
     with store(config_path) as state:
-        sources, found, messages = state.sources(), state.incidents(unresolved=True), state.messages()
-    pending = [m for m in messages if m["state"] == "pending"]
+        sources, found, channels = state.sources(), state.incidents(unresolved=True), state.channels()
+        silences = [one for one in state.silences(now=now) if one.starts_at <= now]
+    waiting = sum(one["waiting"] for one in channels)
+    oldest = min((one["oldest"] for one in channels if one["oldest"]), default=None)
+    quiet = {one.id: message.silence_of(one.diagnosis, silences, now) for one in found}
     if as_json:
         show.as_json(
             sources=sources,
-            open=[row(one) for one in found],
-            outbox={"pending": len(pending), "oldest": min((m["created_at"] for m in pending), default=None)},
+            open=[row(one, quiet[one.id]) for one in found],
+            outbox={"pending": waiting, "oldest": oldest, "age_seconds": age(oldest, now) if oldest else 0},
+            channels=channels,
+            silences=[one.id for one in silences],
         )
         return
     for source in sources:
@@ -152,14 +206,39 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
         )
     if not sources:
         show.say("No source has reported yet.")
-    show.say(f"outbox     {len(pending)} waiting")
-    for one in found:
-        show.say(
-            f"incident {one.id}: {one.diagnosis.cause}, {one.diagnosis.suspect}, last seen {stamp(one.last_seen)}",
-            colour=show.COLOURS[one.severity],
+    late = f", the oldest for {show.span(age(oldest, now))}" if oldest else ""
+    show.say(f"outbox     {waiting} waiting{late}", colour="yellow" if waiting else None)
+    for one in channels:
+        show.item("channel    ", fares(one, now), colour="red" if one["waiting"] and one["error"] else None)
+    for hush in silences:
+        show.item("silence    ", message.silence_said(hush))
+    for incident in found:
+        hushed = ", silenced" if quiet[incident.id] else ""
+        show.item(
+            f"incident {incident.id}  ".ljust(11),
+            f"{incident.diagnosis.cause}, {incident.diagnosis.suspect}{hushed}, last seen {stamp(incident.last_seen)}",
+            colour=show.COLOURS[incident.severity],
         )
     if not found:
         show.say("No open incident.", colour="green")
+
+
+def age(moment: str, now: datetime) -> float:
+    """Return how many seconds a moment of the state is past."""
+    return max((now - datetime.fromisoformat(moment)).total_seconds(), 0.0)
+
+
+def fares(one: dict[str, Any], now: datetime) -> str:
+    """Say how a channel fares."""
+    told = [f"{one['waiting']} waiting"] if one["waiting"] else []
+    if one["waiting"] and one["error"]:
+        told[0] += f" after {one['attempts']} tries: {one['error']}"
+    told.append(
+        f"last taken {show.span(age(one['last_sent'], now))} ago" if one["last_sent"] else "never took a message"
+    )
+    if one["expired"]:
+        told.append(f"{one['expired']} never taken")
+    return f"{one['label']}: {'; '.join(told)}"
 
 
 COMMANDS = (incidents, show_incident, status)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,9 +46,42 @@ def fail(text: str, code: int = 1) -> NoReturn:
     raise SystemExit(code)
 
 
+def columns() -> int:
+    """Return how wide the terminal is; 0 where the output goes elsewhere and is not to be wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
+def item(head: str, text: str, *, colour: str | None = None) -> None:
+    """Print a head and a text; what does not fit into the line goes on below the text, and a path is not broken."""
+    wide = columns()
+    first, *rest = (
+        textwrap.wrap(text, max(wide - len(head), 20), break_long_words=False, break_on_hyphens=False) or [""]
+        if wide
+        else [text]
+    )
+    say(f"{head}{first}".rstrip(), colour=colour)
+    for line in rest:
+        say(f"{'':{len(head)}}{line}", colour=colour)
+
+
+def shortened(cell: str, width: int) -> str:
+    """Return a cell of at most this width: of a path the end is what tells, of all else the beginning."""
+    if len(cell) <= width:
+        return cell
+    return f"…{cell[-(width - 1) :]}" if cell.startswith("/") else f"{cell[: width - 1]}…"
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, colours: Sequence[str | None] = ()) -> None:
-    """Print columns, no wider than they must be; a terminal gets the heads in bold and each row in its colour."""
+    """Print columns, no wider than they must be; a terminal gets the heads in bold and each row in its colour.
+
+    Where a terminal is too narrow, the widest column is shortened.
+    """
     widths = [max(len(str(cell)) for cell in column) for column in zip(heads, *rows, strict=True)]
+    excess = sum(widths) + 2 * (len(widths) - 1) - columns()
+    if columns() and excess > 0:
+        widest = widths.index(max(widths))
+        widths[widest] = max(widths[widest] - excess, 12)
+        rows = [[*row[:widest], shortened(str(row[widest]), widths[widest]), *row[widest + 1 :]] for row in rows]
 
     def line(cells: Sequence[str]) -> str:
         return "  ".join(str(cell).ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
@@ -132,20 +167,20 @@ def tell(value: Diagnosis, *, now: datetime) -> None:
     )
     for one in value.certificates:
         ends = f"{'expired' if one.not_after < now else 'expires'} {stamp(one.not_after)}"
-        say(f"  file     {one.path or '(in memory)'}   {one.subject_cn}, {ends}")
+        item("  file     ", f"{one.path or '(in memory)'}   {one.subject_cn}, {ends}")
     if value.neighbours:
-        say(f"  other    {', '.join(value.neighbours)}")
+        item("  other    ", ", ".join(value.neighbours))
     if value.since:
         ago = (now - value.since).total_seconds()
         say(f"  since    {stamp(value.since)} ({span(ago)} ago)" if ago >= 0 else f"  in       {span(ago)}")
-    say(f"  breaks   {value.effect}")
-    say(f"  restart  {value.remedy.helps}: {value.remedy.why}")
+    item("  breaks   ", value.effect)
+    item("  restart  ", f"{value.remedy.helps}: {value.remedy.why}")
     if value.remedy.command:
         say(f"  type     {value.remedy.command}")
     if value.count:
         say(f"  seen     {value.count} times" + (f", last {stamp(value.last_seen)}" if value.last_seen else ""))
     for sentence in value.evidence:
-        say(f"  because  {sentence}")
+        item("  because  ", sentence)
 
 
 def config(path: Path | None) -> Config:

@@ -127,7 +127,7 @@ def add(  # noqa: PLR0913 - one argument for each option
         starts_at=begins,
         ends_at=begins + lasts,
     )
-    with hand.writable(config_path) as state, state.transaction():
+    with hand.change(config_path) as state:
         number = state.silence(wanted)
     if as_json:
         show.as_json(id=number, ends_at=show.when(wanted.ends_at))
@@ -163,7 +163,7 @@ def list_silences(*, everything: bool, as_json: bool, config_path: Path | None) 
 @CONFIG
 def expire(*, number: int, config_path: Path | None) -> None:
     """End a silence now."""
-    with hand.writable(config_path) as state, state.transaction():
+    with hand.change(config_path) as state:
         ended = state.expire_silence(number, now=datetime.now(UTC))
     if not ended:
         show.fail(f"there is no silence {number} that holds; `certmedic silence list` shows those that do")

@@ -53,6 +53,7 @@ ALERTS = {
     Symptom.EXPIRED_ALERT: (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK),
     Symptom.UNKNOWN_CA_ALERT: (Cause.UNKNOWN_AUTHORITY, Cause.CA_EXPIRED),
 }
+DATED = (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK)
 PEER_CAUSES = {
     Symptom.EXPIRED: Cause.EXPIRED,
     Symptom.EXPIRED_OR_NOT_YET_VALID: Cause.EXPIRED,
@@ -139,10 +140,20 @@ def diagnose(fold: Fold, facts: Facts) -> Diagnosis | None:
 def is_noise(scene: Scene) -> bool:
     """Whether a line is known to be harmless: the old gateway's self-dial, and probes from this machine (FIELD 2.4, 3.3)."""
     sighting = scene.sighting
-    return sighting.rejected_by is RejectedBy.LOCAL and (
-        (sighting.symptom is Symptom.USAGE and scene.from_here)
-        or (sighting.symptom is Symptom.MISSING_CLIENT_CERT and scene.from_here)
-    )
+    if sighting.rejected_by is not RejectedBy.LOCAL or not scene.from_here:
+        return False
+    return sighting.symptom is Symptom.MISSING_CLIENT_CERT or (sighting.symptom is Symptom.USAGE and is_gateway(scene))
+
+
+def is_gateway(scene: Scene) -> bool:
+    """Whether etcd's gateway can be the caller that was refused for its usage.
+
+    It dials by address, so sends no name, and shows the server certificate: not where that is known to be good for clients.
+    """
+    if scene.sighting.fields.get("server_name", ""):
+        return False
+    servers = [stored.certificate for stored in scene.facts.stored if stored.place.use == "server"]
+    return not servers or any(server.usages and "client" not in server.usages for server in servers)
 
 
 # ---------------------------------------------------------------- they refused ours
@@ -252,16 +263,40 @@ def refused_by_us(scene: Scene) -> Diagnosis:
         return explained
     if sighting.suspect is Suspect.OWN or (expired and sighting.not_after is None and is_ours(scene)):
         findings = [found for stored in shown(replace_role(scene)) if (found := examine(stored, facts)) is not None]
-        dated = [found for found in findings if found.cause in (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID)]
-        if dated:
-            return own(gravest(dated), scene, f"this machine refused a certificate of its own: {quote(sighting)}")
+        dated = [found for found in findings if found.cause in DATED]
+        if dated or (findings and sighting.suspect is Suspect.OWN):
+            said = f"this machine refused a certificate of its own: {quote(sighting)}"
+            return own(gravest(dated or findings), scene, said)
     if expired and not by_time and is_ours(scene) and sighting.role is Role.SERVER and of_etcd_manager(sighting):
         if ended_before_start(scene):
             return self_dial(scene)
         # etcd-manager holds a client certificate that is in no file, and dials its own etcd with it (FIELD 1.1).
         said = "the caller is on this machine, and the certificate that it showed is in no file here: etcd-manager keeps such a one in memory"
         return in_memory(scene, shown(scene), said)
-    return neighbour(scene)
+    return ours_unseen(scene) if sighting.suspect is Suspect.OWN else neighbour(scene)
+
+
+def ours_unseen(scene: Scene) -> Diagnosis:
+    """The line itself says that the certificate is this machine's; which file it is in was not found."""
+    sighting = scene.sighting
+    cause = PEER_CAUSES.get(sighting.symptom, Cause.UNEXPLAINED)
+    path = sighting.fields.get("path", "")
+    program = sighting.program or "a program"
+    return Diagnosis(
+        key=f"own|{sighting.program}|{scene.group}|{cause}",
+        cause=cause,
+        suspect=Suspect.OWN,
+        confidence=Confidence.LIKELY,
+        certificates=(),
+        evidence=(
+            f"{program} refused a certificate of this machine: {quote(sighting)}",
+            f"it names {path}" if path else "no file here explains it",
+        ),
+        effect="What uses that certificate fails.",
+        remedy=remedies.for_unseen(path),
+        group=scene.group,
+        since=sighting.not_after,
+    )
 
 
 def explained_by_time(by_time: Sequence[Stored], scene: Scene) -> Diagnosis | None:

@@ -137,6 +137,16 @@ def for_neighbour(cause: Cause, whom: str) -> Remedy:
     return Remedy(kind=RemedyKind.NONE, helps=Helps.NO, why=why, command=f"on {there}: certmedic certs")
 
 
+def for_unseen(path: str) -> Remedy:
+    """Return the remedy for a certificate of this machine whose file was not found among those that were read."""
+    return Remedy(
+        kind=RemedyKind.MANUAL,
+        helps=Helps.UNKNOWN,
+        why="Which file it is in, and so who renews it, is not known here; certificates.paths can name further places.",
+        command=f"openssl x509 -noout -dates -subject -in {shlex.quote(path)}" if path else "certmedic certs --wide",
+    )
+
+
 def for_distrust(whom: str) -> Remedy:
     """Return the remedy where ours was refused though nothing here explains it."""
     there = whom or "the other side"

@@ -102,7 +102,8 @@ class Store:
                 self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5, isolation_level=None)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._db = sqlite3.connect(path, timeout=5, isolation_level=None)
+                # The agent may look at the machine for seconds within one transaction; a person's command waits for it.
+                self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
                 path.chmod(0o600)
             self._db.row_factory = sqlite3.Row
             self._prepare(readonly=readonly)
