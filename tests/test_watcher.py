@@ -7,8 +7,9 @@ import pytest
 
 from certmedic.config import Config, Notify, RemedyPolicy
 from certmedic.core import window
-from certmedic.core.model import Progress, Served, Severity, SourceDown, SourceUp
+from certmedic.core.model import Member, Progress, Served, Severity, SourceDown, SourceUp
 from certmedic.edge.notify import Channel, Delivered
+from certmedic.edge.renew import Renewed
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Store
 from certmedic.teller import World
@@ -34,16 +35,23 @@ class Played:
     renews: bool = True
     fails: str = ""
     dead: set = field(default_factory=set)
+    members: tuple = ()
+    signable: frozenset = frozenset()
+    renewed: list = field(default_factory=list)
+    undone: list = field(default_factory=list)
     restarts: list = field(default_factory=list)
     sent: list = field(default_factory=list)
     journal: list = field(default_factory=list)
 
-    def gather(self, *, now):
+    def gather(self, *, now, with_members=False):
         leaves = [s for s in self.files if not s.certificate.is_ca]
         served = tuple(
             Served(address="127.0.0.1", port=p, certificate=s.certificate) for s in leaves for p in s.place.ports
         )
-        return facts(self.files, at=now, containers=self.containers, served=served)
+        members = self.members if with_members else ()
+        return facts(
+            self.files, at=now, containers=self.containers, served=served, members=members, signable=self.signable
+        )
 
     def learn(self, origin):
         pass
@@ -59,6 +67,18 @@ class Played:
         if self.renews:
             self.files = member()
         return f"restarted {target.name}"
+
+    def renew(self, one, *, now):
+        """Renew a file; where nothing renews, it reads as before."""
+        path = one.certificate.path
+        self.renewed.append(path)
+        if self.renews:
+            both = zip(self.files, member(), strict=True)
+            self.files = tuple(fresh if fresh.certificate.path == path else old for old, fresh in both)
+        return Renewed(path=path, backup=f"{path}.old", not_after=now, ca_path="ca.crt", fingerprint="f")
+
+    def undo(self, renewed):
+        self.undone.append(renewed.path)
 
     def channels(self, severity, tag=""):
         return [Channel(id="good", label="json://good"), Channel(id="other", label="json://other")]
@@ -93,7 +113,13 @@ class Lab:
         """Start the agent, or start it anew after a kill."""
         self.store = Store(self.path)
         world = World(
-            senses=self.world, hands=self.world, notifier=self.world, journal=self.world, host="master-a", boot_id="b"
+            senses=self.world,
+            hands=self.world,
+            pen=self.world,
+            notifier=self.world,
+            journal=self.world,
+            host="master-a",
+            boot_id="b",
         )
         self.watcher = Watcher(config=self.config, store=self.store, world=world, started_at=self.now)
 
@@ -476,3 +502,110 @@ def test_nothing_is_planned_unless_it_was_asked_for(lab):
         lab.step()
 
     assert lab.world.restarts == []
+
+
+ME, SERVER = f"{VOLUME}/peers/me.crt", f"{VOLUME}/clients/server.crt"
+BOTH = frozenset({ME, SERVER})
+
+
+def test_where_renewing_is_allowed_and_the_key_is_here_no_member_is_taken_down(lab):
+    lab = lab(member(peer_ends=NOW - DAY, server_ends=NOW - DAY), remedy={"renew": True}, signable=BOTH)
+    for _ in range(30):
+        lab.step(*([REFUSED] if lab.world.files[0].certificate.not_after < NOW else []))
+
+    assert lab.world.restarts == []
+    assert sorted(lab.world.renewed) == sorted(BOTH)
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert [a.state for a in lab.store.acts()] == ["verified"]
+
+
+def test_renewing_cures_under_an_old_manager_too(lab):
+    old = (container(image=OLD_IMAGE),)
+    lab = lab(remedy={"renew": True}, signable=BOTH, containers=old)
+    for _ in range(30):
+        lab.step(*([REFUSED] if lab.world.files[0].certificate.not_after < NOW else []))
+
+    assert lab.world.renewed == [ME]
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def test_without_the_key_or_without_leave_nothing_is_renewed(lab):
+    for remedy, signable in (({"renew": False}, BOTH), ({"renew": True}, frozenset())):
+        one = lab(remedy=remedy, signable=signable, containers=(container(image=OLD_IMAGE),))
+        for _ in range(20):
+            one.step(REFUSED)
+        assert one.world.renewed == []
+        one.store.close()
+        one.path.unlink()
+
+
+def test_a_renewal_that_cannot_be_verified_is_undone_and_escalated(lab):
+    lab = lab(remedy={"renew": True}, signable=BOTH, renews=False)
+    for _ in range(100):
+        lab.step(REFUSED)
+
+    assert lab.world.renewed == [ME]
+    assert lab.world.undone == [ME]
+    assert lab.world.kinds() == ["opened", "acted", "escalated"]
+
+
+def test_a_kill_between_two_files_goes_on_with_the_second(lab):
+    lab = lab(member(peer_ends=NOW - DAY, server_ends=NOW - DAY), remedy={"renew": True}, signable=BOTH)
+    whole = lab.world.renew
+
+    def killed(one, *, now):
+        whole(one, now=now)
+        lab.world.renew = whole
+        raise KeyboardInterrupt
+
+    def until_killed():
+        while True:
+            lab.step(REFUSED)
+
+    lab.world.renew = killed
+    with pytest.raises(KeyboardInterrupt):
+        until_killed()
+    lab.kill()
+    lab.go(60)
+
+    assert sorted(lab.world.renewed) == sorted(BOTH)
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def group(*, a, b, c):
+    """The three members as their handshakes show them: "good", "expired", or nothing."""
+    good, bad = (member(peer_ends=ends)[0].certificate for ends in (NOW + 300 * DAY, NOW - DAY))
+    shown = {"good": good, "expired": bad, "gone": None}
+    return tuple(
+        Member(
+            name=f"etcd-{n}",
+            group="main",
+            address=n,
+            port=2380,
+            serves=shown[how],
+            refused=how == "gone",
+            is_self=n == "a",
+        )
+        for n, how in (("a", a), ("b", b), ("c", c))
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "acts"),
+    [({"b": "good", "c": "good"}, 1), ({"b": "gone", "c": "good"}, 0)],
+)
+def test_a_member_is_restarted_only_where_the_group_keeps_its_quorum(lab, others, acts):
+    lab = lab(members=group(a="expired", **others))
+    for _ in range(60):
+        lab.step(*([REFUSED] if lab.world.files[0].certificate.not_after < NOW else []))
+
+    assert len(lab.world.restarts) == acts
+
+
+def test_where_all_have_expired_the_first_by_name_goes_first(lab):
+    lab = lab(members=group(a="expired", b="expired", c="expired"))
+    for _ in range(60):
+        lab.step(*([REFUSED, REFUSING] if lab.world.files[0].certificate.not_after < NOW else []))
+
+    assert len(lab.world.restarts) == 1
+    assert {"member safe", "turn"} <= {g.name for g in lab.store.incident(1).decision.gates}

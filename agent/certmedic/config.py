@@ -102,6 +102,7 @@ class RemedyPolicy:
     """What may be done, how often, and how soon again."""
 
     restart: tuple[str, ...] = RESTARTABLE
+    renew: bool = False  # sign the leaf anew in place where the CA's key is on this master
     cooldown: timedelta = timedelta(minutes=15)
     per_day: int = 2
     verify_for: timedelta = timedelta(minutes=3)
@@ -319,6 +320,7 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "notify.heartbeat_every": _interval,
     "metrics.textfile": _text_file,
     "remedy.restart": _some_of(*RESTARTABLE),
+    "remedy.renew": _boolean,
     "remedy.cooldown": _duration,
     "remedy.per_day": _count,
     "remedy.verify_for": _duration,
@@ -327,7 +329,6 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
 }
 # Keys that the design names and that do nothing yet: a person who writes one must not believe that it works.
 NOT_YET = {
-    "remedy.renew": "renewing in place is not built yet; leave it out or set it to false",
     "remedy.reissue": "moving an expired file aside is not built yet; leave it out or set it to false",
 }
 
@@ -442,7 +443,10 @@ def _build(values: Mapping[str, Any]) -> Config:
         remedy=section(
             RemedyPolicy,
             "remedy.",
-            {**same("restart", "cooldown", "per_day", "verify_for", "window"), "plan_ahead_days": "plan_ahead"},
+            {
+                **same("restart", "renew", "cooldown", "per_day", "verify_for", "window"),
+                "plan_ahead_days": "plan_ahead",
+            },
         ),
     )
 
@@ -453,6 +457,7 @@ def policy_of(config: Config) -> Policy:
     return Policy(
         mode=config.mode,
         restart=remedy.restart,
+        renew=remedy.renew,
         cooldown=remedy.cooldown,
         per_day=remedy.per_day,
         window=remedy.window,

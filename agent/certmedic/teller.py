@@ -10,6 +10,7 @@ from typing import Protocol
 from certmedic.core import message
 from certmedic.core.model import Facts, MessageKind, Origin, Route, Severity
 from certmedic.edge.notify import Notifier
+from certmedic.edge.renew import Pen
 from certmedic.edge.restart import Hands
 from certmedic.edge.service import Journal
 from certmedic.edge.store import Delivery, Incident, Store
@@ -20,8 +21,11 @@ WALL = "wall"  # the channel that needs no network
 class Senses(Protocol):
     """What can be looked up on this machine."""
 
-    def gather(self, *, now: datetime) -> Facts:
-        """Return the facts of this moment. Never raises: what cannot be seen is in `Facts.blind`."""
+    def gather(self, *, now: datetime, with_members: bool = False) -> Facts:
+        """Return the facts of this moment, with the other members of its etcd groups where asked.
+
+        Never raises: what cannot be seen is in `Facts.blind`.
+        """
 
     def learn(self, origin: Origin) -> None:
         """Look up which certificate files the program that wrote a line was started with."""
@@ -36,6 +40,7 @@ class World:
 
     senses: Senses
     hands: Hands
+    pen: Pen
     notifier: Notifier
     journal: Journal
     host: str

@@ -35,6 +35,7 @@ from certmedic.core.model import (
     SourceUp,
     Suspect,
 )
+from certmedic.edge.renew import Renewed, RenewError
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Act, Incident, Store
 from certmedic.teller import Teller, World
@@ -175,6 +176,12 @@ class Watcher:
             self._facts = self.world.senses.gather(now=now)
         return self._facts
 
+    def _gather_for_act(self, incident: Incident, now: datetime) -> Facts:
+        """Return fresh facts, with the other members where an act on this machine may follow from them."""
+        acts = self.config.mode in ("approve", "remedy") and incident.diagnosis.suspect is Suspect.OWN
+        self._facts = self.world.senses.gather(now=now, with_members=acts)
+        return self._facts
+
     def _open(self, diagnosis: Diagnosis, now: datetime) -> Incident:
         known = next((i for i in self.store.incidents(unresolved=True) if i.key == diagnosis.key), None)
         if known is not None:
@@ -240,7 +247,7 @@ class Watcher:
 
     def _announce(self, incident: Incident, now: datetime) -> None:
         """The first word to people, with the decision in it."""
-        facts = self._gather(now)
+        facts = self._gather_for_act(incident, now)
         if self._is_cured(incident, facts, now):
             return
         for diagnosis in verdict.survey(facts, warn_within=timedelta()):
@@ -263,6 +270,7 @@ class Watcher:
             attempts=self.store.attempts(since=now - timedelta(days=1)),
             incident=incident.id,
             troubled=self._troubled(diagnosis),
+            waiting_since=incident.opened_at,
             tripped=self.store.tripped(),
             approved=self.store.approved(incident.id, now=now),
         )
@@ -313,7 +321,7 @@ class Watcher:
         if any(act.state in ("intent", "done") for act in acts):
             self.store.recheck("incident", incident.id, now + LOOK_EVERY)
             return
-        facts = self._gather(now)
+        facts = self._gather_for_act(incident, now)
         if self._is_cured(incident, facts, now):
             return
         if incident.state == "open":
@@ -330,18 +338,49 @@ class Watcher:
     # ------------------------------------------------------------ acting
 
     def _act(self, now: datetime) -> None:
-        """Do what was written down. The runtime is asked outside any transaction."""
+        """Do what was written down. Runtimes and files are touched outside any transaction."""
         for act in self.store.acts(state="intent"):
             if act.id in self._resuming:
                 continue
             try:
-                said = self.world.hands.restart(act.action.container)
-            except RestartError as error:
+                if act.action.container is None:
+                    said = self._renew(act, now)
+                else:
+                    said = self.world.hands.restart(act.action.container)
+            except (RestartError, RenewError) as error:
                 with self.store.transaction():
                     self._failed(act, str(error), now)
             else:
                 with self.store.transaction():
                     self._done(act, said, now)
+
+    def _renew(self, act: Act, now: datetime) -> str:
+        """Sign each file anew, and write down what each was after it: so a kill between two files can be taken up again."""
+        facts = self.world.senses.gather(now=now)
+        replaced = list(act.undo)
+        for path, before in act.action.watched:
+            stored = next((one for one in facts.stored if one.certificate.path == path), None)
+            if stored is None:
+                raise RenewError(f"{path}: cannot be read any more")
+            if stored.certificate.not_after > before:
+                continue  # renewed before a kill, or by somebody else
+            renewed = self.world.pen.renew(stored, now=now)
+            replaced.append({key: str(value) for key, value in asdict(renewed).items()})
+            with self.store.transaction():
+                self.store.can_undo(act.id, replaced)
+        return f"signed {', '.join(path for path, _ in act.action.watched)} anew in place; nothing was restarted"
+
+    def _undo(self, act: Act) -> str:
+        """Put back what an act replaced, and return what came of it, for a sentence."""
+        told = []
+        for one in act.undo:
+            renewed = Renewed(**{**one, "not_after": datetime.fromisoformat(one["not_after"])})  # type: ignore[arg-type]  # as asdict() wrote it
+            try:
+                self.world.pen.undo(renewed)
+                told.append(f"{renewed.path} was put back")
+            except RenewError as error:
+                told.append(str(error))
+        return "".join(f"; {sentence}" for sentence in told)
 
     def _done(self, act: Act, said: str, now: datetime) -> None:
         self.store.end_act(act.id, "done", said, now=now)
@@ -373,7 +412,7 @@ class Watcher:
             self.store.end_act(act.id, "verified", said, now=now)
             self._resolve(incident, said, now)
         elif now - (act.ended_at or act.at) > self.config.remedy.verify_for:
-            self._failed(act, f"after the restart: {said}", now)
+            self._failed(act, f"afterwards: {said}{self._undo(act)}", now)
         else:
             self.store.recheck("verify", incident.id, now + VERIFY_EVERY)
 
@@ -382,6 +421,9 @@ class Watcher:
         facts = self.world.senses.gather(now=now)
         for act in self.store.acts(state="intent", incident=incident.id):
             if act.id not in self._resuming:
+                continue
+            if act.action.container is None:
+                self._resuming.discard(act.id)  # what was renewed already is passed over, the rest is done now
                 continue
             found = targets(incident.diagnosis, facts)
             if not found and not examine.healthy(verify.files_of(incident.diagnosis), facts)[0]:

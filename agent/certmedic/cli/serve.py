@@ -26,6 +26,7 @@ from certmedic.edge.files import FileSource, PodSource
 from certmedic.edge.files.certificates import CertificateSource
 from certmedic.edge.journal import JournalSource
 from certmedic.edge.notify import AppriseNotifier
+from certmedic.edge.renew import Pen
 from certmedic.edge.restart import DockerHands
 from certmedic.edge.store import Store, StoreError
 from certmedic.pulse import Pulse
@@ -128,6 +129,7 @@ def serve(
     world = World(
         senses=machine(config),
         hands=DockerHands(docker_socket()),
+        pen=Pen(config.state / "backups"),
         notifier=way,
         wall=local.wall if config.notify.wall else None,
         journal=service.Journal(),

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zlib import crc32
 
-from certmedic.core import planes
+from certmedic.core import planes, quorum
 from certmedic.core.examine import authorities, stamp
 from certmedic.core.model import (
     Action,
@@ -42,6 +43,7 @@ class Policy:
     restart: tuple[str, ...]  # renewers that may be restarted
     cooldown: timedelta
     per_day: int
+    renew: bool = False  # leaves may be signed anew in place
     window: Window | None = None  # of planned cures; None: at any time
     plan_ahead: timedelta = timedelta(0)  # how long before expiry a cure is planned; zero: never
 
@@ -55,41 +57,71 @@ class History:
     incident: int = 0
     troubled: tuple[str, ...] = ()  # neighbours whose certificates this group refuses at present
     tripped: str = ""  # the act that failed since the last reset, in a sentence
+    waiting_since: datetime | None = None  # when this machine first wanted to act on it
     approved: str = ""  # who approved an act for this incident, where somebody did and it still holds
 
 
 def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy) -> Decision:
     """Return what to do about a diagnosis: an act, or nothing, with every gate's answer."""
-    containers = targets(diagnosis, facts)
     watched = files_of(diagnosis, facts)
-    gates = (
+    in_place = policy.renew and bool(watched) and all(s.certificate.path in facts.signable for s in watched)
+    containers = targets(diagnosis, facts)
+    timely = (
+        planned(diagnosis, facts.at, policy)
+        if diagnosis.cause is Cause.EXPIRES_SOON
+        else fresh(diagnosis, facts.at, history)
+    )
+    gates = [
         evidence(diagnosis),
-        cure(diagnosis),
-        version(containers),
+        cure(diagnosis, in_place=in_place),
         authority(watched, facts),
         clock(diagnosis, facts),
-        fresh(diagnosis, facts.at, history)
-        if diagnosis.cause is not Cause.EXPIRES_SOON
-        else planned(diagnosis, facts.at, policy),
-        target(containers),
-        members(history),
+        timely,
         breaker(history),
         cooldown(diagnosis, facts.at, history, policy),
         budget(facts.at, history, policy),
-        permission(diagnosis, watched, history, policy),
-    )
+        permission(diagnosis, watched, history, policy, in_place=in_place),
+    ]
+    if not in_place:  # what takes a member down for a moment asks more
+        gates[2:2] = [version(containers)]
+        gates[-4:-4] = [target(containers), *group(diagnosis, facts, history, policy)]
     closed = [gate for gate in gates if not gate.passed]
     if closed:
-        return Decision(reason=f"no act: {closed[0].why}", gates=gates)
+        return Decision(reason=f"no act: {closed[0].why}", gates=tuple(gates))
     action = Action(
-        kind=RemedyKind.RESTART,
-        container=containers[0],
+        kind=RemedyKind.RENEW if in_place else RemedyKind.RESTART,
+        container=None if in_place else containers[0],
         watched=tuple((stored.certificate.path, stored.certificate.not_after) for stored in watched),
         ports=tuple(sorted({port for stored in watched for port in stored.place.ports})),
     )
-    return Decision(
-        reason=f"restart {containers[0].pod or containers[0].name}: {diagnosis.remedy.why}", gates=gates, action=action
-    )
+    if in_place:
+        reason = f"renew {', '.join(path for path, _ in action.watched)} in place: its CA's key is on this machine"
+    else:
+        reason = f"restart {containers[0].pod or containers[0].name}: {diagnosis.remedy.why}"
+    return Decision(reason=reason, gates=tuple(gates), action=action)
+
+
+def group(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy) -> list[Gate]:
+    """The etcd group can do without this member for a moment, and it is this member's turn.
+
+    Where the members could be seen, handshakes tell; where not, that no neighbour's certificate is being refused here must do.
+    """
+    members = [member for member in facts.members if member.group in ("", diagnosis.group)]
+    me = next((member.name for member in members if member.is_self), "")
+    if not me:
+        return [neighbours(history)]
+    jitter = timedelta(seconds=crc32(facts.host.encode()) % 5)
+    return [
+        quorum.safe_to_restart(members, me, facts.at),
+        quorum.turn(
+            members,
+            me,
+            facts.at,
+            jitter,
+            waiting_since=history.waiting_since or facts.at,
+            good_until=facts.at + policy.plan_ahead if diagnosis.cause is Cause.EXPIRES_SOON else None,
+        ),
+    ]
 
 
 def targets(diagnosis: Diagnosis, facts: Facts) -> list[Container]:
@@ -126,8 +158,12 @@ def evidence(diagnosis: Diagnosis) -> Gate:
     )
 
 
-def cure(diagnosis: Diagnosis) -> Gate:
-    """A restart is known to cure this cause."""
+def cure(diagnosis: Diagnosis, *, in_place: bool) -> Gate:
+    """What would be done is known to cure this cause."""
+    if in_place and diagnosis.cause in CURABLE:
+        return Gate(
+            name="cure known", passed=True, why="its CA's key is on this machine, so it can be signed anew in place"
+        )
     if (
         diagnosis.cause in CURABLE
         and diagnosis.remedy.kind is RemedyKind.RESTART
@@ -219,7 +255,7 @@ def target(containers: Sequence[Container]) -> Gate:
     return Gate(name="target", passed=False, why=f"more than one container could be meant: {names}")
 
 
-def members(history: History) -> Gate:
+def neighbours(history: History) -> Gate:
     """No other member is known to be in trouble, so that the group keeps its quorum while this one restarts."""
     if history.troubled:
         whom = ", ".join(history.troubled)
@@ -286,9 +322,11 @@ def breaker(history: History) -> Gate:
     return Gate(name="breaker", passed=True, why="no act has failed")
 
 
-def permission(diagnosis: Diagnosis, watched: Sequence[Stored], history: History, policy: Policy) -> Gate:
+def permission(
+    diagnosis: Diagnosis, watched: Sequence[Stored], history: History, policy: Policy, *, in_place: bool
+) -> Gate:
     """The operator allows it."""
-    strange = {stored.place.renewer for stored in watched} - set(policy.restart)
+    strange = set() if in_place else {stored.place.renewer for stored in watched} - set(policy.restart)
     if strange or not watched:
         names = ", ".join(sorted(strange)) or diagnosis.remedy.target or "it"
         return Gate(name="mode", passed=False, why=f"remedy.restart does not list {names}")

@@ -352,6 +352,7 @@ class Facts:
     faults: tuple[FileFault, ...] = ()
     served: tuple[Served, ...] = ()
     containers: tuple[Container, ...] = ()
+    signable: frozenset[str] = frozenset()  # leaves whose authority's private key is on this machine
     members: tuple[Member, ...] = ()  # of every etcd that runs here, this one included; empty where not asked for
     used: Mapping[str, str] = field(default_factory=dict)  # file -> use, as etcd's start-up lines in a saved log say
     called: tuple[tuple[str, str], ...] = ()  # (use, host): how etcd says that it is called, where a saved log tells
@@ -419,7 +420,7 @@ class Action:
     """One act on one target, complete enough to be written down before it is done."""
 
     kind: RemedyKind
-    container: Container
+    container: Container | None  # what is restarted; None where files are renewed in place
     watched: tuple[tuple[str, datetime], ...]  # (file, NotAfter before): success is each of them moved forward
     ports: tuple[int, ...] = ()  # where the new certificates must be seen served
 

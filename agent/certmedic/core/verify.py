@@ -23,6 +23,7 @@ def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bo
     """Whether each file's NotAfter moved into the future and the new certificates are the ones served, and why."""
     told: list[str] = []
     fresh: dict[str, Certificate] = {}
+    listening: set[str] = set()  # of those, the ones that are served somewhere; a client's certificate is not
     for path, before in watched:
         stored = next((s for s in facts.stored if s.certificate.path == path), None)
         if stored is None:
@@ -33,10 +34,12 @@ def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bo
         if found is not None:
             return False, found.said
         fresh[stored.certificate.fingerprint] = stored.certificate
+        if stored.place.ports:
+            listening.add(stored.certificate.fingerprint)
         told.append(f"{path} is now valid until {stamp(stored.certificate.not_after)}")
     served = [seen for seen in facts.served if seen.certificate is not None and seen.certificate.fingerprint in fresh]
     shown = {seen.certificate.fingerprint for seen in served if seen.certificate is not None}
-    if shown != set(fresh):
+    if not listening <= shown:
         return False, "the new certificate is on disk, but was not yet seen served"
     ports = ", ".join(f"{seen.address}:{seen.port}" for seen in served)
-    return True, "; ".join(told) + f"; served on {ports}"
+    return True, "; ".join(told) + (f"; served on {ports}" if ports else "; it is a client's, so nothing serves it")

@@ -27,6 +27,7 @@ from certmedic.edge import inbox
 from certmedic.edge.facts import Machine
 from certmedic.edge.files import FileSource
 from certmedic.edge.notify import AppriseNotifier, Channel, Delivered
+from certmedic.edge.renew import Pen
 from certmedic.edge.restart import RestartError
 from certmedic.edge.service import Journal
 from certmedic.edge.store import Incident, Store
@@ -77,7 +78,7 @@ class Eyes:
     machine: Machine
     member: Member
 
-    def gather(self, *, now: datetime) -> Facts:
+    def gather(self, *, now: datetime, with_members: bool = False) -> Facts:  # noqa: ARG002 - the neighbours are no other machines
         """Return the facts of member a's machine."""
         seen = self.machine.gather(now=now, ports=(self.member.peer_port, self.member.client_port))
         # Whether a stranger's laptop keeps time is not what a drill is about.
@@ -153,6 +154,7 @@ def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str])
     world = World(
         senses=Eyes(machine, member),
         hands=Runtime(member),
+        pen=Pen(Path(master.root) / "backups", str(member.root)),
         notifier=Screen(timeline, AppriseNotifier((), {}, urls)),
         journal=Quiet(),
         host="drill-master-a",

@@ -365,3 +365,23 @@ def _told(error: OSError, path: str) -> str:
     if error.errno in (30, 13, 1):  # EROFS, EACCES, EPERM
         hint = "; where certmedic runs as a service, its unit must allow it (ReadWritePaths=)"
     return f"{name}: {error.strerror or error}{hint}"
+
+
+# ---------------------------------------------------------------- the hand of the agent
+
+
+class Pen:
+    """Renews what is asked for, with the authorities of this machine, and keeps what was before in `backups`."""
+
+    def __init__(self, backups: Path, root: str = "/") -> None:
+        self.backups = backups
+        self.root = root
+
+    def renew(self, stored: Stored, *, now: datetime) -> Renewed:
+        """Sign one leaf anew in its place. Raises RenewError, and then the file is as it was."""
+        authorities = [pair for pair in planes.signing_authorities(stored.place, self.root) if Path(pair[1]).exists()]
+        return renew(stored, authorities=authorities, backups=self.backups, now=now)
+
+    def undo(self, renewed: Renewed) -> None:
+        """Put one file back. Raises RenewError."""
+        undo(renewed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -69,6 +69,7 @@ class Act:
     at: datetime
     ended_at: datetime | None
     detail: str
+    undo: tuple[dict[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +317,7 @@ class Store:
             at=at,
             ended_at=_moment(row["ended_at"]),
             detail=row["detail"],
+            undo=tuple(json.loads(row["undo"])),
         )
 
     def intend(self, incident: int, target: str, action: Action, *, boot_id: str, now: datetime) -> None:
@@ -332,6 +334,10 @@ class Store:
             (state, incident),
         )
         return [self._act(row) for row in rows]
+
+    def can_undo(self, number: int, replaced: Sequence[Mapping[str, str]]) -> None:
+        """Record what an act replaced, so that it can be put back."""
+        self._db.execute("UPDATE actions SET undo = ? WHERE id = ?", (json.dumps(list(replaced)), number))
 
     def end_act(self, number: int, state: str, detail: str, *, now: datetime) -> None:
         """Record how an act went: done, verified or failed."""
@@ -394,11 +400,21 @@ class Store:
         ).fetchone()
         if row is None:
             return False
+        deaf = self._deaf(incident) if message.kind is MessageKind.RESOLVED else set()
         self._db.executemany(
             "INSERT INTO deliveries (message, channel, label, state, due_at) VALUES (?, ?, ?, 'pending', ?)",
-            [(row["id"], channel, label, _text(now)) for channel, label in channels.items()],
+            [(row["id"], channel, label, _text(now)) for channel, label in channels.items() if channel not in deaf],
         )
         return True
+
+    def _deaf(self, incident: int) -> set[str]:
+        """Return the channels on which all about an incident was given up: there its end would be news of nothing."""
+        rows = self._db.execute(
+            "SELECT d.channel FROM deliveries d JOIN messages m ON m.id = d.message WHERE m.incident = ?"
+            " GROUP BY d.channel HAVING total(d.state IN ('sent', 'pending')) = 0",
+            (incident,),
+        )
+        return {row["channel"] for row in rows}
 
     def outbox(self, *, now: datetime) -> list[Delivery]:
         """Return what is due, oldest first.

@@ -52,7 +52,8 @@ CREATE TABLE actions (
     boot_id  TEXT NOT NULL,
     at       TEXT NOT NULL,
     ended_at TEXT,
-    detail   TEXT NOT NULL DEFAULT ''
+    detail   TEXT NOT NULL DEFAULT '',
+    undo     TEXT NOT NULL DEFAULT '[]'  -- JSON: what was replaced by it, and where it is kept
 ) STRICT;
 
 CREATE TABLE messages (

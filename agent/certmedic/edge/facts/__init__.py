@@ -16,9 +16,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from certmedic.core import planes
-from certmedic.core.model import Container, Facts, FileFault, Origin, Served, Stored
+from certmedic.core.model import Container, Facts, FileFault, Origin, Place, Served, Stored
 from certmedic.edge.facts.containers import containers, manifest_images
 from certmedic.edge.facts.files import Inventory
 from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
@@ -76,6 +77,9 @@ class Machine:
         images = manifest_images(self.root)
         if not self.live:
             return Facts(at=now, host="", stored=stored, faults=faults, images=images)
+        signable = frozenset(
+            s.certificate.path for s in stored if not s.certificate.is_ca and self._has_signer(s.place)
+        )
         blind: list[str] = []
         seen: tuple[Container, ...] = ()
         if self.docker_url is not None:
@@ -94,11 +98,15 @@ class Machine:
             faults=faults,
             served=served,
             containers=seen,
+            signable=signable,
             members=around.members,
             images=images,
             clock_synchronised=clock_synchronised(),
             blind=tuple(blind),
         )
+
+    def _has_signer(self, place: Place) -> bool:
+        return any(Path(key).exists() for _, key in planes.signing_authorities(place, self.root))
 
     def is_own_probe(self, address: str) -> bool:
         """Whether "host:port" was our end of a handshake made to look at a certificate."""

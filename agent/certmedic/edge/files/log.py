@@ -14,7 +14,7 @@ from pathlib import Path
 
 from certmedic.core import lines
 from certmedic.core.model import LogEntry, Origin, Progress
-from certmedic.edge.files.rotation import HEAD, BadContent, Content, Position, hash_of, what_follows
+from certmedic.edge.files.rotation import HEAD, TAIL, BadContent, Content, Position, mark_of, what_follows
 from certmedic.edge.files.shapes import Found, Shape
 
 BLOCK = 1024 * 1024  # bytes read at a time
@@ -29,47 +29,42 @@ class _Part:
 
     content: Content
     offset: int  # up to here lines were handled
-    head: bytes = b""  # the beginning, as far as it was handled
-    hash: str = hash_of(b"")
+    head: bytes  # the beginning, as far as it was handled
+    tail: bytes  # what was handled last
+    time: float  # when that was, by the clock that the kernel stamps files with
     carry: bytes = b""  # what was read behind `offset`: a line whose end has not come
     skipping: bool = False  # in the middle of a line that is too long
     touched: float = 0.0  # when something last came (monotonic)
-    time: float = 0.0  # when it was last moved on in, by the clock that the kernel stamps files with
 
     @classmethod
     def at(cls, content: Content, offset: int) -> _Part:
         """Begin somewhere in a file. One of BadContent where it is damaged."""
-        head = content.read(0, min(offset, HEAD)) if offset else b""
-        return cls(content, offset, head, hash_of(head), time=_now())
+        return cls(content, offset, *content.ends(offset), time=_now())
 
     def handled(self, raw: bytes) -> None:
         """Move on behind `raw`, which was read at `offset`."""
+        self.head, self.tail = self._ends(raw, len(raw))
         self.offset += len(raw)
         self.time = _now()
-        if len(self.head) < HEAD:
-            self.head = (self.head + raw)[:HEAD]
-            self.hash = hash_of(self.head)
+
+    def position(self, raw: bytes = b"", end: int = 0) -> Position:
+        """Return the position behind `raw[:end]`, which was read at `offset`."""
+        return Position(offset=self.offset + end, mark=mark_of(*self._ends(raw, end)), time=self.time)
+
+    def _ends(self, raw: bytes, end: int) -> tuple[bytes, bytes]:
+        head = self.head
+        if len(head) < HEAD:
+            head += raw[: min(end, HEAD - len(head))]
+        tail = raw[end - TAIL : end] if end >= TAIL else (self.tail + raw[:end])[-TAIL:]
+        return head, tail
 
     def replaced(self) -> bool:
-        """Whether the file was truncated, even if it has grown since: it is shorter, or begins differently."""
+        """Whether the file was truncated, even if it has grown since: it is shorter, or holds something else."""
         if self.content.compressed:
             return False
-        return (
-            self.content.size < self.offset + len(self.carry)
-            or self.content.read(0, len(self.head)) != self.head
-            or self.content.read(self.offset, len(self.carry[:HEAD])) != self.carry[:HEAD]
-        )
-
-    def position(self, raw: bytes = b"") -> Position:
-        """Return the position behind `raw`, which was read at `offset`."""
-        grown = raw and len(self.head) < HEAD
-        return Position(
-            dev=self.content.key[0],
-            ino=self.content.key[1],
-            offset=self.offset + len(raw),
-            head=hash_of((self.head + raw)[:HEAD]) if grown else self.hash,
-            time=self.time,
-        )
+        if self.content.size < self.offset + len(self.carry) or self.content.ends(self.offset)[0] != self.head:
+            return True
+        return self.content.read(self.offset, min(len(self.carry), HEAD)) != self.carry[:HEAD]
 
 
 def _now() -> float:
@@ -143,7 +138,7 @@ class Log:
         if self._shape.pending:
             return None
         position, told = self.position(), self._told
-        if told and (told.offset, told.head, told.ino) == (position.offset, position.head, position.ino):
+        if told and (told.offset, told.mark) == (position.offset, position.mark):
             return None
         self._told = position
         return Progress(stream=self.stream, position=str(position))
@@ -228,7 +223,7 @@ class Log:
         whole = raw if raw.endswith(b"\n") else raw + b"\n"
         self.seen += whole.count(b"\n")
         for found in self._shape.find(whole):
-            self._last = self._told = part.position(raw[: found.end])
+            self._last = self._told = part.position(raw, min(found.end, len(raw)))
             yield self._entry(found, str(self._told))
         part.handled(raw)
 
@@ -268,8 +263,12 @@ class Log:
         """
         front = self._parts[0]
         following, found = what_follows(self.path, self.position())
-        parts = [front] if kept and front.offset else []
-        if found and (parts or not front.offset):
+        # What was read goes on at the path itself: in the same file, or in the one that a copy is just being made of.
+        in_place = found and following[0][0].path == self.path
+        parts = []
+        if kept and front.offset and not (in_place and following[0][0].key != front.content.key):
+            parts.append(front)
+        if found and (parts or (not front.offset and not in_place)):
             # This file is open already, or was read to its end.
             following.pop(0)[0].close()
         parts += self._opened(following)

@@ -1,8 +1,8 @@
 """Where in a rotated log reading goes on: what a position means, and which files hold what comes after it.
 
-A position names content, not a file: the file's number, the offset, and a hash of the beginning. So what was left unread is
-found again in the renamed file, in the copy that copytruncate made, and in either of them compressed; and another file that
-happens to have the same number is not taken for it.
+A position names content, not a file: an offset, and a hash of the file's beginning and of what lies just before the offset.
+So what was left unread is found again in the renamed file, in the copy that copytruncate made, and in either of them
+compressed; and another file that happens to have the same name or number is not taken for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SLACK = 1.0  # seconds
-HEAD = 1024  # bytes of the beginning that are hashed, or as many as had been read
+HEAD = 1024  # bytes of the beginning that are known again, or as many as had been read
+TAIL = 128  # bytes before the offset, likewise
 
 BadContent = (OSError, EOFError, zlib.error)  # what reading a file raises, compressed or not
 
@@ -29,29 +30,19 @@ BadContent = (OSError, EOFError, zlib.error)  # what reading a file raises, comp
 class Position:
     """Up to where a log was read."""
 
-    dev: int
-    ino: int
     offset: int
-    head: str  # hash of the first min(offset, HEAD) bytes
+    mark: str  # of what was read, see `mark_of`
     time: float  # when, in seconds since 1970
 
     def __str__(self) -> str:
-        return json.dumps(
-            {"dev": self.dev, "ino": self.ino, "offset": self.offset, "head": self.head, "time": round(self.time, 3)}
-        )
+        return json.dumps({"offset": self.offset, "mark": self.mark, "time": round(self.time, 3)})
 
     @classmethod
     def parse(cls, stored: str | None) -> Position | None:
         """Read a stored position; None for none, and for one that makes no sense."""
         try:
             told = json.loads(stored or "null")
-            position = cls(
-                dev=int(told["dev"]),
-                ino=int(told["ino"]),
-                offset=int(told["offset"]),
-                head=str(told["head"]),
-                time=float(told["time"]),
-            )
+            position = cls(offset=int(told["offset"]), mark=str(told["mark"]), time=float(told["time"]))
         except (ValueError, TypeError, KeyError):
             return None
         return position if position.offset >= 0 else None
@@ -59,18 +50,15 @@ class Position:
     def continues_in(self, content: Content) -> bool:
         """Whether `content` is what was read, or a copy of it, with all that was read still in it."""
         try:
-            return (
-                self.offset > 0
-                and content.size >= self.offset
-                and hash_of(content.read(0, min(self.offset, HEAD))) == self.head
-            )
+            # Where nothing was read, there is nothing to know it by.
+            return self.offset > 0 and mark_of(*content.ends(self.offset)) == self.mark
         except BadContent:
             return False
 
 
-def hash_of(head: bytes) -> str:
-    """Return what a position keeps of a file's beginning."""
-    return hashlib.blake2b(head, digest_size=12).hexdigest()
+def mark_of(head: bytes, tail: bytes) -> str:
+    """Return what a position keeps of the first HEAD and the last TAIL bytes that were read."""
+    return hashlib.blake2b(head + tail, digest_size=12).hexdigest()
 
 
 class Content:
@@ -114,6 +102,11 @@ class Content:
             return os.pread(self._file.fileno(), size, offset)
         self._unpacked.seek(offset)
         return self._unpacked.read(size)
+
+    def ends(self, offset: int) -> tuple[bytes, bytes]:
+        """Return the first HEAD and the last TAIL bytes before `offset`."""
+        tail = min(offset, TAIL)
+        return self.read(0, min(offset, HEAD)), self.read(offset - tail, tail)
 
     def close(self) -> None:
         """Close it."""
@@ -169,9 +162,8 @@ def what_follows(path: str, position: Position) -> tuple[list[tuple[Content, int
     files written to since are given, as far as they are still there.
     """
     opened = _open_all(path)
-    # The same file before copies of it, since several may begin alike.
-    order = sorted(range(len(opened)), key=lambda index: opened[index].key != (position.dev, position.ino))
-    start = next((index for index in order if position.continues_in(opened[index])), None)
+    # The newest, since copytruncate has two for a moment, of which the older is the copy.
+    start = next((index for index in reversed(range(len(opened))) if position.continues_in(opened[index])), None)
     # Of a log that was empty nothing can be recognised; but then all that was written since is new.
     since = position.time if position.offset else position.time - SLACK
     following = []
