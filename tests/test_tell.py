@@ -16,14 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from certmedic import watcher as line
 from certmedic.config import Config, Notify, RemedyPolicy, load
-from certmedic.core.model import Cause, Route, Severity, Silence
+from certmedic.core.model import Route, Silence
 from certmedic.edge import heartbeat, local
 from certmedic.edge.notify import AppriseNotifier
-from certmedic.edge.store import Store
 from certmedic.pulse import Pulse
-from certmedic.teller import WALL, World
 from labs import pki, receivers
 from labs.masters import AGENT
 from labs.values import DAY, NOW, PEERS_CA, VOLUME, member, stored
@@ -107,6 +104,7 @@ group_for = "1s"
                 env={**os.environ, "PYTHONPATH": str(AGENT), **self.environ},
                 stdout=log,
                 stderr=log,
+                umask=0o077,  # as the unit has it
             )
 
     def kill(self):
@@ -131,12 +129,14 @@ group_for = "1s"
         """(kind, state) of every delivery, as the service wrote it down."""
         if not self.state.exists():
             return []
-        with contextlib.closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=10)) as db:
-            with contextlib.suppress(sqlite3.OperationalError):  # the schema is just being made
-                return db.execute(
-                    "SELECT m.kind, d.state FROM deliveries d JOIN messages m ON m.id = d.message"
-                    " WHERE d.channel <> 'wall' ORDER BY m.id, d.channel"
-                ).fetchall()
+        with (
+            contextlib.suppress(sqlite3.OperationalError),  # the schema is just being made
+            contextlib.closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=10)) as db,
+        ):
+            return db.execute(
+                "SELECT m.kind, d.state FROM deliveries d JOIN messages m ON m.id = d.message"
+                " WHERE d.channel <> 'wall' ORDER BY m.id, d.channel"
+            ).fetchall()
         return []
 
     def turns_for(self, seconds):
@@ -220,7 +220,9 @@ def test_a_silence_holds_back_messages_and_nothing_else_and_its_end_lets_them_th
     service.start()
     until(service.state.exists)
     until(lambda: "watching" in service.log)
-    said = service.ask("silence", "add", "--file", "*/server.crt", "--for", "2h", "--comment", "vendor\x1b[31m is on it")
+    said = service.ask(
+        "silence", "add", "--file", "*/server.crt", "--for", "2h", "--comment", "vendor\x1b[31m is on it"
+    )
     assert said.startswith("silence 1: file */server.crt, until ")
     service.certificate()
 
@@ -276,12 +278,11 @@ def test_the_shell_completes_incidents_and_silences(service, hook):
 
     def offered(words):
         done = subprocess.run(
-            [sys.executable, "-m", "certmedic"],
+            [sys.executable, "-c", "from certmedic.cli import main; main(prog_name='certmedic')"],
             env={
                 **os.environ,
                 "PYTHONPATH": str(AGENT),
                 "_CERTMEDIC_COMPLETE": "zsh_complete",
-                "_PYTHON__M_CERTMEDIC_COMPLETE": "zsh_complete",
                 "COMP_WORDS": words,
                 "COMP_CWORD": str(len(words.split())),
             },
@@ -295,7 +296,7 @@ def test_the_shell_completes_incidents_and_silences(service, hook):
     config = f"--config {service.home}/certmedic.toml"
     assert "1\nopen, expired, own" in offered(f"certmedic show {config} ")
     assert "1\ncause expired, known" in offered(f"certmedic silence expire {config} ")
-    assert offered("certmedic show --config /nowhere.toml ") == ""
+    assert offered("certmedic show --config /nowhere.toml ").strip() == ""
 
 
 def test_a_secret_is_nowhere(service, hook, tmp_path):
@@ -344,7 +345,6 @@ def test_what_needs_no_network_every_terminal_once_a_line_at_login_numbers_and_t
         environ={"RUNTIME_DIRECTORY": str(run), "PATH": f"{programs}:{os.environ['PATH']}"},
     )
     service.certificate()
-    os.umask(0o077)
     service.start()
     until(lambda: (tmp_path / "terminals").exists() and (run / "motd").exists() and numbers.exists() and hook.requests)
     host = socket.gethostname()
@@ -355,7 +355,7 @@ def test_what_needs_no_network_every_terminal_once_a_line_at_login_numbers_and_t
     assert re.search(r'^x509_cert_expired\{.*filename="server.crt".*\} 1.0$', numbers.read_text(), re.MULTILINE)
     (path, _, body) = hook.requests[0]
     assert (path, body.decode()) == ("/ping", f"{host}: 1 certificate, 1 expired")
-    until(lambda: f'"{WALL}"' in json.dumps(service.ask("show", "1", "--json")) or "every terminal" in service.ask("show", "1"))
+    until(lambda: "every terminal: taken" in service.ask("show", "1"))
     service.kill()
     service.start()
     service.certificate(DAY * 300)
@@ -680,10 +680,7 @@ def pulse(lab, hook, tmp_path, monkeypatch):
     config.write_text(f'[notify]\nheartbeat = "http://127.0.0.1:{hook.port}/{SECRET}"\nheartbeat_every = "5m"\n')
     config.chmod(0o640)
     lab = lab(Played(files=member()))
-    world = World(
-        senses=lab.world, hands=lab.world, notifier=lab.world, journal=lab.world, host="master-a", boot_id="b"
-    )
-    lab.pulse = Pulse(config=load(config), store=lab.store, world=world, required={"journal"})
+    lab.pulse = Pulse(config=load(config), store=lab.store, world=lab.watcher.world, required={"journal"})
     lab.step()
 
     def turns(*ticks):
@@ -785,7 +782,7 @@ def test_the_watchdog_is_fed_four_times_an_interval_and_not_each_turn(pulse, tmp
                     count += 1
             return count
 
-        for tick in range(0, 200):
+        for tick in range(200):
             pulse.pulse.turn(pulse.watcher, pulse.now, tick / 10)
         assert heard() == 4
         pulse.watcher.blind["journal"] = "gone"
@@ -803,8 +800,7 @@ def test_the_numbers_have_the_names_that_dashboards_know_and_our_own(lab, tmp_pa
         lab.step(REFUSED)
     lab.step(seconds=50)
     config = replace(Config(), metrics=replace(Config().metrics, textfile=tmp_path / "c.prom"))
-    way = World(senses=world, hands=world, notifier=world, journal=world, host="h", boot_id="b")
-    pulse = Pulse(config=config, store=lab.store, world=way, required=())
+    pulse = Pulse(config=config, store=lab.store, world=lab.watcher.world, required=())
     pulse.turn(lab.watcher, lab.now, 0.0)
     text = (tmp_path / "c.prom").read_text()
     peer = sick()[0].certificate
@@ -841,8 +837,7 @@ def test_a_folder_that_cannot_be_written_is_complained_of_once_and_holds_up_noth
     lab = lab(Played(files=member()))
     lab.step()
     config = replace(Config(), metrics=replace(Config().metrics, textfile=tmp_path / "none" / "c.prom"))
-    world = World(senses=lab.world, hands=lab.world, notifier=lab.world, journal=lab.world, host="h", boot_id="b")
-    pulse = Pulse(config=config, store=lab.store, world=world, required=())
+    pulse = Pulse(config=config, store=lab.store, world=lab.watcher.world, required=())
     for tick in (0.0, 60.0, 120.0):
         pulse.turn(lab.watcher, lab.now, tick)
     assert [r.getMessage().split(":")[0] for r in caplog.records] == ["metrics.textfile"]
@@ -879,8 +874,7 @@ def test_the_line_at_login_names_at_most_five_and_hides_what_strangers_wrote(lab
     leaf = PEERS_CA.leaf("etcd-a", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
     lab = lab(Played(files=tuple(stored(leaf, f"/mnt/{g}/me.crt", group=f"\x1b[31m{g}") for g in groups)))
     lab.go(5)
-    world = World(senses=lab.world, hands=lab.world, notifier=lab.world, journal=lab.world, host="h", boot_id="b")
-    pulse = Pulse(config=Config(), store=lab.store, world=world, required=())
+    pulse = Pulse(config=Config(), store=lab.store, world=lab.watcher.world, required=())
     pulse.turn(lab.watcher, lab.now, 0.0)
     lines = (tmp_path / "motd").read_text().splitlines()
     assert len(lines) == 6
@@ -889,9 +883,3 @@ def test_the_line_at_login_names_at_most_five_and_hides_what_strangers_wrote(lab
     hush(lab)
     pulse.turn(lab.watcher, lab.now, 2.0)
     assert "silenced by alice until" in (tmp_path / "motd").read_text()
-    lab.world.files = ()
-    assert Severity.CRITICAL in {i.severity for i in lab.incidents()}
-    assert Cause.EXPIRED in {i.diagnosis.cause for i in lab.incidents()}
-    assert line.LOOK_EVERY
-    with Store(lab.path, readonly=True) as other:
-        assert len(other.silences()) == 1

@@ -81,6 +81,7 @@ class Watcher:
         self.inventory: Facts | None = None  # the latest
         self.sightings = 0  # since the start
         self.blind: dict[str, str] = {}  # source -> why it cannot read
+        self._memo = symptoms.Memo()
         self._seen: dict[str, Seen] = {}
         self._lines: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._facts: Facts | None = None
@@ -114,7 +115,7 @@ class Watcher:
     def _take(self, item: Item, now: datetime) -> None:
         match item:
             case LogEntry():
-                sighting = symptoms.parse(item)
+                sighting = self._memo.parse(item)
                 if sighting is not None and not self._is_echo(sighting):
                     self.sightings += 1
                     self._see(sighting, now)
@@ -238,7 +239,8 @@ class Watcher:
         """The silent case: what is expired or soon will be, though nothing failed yet."""
         facts = self.inventory = self._gather(now)
         thresholds = self.config.certificates.warn_days
-        for diagnosis in verdict.survey(facts, warn_within=timedelta(days=max(thresholds, default=0))):
+        ahead = max(timedelta(days=max(thresholds, default=0)), self.policy.plan_ahead)
+        for diagnosis in verdict.survey(facts, warn_within=ahead):
             self._open(
                 message.forecast(diagnosis, thresholds, now) if diagnosis.cause is Cause.EXPIRES_SOON else diagnosis,
                 now,

@@ -118,7 +118,14 @@ class Master:
 
     def run(self, command: Sequence[str], **more: object) -> subprocess.Popen[bytes]:
         """Start a program on this master: in its network, with its volumes at /mnt."""
-        script = f'mount --bind "{self.home / "mnt"}" /mnt && exec "$@"'
+        # /etc of its own too, with the authorities' keys where nodeup lays them.
+        etc, keys = self.home / "etc", self.home / "etc/kubernetes/pki/etcd-manager-main"
+        if not etc.exists():
+            shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True)
+            keys.mkdir(parents=True)
+            for file in (self.home.parent / "authorities").iterdir():
+                shutil.copy(file, keys)
+        script = f'mount --bind "{self.home / "mnt"}" /mnt && mount --bind "{etc}" /etc && exec "$@"'
         return subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--mount", "sh", "-c", script, "sh", *command],
             **more,

@@ -85,9 +85,9 @@ def silence() -> None:
 
 
 @silence.command()
-@click.option("--cause", type=click.Choice([str(cause) for cause in Cause]), default="", show_default=False)
+@click.option("--cause", type=click.Choice([str(cause) for cause in Cause]), help="Only incidents of this cause.")
 @click.option("--file", default="", metavar="GLOB", help="Only incidents all of whose files match, e.g. '*/me.crt'.")
-@click.option("--plane", type=click.Choice(PLANES), default="", show_default=False)
+@click.option("--plane", type=click.Choice(PLANES), help="Only incidents of this plane.")
 @click.option("--all", "everything", is_flag=True, help="Every message, for work on this machine.")
 @click.option("--for", "lasts", required=True, callback=length, metavar="TIME", help='How long: "30m", "2h", "7d".')
 @click.option("--from", "starts", callback=moment, metavar="TIME", help="When it begins (UTC); now, unless given.")
@@ -97,9 +97,9 @@ def silence() -> None:
 @CONFIG
 def add(  # noqa: PLR0913 - one argument for each option
     *,
-    cause: str,
+    cause: str | None,
     file: str,
-    plane: str,
+    plane: str | None,
     everything: bool,
     lasts: timedelta,
     starts: datetime | None,
@@ -119,9 +119,9 @@ def add(  # noqa: PLR0913 - one argument for each option
         raise click.UsageError("it would be over by now")
     wanted = Silence(
         id=0,
-        cause=cause,
+        cause=cause or "",
         file=file,
-        plane=plane,
+        plane=plane or "",
         author=author or hand.author(),
         comment=comment,
         starts_at=begins,

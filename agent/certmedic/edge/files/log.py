@@ -39,7 +39,7 @@ class _Part:
     @classmethod
     def at(cls, content: Content, offset: int) -> _Part:
         """Begin somewhere in a file. One of BadContent where it is damaged."""
-        return cls(content, offset, *content.ends(offset), time=_now())
+        return cls(content, offset, content.head(offset), content.tail(offset), _now())
 
     def handled(self, raw: bytes) -> None:
         """Move on behind `raw`, which was read at `offset`."""
@@ -62,7 +62,7 @@ class _Part:
         """Whether the file was truncated, even if it has grown since: it is shorter, or holds something else."""
         if self.content.compressed:
             return False
-        if self.content.size < self.offset + len(self.carry) or self.content.ends(self.offset)[0] != self.head:
+        if self.content.size < self.offset + len(self.carry) or self.content.head(self.offset) != self.head:
             return True
         return self.content.read(self.offset, min(len(self.carry), HEAD)) != self.carry[:HEAD]
 
@@ -166,7 +166,11 @@ class Log:
             yield from self.finish_line()
             self.position()
             self._parts.popleft()
-            self._late.append((part, time.monotonic() + (0 if part.content.compressed else LINGER)))
+            # Its writer may not know yet. (Of a copy that is still being made, the original is read instead.)
+            if part.content.path == self.path:
+                self._late.append((part, time.monotonic() + LINGER))
+            else:
+                part.content.close()
             self.behind = True
             # While this one was read, there may have been more rotations. (Of an empty one, the next would be itself.)
             if part.offset:

@@ -1,0 +1,59 @@
+"""Catch up with one source, to all matches found and understood: what the agent's reader and its parser do, as one process.
+
+reader.py files PATH | pods FOLDER | journal FOLDER | docker URL       prints how many failures were found
+"""
+
+# ruff: noqa: PLC0415 - each run loads what its source needs, as its start-up is a part of what is measured
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+from bench import lines
+from certmedic.core import symptoms
+from certmedic.core.model import Item, LogEntry, SourceStatus
+
+
+def source(kind: str, what: str):
+    """Return the agent's own source, and the name and position under which it is told to begin at the beginning."""
+    if kind == "journal":
+        from certmedic.edge.journal import JournalSource
+
+        return JournalSource(symptoms.NEEDLES, path=what, lookback=time.time()), {}
+    if kind == "docker":
+        from certmedic.edge.containers import DockerSource
+
+        return DockerSource(symptoms.NEEDLES, base_url=what, lookback=time.time()), {}
+    from certmedic.edge.files import FileSource, PodSource
+    from certmedic.edge.files.folders import Watch
+
+    made = FileSource(symptoms.NEEDLES, [what]) if kind == "files" else PodSource(symptoms.NEEDLES, root=what)
+    return made, {made.name: str(Watch(time=0.0, globs=tuple(made._globs)))}
+
+
+def main() -> None:
+    """Read until the last line of the input, or of one that is empty until all is read."""
+    memo, found = symptoms.Memo(), 0
+    reads, positions = source(sys.argv[1], sys.argv[2])
+
+    def put(item: Item) -> None:
+        nonlocal found
+        if isinstance(item, LogEntry):
+            found += memo.parse(item) is not None
+            if lines.LAST in item.text:
+                done()
+        elif isinstance(item, SourceStatus) and not item.seen and not item.lag_seconds:
+            done()
+
+    def done() -> None:
+        sys.stdout.write(f"{found}\n")
+        sys.stdout.flush()
+        os._exit(0)
+
+    reads.follow(positions.get, put, threading.Event())
+
+
+main()

@@ -1,0 +1,85 @@
+"""A storm through the real line: N failing lines of twenty kinds into Watcher and Store. Prints a JSON object.
+
+COUNT FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bench import lines
+from certmedic.cli import serve
+from certmedic.config import Config
+from certmedic.core.model import LogEntry, Origin
+from certmedic.edge import inbox, service
+from certmedic.edge.store import Store
+from certmedic.teller import World
+from certmedic.watcher import Watcher
+
+
+def resident() -> float:
+    """Return the MiB that this process holds now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+def main() -> None:
+    """Send it through."""
+    count, folder = int(sys.argv[1]), Path(sys.argv[2])
+    config = Config(mode="observe", state=folder)
+    origins = {program: Origin(program=program, unit=f"{program}.service") for program, _ in lines.KINDS}
+    dice, start = random.Random(3), datetime.now(UTC)  # noqa: S311 - the same storm each time
+
+    def batch(first: int, size: int) -> list[LogEntry]:
+        entries = []
+        for number in range(first, first + size):
+            program, template = lines.KINDS[number % len(lines.KINDS)]
+            at = start + timedelta(microseconds=20 * number)
+            text = lines.written(template, at, dice)
+            entries.append(
+                LogEntry(stream="journal", position=str(number), time=at, text=text, origin=origins[program])
+            )
+        return entries
+
+    with Store(folder / "state.sqlite3") as store:
+        world = World(
+            senses=serve.machine(config),
+            hands=None,  # nobody acts here
+            pen=None,
+            notifier=serve.notifier(config),
+            journal=service.Journal(),
+            host="h",
+            boot_id="b",
+        )
+        watcher = Watcher(config=config, store=store, world=world, started_at=start)
+        watcher.step([], start)  # the first inventory
+        watcher.step(batch(0, inbox.BATCH), datetime.now(UTC))  # the first diagnoses
+        before, done, wall, cpu = resident(), inbox.BATCH, 0.0, 0.0
+        while done < count:
+            items = batch(done, min(inbox.BATCH, count - done))
+            began, used = time.perf_counter(), time.process_time()
+            watcher.step(items, datetime.now(UTC))
+            wall += time.perf_counter() - began
+            cpu += time.process_time() - used
+            done += len(items)
+        incidents = store.incidents()
+        told = {
+            "lines": count,
+            "counted": sum(one.count for one in incidents),
+            "incidents": len(incidents),
+            "kinds": len(lines.KINDS),
+            "wall": wall,
+            "cpu": cpu,
+            "lines_per_second": (count - inbox.BATCH) / wall,
+            "lines_per_cpu_second": (count - inbox.BATCH) / cpu,
+            "growth_mib": resident() - before,
+        }
+    sys.stdout.write(json.dumps(told))
+
+
+main()
