@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def incidents(*, as_json: bool, config_path: Path | None, only_open: bool) -> No
             f"{one.state}, silenced" if quiet.get(one.id) else one.state,
             one.diagnosis.cause,
             one.diagnosis.suspect,
-            ", ".join(c.path for c in one.diagnosis.certificates) or ", ".join(one.diagnosis.neighbours) or "-",
+            which([c.path for c in one.diagnosis.certificates] or one.diagnosis.neighbours),
             one.opened_at.strftime("%Y-%m-%d %H:%M"),
             str(one.count),
         ]
@@ -143,9 +144,11 @@ def show_incident(number: int, *, as_json: bool, config_path: Path | None) -> No
     show.say(f"incident {incident.id}, {incident.state}", bold=True)
     if silence is not None:
         show.item("silenced ", message.silence_said(silence), colour="yellow")
-    show.tell(incident.diagnosis, now=incident.resolved_at or incident.last_seen)
+    seen = replace(incident.diagnosis, count=incident.count, last_seen=incident.last_seen)
+    show.tell(seen, now=incident.resolved_at or incident.last_seen)
     if incident.decision is not None:
-        show.say(f"\ndecision: {incident.decision.reason}", bold=True)
+        show.say()
+        show.item("decision ", incident.decision.reason)
         for gate in incident.decision.gates:
             show.item(
                 f"  {'open  ' if gate.passed else 'CLOSED'}  {gate.name:<11} ",
@@ -161,6 +164,11 @@ def show_incident(number: int, *, as_json: bool, config_path: Path | None) -> No
     show.say("\nstory (UTC)", bold=True)
     for at, what, said in sorted(story, key=lambda told: told[0]):
         show.item(f"  {at[:19].replace('T', ' ')}  {what:<18} ", said)
+
+
+def which(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many there are besides."""
+    return f"{names[0]} +{len(names) - 1}" if len(names) > 1 else "".join(names) or "-"
 
 
 def delivery(one: dict[str, Any]) -> str:

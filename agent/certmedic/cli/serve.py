@@ -27,13 +27,14 @@ from certmedic.edge.files.certificates import CertificateSource
 from certmedic.edge.journal import JournalSource
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.renew import Pen
-from certmedic.edge.restart import DockerHands
+from certmedic.edge.restart import AnyHands, ContainerdHands, DockerHands
 from certmedic.edge.store import Store, StoreError
 from certmedic.pulse import Pulse
 from certmedic.teller import World
 from certmedic.watcher import Watcher
 
 DOCKER_SOCKET = Path("/var/run/docker.sock")
+CONTAINERD_SOCKET = Path("/run/containerd/containerd.sock")
 
 
 def docker_socket() -> str:
@@ -69,7 +70,8 @@ def globs(config: Config) -> tuple[str, ...]:
 
 def machine(config: Config) -> Machine:
     """Return the eyes of this machine."""
-    return Machine(globs=globs(config), docker_url=docker_socket())
+    containerd = str(CONTAINERD_SOCKET) if CONTAINERD_SOCKET.exists() else None
+    return Machine(globs=globs(config), docker_url=docker_socket(), containerd=containerd)
 
 
 def notifier(config: Config) -> AppriseNotifier:
@@ -128,7 +130,7 @@ def serve(
     way = notifier(config)
     world = World(
         senses=machine(config),
-        hands=DockerHands(docker_socket()),
+        hands=AnyHands({"docker": DockerHands(docker_socket()), "containerd": ContainerdHands(str(CONTAINERD_SOCKET))}),
         pen=Pen(config.state / "backups"),
         notifier=way,
         wall=local.wall if config.notify.wall else None,

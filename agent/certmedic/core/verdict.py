@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -93,6 +94,14 @@ def merge(diagnoses: Iterable[Diagnosis]) -> tuple[Diagnosis, ...]:
     )
 
 
+def distinct(sentences: Iterable[str]) -> tuple[str, ...]:
+    """Return the sentences that differ in more than the port of an address, which is another one each time."""
+    told: dict[str, str] = {}
+    for sentence in sentences:
+        told.setdefault(re.sub(r"(?<=[\w\]]):\d{4,5}\b", "", sentence), sentence)
+    return tuple(told.values())
+
+
 def joined_diagnosis(a: Diagnosis, b: Diagnosis) -> Diagnosis:
     """Return two diagnoses of the same fault as one."""
     # Of a file that was read twice the later reading counts.
@@ -103,7 +112,7 @@ def joined_diagnosis(a: Diagnosis, b: Diagnosis) -> Diagnosis:
     return replace(
         better,
         certificates=tuple(certs.values()),
-        evidence=tuple(dict.fromkeys((*a.evidence, *b.evidence)))[:12],
+        evidence=distinct((*a.evidence, *b.evidence))[:12],
         neighbours=tuple(dict.fromkeys((*a.neighbours, *b.neighbours)))[:8],  # strangers write these: bounded
         count=a.count + b.count,
         first_seen=min(times) if times else None,

@@ -62,7 +62,9 @@ class AnyHands:
 def kubelet_is_active() -> bool:
     """Whether systemd runs a kubelet here, which recreates what is stopped."""
     try:
-        asked = subprocess.run(["systemctl", "is-active", "--quiet", "kubelet.service"], timeout=5, check=False)
+        asked = subprocess.run(
+            ["systemctl", "is-active", "--quiet", "kubelet.service"], capture_output=True, timeout=5, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return asked.returncode == 0

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from certmedic.core import quorum
 from certmedic.core.examine import stamp
 from certmedic.core.message.render import Block, Form, render
 from certmedic.core.message.words import WHAT, ago, clause, command_of, cut, length, whose
@@ -20,6 +21,7 @@ from certmedic.core.model import (
     Confidence,
     Decision,
     Diagnosis,
+    Gate,
     Helps,
     Message,
     MessageKind,
@@ -29,6 +31,7 @@ from certmedic.core.model import (
 )
 
 COMMAND = 700  # characters; a longer one is not cut, which could make it another command, but left to `certmedic show`
+GROUP = ("members", quorum.SAFE, quorum.TURN)  # gates by which a restart, by whomever, could cost the quorum
 GATES = 3  # reasons against an act that are told; `certmedic show` has them all
 
 
@@ -83,7 +86,7 @@ def headline(scene: Scene) -> str:
     what = f"{cut(scene.host, 40)}: {cut(whose(scene.diagnosis), 30)}: {WHAT[scene.diagnosis.cause]}"
     return {
         MessageKind.OPENED: f"{what}: {in_short(scene)}",
-        MessageKind.ACTED: f"{what}: restarted, verifying",
+        MessageKind.ACTED: f"{what}: {'renewed' if in_place(scene) else 'restarted'}, verifying",
         MessageKind.RESOLVED: f"{what}: RESOLVED",
         MessageKind.ESCALATED: f"{what}: NOT CURED, a person is needed",
         MessageKind.REMINDER: f"{what}: still open, {in_short(scene)}",
@@ -95,13 +98,41 @@ def acts(scene: Scene) -> bool:
     return scene.kind is MessageKind.OPENED and scene.decision is not None and scene.decision.action is not None
 
 
+def in_place(scene: Scene) -> bool:
+    """Whether what certmedic does or did is to sign anew in place, and no restart."""
+    action = scene.decision.action if scene.decision else None
+    return action is not None and action.kind is RemedyKind.RENEW
+
+
+def closed(scene: Scene) -> list[Gate]:
+    """Return the gates that keep certmedic from acting."""
+    return [gate for gate in scene.decision.gates if not gate.passed] if scene.decision else []
+
+
+def not_now(scene: Scene) -> str:
+    """Return why a restart that cures would do harm now, to the group; "" where it would not."""
+    if scene.diagnosis.remedy.helps is not Helps.YES:
+        return ""
+    return next((gate.why for gate in closed(scene) if gate.name in GROUP), "")
+
+
+def approval(scene: Scene) -> str:
+    """Return the command by which a person allows the act that is proposed; "" where none is."""
+    typed, gates = f"certmedic approve {scene.incident}", closed(scene)
+    return typed if [gate.name for gate in gates] == ["mode"] and typed in gates[0].why else ""
+
+
 def in_short(scene: Scene) -> str:
     """Return the one thing to do, for a title."""
     diagnosis = scene.diagnosis
     if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
         return "look there, not here"
     if acts(scene):
-        return "certmedic restarts it"
+        return "certmedic renews it" if in_place(scene) else "certmedic restarts it"
+    if not_now(scene):
+        return "do NOT restart it now"
+    if typed := approval(scene):
+        return f"allow the cure: {typed}"
     if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.remedy.helps is Helps.YES:
         return "plan a restart"
     return {
@@ -117,7 +148,11 @@ def to_do(scene: Scene) -> str:
     if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
         return "This machine is not at fault: look there, and restart nothing here."
     if acts(scene):
-        return "certmedic restarts it now; nothing for you to do yet."
+        return f"certmedic {'renews' if in_place(scene) else 'restarts'} it now; nothing for you to do yet."
+    if why := not_now(scene):
+        return f"A restart cures it, but do NOT restart it now: {cut(why, 200)}."
+    if typed := approval(scene):
+        return f"Allow certmedic to cure it, with {typed}, or do it yourself (command below)."
     if diagnosis.cause is Cause.EXPIRES_SOON and remedy.helps is Helps.YES:
         return "A restart renews it: plan one before that day."
     if remedy.helps is Helps.YES:
@@ -136,12 +171,18 @@ def lead(scene: Scene) -> str:
     lasted = f" after {length(scene.now - scene.opened_at)}" if scene.opened_at else ""
     return {
         MessageKind.OPENED: f"{host}: {wrong}. {to_do(scene)}",
-        MessageKind.ACTED: f"{host}: certmedic restarted {whose(scene.diagnosis)}, because {wrong}."
+        MessageKind.ACTED: f"{host}: certmedic {done(scene)}, because {wrong}."
         " Nothing for you to do yet: whether it worked follows.",
         MessageKind.RESOLVED: f"{host}: resolved{lasted}. It was: {wrong}. Nothing for you to do.",
         MessageKind.ESCALATED: f"{host}: NOT CURED, a person is needed now: {wrong}. certmedic tried once and stops here.",
         MessageKind.REMINDER: f"{host}: still open{lasted}: {wrong}. {to_do(scene)}",
     }[scene.kind]
+
+
+def done(scene: Scene) -> str:
+    """Return what certmedic did, in a few words."""
+    name = whose(scene.diagnosis)
+    return f"signed the certificate of {name} anew" if in_place(scene) else f"restarted {name}"
 
 
 def owner(diagnosis: Diagnosis) -> Block:
@@ -191,7 +232,11 @@ def restart(scene: Scene) -> Block:
     """Say whether a restart cures it, and why."""
     remedy = scene.diagnosis.remedy
     verdict = {
-        Helps.YES: "should have cured it." if scene.kind is MessageKind.ESCALATED else "cures it.",
+        Helps.YES: "should have cured it."
+        if scene.kind is MessageKind.ESCALATED and not in_place(scene)
+        else "cures it, but not now."
+        if not_now(scene)
+        else "cures it.",
         Helps.NO: "does NOT cure it.",
         Helps.UNKNOWN: "may or may not cure it.",
     }[remedy.helps]
@@ -212,12 +257,12 @@ def doing(scene: Scene) -> Block:
     if decision is None or scene.diagnosis.suspect is not Suspect.OWN:
         return Block("certmedic", ())
     if acts(scene):
-        return Block("certmedic", ("restarts it now, then checks that the date moved, and tells you how it went.",))
-    closed = [gate for gate in decision.gates if not gate.passed]
-    if any(gate.name == "cure known" for gate in closed):
+        now = "signs it anew in place" if in_place(scene) else "restarts it now"
+        return Block("certmedic", (f"{now}, then checks that the date moved, and tells you how it went.",))
+    if any(gate.name == "cure known" for gate in closed(scene)):
         reasons = ["no restart is known to cure this"]  # the reason itself stands above
     else:
-        reasons = [gate.why for gate in closed[:GATES]] or [decision.reason.removeprefix("no act: ")]
+        reasons = [gate.why for gate in closed(scene)[:GATES]] or [decision.reason.removeprefix("no act: ")]
     return Block("certmedic", ("does nothing itself: " + "; ".join(reasons) + ".",))
 
 
@@ -261,7 +306,7 @@ def acted(scene: Scene) -> tuple[Block, ...]:
     return (
         Block("Done", (scene.outcome,)),
         files(scene),
-        Block("Why", (scene.diagnosis.remedy.why,)),
+        Block("Why", (scene.decision.reason if in_place(scene) and scene.decision else scene.diagnosis.remedy.why,)),
         Block("Next", ("certmedic checks that each file's date moved and that the new certificate is served.",)),
         more(scene),
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from certmedic.core import planes
 from certmedic.core.model import Container, Facts, FileFault, Origin, Place, Served, Stored
+from certmedic.edge.facts.containerd import containerd_containers
 from certmedic.edge.facts.containers import containers, manifest_images
 from certmedic.edge.facts.files import Inventory
 from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
@@ -51,15 +52,22 @@ class Machine:
     """One machine, looked at; the owner of what is remembered from one look to the next.
 
     `globs` are paths as they are here, so below `root` where that is not "/". With `live=False` only files are read: no
-    handshakes, containers, clock or addresses, as for a copy of another machine. `docker_url` None: Docker is not asked.
+    handshakes, containers, clock or addresses, as for a copy of another machine. `docker_url` or `containerd` (a socket) None: that runtime is not asked.
     """
 
     def __init__(
-        self, *, globs: Sequence[str], root: str = "/", live: bool = True, docker_url: str | None = None
+        self,
+        *,
+        globs: Sequence[str],
+        root: str = "/",
+        live: bool = True,
+        docker_url: str | None = None,
+        containerd: str | None = None,
     ) -> None:
         self.root = root
         self.live = live
         self.docker_url = docker_url
+        self.containerd = containerd
         self._used: OrderedDict[str, str] = OrderedDict()  # files that programs were seen to use -> as what
         self._inventory = Inventory(globs, self._used)
         self._probes: OrderedDict[str, None] = OrderedDict()
@@ -84,6 +92,10 @@ class Machine:
         seen: tuple[Container, ...] = ()
         if self.docker_url is not None:
             seen, unseen = containers(self.docker_url)
+            blind += [unseen] if unseen else []
+        if self.containerd is not None:
+            more, unseen = containerd_containers(self.containerd)
+            seen += more
             blind += [unseen] if unseen else []
         served = self._shake_hands(stored, ports)
         blind += [f"{s.address}:{s.port} listens and shows no certificate: {s.error}" for s in served if s.error]
