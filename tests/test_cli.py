@@ -240,7 +240,7 @@ def test_bad_input_all_at_once_gets_a_word_each_and_the_rest_goes_on(service, tm
     log.write_bytes(b"")
     process = service(
         f'[watch]\njournal = false\ndocker = true\nfiles = ["{log}"]\n'
-        f'[certificates]\npaths = ["{volume}/*/*.crt"]\n[notify]\ngroup_for = "1s"\n'
+        f'[certificates]\npaths = ["{volume}/*/*.crt"]\n[notify]\ngroup_for = "1s"\nwall = false\n'
     )
     assert until((tmp_path / "state" / "state.sqlite3").exists, seconds=20)
     time.sleep(1)

@@ -278,3 +278,13 @@ def test_several_files_of_one_owner_are_one_diagnosis_and_the_gravest_comes_firs
         ("own", "expired", 2, 3),
         ("peer", "expired", 0, 3),
     ]
+
+
+def test_sentences_that_differ_in_a_port_only_are_told_once():
+    said = [
+        'refused: "10.0.0.2:40001" (15:31:00)',
+        'refused: "10.0.0.2:40061" (15:31:00)',
+        'refused: "[::1]:40061"',
+        "x",
+    ]
+    assert verdict.distinct(said) == (said[0], *said[2:])

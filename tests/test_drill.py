@@ -7,7 +7,7 @@ import pytest
 from labs.hook import hook
 from test_cli import certmedic
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(180)]
 
 
 def test_the_story_is_told_in_its_order_and_ends_well():

@@ -19,6 +19,7 @@ from certmedic.drill import etcd, pki, recorded
 from certmedic.drill.master import Master, Member, scratch_master
 from labs import etcd as lab
 
+pytestmark = pytest.mark.long
 AGENT = Path(etcd.__file__).resolve().parents[2]
 LIFE = 8.0
 

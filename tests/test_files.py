@@ -199,6 +199,37 @@ def test_copytruncate(log):
     assert reading.status.detail == ""
 
 
+def test_a_file_that_grows_beyond_its_former_size_after_copytruncate(log):
+    with ready(Reading(source(log))) as reading:
+        write(log, *range(10))
+        reading.until(lambda: len(reading.entries) == 10)
+        shutil.copy(log, log.with_name("etcd.log.1"))
+        os.truncate(log, 0)
+        reading.until_idle()
+        write(log, *range(10, 40))
+        reading.until(lambda: len(reading.entries) == 40)
+        write(log, 40)
+        reading.until(lambda: len(reading.entries) == 41)
+        reading.until_idle()
+    assert numbers(reading) == list(range(41))
+
+
+def test_an_empty_file_that_is_rotated_and_written_to_afterwards(log):
+    write(log)
+    with ready(Reading(source(log))) as reading, log.open("a") as old:
+        reading.until_idle()
+        log.rename(log.with_name("etcd.log.1"))
+        write(log)
+        reading.until_idle()
+        old.write(line(1))
+        old.flush()
+        reading.until(lambda: reading.entries)
+        write(log, 2)
+        reading.until(lambda: len(reading.entries) == 2)
+        reading.until_idle()
+    assert numbers(reading) == [1, 2]
+
+
 def test_truncation_is_seen_even_if_the_file_has_grown_beyond_where_it_was_read(log):
     write(log, 0)
     with ready(Reading(source(log))) as reading:

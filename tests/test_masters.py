@@ -35,6 +35,7 @@ warn_days = []
 [notify]
 apprise = ["{url}"]
 group_for = "{group_for}"
+wall = false
 [remedy]
 verify_for = "60s"
 """

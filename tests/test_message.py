@@ -9,13 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certmedic.core import decide, message, verdict
+from certmedic.core import decide, message, quorum, verdict
 from certmedic.core.message import words
 from certmedic.core.model import (
     Cause,
     Confidence,
     Diagnosis,
     Facts,
+    Gate,
     Helps,
     MessageKind,
     Remedy,
@@ -110,6 +111,62 @@ def test_where_it_will_act_it_says_so_first_and_asks_nothing_of_the_reader():
     told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "remedy"))
     assert "certmedic restarts it now; nothing for you to do yet" in told.plain.splitlines()[0]
     assert told.title.endswith("certmedic restarts it")
+
+
+def test_where_a_restart_could_cost_the_quorum_the_first_line_forbids_it():
+    found, facts = own()
+    policy = decide.Policy(mode="remedy", restart=("etcd-manager",), cooldown=15 * MINUTE, per_day=2)
+    history = decide.History(started_at=NOW - values.DAY, troubled=("10.0.0.2",))
+    told = compose(MessageKind.OPENED, found, decision=decide.decide(found, facts, history, policy))
+    assert told.title == "master-a: etcd main: certificate expired: do NOT restart it now"
+    first = told.plain.splitlines()[0]
+    assert "do NOT restart it now: other members are refused too (10.0.0.2)" in first
+    assert "Restart: cures it, but not now. etcd-manager" in told.plain
+    assert "Restart it (command below)" not in told.plain
+
+
+def test_where_it_is_only_another_members_turn_nothing_is_asked_of_the_reader():
+    found, facts = own()
+    decision = decided(found, facts, "remedy")
+    turn = Gate(name=quorum.TURN, passed=False, why="etcd-b comes first; opens when it shows a good certificate")
+    told = compose(
+        MessageKind.OPENED,
+        found,
+        decision=replace(decision, action=None, gates=(*decision.gates, turn), reason="no act"),
+    )
+    assert told.title.endswith("certificate expired: certmedic waits its turn")
+    assert "certmedic restarts it when its turn comes" in told.plain.splitlines()[0]
+
+
+def test_a_forecast_still_asks_for_a_plan_where_no_restart_may_be_made_now():
+    found, facts = own(cause=Cause.EXPIRES_SOON)
+    unsafe = Gate(name=quorum.SAFE, passed=False, why="too few")
+    decision = replace(decided(found, facts, "notify"), gates=(unsafe,))
+    assert compose(MessageKind.OPENED, found, decision=decision).title.endswith("plan a restart")
+
+
+def test_where_a_person_may_allow_the_cure_the_first_line_says_with_what():
+    found, facts = own()
+    policy = decide.Policy(mode="approve", restart=("etcd-manager",), cooldown=15 * MINUTE, per_day=2)
+    history = decide.History(started_at=NOW - values.DAY, incident=12)
+    told = compose(MessageKind.OPENED, found, decision=decide.decide(found, facts, history, policy))
+    assert told.title == "master-a: etcd main: certificate expired: allow the cure: certmedic approve 12"
+    assert "Allow certmedic to cure it, with certmedic approve 12, or do it yourself" in told.plain.splitlines()[0]
+
+
+def test_where_it_signs_anew_in_place_nothing_speaks_of_a_restart_that_it_makes():
+    found, facts = own()
+    facts = replace(facts, signable=frozenset({found.certificates[0].path}))
+    policy = decide.Policy(mode="remedy", restart=(), cooldown=15 * MINUTE, per_day=2, renew=True)
+    decision = decide.decide(found, facts, decide.History(started_at=NOW - values.DAY), policy)
+    assert decision.action is not None
+    told = compose(MessageKind.OPENED, found, decision=decision)
+    assert told.title.endswith("certificate expired: certmedic renews it")
+    assert "restarts it" not in told.plain
+    told = compose(MessageKind.ACTED, found, decision=decision, outcome="signed me.crt anew in place")
+    assert told.title.endswith("certificate expired: renewed, verifying")
+    assert "certmedic signed the certificate of etcd main anew, because" in told.plain
+    assert "restarted" not in told.plain
 
 
 def test_where_a_restart_keeps_the_old_file_the_first_line_warns_of_it():

@@ -118,6 +118,11 @@ def depends():
     return dict(re.findall(r"([a-z0-9][\w.+-]+) \(>= ([\w.~]+)\)", found))
 
 
+def wanted(release):
+    """Return the packages that a machine has before ours comes: apt has no network there."""
+    return (*depends(), *LAB, *(["docker-cli"] if release != "bookworm" else []))  # Debian 13 has the client apart
+
+
 # ---------------------------------------------------------------- what is written in several places agrees
 
 
@@ -134,17 +139,17 @@ def imported():
 
 
 def test_the_packages_depend_on_exactly_what_is_imported():
-    wanted = imported()
-    assert wanted <= LIBRARIES.keys()
+    used = imported()
+    assert used <= LIBRARIES.keys()
     found = depends()
     python = found.pop("python3")
-    assert set(found) == {LIBRARIES[name][0] for name in wanted}
+    assert set(found) == {LIBRARIES[name][0] for name in used}
     spec = (PACKAGING / "certmedic.spec").read_text()
     in_rpm = dict(re.findall(r"^(?:Requires|Recommends): +python3dist\(([\w-]+)\) >= ([\w.]+)$", spec, re.MULTILINE))
-    assert set(in_rpm) == {LIBRARIES[name][1] for name in wanted}
+    assert set(in_rpm) == {LIBRARIES[name][1] for name in used}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     floor = dict(line.lower().split(">=") for line in project["dependencies"])
-    for name in wanted:
+    for name in used:
         on_debian, on_pypi = LIBRARIES[name]
         assert (
             found[on_debian] == in_rpm[on_pypi].removesuffix(".0")
@@ -270,8 +275,8 @@ def test_both_packages_hold_the_same_files(source, deb, rpm):
     assert not [path for path, mode in in_deb.items() if mode[5] == "w" or mode[8] == "w"]
     code = {path for path in in_deb if path.startswith("/usr/share/certmedic/certmedic")}
     assert code == {path for path in in_rpm if path.startswith("/usr/share/certmedic/certmedic")}
-    wanted = {path.relative_to(source / "agent").as_posix() for path in (source / "agent").rglob("*.py")}
-    assert wanted <= {path.removeprefix("/usr/share/certmedic/") for path in code}
+    ours = {path.relative_to(source / "agent").as_posix() for path in (source / "agent").rglob("*.py")}
+    assert ours <= {path.removeprefix("/usr/share/certmedic/") for path in code}
     assert do("dpkg-deb", "--info", deb, "conffiles").split() == ["/etc/certmedic/certmedic.toml"]
     assert do("rpm", "-qp", "--nosignature", "--configfiles", rpm).split() == ["/etc/certmedic/certmedic.toml"]
 
@@ -304,7 +309,7 @@ def test_every_opening_in_the_sandbox_has_its_reason_beside_it():
 @pytest.fixture
 def scratch(tmp_path):
     """Return a root file system to install an rpm into: the cached one, under a layer of its own."""
-    lower = machines.root_file_system("bookworm", (*depends(), *LAB))
+    lower = machines.root_file_system("bookworm", wanted("bookworm"))
     for name in ("upper", "work", "root"):
         (tmp_path / name).mkdir()
     root = tmp_path / "root"
@@ -492,7 +497,7 @@ def removed_and_purged(machine, before):
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_life_on(release, deb, newer, tmp_path):
-    with machines.boot(release, (*depends(), *LAB)) as machine:
+    with machines.boot(release, wanted(release)) as machine:
         machine("systemctl", "mask", "--now", "docker.socket", "docker.service", "containerd.service", "etcd.service")
         machine("rm", "-f", "/run/docker.sock")
         before = everything(machine)
@@ -512,30 +517,10 @@ SCHEMA = (
 
 
 def everything(machine):
-    """Return every path of the machine that bears the name, but what the tests brought and what dpkg and systemd log."""
-    found = machine(
-        *[
-            "find",
-            "/",
-            "-xdev",
-            "(",
-            "-path",
-            "/root",
-            "-o",
-            "-path",
-            "/var/log",
-            "-o",
-            "-path",
-            "/tmp",
-            "-o",
-            "-path",
-            "/var/tmp",
-            ")",
-        ],
-        *["-prune", "-o", "-name", "*certmedic*", "-print"],
-        *["-o", "-path", "/etc/certmedic*", "-print", "-o", "-path", "/var/lib/certmedic*", "-print"],
-    )
-    return set(found.split())
+    """Return every path of the machine that bears the name, but what the tests brought, logs, and man's own cache."""
+    aside = ["/root", "/var/log", "/var/cache/man", "/tmp", "/var/tmp"]
+    prune = [word for path in aside for word in ("-path", path, "-prune", "-o")]
+    return set(machine("find", "/", "-xdev", *prune, "-path", "*certmedic*", "-print").split())
 
 
 def completes(machine):
@@ -621,7 +606,7 @@ def start_etcd(machine):
 def test_it_cures_from_within_its_sandbox_on(release, deb, tmp_path):
     for ca, name in (("etcd-peers-ca", "etcd-peers-ca-main"), ("etcd-clients-ca", "etcd-clients-ca")):
         drill_pki.authority(name).write(tmp_path, ca)
-    with machines.boot(release, (*depends(), *LAB)) as machine:
+    with machines.boot(release, wanted(release)) as machine:
         # A container's systemd leaves these read-only; dockerd makes groups of its own in them.
         machine("sh", "-c", "awk '$3 ~ /^cgroup/ {print $2}' /proc/mounts | xargs -n1 mount -o remount,rw,bind")
         machine("systemctl", "mask", "--now", "etcd.service")

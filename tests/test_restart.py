@@ -26,6 +26,7 @@ from labs.masters import AGENT
 from labs.waiting import until
 from test_packages import LAB, depends
 
+pytestmark = pytest.mark.long
 real = pytest.mark.real
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: dockerd and containerd")
 SLACK = 15  # seconds that a loaded machine may take beyond a deadline

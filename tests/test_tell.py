@@ -9,6 +9,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +22,7 @@ from certmedic.config import Config, Notify, RemedyPolicy, load
 from certmedic.core.model import Route, Silence
 from certmedic.edge import heartbeat, local
 from certmedic.edge.notify import AppriseNotifier
+from certmedic.edge.store import Store
 from certmedic.pulse import Pulse
 from labs import pki, receivers
 from labs.masters import AGENT
@@ -262,6 +265,22 @@ def test_a_silence_holds_back_messages_and_nothing_else_and_its_end_lets_them_th
 )
 def test_a_silence_that_makes_no_sense_is_refused_with_what_would(service, words, said):
     assert said in service().ask("silence", "add", *words, code=2)
+
+
+def hold(path, taken):
+    """Keep the state locked for longer than sqlite waits by itself."""
+    with Store(path) as store, store.transaction():
+        taken.set()
+        time.sleep(7)
+
+
+def test_a_silence_waits_for_an_agent_that_looks_at_the_machine_within_a_transaction(service):
+    service, taken = service(), threading.Event()
+    holder = threading.Thread(target=hold, args=(service.state, taken))
+    holder.start()
+    assert taken.wait(30)
+    assert "silence 1" in service.ask("silence", "add", "--all", "--for", "2h", "--comment", "x")
+    holder.join()
 
 
 def test_without_a_state_a_silence_is_refused(service):
@@ -542,6 +561,10 @@ def test_test_notify_tries_one_tag_and_says_what_is_wrong_with_the_files(service
     assert (len(hook.requests), len(other_hook.requests)) == (0, 1)
     assert "apprise.conf: " in said
     assert "no channel carries the tag 'nobody'" in service.ask("test-notify", "--tag", "nobody", code=1)
+    service.more = '[[notify.route]]\ncause = "expired"\ntag = "etdc"'
+    service.configure(f"oncall=json://127.0.0.1:{hook.port}/")
+    assert "notify.route: no channel carries the tag 'etdc'" in service.ask("check-config", code=1)
+    service.more = ""
     service.configure(f"oncall=json://127.0.0.1:{hook.port}/")
     assert "sent" in service.ask("test-notify")
     assert "good: " in service.ask("check-config")
@@ -866,6 +889,19 @@ def test_only_what_is_critical_is_written_on_the_wall_and_once_whether_it_works_
     assert told[0].startswith("master-a: the certificate of etcd main has expired.")
     walls = [(m["kind"], m["state"], m["error"]) for m in lab.store.messages() if m["label"] == "every terminal"]
     assert walls == [("opened", "expired", "wall: nobody")]
+
+
+def test_the_line_at_login_forbids_a_restart_that_could_cost_the_quorum(lab, tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    lab = lab(Played(files=sick()), mode="remedy")
+    for _ in range(10):
+        lab.step(REFUSED, REFUSING)
+    pulse = Pulse(config=Config(), store=lab.store, world=lab.watcher.world, required=())
+    pulse.turn(lab.watcher, lab.now, 0.0)
+    assert (tmp_path / "motd").read_text().splitlines() == [
+        "certmedic: 10.0.0.2: certificate expired: look there, not here (sudo certmedic show 2)",
+        "certmedic: etcd main: certificate expired: do NOT restart it now (sudo certmedic show 1)",
+    ]
 
 
 def test_the_line_at_login_names_at_most_five_and_hides_what_strangers_wrote(lab, tmp_path, monkeypatch):

@@ -92,6 +92,8 @@ class Pulse:
             message.login_line(
                 one.id,
                 one.diagnosis,
+                one.decision,
+                now=now,
                 escalated=one.state == "escalated",
                 silence=message.silence_of(one.diagnosis, silences, now),
             )

@@ -14,8 +14,8 @@ from bench import inputs
 from bench.measure import Contender, FailedError, Figures, side_by_side
 from bench.verdicts import Row, Verdict
 from certmedic.core.symptoms import NEEDLES
-from labs.docker import BUSYBOX, start_dockerd
 from labs import waiting
+from labs.docker import BUSYBOX, start_dockerd
 
 PATTERN = "|".join(re.escape(needle.decode()).replace("\\ ", " ") for needle in NEEDLES)
 Say = Callable[[str], None]
@@ -23,15 +23,13 @@ Say = Callable[[str], None]
 
 def number(output: str) -> int:
     """Return the number that is all of an output."""
-    return int(output.split()[-1])
+    return int(output.rsplit(maxsplit=1)[-1])
 
 
 def ours(kind: str, what: str, empty: str = "") -> Contender:
     """Return certmedic's source and parser as one process."""
     command = [sys.executable, "-P", "-m", "bench.reader", kind]
-    return Contender(
-        name="certmedic", command=[*command, what], empty=[*command, empty] if empty else (), found=number
-    )
+    return Contender(name="certmedic", command=[*command, what], empty=[*command, empty] if empty else (), found=number)
 
 
 def grep(path: str, empty: str) -> Contender:
@@ -66,7 +64,14 @@ def journal(count: int, rounds: int, say: Say) -> Row:
         ours("journal", folder),
         Contender(
             name="journalctl --grep",
-            command=["journalctl", f"--directory={folder}", f"--grep={PATTERN}", "--output=cat", "--quiet", "--no-pager"],
+            command=[
+                "journalctl",
+                f"--directory={folder}",
+                f"--grep={PATTERN}",
+                "--output=cat",
+                "--quiet",
+                "--no-pager",
+            ],
             found=lambda output: len(output.splitlines()),
         ),
         Contender(
@@ -157,9 +162,7 @@ def docker(count: int, rounds: int, say: Say) -> Row:
             ),
         ]
         figures = side_by_side(contenders, inputs.failures(count), rounds, say)
-    return Row(
-        f"Docker catch-up, {count:,} lines, json-file", figures, faster(figures, "docker logs | grep", 0.9)
-    )
+    return Row(f"Docker catch-up, {count:,} lines, json-file", figures, faster(figures, "docker logs | grep", 0.9))
 
 
 @contextmanager

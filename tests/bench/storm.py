@@ -14,12 +14,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench import lines
-from certmedic.cli import serve
+from bench.agent import world
 from certmedic.config import Config
 from certmedic.core.model import LogEntry, Origin
-from certmedic.edge import inbox, service
+from certmedic.edge import inbox
 from certmedic.edge.store import Store
-from certmedic.teller import World
 from certmedic.watcher import Watcher
 
 
@@ -47,16 +46,7 @@ def main() -> None:
         return entries
 
     with Store(folder / "state.sqlite3") as store:
-        world = World(
-            senses=serve.machine(config),
-            hands=None,  # nobody acts here
-            pen=None,
-            notifier=serve.notifier(config),
-            journal=service.Journal(),
-            host="h",
-            boot_id="b",
-        )
-        watcher = Watcher(config=config, store=store, world=world, started_at=start)
+        watcher = Watcher(config=config, store=store, world=world(config), started_at=start)
         watcher.step([], start)  # the first inventory
         watcher.step(batch(0, inbox.BATCH), datetime.now(UTC))  # the first diagnoses
         before, done, wall, cpu = resident(), inbox.BATCH, 0.0, 0.0

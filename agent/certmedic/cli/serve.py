@@ -81,6 +81,12 @@ def notifier(config: Config) -> AppriseNotifier:
     return AppriseNotifier(files, config.notify.tags, [url.reveal() for url in urls])
 
 
+def faults_of(config: Config, way: AppriseNotifier) -> list[str]:
+    """Return what keeps people from being told, a sentence each."""
+    nobody = [route.tag for route in config.notify.route if not way.tagged(route.tag)] if config.notify.apprise else []
+    return [*way.faults(), *(f"notify.route: no channel carries the tag {tag!r}" for tag in dict.fromkeys(nobody))]
+
+
 def boot_id() -> str:
     """Return this boot's id; empty where the kernel does not tell."""
     try:
@@ -142,7 +148,7 @@ def serve(
     inbox.start(read, store.positions(), box, stop)
     names = ", ".join(source.name for source in read) or "nothing"
     world.journal.emit(message.started_fields(mode=config.mode, sources=names))
-    if faults := way.faults():
+    if faults := faults_of(config, way):
         world.journal.emit(message.channels_faulty_fields(faults))
     pulse = Pulse(config=config, store=store, world=world, required=required)
     service.notify_ready(f"mode {config.mode}; reads {names}")
@@ -182,7 +188,7 @@ def check_config(*, config_path: Path | None) -> None:
 
     config = show.config(config_path)
     read = files(config_path or DEFAULT_PATH)
-    faults = notifier(config).faults()
+    faults = faults_of(config, notifier(config))
     for fault in faults:
         show.say(fault, colour="red")
     if faults:
@@ -208,13 +214,14 @@ def test_notify(*, config_path: Path | None, severity: str | None, tag: str | No
         channels = {channel.id: channel for level in levels for channel in way.channels(level)}
         routed = {} if severity else {c.id: c for route in config.notify.route for c in way.tagged(route.tag)}
         channels |= routed
-    for fault in way.faults():
+    faults = faults_of(config, way)
+    for fault in faults:
         show.say(f"FAILED  {fault}", colour="red")
     if not channels and tag and config.notify.apprise:
         show.fail(f"no channel carries the tag {tag!r}, and none is for everything")
     if not channels:
         show.fail("no channel is configured: notify.apprise names apprise's files, see certmedic.toml(5)")
-    bad = len(way.faults())
+    bad = len(faults)
     for channel in channels.values():
         result = way.send(channel.id, test)
         bad += not result.ok

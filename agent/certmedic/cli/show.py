@@ -72,23 +72,23 @@ def shortened(cell: str, width: int) -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, colours: Sequence[str | None] = ()) -> None:
-    """Print columns, no wider than they must be; a terminal gets the heads in bold and each row in its colour.
+    """Print columns, each row in its colour; on a terminal long cells are folded, elsewhere every row is one line."""
+    from rich.console import Console  # noqa: PLC0415 - heavy, and only tables need it
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
 
-    Where a terminal is too narrow, the widest column is shortened.
-    """
-    widths = [max(len(str(cell)) for cell in column) for column in zip(heads, *rows, strict=True)]
-    excess = sum(widths) + 2 * (len(widths) - 1) - columns()
-    if columns() and excess > 0:
-        widest = widths.index(max(widths))
-        widths[widest] = max(widths[widest] - excess, 12)
-        rows = [[*row[:widest], shortened(str(row[widest]), widths[widest]), *row[widest + 1 :]] for row in rows]
-
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join(str(cell).ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-
-    say(line(heads), bold=True)
+    columns = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        columns.add_column(head, overflow="fold")
     for number, row in enumerate(rows):
-        say(line(row), colour=colours[number] if number < len(colours) else None)
+        style = colours[number] if number < len(colours) else None
+        columns.add_row(*(Text(str(cell)) for cell in row), style=style or "")
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else 1000, highlight=False, soft_wrap=not terminal)
+    with console.capture() as captured:
+        console.print(columns)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def when(moment: datetime | None) -> str | None:

@@ -215,16 +215,23 @@ class Sighting:
     @property
     def fold(self) -> str:
         """Equal for lines that say the same thing, whatever their port, time and source."""
-        told = ("server_name", "not_after", "not_before", "subject", "issuer", "remote_peer_id")
-        parts = [
+        told = self.fields.get
+        endpoint = told("endpoint", "")
+        # Written out: this is asked of every line of a storm.
+        parts = (
             self.program,
             self.symptom,
             self.rejected_by,
             self.role,
             self.remote_host,
-            "/".join(self.fields.get("endpoint", "").split("/")[:3]),  # of a URL, no path: each object has another
-            *(self.fields.get(name, "") for name in told),
-        ]
+            "/".join(endpoint.split("/", 3)[:3]),  # of a URL, no path: each object has another
+            told("server_name", ""),
+            told("not_after", ""),
+            told("not_before", ""),
+            told("subject", ""),
+            told("issuer", ""),
+            told("remote_peer_id", ""),
+        )
         return "|".join(parts)
 
 

@@ -20,7 +20,7 @@ from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceUp
 
 FIRST_PAUSE = 1.0  # seconds
 LONGEST_PAUSE = 60.0
-BATCH = 500  # items of one turn: enough for a storm, few enough that a stop is answered at once
+BATCH = 2000  # items of one turn, and of one transaction: many in a storm, few enough that a stop is answered at once
 
 log = logging.getLogger(__name__)
 

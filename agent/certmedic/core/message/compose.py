@@ -111,9 +111,14 @@ def closed(scene: Scene) -> list[Gate]:
 
 def not_now(scene: Scene) -> str:
     """Return why a restart that cures would do harm now, to the group; "" where it would not."""
-    if scene.diagnosis.remedy.helps is not Helps.YES:
+    if scene.diagnosis.remedy.helps is not Helps.YES or scene.diagnosis.cause is Cause.EXPIRES_SOON:
         return ""
     return next((gate.why for gate in closed(scene) if gate.name in GROUP), "")
+
+
+def waits(scene: Scene) -> bool:
+    """Whether certmedic will act by itself as soon as other members have had their turn."""
+    return {gate.name for gate in closed(scene)} == {quorum.TURN}
 
 
 def approval(scene: Scene) -> str:
@@ -129,6 +134,8 @@ def in_short(scene: Scene) -> str:
         return "look there, not here"
     if acts(scene):
         return "certmedic renews it" if in_place(scene) else "certmedic restarts it"
+    if waits(scene):
+        return "certmedic waits its turn"
     if not_now(scene):
         return "do NOT restart it now"
     if typed := approval(scene):
@@ -149,6 +156,8 @@ def to_do(scene: Scene) -> str:
         return "This machine is not at fault: look there, and restart nothing here."
     if acts(scene):
         return f"certmedic {'renews' if in_place(scene) else 'restarts'} it now; nothing for you to do yet."
+    if waits(scene):
+        return "certmedic restarts it when its turn comes, after other members; nothing for you to do yet."
     if why := not_now(scene):
         return f"A restart cures it, but do NOT restart it now: {cut(why, 200)}."
     if typed := approval(scene):

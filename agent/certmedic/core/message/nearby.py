@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from certmedic.core.examine import stamp
+from certmedic.core.message.compose import Scene, in_short
 from certmedic.core.message.words import WHAT, cut, harmless, printable, whose
-from certmedic.core.model import Diagnosis, Facts, Helps, Message, Silence, Suspect
+from certmedic.core.model import Decision, Diagnosis, Facts, Message, MessageKind, Silence
 
 MOST = 5  # lines at login
 
@@ -18,20 +19,32 @@ def wall_text(message: Message, incident: int) -> str:
     return f"{first}\nMore: sudo certmedic show {incident}\n"
 
 
-def login_line(incident: int, diagnosis: Diagnosis, *, escalated: bool, silence: Silence | None) -> str:
+def login_line(  # noqa: PLR0913 - each is a part of the line
+    incident: int,
+    diagnosis: Diagnosis,
+    decision: Decision | None,
+    *,
+    now: datetime,
+    escalated: bool,
+    silence: Silence | None,
+) -> str:
     """Return an open incident in a line for whoever logs in."""
     if silence is not None:
         state = f"silenced by {silence.author} until {stamp(silence.ends_at)}"
     elif escalated:
         state = "NOT CURED, a person is needed"
-    elif diagnosis.suspect is not Suspect.OWN:
-        state = "look there, not here"
     else:
-        state = {
-            Helps.YES: "a restart cures it",
-            Helps.NO: "a restart does NOT cure it",
-            Helps.UNKNOWN: "look before you restart",
-        }[diagnosis.remedy.helps]
+        scene = Scene(
+            kind=MessageKind.REMINDER,
+            diagnosis=diagnosis,
+            incident=incident,
+            host="",
+            now=now,
+            decision=decision,
+            outcome="",
+            opened_at=None,
+        )
+        state = in_short(scene)
     told = f"{cut(whose(diagnosis), 40)}: {WHAT[diagnosis.cause]}: {state}"
     return f"certmedic: {cut(harmless(told), 140)} (sudo certmedic show {incident})"
 

@@ -189,15 +189,16 @@ class Files:
             if mask & inotify.Q_OVERFLOW:
                 dirty.update(self._logs.values())
                 rescan = True
-            elif mask & inotify.IGNORED:
-                self._folders.pop(number, None)
-                self._files.pop(number, None)
-                rescan = True
             elif number in self._files:
                 dirty.add(self._files[number][0])
                 rescan |= bool(mask & ~inotify.MODIFY)
-            else:
+                if mask & inotify.IGNORED:
+                    del self._files[number]
+            elif number in self._folders:
                 rescan = True
+                if mask & inotify.IGNORED:
+                    del self._folders[number]
+            # Else it is the last word of a watch that was given back.
         if events and timeout:
             stop.wait(GATHER)
         return rescan

@@ -159,6 +159,12 @@ class Log:
         except BadContent as error:
             self._say(f"{part.content.path} cannot be read on from byte {part.offset}: {error}")
             data = b""
+        if data and not part.offset and not part.carry:
+            # Of this file nothing was known until now. Had it been rotated and written to again before it was read, its
+            # name would be the same: so it is made sure that it is still the next in line.
+            self._line_up(kept=True)
+            if self._parts[0] is not part:
+                return
         if data:
             self.behind = len(data) == BLOCK or len(self._parts) > 1
             yield from self._take(part, data)
@@ -172,9 +178,6 @@ class Log:
             else:
                 part.content.close()
             self.behind = True
-            # While this one was read, there may have been more rotations. (Of an empty one, the next would be itself.)
-            if part.offset:
-                self._line_up(kept=True)
 
     def _left(self, part: _Part) -> bool:
         """Whether the writer has gone over to the next file; a last line without its end gets the usual time."""
@@ -277,8 +280,19 @@ class Log:
             following.pop(0)[0].close()
         parts += self._opened(following)
         if parts:
+            keys = {part.content.key for part in parts}
             for part in self._parts:
-                if part not in parts:
+                if part in parts:
+                    continue
+                if (
+                    part.content.path == self.path
+                    and not part.offset
+                    and part.content.key not in keys
+                    and part.content.empty
+                ):
+                    # Rotated away before anything was written to it, which its writer may still do.
+                    self._late.append((part, time.monotonic() + LINGER))
+                else:
                     part.content.close()
             self._parts = deque(parts)
             self.behind = True
@@ -287,6 +301,11 @@ class Log:
     def _opened(self, following: list[tuple[Content, int]]) -> list[_Part]:
         parts = []
         for content, offset in following:
+            already = next((part for part in self._parts if part.content.key == content.key), None)
+            if already and already.offset == offset and not already.replaced():
+                content.close()
+                parts.append(already)
+                continue
             try:
                 parts.append(_Part.at(content, offset))
             except BadContent as error:

@@ -95,6 +95,14 @@ class Content:
         return 1 << 62 if self._unpacked else os.fstat(self._file.fileno()).st_size
 
     @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it that can be read."""
+        try:
+            return not self.read(0, 1)
+        except BadContent:
+            return False  # reading it on will tell why
+
+    @property
     def compressed(self) -> bool:
         """Whether it is; such a file is never added to."""
         return self._unpacked is not None
@@ -178,11 +186,15 @@ def what_follows(path: str, position: Position) -> tuple[list[tuple[Content, int
     start = next((index for index in reversed(range(len(opened))) if position.continues_in(opened[index])), None)
     # Of a log that was empty nothing can be recognised; but then all that was written since is new.
     since = position.time if position.offset else position.time - SLACK
+
+    def newer(index: int, content: Content) -> bool:
+        return content.modified > since if start is None else index > start
+
     following = []
     for index, content in enumerate(opened):
         if index == start:
             following.append((content, position.offset))
-        elif (index > start) if start is not None else (content.path == path or content.modified > since):
+        elif content.path == path or (newer(index, content) and not content.empty):
             following.append((content, 0))
         else:
             content.close()

@@ -1,0 +1,21 @@
+"""The agent's surroundings for what drives its line by hand: real eyes, nobody who acts, nobody who is told."""
+
+from __future__ import annotations
+
+from certmedic.cli import serve
+from certmedic.config import Config
+from certmedic.edge import service
+from certmedic.teller import World
+
+
+def world(config: Config) -> World:
+    """Return them. In mode "observe" neither hands nor pen are ever used."""
+    return World(
+        senses=serve.machine(config),
+        hands=None,
+        pen=None,
+        notifier=serve.notifier(config),
+        journal=service.Journal(),
+        host="master-a",
+        boot_id="b",
+    )

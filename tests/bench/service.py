@@ -1,0 +1,290 @@
+"""The service on a running journal: how soon a line is recorded, what it costs to wait, how soon it is ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import lines
+from bench.catchup import PATTERN, Say
+from bench.measure import FailedError
+from bench.verdicts import Row, Verdict
+from labs import waiting
+from labs.docker import start_dockerd
+from labs.journal import Journald, start_journald
+
+FAULT = 'E{klog}       1 authentication.go:63] "Unable to authenticate the request" err="[x509: certificate signed by unknown authority, verifying certificate SN={number} failed]"'
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def background(journald: Journald, rate: float) -> Iterator[None]:
+    """Write lines of no interest into a journal, so many a second, evenly."""
+    script = (
+        "import random, sys, time\n"
+        "from datetime import UTC, datetime\n"
+        "from bench import lines\n"
+        "from labs.journal import Journald\n"
+        "from pathlib import Path\n"
+        "import socket\n"
+        "path, rate = sys.argv[1], float(sys.argv[2])\n"
+        "out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "out.connect(path)\n"
+        "dice, due = random.Random(5), time.monotonic()\n"
+        "while True:\n"
+        "    text = lines.written(dice.choice(lines.CHATTER), datetime.now(UTC), dice)\n"
+        "    out.send(f'SYSLOG_IDENTIFIER=kubelet\\nPRIORITY=6\\nMESSAGE={text}\\n'.encode())\n"
+        "    due += 1 / rate\n"
+        "    time.sleep(max(0.0, due - time.monotonic()))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-P", "-c", script, str(journald.socket), str(rate)])
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def inside(journald: Journald, *command: str) -> list[str]:
+    """Return a command line that runs where this journald's files are the machine's."""
+    assert journald.process is not None
+    return ["nsenter", f"--target={journald.process.pid}", "--mount", *command]
+
+
+def latency(samples: int, _rounds: int, say: Say) -> Row:
+    """Write failures one by one beside 200 lines of noise a second, and see when each is recorded."""
+    with start_journald() as journald, tempfile.TemporaryDirectory() as folder:
+        agent = subprocess.Popen(
+            inside(journald, sys.executable, "-P", "-m", "bench.live", folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert agent.stdout is not None
+        if agent.stdout.readline() != "READY\n":
+            raise FailedError("the agent did not start")
+        written: dict[str, float] = {}
+        dice = random.Random(11)  # noqa: S311 - no secret hangs on it
+        with background(journald, 200), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+            out.connect(str(journald.socket))
+            time.sleep(3)  # the first diagnosis waits for the first inventory
+            say(f"{samples} failures, one every 0.1 s")
+            for number in range(samples):
+                serial, now = str(1000 + number), datetime.now(UTC)
+                text = FAULT.format(klog=f"{now:%m%d %H:%M:%S.%f}", number=serial)
+                written[serial] = time.time()
+                out.send(f"SYSLOG_IDENTIFIER=kube-apiserver\nPRIORITY=3\nMESSAGE={text}\n".encode())
+                time.sleep(dice.uniform(0.05, 0.15))
+            time.sleep(2)
+        agent.send_signal(signal.SIGTERM)
+        recorded = json.loads(agent.communicate(timeout=30)[0])
+    lost = written.keys() - recorded.keys()
+    if lost:
+        raise FailedError(f"{len(lost)} of {samples} failures were not recorded")
+    took = sorted(1000 * (recorded[serial] - at) for serial, at in written.items())
+    p50, p99 = took[len(took) // 2], took[len(took) * 99 // 100]
+    verdicts = [
+        Verdict(what="p50", reached=p50, to_reach=20, unit="ms", at_most=True),
+        Verdict(what="p99", reached=p99, to_reach=100, unit="ms", at_most=True, note=f"the longest {took[-1]:.0f} ms"),
+    ]
+    return Row(f"live, {samples} failures, 200 lines/s beside", {}, verdicts, {"milliseconds": took})
+
+
+@contextmanager
+def agent_running(journald: Journald, folder: Path, docker_url: str) -> Iterator[tuple[int, float]]:
+    """Run the service with all its sources; yields its pid and how long it took to be ready."""
+    config = folder / "certmedic.toml"
+    config.write_text(
+        f'mode = "observe"\nstate = "{folder / "state"}"\n[watch]\njournal = true\ndocker = true\npods = true\n'
+        f'files = ["{folder}/etcd*.log"]\n'
+    )
+    (folder / "etcd.log").touch()
+    (journald.home / "log" / "pods").mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+        address = f"\0certmedic-bench-{os.getpid()}-{time.monotonic_ns()}"
+        ready.bind(address)
+        ready.settimeout(60)
+        began = time.perf_counter()
+        agent = subprocess.Popen(
+            inside(journald, sys.executable, "-P", "-m", "certmedic", "run", "--config", str(config)),
+            env={**os.environ, "NOTIFY_SOCKET": f"@{address[1:]}", "DOCKER_HOST": docker_url},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            while "READY=1" not in _received(ready, agent):
+                pass
+            yield agent.pid, time.perf_counter() - began
+        finally:
+            agent.terminate()
+            agent.wait(30)
+
+
+def _received(ready: socket.socket, agent: subprocess.Popen[bytes]) -> str:
+    """Return what the agent tells its service manager next."""
+    try:
+        return ready.recv(4096).decode()
+    except TimeoutError as error:
+        raise FailedError(f"the agent is not ready after a minute (it ended with {agent.poll()})") from error
+
+
+@contextmanager
+def fail2ban_running(journald: Journald, folder: Path) -> Iterator[int]:
+    """Run fail2ban's server on the same journal, with one jail that looks for the same words; yields its pid."""
+    for name in ("filter.d", "action.d", "jail.d"):
+        (folder / name).mkdir(parents=True)
+    (folder / "fail2ban.conf").write_text(
+        "[Definition]\nloglevel = ERROR\nlogtarget = /dev/null\nsyslogsocket = auto\n"
+        f"socket = {folder}/socket\npidfile = {folder}/pid\ndbfile = None\ndbpurgeage = 1d\n"
+    )
+    (folder / "filter.d" / "tls.conf").write_text(f"[Definition]\nfailregex = (?:{PATTERN})<F-ID>.*</F-ID>\n")
+    (folder / "action.d" / "none.conf").write_text("[Definition]\nactionban = true\nactionunban = true\n")
+    (folder / "jail.conf").write_text(
+        "[tls]\nenabled = true\nbackend = systemd\nfilter = tls\naction = none\nmaxretry = 5\nfindtime = 600\nbantime = 60\n"
+    )
+    server = subprocess.Popen(
+        inside(
+            journald,
+            "fail2ban-server",
+            "-f",
+            "-c",
+            str(folder),
+            "-s",
+            f"{folder}/socket",
+            "-p",
+            f"{folder}/pid",
+            "start",
+        ),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+
+        def up() -> bool:
+            client = ["fail2ban-client", "-c", str(folder), "-s", f"{folder}/socket", "status", "tls"]
+            return subprocess.run(client, capture_output=True, check=False).returncode == 0
+
+        waiting.until(up)
+        yield server.pid
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def idle(seconds: int, _rounds: int, say: Say) -> Row:
+    """Watch what both cost while 100 lines of no interest are written a second."""
+    with start_journald() as journald, start_dockerd() as docker, tempfile.TemporaryDirectory() as folder:
+        say("fail2ban and certmedic start")
+        with (
+            fail2ban_running(journald, Path(folder) / "fail2ban") as fail2ban,
+            agent_running(journald, Path(folder), docker.url) as (agent, _),
+            background(journald, 100),
+        ):
+            time.sleep(10)
+            say(f"{seconds} s of 100 lines/s")
+            began, before = time.monotonic(), {pid: cpu_seconds(pid) for pid in (agent, fail2ban)}
+            time.sleep(seconds)
+            passed = time.monotonic() - began
+            shares = {pid: 100 * (cpu_seconds(pid) - before[pid]) / passed for pid in (agent, fail2ban)}
+            resident = {pid: memory(pid) for pid in (agent, fail2ban)}
+    we, they = resident[agent], resident[fail2ban]
+    verdicts = [
+        Verdict(what="CPU", reached=shares[agent], to_reach=0.5, unit="% of a core", at_most=True),
+        Verdict(
+            what="CPU, fail2ban's", reached=shares[agent], to_reach=shares[fail2ban], unit="% of a core", at_most=True
+        ),
+        Verdict(
+            what="RSS",
+            reached=we["RssAnon"] + we["RssFile"],
+            to_reach=45,
+            unit="MiB",
+            at_most=True,
+            note=f"of its own {we['RssAnon']:.0f}, mapped files {we['RssFile']:.0f}; fail2ban's {they['RssAnon']:.0f} and {they['RssFile']:.0f}",
+        ),
+    ]
+    return Row(f"idle, 100 lines/s for {seconds} s, all sources", {}, verdicts, {"certmedic": we, "fail2ban": they})
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return how much a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def memory(pid: int) -> dict[str, float]:
+    """Return what a process holds, in MiB, by kind."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
+    return {kind: int(status[kind].split()[0]) / 1024 for kind in ("RssAnon", "RssFile")}
+
+
+def start(_count: int, rounds: int, say: Say) -> Row:
+    """Start the service, all sources on, and wait for READY=1."""
+    took = []
+    with start_journald() as journald, start_dockerd() as docker:
+        for number in range(max(3, rounds)):
+            say(f"round {number + 1}")
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                agent_running(journald, Path(folder), docker.url) as (_, seconds),
+            ):
+                took.append(seconds)
+    verdicts = [
+        Verdict(
+            what="ready",
+            reached=statistics.median(took),
+            to_reach=0.6,
+            unit="s",
+            at_most=True,
+            note=f"from {min(took):.2f} to {max(took):.2f}",
+        )
+    ]
+    return Row("start to READY=1, all sources", {}, verdicts, {"seconds": took})
+
+
+def storm(count: int, rounds: int, say: Say) -> Row:
+    """Send failing lines of twenty kinds through Watcher and Store."""
+    told = []
+    for number in range(rounds):
+        say(f"round {number + 1} of {rounds}")
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", "bench.storm", str(count), folder],
+                capture_output=True,
+                check=True,
+                text=True,
+            )
+        told.append(json.loads(done.stdout))
+    if any(one["counted"] != count for one in told):
+        raise FailedError("lines of the storm were lost or counted twice")
+    by_cpu = statistics.median(one["lines_per_cpu_second"] for one in told)
+    verdicts = [
+        Verdict(
+            what="kinds of lines without an incident of their own",
+            reached=max(len(lines.KINDS) - one["incidents"] for one in told),
+            to_reach=0,
+            unit="",
+            at_most=True,
+        ),
+        Verdict(
+            what="speed",
+            reached=statistics.median(one["lines_per_second"] for one in told),
+            to_reach=50_000,
+            unit="lines/s",
+            note=f"{by_cpu:,.0f} a second of CPU",
+        ),
+        Verdict(
+            what="RSS growth", reached=max(one["growth_mib"] for one in told), to_reach=10, unit="MiB", at_most=True
+        ),
+    ]
+    return Row(f"storm, {count:,} lines of {len(lines.KINDS)} kinds", {}, verdicts, {"runs": told})
