@@ -15,7 +15,8 @@ from certmedic.edge.files.inotify import Inotify
 
 TICK = 1.0  # seconds that one wait lasts at most
 SETTLE = 0.5  # seconds after a change until it is told: certificates and keys are written one after the other, in place
-REPORT_EVERY = 60.0  # seconds
+LOOK_EVERY = 10.0  # seconds between two looks for folders: a mount is told by nobody
+REPORT_EVERY = 60.0
 
 
 class CertificateSource:
@@ -30,19 +31,22 @@ class CertificateSource:
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:  # noqa: ARG002 - there is nothing to resume: the first inventory finds what changed before
         """Watch until `stop` is set; OSError where the kernel gives no watches."""
         kernel, watched = Inotify(), dict[str, int]()
-        told, changes = 0.0, 0
+        told, look, changes = 0.0, 0.0, 0
         try:
             while not stop.is_set():
-                for folder in expand(self._globs)[1] - watched.keys():
-                    with contextlib.suppress(FileNotFoundError):  # it went away again; the next turn finds that
-                        watched[folder] = kernel.watch(folder, inotify.FOLDER | inotify.CLOSE_WRITE)
+                if time.monotonic() >= look:
+                    look = time.monotonic() + LOOK_EVERY
+                    for folder in expand(self._globs)[1] - watched.keys():
+                        with contextlib.suppress(FileNotFoundError):  # it went away again; the next look finds that
+                            watched[folder] = kernel.watch(folder, inotify.FOLDER | inotify.CLOSE_WRITE)
+                            look = 0.0  # what came into it before it was watched was told by nobody
                 if not told or time.monotonic() - told > REPORT_EVERY:
                     told = time.monotonic()
                     where = f"{len(watched)} folders"
                     put(SourceStatus(source=self.name, seen=changes, matched=changes, lag_seconds=0.0, position=where))
                 if not self._changed(kernel, watched, stop):
                     continue
-                changes += 1
+                changes, look = changes + 1, 0.0
                 put(Recheck(kind="inventory", incident=None, due=datetime.now(UTC)))
         finally:
             kernel.close()
