@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from certmedic.config import Config, policy_of
 from certmedic.core import diagnose as doctor
 from certmedic.core import examine, message, symptoms, verdict, verify
-from certmedic.core.decide import History, decide, targets
+from certmedic.core.decide import History, decide
 from certmedic.core.model import (
     Cause,
     Diagnosis,
@@ -35,9 +35,8 @@ from certmedic.core.model import (
     SourceUp,
     Suspect,
 )
-from certmedic.edge.renew import Renewed, RenewError
-from certmedic.edge.restart import RestartError
-from certmedic.edge.store import Act, Incident, Store
+from certmedic.cures import Cures
+from certmedic.edge.store import Incident, Store
 from certmedic.teller import Teller, World
 
 TICK = 1.0  # seconds that the loop waits at most: the watchdog, a stop and a new recheck are seen by then
@@ -46,10 +45,6 @@ LOOK_EVERY = timedelta(seconds=15)  # at an incident that can be verified by loo
 QUIET_LOOK_EVERY = timedelta(minutes=1)
 QUIET_FOR = timedelta(minutes=15)  # an incident that cannot be verified here ends when nothing more is seen
 INVENTORY_EVERY = timedelta(minutes=10)
-VERIFY_EVERY = timedelta(seconds=2)
-RESUME_AFTER = timedelta(
-    seconds=15
-)  # longer than a runtime takes to stop and start a container that it was told to restart
 FACTS_FOR = timedelta(seconds=2)  # looked-up facts serve all sightings of one moment
 REMEMBERED_FOLDS = 2048
 REMEMBERED_LINES = 4096  # to count a line once that comes in by two sources
@@ -78,6 +73,7 @@ class Watcher:
         self.started_at = started_at
         self.policy = policy_of(config)
         self.teller = Teller(config.mode, store, world, config.notify.route)
+        self.cures = Cures(store, world, self.teller, verify_for=config.remedy.verify_for, resolve=self._resolve)
         self.inventory: Facts | None = None  # the latest
         self.sightings = 0  # since the start
         self.blind: dict[str, str] = {}  # source -> why it cannot read
@@ -85,14 +81,11 @@ class Watcher:
         self._seen: dict[str, Seen] = {}
         self._lines: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._facts: Facts | None = None
-        self._resuming: set[int] = set()  # intents of an earlier run, not yet known to be done or not
         self._begin(started_at)
 
     def _begin(self, now: datetime) -> None:
         with self.store.transaction():
-            for act in self.store.acts(state="intent"):
-                self._resuming.add(act.id)
-                self.store.recheck("resume", act.incident, now + RESUME_AFTER)
+            self.cures.begin(now)
             self.store.recheck("inventory", None, now)
 
     # ------------------------------------------------------------ one turn
@@ -109,7 +102,7 @@ class Watcher:
                 self._look_again(recheck, now)
             self._write_counts()
             self.store.settle(positions)
-        self._act(now)
+        self.cures.act(now)
         self.teller.deliver(now)
 
     def _take(self, item: Item, now: datetime) -> None:
@@ -230,8 +223,8 @@ class Watcher:
         {
             "announce": self._announce,
             "incident": self._reconsider,
-            "verify": self._verify,
-            "resume": self._resume,
+            "verify": self.cures.verify,
+            "resume": self.cures.resume,
             "remind": self._remind,
         }[recheck.kind](incident, now)
 
@@ -336,115 +329,6 @@ class Watcher:
         if incident.announced_at is not None:
             self.teller.tell(MessageKind.REMINDER, incident, now)
         self.store.recheck("remind", incident.id, now + self.config.notify.remind_every)
-
-    # ------------------------------------------------------------ acting
-
-    def _act(self, now: datetime) -> None:
-        """Do what was written down. Runtimes and files are touched outside any transaction."""
-        for act in self.store.acts(state="intent"):
-            if act.id in self._resuming:
-                continue
-            try:
-                if act.action.container is None:
-                    said = self._renew(act, now)
-                else:
-                    said = self.world.hands.restart(act.action.container)
-            except (RestartError, RenewError) as error:
-                with self.store.transaction():
-                    self._failed(act, str(error), now)
-            else:
-                with self.store.transaction():
-                    self._done(act, said, now)
-
-    def _renew(self, act: Act, now: datetime) -> str:
-        """Sign each file anew, and write down what each was after it: so a kill between two files can be taken up again."""
-        facts = self.world.senses.gather(now=now)
-        replaced = list(act.undo)
-        for path, before in act.action.watched:
-            stored = next((one for one in facts.stored if one.certificate.path == path), None)
-            if stored is None:
-                raise RenewError(f"{path}: cannot be read any more")
-            if stored.certificate.not_after > before:
-                continue  # renewed before a kill, or by somebody else
-            renewed = self.world.pen.renew(stored, now=now)
-            replaced.append({key: str(value) for key, value in asdict(renewed).items()})
-            with self.store.transaction():
-                self.store.can_undo(act.id, replaced)
-        return f"signed {', '.join(path for path, _ in act.action.watched)} anew in place; nothing was restarted"
-
-    def _undo(self, act: Act) -> str:
-        """Put back what an act replaced, and return what came of it, for a sentence."""
-        told = []
-        for one in act.undo:
-            renewed = Renewed(**{**one, "not_after": datetime.fromisoformat(one["not_after"])})  # type: ignore[arg-type]  # as asdict() wrote it
-            try:
-                self.world.pen.undo(renewed)
-                told.append(f"{renewed.path} was put back")
-            except RenewError as error:
-                told.append(str(error))
-        return "".join(f"; {sentence}" for sentence in told)
-
-    def _done(self, act: Act, said: str, now: datetime) -> None:
-        self.store.end_act(act.id, "done", said, now=now)
-        self.store.event(act.incident, "acted", said, now=now)
-        incident = self.store.incident(act.incident)
-        if incident is not None:
-            self.teller.tell(MessageKind.ACTED, incident, now, outcome=said)
-        self.store.recheck("verify", act.incident, now + VERIFY_EVERY)
-
-    def _failed(self, act: Act, why: str, now: datetime) -> None:
-        """One attempt, one verdict: a person is needed now, and this incident is not acted on again."""
-        self.store.end_act(act.id, "failed", why, now=now)
-        self.store.event(act.incident, "failed", why, now=now)
-        incident = self.store.incident(act.incident)
-        if incident is not None:
-            self.store.escalate(act.incident)
-            self.teller.tell(MessageKind.ESCALATED, incident, now, outcome=why)
-            self.store.recheck("incident", act.incident, now + LOOK_EVERY)
-
-    def _verify(self, incident: Incident, now: datetime) -> None:
-        """Success is a NotAfter that moved, on disk and in a handshake."""
-        acts = [act for act in self.store.acts(incident=incident.id) if act.state == "done"]
-        if not acts:
-            return
-        act = acts[-1]
-        facts = self.world.senses.gather(now=now)
-        good, said = verify.cure_took(act.action.watched, facts)
-        if good:
-            self.store.end_act(act.id, "verified", said, now=now)
-            self._resolve(incident, said, now)
-        elif now - (act.ended_at or act.at) > self.config.remedy.verify_for:
-            self._failed(act, f"afterwards: {said}{self._undo(act)}", now)
-        else:
-            self.store.recheck("verify", incident.id, now + VERIFY_EVERY)
-
-    def _resume(self, incident: Incident, now: datetime) -> None:
-        """An earlier run wrote an act down and was killed: find out whether it did it, and only if not, do it."""
-        facts = self.world.senses.gather(now=now)
-        for act in self.store.acts(state="intent", incident=incident.id):
-            if act.id not in self._resuming:
-                continue
-            if act.action.container is None:
-                self._resuming.discard(act.id)  # what was renewed already is passed over, the rest is done now
-                continue
-            found = targets(incident.diagnosis, facts)
-            if not found and not examine.healthy(verify.files_of(incident.diagnosis), facts)[0]:
-                # Neither running nor cured: the runtime may be in the middle of it. Look again until the time is up.
-                if now - act.at > self.config.remedy.verify_for:
-                    self._resuming.discard(act.id)
-                    self._failed(
-                        act,
-                        "the agent was stopped while it restarted the container, and the container does not run",
-                        now,
-                    )
-                else:
-                    self.store.recheck("resume", incident.id, now + VERIFY_EVERY)
-                continue
-            self._resuming.discard(act.id)
-            if not found or verify.is_another(act.action.container, found[0]):
-                self._done(
-                    act, f"{act.action.container.name} was restarted; the agent was stopped before it could say so", now
-                )
 
     # ------------------------------------------------------------ telling
 

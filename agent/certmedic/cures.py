@@ -1,0 +1,152 @@
+"""Acts: done as they were written down, verified, undone where they can be, and taken up again after a kill.
+
+One act for an incident, and one verdict on it: what cannot be verified in time calls a person, and nothing is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from certmedic.core import examine
+from certmedic.core.decide import targets
+from certmedic.core.model import MessageKind
+from certmedic.core.verify import cure_took, files_of, is_another
+from certmedic.edge.renew import Renewed, RenewError
+from certmedic.edge.restart import RestartError
+from certmedic.edge.store import Act, Incident, Store
+from certmedic.teller import Teller, World
+
+VERIFY_EVERY = timedelta(seconds=2)
+RESUME_AFTER = timedelta(
+    seconds=15
+)  # longer than a runtime takes to stop and start a container that it was told to restart
+LOOK_AFTER = timedelta(seconds=15)  # at an incident whose cure failed: a person may cure it
+
+Resolve = Callable[[Incident, str, datetime], None]
+
+
+class Cures:
+    """The hands' head: what is done with intents. `resolve` ends an incident; `verify_for` is how long a cure may take."""
+
+    def __init__(self, store: Store, world: World, teller: Teller, *, verify_for: timedelta, resolve: Resolve) -> None:
+        self.store = store
+        self.world = world
+        self.teller = teller
+        self.verify_for = verify_for
+        self._resolve = resolve
+        self.resuming: set[int] = set()  # intents of an earlier run, not yet known to be done or not
+
+    def begin(self, now: datetime) -> None:
+        """Have the intents of an earlier run looked at again, when the runtime is sure to be through with them."""
+        for act in self.store.acts(state="intent"):
+            self.resuming.add(act.id)
+            self.store.recheck("resume", act.incident, now + RESUME_AFTER)
+
+    def act(self, now: datetime) -> None:
+        """Do what was written down. Runtimes and files are touched outside any transaction."""
+        for act in self.store.acts(state="intent"):
+            if act.id in self.resuming:
+                continue
+            try:
+                if act.action.container is None:
+                    said = self._renew(act, now)
+                else:
+                    said = self.world.hands.restart(act.action.container)
+            except (RestartError, RenewError) as error:
+                with self.store.transaction():
+                    self.failed(act, str(error), now)
+            else:
+                with self.store.transaction():
+                    self._done(act, said, now)
+
+    def _renew(self, act: Act, now: datetime) -> str:
+        """Sign each file anew, and write down what each was after it: so a kill between two files can be taken up again."""
+        facts = self.world.senses.gather(now=now)
+        replaced = list(act.undo)
+        for path, before in act.action.watched:
+            stored = next((one for one in facts.stored if one.certificate.path == path), None)
+            if stored is None:
+                raise RenewError(f"{path}: cannot be read any more")
+            if stored.certificate.not_after > before:
+                continue  # renewed before a kill, or by somebody else
+            renewed = self.world.pen.renew(stored, now=now)
+            replaced.append({key: str(value) for key, value in asdict(renewed).items()})
+            with self.store.transaction():
+                self.store.can_undo(act.id, replaced)
+        return f"signed {', '.join(path for path, _ in act.action.watched)} anew in place; nothing was restarted"
+
+    def _undo(self, act: Act) -> str:
+        """Put back what an act replaced, and return what came of it, for a sentence."""
+        told = []
+        for one in act.undo:
+            renewed = Renewed(**{**one, "not_after": datetime.fromisoformat(one["not_after"])})  # type: ignore[arg-type]  # as asdict() wrote it
+            try:
+                self.world.pen.undo(renewed)
+                told.append(f"{renewed.path} was put back")
+            except RenewError as error:
+                told.append(str(error))
+        return "".join(f"; {sentence}" for sentence in told)
+
+    def _done(self, act: Act, said: str, now: datetime) -> None:
+        self.store.end_act(act.id, "done", said, now=now)
+        self.store.event(act.incident, "acted", said, now=now)
+        incident = self.store.incident(act.incident)
+        if incident is not None:
+            self.teller.tell(MessageKind.ACTED, incident, now, outcome=said)
+        self.store.recheck("verify", act.incident, now + VERIFY_EVERY)
+
+    def failed(self, act: Act, why: str, now: datetime) -> None:
+        """One attempt, one verdict: a person is needed now, and this incident is not acted on again."""
+        self.store.end_act(act.id, "failed", why, now=now)
+        self.store.event(act.incident, "failed", why, now=now)
+        incident = self.store.incident(act.incident)
+        if incident is not None:
+            self.store.escalate(act.incident)
+            self.teller.tell(MessageKind.ESCALATED, incident, now, outcome=why)
+            self.store.recheck("incident", act.incident, now + LOOK_AFTER)
+
+    def verify(self, incident: Incident, now: datetime) -> None:
+        """Success is a NotAfter that moved, on disk and in a handshake."""
+        acts = [act for act in self.store.acts(incident=incident.id) if act.state == "done"]
+        if not acts:
+            return
+        act = acts[-1]
+        facts = self.world.senses.gather(now=now)
+        good, said = cure_took(act.action.watched, facts)
+        if good:
+            self.store.end_act(act.id, "verified", said, now=now)
+            self._resolve(incident, said, now)
+        elif now - (act.ended_at or act.at) > self.verify_for:
+            self.failed(act, f"afterwards: {said}{self._undo(act)}", now)
+        else:
+            self.store.recheck("verify", incident.id, now + VERIFY_EVERY)
+
+    def resume(self, incident: Incident, now: datetime) -> None:
+        """An earlier run wrote an act down and was killed: find out whether it did it, and only if not, do it."""
+        facts = self.world.senses.gather(now=now)
+        for act in self.store.acts(state="intent", incident=incident.id):
+            if act.id not in self.resuming:
+                continue
+            if act.action.container is None:
+                self.resuming.discard(act.id)  # what was renewed already is passed over, the rest is done now
+                continue
+            found = targets(incident.diagnosis, facts)
+            if not found and not examine.healthy(files_of(incident.diagnosis), facts)[0]:
+                # Neither running nor cured: the runtime may be in the middle of it. Look again until the time is up.
+                if now - act.at > self.verify_for:
+                    self.resuming.discard(act.id)
+                    self.failed(
+                        act,
+                        "the agent was stopped while it restarted the container, and the container does not run",
+                        now,
+                    )
+                else:
+                    self.store.recheck("resume", incident.id, now + VERIFY_EVERY)
+                continue
+            self.resuming.discard(act.id)
+            if not found or is_another(act.action.container, found[0]):
+                self._done(
+                    act, f"{act.action.container.name} was restarted; the agent was stopped before it could say so", now
+                )
