@@ -352,8 +352,9 @@ def test_a_damaged_rotated_file_costs_itself_only_and_is_said(log):
     with Reading(source(log), first.positions) as second:
         second.until(lambda: 6000 in numbers(second))
         second.until_idle()
-    assert numbers(second)[0] == 2
-    assert numbers(second) == sorted(set(numbers(second)))
+    readable = numbers(second)[1:-1]
+    assert len(readable) > 100
+    assert numbers(second) == [2, *range(3, 3 + len(readable)), 6000]
     assert "etcd.log.1.gz cannot be read on" in second.status.detail
 
 

@@ -235,5 +235,7 @@ class Files:
         )
 
     def _say(self, trouble: str) -> None:
+        if self._detail.endswith(f": {trouble}"):
+            return
         self._detail = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {trouble}"
         logger.warning("%s: %s", self.name, trouble)

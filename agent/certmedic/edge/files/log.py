@@ -17,7 +17,7 @@ from certmedic.core.model import LogEntry, Origin, Progress
 from certmedic.edge.files.rotation import HEAD, TAIL, BadContent, Content, Position, mark_of, what_follows
 from certmedic.edge.files.shapes import Found, Shape
 
-BLOCK = 1024 * 1024  # bytes read at a time
+BLOCK = 128 * 1024  # bytes read at a time: it is searched once for each needle, and stays in the nearest cache meanwhile
 QUIET = 1.0  # seconds after which a last line without its end is taken as it is
 REALTIME_COARSE = 5  # the clock that the kernel stamps files with; Python has no name for it
 LINGER = 60.0  # seconds for which a file that was rotated away is still looked at: its writer may not know yet
@@ -85,6 +85,7 @@ class Log:
         self._origin, self._shape, self._say = origin, shape, say
         self._parts: deque[_Part] = deque()  # oldest first; the last is the one at `path`
         self._late: list[tuple[_Part, float]] = []  # rotated away, and until when (monotonic) they are looked at
+        self._damaged: set[tuple[int, int]] = set()  # rotated files that are given up
         self._last: Position | None = None  # of the last line handled, in whatever file
         self._told: Position | None = None  # what was put last
 
@@ -159,6 +160,11 @@ class Log:
         except BadContent as error:
             self._say(f"{part.content.path} cannot be read on from byte {part.offset}: {error}")
             data = b""
+            if len(self._parts) > 1:
+                self._damaged.add(part.content.key)
+                self._parts.popleft().content.close()
+                self.behind = True
+                return
         if data and not part.offset and not part.carry:
             # Of this file nothing was known until now. Had it been rotated and written to again before it was read, its
             # name would be the same: so it is made sure that it is still the next in line.
@@ -300,7 +306,11 @@ class Log:
 
     def _opened(self, following: list[tuple[Content, int]]) -> list[_Part]:
         parts = []
+        others = {part.content.key for part, _ in self._late} | self._damaged
         for content, offset in following:
+            if content.key in others and content.path != self.path:
+                content.close()
+                continue
             already = next((part for part in self._parts if part.content.key == content.key), None)
             if already and already.offset == offset and not already.replaced():
                 content.close()

@@ -117,7 +117,16 @@ class Content:
         if self._unpacked is None:
             return os.pread(self._file.fileno(), size, offset)
         self._unpacked.seek(offset)
-        return self._unpacked.read(size)
+        parts: list[bytes] = []
+        try:
+            while size and (data := self._unpacked.read1(size)):
+                parts.append(data)
+                size -= len(data)
+        except BadContent:
+            # What could be unpacked before the damage is good.
+            if not parts:
+                raise
+        return b"".join(parts)
 
     def head(self, offset: int) -> bytes:
         """Return the first HEAD bytes, or as many as there are before `offset`."""
