@@ -290,9 +290,10 @@ def test_no_socket_is_a_clear_outage(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["tcp://10.0.0.1:2375", "http://x", "docker.sock"])
-def test_a_daemon_elsewhere_is_refused(url):
-    with pytest.raises(DockerError, match="only a daemon on this machine"):
-        DockerSource(NEEDLES, base_url=url)
+def test_a_daemon_elsewhere_is_a_clear_outage(url):
+    with Reading(DockerSource(NEEDLES, base_url=url)) as reading:
+        reading.until(lambda: reading.outages)
+    assert reading.outages[0].reason.startswith(f"{url}: only a daemon on this machine can be read")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGING = ROOT / "packaging"
 UNIT = ROOT / "systemd" / "certmedic.service"
 RELEASES = ("bookworm", "trixie")
+CONFIGURED = [
+    "/etc/certmedic/certmedic.toml",
+    "/etc/profile.d/certmedic.sh",
+]  # kept over an upgrade as a person left them
 NEXT = "99.0.1"
 VOLUME = "/mnt/master-vol-0abc"
 # What the tests need in the machines beside what the package needs.
@@ -256,9 +260,14 @@ def test_both_packages_hold_the_same_files(source, deb, rpm):
         *(
             "/usr/bin/certmedic",
             "/usr/share/certmedic/certmedic/__init__.py",
-            "/usr/share/certmedic/certmedic/edge/store.sql",
+            "/usr/share/certmedic/certmedic/edge/store/schema.sql",
         ),
-        *("/etc/certmedic/certmedic.toml", "/etc/certmedic/conf.d", "/usr/lib/systemd/system/certmedic.service"),
+        *(
+            "/etc/certmedic/certmedic.toml",
+            "/etc/certmedic/conf.d",
+            "/etc/profile.d/certmedic.sh",
+            "/usr/lib/systemd/system/certmedic.service",
+        ),
         *("/usr/lib/systemd/catalog/certmedic.catalog", "/usr/share/bash-completion/completions/certmedic"),
         *(
             "/usr/share/man/man1/certmedic.1.gz",
@@ -277,8 +286,8 @@ def test_both_packages_hold_the_same_files(source, deb, rpm):
     assert code == {path for path in in_rpm if path.startswith("/usr/share/certmedic/certmedic")}
     ours = {path.relative_to(source / "agent").as_posix() for path in (source / "agent").rglob("*.py")}
     assert ours <= {path.removeprefix("/usr/share/certmedic/") for path in code}
-    assert do("dpkg-deb", "--info", deb, "conffiles").split() == ["/etc/certmedic/certmedic.toml"]
-    assert do("rpm", "-qp", "--nosignature", "--configfiles", rpm).split() == ["/etc/certmedic/certmedic.toml"]
+    assert do("dpkg-deb", "--info", deb, "conffiles").split() == CONFIGURED
+    assert do("rpm", "-qp", "--nosignature", "--configfiles", rpm).split() == CONFIGURED
 
 
 @real

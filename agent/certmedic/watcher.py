@@ -177,7 +177,7 @@ class Watcher:
         return self._facts
 
     def _open(self, diagnosis: Diagnosis, now: datetime) -> Incident:
-        known = next((i for i in self.store.incidents(unresolved=True) if i.key == diagnosis.key), None)
+        known = self.store.lasting(diagnosis.key)
         if known is not None:
             diagnosis = verdict.joined_diagnosis(known.diagnosis, diagnosis)
         incident, new = self.store.open_incident(diagnosis, now=now)
@@ -238,6 +238,7 @@ class Watcher:
                 message.forecast(diagnosis, thresholds, now) if diagnosis.cause is Cause.EXPIRES_SOON else diagnosis,
                 now,
             )
+        self.store.prune(now=now)
         self.store.recheck("inventory", None, now + INVENTORY_EVERY)
 
     def _announce(self, incident: Incident, now: datetime) -> None:

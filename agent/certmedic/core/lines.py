@@ -17,6 +17,17 @@ def hit(raw: bytes, needles: tuple[bytes, ...]) -> bool:
     return False
 
 
+def places(block: bytes, needles: tuple[bytes, ...]) -> list[int]:
+    """Return where the needles lie in `block`, in order."""
+    found = []
+    for needle in needles:
+        at = block.find(needle)
+        while at >= 0:
+            found.append(at)
+            at = block.find(needle, at + len(needle))
+    return sorted(found)
+
+
 def spans(block: bytes, needles: tuple[bytes, ...]) -> list[tuple[int, int]]:
     """Return start and end (without line end) of the lines in `block` that hold a needle, in order, each once."""
     found = {}

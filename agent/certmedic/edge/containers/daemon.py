@@ -24,12 +24,13 @@ class Daemon:
     """The daemon behind a unix socket."""
 
     def __init__(self, base_url: str) -> None:
-        scheme, _, self.path = base_url.rpartition("://")
-        if scheme not in {"", "unix"} or not self.path.startswith("/"):
-            raise DockerError(f"{base_url}: only a daemon on this machine can be read, as unix:///var/run/docker.sock")
+        self._url = base_url
+        self.path = base_url.removeprefix("unix://")
 
     def open(self, path: str, **query: str) -> tuple[socket.socket, bytes]:
         """Send one GET request; returns the connection, with the beginning of the body that came with the head."""
+        if not self.path.startswith("/"):
+            raise DockerError(f"{self._url}: only a daemon on this machine can be read, as unix:///var/run/docker.sock")
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(DEADLINE)
         try:

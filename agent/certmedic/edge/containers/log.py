@@ -90,7 +90,9 @@ class Log:
 
     def _feed_frames(self, data: bytes) -> Iterator[tuple[Position, bytes]]:
         block = self._rest + data
-        hot = bool(self._parts or self.resumed) or lines.hit(block, self.needles)
+        every = bool(self._parts or self.resumed)  # whether each line has to be looked at
+        places = iter(lines.places(block, self.needles))
+        place = next(places, len(block))  # of the next needle
         at, end = 0, len(block)
         while at + 8 <= end:
             # One frame: a byte that names the stream, three zeros, the size, and "TIMESTAMP TEXT".
@@ -100,12 +102,13 @@ class Log:
             stop = at + 8 + size
             if stop > end:
                 break
-            stamp = block[at + 8 : at + 8 + STAMP]
-            self._move(stamp)
+            self._move(block[at + 8 : at + 8 + STAMP])
             ends = block[stop - 1] == 10
             self.seen += ends
-            if hot or not ends:
-                hot = True
+            every |= not ends
+            if every or place < stop:
+                while place < stop:
+                    place = next(places, end)
                 text = block[at + 9 + STAMP : stop]
                 if kind in self._parts:
                     text = self._parts.pop(kind) + text

@@ -1,0 +1,108 @@
+"""Acts: written down before they are done, so that no kill repeats or forgets one."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from certmedic.core import codec
+from certmedic.core.model import (
+    Action,
+    Attempt,
+)
+from certmedic.edge.store.database import Database, moment_of, text_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """An action as it was written down."""
+
+    id: int
+    incident: int
+    target: str
+    action: Action
+    state: str  # intent | done | verified | failed
+    boot_id: str
+    at: datetime
+    ended_at: datetime | None
+    detail: str
+    undo: tuple[dict[str, str], ...]
+
+
+class Acts(Database):
+    """What was done, is to be done, and may be done."""
+
+    def _act(self, row: sqlite3.Row) -> Act:
+        at = moment_of(row["at"])
+        assert at is not None  # noqa: S101 - NOT NULL in the schema; this tells the type checker
+        return Act(
+            id=row["id"],
+            incident=row["incident"],
+            target=row["target"],
+            action=codec.load(Action, row["action"]),
+            state=row["state"],
+            boot_id=row["boot_id"],
+            at=at,
+            ended_at=moment_of(row["ended_at"]),
+            detail=row["detail"],
+            undo=tuple(json.loads(row["undo"])),
+        )
+
+    def intend(self, incident: int, target: str, action: Action, *, boot_id: str, now: datetime) -> None:
+        """Write an act down before it is done."""
+        self._db.execute(
+            "INSERT INTO actions (incident, target, action, state, boot_id, at) VALUES (?, ?, ?, 'intent', ?, ?)",
+            (incident, target, codec.dump(action), boot_id, text_of(now)),
+        )
+
+    def acts(self, *, state: str | None = None, incident: int | None = None) -> list[Act]:
+        """Return acts, oldest first, of one state or one incident where asked."""
+        rows = self._db.execute(
+            "SELECT * FROM actions WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR incident = ?2) ORDER BY id",
+            (state, incident),
+        )
+        return [self._act(row) for row in rows]
+
+    def can_undo(self, number: int, replaced: Sequence[Mapping[str, str]]) -> None:
+        """Record what an act replaced, so that it can be put back."""
+        self._db.execute("UPDATE actions SET undo = ? WHERE id = ?", (json.dumps(list(replaced)), number))
+
+    def end_act(self, number: int, state: str, detail: str, *, now: datetime) -> None:
+        """Record how an act went: done, verified or failed."""
+        self._db.execute(
+            "UPDATE actions SET state = ?, detail = ?, ended_at = ? WHERE id = ?", (state, detail, text_of(now), number)
+        )
+
+    def attempts(self, *, since: datetime) -> tuple[Attempt, ...]:
+        """Return every act begun since then, whatever became of it: each counts against the budget."""
+        rows = self._db.execute("SELECT incident, target, at, state FROM actions WHERE at >= ?", (text_of(since),))
+        return tuple(
+            Attempt(incident=r["incident"], target=r["target"], at=datetime.fromisoformat(r["at"]), state=r["state"])
+            for r in rows
+        )
+
+    def approve(self, incident: int, author: str, *, until: datetime) -> None:
+        """Record a person's leave to act on one incident, as long as it holds."""
+        self._db.execute("INSERT OR REPLACE INTO approvals VALUES (?, ?, ?)", (incident, author, text_of(until)))
+
+    def approved(self, incident: int, *, now: datetime) -> str:
+        """Return who approved an act for an incident; empty where nobody did, or it holds no longer."""
+        row = self._db.execute(
+            "SELECT author FROM approvals WHERE incident = ? AND until > ?", (incident, text_of(now))
+        ).fetchone()
+        return str(row[0]) if row else ""
+
+    def reset(self, author: str, *, now: datetime) -> None:
+        """Record a person's word that acts may go on."""
+        self._db.execute("INSERT INTO resets VALUES (?, ?)", (text_of(now), author))
+
+    def tripped(self) -> str:
+        """Return what became of the last act that failed since the last reset; empty where none did."""
+        row = self._db.execute(
+            "SELECT target || ': ' || detail FROM actions WHERE state = 'failed'"
+            " AND ended_at > coalesce((SELECT max(at) FROM resets), '') ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        return str(row[0]) if row else ""

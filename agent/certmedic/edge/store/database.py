@@ -1,0 +1,85 @@
+"""The file itself: opened, prepared, and changed in whole transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Self
+
+VERSION = 1  # of the schema, kept in PRAGMA user_version
+
+
+class StoreError(Exception):
+    """The state file cannot be used; the text names it and says what to do."""
+
+
+def text_of(moment: datetime) -> str:
+    """Return a time as it is stored: it sorts as text."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def moment_of(text: str | None) -> datetime | None:
+    """Return a stored time."""
+    return datetime.fromisoformat(text) if text else None
+
+
+class Database:
+    """The state file, open. Raises StoreError where it cannot be opened, is of a later version, or is damaged."""
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        self.path = path
+        try:
+            if readonly:
+                self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5, isolation_level=None)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                # The agent may look at the machine for seconds within one transaction; a person's command waits for it.
+                self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+                path.chmod(0o600)
+            self._db.row_factory = sqlite3.Row
+            self._prepare(readonly=readonly)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{path}: the state cannot be opened: {error}") from error
+
+    def _prepare(self, *, readonly: bool) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise StoreError(
+                f"{self.path}: was written by a later certmedic (schema {version}, this one knows {VERSION})"
+            )
+        if readonly:
+            return
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")  # an intent must be on the disk before the act
+        self._db.execute("PRAGMA foreign_keys = ON")
+        if version == 0:
+            schema = resources.files("certmedic.edge.store").joinpath("schema.sql").read_text("utf-8")
+            self._db.executescript(f"BEGIN;{schema};PRAGMA user_version = {VERSION};COMMIT;")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it or nothing of it. Raises StoreError where the disk refuses."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: could not be written: {error}") from error
