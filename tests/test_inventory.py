@@ -64,7 +64,7 @@ def test_a_whole_master(master):
         if one.place.use != "ca":
             assert one.key_matches is True
             assert certificates.issued_by(one.certificate, known[one.place.ca_path])
-        assert abs(one.modified - NOW) < timedelta(minutes=10)
+        assert abs(one.modified - datetime.now(UTC)) < timedelta(minutes=10)
 
 
 FAULTS = {

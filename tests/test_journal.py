@@ -17,12 +17,20 @@ from systemd.journal import Reader
 
 from certmedic.core.model import Progress, SourceDown
 from certmedic.edge import journal
-from certmedic.edge.journal import STREAM, JournalSource
+from certmedic.edge.journal import STREAM, JournalSource, steps
 from labs.journal import BOOT, Record, start_journald, write_journal
 from labs.reading import Reading
 
 NEEDLES = (b"x509:", b"remote error: tls")  # the kernel, for one, says x509 without a colon
 NOW = int(time.time() * 1e6)
+
+
+@pytest.fixture(autouse=True)
+def _now():
+    """Give each test its own now: a whole run takes longer than a reader looks back."""
+    global NOW  # noqa: PLW0603 - the helpers below all count from it
+    NOW = int(time.time() * 1e6)
+
 
 need_remote = pytest.mark.skipif(
     not Path("/lib/systemd/systemd-journal-remote").exists(), reason="needs systemd-journal-remote"
@@ -89,12 +97,56 @@ def test_the_public_calls_read_the_same(tmp_path, monkeypatch):
     )
     with Reading(source(tmp_path)) as fast:
         fast.until_idle()
-    monkeypatch.setattr(journal, "_FastSteps", lambda reader: reader.no_such_call)
+    monkeypatch.setattr(steps, "FastSteps", lambda reader: reader.no_such_call)
     with Reading(source(tmp_path)) as public:
         public.until_idle()
     assert len(fast.entries) == 6
     assert public.entries == fast.entries
     assert public.positions == fast.positions
+
+
+@pytest.mark.parametrize("public", [False, True])
+@pytest.mark.parametrize("every", [1, 7, 1000])
+def test_reading_many_at_once_reads_the_same(tmp_path, monkeypatch, every, public):
+    monkeypatch.setattr(journal, "BATCH", 10)
+    if public:
+        monkeypatch.setattr(steps, "FastSteps", lambda reader: reader.no_such_call)
+    wanted = [
+        Record(
+            message=f"line {n} {'x509:' if n % every == 3 % every else 'fine'}".encode(),
+            usec=NOW - 9_000_000 + n * 1000,
+        )
+        for n in range(3000)
+    ]
+    wanted[5] = Record(message=None, usec=wanted[5].usec, fields={"SYSLOG_IDENTIFIER": "x"})
+    write_journal(tmp_path / "a.journal", wanted[:1700])
+    write_journal(tmp_path / "b.journal", wanted[1700:])
+    with Reading(source(tmp_path)) as reading:
+        reading.until(lambda: reading.statuses and reading.status.seen >= 3000)
+        reading.until_idle()
+    assert seen(reading) == [n for n in range(3000) if n % every == 3 % every and n != 5]
+    assert reading.status.seen == 3000
+    for position in (reading.entries[len(reading.entries) // 2].position, reading.entries[-1].position):
+        with Reading(source(tmp_path), {STREAM: position}) as again:
+            again.until_idle()
+        assert again.texts == reading.texts[[e.position for e in reading.entries].index(position) + 1 :]
+
+
+def test_where_an_entry_is_not_found_again_they_are_read_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "BATCH", 10)
+    write_journal(tmp_path / "a.journal", records(0, 2000))
+
+    class Forgetful(Reader):
+        # Some versions of libsystemd did not find the entry of a cursor (systemd issue 31516).
+        def test_cursor(self, cursor: str) -> bool:
+            return False
+
+    monkeypatch.setattr("systemd.journal.Reader", Forgetful)
+    with Reading(source(tmp_path)) as reading:
+        reading.until(lambda: len(reading.entries) >= 1000)
+        reading.until_idle()
+    assert seen(reading) == list(range(0, 2000, 2))
+    assert reading.outages == []
 
 
 def test_a_second_run_goes_on_after_the_last_settled_entry(tmp_path):
@@ -406,7 +458,7 @@ JournalSource((b"x509:",)).follow(lambda stream: None, put, stop)
 @pytest.mark.real
 @needs_root
 def test_a_volatile_journal_that_becomes_persistent_is_read_through():
-    agent = Path(journal.__file__).parents[2]
+    agent = Path(journal.__file__).parents[3]
     with start_journald() as journald:
         reader = subprocess.Popen(
             ["nsenter", f"--target={journald.process.pid}", "--mount", sys.executable, "-c", _READER],

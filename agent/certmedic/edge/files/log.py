@@ -17,7 +17,7 @@ from certmedic.core.model import LogEntry, Origin, Progress
 from certmedic.edge.files.rotation import HEAD, TAIL, BadContent, Content, Position, mark_of, what_follows
 from certmedic.edge.files.shapes import Found, Shape
 
-BLOCK = 128 * 1024  # bytes read at a time: it is searched once for each needle, and stays in the nearest cache meanwhile
+BLOCK = 128 * 1024  # bytes read at a time: searched once for each needle, so that it should stay in a near cache
 QUIET = 1.0  # seconds after which a last line without its end is taken as it is
 REALTIME_COARSE = 5  # the clock that the kernel stamps files with; Python has no name for it
 LINGER = 60.0  # seconds for which a file that was rotated away is still looked at: its writer may not know yet

@@ -2,7 +2,7 @@
 
 Entries are stepped through with the C reader's own calls, which the public `Reader` inherits: one field per entry, five
 times faster than the public calls, which build a dictionary of all fields. The other fields are read only for an entry that
-passes the gate.
+passes the gate; and while there is much to catch up with, the gate takes many messages at once.
 
 A position is the last entry handled: its cursor, its time and its boot. Where the cursor is dead (vacuumed, or moved from
 /run to /var by a flush, which gives new numbers to old entries), its time is tried, and then the end of the journal; what
@@ -13,18 +13,19 @@ over a rotation have been found deaf in many programs.
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from certmedic.core import lines
 from certmedic.core.model import Item, LogEntry, Origin, Progress, SourceStatus
+from certmedic.edge.journal.position import Position, moment
+from certmedic.edge.journal.steps import Steps, steps_of
 
 STREAM = "journal"
 TICK = 1.0  # seconds that one wait lasts at most
@@ -35,106 +36,13 @@ REPORT_EVERY = 2.0  # seconds
 QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
 FAILURES = 5  # in a row, without an entry between them, until the reader gives up and is started anew after a pause
 BATCH = 1024  # entries between two looks at the clock
+TOGETHER = 256  # entries whose messages are searched as one block
 
 log = logging.getLogger(__name__)
 
 
 class JournalError(Exception):
     """The journal cannot be read; says why and what to do."""
-
-
-class _Steps(Protocol):
-    """What is needed of a reader at one entry."""
-
-    def step(self) -> bool:
-        """Go to the next entry; False at the end."""
-
-    def get(self, field: str) -> bytes:
-        """Return a field of this entry; KeyError where it has none."""
-
-    def cursor(self) -> str:
-        """Return the cursor of this entry."""
-
-    def realtime(self) -> int:
-        """Return when this entry was written, in microseconds since 1970."""
-
-
-class _FastSteps:
-    """The C reader's own calls; AttributeError where a later systemd-python has them no more."""
-
-    def __init__(self, reader: Any) -> None:
-        self.step: Callable[[], bool] = reader._next  # noqa: SLF001 - see the module's docstring; a test pins these
-        self.get: Callable[[str], bytes] = reader._get  # noqa: SLF001
-        self.cursor: Callable[[], str] = reader._get_cursor  # noqa: SLF001
-        self.realtime: Callable[[], int] = reader._get_realtime  # noqa: SLF001
-
-
-class _PublicSteps:
-    """The same with public calls."""
-
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-        self._entry: dict[str, Any] = {}
-
-    def step(self) -> bool:
-        entry = self._reader.get_next()
-        if entry:
-            self._entry = entry
-        return bool(entry)
-
-    def get(self, field: str) -> bytes:
-        value = self._entry[field]
-        if isinstance(value, list):
-            value = value[0]
-        return value if isinstance(value, bytes) else str(value).encode()
-
-    def cursor(self) -> str:
-        return str(self._entry["__CURSOR"])
-
-    def realtime(self) -> int:
-        written: datetime = self._entry["__REALTIME_TIMESTAMP"]
-        return round(written.timestamp() * 1_000_000)
-
-
-def _steps(reader: Any) -> _Steps:
-    try:
-        return _FastSteps(reader)
-    except AttributeError:
-        return _PublicSteps(reader)
-
-
-@dataclass(frozen=True, slots=True)
-class _Position:
-    """The last entry handled."""
-
-    cursor: str
-    usec: int
-
-    def __str__(self) -> str:
-        return json.dumps({"cursor": self.cursor, "usec": self.usec})
-
-    @classmethod
-    def parse(cls, stored: str | None) -> _Position | None:
-        """Read a stored position; None for none, and for one that makes no sense."""
-        try:
-            told = json.loads(stored or "null")
-            return cls(str(told["cursor"]), int(told["usec"]))
-        except (ValueError, TypeError, KeyError):
-            return None
-
-    def same_entry(self, cursor: str) -> bool:
-        """Whether another cursor names the same entry, whatever file it lies in: boot, both clocks and hash are equal."""
-        return _identity(self.cursor) == _identity(cursor)
-
-
-def _identity(cursor: str) -> list[str]:
-    # systemd.journal-fields(7) calls a cursor opaque. Should its parts change, entries are told apart by the whole of it.
-    parts = cursor.split(";")
-    return [part for part in parts if part[:2] in {"b=", "m=", "t=", "x="}] or parts
-
-
-def _moment(usec: int) -> str:
-    return f"{datetime.fromtimestamp(usec / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class JournalSource:
@@ -167,21 +75,22 @@ class JournalSource:
         self._started = time.time()
         self._seen = self._matched = self._unreadable = 0
         self._detail = ""
-        self._position: _Position | None = None  # of the last item that was put
+        self._position: Position | None = None  # of the last item that was put
         self._moved = False  # whether the reader has come further than that
+        self._careful = False  # whether to go back to an entry has failed
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
         """Read until `stop` is set; JournalError or OSError where the journal cannot be read."""
-        self._position = _Position.parse(resume(STREAM))
-        failures, seen = 0, self._seen
+        self._position = Position.parse(resume(STREAM))
+        failures = 0
         while not stop.is_set():
+            before = self._position
             try:
                 with self._opened() as reader:
                     self._read(reader, put, stop)
             except OSError as error:
                 # A damaged file: opened anew, libsystemd often leaves it out and goes on behind it.
-                failures = failures + 1 if self._seen == seen else 1
-                seen = self._seen
+                failures = failures + 1 if self._position == before else 1
                 self._say(f"the journal had to be opened anew: {error}")
                 if failures >= FAILURES:
                     raise
@@ -220,8 +129,6 @@ class JournalSource:
 
     def _read(self, reader: Any, put: Callable[[Item], None], stop: threading.Event) -> None:
         """Read until `stop` is set or until journal files have come or gone."""
-        from systemd.journal import INVALIDATE  # noqa: PLC0415 - as in _opened
-
         # The descriptor must exist before seeking: what changes from here on is then told by wait(). A list of files has
         # none and is polled.
         try:
@@ -229,13 +136,29 @@ class JournalSource:
             announced = True
         except OSError:
             announced = False
-        steps = _steps(reader)
+        steps = steps_of(reader)
         self._seek(reader, steps)
         self._moved = False
+        try:
+            self._go_on(reader, steps, put, stop, announced=announced)
+        except OSError:
+            # What was read until then is not to be read again.
+            self._moved = True
+            self._report(steps, put, at_end=False)
+            raise
+
+    def _go_on(
+        self, reader: Any, steps: Steps, put: Callable[[Item], None], stop: threading.Event, *, announced: bool
+    ) -> None:
+        from systemd.journal import INVALIDATE  # noqa: PLC0415 - as in _opened
+
         reported = busy = 0.0
+        at_end = True
         while not stop.is_set():
             seen = self._seen
-            at_end = self._batch(steps, put)
+            # Many at a time only where there are many; and never again where a cursor was not found again.
+            many = not at_end and not self._careful
+            at_end = self._many(reader, steps, put) if many else self._batch(steps, put, BATCH)
             now = time.monotonic()
             if self._seen != seen:
                 self._moved, busy = True, now + BUSY_FOR
@@ -249,13 +172,13 @@ class JournalSource:
                 stop.wait(tick)
             elif reader.wait(tick) == INVALIDATE:
                 # What was written before the change is still to be had from this reader without another search.
-                while not self._batch(steps, put) and not stop.is_set():
+                while not self._batch(steps, put, BATCH) and not stop.is_set():
                     pass
                 self._moved = True
                 self._report(steps, put, at_end=True)
                 return
 
-    def _seek(self, reader: Any, steps: _Steps) -> None:
+    def _seek(self, reader: Any, steps: Steps) -> None:
         """Go where the next step yields the first entry to be handled."""
         last = self._position
         if last is None:
@@ -278,13 +201,13 @@ class JournalSource:
             first = steps.realtime()
         if first:
             self._say(
-                f"the entry read last, of {_moment(last.usec)}, is gone from the journal; what was written in the "
+                f"the entry read last, of {moment(last.usec)}, is gone from the journal; what was written in the "
                 f"{max(first - last.usec, 0) / 1e6:.0f} s after it may have been missed"
             )
             reader.seek_realtime(last.usec / 1e6)
         else:
             self._say(
-                f"the journal holds nothing from {_moment(last.usec)} on, where it was read last (was it wiped, or the "
+                f"the journal holds nothing from {moment(last.usec)} on, where it was read last (was it wiped, or the "
                 "clock set back?); it is read from its end on"
             )
             self._seek_end(reader)
@@ -297,10 +220,38 @@ class JournalSource:
         if not reader.get_previous():
             reader.seek_head()
 
-    def _batch(self, steps: _Steps, put: Callable[[Item], None]) -> bool:
-        """Handle up to BATCH entries; True at the end of the journal."""
+    def _many(self, reader: Any, steps: Steps, put: Callable[[Item], None]) -> bool:
+        """Handle up to TOGETHER entries, the messages of which are searched as one block; True at the end of the journal.
+
+        Only where the block holds a needle, the entries are gone through again, one by one.
+        """
+        start = steps.cursor()
+        step, get = steps.step, steps.get
+        messages: list[bytes] = []
+        count, damaged = 0, False
+        while count < TOGETHER and step():
+            count += 1
+            try:
+                messages.append(get("MESSAGE"))
+            except KeyError:
+                continue
+            except OSError:
+                damaged = True
+        at_end = count < TOGETHER
+        if not damaged and not lines.hit(b"\n".join(messages), self._needles):
+            self._seen += count
+            return at_end
+        reader.seek_cursor(start)
+        if not step() or not reader.test_cursor(start):
+            self._careful = True
+            raise OSError(errno.ESTALE, "an entry that was just read was not found again")
+        self._batch(steps, put, count)
+        return at_end
+
+    def _batch(self, steps: Steps, put: Callable[[Item], None], size: int) -> bool:
+        """Handle up to `size` entries; True at the end of the journal."""
         step, get, needles = steps.step, steps.get, self._needles
-        for count in range(BATCH):
+        for count in range(size):
             if not step():
                 self._seen += count
                 return True
@@ -317,17 +268,17 @@ class JournalSource:
                 if needle in message:
                     self._pass_on(steps, message, put)
                     break
-        self._seen += BATCH
+        self._seen += size
         return False
 
-    def _pass_on(self, steps: _Steps, message: bytes, put: Callable[[Item], None]) -> None:
+    def _pass_on(self, steps: Steps, message: bytes, put: Callable[[Item], None]) -> None:
         def field(name: str) -> str:
             try:
                 return lines.text(steps.get(name))
             except (KeyError, OSError):
                 return ""
 
-        position = _Position(steps.cursor(), steps.realtime())
+        position = Position(steps.cursor(), steps.realtime())
         unit, program, pid = field("_SYSTEMD_UNIT"), field("SYSLOG_IDENTIFIER") or field("_COMM"), field("_PID")
         # The pid tells only of entries of this run: others had it before.
         own_pid = pid == str(os.getpid()) and position.usec / 1e6 >= self._started
@@ -349,13 +300,13 @@ class JournalSource:
         self._position, self._moved = position, False
 
     def _say(self, trouble: str) -> None:
-        self._detail = f"{_moment(int(time.time() * 1e6))}: {trouble}"
+        self._detail = f"{moment(int(time.time() * 1e6))}: {trouble}"
 
-    def _report(self, steps: _Steps, put: Callable[[Item], None], *, at_end: bool) -> None:
+    def _report(self, steps: Steps, put: Callable[[Item], None], *, at_end: bool) -> None:
         if self._moved:
             # There is no current entry where a rotation took its file away: the next one has a position again.
             with contextlib.suppress(OSError, KeyError):
-                position = _Position(steps.cursor(), steps.realtime())
+                position = Position(steps.cursor(), steps.realtime())
                 if position != self._position:
                     put(Progress(stream=STREAM, position=str(position)))
                     self._position = position
@@ -367,7 +318,7 @@ class JournalSource:
                 seen=self._seen,
                 matched=self._matched,
                 lag_seconds=0.0 if at_end or last is None else max(time.time() - last.usec / 1e6, 0.0),
-                position=_moment(last.usec) if last else "",
+                position=moment(last.usec) if last else "",
                 detail=self._detail,
             )
         )
