@@ -1,6 +1,8 @@
 """The configuration is checked whole, and a secret in it is never shown."""
 
+import itertools
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -137,3 +139,12 @@ def test_a_url_in_a_file_that_everyone_may_read_is_refused(write):
 def test_a_window_that_is_none_is_refused_with_what_is_allowed(write):
     with pytest.raises(ConfigError, match=r"remedy.window: found 'Sunday'; allowed: days, hours"):
         load(write('[remedy]\nwindow = "Sunday"'))
+
+
+def test_the_readme_shows_the_defaults(write):
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    after = readme.split("Every key has a default; an empty file is a good one.\n\n", 1)[1].splitlines()
+    block = itertools.takewhile(lambda line: line.startswith("    ") or not line, after)
+    shown = "\n".join(line[4:] for line in block)
+
+    assert load(write(shown)) == Config()
