@@ -41,21 +41,25 @@ class PublicSteps:
         self._entry: dict[str, Any] = {}
 
     def step(self) -> bool:
+        """Go to the next entry."""
         entry = self._reader.get_next()
         if entry:
             self._entry = entry
         return bool(entry)
 
     def get(self, field: str) -> bytes:
+        """Return a field as it was written."""
         value = self._entry[field]
         if isinstance(value, list):
             value = value[0]
         return value if isinstance(value, bytes) else str(value).encode()
 
     def cursor(self) -> str:
+        """Return the entry's cursor."""
         return str(self._entry["__CURSOR"])
 
     def realtime(self) -> int:
+        """Return the entry's time in microseconds."""
         written: datetime = self._entry["__REALTIME_TIMESTAMP"]
         return round(written.timestamp() * 1_000_000)
 
