@@ -113,12 +113,13 @@ def test_reading_many_at_once_reads_the_same(tmp_path, monkeypatch, every, publi
         monkeypatch.setattr(steps, "FastSteps", lambda reader: reader.no_such_call)
     wanted = [
         Record(
-            message=f"line {n} {'x509:' if n % every == 3 % every else 'fine'}".encode(),
+            message=f"line {n} {'x509:' if n % every == 3 % every else 'fine'}".encode() if n != 5 else None,
             usec=NOW - 9_000_000 + n * 1000,
+            monotonic=3_600_000_000 + n * 1000,
+            fields={"SYSLOG_IDENTIFIER": "etcd"},
         )
         for n in range(3000)
     ]
-    wanted[5] = Record(message=None, usec=wanted[5].usec, fields={"SYSLOG_IDENTIFIER": "x"})
     write_journal(tmp_path / "a.journal", wanted[:1700])
     write_journal(tmp_path / "b.journal", wanted[1700:])
     with Reading(source(tmp_path)) as reading:
@@ -136,12 +137,8 @@ def test_where_an_entry_is_not_found_again_they_are_read_one_by_one(tmp_path, mo
     monkeypatch.setattr(journal, "BATCH", 10)
     write_journal(tmp_path / "a.journal", records(0, 2000))
 
-    class Forgetful(Reader):
-        # Some versions of libsystemd did not find the entry of a cursor (systemd issue 31516).
-        def test_cursor(self, cursor: str) -> bool:
-            return False
-
-    monkeypatch.setattr("systemd.journal.Reader", Forgetful)
+    # Some versions of libsystemd did not find the entry of a cursor (systemd issue 31516).
+    monkeypatch.setattr(Reader, "test_cursor", lambda self, cursor: False)
     with Reading(source(tmp_path)) as reading:
         reading.until(lambda: len(reading.entries) >= 1000)
         reading.until_idle()
