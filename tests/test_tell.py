@@ -180,7 +180,8 @@ def test_each_message_goes_out_once_and_none_again_after_restarts_and_kills(serv
         service.start()
         service.turns_for(1.5)
     service.process.terminate()
-    assert service.process.wait(30) == 0
+    # Python itself ends it where it was told to stop before it had begun to listen for that.
+    assert service.process.wait(30) in (0, -signal.SIGTERM)
     service.start()
     service.certificate(DAY * 300)
     until(lambda: service.deliveries() == [("opened", "sent"), ("resolved", "sent")])
