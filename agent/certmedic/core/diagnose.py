@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from certmedic.core import certificates, remedies
-from certmedic.core.examine import Finding, examine, stamp
+from certmedic.core.examine import Finding, examine, names_of, stamp
 from certmedic.core.model import (
     Cause,
-    Certificate,
     Confidence,
     Diagnosis,
     Facts,
@@ -221,11 +220,6 @@ def called_by(stored: Stored, scene: Scene) -> list[str]:
     called = scene.facts.called
     said = [host for use, host in called if use == stored.place.use] or [host for _, host in called]
     return said or sorted(address for address in scene.facts.addresses if not is_loopback(address))
-
-
-def names_of(certificate: Certificate) -> str:
-    """Return the names that a certificate holds, for a sentence."""
-    return ", ".join((*certificate.dns_names, *certificate.ip_addresses)) or "no name at all"
 
 
 def unproven(scene: Scene, candidates: Sequence[Stored]) -> Diagnosis:

@@ -40,6 +40,11 @@ def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def names_of(certificate: Certificate) -> str:
+    """Return the names that a certificate holds, for a sentence."""
+    return ", ".join((*certificate.dns_names, *certificate.ip_addresses)) or "no name at all"
+
+
 def authorities(stored: Stored, facts: Facts) -> tuple[Certificate, ...]:
     """Return the certificates of the CA file that this certificate is checked against; none where it was not read."""
     path = stored.place.ca_path
