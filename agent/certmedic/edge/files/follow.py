@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
 logger = logging.getLogger(__name__)
 
 
-class Files:
+class Files(ABC):
     """Follow the files that match `globs`: absolute paths, in which `*` stays within one folder."""
 
     name: str
@@ -43,9 +44,9 @@ class Files:
         self._folders: dict[int, str] = {}  # by watch
         self._files: dict[int, tuple[Log, tuple[int, int]]] = {}  # by watch: whose, and which of its files
 
+    @abstractmethod
     def _log(self, path: str) -> Log | None:
         """Make the log at a path that matches; None where it is not for this source."""
-        raise NotImplementedError
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
         """Read until `stop` is set."""
