@@ -88,8 +88,9 @@ class JournalSource:
             try:
                 with self._opened() as reader:
                     self._read(reader, put, stop)
-            except OSError as error:
-                # A damaged file: opened anew, libsystemd often leaves it out and goes on behind it.
+            except (OSError, JournalError) as error:
+                # A damaged file: opened anew, libsystemd often leaves it out and goes on behind it. Or the moment of a
+                # rotation in which there is no file at all.
                 failures = failures + 1 if self._position == before else 1
                 self._say(f"the journal had to be opened anew: {error}")
                 if failures >= FAILURES:
