@@ -42,7 +42,8 @@ class Cures:
         """Have the intents of an earlier run looked at again, when the runtime is sure to be through with them."""
         for act in self.store.acts(state="intent"):
             self.resuming.add(act.id)
-            self.store.recheck("resume", act.incident, now + RESUME_AFTER)
+            # Not later than an earlier start said: who is killed again and again would never come to it.
+            self.store.recheck_by("resume", act.incident, now + RESUME_AFTER)
 
     def act(self, now: datetime) -> None:
         """Do what was written down. Runtimes and files are touched outside any transaction."""

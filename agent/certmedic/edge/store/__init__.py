@@ -212,6 +212,13 @@ class Store(Acts, Outbox):
         """Look again at `due`; a second call for the same thing moves the time."""
         self._db.execute("INSERT OR REPLACE INTO rechecks VALUES (?, ?, ?)", (kind, incident or 0, text_of(due)))
 
+    def recheck_by(self, kind: str, incident: int | None, due: datetime) -> None:
+        """Look again at `due` at the latest; an earlier time that stands already stays."""
+        self._db.execute(
+            "INSERT INTO rechecks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET due_at = min(due_at, excluded.due_at)",
+            (kind, incident or 0, text_of(due)),
+        )
+
     def no_recheck(self, kind: str, incident: int | None) -> None:
         """Do not look again."""
         self._db.execute("DELETE FROM rechecks WHERE kind = ? AND incident = ?", (kind, incident or 0))
