@@ -334,7 +334,9 @@ def test_a_kill_between_intent_and_record_ends_the_same_way(lab, before_the_act,
     lab.kill()
     for turn in range(60):
         lab.step(*([REFUSED] if lab.world.files[0].certificate.not_after < NOW else []))
-        if every and turn % every == 0:  # an agent that is killed sooner than it takes up an act comes to it all the same
+        if (
+            every and turn % every == 0
+        ):  # an agent that is killed sooner than it takes up an act comes to it all the same
             lab.kill()
 
     assert len(lab.world.restarts) == 1
