@@ -1,0 +1,47 @@
+"""The verdict on a fault of our own: in a file, or only in the memory of a process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from certmedic.core import remedies
+from certmedic.core.diagnose.scene import Scene, of_etcd_manager
+from certmedic.core.examine import Finding, stamp
+from certmedic.core.model import Cause, Confidence, Diagnosis, Sighting, Stored, Suspect
+from certmedic.core.verdict import verdict
+
+
+def quote(sighting: Sighting) -> str:
+    """Return the line for a sentence of evidence, cut to what a person reads."""
+    return sighting.said if len(sighting.said) <= 240 else sighting.said[:237] + "..."
+
+
+def own(findings: Sequence[Finding], scene: Scene, said: str) -> Diagnosis:
+    """Build the diagnosis of a fault in this machine's own files."""
+    base = verdict(findings, scene.facts)
+    return replace(base, evidence=(said, *base.evidence))
+
+
+def in_memory(scene: Scene, candidates: Sequence[Stored], said: str) -> Diagnosis:
+    """The files are good, and a process still uses a certificate that is not."""
+    group = scene.group or next((s.place.group for s in candidates if s.place.group), "")
+    plane = next(
+        (s.place.plane for s in candidates if s.place.plane), "kops" if of_etcd_manager(scene.sighting) else ""
+    )
+    evidence = [quote(scene.sighting), said]
+    if scene.sighting.not_after is not None:
+        evidence.append(f"it expired {stamp(scene.sighting.not_after)}")
+    return Diagnosis(
+        key=f"own|{plane}/{group}|etcd-manager|{Cause.STALE_IN_MEMORY}",
+        cause=Cause.STALE_IN_MEMORY,
+        suspect=Suspect.OWN,
+        confidence=Confidence.LIKELY,
+        certificates=tuple(stored.certificate for stored in candidates),
+        evidence=tuple(evidence),
+        effect="The program on this machine that holds it is refused: etcd-manager can neither watch nor back up its etcd.",
+        remedy=remedies.for_memory(plane, group),
+        plane=plane,
+        group=group,
+        since=scene.sighting.not_after,
+    )
