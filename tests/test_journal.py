@@ -219,6 +219,41 @@ def test_rotation_by_a_second_file_while_reading(tmp_path):
     assert reading.outages == []
 
 
+def test_a_file_that_cannot_be_opened_for_a_moment_is_waited_for(tmp_path):
+    # What journald's archiving of a file looks like from outside, between two of its steps.
+    write_journal(tmp_path / "a.journal", records(0, 10))
+    with Reading(source(tmp_path)) as first:
+        first.until_idle()
+    (tmp_path / "aside").mkdir()
+    whole = write_journal(tmp_path / "aside" / "b.journal", records(10, 10)).read_bytes()
+    (tmp_path / "b.journal").write_bytes(whole[: len(whole) // 2])
+    write_journal(tmp_path / "c.journal", records(20, 10))
+    with Reading(source(tmp_path), first.positions) as second:
+        time.sleep(1)
+        assert second.entries == []
+        # By another process, since what this one has open the reader takes for opened by libsystemd.
+        command = ["sh", "-c", 'cat >> "$0"', str(tmp_path / "b.journal")]
+        subprocess.run(command, input=whole[len(whole) // 2 :], check=True)
+        second.until(lambda: len(second.entries) == 10)
+        second.until_idle()
+    assert seen(second) == list(range(10, 30, 2))
+    assert second.status.detail == ""
+
+
+def test_what_is_no_journal_is_said_and_the_rest_is_read(tmp_path):
+    write_journal(tmp_path / "a.journal", records(0, 10))
+    (tmp_path / "b.journal").write_text("no journal at all")
+    with Reading(source(tmp_path)) as reading:
+        reading.until(lambda: len(reading.entries) == 5)
+        reading.until_idle()
+        assert f"{tmp_path}/b.journal cannot be opened" in reading.status.detail
+        began = time.monotonic()
+        write_journal(tmp_path / "c.journal", records(10, 10))
+        reading.until(lambda: len(reading.entries) == 10)
+        assert time.monotonic() - began < 4  # it is not waited for again
+    assert reading.outages == []
+
+
 def test_a_dead_cursor_falls_back_to_time_and_says_what_may_be_missing(tmp_path):
     write_journal(tmp_path / "a.journal", records(0, 10))
     with Reading(source(tmp_path)) as first:

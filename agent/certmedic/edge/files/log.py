@@ -94,7 +94,7 @@ class Log:
         if position is not None:
             following, found = what_follows(self.path, position)
             if not following:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
+                following = [(Content(self.path), 0)]  # raises the reason
             if not found and position.offset:
                 moment = datetime.fromtimestamp(position.time, UTC)
                 self._say(
@@ -102,6 +102,8 @@ class Log:
                     "file any more"
                 )
             self._parts.extend(self._opened(following))
+            if not self._parts:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), self.path)
             self._last = self._told = position
         else:
             content = Content(self.path)

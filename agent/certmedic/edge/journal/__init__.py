@@ -20,11 +20,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from certmedic.core import lines
 from certmedic.core.model import Item, LogEntry, Origin, Progress, SourceStatus
 from certmedic.edge.journal.position import Position, moment
+from certmedic.edge.journal.present import RECENT, folders, unopened
 from certmedic.edge.journal.steps import Steps, steps_of
 
 STREAM = "journal"
@@ -32,6 +34,7 @@ TICK = 1.0  # seconds that one wait lasts at most
 BUSY_TICK = 0.02  # the same, while entries keep coming: journald announces new ones only every 250 ms
 BUSY_FOR = 5.0  # seconds after the last entry
 SETTLE = 0.1  # seconds between two openings
+PATIENCE = 5.0  # seconds to wait until all files can be opened
 REPORT_EVERY = 2.0  # seconds
 QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
 FAILURES = 5  # in a row, without an entry between them, until the reader gives up and is started anew after a pause
@@ -77,6 +80,8 @@ class JournalSource:
         self._detail = ""
         self._position: Position | None = None  # of the last item that was put
         self._moved = False  # whether the reader has come further than that
+        self._patience = PATIENCE  # seconds left for files that cannot be opened
+        self._given_up: set[int] = set()  # numbers of files that never could
         self._careful = False  # whether to go back to an entry has failed
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
@@ -87,7 +92,8 @@ class JournalSource:
             before = self._position
             try:
                 with self._opened() as reader:
-                    self._read(reader, put, stop)
+                    if self._complete():
+                        self._read(reader, put, stop)
             except (OSError, JournalError) as error:
                 # A damaged file: opened anew, libsystemd often leaves it out and goes on behind it. Or the moment of a
                 # rotation in which there is no file at all.
@@ -127,6 +133,23 @@ class JournalSource:
             for identifier in self._identifiers:
                 reader.add_match(f"SYSLOG_IDENTIFIER={identifier}")
             yield reader
+
+    def _complete(self) -> bool:
+        """Whether every journal file is open that can be; for one that was just changed, some seconds' patience."""
+        if isinstance(self._path, str | os.PathLike | None):
+            where = folders(None if self._path is None else Path(self._path))
+        else:
+            return True
+        late = {path: status for path, status in unopened(where).items() if status.st_ino not in self._given_up}
+        if late and self._patience > 0 and any(time.time() - status.st_ctime < RECENT for status in late.values()):
+            self._patience -= SETTLE
+            return False
+        self._patience = PATIENCE
+        for path, status in late.items():
+            self._given_up.add(status.st_ino)
+            self._say(f"{path} cannot be opened, it is damaged or not a journal; what it holds is not read")
+            log.warning("journal: %s", self._detail)
+        return True
 
     def _read(self, reader: Any, put: Callable[[Item], None], stop: threading.Event) -> None:
         """Read until `stop` is set or until journal files have come or gone."""
@@ -172,10 +195,8 @@ class JournalSource:
             if not announced:
                 stop.wait(tick)
             elif reader.wait(tick) == INVALIDATE:
-                # What was written before the change is still to be had from this reader without another search.
-                while not self._batch(steps, put, BATCH) and not stop.is_set():
-                    pass
-                self._moved = True
+                # Not one entry more from this reader: a file that it found late, with entries from before those that it has
+                # read by then, would be passed over. To the next reader all files are there from the beginning.
                 self._report(steps, put, at_end=True)
                 return
 
