@@ -114,6 +114,17 @@ def test_what_cannot_be_done_is_said_in_a_word(words, code, said):
     assert "Traceback" not in done.stderr
 
 
+def test_check_config_says_which_command_is_no_program(tmp_path):
+    config = tmp_path / "certmedic.toml"
+    config.write_text(
+        '[remedy]\nrestart = ["operator"]\nmeans = [{for = "operator", command = ["/none/such", "now"]}]\n'
+    )
+    done = certmedic("check-config", "--config", str(config), stdin="")
+
+    assert done.returncode == 1
+    assert "/none/such: is no program that can be run" in done.stdout + done.stderr
+
+
 def test_certs_lists_what_ends_first_on_top_and_checks_as_nagios_wants(root):
     listed = json.loads(certmedic("certs", "--json", "--root", str(root)).stdout)["certificates"]
     table = certmedic("certs", "--root", str(root)).stdout.splitlines()

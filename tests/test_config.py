@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from certmedic.config import Config, ConfigError, Secret, load
+from certmedic.config import Config, ConfigError, Secret, load, units_of
+from certmedic.core.means import Means
 
 
 @pytest.fixture
@@ -74,6 +75,55 @@ window = "Sun 02:00-04:00 UTC"
     assert config.remedy.per_day == 1
     assert config.remedy.plan_ahead == timedelta(days=14)
     assert config.remedy.window.text == "Sun 02:00-04:00 UTC"
+
+
+def test_means_are_read_and_name_the_units_that_are_looked_at(write):
+    config = load(
+        write("""
+[remedy]
+restart = ["k3s", "etcd-manager", "kubeadm"]
+[[remedy.means]]
+for = "etcd-manager"
+group = "events"
+unit = "etcd-manager@events.service"
+renews = true
+[[remedy.means]]
+for = "kubeadm"
+command = ["/usr/local/sbin/renew", "all of it"]
+renews = true
+""")
+    )
+
+    assert config.remedy.means == (
+        Means(renewer="etcd-manager", group="events", unit="etcd-manager@events.service", renews=True),
+        Means(renewer="kubeadm", command=("/usr/local/sbin/renew", "all of it"), renews=True),
+    )
+    assert units_of(config) == ("k3s.service", "etcd-manager@events.service")
+    assert units_of(Config()) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('restart = ["sshd"]', 'restart: found .*allowed: a list of "etcd-manager"'),
+        ('restart = ["kubeadm"]', "how kubeadm is restarted is not known"),
+        ('means = [{for = "k3s", unit = "k3s.service"}]', "k3s is not in remedy.restart"),
+        ('means = [{for = "sshd", unit = "a.service"}]', "means 1: for: found 'sshd'"),
+        ('means = [{for = "k3s", unit = "--now.service"}]', "whole name"),
+        ('means = [{for = "k3s", unit = "k3s"}]', "whole name"),
+        ('means = [{for = "k3s", unit = 5}]', "whole name"),
+        ('means = [{for = "k3s", command = "reboot"}]', "there is no shell"),
+        ('means = [{for = "k3s", command = ["reboot"]}]', "absolute path"),
+        ('means = [{for = "k3s"}]', "either a unit or a command"),
+        ('means = [{for = "k3s", unit = "a.service", command = ["/b"]}]', "either a unit or a command"),
+        ('means = [{for = "k3s", unit = "a.service", renew = true}]', "did you mean renews"),
+        ('means = [{for = "k3s", unit = "a.service", renews = "yes"}]', "renews as true or false"),
+        ("means = 5", "tables, each begun by"),
+    ],
+)
+def test_a_means_that_is_none_is_refused_with_what_is_allowed(write, text, said):
+    with pytest.raises(ConfigError, match=said):
+        load(write("[remedy]\n" + text))
 
 
 def test_drop_ins_come_after_and_in_order(write):

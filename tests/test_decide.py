@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from certmedic.core import verdict
 from certmedic.core.decide import History, Policy, decide
+from certmedic.core.means import Means
 from certmedic.core.model import Attempt, Cause, Confidence, RemedyKind, Suspect
-from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, facts, member
+from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, facts, k3s, member, unit
 
 POLICY = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(minutes=15), per_day=2)
 HISTORY = History(started_at=NOW - timedelta(hours=1), incident=7)
@@ -127,6 +128,45 @@ def test_an_old_manager_is_not_restarted_and_the_reason_says_why():
 
     assert decision.action is None
     assert "keeps an expired certificate" in decision.reason
+
+
+BY_UNIT = Means(renewer="etcd-manager", group="main", unit="manager.service", renews=True)
+
+
+@pytest.mark.parametrize(
+    ("means", "closes"),
+    [
+        (BY_UNIT, []),
+        (replace(BY_UNIT, group=""), []),
+        (replace(BY_UNIT, group="events"), ["cure known", "version", "target"]),
+        (replace(BY_UNIT, renews=False), ["cure known", "version"]),
+        (replace(BY_UNIT, unit="other.service"), ["target"]),
+        (replace(BY_UNIT, renewer="k3s"), ["cure known", "version", "target"]),
+        (Means(renewer="etcd-manager", command=("/bin/cure", "x")), ["cure known", "version"]),
+        (Means(renewer="etcd-manager", command=("/bin/cure", "x"), renews=True), []),
+    ],
+)
+def test_a_means_is_used_for_what_it_is_for_and_needs_the_operators_word(means, closes):
+    seen = (unit("manager.service"),)
+    decision = decide(
+        diagnosis(containers=seen), facts(EXPIRED, containers=seen), HISTORY, replace(POLICY, means=(means,))
+    )
+
+    assert closed(decision) == closes
+    assert (decision.action is None) is bool(closes)
+
+
+@pytest.mark.parametrize(("days", "acts"), [(-1, True), (30, True), (89, True), (91, False), (200, False)])
+def test_k3s_is_restarted_only_where_every_version_of_it_would_renew(days, acts):
+    files, seen = k3s(NOW + days * DAY), (unit(),)
+    policy = replace(POLICY, restart=("k3s",), plan_ahead=300 * DAY)
+    (found,) = verdict.survey(facts(files, containers=seen), warn_within=300 * DAY)
+    found = replace(found, count=1, last_seen=NOW)
+
+    decision = decide(found, facts(files, containers=seen), HISTORY, policy)
+
+    assert (decision.action is not None) is acts
+    assert acts or closed(decision) == ["cure known"]
 
 
 @given(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
+import shlex
 import shutil
 import signal
 import tarfile
@@ -273,8 +275,9 @@ def test_a_command_learns_what_is_meant_and_nothing_else_of_us(tmp_path, monkeyp
     monkeypatch.setenv("SECRET_ADDRESS", "mailto://SECRET")
     monkeypatch.setenv("LD_PRELOAD", "")
     program = script(tmp_path, f'env > {tmp_path}/env; pwd > {tmp_path}/pwd; echo "$@" > {tmp_path}/argv; cat')
-    hands = CommandHands([program, "a b", "$(touch /never); *"])
-    assert hands.restart(target("c1", "command", pod="etcd-manager-main-a")) == f"ran {program} for name-of-c1"
+    argv = [program, "a b", "$(touch /never); *"]
+    shown = shlex.join(argv)
+    assert CommandHands([["/bin/true"], argv]).restart(target(shown, "command")) == f"ran {shown}"
     environment = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
     assert environment.pop("PWD") == "/"
     environment.pop("_", None)
@@ -282,27 +285,36 @@ def test_a_command_learns_what_is_meant_and_nothing_else_of_us(tmp_path, monkeyp
     assert environment == {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",
-        "CERTMEDIC_POD": "etcd-manager-main-a",
-        "CERTMEDIC_CONTAINER": "name-of-c1",
-        "CERTMEDIC_CONTAINER_ID": "c1",
+        "CERTMEDIC_FOR": f"name-of-{shown}",
     }
     assert (tmp_path / "argv").read_text() == "a b $(touch /never); *\n"
     assert (tmp_path / "pwd").read_text() == "/\n"
 
 
+def run(program, **more):
+    return CommandHands([[program]], **more).restart(target(program, "command"))
+
+
+def test_a_command_that_is_no_longer_configured_is_not_run(tmp_path):
+    program = script(tmp_path, f"touch {tmp_path}/ran")
+    with pytest.raises(RestartError, match="is no longer in the configuration"):
+        CommandHands([["/bin/true"]]).restart(target(program, "command"))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_command_that_fails(tmp_path):
     with pytest.raises(RestartError, match=r"cure` failed with 3: out\nerr$"):
-        CommandHands([script(tmp_path, "echo out; echo err >&2; exit 3")]).restart(target(runtime="command"))
+        run(script(tmp_path, "echo out; echo err >&2; exit 3"))
     with pytest.raises(RestartError, match="failed with 1: it said nothing"):
-        CommandHands([script(tmp_path, "exit 1")]).restart(target(runtime="command"))
+        run(script(tmp_path, "exit 1"))
     with pytest.raises(RestartError, match="`/none/such` cannot be run: No such file"):
-        CommandHands(["/none/such"]).restart(target(runtime="command"))
+        run("/none/such")
 
 
 def test_a_command_out_of_time_is_killed_with_its_children(tmp_path):
     program = script(tmp_path, f"sleep 1000 & echo $! > {tmp_path}/child; wait")
     with within(1), pytest.raises(RestartError, match="did not end in time and was killed after 1 s"):
-        CommandHands([program], deadline=1).restart(target(runtime="command"))
+        run(program, deadline=1)
     child = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
     until(lambda: not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z")
 
@@ -310,13 +322,13 @@ def test_a_command_out_of_time_is_killed_with_its_children(tmp_path):
 def test_a_command_whose_child_lives_on_is_not_waited_for(tmp_path):
     program = script(tmp_path, f"sleep 30 & echo $! > {tmp_path}/child")
     with within(1):
-        CommandHands([program]).restart(target(runtime="command"))
+        run(program)
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
 
 def test_a_command_that_says_too_much(tmp_path):
     with pytest.raises(RestartError) as told:
-        CommandHands([script(tmp_path, "head -c 5000000 /dev/zero | tr '\\0' x; exit 1")]).restart(target())
+        run(script(tmp_path, "head -c 5000000 /dev/zero | tr '\\0' x; exit 1"))
     assert len(str(told.value)) < 1000
 
 
@@ -362,6 +374,14 @@ except RestartError as error:
     print(f"RestartError: {error}")
 """
 
+UNITS_SEEN = """
+import dataclasses, json, sys
+from certmedic.edge.facts.units import units
+found, unseen = units(sys.argv[1:])
+assert not unseen, unseen
+print(json.dumps([dataclasses.asdict(one) for one in found]))
+"""
+
 
 @real
 @needs_root
@@ -393,4 +413,18 @@ def test_units_on_a_booted_machine():
         assert "Unit lab-none.service not found" in restarted("lab-none.service")
         assert "RestartError" in restarted("--now")  # a unit's name, never an option
         with within(2):
-            assert "did not end in time and was killed after 2 s" in restarted("lab-slow.service", 2.0)
+            assert "which takes longer than 2 s" in restarted("lab-slow.service", 2.0)
+        assert "activating" in machine("systemctl", "show", "--property=ActiveState", "lab-slow")
+
+        seen = json.loads(
+            machine("env", "PYTHONPATH=/opt/agent", "python3", "-c", UNITS_SEEN, *[f"{unit}.service" for unit in UNITS])
+        )
+        assert {one["id"]: one["state"] for one in seen} == {
+            "lab-good.service": "active",
+            "lab-other.service": "active",
+            "lab-broken.service": "failed",
+            "lab-slow.service": "activating",
+        }
+        invocations = {one["id"]: one["invocation"] for one in seen}
+        assert f"InvocationID={invocations['lab-good.service']}" in after[0]
+        assert machine("env", "PYTHONPATH=/opt/agent", "python3", "-c", UNITS_SEEN, "certmedic-none.service") == "[]\n"

@@ -7,6 +7,7 @@ import pytest
 
 from certmedic.config import Config, Notify, RemedyPolicy
 from certmedic.core import window
+from certmedic.core.means import Means
 from certmedic.core.model import Member, Progress, Served, Severity, SourceDown, SourceUp
 from certmedic.edge.notify import Channel, Delivered
 from certmedic.edge.renew import Renewed
@@ -15,7 +16,7 @@ from certmedic.edge.store import Store
 from certmedic.teller import World
 from certmedic.watcher import Watcher
 from labs import pki
-from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, entry, facts, member, stored
+from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, entry, facts, k3s, member, stored, unit
 
 REFUSED = (
     'embed: rejected connection from "10.0.0.2:{}" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
@@ -63,9 +64,12 @@ class Played:
         self.restarts.append(target)
         if self.fails:
             raise RestartError(self.fails)
-        self.containers = (container(number="c2", image=target.image),)
+        if target.runtime == "docker":
+            self.containers = (container(number="c2", image=target.image),)
+        elif target.runtime == "systemd":
+            self.containers = (replace(target, invocation=f"{target.invocation}+"),)
         if self.renews:
-            self.files = member()
+            self.files = k3s(NOW + 300 * DAY) if self.files[0].place.plane == "k3s" else member()
         return f"restarted {target.name}"
 
     def renew(self, one, *, now):
@@ -614,3 +618,88 @@ def test_where_all_have_expired_the_first_by_name_goes_first(lab):
 
     assert len(lab.world.restarts) == 1
     assert {"member safe", "turn"} <= {g.name for g in lab.store.incident(1).decision.gates}
+
+
+# ---------------------------------------------------------------- units and commands
+
+K3S_REFUSED = (
+    "http: TLS handshake error from 127.0.0.1:{}: tls: failed to verify certificate: x509: certificate has expired or is not yet"
+    " valid: current time 2026-11-24T15:40:00Z is after 2026-11-23T15:40:00Z"
+)
+COMMAND = Means(renewer="kubeadm", command=("/usr/local/sbin/renew", "all etcd"), renews=True)
+
+
+def kubeadm(ends=NOW - DAY):
+    names = {"plane": "kubeadm", "group": "", "renewer": "kubeadm"}
+    me, ca, server, clients = member(peer_ends=ends)
+    return tuple(replace(one, place=replace(one.place, **names)) for one in (me, ca, server, clients))
+
+
+def story_of(lab, kind):
+    """A lab whose one expired certificate is renewed by a unit, or by a command."""
+    if kind == "unit":
+        return lab(k3s(), containers=(unit(),), remedy={"restart": ("k3s",)})
+    return lab(kubeadm(), containers=(), remedy={"restart": ("kubeadm",), "means": (COMMAND,)})
+
+
+def failing(one):
+    """The line of a failure that happens as long as the certificate has expired."""
+    bad = one.world.files[0].certificate.not_after < NOW
+    return [K3S_REFUSED if one.world.files[0].place.plane == "k3s" else REFUSED] if bad else []
+
+
+@pytest.mark.parametrize("kind", ["unit", "command"])
+def test_what_runs_in_no_container_is_restarted_by_its_means(lab, kind):
+    lab = story_of(lab, kind)
+    for _ in range(60):
+        lab.step(*failing(lab))
+
+    assert [t.id for t in lab.world.restarts] == [
+        "k3s.service" if kind == "unit" else "/usr/local/sbin/renew 'all etcd'"
+    ]
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert [a.state for a in lab.store.acts()] == ["verified"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "before_the_act", "acts", "kinds"),
+    [
+        ("unit", True, 1, ["opened", "acted", "resolved"]),
+        ("unit", False, 1, ["opened", "acted", "resolved"]),
+        ("command", True, 0, ["opened", "escalated"]),
+        ("command", False, 1, ["opened", "acted", "resolved"]),
+    ],
+)
+def test_a_kill_around_a_unit_or_a_command_never_does_it_twice(lab, kind, before_the_act, acts, kinds):
+    lab = story_of(lab, kind)
+    done = lab.world.restart
+
+    def killed(target):
+        lab.world.restart = done
+        if not before_the_act:
+            done(target)
+        raise KeyboardInterrupt
+
+    def until_killed():
+        while True:
+            lab.step(*failing(lab))
+
+    lab.world.restart = killed
+    with pytest.raises(KeyboardInterrupt):
+        until_killed()
+    lab.kill()
+    for _ in range(90):
+        lab.step(*failing(lab))
+
+    assert len(lab.world.restarts) == acts
+    assert lab.world.kinds() == kinds
+
+
+def test_a_unit_that_a_person_stopped_stays_stopped(lab):
+    lab = lab(k3s(), containers=(unit(state="inactive"),), remedy={"restart": ("k3s",)})
+    for _ in range(60):
+        lab.step(*failing(lab))
+
+    assert lab.world.restarts == []
+    gates = {gate.name: gate for gate in lab.incidents()[0].decision.gates}
+    assert not gates["target"].passed

@@ -9,10 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from certmedic.core import examine
-from certmedic.core.decide import targets
-from certmedic.core.model import MessageKind
-from certmedic.core.verify import cure_took, files_of, is_another
+from certmedic.core.model import Container, MessageKind
+from certmedic.core.verify import cure_took, is_another, moved, successors, tells_its_starts
 from certmedic.edge.renew import Renewed, RenewError
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Act, Incident, Store
@@ -133,21 +131,22 @@ class Cures:
             if act.action.container is None:
                 self.resuming.discard(act.id)  # what was renewed already is passed over, the rest is done now
                 continue
-            found = targets(incident.diagnosis, facts)
-            if not found and not examine.healthy(files_of(incident.diagnosis), facts)[0]:
-                # Neither running nor cured: the runtime may be in the middle of it. Look again until the time is up.
-                if now - act.at > self.verify_for:
-                    self.resuming.discard(act.id)
-                    self.failed(
-                        act,
-                        "the agent was stopped while it restarted the container, and the container does not run",
-                        now,
-                    )
-                else:
-                    self.store.recheck("resume", incident.id, now + VERIFY_EVERY)
-                continue
-            self.resuming.discard(act.id)
-            if not found or is_another(act.action.container, found[0]):
-                self._done(
-                    act, f"{act.action.container.name} was restarted; the agent was stopped before it could say so", now
-                )
+            container = act.action.container
+            found = successors(container, facts)
+            if moved(act.action.watched, facts) or (found and is_another(container, found[0])):
+                self.resuming.discard(act.id)
+                self._done(act, f"{container.name} was restarted; the agent was stopped before it could say so", now)
+            elif found and tells_its_starts(container):
+                self.resuming.discard(act.id)  # it was not restarted, and is now
+            elif now - act.at > self.verify_for:
+                self.resuming.discard(act.id)
+                self.failed(act, _left_open(container), now)
+            else:
+                # It may be in the middle of it. Look again until the time is up.
+                self.store.recheck("resume", incident.id, now + VERIFY_EVERY)
+
+
+def _left_open(container: Container) -> str:
+    if tells_its_starts(container):
+        return f"the agent was stopped while it restarted {container.name}, which does not run"
+    return f"the agent was stopped while it was to run {container.id}; whether that ran cannot be told, so it is not run again"

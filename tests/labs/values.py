@@ -56,6 +56,25 @@ def container(group="main", image=NEW_IMAGE, number="c1", started_at=NOW - DAY, 
     )
 
 
+def unit(name="k3s.service", invocation="i1", state="active"):
+    """A unit of systemd, as it was looked up."""
+    return Container(id=name, name=name, image="", state=state, runtime="systemd", invocation=invocation)
+
+
+K3S = "/var/lib/rancher/k3s/server/tls"
+K3S_CA = pki.authority("k3s-client-ca", not_before=NOW - 400 * DAY)
+
+
+def k3s(ends=NOW - DAY):
+    """A certificate that k3s renews, and its CA."""
+    leaf = K3S_CA.leaf("system:admin", not_before=NOW - 365 * DAY, not_after=ends, server=False)
+    more = {"plane": "k3s", "group": "", "renewer": "k3s"}
+    return (
+        stored(leaf, f"{K3S}/client-admin.crt", "admin", ca_path=f"{K3S}/client-ca.crt", **more),
+        stored(K3S_CA, f"{K3S}/client-ca.crt", "ca", **{**more, "renewer": "operator"}),
+    )
+
+
 def facts(files=None, *, containers=None, at=NOW, **more):
     """What was looked up on one master."""
     return Facts(

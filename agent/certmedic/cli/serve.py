@@ -15,7 +15,7 @@ import click
 
 from certmedic.cli import show
 from certmedic.cli.history import CONFIG
-from certmedic.config import Config, ConfigError, Secret, files, load
+from certmedic.config import Config, ConfigError, Secret, files, load, units_of
 from certmedic.core import message, planes
 from certmedic.core.model import Severity
 from certmedic.core.symptoms import NEEDLES
@@ -27,7 +27,7 @@ from certmedic.edge.files.certificates import CertificateSource
 from certmedic.edge.journal import JournalSource
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.renew import Pen
-from certmedic.edge.restart import AnyHands, ContainerdHands, DockerHands
+from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, Hands, SystemdHands
 from certmedic.edge.store import Store, StoreError
 from certmedic.pulse import Pulse
 from certmedic.teller import World
@@ -71,7 +71,19 @@ def globs(config: Config) -> tuple[str, ...]:
 def machine(config: Config) -> Machine:
     """Return the eyes of this machine."""
     containerd = str(CONTAINERD_SOCKET) if CONTAINERD_SOCKET.exists() else None
-    return Machine(globs=globs(config), docker_url=docker_socket(), containerd=containerd)
+    return Machine(globs=globs(config), docker_url=docker_socket(), containerd=containerd, units=units_of(config))
+
+
+def hands(config: Config) -> Hands:
+    """Return the means to restart something here."""
+    return AnyHands(
+        {
+            "docker": DockerHands(docker_socket()),
+            "containerd": ContainerdHands(str(CONTAINERD_SOCKET)),
+            "systemd": SystemdHands(),
+            "command": CommandHands([one.command for one in config.remedy.means if one.command]),
+        }
+    )
 
 
 def notifier(config: Config) -> AppriseNotifier:
@@ -85,6 +97,12 @@ def faults_of(config: Config, way: AppriseNotifier) -> list[str]:
     """Return what keeps people from being told, a sentence each."""
     nobody = [route.tag for route in config.notify.route if not way.tagged(route.tag)] if config.notify.apprise else []
     return [*way.faults(), *(f"notify.route: no channel carries the tag {tag!r}" for tag in dict.fromkeys(nobody))]
+
+
+def cannot_run(config: Config) -> list[str]:
+    """Return which commands of the configuration are no programs here, a sentence each."""
+    programs = [one.command[0] for one in config.remedy.means if one.command]
+    return [f"remedy.means: {p}: is no program that can be run" for p in programs if not os.access(p, os.X_OK)]
 
 
 def boot_id() -> str:
@@ -136,7 +154,7 @@ def serve(
     way = notifier(config)
     world = World(
         senses=machine(config),
-        hands=AnyHands({"docker": DockerHands(docker_socket()), "containerd": ContainerdHands(str(CONTAINERD_SOCKET))}),
+        hands=hands(config),
         pen=Pen(config.state / "backups"),
         notifier=way,
         wall=local.wall if config.notify.wall else None,
@@ -188,7 +206,7 @@ def check_config(*, config_path: Path | None) -> None:
 
     config = show.config(config_path)
     read = files(config_path or DEFAULT_PATH)
-    faults = faults_of(config, notifier(config))
+    faults = [*faults_of(config, notifier(config)), *cannot_run(config)]
     for fault in faults:
         show.say(fault, colour="red")
     if faults:

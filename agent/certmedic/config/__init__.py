@@ -14,8 +14,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from certmedic.config.values import KEYS, NOT_YET, PLANES, RESTARTABLE, FaultError, Secret, duration, fault_of_unknown
+from certmedic.config.values import HAVE_MEANS, KEYS, NOT_YET, PLANES, FaultError, Secret, duration, fault_of_unknown
+from certmedic.core import planes
 from certmedic.core.decide import Policy
+from certmedic.core.means import Means
 from certmedic.core.model import Route
 from certmedic.core.window import Window
 
@@ -34,6 +36,7 @@ __all__ = [
     "files",
     "load",
     "policy_of",
+    "units_of",
 ]
 
 DEFAULT_PATH = Path("/etc/certmedic/certmedic.toml")
@@ -96,7 +99,8 @@ class Metrics:
 class RemedyPolicy:
     """What may be done, how often, and how soon again."""
 
-    restart: tuple[str, ...] = RESTARTABLE
+    restart: tuple[str, ...] = ("etcd-manager",)
+    means: tuple[Means, ...] = ()  # how what runs in no container is restarted
     renew: bool = False  # sign the leaf anew in place where the CA's key is on this master
     cooldown: timedelta = timedelta(minutes=15)
     per_day: int = 2
@@ -186,7 +190,26 @@ def load(path: Path | None = None) -> Config:
         values |= _check(file, faults)
     if faults:
         raise ConfigError(faults)
-    return _build(values)
+    config = _build(values)
+    if faults := _contradictions(config.remedy):
+        raise ConfigError(faults)
+    return config
+
+
+def _contradictions(remedy: RemedyPolicy) -> list[str]:
+    """Return what cannot be meant, though each value by itself is good."""
+    there = {means.renewer for means in remedy.means}
+    return [
+        *(
+            f"remedy.means: {name} is not in remedy.restart, so nothing would use it; add it there"
+            for name in sorted(there - set(remedy.restart))
+        ),
+        *(
+            f"remedy.restart: how {name} is restarted is not known; [[remedy.means]] must name a unit or a command"
+            for name in remedy.restart
+            if name not in {*HAVE_MEANS, *there}
+        ),
+    ]
 
 
 def _build(values: Mapping[str, Any]) -> Config:
@@ -224,11 +247,17 @@ def _build(values: Mapping[str, Any]) -> Config:
             RemedyPolicy,
             "remedy.",
             {
-                **same("restart", "renew", "cooldown", "per_day", "verify_for", "window"),
+                **same("restart", "means", "renew", "cooldown", "per_day", "verify_for", "window"),
                 "plan_ahead_days": "plan_ahead",
             },
         ),
     )
+
+
+def units_of(config: Config) -> tuple[str, ...]:
+    """Return the systemd units that may be restarted."""
+    known = [planes.unit_of(name) for name in config.remedy.restart]
+    return tuple(dict.fromkeys(unit for unit in (*known, *(one.unit for one in config.remedy.means)) if unit))
 
 
 def policy_of(config: Config) -> Policy:
@@ -238,6 +267,7 @@ def policy_of(config: Config) -> Policy:
         mode=config.mode,
         restart=remedy.restart,
         renew=remedy.renew,
+        means=remedy.means,
         cooldown=remedy.cooldown,
         per_day=remedy.per_day,
         window=remedy.window,

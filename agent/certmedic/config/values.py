@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from certmedic.core import window
+from certmedic.core.means import Means
 from certmedic.core.model import Cause, MessageKind, Route, Severity
 from certmedic.core.window import Window
 
 MODES = ("observe", "notify", "approve", "remedy")
 PLANES = ("kops", "kubeadm", "k3s", "rke2", "etcd", "microk8s", "openshift")
-RESTARTABLE = ("etcd-manager",)
+# What a restart can be for: the renewers of planes.table. How the first three are restarted is known, the others need a means.
+RESTARTABLE = ("etcd-manager", "k3s", "rke2", "kubeadm", "nodeup", "etcd", "operator", "unknown")
+HAVE_MEANS = RESTARTABLE[:3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,52 @@ def _routes(value: Any) -> tuple[Route, ...]:
     return tuple(Route(**table) for table in value)
 
 
+MEANS = ("for", "group", "unit", "command", "renews")
+
+
+def _renewers(value: Any) -> tuple[str, ...]:
+    words = _strings(value)
+    if any(word not in RESTARTABLE for word in words):
+        raise FaultError("allowed: a list of " + ", ".join(f'"{word}"' for word in RESTARTABLE))
+    return words
+
+
+def _faults_of_means(table: Mapping[str, Any]) -> list[str]:
+    faults = [f"{name}: {fault_of_unknown(name, MEANS)}" for name in table if name not in MEANS]
+    if table.get("for") not in RESTARTABLE:
+        faults.append(f"for: found {table.get('for')!r}; allowed: {', '.join(RESTARTABLE)}")
+    unit, command = table.get("unit", ""), table.get("command", [])
+    if not isinstance(unit, str) or not re.fullmatch(r"(?!-)[\w@.:\\-]+\.service|", unit):
+        faults.append(f"unit: found {unit!r}; allowed: a unit's whole name, e.g. etcd-manager.service")
+    if not isinstance(command, list) or not all(isinstance(word, str) and word.isprintable() for word in command):
+        faults.append("command: allowed: a program and its arguments as a list of strings; there is no shell")
+    elif command and not command[0].startswith("/"):
+        faults.append(f"command: found {command[0]!r}; allowed: the absolute path of a program first")
+    if bool(unit) == bool(command):
+        faults.append("allowed: either a unit or a command")
+    if not isinstance(table.get("group", ""), str) or not isinstance(table.get("renews", False), bool):
+        faults.append("allowed: a group as a string, renews as true or false")
+    return faults
+
+
+def _means(value: Any) -> tuple[Means, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise FaultError("allowed: tables, each begun by [[remedy.means]]")
+    faults = [f"{number}: {fault}" for number, table in enumerate(value, 1) for fault in _faults_of_means(table)]
+    if faults:
+        raise FaultError("means " + "; means ".join(faults), quotable=False)
+    return tuple(
+        Means(
+            renewer=table["for"],
+            group=table.get("group", ""),
+            unit=table.get("unit", ""),
+            command=tuple(table.get("command", ())),
+            renews=table.get("renews", False),
+        )
+        for table in value
+    )
+
+
 # Every key that can be written, with what reads its value. A key whose parent also stands here may be a table.
 KEYS: Mapping[str, Callable[[Any], Any]] = {
     "mode": _one_of(*MODES),
@@ -229,7 +278,8 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "notify.heartbeat": _web_address,
     "notify.heartbeat_every": _interval,
     "metrics.textfile": _text_file,
-    "remedy.restart": _some_of(*RESTARTABLE),
+    "remedy.restart": _renewers,
+    "remedy.means": _means,
     "remedy.renew": _boolean,
     "remedy.cooldown": _duration,
     "remedy.per_day": _count,

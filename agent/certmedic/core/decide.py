@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zlib import crc32
 
-from certmedic.core import planes, quorum
+from certmedic.core import quorum
 from certmedic.core.examine import authorities, stamp
+from certmedic.core.means import Means, done_by, means_for, target, targets, version
 from certmedic.core.model import (
     Action,
     Attempt,
     Cause,
     Confidence,
-    Container,
     Decision,
     Diagnosis,
     Facts,
@@ -44,6 +44,7 @@ class Policy:
     cooldown: timedelta
     per_day: int
     renew: bool = False  # leaves may be signed anew in place
+    means: tuple[Means, ...] = ()  # of the operator's own
     window: Window | None = None  # of planned cures; None: at any time
     plan_ahead: timedelta = timedelta(0)  # how long before expiry a cure is planned; zero: never
 
@@ -65,7 +66,8 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
     """Return what to do about a diagnosis: an act, or nothing, with every gate's answer."""
     watched = files_of(diagnosis, facts)
     in_place = policy.renew and bool(watched) and all(s.certificate.path in facts.signable for s in watched)
-    containers = targets(diagnosis, facts)
+    means = means_for(watched, policy.means)
+    containers = targets(diagnosis, facts, means)
     timely = (
         planned(diagnosis, facts.at, policy)
         if diagnosis.cause is Cause.EXPIRES_SOON
@@ -73,8 +75,8 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
     )
     gates = [
         evidence(diagnosis),
-        cure(diagnosis, in_place=in_place),
-        authority(watched, facts),
+        cure(diagnosis, means, in_place=in_place),
+        authority(watched, facts, means),
         clock(diagnosis, facts),
         timely,
         breaker(history),
@@ -83,8 +85,8 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
         permission(diagnosis, watched, history, policy, in_place=in_place),
     ]
     if not in_place:  # what takes a member down for a moment asks more
-        gates[2:2] = [version(containers)]
-        gates[-4:-4] = [target(containers), *group(diagnosis, facts, history, policy)]
+        gates[2:2] = [version(containers, means)]
+        gates[-4:-4] = [target(containers, means), *group(diagnosis, facts, history, policy)]
     closed = [gate for gate in gates if not gate.passed]
     if closed:
         return Decision(reason=f"no act: {closed[0].why}", gates=tuple(gates))
@@ -97,7 +99,8 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
     if in_place:
         reason = f"renew {', '.join(path for path, _ in action.watched)} in place: its CA's key is on this machine"
     else:
-        reason = f"restart {containers[0].pod or containers[0].name}: {diagnosis.remedy.why}"
+        why = "the operator says that it renews (remedy.means)" if means and means.renews else diagnosis.remedy.why
+        reason = f"{done_by(containers[0])}: {why}"
     return Decision(reason=reason, gates=tuple(gates), action=action)
 
 
@@ -124,20 +127,6 @@ def group(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy) 
     ]
 
 
-def targets(diagnosis: Diagnosis, facts: Facts) -> list[Container]:
-    """Return the running etcd-manager containers of the diagnosis' group, chosen by pod, never by container name alone."""
-    if not diagnosis.group:
-        return []
-    prefix = planes.etcd_manager_pod_prefix(diagnosis.group)
-    return [
-        container
-        for container in facts.containers
-        if container.pod.startswith(prefix)
-        and container.container_name == "etcd-manager"
-        and container.state == "running"
-    ]
-
-
 def files_of(diagnosis: Diagnosis, facts: Facts) -> list[Stored]:
     """Return the leaves of a diagnosis that are on disk."""
     paths = {certificate.path for certificate in diagnosis.certificates}
@@ -158,12 +147,14 @@ def evidence(diagnosis: Diagnosis) -> Gate:
     )
 
 
-def cure(diagnosis: Diagnosis, *, in_place: bool) -> Gate:
+def cure(diagnosis: Diagnosis, means: Means | None, *, in_place: bool) -> Gate:
     """What would be done is known to cure this cause."""
     if in_place and diagnosis.cause in CURABLE:
         return Gate(
             name="cure known", passed=True, why="its CA's key is on this machine, so it can be signed anew in place"
         )
+    if diagnosis.cause in CURABLE and means is not None and means.renews:
+        return Gate(name="cure known", passed=True, why="the operator says that it renews (remedy.means)")
     if (
         diagnosis.cause in CURABLE
         and diagnosis.remedy.kind is RemedyKind.RESTART
@@ -173,31 +164,11 @@ def cure(diagnosis: Diagnosis, *, in_place: bool) -> Gate:
     return Gate(name="cure known", passed=False, why=f"a restart does not cure it: {diagnosis.remedy.why}")
 
 
-def version(containers: Sequence[Container]) -> Gate:
-    """The image is one whose start reissues."""
-    if not containers:
-        return Gate(
-            name="version", passed=False, why="no running etcd-manager container was found, so its version is unknown"
-        )
-    found = planes.manager_version(containers[0].image)
-    if found is None:
-        return Gate(
-            name="version",
-            passed=False,
-            why=f"the image {containers[0].image} does not tell its etcd-manager version; a tag 3.0.YYYYMMDD would",
-        )
-    if found < planes.REISSUES_SINCE:
-        return Gate(
-            name="version",
-            passed=False,
-            why=f"etcd-manager 3.0.{found} keeps an expired certificate over a restart; 3.0.{planes.REISSUES_SINCE} is the first that reissues",
-        )
-    return Gate(name="version", passed=True, why=f"etcd-manager 3.0.{found} reissues at every start")
-
-
-def authority(watched: Sequence[Stored], facts: Facts) -> Gate:
+def authority(watched: Sequence[Stored], facts: Facts, means: Means | None = None) -> Gate:
     """The CA that would sign anew is good."""
     for stored in watched:
+        if not stored.place.ca_path and means is not None and means.renews:
+            continue  # which one it is, only the operator knows
         cas = authorities(stored, facts)
         if not any(ca.not_before <= facts.at <= ca.not_after for ca in cas):
             return Gate(
@@ -239,20 +210,6 @@ def fresh(diagnosis: Diagnosis, now: datetime, history: History) -> Gate:
             name="fresh", passed=False, why=f"last seen {stamp(seen)}, more than 10 minutes ago; waits for a new one"
         )
     return Gate(name="fresh", passed=True, why=f"last seen {stamp(seen)}")
-
-
-def target(containers: Sequence[Container]) -> Gate:
-    """There is exactly one container to restart."""
-    if len(containers) == 1:
-        return Gate(name="target", passed=True, why=containers[0].name)
-    if not containers:
-        return Gate(
-            name="target",
-            passed=False,
-            why="no running etcd-manager container of this group was found; is the container runtime reachable?",
-        )
-    names = ", ".join(container.name for container in containers)
-    return Gate(name="target", passed=False, why=f"more than one container could be meant: {names}")
 
 
 def neighbours(history: History) -> Gate:

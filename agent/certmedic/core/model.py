@@ -272,7 +272,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A container on this machine."""
+    """A container on this machine, or what else can be restarted: of a unit `id` is its name, of a command its argv as a shell would take it."""
 
     id: str
     name: str
@@ -280,9 +280,10 @@ class Container:
     pod: str = ""
     namespace: str = ""
     container_name: str = ""  # io.kubernetes.container.name
-    state: str = ""  # running | exited | restarting | ...
+    state: str = ""  # running | exited | restarting | ...; of a unit its ActiveState, or `ready` where it runs to its end whenever it is started
     started_at: datetime | None = None
-    runtime: str = "docker"
+    runtime: str = "docker"  # docker | containerd | systemd | command
+    invocation: str = ""  # of a unit: another one with each start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,31 @@ def files_of(diagnosis: Diagnosis) -> tuple[str, ...]:
 
 def is_another(before: Container, now: Container) -> bool:
     """Whether a container is another than before, or was started since."""
-    return now.id != before.id or now.started_at != before.started_at
+    return (now.id, now.started_at, now.invocation) != (before.id, before.started_at, before.invocation)
+
+
+def successors(before: Container, facts: Facts) -> list[Container]:
+    """Return what runs now where something ran before: the same unit, or the same container of the same pod."""
+    if before.runtime == "systemd":
+        # A start is told by its invocation alone, so that one that fails again is found too; what just stops is in the middle of it.
+        same = [one for one in facts.containers if one.runtime == "systemd" and one.id == before.id]
+        return [one for one in same if one.state not in ("deactivating", "inactive")]
+    return [
+        one
+        for one in facts.containers
+        if (one.pod, one.container_name) == (before.pod, before.container_name) and one.state == "running"
+    ]
+
+
+def tells_its_starts(before: Container) -> bool:
+    """Whether it can be seen afterwards that something was started: not of a command, nor of a unit that had not run before."""
+    return before.runtime != "command" and (before.runtime != "systemd" or bool(before.invocation))
+
+
+def moved(watched: Sequence[tuple[str, datetime]], facts: Facts) -> bool:
+    """Whether every file ends later than before, and has not ended."""
+    ends = {stored.certificate.path: stored.certificate.not_after for stored in facts.stored}
+    return all(path in ends and ends[path] > max(before, facts.at) for path, before in watched)
 
 
 def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bool, str]:

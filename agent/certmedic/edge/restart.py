@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from certmedic.core.model import Container
@@ -33,6 +34,10 @@ _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 
 class RestartError(Exception):
     """A target could not be restarted; the text says why and what a person can do."""
+
+
+class OutOfTimeError(RestartError):
+    """A program was killed at the end of its time."""
 
 
 class Hands(Protocol):
@@ -184,30 +189,32 @@ class SystemdHands:
         self.deadline = deadline
 
     def restart(self, container: Container) -> str:
-        """Restart a unit and wait until systemd says that it is up."""
-        _run(["systemctl", "restart", "--", container.id], time.monotonic() + self.deadline)
+        """Restart a unit and wait until systemd says that it is up; one that takes longer goes on without us."""
+        try:
+            _run(["systemctl", "restart", "--", container.id], time.monotonic() + self.deadline)
+        except OutOfTimeError:
+            return f"told systemd to restart the unit {container.id}, which takes longer than {self.deadline:.0f} s"
         return f"restarted the unit {container.id}"
 
 
 class CommandHands:
-    """A program of the operator's, given as an argv: no shell, nothing of our environment, and an end to its time.
+    """Programs of the operator's, each an argv: no shell, nothing of our environment, and an end to its time.
 
-    It learns what is meant from CERTMEDIC_POD, CERTMEDIC_CONTAINER and CERTMEDIC_CONTAINER_ID.
+    The container's id is the argv as a shell would take it, and only one that is configured now is run. It learns what it is
+    for from CERTMEDIC_FOR, e.g. "kubeadm".
     """
 
-    def __init__(self, argv: Sequence[str], *, deadline: float = DEADLINE) -> None:
-        self.argv = tuple(argv)
+    def __init__(self, commands: Iterable[Sequence[str]], *, deadline: float = DEADLINE) -> None:
+        self.commands = {shlex.join(argv): tuple(argv) for argv in commands}
         self.deadline = deadline
 
     def restart(self, container: Container) -> str:
         """Run it; an exit status of 0 counts as done."""
-        told = {
-            "CERTMEDIC_POD": container.pod,
-            "CERTMEDIC_CONTAINER": container.name,
-            "CERTMEDIC_CONTAINER_ID": container.id,
-        }
-        _run(self.argv, time.monotonic() + self.deadline, told)
-        return f"ran {self.argv[0]} for {container.name}"
+        argv = self.commands.get(container.id)
+        if argv is None:
+            raise RestartError(f"`{container.id}` is no longer in the configuration (remedy.means), so it was not run")
+        _run(argv, time.monotonic() + self.deadline, {"CERTMEDIC_FOR": container.name})
+        return f"ran {container.id}"
 
 
 def _run(argv: Sequence[str], until: float, environment: Mapping[str, str] | None = None) -> str:
@@ -236,7 +243,7 @@ def _run(argv: Sequence[str], until: float, environment: Mapping[str, str] | Non
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise RestartError(f"`{shown}` did not end in time and was killed after {left:.0f} s") from None
+            raise OutOfTimeError(f"`{shown}` did not end in time and was killed after {left:.0f} s") from None
         output.seek(0)
         said = output.read(MOST_READ).decode(errors="replace").strip()
     if code:

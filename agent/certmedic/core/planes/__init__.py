@@ -25,6 +25,7 @@ from certmedic.core.planes.effects import (
     manager_version,
     restart_command,
     restart_effect,
+    unit_of,
 )
 from certmedic.core.planes.keys import key_beside, signing_authorities
 from certmedic.core.planes.places import host_path, patterns, place
@@ -52,4 +53,5 @@ __all__ = [
     "restart_command",
     "restart_effect",
     "signing_authorities",
+    "unit_of",
 ]

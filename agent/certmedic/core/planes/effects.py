@@ -59,6 +59,14 @@ def restart_command(group: str, runtime: str = "docker") -> str:
     )
 
 
+_UNITS: Mapping[str, str] = {"k3s": "k3s.service", "rke2": "rke2-server.service"}
+
+
+def unit_of(renewer: str) -> str:
+    """Return the systemd unit whose start issues a renewer's certificates; "" where that is no unit."""
+    return _UNITS.get(renewer, "")
+
+
 def restart_effect(
     place: Place, image: str | None, *, path: str = "", residual: timedelta | None = None, runtime: str = "docker"
 ) -> Effect:
@@ -111,8 +119,7 @@ def _etcd_manager(place: Place, image: str | None, path: str, runtime: str) -> E
 
 
 def _rancher(place: Place, residual: timedelta | None) -> Effect:
-    unit = "rke2-server" if place.plane == "rke2" else place.plane
-    restart = f"sudo systemctl restart {unit}"
+    restart = f"sudo systemctl restart {_UNITS[place.renewer].removesuffix('.service')}"
     home = f"/var/lib/rancher/{place.plane}/server/tls"
     if place.use == "dynamic-listener":
         # k3s#3144, #5163, #12476, rke2#8318: it is kept in the cluster as well, and comes back from there.
@@ -128,6 +135,12 @@ def _rancher(place: Place, residual: timedelta | None) -> Effect:
         return Effect(
             kind="nothing",
             why=f"{place.plane} issues a certificate anew at its start only in its last 90 days (120 since May 2025); this one has longer.",
+            command=f"sudo {place.plane} certificate rotate",
+        )
+    if residual is not None and residual > timedelta(days=90):
+        return Effect(
+            kind="unknown",
+            why=f"{place.plane} issues a certificate anew at its start in its last 120 days, but in its last 90 before May 2025; its version is not known here.",
             command=f"sudo {place.plane} certificate rotate",
         )
     return Effect(

@@ -4,6 +4,7 @@
     listeners.py   own addresses, handshakes
     containers.py  Docker, static pod manifests
     members.py     the members of the etcd groups
+    units.py       units of systemd
     processes.py   flags and environment of a process, the clock
 
 `Machine` puts them together. Nothing here raises: what cannot be looked at is a fault of a file, or a sentence in `Facts.blind`.
@@ -26,6 +27,7 @@ from certmedic.edge.facts.files import Inventory
 from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
 from certmedic.edge.facts.members import MembersSeen, members
 from certmedic.edge.facts.processes import clock_synchronised, read_process
+from certmedic.edge.facts.units import units
 
 __all__ = [
     "Inventory",
@@ -39,6 +41,7 @@ __all__ = [
     "own_addresses",
     "read_process",
     "shake_hands",
+    "units",
 ]
 
 HANDSHAKE = 2.0  # seconds for one listener
@@ -53,9 +56,10 @@ class Machine:
 
     `globs` are paths as they are here, so below `root` where that is not "/". With `live=False` only files are read: no
     handshakes, containers, clock or addresses, as for a copy of another machine. `docker_url` or `containerd` (a socket) None: that runtime is not asked.
+    `units` are those of systemd that may be restarted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one kind of thing that is looked at
         self,
         *,
         globs: Sequence[str],
@@ -63,11 +67,13 @@ class Machine:
         live: bool = True,
         docker_url: str | None = None,
         containerd: str | None = None,
+        units: Sequence[str] = (),
     ) -> None:
         self.root = root
         self.live = live
         self.docker_url = docker_url
         self.containerd = containerd
+        self.units = tuple(units)
         self._used: OrderedDict[str, str] = OrderedDict()  # files that programs were seen to use -> as what
         self._inventory = Inventory(globs, self._used)
         self._probes: OrderedDict[str, None] = OrderedDict()
@@ -97,6 +103,9 @@ class Machine:
             more, unseen = containerd_containers(self.containerd)
             seen += more
             blind += [unseen] if unseen else []
+        more, unseen = units(self.units)
+        seen += more
+        blind += [unseen] if unseen else []
         served = self._shake_hands(stored, ports)
         blind += [f"{s.address}:{s.port} listens and shows no certificate: {s.error}" for s in served if s.error]
         around = members() if with_members else MembersSeen()
