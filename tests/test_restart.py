@@ -150,6 +150,7 @@ def test_docker_that_died():
 @pytest.fixture(scope="module")
 def containerd():
     with start_containerd() as running:
+        running.busybox()
         yield running
 
 

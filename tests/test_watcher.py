@@ -347,6 +347,44 @@ def test_a_kill_between_intent_and_record_ends_the_same_way(lab, before_the_act,
     assert lab.world.kinds() == ["opened", "acted", "resolved"]
 
 
+def test_a_kill_between_the_stop_and_the_start_of_a_container_leaves_nothing_down(lab):
+    # Where the hand stops and starts by itself, as with containerd's ctr, nobody else starts what it had stopped.
+    lab = lab()
+
+    def killed(target):
+        lab.world.containers = (container(state="exited", started_at=None),)
+        raise KeyboardInterrupt
+
+    done, lab.world.restart = lab.world.restart, killed
+    with pytest.raises(KeyboardInterrupt):
+        [lab.step(REFUSED) for _ in range(30)]
+    lab.world.restart = done
+    lab.kill()
+    lab.go(60)
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def test_a_container_that_was_stopped_long_ago_is_left_to_people(lab):
+    lab = lab()
+
+    def killed(target):
+        lab.world.containers = (container(state="exited", started_at=None),)
+        raise KeyboardInterrupt
+
+    done, lab.world.restart = lab.world.restart, killed
+    with pytest.raises(KeyboardInterrupt):
+        [lab.step(REFUSED) for _ in range(30)]
+    lab.world.restart = done
+    lab.now += timedelta(hours=1)
+    lab.kill()
+    lab.go(60)
+
+    assert lab.world.restarts == []
+    assert lab.world.kinds() == ["opened", "escalated"]
+
+
 def test_a_dead_channel_delays_no_other_and_gets_everything_later(lab):
     lab = lab(dead={"other"})
     for _ in range(10):

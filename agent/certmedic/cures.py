@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from certmedic.core.model import Container, MessageKind
-from certmedic.core.verify import cure_took, is_another, moved, successors, tells_its_starts
+from certmedic.core.verify import cure_took, is_another, is_stopped, moved, successors, tells_its_starts
 from certmedic.edge.renew import Renewed, RenewError
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Act, Incident, Store
@@ -141,6 +141,8 @@ class Cures:
             elif now - act.at > self.verify_for:
                 self.resuming.discard(act.id)
                 self.failed(act, _left_open(container), now)
+            elif any(is_stopped(container, one) for one in facts.containers):
+                self.resuming.discard(act.id)  # stopped, and not started: what is missing is done now
             else:
                 # It may be in the middle of it. Look again until the time is up.
                 self.store.recheck("resume", incident.id, now + VERIFY_EVERY)

@@ -18,7 +18,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class Containerd:
     """A daemon; calling it runs ctr against it, in Kubernetes' namespace, and returns what that printed."""
 
     home: Path
+    prefix: tuple[str, ...] = ()  # of its command line, e.g. ("nsenter", "--net=FILE")
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -64,7 +65,7 @@ class Containerd:
         log = self.home / "containerd.log"
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                ["containerd", "--config", str(self.home / "config.toml")],
+                [*self.prefix, "containerd", "--config", str(self.home / "config.toml")],
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -77,8 +78,8 @@ class Containerd:
             time.sleep(0.1)
         raise RuntimeError(f"containerd did not start:\n{log.read_text(errors='replace')[-3000:]}")
 
-    def import_image(self, name: str = IMAGE) -> None:
-        """Import an image with busybox, packed as `docker save` does."""
+    def busybox(self) -> None:
+        """Import an image with busybox."""
         layer = io.BytesIO()
         with tarfile.open(fileobj=layer, mode="w") as tar:
             tar.add(str(shutil.which("busybox")), "bin/busybox")
@@ -86,7 +87,10 @@ class Containerd:
                 link = tarfile.TarInfo(f"bin/{applet}")
                 link.type, link.linkname = tarfile.SYMTYPE, "busybox"
                 tar.addfile(link)
-        content = layer.getvalue()
+        self.import_image(layer.getvalue())
+
+    def import_image(self, content: bytes, name: str = IMAGE) -> None:
+        """Import an image of one layer, packed as `docker save` does."""
         machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
         diffs = [f"sha256:{hashlib.sha256(content).hexdigest()}"]
         config = json.dumps(
@@ -105,10 +109,12 @@ class Containerd:
                 tar.addfile(member, io.BytesIO(data))
         self("images", "import", "--snapshotter=native", str(self.home / "image.tar"))
 
-    def run(self, number: str, *command: str, labels: Mapping[str, str]) -> None:
+    def run(
+        self, number: str, *command: str, labels: Mapping[str, str], options: Sequence[str] = ("--null-io",)
+    ) -> None:
         """Run a container of the image."""
         words = [f"--label={key}={value}" for key, value in labels.items()]
-        self("run", "--detach", "--null-io", "--snapshotter=native", *words, IMAGE, number, *command)
+        self("run", "--detach", "--snapshotter=native", *options, *words, IMAGE, number, *command)
 
     def pid(self, number: str) -> int | None:
         """Return the process of a container that runs."""
@@ -117,13 +123,12 @@ class Containerd:
 
 
 @contextlib.contextmanager
-def start_containerd() -> Iterator[Containerd]:
-    """Run a daemon with the image; afterwards no process, mount or file of it is left."""
+def start_containerd(*prefix: str) -> Iterator[Containerd]:
+    """Run a daemon; afterwards no process, mount or file of it is left. `prefix` as that of its command line."""
     home = Path(tempfile.mkdtemp(prefix="certmedic-containerd-"))
-    containerd = Containerd(home)
+    containerd = Containerd(home, prefix)
     try:
         containerd.start()
-        containerd.import_image()
         yield containerd
     finally:
         with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):

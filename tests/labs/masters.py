@@ -21,7 +21,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from certmedic.drill import pki
@@ -66,6 +68,18 @@ class Master:
         return self.docker("inspect", "-f", "{{.Id}}", self.container), self.docker(
             "inspect", "-f", "{{.State.StartedAt}}", self.container
         )
+
+    def boot(self) -> None:
+        """Start the daemon, with the manager's image."""
+        self.docker.start()
+        self.docker("import", "-", self.image, stdin=manager_layer())
+
+    def starts(self) -> list[float]:
+        """Return when etcd was started here, on the clock of `time.monotonic`."""
+        lines = self.docker("logs", "--timestamps", self.container).splitlines()
+        moments = [line.partition(" ")[0] for line in lines if "executing command" in line]
+        since = time.time() - time.monotonic()
+        return [datetime.fromisoformat(moment).timestamp() - since for moment in moments]
 
     def start_etcd(self, cluster: str, *, life: float | None, keep_expired: bool) -> None:
         """Run the manager's container, as the kubelet would."""
@@ -131,11 +145,16 @@ class Master:
             **more,
         )  # type: ignore[call-overload]
 
-    def agent(self, config: str, *, log: Path) -> subprocess.Popen[bytes]:
-        """Start `certmedic run` with a configuration; what it prints is appended to `log`."""
+    def configure(self, config: str) -> Path:
+        """Write the agent's configuration."""
         path = self.home / "certmedic.toml"
         path.write_text(f'state = "{self.home / "state"}"\n{config}')
         path.chmod(0o640)
+        return path
+
+    def agent(self, config: str, *, log: Path) -> subprocess.Popen[bytes]:
+        """Start `certmedic run` with a configuration; what it prints is appended to `log`."""
+        path = self.configure(config)
         with log.open("ab") as output:
             return self.run(
                 [sys.executable, "-m", "certmedic", "run", "--config", str(path)],
@@ -155,18 +174,7 @@ class Masters:
 
     def listener(self) -> socket.socket:
         """Return a socket that listens where every master can reach it."""
-        made: list[socket.socket] = []
-
-        def make() -> None:
-            # Of this thread alone: the socket stays in the namespace in which it was made.
-            with Path(f"/run/netns/{self.hub}").open() as namespace:
-                if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) == 0:
-                    made.append(socket.create_server(("10.77.0.1", 0)))
-
-        thread = threading.Thread(target=make)
-        thread.start()
-        thread.join()
-        return made[0]
+        return listener(self.hub, "10.77.0.1")
 
     def start_etcd(self, *, life: float, sick: str = "a", keep_expired: bool = False) -> None:
         """Start a member on every master; the sick one's first certificates live `life` seconds."""
@@ -175,8 +183,24 @@ class Masters:
             master.start_etcd(cluster, life=life if master.name in sick else None, keep_expired=keep_expired)
 
 
-def manager_image(docker: Docker, name: str) -> None:
-    """Make an image without content: the programs come from this machine's /usr, mounted read-only."""
+def listener(namespace: str, address: str) -> socket.socket:
+    """Return a socket that listens in a network namespace."""
+    made: list[socket.socket] = []
+
+    def make() -> None:
+        # Of this thread alone: the socket stays in the namespace in which it was made.
+        with Path(f"/run/netns/{namespace}").open() as file:
+            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) == 0:
+                made.append(socket.create_server((address, 0)))
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    return made[0]
+
+
+def manager_layer() -> bytes:
+    """Return an image's one layer, without content: the programs come from this machine's /usr, mounted read-only."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for folder in ("usr", "tmp", "etc", "mnt", "agent", "authorities", "proc", "sys", "dev"):
@@ -187,7 +211,7 @@ def manager_image(docker: Docker, name: str) -> None:
             made = tarfile.TarInfo(link)
             made.type, made.linkname = tarfile.SYMTYPE, f"usr/{link}"
             tar.addfile(made)
-    docker("import", "-", name, stdin=packed.getvalue())
+    return packed.getvalue()
 
 
 @contextlib.contextmanager
@@ -215,9 +239,9 @@ def masters(names: str = "abc", *, image: str = NEW) -> Iterator[Masters]:
             docker = Docker(folder / "docker", prefix=("nsenter", f"--net=/run/netns/{namespace}"))
             docker.home.mkdir()
             made.members[name] = Master(name, folder, namespace, address, docker, image)
-        for master in made.members.values():
-            master.docker.start()
-            manager_image(master.docker, image)
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(Master.boot, made.members.values()):
+                pass
         yield made
     finally:
         _sweep(home)

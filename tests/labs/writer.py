@@ -14,7 +14,7 @@ from labs.masters import Masters
 
 
 class Writer:
-    """Writes through any member that takes it; `gaps` are the seconds between two writes that were taken."""
+    """Writes through any member that takes it; `taken` is when, on the clock of `time.monotonic`."""
 
     def __init__(self, lab: Masters) -> None:
         folder = lab.home / "writer"
@@ -44,15 +44,13 @@ class Writer:
             )
             if done.returncode == 0:
                 self.taken.append(time.monotonic())
-            else:
-                self._stop.wait(0.1)
+            self._stop.wait(0.1)
 
     def stop(self) -> None:
         """Write no more."""
         self._stop.set()
         self._thread.join()
 
-    def gaps(self, since: float, *, longer_than: float) -> list[float]:
-        """Return the times without a write since then, in seconds, that were longer than that."""
-        taken = [moment for moment in self.taken if moment >= since]
-        return [round(b - a, 1) for a, b in itertools.pairwise(taken) if b - a > longer_than]
+    def pauses(self) -> list[tuple[float, float]]:
+        """Return (before, after) of every two writes that followed one another."""
+        return list(itertools.pairwise(self.taken))

@@ -43,6 +43,11 @@ def moved(watched: Sequence[tuple[str, datetime]], facts: Facts) -> bool:
     return all(path in ends and ends[path] > max(before, facts.at) for path, before in watched)
 
 
+def is_stopped(before: Container, now: Container) -> bool:
+    """Whether a container that was to be restarted is there and does not run."""
+    return now.id == before.id and now.state in ("exited", "created")
+
+
 def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bool, str]:
     """Whether each file's NotAfter moved into the future and the new certificates are the ones served, and why."""
     told: list[str] = []

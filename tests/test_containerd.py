@@ -1,0 +1,191 @@
+"""The whole thing where containerd runs the pods: real containerd and etcd, the pods' logs as files, an agent as a user starts it.
+
+The agent of the first story is left alone; the second's is killed between the stop and the start of the container, and those of
+further seeds (CERTMEDIC_SEEDS) at a random moment.
+
+There is no kubelet, so the agent's hand has to start what it stopped, through containerd's own ctr.
+"""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from certmedic.drill import pki
+from labs import crilog
+from labs.containerd import start_containerd
+from labs.hook import hook
+from labs.masters import AGENT, ip, kill, listener, manager_layer, until
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.long,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and containerd"),
+    pytest.mark.timeout(300),
+]
+LIFE = 8.0
+CONFIG = """
+state = "{home}/state-{seed}"
+mode = "remedy"
+[watch]
+journal = false
+files = []
+[certificates]
+warn_days = []
+[notify]
+apprise = ["{url}"]
+group_for = "2s"
+wall = false
+[remedy]
+verify_for = "60s"
+"""
+LABELS = {
+    "io.kubernetes.container.name": "etcd-manager",
+    "io.kubernetes.pod.name": "etcd-manager-main-a",
+    "io.kubernetes.pod.namespace": "kube-system",
+}
+# Who checks the certificate, as a neighbour does, and refuses it once it has expired. TLS 1.2, since in 1.3 OpenSSL sends its
+# refusal in a form that Go takes for a broken record.
+NEIGHBOUR = "while sleep 0.5; do openssl s_client -tls1_2 -connect 127.0.0.1:4001 -CAfile {ca} -verify_return_error </dev/null; done"
+
+
+class Lab:
+    """A master without a kubelet. `pods`, `mnt` and so on are folders of its own that a program on it finds in their usual place."""
+
+    def __init__(self, containerd, namespace):
+        self.containerd = containerd
+        self.home = containerd.home
+        self.namespace = namespace
+        self.authorities = self.home / "authorities"
+        for ca, cn in (("etcd-peers-ca", "etcd-peers-ca-main"), ("etcd-clients-ca", "etcd-clients-ca")):
+            pki.authority(cn).write(self.authorities, ca)
+        for folder in ("mnt/master-vol-a", "log/pods", "run"):
+            (self.home / folder).mkdir(parents=True)
+        (self.home / "run/containerd").symlink_to(self.home / "state")
+        containerd.import_image(manager_layer())
+
+    def start(self, number, *, life):
+        """Run a pod with etcd under its manager, whose first certificates live so long."""
+        folder = self.home / f"log/pods/kube-system_etcd-manager-main-a_{number}/etcd-manager"
+        logger = self.home / f"log-{number}"
+        logger.write_text(f'#!/bin/sh\nexec {sys.executable} {crilog.__file__} "{folder}"\n')
+        logger.chmod(0o755)
+        volume = self.home / "mnt/master-vol-a"
+        shutil.rmtree(volume)
+        volume.mkdir()
+        (self.home / "mnt/etcd.log").unlink(missing_ok=True)
+        mounts = {"/usr": "/usr", AGENT: "/agent", self.home / "mnt": "/mnt", self.authorities: "/authorities"}
+        self.containerd.run(
+            number,
+            *["/usr/bin/python3", "-m", "certmedic.drill.standin", "--member=etcd-a", f"--volume=/mnt/{volume.name}"],
+            *["--authorities=/authorities", f"--first-life={life}", "--log=/mnt/etcd.log", "--"],
+            *["/usr/bin/etcd", "--name=etcd-a", f"--data-dir=/mnt/{volume.name}/data", "--logger=zap"],
+            *["--listen-peer-urls=https://127.0.0.1:2380", "--initial-advertise-peer-urls=https://127.0.0.1:2380"],
+            *["--listen-client-urls=https://127.0.0.1:4001", "--advertise-client-urls=https://127.0.0.1:4001"],
+            "--initial-cluster=etcd-a=https://127.0.0.1:2380",
+            labels=LABELS,
+            options=[
+                *["--net-host", "--env=PYTHONPATH=/agent", "--env=PYTHONDONTWRITEBYTECODE=1"],
+                *[f"--mount=type=bind,src={here},dst={there},options=rbind:rw" for here, there in mounts.items()],
+                f"--log-uri=binary://{logger}",
+            ],
+        )
+
+    def remove(self, number):
+        self.containerd("tasks", "delete", "--force", number)
+        self.containerd("containers", "delete", number)
+
+    def starts(self):
+        """Return how often etcd was started; in the file, since what a container prints that ctr starts anew is not kept."""
+        return (self.home / "mnt/etcd.log").read_text().count("executing command")
+
+    def run(self, *command, **more):
+        places = {"mnt": "/mnt", "log": "/var/log", "run": "/run"}
+        script = " && ".join(f'mount --bind "{self.home / own}" {usual}' for own, usual in places.items())
+        return subprocess.Popen(
+            [*self.containerd.prefix, "unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh", *command],
+            env={**os.environ, "PYTHONPATH": str(AGENT)},
+            **more,
+        )
+
+    def certmedic(self, *words, config):
+        agent = self.run(
+            *[sys.executable, "-m", "certmedic", *words, "--config", str(config), "--json"], stdout=subprocess.PIPE
+        )
+        return json.loads(agent.communicate(timeout=60)[0] or b"{}")
+
+
+@pytest.fixture(scope="module")
+def lab():
+    namespace = f"cm{os.getpid()}-pods"
+    ip("netns", "add", namespace)
+    try:
+        ip("-n", namespace, "link", "set", "lo", "up")
+        with start_containerd("nsenter", f"--net=/run/netns/{namespace}") as containerd:
+            yield Lab(containerd, namespace)
+    finally:
+        ip("netns", "delete", namespace)
+
+
+def moment(seed, expires, pid):
+    """Wait until the agent is to be killed: between the stop and the start of the container, or at a random moment."""
+    if seed == 1:
+        until(lambda: not Path(f"/proc/{pid}").exists(), seconds=60, every=0.01)
+    else:
+        chance = random.Random(seed)  # noqa: S311 - no secret hangs on it
+        time.sleep(max(0.0, expires + chance.uniform(-2, 15) - time.monotonic()))
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("CERTMEDIC_SEEDS", "2"))))
+def test_a_pod_of_containerd_is_restarted_once_and_cured(lab, seed, tmp_path):
+    config, log, pod = tmp_path / "certmedic.toml", tmp_path / "agent.log", f"pod-{seed}"
+    with hook(listener(lab.namespace, "127.0.0.1")) as received, log.open("ab") as output:
+        config.write_text(CONFIG.format(home=tmp_path, seed=seed, url=received.url))
+        config.chmod(0o640)
+
+        def start():
+            return lab.run(
+                sys.executable, "-m", "certmedic", "run", "--config", str(config), stdout=output, stderr=output
+            )
+
+        def incidents():
+            return lab.certmedic("incidents", config=config).get("incidents", [])
+
+        lab.start(pod, life=LIFE)
+        expires = time.monotonic() + LIFE
+        before, agent = lab.containerd.pid(pod), start()
+        ca = lab.authorities / "etcd-clients-ca.crt"
+        neighbour = lab.run(
+            *["sh", "-c", NEIGHBOUR.format(ca=ca)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            if seed:
+                moment(seed, expires, before)
+                kill(agent)
+                agent = start()
+            resolved = until(lambda: any(i["state"] == "resolved" for i in incidents()), seconds=120, every=1)
+            assert resolved, f"{log.read_text()}\n{json.dumps(incidents(), indent=1)}"
+            (found,) = incidents()
+            assert (found["diagnosis"]["cause"], found["diagnosis"]["suspect"]) == ("expired", "own")
+            shown = lab.certmedic("show", str(found["id"]), config=config)
+            (act,) = shown["acts"]
+            assert act["state"] == "verified", shown
+            assert lab.containerd.pid(pod) not in (None, before)
+            assert lab.starts() == 2
+            assert until(lambda: len(received.received) >= 3, seconds=30), received.titles
+            # One whose sending was cut off may come twice, and none is lost.
+            assert len(received.received) == 3 or (seed and len(received.received) == 4), received.titles
+        finally:
+            kill(agent)
+            os.killpg(neighbour.pid, 9)
+            neighbour.wait()
+            lab.remove(pod)
