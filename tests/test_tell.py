@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from certmedic.config import Config, Notify, RemedyPolicy, load
+from certmedic.core import window
 from certmedic.core.model import Route, Silence
 from certmedic.edge import heartbeat, local
 from certmedic.edge.notify import AppriseNotifier
@@ -245,7 +246,8 @@ def test_a_silence_holds_back_messages_and_nothing_else_and_its_end_lets_them_th
     assert (listed["author"], listed["file"], listed["state"]) == ("alice", "*/server.crt", "active")
     assert service.deliveries() == []
 
-    service.ask("silence", "expire", "1")
+    ended = json.loads(service.ask("silence", "expire", "--json", "1"))
+    assert (ended["id"], ended["ends_at"] < listed["ends_at"]) == (1, True)
     service.ask("silence", "expire", "1", code=1)
     until(lambda: service.deliveries() == [("opened", "sent")])
     assert kinds(hook) == ["opened"]
@@ -579,6 +581,11 @@ def test_test_notify_tries_one_tag_and_says_what_is_wrong_with_the_files(service
         ('[[notify.route]]\ncause = "expired"', "route 1: tag: allowed: one word"),
         ('[notify]\nroute = ["x"]', "tables, each begun by [[notify.route]]"),
         ('[notify]\nheartbeat_every = "10s"', 'allowed: "1m" or longer'),
+        (
+            '[notify]\nmaintenance = ["Sunday night"]',
+            "notify.maintenance: found ['Sunday night']; allowed: days, hours",
+        ),
+        ('[notify]\nmaintenance = "Sun 02:00-04:00 UTC"', "allowed: a list of"),
         ('[metrics]\ntextfile = "/x/y.txt"', "ends in .prom"),
         ('[metrics]\ntextfil = "/x/y.prom"', "did you mean metrics.textfile?"),
     ],
@@ -693,6 +700,70 @@ def test_what_was_told_before_a_silence_is_told_to_be_over_and_not_remembered_me
     assert lab.world.kinds() == ["opened", "resolved"]
 
 
+# ---------------------------------------------------------------- maintenance windows
+
+SUNDAY = datetime(2026, 11, 29, 2, 0, tzinfo=UTC)
+EVERY_SUNDAY = (window.parse("Sun 02:00-04:00 UTC"),)
+
+
+def test_within_a_maintenance_window_nothing_is_said_and_what_lasts_is_told_at_its_end(lab):
+    lab = lab(Played(files=member(peer_ends=SUNDAY - DAY)), maintenance=EVERY_SUNDAY)
+    lab.now = SUNDAY + timedelta(minutes=5)
+    for _ in range(11):
+        lab.step(REFUSED, seconds=600)
+    assert lab.world.sent == []
+    assert [i.state for i in lab.incidents()] == ["open"]
+    said = [event["said"] for event in lab.store.events(1) if event["what"] == "silenced"]
+    assert said == ["maintenance window Sun 02:00-04:00 UTC, until 2026-11-29 04:00:00 UTC"]
+    for _ in range(3):
+        lab.step(seconds=600)
+    assert lab.world.kinds() == ["opened"]
+
+
+def test_what_breaks_and_is_cured_within_a_maintenance_window_is_recorded_and_nobody_is_called(lab):
+    lab = lab(Played(files=member(peer_ends=SUNDAY - DAY)), mode="remedy", maintenance=EVERY_SUNDAY)
+    lab.now = SUNDAY + timedelta(minutes=5)
+    lab.kill()
+    for _ in range(5):
+        lab.step(REFUSED)
+    lab.go(30)
+    assert len(lab.world.restarts) == 1
+    assert [i.state for i in lab.incidents()] == ["resolved"]
+    assert lab.store.messages() == []
+
+
+def test_what_was_told_before_a_maintenance_window_is_told_to_be_over_within_it(lab):
+    lab = lab(Played(files=member(peer_ends=SUNDAY - 3 * DAY)), maintenance=EVERY_SUNDAY)
+    lab.now = SUNDAY - timedelta(minutes=5)
+    for _ in range(5):
+        lab.step(REFUSED)
+    assert lab.world.kinds() == ["opened"]
+    lab.step(seconds=600)
+    lab.world.files = tuple(replace(one) for one in member())
+    lab.go(30)
+    assert lab.world.kinds() == ["opened", "resolved"]
+
+
+def test_the_commands_and_the_line_at_login_show_a_maintenance_window(service, hook, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    always = 'wall = false\nmaintenance = ["00:00-12:00 UTC", "12:00-00:00 UTC"]'
+    service = service(f"json://127.0.0.1:{hook.port}/", notify=always, environ={"RUNTIME_DIRECTORY": str(run)})
+    service.certificate()
+    service.start()
+    until(lambda: "watching" in service.log)
+    until(lambda: json.loads(service.ask("incidents", "--json"))["incidents"])
+    until(lambda: "silenced" in service.ask("show", "1").partition("story")[2])
+    assert re.search(r"silenced +maintenance window (00:00-12|12:00-00):00 UTC, until ", service.ask("show", "1"))
+    assert "maintenance window" in service.ask("status")
+    (window,) = json.loads(service.ask("status", "--json"))["maintenance"]
+    assert window["window"] in ("00:00-12:00 UTC", "12:00-00:00 UTC")
+    assert "open, silenced" in service.ask("incidents")
+    until(lambda: "silenced, maintenance window, until" in (run / "motd").read_text())
+    assert service.deliveries() == []
+    assert hook.requests == []
+
+
 # ---------------------------------------------------------------- signs of life
 
 
@@ -727,10 +798,10 @@ def test_a_heartbeat_comes_at_its_interval_and_says_what_is_watched(pulse, hook)
 
 
 def test_there_is_no_heartbeat_while_what_must_be_read_is_not(pulse, hook):
-    pulse.watcher.blind["journal"] = "gone"
+    pulse.watcher.readers.blind["journal"] = "gone"
     pulse.turns(0, 300, 600)
     assert hook.requests == []
-    pulse.watcher.blind = {"docker": "gone"}  # nobody needs it
+    pulse.watcher.readers.blind = {"docker": "gone"}  # nobody needs it
     pulse.turns(601)
     assert len(hook.requests) == 1
 
@@ -809,7 +880,7 @@ def test_the_watchdog_is_fed_four_times_an_interval_and_not_each_turn(pulse, tmp
         for tick in range(200):
             pulse.pulse.turn(pulse.watcher, pulse.now, tick / 10)
         assert heard() == 4
-        pulse.watcher.blind["journal"] = "gone"
+        pulse.watcher.readers.blind["journal"] = "gone"
         pulse.turns(30, 40, 50)
         assert heard() == 0
 

@@ -109,6 +109,7 @@ class Lab:
     config: Config
     now: object = NOW
     position: int = 0
+    sources: dict = field(default_factory=lambda: {"journal": True, "docker": False, "certificates": False})
 
     def __post_init__(self):
         self.begin()
@@ -125,7 +126,13 @@ class Lab:
             host="master-a",
             boot_id="b",
         )
-        self.watcher = Watcher(config=self.config, store=self.store, world=world, started_at=self.now)
+        self.watcher = Watcher(
+            config=self.config,
+            store=self.store,
+            world=world,
+            started_at=self.now,
+            sources=self.sources,
+        )
 
     def kill(self):
         """What `kill -9` leaves: the file."""

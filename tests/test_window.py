@@ -35,3 +35,28 @@ def test_a_window_is_open_in_its_hours_and_not_beside_them(text, moment, is_open
 def test_what_is_no_window_is_refused_with_what_is_allowed(text):
     with pytest.raises(ValueError, match="allowed"):
         window.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment", "closes"),
+    [
+        ("Sun 02:00-04:00 UTC", datetime(2026, 11, 22, 2, 0, tzinfo=UTC), datetime(2026, 11, 22, 4, 0, tzinfo=UTC)),
+        ("Fri 22:00-05:00", datetime(2026, 11, 27, 23, 0, tzinfo=UTC), datetime(2026, 11, 28, 5, 0, tzinfo=UTC)),
+        ("Fri 22:00-05:00", datetime(2026, 11, 28, 4, 59, tzinfo=UTC), datetime(2026, 11, 28, 5, 0, tzinfo=UTC)),
+        (
+            "02:00-04:00 Europe/Berlin",
+            datetime(2026, 7, 21, 1, 30, tzinfo=UTC),
+            datetime(2026, 7, 21, 2, 0, tzinfo=UTC),
+        ),
+        # The night in which Berlin's clocks go back: this half past two is the second.
+        (
+            "01:00-02:45 Europe/Berlin",
+            datetime(2026, 10, 25, 1, 30, tzinfo=UTC),
+            datetime(2026, 10, 25, 1, 45, tzinfo=UTC),
+        ),
+    ],
+)
+def test_an_open_window_tells_when_it_closes(text, moment, closes):
+    one = window.parse(text)
+    assert one.is_open(moment)
+    assert one.closes(moment) == closes

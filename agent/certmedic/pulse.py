@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from certmedic import __version__
 from certmedic.config import Config
 from certmedic.core import message
-from certmedic.core.model import Severity
+from certmedic.core.model import Severity, Silence
 from certmedic.edge import local, service
 from certmedic.edge.heartbeat import Heartbeat
 from certmedic.edge.store import Store
@@ -47,7 +47,7 @@ class Pulse:
     def turn(self, watcher: Watcher, now: datetime, tick: float) -> None:
         """Give the signs that are due. `tick` is seconds on a monotonic clock."""
         interval = service.watchdog_interval()
-        if not self.required & watcher.blind.keys():
+        if not self.required & watcher.readers.blind.keys():
             if interval is not None and self._due("watchdog", tick, interval / 4):
                 service.watchdog()
             every = self.config.notify.heartbeat_every.total_seconds()
@@ -85,9 +85,12 @@ class Pulse:
         else:
             self._complaints[what] = ""
 
+    def _silences(self, now: datetime) -> Sequence[Silence]:
+        return (*self.store.silences(now=now), *message.windows(self.config.notify.maintenance, now))
+
     def _write_login(self, now: datetime) -> None:
         assert self.login is not None  # noqa: S101 - asked for before; this tells the type checker
-        silences = self.store.silences(now=now)
+        silences = self._silences(now)
         lines = [
             message.login_line(
                 one.id,
@@ -128,7 +131,7 @@ class Pulse:
             waiting=sum(one["waiting"] for one in channels),
             oldest=min((datetime.fromisoformat(one["oldest"]) for one in channels if one["oldest"]), default=None),
             lost=sum(one["expired"] for one in channels),
-            silences=sum(one.starts_at <= now for one in self.store.silences(now=now)),
+            silences=sum(one.starts_at <= now for one in self._silences(now)),
             heartbeat_failures=self.heartbeat.failures if self.heartbeat else 0,
         )
         local.publish(self.config.metrics.textfile, metrics.exposition(numbers))

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from certmedic.core import message
 from certmedic.core.model import Facts, MessageKind, Origin, Route, Severity
+from certmedic.core.window import Window
 from certmedic.edge.notify import Notifier
 from certmedic.edge.renew import Pen
 from certmedic.edge.restart import Hands
@@ -52,8 +53,11 @@ class World:
 class Teller:
     """The mouth of the agent. Each kind of message is said once for an incident, and by the outbox, so that no kill loses one."""
 
-    def __init__(self, mode: str, store: Store, world: World, routes: Sequence[Route] = ()) -> None:
+    def __init__(
+        self, mode: str, store: Store, world: World, routes: Sequence[Route] = (), maintenance: Sequence[Window] = ()
+    ) -> None:
         self.mode = mode
+        self.maintenance = maintenance
         self.routes = routes
         self.store = store
         self.world = world
@@ -67,11 +71,12 @@ class Teller:
     def say(self, kind: MessageKind, incident: Incident, now: datetime, *, outcome: str = "") -> None:
         """Write a message into the outbox, once of each kind, where people are to be told of this incident at all.
 
-        Under a silence it is dropped and not kept. Only "resolved" goes through: what was told before is told to be over.
+        Under a silence, or within a maintenance window, it is dropped and not kept. Only "resolved" goes through: what was told before is told to be over.
         """
         if self.mode == "observe" or incident.diagnosis.severity is Severity.INFO:
             return
-        silence = message.silence_of(incident.diagnosis, self.store.silences(now=now), now)
+        silences = (*self.store.silences(now=now), *message.windows(self.maintenance, now))
+        silence = message.silence_of(incident.diagnosis, silences, now)
         if silence is not None and kind is not MessageKind.RESOLVED:
             self.store.event_once(incident.id, "silenced", message.silence_said(silence), now=now)
             return

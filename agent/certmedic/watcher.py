@@ -10,8 +10,8 @@ is a row with a due time. So a `kill -9` between any two lines of this file lose
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from certmedic.config import Config, policy_of
@@ -37,6 +37,7 @@ from certmedic.core.model import (
 )
 from certmedic.cures import Cures
 from certmedic.edge.store import Incident, Store
+from certmedic.readers import Readers
 from certmedic.teller import Teller, World
 
 TICK = 1.0  # seconds that the loop waits at most: the watchdog, a stop and a new recheck are seen by then
@@ -66,17 +67,19 @@ class Seen:
 class Watcher:
     """The owner in the middle: all state passes through here, on one thread."""
 
-    def __init__(self, *, config: Config, store: Store, world: World, started_at: datetime) -> None:
+    def __init__(
+        self, *, config: Config, store: Store, world: World, started_at: datetime, sources: Mapping[str, bool]
+    ) -> None:
         self.config = config
         self.store = store
         self.world = world
         self.started_at = started_at
         self.policy = policy_of(config)
-        self.teller = Teller(config.mode, store, world, config.notify.route)
+        self.teller = Teller(config.mode, store, world, config.notify.route, config.notify.maintenance)
         self.cures = Cures(store, world, self.teller, verify_for=config.remedy.verify_for, resolve=self._resolve)
+        self.readers = Readers(sources, store, world, started_at=started_at, begin=self._open, end=self._resolve)
         self.inventory: Facts | None = None  # the latest
         self.sightings = 0  # since the start
-        self.blind: dict[str, str] = {}  # source -> why it cannot read
         self._memo = symptoms.Memo()
         self._seen: dict[str, Seen] = {}
         self._lines: OrderedDict[tuple[str, int], str] = OrderedDict()
@@ -86,6 +89,7 @@ class Watcher:
     def _begin(self, now: datetime) -> None:
         with self.store.transaction():
             self.cures.begin(now)
+            self.readers.start(now)
             self.store.recheck("inventory", None, now)
 
     # ------------------------------------------------------------ one turn
@@ -112,16 +116,8 @@ class Watcher:
                 if sighting is not None and not self._is_echo(sighting):
                     self.sightings += 1
                     self._see(sighting, now)
-            case SourceDown():
-                self.blind[item.source] = item.reason
-                self.store.source_state(item.source, down=item.reason, now=now)
-                self.world.journal.emit(message.source_fields(item))
-            case SourceUp():
-                self.blind.pop(item.source, None)
-                self.store.source_state(item.source, down="", now=now)
-                self.world.journal.emit(message.source_fields(item))
-            case SourceStatus():
-                self.store.source_status(item.source, asdict(item), now=now)
+            case SourceDown() | SourceUp() | SourceStatus():
+                self.readers.take(item, now)
             case Recheck():
                 self._look_now(now)
             case Progress():
@@ -172,7 +168,8 @@ class Watcher:
 
     def _gather_for_act(self, incident: Incident, now: datetime) -> Facts:
         """Return fresh facts, with the other members where an act on this machine may follow from them."""
-        acts = self.config.mode in ("approve", "remedy") and incident.diagnosis.suspect is Suspect.OWN
+        own = incident.diagnosis.suspect is Suspect.OWN and incident.diagnosis.cause is not Cause.BLIND
+        acts = own and self.config.mode in ("approve", "remedy")
         self._facts = self.world.senses.gather(now=now, with_members=acts)
         return self._facts
 
@@ -215,7 +212,7 @@ class Watcher:
     def _look_again(self, recheck: Recheck, now: datetime) -> None:
         self.store.no_recheck(recheck.kind, recheck.incident)
         if recheck.incident is None:
-            self._take_inventory(now)
+            {"inventory": self._take_inventory, "blind": self.readers.look}[recheck.kind](now)
             return
         incident = self.store.incident(recheck.incident)
         if incident is None or incident.state == "resolved":
@@ -299,7 +296,9 @@ class Watcher:
         """Resolve an incident that is over; return whether it is."""
         diagnosis = incident.diagnosis
         files = verify.files_of(diagnosis)
-        if diagnosis.suspect is Suspect.OWN and files and diagnosis.cause is not Cause.STALE_IN_MEMORY:
+        if diagnosis.cause is Cause.BLIND:
+            good, said = self.readers.is_over(incident, now)
+        elif diagnosis.suspect is Suspect.OWN and files and diagnosis.cause is not Cause.STALE_IN_MEMORY:
             if diagnosis.cause is Cause.EXPIRES_SOON:
                 good, said = message.renewed(diagnosis, facts)
             else:

@@ -43,7 +43,7 @@ def main() -> None:
         return not stop.is_set()
 
     with Store(config.state / "state.sqlite3") as store:
-        watcher = Watcher(config=config, store=store, world=world(config), started_at=datetime.now(UTC))
+        watcher = Watcher(config=config, store=store, world=world(config), started_at=datetime.now(UTC), sources={})
         inbox.start(serve.sources(config), store.positions(), box, stop)
         sys.stdout.write("READY\n")
         sys.stdout.flush()

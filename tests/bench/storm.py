@@ -46,7 +46,7 @@ def main() -> None:
         return entries
 
     with Store(folder / "state.sqlite3") as store:
-        watcher = Watcher(config=config, store=store, world=world(config), started_at=start)
+        watcher = Watcher(config=config, store=store, world=world(config), started_at=start, sources={})
         watcher.step([], start)  # the first inventory
         watcher.step(batch(0, inbox.BATCH), datetime.now(UTC))  # the first diagnoses
         before, done, wall, cpu = resident(), inbox.BATCH, 0.0, 0.0

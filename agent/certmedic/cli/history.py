@@ -34,6 +34,12 @@ def store(config_path: Path | None) -> Store:
         show.fail(str(error))
 
 
+def hushes(config_path: Path | None, state: Store, now: datetime) -> list[Silence]:
+    """Return the silences that have not ended, and the maintenance windows that are open."""
+    windows = show.config(config_path).notify.maintenance
+    return [*state.silences(now=now), *message.windows(windows, now)]
+
+
 @contextmanager
 def quietly(ctx: click.Context) -> Iterator[Store | None]:
     """Open the state for reading while a person presses Tab; None where that fails, for then is no time for errors."""
@@ -83,7 +89,7 @@ def incidents(*, as_json: bool, config_path: Path | None, only_open: bool) -> No
     """List what was seen, newest first."""
     now = datetime.now(UTC)
     with store(config_path) as state:
-        found, silences = state.incidents(unresolved=only_open), state.silences(now=now)
+        found, silences = state.incidents(unresolved=only_open), hushes(config_path, state, now)
     quiet = {one.id: message.silence_of(one.diagnosis, silences, now) for one in found if one.state != "resolved"}
     if as_json:
         show.as_json(incidents=[row(one, quiet.get(one.id)) for one in found])
@@ -97,7 +103,7 @@ def incidents(*, as_json: bool, config_path: Path | None, only_open: bool) -> No
             f"{one.state}, silenced" if quiet.get(one.id) else one.state,
             one.diagnosis.cause,
             one.diagnosis.suspect,
-            which([c.path for c in one.diagnosis.certificates] or one.diagnosis.neighbours),
+            which([c.path for c in one.diagnosis.certificates] or one.diagnosis.neighbours or [one.diagnosis.source]),
             one.opened_at.strftime("%Y-%m-%d %H:%M"),
             str(one.count),
         ]
@@ -120,7 +126,7 @@ def show_incident(number: int, *, as_json: bool, config_path: Path | None) -> No
             show.fail(f"there is no incident {number}; `certmedic incidents` lists them")
         events, folds, messages = state.events(number), state.folds(number), state.messages(number)
         acts = state.acts(incident=number)
-        silence = message.silence_of(incident.diagnosis, state.silences(now=now), now)
+        silence = message.silence_of(incident.diagnosis, hushes(config_path, state, now), now)
     if incident.state == "resolved":
         silence = None
     if as_json:
@@ -193,7 +199,7 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
     now = datetime.now(UTC)
     with store(config_path) as state:
         sources, found, channels = state.sources(), state.incidents(unresolved=True), state.channels()
-        silences = [one for one in state.silences(now=now) if one.starts_at <= now]
+        silences = [one for one in hushes(config_path, state, now) if one.starts_at <= now]
     waiting = sum(one["waiting"] for one in channels)
     oldest = min((one["oldest"] for one in channels if one["oldest"]), default=None)
     quiet = {one.id: message.silence_of(one.diagnosis, silences, now) for one in found}
@@ -203,7 +209,8 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
             open=[row(one, quiet[one.id]) for one in found],
             outbox={"pending": waiting, "oldest": oldest, "age_seconds": age(oldest, now) if oldest else 0},
             channels=channels,
-            silences=[one.id for one in silences],
+            silences=[one.id for one in silences if one.id],
+            maintenance=[{"window": one.comment, "ends_at": show.when(one.ends_at)} for one in silences if not one.id],
         )
         return
     for source in sources:

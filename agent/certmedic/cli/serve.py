@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def sources(config: Config) -> list[inbox.Source]:
         chosen.append(FileSource(NEEDLES, globs=watch.files))
     chosen.append(CertificateSource(globs(config)))
     return chosen
+
+
+def wanted(config: Config, read: Sequence[inbox.Source]) -> dict[str, bool]:
+    """Return what is read: name -> whether it was asked for, and not only found to be there."""
+    asked = {"docker": bool(config.watch.docker), "pods": bool(config.watch.pods), "files": True}
+    return {source.name: source.required or asked.get(source.name, False) for source in read}
 
 
 def globs(config: Config) -> tuple[str, ...]:
@@ -162,7 +169,9 @@ def serve(
         host=socket.gethostname(),
         boot_id=boot_id(),
     )
-    watcher = Watcher(config=config, store=store, world=world, started_at=datetime.now(UTC))
+    watcher = Watcher(
+        config=config, store=store, world=world, started_at=datetime.now(UTC), sources=wanted(config, read)
+    )
     inbox.start(read, store.positions(), box, stop)
     names = ", ".join(source.name for source in read) or "nothing"
     world.journal.emit(message.started_fields(mode=config.mode, sources=names))

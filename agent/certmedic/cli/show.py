@@ -16,7 +16,7 @@ import click
 
 from certmedic.config import Config, ConfigError, load
 from certmedic.core.examine import stamp
-from certmedic.core.model import Certificate, Decision, Diagnosis
+from certmedic.core.model import Cause, Certificate, Decision, Diagnosis
 
 SCHEMA = 1
 COLOURS = {
@@ -122,6 +122,7 @@ def diagnosis(value: Diagnosis) -> dict[str, Any]:
     return {
         "cause": value.cause,
         "suspect": value.suspect,
+        "source": value.source or None,
         "confidence": value.confidence,
         "severity": value.severity,
         "plane": value.plane,
@@ -160,8 +161,10 @@ def tell(value: Diagnosis, *, now: datetime) -> None:
         "outside": "an outsider's",
         "unknown": "nobody knows whose",
     }
+    blind = value.cause is Cause.BLIND
+    told = f"{value.source} cannot be read" if blind else f"{whose[value.suspect]} certificate ({value.confidence})"
     say(
-        f"{value.severity.upper()}  {value.cause}: {whose[value.suspect]} certificate ({value.confidence})",
+        f"{value.severity.upper()}  {value.cause}: {told}",
         colour=COLOURS[value.severity],
         bold=True,
     )
@@ -174,7 +177,10 @@ def tell(value: Diagnosis, *, now: datetime) -> None:
         ago = (now - value.since).total_seconds()
         say(f"  since    {stamp(value.since)} ({span(ago)} ago)" if ago >= 0 else f"  in       {span(ago)}")
     item("  breaks   ", value.effect)
-    item("  restart  ", f"{value.remedy.helps}: {value.remedy.why}")
+    item(
+        "  cure     " if blind else "  restart  ",
+        value.remedy.why if blind else f"{value.remedy.helps}: {value.remedy.why}",
+    )
     if value.remedy.command:
         say(f"  type     {value.remedy.command}")
     if value.count:

@@ -160,13 +160,18 @@ def list_silences(*, everything: bool, as_json: bool, config_path: Path | None) 
 
 @silence.command()
 @click.argument("number", type=int, metavar="ID", shell_complete=complete)
+@JSON
 @CONFIG
-def expire(*, number: int, config_path: Path | None) -> None:
+def expire(*, number: int, as_json: bool, config_path: Path | None) -> None:
     """End a silence now."""
+    now = datetime.now(UTC)
     with hand.change(config_path) as state:
-        ended = state.expire_silence(number, now=datetime.now(UTC))
+        ended = state.expire_silence(number, now=now)
     if not ended:
         show.fail(f"there is no silence {number} that holds; `certmedic silence list` shows those that do")
+    if as_json:
+        show.as_json(id=number, ends_at=show.when(now))
+        return
     show.say(f"silence {number} is over", colour="green")
 
 

@@ -83,6 +83,7 @@ class Notify:
     route: tuple[Route, ...] = ()  # the first that fits a message decides, else `tags`
     group_for: timedelta = timedelta(seconds=30)
     remind_every: timedelta = timedelta(hours=6)
+    maintenance: tuple[Window, ...] = ()  # while one is open, messages are held back as by a silence
     wall: bool = True  # critical incidents are also written to every terminal of this machine
     heartbeat: Secret | None = None  # is called while all is well: whoever listens there misses an agent that died
     heartbeat_every: timedelta = timedelta(minutes=5)
@@ -233,7 +234,7 @@ def _build(values: Mapping[str, Any]) -> Config:
     notify = section(
         Notify,
         "notify.",
-        same("apprise", "route", "group_for", "remind_every", "wall", "heartbeat", "heartbeat_every"),
+        same("apprise", "route", "group_for", "remind_every", "maintenance", "wall", "heartbeat", "heartbeat_every"),
     )
     tags = {level: values.get(f"notify.tags.{level}", default) for level, default in notify.tags.items()}
     top = {name: values[name] for name in ("mode", "state") if name in values}

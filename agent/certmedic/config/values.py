@@ -125,6 +125,11 @@ def _window(value: Any) -> Window | None:
         raise FaultError(str(error)) from None
 
 
+def _windows(value: Any) -> tuple[Window, ...]:
+    found = [_window(text) for text in _strings(value)]
+    return tuple(one for one in found if one is not None)
+
+
 def _duration(value: Any) -> timedelta:
     try:
         return duration(value)
@@ -274,6 +279,7 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "notify.route": _routes,
     "notify.group_for": _duration,
     "notify.remind_every": _duration,
+    "notify.maintenance": _windows,
     "notify.wall": _boolean,
     "notify.heartbeat": _web_address,
     "notify.heartbeat_every": _interval,

@@ -64,6 +64,8 @@ class History:
 
 def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy) -> Decision:
     """Return what to do about a diagnosis: an act, or nothing, with every gate's answer."""
+    if diagnosis.cause is Cause.BLIND:
+        return Decision(reason="no act: no certificate is known to be at fault; a log cannot be read")
     watched = files_of(diagnosis, facts)
     in_place = policy.renew and bool(watched) and all(s.certificate.path in facts.signable for s in watched)
     means = means_for(watched, policy.means)

@@ -133,7 +133,7 @@ class SourceStatus:
 class Recheck:
     """Something that was to be looked at again is due."""
 
-    kind: str  # "incident" | "verify" | "remind" | "outbox" | "inventory"
+    kind: str  # "incident" | "announce" | "verify" | "resume" | "remind" | "blind" | "inventory"
     incident: int | None
     due: datetime
 
@@ -359,13 +359,14 @@ class Diagnosis:
     count: int = 0
     first_seen: datetime | None = None
     last_seen: datetime | None = None
+    source: str = ""  # cause `blind`: which reader
 
     @property
     def severity(self) -> Severity:
-        """Own faults are critical, others' and forecasts are warnings; what anyone can cause from outside is information."""
+        """Own faults are critical; others', forecasts and blindness are warnings; what anyone can cause from outside is information."""
         if self.cause in (Cause.MISSING_CLIENT_CERT, Cause.DISTRUSTED, Cause.UNEXPLAINED):
             return Severity.INFO
-        if self.cause is Cause.EXPIRES_SOON or self.suspect is not Suspect.OWN:
+        if self.cause in (Cause.EXPIRES_SOON, Cause.BLIND) or self.suspect is not Suspect.OWN:
             return Severity.WARNING
         return Severity.CRITICAL
 

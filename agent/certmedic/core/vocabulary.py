@@ -64,6 +64,7 @@ class Cause(StrEnum):
     DISTRUSTED = "distrusted"
     EXPIRES_SOON = "expires_soon"
     UNEXPLAINED = "unexplained"
+    BLIND = "blind"  # no certificate's fault: a log that is to be read cannot be
 
 
 class Confidence(StrEnum):

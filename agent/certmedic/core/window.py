@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -32,6 +32,12 @@ class Window:
             return here.weekday() in self.days and self.start <= clock < self.end
         yesterday = (here - timedelta(days=1)).weekday()
         return (here.weekday() in self.days and clock >= self.start) or (yesterday in self.days and clock < self.end)
+
+    def closes(self, now: datetime) -> datetime:
+        """Return when the window, open now, closes."""
+        here = now.astimezone(self.zone)
+        day = here.date() if here.time() < self.end else here.date() + timedelta(days=1)
+        return datetime.combine(day, self.end, self.zone).replace(fold=here.fold).astimezone(UTC)
 
 
 def parse(text: str) -> Window:

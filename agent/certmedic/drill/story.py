@@ -163,7 +163,7 @@ def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str])
     )
     stop, box = threading.Event(), inbox.Inbox()
     with Store(Path(master.root) / "state.sqlite3") as store:
-        watcher = Watcher(config=config, store=store, world=world, started_at=datetime.now(UTC))
+        watcher = Watcher(config=config, store=store, world=world, started_at=datetime.now(UTC), sources={})
         inbox.start([FileSource(NEEDLES, globs=[str(member.log)])], {}, box, stop)
         teller = Teller(timeline, store, master, old=old)
 

@@ -12,7 +12,7 @@ from certmedic.core.message.events import (
 )
 from certmedic.core.message.nearby import few_lines, login_line, pulse, silence_said, wall_text
 from certmedic.core.message.when import forecast, renewed, retry_at
-from certmedic.core.message.whom import silence_of, tag_of
+from certmedic.core.message.whom import silence_of, tag_of, windows
 
 __all__ = [
     "channels_faulty_fields",
@@ -34,4 +34,5 @@ __all__ = [
     "test_message",
     "undelivered_fields",
     "wall_text",
+    "windows",
 ]

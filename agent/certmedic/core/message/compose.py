@@ -130,6 +130,8 @@ def approval(scene: Scene) -> str:
 def in_short(scene: Scene) -> str:
     """Return the one thing to do, for a title."""
     diagnosis = scene.diagnosis
+    if diagnosis.cause is Cause.BLIND:
+        return "look why"
     if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
         return "look there, not here"
     if acts(scene):
@@ -152,6 +154,8 @@ def in_short(scene: Scene) -> str:
 def to_do(scene: Scene) -> str:
     """Return the one thing to do, as a sentence."""
     diagnosis, remedy = scene.diagnosis, scene.diagnosis.remedy
+    if diagnosis.cause is Cause.BLIND:
+        return "Look why (command below): a certificate that fails there now is not seen."
     if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
         return "This machine is not at fault: look there, and restart nothing here."
     if acts(scene):
@@ -305,8 +309,23 @@ def case(scene: Scene) -> tuple[Block, ...]:
     )
 
 
+def blind(scene: Scene) -> tuple[Block, ...]:
+    """Return all that is known of a source that cannot be read."""
+    still = "Certificates in files are still watched. It tries again by itself, and reads on where it stopped: what the source still keeps is not lost."
+    return (
+        Block("Reason", scene.diagnosis.evidence),
+        since(scene),
+        Block("Breaks", (scene.diagnosis.effect,)),
+        command(scene),
+        Block("certmedic", (still,)),
+        more(scene),
+    )
+
+
 def opened(scene: Scene) -> tuple[Block, ...]:
     """Return the parts of a first message, or of a reminder."""
+    if scene.diagnosis.cause is Cause.BLIND:
+        return blind(scene)
     return (*case(scene), doing(scene), more(scene), evidence(scene.diagnosis))
 
 
@@ -323,7 +342,8 @@ def acted(scene: Scene) -> tuple[Block, ...]:
 
 def resolved(scene: Scene) -> tuple[Block, ...]:
     """Return the parts of the last message. `outcome` says how it is known, which is not always by looking at a file."""
-    return (Block("How it is known", (scene.outcome,)), owner(scene.diagnosis), more(scene))
+    whom = Block("Whose", ()) if scene.diagnosis.cause is Cause.BLIND else owner(scene.diagnosis)
+    return (Block("How it is known", (scene.outcome,)), whom, more(scene))
 
 
 def escalated(scene: Scene) -> tuple[Block, ...]:

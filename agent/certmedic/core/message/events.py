@@ -50,6 +50,7 @@ OPENED_IDS: Mapping[Cause, str] = {
     Cause.DISTRUSTED: "e593b2a2149243068da642cfb0353781",
     Cause.EXPIRES_SOON: "81bd77373fb34decb426ff1d202d03da",
     Cause.UNEXPLAINED: "811ecbe3bcde45a68b07c3a78f9683e0",
+    Cause.BLIND: "628bb55c5c50a20e622a1befd51b92d2",
 }
 PRIORITY: Mapping[Severity, str] = {Severity.CRITICAL: "2", Severity.WARNING: "4", Severity.INFO: "6"}
 HELPS: Mapping[Helps, str] = {
@@ -70,7 +71,8 @@ def event_fields(
     files = tuple(dict.fromkeys(one.path for one in diagnosis.certificates if one.path))
     ends = diagnosis.certificates[0].not_after if diagnosis.certificates else diagnosis.since
     first = files[0] if files else ""
-    told = outcome or (decision.reason if event == "intent" and decision else first)
+    seen = first or (diagnosis.evidence[0] if diagnosis.cause is Cause.BLIND else "")
+    told = outcome or (decision.reason if event == "intent" and decision else seen)
     verdict = f"incident {incident} {event}: {whose(diagnosis)}: {WHAT[diagnosis.cause]}"
     return _tidy(
         {
@@ -82,6 +84,7 @@ def event_fields(
             "CERTMEDIC_CAUSE": str(diagnosis.cause),
             "CERTMEDIC_SUSPECT": str(diagnosis.suspect),
             "CERTMEDIC_WHOSE": whose(diagnosis),
+            "CERTMEDIC_SOURCE": diagnosis.source,
             "CERTMEDIC_CERT": first,
             "CERTMEDIC_CERTS": " ".join(files) if len(files) > 1 else "",
             "CERTMEDIC_NOT_AFTER": ends.isoformat() if ends else "",

@@ -30,7 +30,8 @@ def login_line(  # noqa: PLR0913 - each is a part of the line
 ) -> str:
     """Return an open incident in a line for whoever logs in."""
     if silence is not None:
-        state = f"silenced by {silence.author} until {stamp(silence.ends_at)}"
+        whom = f" by {silence.author}" if silence.id else ", maintenance window,"
+        state = f"silenced{whom} until {stamp(silence.ends_at)}"
     elif escalated:
         state = "NOT CURED, a person is needed"
     else:
@@ -67,4 +68,6 @@ def pulse(host: str, facts: Facts, now: datetime) -> str:
 
 def silence_said(silence: Silence) -> str:
     """Return who asked for silence, until when, and why."""
+    if not silence.id:
+        return f"maintenance window {silence.comment}, until {stamp(silence.ends_at)}"
     return f"by {silence.author} until {stamp(silence.ends_at)}: {silence.comment} (silence {silence.id})"

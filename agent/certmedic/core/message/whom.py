@@ -7,6 +7,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 
 from certmedic.core.model import Diagnosis, MessageKind, Route, Silence
+from certmedic.core.window import Window
 
 
 def tag_of(kind: MessageKind, diagnosis: Diagnosis, routes: Iterable[Route]) -> str:
@@ -19,6 +20,24 @@ def tag_of(kind: MessageKind, diagnosis: Diagnosis, routes: Iterable[Route]) -> 
         if all(getattr(route, name) in ("", value) for name, value in found.items()):
             return route.tag
     return ""
+
+
+def windows(maintenance: Iterable[Window], now: datetime) -> tuple[Silence, ...]:
+    """Return the maintenance windows that are open now, as the silences that they are."""
+    return tuple(
+        Silence(
+            id=0,
+            cause="",
+            file="",
+            plane="",
+            author="notify.maintenance",
+            comment=one.text,
+            starts_at=now,
+            ends_at=one.closes(now),
+        )
+        for one in maintenance
+        if one.is_open(now)
+    )
 
 
 def silence_of(diagnosis: Diagnosis, silences: Iterable[Silence], now: datetime) -> Silence | None:

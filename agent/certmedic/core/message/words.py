@@ -30,6 +30,7 @@ WHAT: Mapping[Cause, str] = {
     Cause.DISTRUSTED: "good certificate refused",
     Cause.EXPIRES_SOON: "certificate expires soon",
     Cause.UNEXPLAINED: "TLS failure, not explained",
+    Cause.BLIND: "cannot be read",
 }
 # The same as a clause; {} is whose certificate it is.
 CLAUSES: Mapping[Cause, str] = {
@@ -47,11 +48,17 @@ CLAUSES: Mapping[Cause, str] = {
     Cause.DISTRUSTED: "the certificate of {} is refused, though it is good by every check made here",
     Cause.EXPIRES_SOON: "the certificate of {} expires soon",
     Cause.UNEXPLAINED: "TLS fails at {}, and no certificate on this machine explains it",
+    Cause.BLIND: "{} cannot be read, so certmedic is blind there",
 }
+
+
+LOGS: Mapping[str, str] = {"journal": "the journal", "pods": "the pods' logs", "files": "log files"}
 
 
 def whose(diagnosis: Diagnosis) -> str:
     """Return the one that a diagnosis is about, in a word or two: "etcd main", "kubeadm kube-apiserver", "10.0.0.2"."""
+    if diagnosis.source:
+        return LOGS.get(diagnosis.source, diagnosis.source)
     if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
         return diagnosis.neighbours[0] if diagnosis.neighbours else "a neighbour"
     if diagnosis.group:

@@ -66,12 +66,17 @@ class Store(Acts, Outbox):
         self._db.executemany("DELETE FROM positions WHERE stream = ?", [(stream,) for stream in streams])
 
     def source_state(self, source: str, *, down: str, now: datetime) -> None:
-        """Record that a source went blind (`down` says why) or reads again (empty)."""
+        """Record that a source went blind (`down` says why) or reads again (empty). What lasts keeps its beginning."""
         self._db.execute(
             "INSERT INTO sources (source, down, since) VALUES (?, ?, ?)"
-            " ON CONFLICT (source) DO UPDATE SET down = excluded.down, since = excluded.since",
+            " ON CONFLICT (source) DO UPDATE SET down = excluded.down,"
+            " since = CASE (down = '') = (excluded.down = '') WHEN 1 THEN since ELSE excluded.since END",
             (source, down, text_of(now)),
         )
+
+    def forget_source(self, source: str) -> None:
+        """Drop what is known of a source that is no longer read."""
+        self._db.execute("DELETE FROM sources WHERE source = ?", (source,))
 
     def source_status(self, source: str, status: Mapping[str, Any], *, now: datetime) -> None:
         """Record what a source says of itself."""

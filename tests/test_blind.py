@@ -1,0 +1,258 @@
+"""A source that cannot be read: told when it lasts, once, and its end once; never in the middle of an ordinary restart."""
+
+import shutil
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from certmedic.config import Config, Notify
+from certmedic.core import blind
+from certmedic.core.model import Route, Silence, SourceDown, SourceStatus, SourceUp
+from certmedic.core.symptoms import NEEDLES
+from certmedic.edge import inbox
+from certmedic.edge.containers import DockerSource
+from labs.docker import start_dockerd
+from labs.values import NOW, member
+from labs.waiting import until
+from test_watcher import Lab, Played
+
+
+@pytest.fixture
+def lab(tmp_path):
+    labs = []
+
+    def _lab(*, mode="notify", **notify):
+        config = Config(mode=mode, notify=Notify(**{"group_for": timedelta(seconds=2), **notify}))
+        labs.append(Lab(Played(files=member()), tmp_path / "state", config))
+        return labs[-1]
+
+    yield _lab
+    for one in labs:
+        one.store.close()
+
+
+def take(lab, *items):
+    lab.watcher.step(items, lab.now)
+
+
+def works(source):
+    return SourceStatus(source=source, seen=3, matched=0, lag_seconds=0.0)
+
+
+def down(source, reason="Connection refused"):
+    return SourceDown(source=source, reason=reason)
+
+
+def last(lab):
+    """The latest message, as the good channel got it."""
+    return lab.store._db.execute("SELECT message FROM messages ORDER BY id DESC LIMIT 1").fetchone()[0]
+
+
+def test_what_worked_and_is_blind_for_long_is_told_once_then_reminded_and_its_end_is_told_once(lab):
+    lab = lab(mode="remedy", remind_every=timedelta(hours=6))
+    take(lab, works("docker"), down("docker"))
+    lab.go(88)
+    assert lab.incidents() == []
+    lab.go(6)
+    (one,) = lab.incidents()
+    assert (one.diagnosis.cause, one.diagnosis.source, one.severity) == ("blind", "docker", "warning")
+    assert one.diagnosis.since == NOW
+    assert lab.world.kinds() == ["opened"]
+    assert "docker cannot be read, so certmedic is blind there. Look why" in last(lab)
+    assert "Connection refused" in last(lab)
+    assert lab.store.acts() == []
+    assert "no act" in lab.incidents()[0].decision.reason
+
+    for _ in range(7):
+        lab.step(seconds=3600)
+    assert lab.world.kinds() == ["opened", "reminder"]
+    take(lab, SourceUp(source="docker"))
+    lab.go(240)
+    assert lab.world.kinds() == ["opened", "reminder"]  # it could fail again at once
+    lab.go(120)
+    assert lab.world.kinds() == ["opened", "reminder", "resolved"]
+    assert "docker is read again since 2026-11-24 22:41" in last(lab)
+    lab.go(120)
+    assert lab.world.kinds() == ["opened", "reminder", "resolved"]
+    assert {i.state for i in lab.incidents()} == {"resolved"}
+    assert [f["CERTMEDIC_EVENT"] for f in lab.world.journal] == [
+        "source-blind",
+        "opened",
+        "reminder",
+        "source-back",
+        "resolved",
+    ]
+
+
+def test_an_ordinary_restart_of_a_daemon_is_no_incident_however_often(lab):
+    lab = lab()
+    for _ in range(20):
+        take(lab, works("docker"), down("docker"))
+        lab.go(60)
+        take(lab, SourceUp(source="docker"))
+        lab.go(5)
+    assert lab.incidents() == []
+    assert lab.world.sent == []
+
+
+def test_one_that_comes_back_before_people_were_told_is_recorded_without_a_word(lab):
+    lab = lab(group_for=timedelta(seconds=30))
+    take(lab, works("docker"), down("docker"))
+    lab.go(100)
+    take(lab, SourceUp(source="docker"))
+    lab.go(60)
+    assert [i.state for i in lab.incidents()] == ["resolved"]
+    assert lab.world.sent == []
+
+
+def test_one_that_comes_and_goes_is_told_of_once(lab):
+    lab = lab()
+    take(lab, works("docker"))
+    for _ in range(10):
+        take(lab, down("docker"))
+        lab.go(180)
+        take(lab, SourceUp(source="docker"))
+        lab.go(120)
+    assert lab.world.kinds() == ["opened"]
+    lab.go(300)
+    assert lab.world.kinds() == ["opened", "resolved"]
+
+
+@pytest.mark.parametrize(("source", "told"), [("journal", ["opened"]), ("docker", [])])
+def test_of_what_never_worked_people_hear_only_where_it_was_asked_for(lab, source, told):
+    lab = lab()
+    take(lab, down(source))
+    lab.go(300)
+    assert lab.world.kinds() == told
+
+
+def test_nothing_is_missed_with_the_watch_over_certificate_folders_so_it_is_not_told(lab):
+    lab = lab()
+    take(lab, works("certificates"), down("certificates"))
+    lab.go(300)
+    assert lab.incidents() == []
+
+
+def test_restarts_of_the_agent_send_nothing_again_and_lose_neither_the_beginning_nor_the_end(lab):
+    lab = lab()
+    take(lab, works("journal"), down("journal"))
+    for _ in range(3):  # as the watchdog does it
+        lab.go(60)
+        lab.kill()
+        take(lab, down("journal"))
+    lab.go(10)
+    assert lab.world.kinds() == ["opened"]
+    for _ in range(3):
+        lab.kill()
+        take(lab, down("journal"))
+        lab.go(200)
+    assert lab.world.kinds() == ["opened"]
+    assert lab.incidents()[0].diagnosis.since == NOW
+
+    lab.kill()  # it reads again from here on, and no reader says that it did not before
+    for _ in range(80):
+        take(lab, works("journal"))
+        lab.go(5)
+    assert lab.world.kinds() == ["opened", "resolved"]
+    assert lab.store.sources()[0]["down"] == ""
+
+
+def test_one_that_came_back_while_the_machine_was_off_is_not_told(lab):
+    lab = lab()
+    take(lab, works("docker"), down("docker"))
+    lab.now += timedelta(minutes=20)
+    lab.kill()
+    for _ in range(40):
+        take(lab, works("docker"))
+        lab.go(5)
+    assert lab.incidents() == []
+    assert lab.store.sources()[0]["down"] == ""
+
+
+def test_one_that_says_nothing_after_a_restart_of_the_agent_is_still_blind(lab):
+    lab = lab()
+    take(lab, works("docker"), down("docker"))
+    lab.kill()
+    lab.go(100)
+    assert lab.world.kinds() == ["opened"]
+
+
+def test_one_that_is_no_longer_configured_is_over_and_forgotten(lab):
+    lab = lab()
+    take(lab, works("docker"), down("docker"))
+    lab.go(100)
+    lab.sources = {"journal": True}
+    lab.kill()
+    lab.go(2)
+    assert lab.world.kinds() == ["opened", "resolved"]
+    assert "docker is no longer read: the configuration has changed" in last(lab)
+    assert lab.store.sources() == []
+
+
+def test_it_is_silenced_by_its_cause_and_routed_by_it(lab):
+    lab = lab(route=(Route(tag="eyes", cause="blind"),))
+    tags = []
+    lab.world.channels = lambda severity, tag="": tags.append(tag) or []
+    silence = Silence(
+        id=0,
+        cause="blind",
+        file="",
+        plane="",
+        author="alice",
+        comment="upgrade",
+        starts_at=NOW,
+        ends_at=NOW + timedelta(hours=1),
+    )
+    with lab.store.transaction():
+        lab.store.silence(silence)
+    take(lab, works("docker"), down("docker"))
+    lab.go(200)
+    assert [e["what"] for e in lab.store.events(1)] == ["opened", "decided", "silenced"]
+    assert tags == []
+    for _ in range(3):
+        lab.step(seconds=1800)
+    assert tags == ["eyes"]
+
+
+def test_several_are_told_each_in_its_own_time(lab):
+    lab = lab()
+    take(lab, works("docker"), down("docker"))
+    lab.go(60)
+    take(lab, down("journal"))
+    lab.go(40)
+    assert [i.diagnosis.source for i in lab.incidents()] == ["docker"]
+    lab.go(60)
+    assert [i.diagnosis.source for i in lab.incidents()] == ["journal", "docker"]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(shutil.which("dockerd") is None, reason="needs dockerd")
+def test_a_real_daemon_that_is_gone_is_told_and_its_return_too(lab, monkeypatch):
+    lab, box, stop = lab(), inbox.Inbox(), threading.Event()
+    monkeypatch.setattr(blind, "GRACE", timedelta(seconds=3))
+    monkeypatch.setattr(blind, "STEADY", timedelta(seconds=3))
+    with start_dockerd() as daemon:
+        try:
+            inbox.start([DockerSource(NEEDLES, base_url=daemon.url)], {}, box, stop)
+
+            def turned(kinds):
+                lab.watcher.step(box.drain(0.2), datetime.now(UTC))
+                return lab.world.kinds() == kinds
+
+            until(lambda: turned([]) and lab.store.sources())
+            daemon.stop()
+            until(lambda: turned(["opened"]))
+            assert "docker cannot be read" in last(lab)
+            assert "the Docker daemon" in last(lab)
+            daemon.start()
+            until(lambda: turned(["opened", "resolved"]), seconds=120)
+        finally:
+            stop.set()
+
+
+def test_every_source_that_is_told_of_says_what_is_not_seen_and_what_to_type():
+    for source in blind.SOURCES:
+        found = blind.diagnose(source, "gone", NOW)
+        assert found.effect.startswith("certmedic does not see ")
+        assert found.remedy.command
