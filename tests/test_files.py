@@ -110,6 +110,19 @@ def test_only_lines_with_a_needle_in_blocks_of_any_size(log, monkeypatch):
         assert reading.status.seen == 3000
 
 
+def test_a_backlog_is_read_whole_and_its_lines_are_counted_about(log):
+    count = 40_000
+    text = (line(number) if number % 997 == 0 else f"{number} fine {'z' * (number % 300)}\n" for number in range(count))
+    log.write_text("".join(text))
+    with ready(
+        Reading(source(log), {"files": str(Watch(time=0.0, globs=(str(log.parent / "etcd*.log"),)))})
+    ) as reading:
+        reading.until(lambda: len(reading.entries) >= len(range(0, count, 997)))
+        reading.until_idle()
+    assert numbers(reading) == list(range(0, count, 997))
+    assert reading.status.seen == pytest.approx(count, rel=0.05)
+
+
 def test_a_last_line_without_its_end_is_held_and_handed_over_once(log):
     write(log)
     with ready(Reading(source(log))) as reading:

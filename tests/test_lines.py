@@ -21,6 +21,12 @@ def test_spans_are_the_lines_that_hold_a_needle(block):
     assert found == sorted(set(found))
 
 
+@given(soup, some.integers(0, 60))
+def test_what_lies_behind_the_size_is_not_looked_at(block, size):
+    size = min(size, len(block))
+    assert lines.spans(block, NEEDLES, size) == lines.spans(block[:size], NEEDLES)
+
+
 @given(soup)
 def test_places_hold_needles_and_none_is_left_between_them(block):
     found = lines.places(block, NEEDLES)

@@ -5,6 +5,8 @@ The gate sees raw bytes, before anything is decoded: almost every line is of no 
 
 from __future__ import annotations
 
+import ctypes
+
 LIMIT = 64 * 1024  # bytes of one line that are kept
 
 
@@ -20,27 +22,46 @@ def hit(raw: bytes, needles: tuple[bytes, ...]) -> bool:
 def places(block: bytes, needles: tuple[bytes, ...]) -> list[int]:
     """Return where the needles lie in `block`, in order."""
     found = []
+    size = len(block)
     for needle in needles:
-        at = block.find(needle)
+        at = _find(block, needle, 0, size)
         while at >= 0:
             found.append(at)
-            at = block.find(needle, at + len(needle))
+            at = _find(block, needle, at + len(needle), size)
     return sorted(found)
 
 
-def spans(block: bytes, needles: tuple[bytes, ...]) -> list[tuple[int, int]]:
-    """Return start and end (without line end) of the lines in `block` that hold a needle, in order, each once."""
+def spans(block: bytes, needles: tuple[bytes, ...], size: int | None = None) -> list[tuple[int, int]]:
+    """Return start and end (without line end) of the lines in `block[:size]` that hold a needle, in order, each once."""
     found = {}
+    size = len(block) if size is None else size
     for needle in needles:
-        at = block.find(needle)
+        at = _find(block, needle, 0, size)
         while at >= 0:
-            start = block.rfind(b"\n", 0, at) + 1
-            end = block.find(b"\n", at)
+            begin = block.rfind(b"\n", 0, at) + 1
+            end = block.find(b"\n", at, size)
             if end < 0:
-                end = len(block)
-            found[start] = end
-            at = block.find(needle, end)
+                end = size
+            found[begin] = end
+            at = _find(block, needle, end, size)
     return sorted(found.items())
+
+
+# The C library's search passes over most of the bytes, which takes half as long as bytes.find(), but for short needles. It is
+# over too soon for it to be worth letting other threads in.
+_SHORT = 4
+_memmem = ctypes.PyDLL(None).memmem
+_memmem.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
+_memmem.restype = ctypes.c_void_p
+
+
+def _find(block: bytes, needle: bytes, at: int, end: int) -> int:
+    """Do as `block.find(needle, at, end)`."""
+    if len(needle) <= _SHORT:
+        return block.find(needle, at, end)
+    start = ctypes.cast(ctypes.c_char_p(block), ctypes.c_void_p).value or 0
+    found: int | None = _memmem(start + at, end - at, needle, len(needle))
+    return -1 if found is None else found - start
 
 
 def text(raw: bytes) -> str:

@@ -122,7 +122,7 @@ class SourceStatus:
     """How a reader is doing: sent when it begins to read and every few seconds, so also its sign of life."""
 
     source: str  # the reader's name
-    seen: int  # entries read since it started
+    seen: int  # entries read since it started; lines of a backlog in files are estimated
     matched: int  # of these, passed on
     lag_seconds: float  # age of what is being read; 0 where the reader has caught up
     position: str = ""  # how far it has come, for a person

@@ -17,7 +17,8 @@ from certmedic.core.model import LogEntry, Origin, Progress
 from certmedic.edge.files.rotation import HEAD, TAIL, BadContent, Content, Position, mark_of, what_follows
 from certmedic.edge.files.shapes import Found, Shape
 
-BLOCK = 128 * 1024  # bytes read at a time: searched once for each needle, so that it should stay in a near cache
+BLOCK = 256 * 1024  # bytes read at a time: searched once for each needle, so that it should stay in a near cache
+SAMPLE = 16 * 1024  # bytes of a whole block of which the lines are counted
 QUIET = 1.0  # seconds after which a last line without its end is taken as it is
 REALTIME_COARSE = 5  # the clock that the kernel stamps files with; Python has no name for it
 LINGER = 60.0  # seconds for which a file that was rotated away is still looked at: its writer may not know yet
@@ -41,10 +42,10 @@ class _Part:
         """Begin somewhere in a file. One of BadContent where it is damaged."""
         return cls(content, offset, content.head(offset), content.tail(offset), _now())
 
-    def handled(self, raw: bytes) -> None:
-        """Move on behind `raw`, which was read at `offset`."""
-        self.head, self.tail = self._ends(raw, len(raw))
-        self.offset += len(raw)
+    def handled(self, raw: bytes, end: int) -> None:
+        """Move on behind `raw[:end]`, which was read at `offset`."""
+        self.head, self.tail = self._ends(raw, end)
+        self.offset += end
         self.time = _now()
 
     def position(self, raw: bytes = b"", end: int = 0) -> Position:
@@ -79,7 +80,7 @@ class Log:
 
     def __init__(self, path: str, stream: str, origin: Origin, shape: Shape, say: Callable[[str], None]) -> None:
         self.path, self.stream = path, stream
-        self.seen = 0  # lines
+        self.seen = 0  # lines; of a backlog, about
         self.behind = True  # whether there may be more to read at once
         self.gone = False  # whether nothing is at its path any more
         self._origin, self._shape, self._say = origin, shape, say
@@ -203,9 +204,9 @@ class Log:
             # The position stays where the newer file is read.
             position = str(self.position())
             self.seen += data.count(b"\n")
-            for found in self._shape.find(data[:end]):
+            for found in self._shape.find(data, end):
                 yield self._entry(found, position)
-            part.handled(data[:end])
+            part.handled(data, end)
 
     def _take(self, part: _Part, data: bytes) -> Iterator[LogEntry]:
         part.touched = time.monotonic()
@@ -213,19 +214,21 @@ class Log:
         part.carry = b""
         if part.skipping:
             end = block.find(b"\n") + 1
-            part.handled(block[:end] if end else block)
+            part.handled(block, end or len(block))
             block = block[end:] if end else b""
             part.skipping = not end
         end = block.rfind(b"\n") + 1
         if end:
-            yield from self._lines(part, block[:end])
+            yield from self._lines(part, block, end)
         if len(block) - end > BLOCK:
             # A line without end: its beginning is all that anyone wants of it.
             yield from self._lines(part, block[end : end + lines.LIMIT])
-            part.handled(block[end + lines.LIMIT :])
+            rest = block[end + lines.LIMIT :]
+            part.handled(rest, len(rest))
             part.skipping = True
-        else:
+        elif not end or len(data) < BLOCK or part.content.compressed:
             part.carry = block[end:]
+        # Else there is more at once, and to read the beginning of a line again costs less than to put it before a block.
 
     def finish_line(self) -> Iterator[LogEntry]:
         """Take the last line as it is, although its end has not come."""
@@ -234,13 +237,16 @@ class Log:
         if raw:
             yield from self._lines(part, raw)
 
-    def _lines(self, part: _Part, raw: bytes) -> Iterator[LogEntry]:
-        whole = raw if raw.endswith(b"\n") else raw + b"\n"
-        self.seen += whole.count(b"\n")
-        for found in self._shape.find(whole):
+    def _lines(self, part: _Part, raw: bytes, end: int | None = None) -> Iterator[LogEntry]:
+        """Take the lines in `raw[:end]`; the last one may be without its end."""
+        whole, size = (raw, end) if end else (raw + b"\n", len(raw) + 1)
+        # To count the lines of a backlog would take as long as to search it twice: its blocks are taken to be as they begin.
+        sample = size if len(whole) < BLOCK else min(size, SAMPLE)
+        self.seen += whole.count(b"\n", 0, sample) * size // sample
+        for found in self._shape.find(whole, size):
             self._last = self._told = part.position(raw, min(found.end, len(raw)))
             yield self._entry(found, str(self._told))
-        part.handled(raw)
+        part.handled(raw, end or len(raw))
 
     def _entry(self, found: Found, position: str) -> LogEntry:
         return LogEntry(

@@ -12,6 +12,8 @@ from typing import Protocol
 
 from certmedic.core import lines
 
+PARTS = (b" stdout P", b" stderr P")  # is in a line that is a part (or speaks of one)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -29,8 +31,8 @@ class Shape(Protocol):
     def pending(self) -> bool:
         """Whether a line was begun whose end has not come."""
 
-    def find(self, block: bytes) -> Iterator[Found]:
-        """Take the next block."""
+    def find(self, block: bytes, size: int | None = None) -> Iterator[Found]:
+        """Take the next block, or `size` bytes of it."""
 
 
 @dataclass(slots=True)
@@ -40,9 +42,9 @@ class Plain:
     needles: tuple[bytes, ...]
     pending: bool = False
 
-    def find(self, block: bytes) -> Iterator[Found]:
-        """Take the next block."""
-        for start, end in lines.spans(block, self.needles):
+    def find(self, block: bytes, size: int | None = None) -> Iterator[Found]:
+        """Take the next block, or `size` bytes of it."""
+        for start, end in lines.spans(block, self.needles, size):
             # A program that does not append leaves a hole of zeros where its file was truncated.
             yield Found(end + 1, block[start:end].lstrip(b"\0"), None)
 
@@ -59,16 +61,16 @@ class Cri:
         """Whether parts wait for their last."""
         return bool(self._parts)
 
-    def find(self, block: bytes) -> Iterator[Found]:
-        """Take the next block."""
+    def find(self, block: bytes, size: int | None = None) -> Iterator[Found]:
+        """Take the next block, or `size` bytes of it."""
         # Parts are rare. Only where there are any, each line has to be looked at.
-        if not self._parts and b" stdout P " not in block and b" stderr P " not in block:
-            for start, end in lines.spans(block, self.needles):
+        if not self._parts and not lines.spans(block, PARTS, size):
+            for start, end in lines.spans(block, self.needles, size):
                 stamp, _, _, text = _split(block[start:end])
                 yield Found(end + 1, text, _time(stamp))
             return
         at = 0
-        for raw in block.split(b"\n")[:-1]:
+        for raw in block[:size].split(b"\n")[:-1]:
             at += len(raw) + 1
             stamp, stream, tag, text = _split(raw)
             text = self._parts.pop(stream, b"") + text
