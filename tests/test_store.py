@@ -1,5 +1,6 @@
 """What must survive a kill: positions, incidents, intents and the outbox, each in whole transactions."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -13,7 +14,7 @@ import pytest
 from certmedic.core import codec, verdict
 from certmedic.core.decide import Policy, decide
 from certmedic.core.model import Decision, Diagnosis, Message, MessageKind, Severity
-from certmedic.edge.store import Store, StoreError
+from certmedic.edge.store import Store, StoreError, database
 from labs.values import DAY, NOW, facts, member
 from test_decide import HISTORY, diagnosis
 
@@ -222,3 +223,58 @@ def _read(path):
 
 def test_survey_is_what_the_other_tests_stand_on():
     assert [d.cause for d in verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())] == ["expired"]
+
+
+VERSION_1 = """
+CREATE TABLE positions (stream TEXT PRIMARY KEY, position TEXT NOT NULL) STRICT;
+CREATE TABLE incidents (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, state TEXT NOT NULL, severity TEXT NOT NULL,
+    diagnosis TEXT NOT NULL, decision TEXT NOT NULL DEFAULT '', opened_at TEXT NOT NULL, announced_at TEXT,
+    last_seen TEXT NOT NULL, resolved_at TEXT, count INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO positions VALUES ('journal', 'a');
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_version_1_is_brought_up_to_date_and_keeps_what_is_in_it(tmp_path):
+    old = sqlite3.connect(tmp_path / "s")
+    old.executescript(VERSION_1)
+    old.close()
+
+    with Store(tmp_path / "s") as store:
+        assert store.positions() == {"journal": "a"}
+        with store.transaction():
+            store.remember({7: {"journal": 2}}, now=NOW)
+    with Store(tmp_path / "s") as store, Store(tmp_path / "new") as new:
+        assert store.brought(7) == {"journal": 2}
+        migrated, fresh = (
+            {row[0]: row[1].split() for row in one._db.execute("SELECT name, sql FROM sqlite_master WHERE sql <> ''")}
+            for one in (store, new)
+        )
+        assert store._db.execute("PRAGMA user_version").fetchone()[0] == database.VERSION
+    assert migrated["lines_by_age"] == fresh["lines_by_age"]
+
+
+def test_a_file_that_could_not_be_brought_up_to_date_is_as_it_was(tmp_path, monkeypatch):
+    old = sqlite3.connect(tmp_path / "s")
+    old.executescript(VERSION_1)
+    old.close()
+    monkeypatch.setattr(database, "MIGRATIONS", (("CREATE TABLE new (a)", "no statement"),))
+
+    with pytest.raises(StoreError, match="syntax"):
+        Store(tmp_path / "s")
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "s")) as kept:
+        assert kept.execute("PRAGMA user_version").fetchone()[0] == 1
+        assert kept.execute("SELECT count(*) FROM sqlite_master WHERE name = 'new'").fetchone()[0] == 0
+
+
+def test_lines_are_remembered_for_two_days_and_not_more_than_so_many(store, monkeypatch):
+    for number in range(10):
+        store.remember({number: {"journal": 1}}, now=NOW + timedelta(hours=number))
+    store.prune(now=NOW + timedelta(hours=53))
+    assert [number for number in range(10) if store.brought(number)] == [5, 6, 7, 8, 9]
+    monkeypatch.setattr("certmedic.edge.store.MOST_LINES", 2)
+    store.prune(now=NOW)
+    assert [number for number in range(10) if store.brought(number)] == [7, 8, 9]

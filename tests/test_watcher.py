@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from certmedic import watcher
 from certmedic.config import Config, Notify, RemedyPolicy
 from certmedic.core import window
 from certmedic.core.means import Means
@@ -198,6 +199,54 @@ def test_a_storm_of_equal_lines_is_one_incident_with_a_counter(lab):
 
     assert [(i.diagnosis.cause, i.count) for i in lab.incidents()] == [("expired", 2000)]
     assert lab.world.kinds() == ["opened"]
+
+
+OWN_TIME = '2026-11-24 15:32:44.{:06} W | embed: rejected connection from "10.0.0.2:41001" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
+
+
+def test_a_line_that_comes_again_by_another_source_is_counted_once_after_hours_storms_and_kills(lab):
+    lab = lab(mode="notify")
+
+    lab.step(OWN_TIME, stream="journal")
+    lab.kill()
+    lab.step(OWN_TIME, stream="docker:c1")
+    lab.step(  # more kinds of lines than are kept in memory
+        *[OWN_TIME.replace("etcd-a", f"etcd-{number}") for number in range(watcher.REMEMBERED_LINES + 1)],
+        stream="docker:c1",
+    )
+    lab.kill()
+    lab.step(OWN_TIME, seconds=7200, stream="file:/var/log/etcd.log")
+
+    assert sum(i.count for i in lab.incidents()) == 1 + watcher.REMEMBERED_LINES + 1
+
+
+def test_what_was_not_settled_is_not_remembered_either(lab):
+    lab = lab(mode="notify")
+    lab.step()
+
+    with pytest.raises(OSError, match="killed"):
+        _killed_before_settling(lab)
+    lab.kill()
+    lab.step(OWN_TIME, stream="docker:c1")
+
+    assert sum(i.count for i in lab.incidents()) == 1
+
+
+def _killed_before_settling(lab):
+    def settle(_):
+        raise OSError("killed")
+
+    lab.store.settle = settle
+    lab.step(OWN_TIME, stream="journal")
+
+
+def test_what_two_containers_say_alike_in_the_same_second_is_two_lines(lab):
+    lab = lab(mode="notify")
+
+    for stream in ("docker:main", "docker:events", "journal", "journal", "file:/var/log/etcd.log"):
+        lab.step(OWN_TIME, stream=stream)
+
+    assert sum(i.count for i in lab.incidents()) == 2
 
 
 @pytest.mark.parametrize(("mode", "kinds"), [("observe", []), ("notify", ["opened"])])

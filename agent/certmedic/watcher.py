@@ -9,14 +9,13 @@ is a row with a due time. So a `kill -9` between any two lines of this file lose
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from certmedic.config import Config, policy_of
 from certmedic.core import diagnose as doctor
-from certmedic.core import examine, message, symptoms, verdict, verify
+from certmedic.core import echo, examine, message, symptoms, verdict, verify
 from certmedic.core.decide import History, decide
 from certmedic.core.model import (
     Cause,
@@ -48,7 +47,16 @@ QUIET_FOR = timedelta(minutes=15)  # an incident that cannot be verified here en
 INVENTORY_EVERY = timedelta(minutes=10)
 FACTS_FOR = timedelta(seconds=2)  # looked-up facts serve all sightings of one moment
 REMEMBERED_FOLDS = 2048
-REMEMBERED_LINES = 4096  # to count a line once that comes in by two sources
+REMEMBERED_LINES = 4096  # in memory, to count a line once that comes in by two sources; the store keeps more
+
+
+@dataclass(slots=True)
+class Line:
+    """A line that came in: its number in the store, and how often each road has brought it."""
+
+    number: int
+    brought: dict[str, int]
+    unwritten: bool = False
 
 
 @dataclass(slots=True)
@@ -82,7 +90,8 @@ class Watcher:
         self.sightings = 0  # since the start
         self._memo = symptoms.Memo()
         self._seen: dict[str, Seen] = {}
-        self._lines: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._lines: dict[str, Line] = {}
+        self._unwritten: list[Line] = []
         self._facts: Facts | None = None
         self._begin(started_at)
 
@@ -105,6 +114,7 @@ class Watcher:
             for recheck in self.store.due(now=now):
                 self._look_again(recheck, now)
             self._write_counts()
+            self._write_lines(now)
             self.store.settle(positions)
         self.cures.act(now)
         self.teller.deliver(now)
@@ -135,11 +145,15 @@ class Watcher:
         """Whether a line is our own probe's doing, or came in already by another source."""
         if self.world.senses.is_own_probe(sighting.fields.get("remote_addr", "")):
             return True
-        key = (sighting.said, int(sighting.entry.time.timestamp()))
-        stream = self._lines.setdefault(key, sighting.entry.stream)
-        if len(self._lines) > REMEMBERED_LINES:
-            self._lines.popitem(last=False)
-        return stream != sighting.entry.stream
+        words = echo.words(sighting)
+        line = self._lines.get(words)
+        if line is None:
+            number = echo.number(words)
+            line = self._lines[words] = Line(number, self.store.brought(number))
+        if not line.unwritten:
+            line.unwritten = True
+            self._unwritten.append(line)
+        return echo.is_echo(line.brought, sighting.entry.stream)
 
     # ------------------------------------------------------------ seeing
 
@@ -206,6 +220,14 @@ class Watcher:
             seen.unwritten = 0
         if len(self._seen) > REMEMBERED_FOLDS:
             self._seen.clear()  # strangers can make as many as they like; the counts are written down
+
+    def _write_lines(self, now: datetime) -> None:
+        self.store.remember({line.number: line.brought for line in self._unwritten}, now=now)
+        for line in self._unwritten:
+            line.unwritten = False
+        self._unwritten.clear()
+        if len(self._lines) > REMEMBERED_LINES:
+            self._lines.clear()  # those that are still of use are read again
 
     # ------------------------------------------------------------ looking again
 

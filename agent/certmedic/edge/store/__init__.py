@@ -29,6 +29,8 @@ __all__ = ["Act", "Delivery", "Incident", "Store", "StoreError"]
 
 MOST_FOLDS = 100  # of one incident
 KEEP_RESOLVED = timedelta(days=90)
+KEEP_LINES = timedelta(days=2)  # a source that lags longer is taken at its word
+MOST_LINES = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,19 @@ class Store(Acts, Outbox):
     def forget_streams(self, streams: list[str]) -> None:
         """Drop the positions of streams that will not be seen again."""
         self._db.executemany("DELETE FROM positions WHERE stream = ?", [(stream,) for stream in streams])
+
+    def brought(self, line: int) -> dict[str, int]:
+        """Return by which roads a line has come, and how often."""
+        row = self._db.execute("SELECT brought FROM lines WHERE line = ?", (line,)).fetchone()
+        return json.loads(row["brought"]) if row else {}
+
+    def remember(self, lines: Mapping[int, Mapping[str, int]], *, now: datetime) -> None:
+        """Record by which roads lines have come until now."""
+        at = text_of(now)
+        self._db.executemany(
+            "INSERT OR REPLACE INTO lines VALUES (?, ?, ?)",
+            [(line, json.dumps(brought), at) for line, brought in lines.items()],
+        )
 
     def source_state(self, source: str, *, down: str, now: datetime) -> None:
         """Record that a source went blind (`down` says why) or reads again (empty). What lasts keeps its beginning."""
@@ -202,9 +217,13 @@ class Store(Acts, Outbox):
         return [dict(row) for row in rows]
 
     def prune(self, *, now: datetime) -> None:
-        """Drop what was resolved long ago, with all that hangs on it."""
+        """Drop what was resolved long ago, with all that hangs on it, and lines that no source will bring again."""
         old = text_of(now - KEEP_RESOLVED)
         self._db.execute("DELETE FROM incidents WHERE state = 'resolved' AND resolved_at < ?", (old,))
+        self._db.execute(
+            "DELETE FROM lines WHERE at < max(?, coalesce((SELECT at FROM lines ORDER BY at DESC LIMIT 1 OFFSET ?), ''))",
+            (text_of(now - KEEP_LINES), MOST_LINES),
+        )
 
     def lasting(self, key: str) -> Incident | None:
         """Return the incident of a key that is not resolved."""

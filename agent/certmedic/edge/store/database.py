@@ -10,7 +10,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Self
 
-VERSION = 1  # of the schema, kept in PRAGMA user_version
+# How a file of version n becomes one of version n + 1: statements that stand in schema.sql as well, in order.
+MIGRATIONS = (
+    (
+        "CREATE TABLE lines (line INTEGER PRIMARY KEY, brought TEXT NOT NULL, at TEXT NOT NULL) STRICT",
+        "CREATE INDEX lines_by_age ON lines (at)",
+    ),
+)
+VERSION = 1 + len(MIGRATIONS)  # of the schema, kept in PRAGMA user_version
 
 
 class StoreError(Exception):
@@ -59,6 +66,17 @@ class Database:
         if version == 0:
             schema = resources.files("certmedic.edge.store").joinpath("schema.sql").read_text("utf-8")
             self._db.executescript(f"BEGIN;{schema};PRAGMA user_version = {VERSION};COMMIT;")
+        elif version < VERSION:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        """Bring the file to this version, whole or not at all; several processes may come to it at once."""
+        with self.transaction():
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            for statements in MIGRATIONS[version - 1 :]:
+                for statement in statements:
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
         """Close the file."""

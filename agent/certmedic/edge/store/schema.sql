@@ -6,6 +6,14 @@ CREATE TABLE positions (
     position TEXT NOT NULL
 ) STRICT;
 
+-- Lines that came in, by a hash of what they say and when: how often by which road, so that each is counted once.
+CREATE TABLE lines (
+    line    INTEGER PRIMARY KEY,
+    brought TEXT NOT NULL,             -- JSON: road -> how often
+    at      TEXT NOT NULL              -- when last
+) STRICT;
+CREATE INDEX lines_by_age ON lines (at);
+
 -- What each reader says of itself.
 CREATE TABLE sources (
     source TEXT PRIMARY KEY,

@@ -1,0 +1,87 @@
+"""One line by several roads is one line, whichever road is behind, and by how much."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from certmedic.core import echo, symptoms
+from labs.values import NOW, entry
+
+SAID = 'rejected connection from "10.0.0.2:{port}" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
+PLAIN = "2026-11-24 15:32:44.123456 I | embed: " + SAID
+KLOG = "I1124 15:32:44.123456       1 log.go:198] http: TLS handshake error from 10.0.0.7:{port}: remote error: tls: bad certificate"
+ZAP = '{{"level":"warn","ts":"2026-11-24T15:32:44.123Z","caller":"embed/config.go:10","msg":"rejected connection","remote-addr":"10.0.0.2:{port}","error":"remote error: tls: bad certificate"}}'
+ZAP_EPOCH = ZAP.replace('"2026-11-24T15:32:44.123Z"', "1795534364.123456")
+LOGRUS = (
+    '{{"level":"error","msg":"remote error: tls: bad certificate, from 10.0.0.2:{port}","time":"2026-11-24T15:32:44Z"}}'
+)
+STANDARD = "2026/11/24 15:32:44 http: TLS handshake error from 10.0.0.7:{port}: remote error: tls: bad certificate"
+
+
+def words(text, *, at=NOW, stream="journal"):
+    sighting = symptoms.parse(entry(text, at=at, stream=stream))
+    assert sighting is not None, text
+    return echo.words(sighting)
+
+
+@pytest.mark.parametrize("line", [PLAIN, KLOG, ZAP, ZAP_EPOCH, LOGRUS, STANDARD])
+def test_a_line_that_tells_its_time_is_known_again_whenever_it_is_read_and_whatever_is_around_it(line):
+    text = line.format(port=41234)
+    told = words(text)
+
+    assert words(text, at=NOW + timedelta(hours=3), stream="file:/var/log/etcd.log") == told
+    assert words(f"Nov 24 15:32:45 master-a etcd[812]: {text}", at=NOW + timedelta(hours=3)) == told
+    assert words(f"2026-11-24T15:32:45.000123+00:00 master-a etcd[812]: {text}", at=NOW + timedelta(hours=3)) == told
+    assert words(line.format(port=41235)) == told  # of another caller's port: it is counted
+    assert words(text.replace("15:32:44", "15:32:45").replace("1795534364", "1795534365")) != told
+
+
+def test_a_line_that_tells_no_time_has_that_of_its_source():
+    told = words(SAID.format(port=41234))
+
+    assert words(SAID.format(port=41234), at=NOW + timedelta(milliseconds=1)) == told
+    assert words(SAID.format(port=41234), at=NOW + timedelta(seconds=2)) != told
+
+
+def test_what_a_line_says_of_a_certificate_is_not_taken_for_its_own_time():
+    text = "x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-11-19T15:30:41Z"
+
+    assert words(text) != words(text, at=NOW + timedelta(seconds=2))
+
+
+def test_the_number_of_a_line_is_the_same_in_every_run():
+    assert echo.number("a") == 2340832890917691671
+    assert 0 <= echo.number("\udcff") < 1 << 63
+
+
+ROADS = ("journal", "file:/var/log/etcd.log", "file:/var/log/syslog")
+
+
+@given(
+    written=some.lists(
+        some.tuples(
+            some.sampled_from(["docker:a", "docker:b", "pod:c"]),  # whose container said it
+            some.sampled_from("xyz"),  # what and when
+            some.sets(some.sampled_from(ROADS)),  # where it lies besides
+        ),
+        max_size=30,
+    ),
+    order=some.randoms(use_true_random=False),
+)
+def test_each_line_is_counted_once_in_whatever_order_the_roads_bring_them(written, order):
+    queues = {}
+    for container, what, roads in written:
+        for stream in (container, *sorted(roads)):
+            queues.setdefault(stream, []).append(what)
+    brought, counted = {}, {}
+    while queues:
+        stream = order.choice(sorted(queues))  # any of them may be behind by any time
+        what = queues[stream].pop(0)
+        if not queues[stream]:
+            del queues[stream]
+        if not echo.is_echo(brought.setdefault(what, {}), stream):
+            counted[what] = counted.get(what, 0) + 1
+
+    assert counted == {what: sum(one == what for _, one, _ in written) for what in {one for _, one, _ in written}}
