@@ -198,6 +198,55 @@ def test_news_that_is_good_or_of_something_else_is_no_sighting(line):
     assert symptoms.explanation(seen(line))["failure"] is False
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '10.0.0.7 - - [24/Nov/2026:15:32:49 +0000] "GET /search?q=certificate+has+expired HTTP/1.1" 200 5 "-" "curl/7.88.1"',
+        '10.0.0.7 - - [24/Nov/2026:15:32:49 +0000] "GET /x509-certificate-has-expired.html HTTP/2.0" 200 5 "https://a.internal/certificate-revoked" "-"',
+        'Get "https://a.internal/why/certificate_has_expired": EOF',
+        "sshd[812]: error: Certificate invalid: expired",
+        "authentication: x509: enabled, webhook: disabled",
+        "LOG4[1]: CERT: accepting expired certificate",
+    ],
+)
+def test_what_a_stranger_asked_for_and_other_trades_are_no_sighting(line):
+    assert seen(line) is None
+
+
+def test_a_url_that_was_called_does_not_hide_what_came_of_it():
+    line = 'Get "https://a.internal/certificate-revoked?at=1": x509: certificate signed by unknown authority'
+    assert sure(line).symptom is Symptom.UNKNOWN_AUTHORITY
+    assert sure(line).fields["endpoint"] == "https://a.internal/certificate-revoked?at=1"
+    assert sure(line).role is CLIENT
+
+
+@pytest.mark.parametrize(
+    ("way", "rejected_by", "suspect"), [("read:fatal:", REMOTE, OWN), ("write:fatal:", LOCAL, PEER)]
+)
+@pytest.mark.parametrize("name", ["certificate expired", "unknown CA", "bad certificate", "certificate revoked"])
+def test_openssl_tells_alerts_that_it_reads_from_those_that_it_writes(way, rejected_by, suspect, name):
+    for line in (f"SSL3 alert {way}{name}", f"LOG4[5]: TLS alert ({way[:-7]}): fatal: {name}"):
+        assert (sure(line).rejected_by, sure(line).suspect) == (rejected_by, suspect)
+    assert seen(f"SSL3 alert {way}handshake failure") is None
+    assert seen(f"SSL3 alert {way.replace('fatal', 'warning')}close notify") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "symptom"),
+    [
+        ("Error: host name verification failed.", Symptom.NAME_MISMATCH),
+        ("connect failed: ,hostname verification failed at -e line 1.", Symptom.NAME_MISMATCH),
+        ("reason: \"Host: localhost. is not in the cert's altnames: DNS:elsewhere.internal\",", Symptom.NAME_MISMATCH),
+        ("  code: 'INVALID_PURPOSE'", Symptom.USAGE),
+        ("Error in handshake: Certificate is required.", Symptom.MISSING_CLIENT_CERT),
+        ("Could not open file or uri for loading server certificate private key from lab/nofile.key", Symptom.OTHER),
+        ("error setting private key", Symptom.OTHER),
+    ],
+)  # fmt: skip
+def test_one_thing_is_said_in_many_ways(line, symptom):
+    assert sure(line).symptom is symptom
+
+
 # ---------------------------------------------------------------- a process that meets its own
 
 
@@ -221,6 +270,8 @@ def test_the_gateway_of_etcd_shows_the_server_certificate_to_itself():
     line = as_server(said)
     assert sure(line).suspect is PEER
     assert sure(line.replace("10.0.0.7", "127.0.0.1")).suspect is OWN
+    other = f"http: TLS handshake error from 127.0.0.1:40122: {said}"  # no etcd, hence no gateway of its own
+    assert sure(other).suspect is PEER
     expired = line.replace("specifies an incompatible key usage", "has expired or is not yet valid")
     assert sure(expired.replace("10.0.0.7", "127.0.0.1")).suspect is PEER
 

@@ -24,6 +24,7 @@ ALERTS: Final = (
             "error:0A000415:SSL routines::sslv3 alert certificate expired:SSL alert number 45",
             "javax.net.ssl.SSLHandshakeException: Received fatal alert: certificate_expired",
             "*** Received alert [45]: Certificate is expired",
+            "SSL3 alert read:fatal:certificate expired",
         ),
     ),
     Rule(
@@ -94,6 +95,7 @@ ALERTS: Final = (
             "javax.net.ssl.SSLException: Received fatal alert: bad_certificate",
             "TLS client: In state connection received SERVER ALERT: Fatal - Bad Certificate",
             "error: AlertReceived(BadCertificate)",
+            "* Received alert '42': Certificate is bad.",
         ),
     ),
     Rule(

@@ -50,6 +50,9 @@ IDENTITY: Final = (
             "common name is not a valid hostname",
             "commonname authentication failed",
             "client certificate authentication failed",
+            "not authorized to sign for this name",
+            "leaf contains unknown or unconstrained name",
+            "leaf doesn't have a san extension",
             # OpenSSL, curl, wget, nginx, PostgreSQL, MySQL, Ruby, PHP
             "hostname mismatch",
             "ip address mismatch",
@@ -94,9 +97,15 @@ IDENTITY: Final = (
             "not valid for name",
             "notvalidforname",
             "hostname check failed",
+            "cert's altnames",
         ),
+        # Said in a hundred ways: a word for the name, and within a few words that it does not match or failed.
         pattern=re.compile(
-            r"hostname '?\S{1,255} (?:doesn't|does not) match|hostname \S{1,255} not verified|certificate contains \d+ names, none matched"
+            r"(?:host ?name|subject ?alt(?:ernative)? ?names?|peer ?name|subject name|certificate cn|cert cn)\b[^\n;]{0,80}?"
+            r"(?:(?:doesn't|does not|do not|did not|didn't|not) match|verification (?:failed|error)|not verified|mismatch(?:ed)?\b)"
+            r"|\bcert(?:ificate)?\b[^\n;]{0,60}?(?:doesn't|does not|did not|didn't) (?:match|cover|include)\b[^\n;]{0,60}?\b(?:host|name|domain|address)"
+            r"|\bcert(?:ificate)? (?:host ?|subject |common |peer )?name mismatch|\bname \S{1,255} is not in (?:the )?(?:\w{1,10} )?cert"
+            r"|certificate contains \d+ names, none matched|certificate validation [^\n]{0,80}?failed [^\n]{0,80}?: [cd]n mismatch"
         ),
         samples=(
             'Get "https://10.0.0.3:10250/": tls: failed to verify certificate: x509: certificate is valid for 10.0.0.2, not 10.0.0.3',
@@ -107,6 +116,7 @@ IDENTITY: Final = (
             "javax.net.ssl.SSLHandshakeException: No subject alternative DNS name matching db.internal found.",
             "hostname 'a.internal' doesn't match 'b.internal': SSLCertVerificationError",
             "invalid peer certificate: NotValidForName",
+            "PHP Warning:  file_get_contents(): Peer certificate subjectAltName did not match expected name `db.internal' in Command line code on line 1",
         ),
     ),
     Rule(
@@ -132,6 +142,8 @@ IDENTITY: Final = (
             "verify nscerttype error",
             "netscape cert type does not permit",
             "invalidpurpose",
+            "invalid purpose",
+            "cannot sign this kind of certificate",
             "cert inadequate key usage",
             "inadequate cert type",
             "invalid ext key usage",
@@ -171,14 +183,19 @@ IDENTITY: Final = (
             "no client certificate provided",
             "received empty certificates message",
             "client certificate is required",
+            "client certificate required",
+            "no client certificate supplied",
+            "no certificate was found",
+            "error in handshake: certificate is required",
+            "provided no client certificate",
         ),
-        pattern=re.compile(r"gnutls.{0,60}?no certificate was found"),
         samples=(
             'rejected connection from "10.0.0.6:50000" (error "tls: client didn\'t provide a certificate", ServerName "")',
             "error:0A0000C7:SSL routines::peer did not return a certificate",
             "client sent no required SSL certificate while reading client request headers, client: 10.0.0.6",
             "javax.net.ssl.SSLHandshakeException: Empty client certificate chain",
             "error: peer sent no certificates",
+            "Error in handshake: No certificate was found.",
         ),
     ),
 )

@@ -16,7 +16,7 @@ OWN_FILES: Final = (
         symptom=Symptom.EXPIRED,
         rejected_by=LOCAL,
         suspect=OWN,
-        says=("crl has expired",),
+        says=("crl has expired", "certificate revocation list expired", "crl is not valid after"),
         samples=(
             "client SSL certificate verify error: (12:CRL has expired) while reading client request headers, client: 10.1.2.3",
         ),
@@ -86,6 +86,7 @@ OWN_FILES: Final = (
             "swarm certificates have expired",
             "not valid anymore. expired on",
             "your certificate has expired",
+            "certificate is now invalid. it expired",
         ),
         pattern=re.compile(
             r"^\W{0,3}!?[a-z][\w. ]{1,40}? [a-z]{3} \d{1,2}, \d{4} \d\d:\d\d [a-z]{3,4} +<invalid>"
@@ -145,6 +146,13 @@ OWN_FILES: Final = (
             "private key and certificate do not match",
             "certificate and private key do not match",
             "certificate and the given key do not match",
+            "key type does not match public key",
+            "cert and key do not match",
+            "certificate does not match private key",
+            "certificate does not match key",
+        ),
+        pattern=re.compile(
+            r"certificate and (?:private )?key [^\n]{1,600}? do not match|certificate (?:in )?\S{1,300} does not match (?:the )?(?:private )?key "
         ),
         samples=(
             'failed to load key pair "/etc/etcd/server.crt": tls: private key does not match public key',
@@ -159,8 +167,9 @@ OWN_FILES: Final = (
         suspect=OWN,
         says=(
             "!missing!",
-            *(f".{kind}{quote}: no such file" for kind in FILES for quote in ("", '"')),
+            *(f".{kind}{quote}: no such file" for kind in FILES for quote in ("", '"', "'")),
             *(f".{kind}: permission denied" for kind in FILES),
+            *(f".{kind}{quote} does not exist" for kind in FILES for quote in ("", '"', "'")),
         ),
         samples=(
             "open /etc/kubernetes/pki/apiserver-etcd-client.crt: no such file or directory",
@@ -182,14 +191,35 @@ OWN_FILES: Final = (
             "error adding our certificate",
             "trustanchors parameter must be non empty",
             "ssl context is not usable without certificate",
+            "pem block in certificate input",
+            "in key input after skipping",
+            "tls: found unknown private key type",
+            "tls: unsupported certificate: private key is",
+            "tls: certificate private key",
+            "x509: failed to parse private key",
+            "x509: decryption password incorrect",
+            "has group or world access",
+            "keyfile and certfile must both be present",
+            "no server certificate was specified",
+            "no key found, wrong pass phrase",
+            "pem lib",
+            "pem routines:",
         ),
         pattern=re.compile(
-            r"(?:cannot|can't|couldn't|could not|unable to|failed to|failure|failed|error while|error|errors?:?) (?:to )?"
-            r"(?:load|loading|read|reading|open|opening|parse|parsing|use|using) (?:the )?(?:\S{1,60} ){0,3}?"
-            r"(?:certificate|certificates|cert|client ca|ca cert|ca file|private key|key pair|keypair|x509 key pair|tls key)\b(?! (?:signing|request|expiration|authority data|from (?:server|peer|client)))"
+            r"ssl ctx use (?:certificate|privatekey)[^\n]{0,300}?(?:failed|error:)|(?:unable to|cannot|error|failed to) set(?:ting)? (?:certificate|private key)\b"
+            r"|for loading (?:\w{1,20} ){0,3}(?:certificate|private key)|unable to get (?:certificate|private key)(?: file)?:? (?:from )?['\"/]"
+            r"|(?:cannot|can not|can't|couldn't|could not|unable to|failed to|failure|failed|error while|error|errors?:?) (?:to )?"
+            r"(?:load|loading|read|reading|open|opening|parse|parsing|use|using|stat|set up|setting up|configure) (?:the )?(?:\S{1,60} ){0,3}?"
+            r"(?:certificate|certificates|cert|client ca|ca cert|ca file|private key|pem key file|key pair|keypair|x509 key pair|tls key)\b(?! (?:signing|request|expiration|rotation|manager|controller|renewal|authority data|from (?:server|peer|client)))"
         ),
         unless=(
             "not signed by ca",
+            "tls: failed to parse client",
+            "get server certificate",
+            "get client certificate",
+            "get peer certificate",
+            "get issuer",
+            "get local issuer",
             "x509: certificate ",
             "verify failed",
             "certificate has expired",
@@ -205,6 +235,7 @@ OWN_FILES: Final = (
             'nginx: [emerg] cannot load certificate "/etc/nginx/tls/server.pem": BIO_new_file() failed',
             'FATAL:  could not load server certificate file "server.crt": Permission denied',
             "tls: failed to find any PEM data in certificate input",
+            "[!] SSL_CTX_use_certificate_chain_file: ../crypto/pem/pem_lib.c:966: error:04800064:PEM routines::bad base64 decode",
         ),
     ),
 )

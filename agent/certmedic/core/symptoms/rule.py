@@ -22,16 +22,22 @@ LOCAL, REMOTE = RejectedBy.LOCAL, RejectedBy.REMOTE
 SPELLING: Final = str.maketrans("_-\t`\u2018\u2019\u201c\u201d", "   '''\"\"")
 
 # How programs report an alert that came in: OpenSSL (also where it names its error in capitals), Java and rustls, rustls
-# in its Debug form, Erlang (new, then old), GnuTLS (three kinds), curl's trace. Go's `remote error: ` is looked for by itself.
+# in its Debug form, Erlang (new, then old), OpenSSL's callback, GnuTLS (three kinds), curl's trace. Go's `remote error: ` is looked for by itself.
 HEARD: Final = re.compile(
     r"(?:sslv3|tlsv1(?:\.[0-3])?|tlsv13|ssl/tls) (?:alert )?(?=[a-z])|received (?:a )?(?:fatal|warning) alert: ?|alertreceived\("
-    r"|received (?:client|server) alert: fatal +|ssl alert\.erl:\d{1,5}:fatal error: |received alert \[\d{1,3}\]: "
-    r"|alert has been received\.?: (?=\w)|gnutls handshake\(\) failed: (?=\w)|\(in\), tls alert, "
+    r"|received (?:client|server) alert: fatal +|ssl alert\.erl:\d{1,5}:fatal error: |received alert ['\[]\d{1,3}['\]]: "
+    r"|alert \(?read\)?: ?(?:fatal|warning): ?|alert has been received\.?: (?=\w)|gnutls handshake\(\) failed: (?=\w)|\(in\), tls alert, "
 )
-# How programs report an alert that they sent: Go, Erlang (new), curl's trace, Erlang (old).
+# How programs report an alert that they sent: Go, Erlang (new), OpenSSL's callback, rustls, curl's trace, Erlang (old).
 SENT: Final = re.compile(
     r"local error: (?:tls: )?|generated (?:client|server) alert: fatal +"
+    r"|alert \(?write\)?: ?(?:fatal|warning): ?|sending (?:fatal |warning )?alert:? "
     r"|\(out\), tls alert, |(?:ssl handshake|tls connection|ssl connection)\.erl:\d{1,5}:fatal error: "
+)
+
+# What a stranger chose: the path of a URL, and what a client asked a web server for.
+ASKED: Final = re.compile(
+    r"(?<=://)([^\s\"',;/\\)]{1,255})(/[^\s\"',;\\)]{1,4000})|\"((?:get|head|post|put|patch|delete|options) [^\"]{1,4000} http/\d[^\"]{0,8}\")"
 )
 
 GO_TIME: Final = "has expired or is not yet valid: current time "
@@ -107,7 +113,10 @@ def named(tail: str, names: tuple[str, ...]) -> bool:
 
 def plain(message: str) -> Words:
     """Bring a message to the one spelling, and find the alert that it reports. Behind a line end stand its pairs."""
-    text = message.lower().translate(SPELLING)
+    text = message.lower()
+    if "://" in text or " http/" in text:
+        text = ASKED.sub(_asked, text)
+    text = text.translate(SPELLING)
     if "x509: " in text:
         text = _completed(_settled(text))
     at = text.find("remote error: ")
@@ -128,6 +137,12 @@ def plain(message: str) -> Words:
         heard=text[heard_at.end() :] if heard_at else "",
         sent=text[sent_at.end() :] if sent_at else "",
     )
+
+
+def _asked(found: re.Match[str]) -> str:
+    """Return as many characters that say nothing; a host stays, for it tells who was called."""
+    host = found.group(1) or ""
+    return host + "/" * (len(found.group()) - len(host))
 
 
 def _settled(text: str) -> str:

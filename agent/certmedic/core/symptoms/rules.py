@@ -54,6 +54,15 @@ CHATTER: Final = (
     "certificate verification is disabled",
     "expired certs are permitted",
     "not trusted by the host ca bundle",
+    "accepting expired",
+    "accepting self signed",
+    "accepting not yet valid",
+    "self signed certificate created",
+    "must be re issued",
+    "re issuance",
+    "renewing certificate",
+    ", renewing",
+    "; renewing",
 )
 
 

@@ -106,8 +106,12 @@ OWN_CHECK: Final = (
     "got the wrong ca cert",
     "apiserver loopback client",
     "does not contain a common name",
+    "does not include an id which matches",
+    "failed to write or validate certificate",
     "validating ssl certificate",
 )
+# Programs that have certificates, but none of TLS: of SSH, of DNSSEC, of Kerberos.
+OTHER_TRADES: Final = frozenset(("sshd", "sshd-session", "ssh", "ssh-agent", "named", "krb5kdc"))
 _CALLS_API: Final = re.compile(r"https://(\[::1\]|127\.0\.0\.1|localhost)(?::(\d{1,5}))?(?:/|$)")
 _ETCD_PORTS: Final = ("2379", "2380", "4001", "4002")
 _FROM_ITSELF: Final = re.compile(r"127\.|\[?::1\]?:|localhost:")
@@ -131,6 +135,8 @@ def parse(entry: LogEntry) -> Sighting | None:
     not_after, not_before = moment(told.get("not_after", "")), moment(told.get("not_before", ""))
     fields = {name: printable(value[:FIELD]) for name, value in told.items()}
     program = printable(program_of(line, bare.program, entry.origin))
+    if program in OTHER_TRADES:
+        return None
     role = _role(words)
     suspect = _suspect(rule, words, program, role, fields)
     return Sighting(
@@ -216,7 +222,11 @@ def _suspect(rule: Rule, words: Words, program: str, role: Role, fields: Mapping
             return Suspect.OWN
     if role is Role.SERVER:
         # etcd's gateway shows the server certificate as a client's when it dials the port of its own process.
-        gateway = rule.symptom is Symptom.USAGE and _FROM_ITSELF.match(fields.get("remote_addr", ""))
+        gateway = (
+            rule.symptom is Symptom.USAGE
+            and "rejected connection" in words.text
+            and _FROM_ITSELF.match(fields.get("remote_addr", ""))
+        )
         return Suspect.OWN if gateway else Suspect.PEER
     called = _CALLS_API.match(fields.get("endpoint", ""))
     if called and called.group(2) not in _ETCD_PORTS and (called.group(1) == "[::1]" or program == "kube-apiserver"):

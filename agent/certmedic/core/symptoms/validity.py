@@ -23,6 +23,8 @@ VALIDITY: Final = (
             "certificate not valid yet",
             "cert not yet valid",
             "notvalidyet",
+            "activation date failed",
+            "activation date verify failed",
             "certificatenotyetvalidexception",
         ),
         pattern=re.compile(r"exception: notbefore: "),
@@ -48,7 +50,6 @@ VALIDITY: Final = (
             "certs have expired",
             "certificates have expired",
             "certificate validity has expired",
-            "uses expired certificate",
             "error expired certificate",
             "certexpired",
             "certificateexpiredexception",
@@ -56,10 +57,12 @@ VALIDITY: Final = (
             "invalidcertificate(expired)",
             "asn: after date in the past",
             "received certificate has expired",
+            "expiration date failed",
+            "expiration date verify failed",
         ),
-        sent=("certificate expired", "expired certificate"),
+        sent=("certificate expired", "expired certificate", "certificateexpired"),
         pattern=re.compile(
-            r"certificate (?:\S{1,120} |of '?\S{1,255} )?(?:has|had|is|was) ?(?:already )?expired(?! or )"
+            r"(?:uses?|using|with|presented|sent|shows|showed|received) (?:an )?expired (?:\w{1,20} ){0,2}cert|certificate (?:\S{1,120} |of '?\S{1,255} )?(?:has|had|is|was) ?(?:already )?expired(?! or )"
             r"|(?:exception: |[\"(])notafter: "
         ),
         samples=(
