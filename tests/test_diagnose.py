@@ -25,6 +25,7 @@ from labs.values import (
 
 ENDED = NOW - 5 * DAY
 ME, SERVER = f"{VOLUME}/peers/me.crt", f"{VOLUME}/clients/server.crt"
+PEERS_CA_FILE = f"{VOLUME}/peers/ca.crt"
 NAMES = {"dns": ("etcd-a.internal.example",), "ips": ("127.0.0.1",), "not_before": NOW - 400 * DAY}
 
 
@@ -99,13 +100,13 @@ def test_a_refusal_of_ours_is_laid_to_the_file_that_deserves_it(files, cause, na
 def test_an_expired_ca_is_named_instead_of_its_leaf_and_no_restart_helps():
     ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=ENDED)
     files = (
-        stored(ca.leaf("etcd-a", not_after=NOW + DAY), ME, "peer", ca_path=f"{VOLUME}/peers/ca.crt"),
-        stored(ca, f"{VOLUME}/peers/ca.crt", "ca"),
+        stored(ca.leaf("etcd-a", not_after=NOW + DAY), ME, "peer", ca_path=PEERS_CA_FILE),
+        stored(ca, PEERS_CA_FILE, "ca"),
     )
 
     found = judged(refused(), files)
 
-    assert (found.cause, paths(found), found.since) == (Cause.CA_EXPIRED, [f"{VOLUME}/peers/ca.crt"], ENDED)
+    assert (found.cause, paths(found), found.since) == (Cause.CA_EXPIRED, [PEERS_CA_FILE], ENDED)
     assert found.remedy.helps is Helps.NO
 
 
@@ -180,7 +181,7 @@ def test_the_same_not_after_elsewhere_does_not_make_it_ours():
 def test_not_after_of_a_ca_here_means_that_the_ca_has_expired():
     ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=ENDED)
 
-    found = judged(refusing(not_after=ENDED), (stored(ca, f"{VOLUME}/peers/ca.crt", "ca"),))
+    found = judged(refusing(not_after=ENDED), (stored(ca, PEERS_CA_FILE, "ca"),))
 
     assert (found.cause, found.suspect) == (Cause.CA_EXPIRED, "own")
 
@@ -210,6 +211,82 @@ def test_a_usage_refused_here_is_no_noise_where_the_gateway_cannot_be_the_caller
 
     assert judged(named, member(server=CLIENTS_CA.leaf("etcd-a", **NAMES, client=False))).cause is Cause.USAGE
     assert judged(refusing(Symptom.USAGE, remote="127.0.0.1:5000")).suspect is Suspect.PEER
+
+
+def test_a_local_client_of_the_wrong_usage_is_not_the_gateway_and_not_ours():
+    fold = refusing(Symptom.USAGE, remote="127.0.0.1:40000", server_name="")
+    fold = replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN))  # as the line alone is read
+
+    found = judged(fold)
+
+    assert (found.suspect, found.cause, found.remedy.helps) == ("peer", "usage", "no")
+
+
+def _chained(**changed):
+    """A member whose peer certificate was signed by an authority in between, which its file holds too."""
+    between = pki.authority("between", issuer=PEERS_CA, **changed)
+    leaf = between.leaf("etcd-a", **NAMES)
+    files = tuple(one for one in member() if one.certificate.path != ME)
+    return files, stored(leaf, ME, ca_path=PEERS_CA_FILE), stored(between, ME, "ca", index=1)
+
+
+def test_an_authority_in_between_that_the_file_holds_is_part_of_the_chain():
+    others, leaf, between = _chained()
+
+    assert judged(refused(), (*others, leaf, between)).cause is Cause.DISTRUSTED
+    assert judged(refused(), (*others, leaf)).cause is Cause.UNKNOWN_AUTHORITY
+
+
+def test_an_authority_in_between_that_has_expired_is_the_culprit():
+    others, leaf, between = _chained(not_before=NOW - 400 * DAY, not_after=ENDED)
+
+    found = judged(refused(), (*others, leaf, between))
+
+    assert (found.cause, found.remedy.helps, found.since) == (Cause.CA_EXPIRED, "no", ENDED)
+    assert paths(found) == [ME]
+
+
+def test_a_file_full_of_authorities_that_signed_each_other_ends():
+    key = pki.new_key()
+    crowd = [pki.authority("crowd", key=key) for _ in range(40)]
+    leaf = crowd[0].leaf("etcd-a", **NAMES)
+    files = tuple(one for one in member() if one.certificate.path != ME)
+    bundle = [stored(ca, ME, "ca", index=number + 1) for number, ca in enumerate(crowd)]
+
+    assert (
+        judged(refused(), (*files, stored(leaf, ME, ca_path=PEERS_CA_FILE), *bundle)).cause is Cause.UNKNOWN_AUTHORITY
+    )
+
+
+def test_an_authority_that_is_not_valid_yet_is_no_matter_for_a_restart():
+    ca = pki.authority("etcd-peers-ca-main", not_before=NOW + DAY)
+    leaf = ca.leaf("etcd-a", **{**NAMES, "not_before": NOW - DAY})
+    files = tuple(one for one in member() if not one.certificate.path.startswith(f"{VOLUME}/peers"))
+
+    found = judged(refused(), (*files, stored(leaf, ME, ca_path=PEERS_CA_FILE), stored(ca, PEERS_CA_FILE, "ca")))
+
+    assert (found.cause, found.remedy.helps) == (Cause.NOT_YET_VALID, "no")
+    assert paths(found) == [PEERS_CA_FILE]
+
+
+def test_who_trusts_another_authority_than_his_own_is_the_stranger():
+    other = pki.authority("etcd-peers-ca-main")
+    files = tuple(one for one in member() if one.certificate.path != PEERS_CA_FILE)
+
+    found = judged(refusing(Symptom.UNKNOWN_AUTHORITY), (*files, stored(other, PEERS_CA_FILE, "ca")))
+
+    assert (found.suspect, found.cause) == ("own", Cause.UNKNOWN_AUTHORITY)
+    assert paths(found) == [PEERS_CA_FILE]
+
+
+def test_a_key_that_does_not_fit_is_told_by_the_program_though_no_key_was_copied():
+    fold = refusing(Symptom.OTHER, remote="", said="tls: private key does not match public key")
+    fold = replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN, rule="own-key-mismatch"))
+
+    assert paths(judged(fold, used={"/elsewhere/peers/me.crt": "peer"})) == [ME]  # it had named nothing more by then
+    found = judged(fold, used={"/elsewhere/peers/me.crt": "peer", "/elsewhere/clients/server.crt": "server"})
+    assert (found.cause, found.severity, found.remedy.helps) == (Cause.KEY_MISMATCH, "critical", "no")
+    assert paths(found) == [ME, SERVER]
 
 
 def test_a_line_that_says_it_is_ours_is_ours_though_no_file_explains_it():

@@ -14,6 +14,7 @@ import http.client
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -69,6 +70,14 @@ class Plan:
     peer: dict[str, pki.Leaf] = field(default_factory=dict)
     server: dict[str, pki.Leaf] = field(default_factory=dict)
     api_client: pki.Leaf | None = None
+    peer_chain: dict[str, bytes] = field(default_factory=dict)  # what follows the leaf in a member's file
+    trusts: dict[tuple[str, str], bytes] = field(default_factory=dict)  # (member, "peers" | "clients") -> its CA file
+    flags: tuple[str, ...] = ()  # further ones, of every member
+    keys: dict[str, bytes] = field(
+        default_factory=dict
+    )  # a member's private key for peers, where it is not the leaf's own
+    dead: frozenset[str] = frozenset()  # members that end at once, or never get to say anything
+    strangers: bool = False  # whether others come too: scanners, a client without TLS, one without a certificate
     expect: dict[str, dict[str, object]] = field(default_factory=lambda: {key: {"suspect": "none"} for key in KEYS})
 
     @classmethod
@@ -156,6 +165,96 @@ def _api_client_expired(plan: Plan) -> None:
     plan.blame("expired", {})
 
 
+def _server(plan: Plan, cause: str, **changed: object) -> None:
+    plan.server["c"] = plan.leaf(plan.clients_ca, "c", **changed)
+    plan.blame(cause, {"c": ["clients/server.crt"]}, others="none")
+
+
+def _server_wrong_ca(plan: Plan) -> None:
+    plan.server["c"] = plan.leaf(pki.authority("etcd-clients-ca", not_before=plan.now - 400 * DAY), "c")
+    plan.blame("unknown_authority", {"c": ["clients/server.crt"]}, others="none")
+
+
+def _clients_ca_expired(plan: Plan) -> None:
+    plan.clients_ca = pki.authority("etcd-clients-ca", **_expired(plan))
+    for key in KEYS:
+        plan.server[key] = plan.leaf(plan.clients_ca, key)
+    plan.api_client = plan.clients_ca.leaf("kube-apiserver", server=False)
+    plan.blame("ca_expired", {key: ["clients/ca.crt"] for key in KEYS})
+
+
+def _peer(plan: Plan, cause: str, **changed: object) -> None:
+    plan.peer["b"] = plan.leaf(plan.peers_ca, "b", **changed)
+    plan.blame(cause, {"b": ["peers/me.crt"]})
+
+
+def _peer_chain(plan: Plan, cause: str, *, whole: bool, **changed: object) -> None:
+    """Have a member's leaf signed by an authority in between, which its file holds too where it is `whole`."""
+    between = pki.authority("etcd-peers-intermediate", issuer=plan.peers_ca, **changed)
+    plan.peer["b"] = plan.leaf(between, "b")
+    if whole:
+        plan.peer_chain["b"] = between.pem
+    if cause != "none":
+        plan.blame(cause, {"b": ["peers/me.crt"]})
+    if cause == "ca_expired":  # from outside it cannot be told from an expired leaf
+        for key in "ac":
+            plan.expect[key]["cause"] = "expired"
+
+
+def _peer_ca_replaced(plan: Plan) -> None:
+    # One member was given an authority made anew, and kept its leaf: it refuses the others, and they it not.
+    plan.trusts["b", "peers"] = pki.authority("etcd-peers-ca-main", not_before=plan.now - 10 * DAY).pem
+    plan.blame("unknown_authority", {"b": ["peers/ca.crt"]}, others="none")
+    for key in "ac":
+        plan.expect[key] = {"suspect": "unknown", "cause": "distrusted", "certificates": []}
+
+
+def _peer_ca_future(plan: Plan) -> None:
+    plan.peers_ca = pki.authority("etcd-peers-ca-main", not_before=plan.now + 20 * DAY)
+    for key in KEYS:
+        plan.peer[key] = plan.leaf(plan.peers_ca, key)
+    plan.blame("not_yet_valid", {key: ["peers/ca.crt"] for key in KEYS})
+
+
+def _api_client_foreign(plan: Plan) -> None:
+    plan.api_client = pki.authority("etcd-clients-ca").leaf("kube-apiserver", server=False)
+    plan.blame("unknown_authority", {})
+
+
+def _api_client_future(plan: Plan) -> None:
+    plan.api_client = plan.clients_ca.leaf(
+        "kube-apiserver", server=False, not_before=plan.now + 20 * DAY, not_after=plan.now + 385 * DAY
+    )
+    plan.blame("not_yet_valid", {})
+
+
+def _api_client_usage(plan: Plan) -> None:
+    plan.api_client = plan.clients_ca.leaf("kube-apiserver", client=False)
+    plan.blame("usage", {})
+
+
+def _key_mismatch(plan: Plan) -> None:
+    plan.keys["b"] = pki.key_pem(pki.new_key())
+    plan.dead = frozenset("b")
+    plan.blame("key_mismatch", {"b": ["peers/me.crt"]}, others="none")
+
+
+def _two_faults(plan: Plan) -> None:
+    plan.peer["a"] = plan.leaf(plan.peers_ca, "a", **_expired(plan))
+    plan.server["c"] = plan.leaf(plan.clients_ca, "c", **_expired(plan))
+    plan.blame("expired", {"a": ["peers/me.crt"], "c": ["clients/server.crt"]})
+
+
+def _strangers(plan: Plan) -> None:
+    plan.strangers = True
+
+
+def _server_expired_all(plan: Plan) -> None:
+    for key in KEYS:
+        plan.server[key] = plan.leaf(plan.clients_ca, key, **_expired(plan))
+    plan.blame("expired", {key: ["clients/server.crt"] for key in KEYS})
+
+
 PLANTED: Mapping[str, Callable[[Plan], None]] = {
     "healthy": lambda _: None,
     "peer-expired-one": lambda plan: _peer_expired(plan, "a"),
@@ -167,6 +266,31 @@ PLANTED: Mapping[str, Callable[[Plan], None]] = {
     "peer-san-mismatch-one": _peer_san_mismatch,
     "peer-ca-expired-all": _peer_ca_expired,
     "apiclient-expired": _api_client_expired,
+    "server-expired-all": _server_expired_all,
+    "server-future-one": lambda plan: _server(
+        plan, "not_yet_valid", not_before=plan.now + 20 * DAY, not_after=plan.now + 385 * DAY
+    ),
+    "server-san-mismatch-one": lambda plan: _server(
+        plan, "name_mismatch", dns=("old-etcd-c.internal.onion",), ips=("127.0.0.9",)
+    ),
+    "server-without-names-one": lambda plan: _server(plan, "name_mismatch", dns=(), ips=()),
+    "server-usage-one": lambda plan: _server(plan, "usage", server=False),
+    "server-wrong-ca-one": _server_wrong_ca,
+    "clients-ca-expired-all": _clients_ca_expired,
+    "peer-without-client-usage": lambda plan: _peer(plan, "usage", client=False),
+    "peer-without-server-usage": lambda plan: _peer(plan, "usage", server=False),
+    "peer-without-names": lambda plan: _peer(plan, "name_mismatch", dns=(), ips=()),
+    "peer-chain-missing": lambda plan: _peer_chain(plan, "unknown_authority", whole=False),
+    "peer-chain-expired": lambda plan: _peer_chain(plan, "ca_expired", whole=True, **_expired(plan)),
+    "peer-chain-good": lambda plan: _peer_chain(plan, "none", whole=True),
+    "peer-ca-replaced-one": _peer_ca_replaced,
+    "peer-ca-future-all": _peer_ca_future,
+    "apiclient-foreign": _api_client_foreign,
+    "apiclient-future": _api_client_future,
+    "apiclient-usage": _api_client_usage,
+    "key-mismatch-one": _key_mismatch,
+    "two-faults": _two_faults,
+    "strangers": _strangers,
 }
 
 
@@ -184,15 +308,21 @@ def scenario(name: str, directory: Path, *, logger: str = "zap", version: str = 
     members = {key: Member(directory / key / "etcd.log", directory / key / "pki") for key in KEYS}
     for key, member in members.items():
         plan.peer[key].write(member.pki / "peers/me.crt")
+        with (member.pki / "peers/me.crt").open("ab") as file:
+            file.write(plan.peer_chain.get(key, b""))
+        if key in plan.keys:
+            (member.pki / "peers/me.key").write_bytes(plan.keys[key])
         plan.server[key].write(member.pki / "clients/server.crt")
-        (member.pki / "peers/ca.crt").write_bytes(plan.peers_ca.pem)
-        (member.pki / "clients/ca.crt").write_bytes(plan.clients_ca.pem)
+        (member.pki / "peers/ca.crt").write_bytes(plan.trusts.get((key, "peers"), plan.peers_ca.pem))
+        (member.pki / "clients/ca.crt").write_bytes(plan.trusts.get((key, "clients"), plan.clients_ca.pem))
     api = directory / "apiserver"
     assert plan.api_client is not None
     plan.api_client.write(api / "etcd-client.crt")
     (api / "etcd-ca.crt").write_bytes(plan.clients_ca.pem)
     with _running(program, members, logger) as ports:
         _wait_until_said(plan, members, ports, api / "etcd-client.crt")
+        if plan.strangers:
+            _come_as_strangers(ports)
         _come_as_apiserver(ports, api)
     return Scenario(directory, members, plan.expect, etcd.version(program))
 
@@ -202,11 +332,15 @@ def _wait_until_said(plan: Plan, members: Mapping[str, Member], ports: Mapping[s
     deadline = time.monotonic() + DEADLINE
     waiting = set(KEYS)
     while waiting:
+        if time.monotonic() > deadline - DEADLINE + 2:  # faults that only a client who minds them brings to light
+            _come_as_apiserver(ports, client.parent)
         for key in sorted(waiting):
             # kube-apiserver comes to every member, again and again.
             answer = _ask_health(ADDRESSES[key], ports[key], client)
             if plan.expect[key]["suspect"] == "none":
                 done = answer
+            elif key in plan.dead:
+                done = FAULT.search(members[key].log.read_text(errors="replace")) is not None
             else:
                 lines = members[key].log.read_text(errors="replace").splitlines()
                 done = sum(FAULT.search(line) is not None for line in lines) >= LINES
@@ -258,6 +392,25 @@ def _running(program: Path, members: Mapping[str, Member], logger: str) -> Itera
             process.wait()
         for member in members.values():
             shutil.rmtree(member.log.parent / "data", ignore_errors=True)
+
+
+def _come_as_strangers(ports: Mapping[str, int]) -> None:
+    """Come as scanners do: without TLS, without a certificate, with nothing at all, and with an old version of TLS."""
+    for key, port in ports.items():
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        for greeting in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"", b"\x16\x03\x01\x00\x05hello", b"SSH-2.0-scan\r\n"):
+            with contextlib.suppress(OSError), socket.create_connection((ADDRESSES[key], port), 2) as sock:
+                sock.sendall(greeting)
+                sock.settimeout(0.5)
+                sock.recv(64)
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((ADDRESSES[key], port), 2) as sock,
+            context.wrap_socket(sock) as tls,
+        ):
+            tls.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            tls.recv(64)
 
 
 def _ask_health(address: str, port: int, client: Path) -> bool:

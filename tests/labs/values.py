@@ -18,10 +18,12 @@ CLIENTS_CA = pki.authority("etcd-clients-ca", not_before=NOW - 400 * DAY)
 VOLUME = "/mnt/master-vol-01/pki/etcd-cluster-token-etcd"
 
 
-def stored(leaf, path, use="peer", *, ca_path="", renewer="etcd-manager", group="main", plane="kops", ports=(), **more):
+def stored(
+    leaf, path, use="peer", *, ca_path="", renewer="etcd-manager", group="main", plane="kops", ports=(), index=0, **more
+):
     """A certificate as it was read from a file."""
     return Stored(
-        certificate=certificates.parse(leaf.cert_pem, path)[0],
+        certificate=certificates.parse_der(leaf.der, path, index),
         place=Place(plane=plane, group=group, use=use, renewer=renewer, ca_path=ca_path, ports=ports),
         modified=NOW,
         **more,

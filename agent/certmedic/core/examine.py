@@ -6,12 +6,14 @@ after a cure. Both are pure and answer for the moment of the facts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from certmedic.core import certificates
 from certmedic.core.model import Cause, Certificate, Confidence, Facts, Stored
+
+LONGEST_CHAIN = 8  # authorities that are looked at in a leaf's own file; strangers may have filled it
 
 NEEDED_USAGES = {
     "peer": frozenset({"server", "client"}),
@@ -42,51 +44,81 @@ def stamp(moment: datetime) -> str:
 
 def names_of(certificate: Certificate) -> str:
     """Return the names that a certificate holds, for a sentence."""
-    return ", ".join((*certificate.dns_names, *certificate.ip_addresses)) or "no name at all"
+    held = ", ".join((*certificate.dns_names, *certificate.ip_addresses))
+    return f"only {held}" if held else "no name at all"
 
 
 def authorities(stored: Stored, facts: Facts) -> tuple[Certificate, ...]:
     """Return the certificates of the CA file that this certificate is checked against; none where it was not read."""
     path = stored.place.ca_path
-    return tuple(other.certificate for other in facts.stored if path and other.certificate.path == path)
+    return facts.by_path.get(path, ()) if path else ()
+
+
+def links(stored: Stored, facts: Facts) -> tuple[Certificate, ...]:
+    """Return the authorities in between that follow a leaf in its own file, and are sent along with it."""
+    leaf = stored.certificate
+    beside = facts.by_path.get(leaf.path, ())
+    return tuple(other for other in beside if other.is_ca and other.index != leaf.index)
+
+
+def chain(leaf: Certificate, known: Sequence[Certificate], sent: Sequence[Certificate]) -> list[Certificate]:
+    """Return the authorities from a leaf up to one of the `known` ones, by way of those `sent` along; empty where none leads there.
+
+    Of several ways the one that holds longest is taken, as every TLS library takes one that is still good.
+    """
+    ways = [[ca] for ca in sorted(known, key=lambda ca: ca.not_after, reverse=True)]
+    waiting = list(sent[:LONGEST_CHAIN])
+    while found := next(
+        ((link, way) for link in waiting for way in ways if certificates.issued_by(link, way[0])), None
+    ):
+        link, way = found
+        waiting.remove(link)
+        ways.append([link, *way])
+    whole = [way for way in ways if certificates.issued_by(leaf, way[0])]
+    return max(whole, key=lambda way: min(ca.not_after for ca in way), default=[])
 
 
 def examine(stored: Stored, facts: Facts) -> Finding | None:
     """Return the gravest thing that is wrong with a certificate by date, chain, key and usage; None: nothing is."""
-    leaf, now = stored.certificate, facts.at
-
-    def finding(cause: Cause, said: str, culprit: Certificate = leaf, since: datetime | None = None) -> Finding:
-        return Finding(
-            stored=stored, culprit=culprit, cause=cause, confidence=Confidence.PROVEN, said=said, since=since
-        )
-
+    leaf = stored.certificate
     if leaf.is_ca:
-        if leaf.not_after < now:
-            said = f"{leaf.path}: the CA {leaf.subject_cn} expired {stamp(leaf.not_after)}"
-            return finding(Cause.CA_EXPIRED, said, since=leaf.not_after)
-        return None
+        return dated(stored, leaf, f"{leaf.path}: the CA {leaf.subject_cn}", facts)
     known = authorities(stored, facts)
-    issuers = [ca for ca in known if certificates.issued_by(leaf, ca)]
-    dead = [ca for ca in issuers if ca.not_after < now]
-    if dead and len(dead) == len(issuers):
-        # Before the leaf's own dates: while the CA is expired no new leaf is worth anything.
-        last = max(dead, key=lambda ca: ca.not_after)
-        said = f"{last.path}: the CA {last.subject_cn}, which signed {leaf.path}, expired {stamp(last.not_after)}"
-        return finding(Cause.CA_EXPIRED, said, last, last.not_after)
-    if leaf.not_after < now:
-        return finding(Cause.EXPIRED, f"{leaf.path}: expired {stamp(leaf.not_after)}", since=leaf.not_after)
-    if leaf.not_before > now:
-        said = f"{leaf.path}: is valid only from {stamp(leaf.not_before)}"
-        if facts.clock_synchronised is False:
-            return finding(Cause.CLOCK, said + ", and this machine's clock is not synchronised")
-        return finding(Cause.NOT_YET_VALID, said)
-    if known and not issuers:
+    way = chain(leaf, known, links(stored, facts))
+    # Before the leaf's own dates: while the CA is expired no new leaf is worth anything.
+    for ca in way:
+        found = dated(stored, ca, f"{ca.path}: the CA {ca.subject_cn}, which signed {leaf.path},", facts)
+        if found is not None:
+            return found
+    return dated(stored, leaf, f"{leaf.path}:", facts) or unfit(stored, is_strange=bool(known) and not way)
+
+
+def dated(stored: Stored, culprit: Certificate, what: str, facts: Facts) -> Finding | None:
+    """Return what is wrong with the dates of a certificate, or of an authority above it, which a sentence calls `what`."""
+    cause, said, since = Cause.NOT_YET_VALID, f"{what} is valid only from {stamp(culprit.not_before)}", None
+    if culprit.not_after < facts.at:
+        cause = Cause.CA_EXPIRED if culprit.is_ca else Cause.EXPIRED
+        said, since = f"{what} expired {stamp(culprit.not_after)}", culprit.not_after
+    elif culprit.not_before <= facts.at:
+        return None
+    elif facts.clock_synchronised is False:
+        cause, said = Cause.CLOCK, f"{said}, and this machine's clock is not synchronised"
+    return Finding(stored=stored, culprit=culprit, cause=cause, confidence=Confidence.PROVEN, said=said, since=since)
+
+
+def unfit(stored: Stored, *, is_strange: bool) -> Finding | None:
+    """Return why a leaf within its dates is of no use: `is_strange` (no CA of its file signed it), key, usage."""
+    leaf = stored.certificate
+    if is_strange:
+        cause = Cause.UNKNOWN_AUTHORITY
         said = f"{leaf.path}: was not signed by any CA in {stored.place.ca_path} (it names {leaf.issuer_cn})"
-        return finding(Cause.UNKNOWN_AUTHORITY, said)
-    if stored.key_matches is False:
-        return finding(Cause.KEY_MISMATCH, f"{leaf.path}: does not belong to the private key beside it")
-    lacking = lacking_usages(stored)
-    return finding(Cause.USAGE, f"{leaf.path}: may not be used as {lacking} certificate") if lacking else None
+    elif stored.key_matches is False:
+        cause, said = Cause.KEY_MISMATCH, f"{leaf.path}: does not belong to the private key beside it"
+    elif lacking := lacking_usages(stored):
+        cause, said = Cause.USAGE, f"{leaf.path}: may not be used as {lacking} certificate"
+    else:
+        return None
+    return Finding(stored=stored, culprit=leaf, cause=cause, confidence=Confidence.PROVEN, said=said)
 
 
 def lacking_usages(stored: Stored) -> str:

@@ -323,6 +323,13 @@ class Facts:
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> etcd-manager image, from static manifests
     clock_synchronised: bool | None = None  # None: could not tell
     blind: tuple[str, ...] = ()  # what could not be looked at, in sentences
+    by_path: Mapping[str, tuple[Certificate, ...]] = field(init=False, repr=False, compare=False)  # of `stored`
+
+    def __post_init__(self) -> None:
+        found: dict[str, list[Certificate]] = {}
+        for one in self.stored:
+            found.setdefault(one.certificate.path, []).append(one.certificate)
+        object.__setattr__(self, "by_path", {path: tuple(those) for path, those in found.items()})
 
 
 # ---------------------------------------------------------------- what is wrong, and what is done
@@ -364,6 +371,8 @@ class Diagnosis:
     @property
     def severity(self) -> Severity:
         """Own faults are critical; others', forecasts and blindness are warnings; what anyone can cause from outside is information."""
+        if self.cause is Cause.UNEXPLAINED and self.suspect is Suspect.OWN:
+            return Severity.WARNING  # a program says so of its own files, which nobody outside can make it say
         if self.cause in (Cause.MISSING_CLIENT_CERT, Cause.DISTRUSTED, Cause.UNEXPLAINED):
             return Severity.INFO
         if self.cause in (Cause.EXPIRES_SOON, Cause.BLIND) or self.suspect is not Suspect.OWN:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from certmedic.core.diagnose.ours import refused_by_them
-from certmedic.core.diagnose.scene import Scene, group_of
+from certmedic.core.diagnose.scene import Scene, group_of, is_gateway
 from certmedic.core.diagnose.theirs import refused_by_us
 from certmedic.core.model import Diagnosis, Facts, Fold, RejectedBy, Symptom
 
@@ -32,14 +32,3 @@ def is_noise(scene: Scene) -> bool:
     if sighting.rejected_by is not RejectedBy.LOCAL or not scene.from_here:
         return False
     return sighting.symptom is Symptom.MISSING_CLIENT_CERT or (sighting.symptom is Symptom.USAGE and is_gateway(scene))
-
-
-def is_gateway(scene: Scene) -> bool:
-    """Whether etcd's gateway can be the caller that was refused for its usage.
-
-    It dials by address, so sends no name, and shows the server certificate: not where that is known to be good for clients.
-    """
-    if scene.sighting.fields.get("server_name", ""):
-        return False
-    servers = [stored.certificate for stored in scene.facts.stored if stored.place.use == "server"]
-    return not servers or any(server.usages and "client" not in server.usages for server in servers)

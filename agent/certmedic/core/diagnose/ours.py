@@ -53,8 +53,11 @@ def unnamed(scene: Scene, candidates: Sequence[Stored]) -> list[Finding]:
     lacking = [
         stored
         for stored in candidates
-        if (wanted := names[stored.certificate.path])
-        and not any(certificates.covers(stored.certificate, one) for one in wanted)
+        if not certificates.names(stored.certificate)
+        or (
+            (wanted := names[stored.certificate.path])
+            and not any(certificates.covers(stored.certificate, one) for one in wanted)
+        )
     ]
     # The line does not say which port was called: where one certificate holds the name, it may be the one that was shown.
     sure = Confidence.LIKELY if len(lacking) == len(candidates) else Confidence.POSSIBLE
@@ -64,7 +67,7 @@ def unnamed(scene: Scene, candidates: Sequence[Stored]) -> list[Finding]:
             culprit=stored.certificate,
             cause=Cause.NAME_MISMATCH,
             confidence=sure,
-            said=f"{stored.certificate.path}: is called as {' or '.join(names[stored.certificate.path])}, but holds only {names_of(stored.certificate)}",
+            said=f"{stored.certificate.path}: is called as {' or '.join(names[stored.certificate.path]) or 'nobody tells what'}, but holds {names_of(stored.certificate)}",
         )
         for stored in lacking
     ]

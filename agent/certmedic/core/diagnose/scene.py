@@ -103,3 +103,14 @@ def of_etcd_manager(sighting: Sighting) -> bool:
     """Whether the etcd that wrote the line runs under etcd-manager."""
     origin = sighting.entry.origin
     return sighting.program == "etcd-manager" or "etcd-manager" in origin.pod + origin.container + origin.image
+
+
+def is_gateway(scene: Scene) -> bool:
+    """Whether etcd's gateway can be the caller that was refused for its usage.
+
+    It dials by address, so sends no name, and shows the server certificate: not where that is known to be good for clients.
+    """
+    if scene.sighting.fields.get("server_name", ""):
+        return False
+    servers = [stored.certificate for stored in scene.facts.stored if stored.place.use == "server"]
+    return not servers or any(server.usages and "client" not in server.usages for server in servers)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from certmedic.core import remedies
 from certmedic.core.diagnose.owned import in_memory, own, quote
-from certmedic.core.diagnose.scene import Scene, is_ours, joined, of_etcd_manager, shown
-from certmedic.core.examine import examine, stamp
-from certmedic.core.model import Cause, Confidence, Diagnosis, Place, Role, Sighting, Stored, Suspect, Symptom
+from certmedic.core.diagnose.scene import (
+    ETCD_PROGRAMS,
+    Scene,
+    in_group,
+    is_gateway,
+    is_ours,
+    joined,
+    of_etcd_manager,
+    shown,
+)
+from certmedic.core.examine import Finding, authorities, examine, stamp
+from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Place, Role, Sighting, Stored, Suspect, Symptom
 from certmedic.core.verdict import gravest
 
 DATED = (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK)
@@ -41,36 +51,78 @@ def refused_by_us(scene: Scene) -> Diagnosis:
         if dated or (findings and sighting.suspect is Suspect.OWN):
             said = f"this machine refused a certificate of its own: {quote(sighting)}"
             return own(gravest(dated or findings), scene, said)
+    if sighting.symptom is Symptom.UNKNOWN_AUTHORITY and sighting.program in ETCD_PROGRAMS:
+        strange = [found for stored in shown(replace_role(scene)) if (found := stranger(stored, facts)) is not None]
+        if strange:
+            said = f"this machine trusts another CA than the one that its own certificate comes from: {quote(sighting)}"
+            return own(strange, scene, said)
     if expired and not by_time and is_ours(scene) and sighting.role is Role.SERVER and of_etcd_manager(sighting):
         if ended_before_start(scene):
             return self_dial(scene)
         # etcd-manager holds a client certificate that is in no file, and dials its own etcd with it (FIELD 1.1).
         said = "the caller is on this machine, and the certificate that it showed is in no file here: etcd-manager keeps such a one in memory"
         return in_memory(scene, shown(scene), said)
-    return ours_unseen(scene) if sighting.suspect is Suspect.OWN else neighbour(scene)
+    # A caller from here that was refused for its usage is etcd's gateway, or else a client like any other.
+    other = sighting.suspect is not Suspect.OWN or (sighting.symptom is Symptom.USAGE and not is_gateway(scene))
+    return neighbour(scene) if other else ours_unseen(scene)
+
+
+def stranger(stored: Stored, facts: Facts) -> Finding | None:
+    """Return the finding that a CA file does not fit the leaf beside it, with the CA file as the culprit.
+
+    The others, who share an authority, are refused here and trust this leaf or not: it is this machine's file that is another.
+    """
+    found = examine(stored, facts)
+    if found is None or found.cause is not Cause.UNKNOWN_AUTHORITY:
+        return None
+    return replace(found, culprit=authorities(stored, facts)[0])
 
 
 def ours_unseen(scene: Scene) -> Diagnosis:
-    """The line itself says that the certificate is this machine's; which file it is in was not found."""
-    sighting = scene.sighting
-    cause = PEER_CAUSES.get(sighting.symptom, Cause.UNEXPLAINED)
+    """The line itself says that the certificate is this machine's; no check that was made here explains it."""
+    sighting, facts = scene.sighting, scene.facts
+    mismatch = sighting.rule == "own-key-mismatch"
+    cause = Cause.KEY_MISMATCH if mismatch else PEER_CAUSES.get(sighting.symptom, Cause.UNEXPLAINED)
     path = sighting.fields.get("path", "")
     program = sighting.program or "a program"
+    loaded = being_loaded(scene, path) if mismatch else []
+    known = [f"{fault.path}: {fault.reason}: {fault.detail}" for fault in facts.faults if path and fault.path == path]
+    where = "one of " * (len(loaded) > 1) + ", ".join(stored.certificate.path for stored in loaded)
+    remedy = remedies.for_own(cause, loaded, facts) if loaded else remedies.for_unseen(path)
     return Diagnosis(
         key=f"own|{sighting.program}|{scene.group}|{cause}",
         cause=cause,
         suspect=Suspect.OWN,
         confidence=Confidence.LIKELY,
-        certificates=(),
+        certificates=tuple(stored.certificate for stored in loaded),
         evidence=(
             f"{program} refused a certificate of this machine: {quote(sighting)}",
-            f"it names {path}" if path else "no file here explains it",
+            f"as it started it was loading {where}"
+            if loaded
+            else f"it names {path}"
+            if path
+            else "no file here explains it",
+            *known,
         ),
         effect="What uses that certificate fails.",
-        remedy=remedies.for_unseen(path),
+        remedy=remedy,
         group=scene.group,
         since=sighting.not_after,
     )
+
+
+def being_loaded(scene: Scene, path: str) -> list[Stored]:
+    """Return the certificates that a program was loading as it failed: of etcd, those that its start-up lines had named by then.
+
+    It names and loads what it shows to peers first, so where it has named that alone it is that.
+    """
+    leaves = [stored for stored in scene.facts.stored if not stored.certificate.is_ca]
+    listener = re.search(r"creating (peer|client) listener", scene.sighting.said)
+    said = set(scene.facts.used.values()) & {"peer", "server"}
+    if listener:
+        said = {"peer"} if listener[1] == "peer" else {"server"}
+    named = [stored for stored in leaves if path and stored.certificate.path == path]
+    return named or [stored for stored in leaves if stored.place.use in said and in_group(stored, scene.group)]
 
 
 def explained_by_time(by_time: Sequence[Stored], scene: Scene) -> Diagnosis | None:
