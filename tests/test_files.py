@@ -683,6 +683,19 @@ def test_the_position_waits_for_the_last_part(pod):
     assert second.texts == ["a b 1 x509: end"]
 
 
+def test_a_folder_of_pods_that_appears_long_after_the_start_is_read_from_its_beginning(tmp_path):
+    folder = tmp_path / "log" / "pods" / "kube-system_etcd-m1_1" / "etcd"
+    (tmp_path / "log").mkdir()
+    with Reading(PodSource(NEEDLES, tmp_path / "log" / "pods")) as reading:
+        reading.until_idle()
+        folder.mkdir(parents=True)
+        add(folder / "0.log", cri("a b 1 x509:"))
+        reading.until(lambda: reading.entries)
+        add(folder / "0.log", cri("a b 2 x509:"))
+        reading.until(lambda: len(reading.entries) == 2)
+    assert numbers(reading) == [1, 2]
+
+
 def test_dockers_own_logs_behind_links_and_our_own_pod_are_not_read(pod, tmp_path):
     docker = tmp_path / "docker.json"
     add(docker, '{"log":"x509:"}\n')

@@ -11,7 +11,7 @@ import pytest
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceUp
 from certmedic.edge import inbox as inboxes
-from certmedic.edge.inbox import Inbox, read_forever, start
+from certmedic.edge.inbox import Inbox, WhenThere, read_forever, start
 
 
 def entry(number: int, stream: str = "a") -> LogEntry:
@@ -195,3 +195,30 @@ def test_readers_are_daemons_named_after_their_sources():
     assert (thread.daemon, thread.name) == (True, "script")
     stop.set()
     thread.join(10)
+
+
+def test_what_is_not_there_yet_is_waited_for_without_a_word_and_missed_once_it_was_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(inboxes, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(inboxes, "FIRST_PAUSE", 0.05)
+    path = tmp_path / "docker.sock"
+    script = Script(lambda run: path.unlink(missing_ok=True) or fail(run))
+    source = WhenThere(script, str(path))
+    assert not source.there
+    appears = time.monotonic() + 0.5
+
+    def done(items):
+        if not script.runs:
+            assert items == []
+            if time.monotonic() > appears:
+                path.touch()
+        return script.runs >= 3
+
+    items = run_until(source, done)
+
+    assert source.there
+    assert numbers(items)[:3] == [1, 2, 3]
+    assert [item.reason for item in items if isinstance(item, SourceDown)] == ["failure 1"]
+
+
+def test_what_is_waited_for_keeps_no_stop_waiting(tmp_path):
+    run_until(WhenThere(Script(fail), str(tmp_path / "never")), lambda items: True)

@@ -214,7 +214,8 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
         )
         return
     for source in sources:
-        well = f"{source.get('seen', 0)} read, {source.get('matched', 0)} matched, lag {source.get('lag_seconds', 0):.0f} s  {source.get('detail', '')}"
+        come = f", at {source['position']}" if source.get("position") else ""
+        well = f"{source.get('seen', 0)} read, {source.get('matched', 0)} matched, lag {source.get('lag_seconds', 0):.0f} s{come}  {source.get('detail', '')}"
         show.say(
             f"{source['source']:<10} {'BLIND: ' + source['down'] if source['down'] else well.rstrip()}",
             colour="red" if source["down"] else None,

@@ -35,6 +35,7 @@ from certmedic.teller import World
 from certmedic.watcher import Watcher
 
 DOCKER_SOCKET = Path("/var/run/docker.sock")
+PODS = Path("/var/log/pods")
 CONTAINERD_SOCKET = Path("/run/containerd/containerd.sock")
 
 
@@ -49,25 +50,28 @@ def sources(config: Config) -> list[inbox.Source]:
     chosen: list[inbox.Source] = []
     if watch.journal:
         chosen.append(JournalSource(NEEDLES, units=watch.units, identifiers=watch.identifiers))
-    there = not docker_socket().startswith("unix:") or Path(docker_socket().removeprefix("unix://")).exists()
-    if watch.docker or (watch.docker is None and there):
-        chosen.append(
-            DockerSource(NEEDLES, names=watch.docker_names, labels=watch.docker_labels, base_url=docker_socket())
-        )
-    pods = Path("/var/log/pods")
-    # Where docker is read, the kubelet's files under /var/log/pods are links to the same lines.
-    if watch.pods or (watch.pods is None and pods.exists() and not there):
-        chosen.append(PodSource(NEEDLES, root=str(pods)))
+    if watch.docker is not False:
+        docker = DockerSource(NEEDLES, names=watch.docker_names, labels=watch.docker_labels, base_url=docker_socket())
+        waits = watch.docker is None and docker_socket().startswith("unix:")
+        chosen.append(inbox.WhenThere(docker, docker_socket().removeprefix("unix://")) if waits else docker)
+    if watch.pods is not False:
+        # It waits for the folder itself. Where Docker is read, the files in it are links to the same lines, and passed over.
+        chosen.append(PodSource(NEEDLES, root=str(PODS)))
     if watch.files:
         chosen.append(FileSource(NEEDLES, globs=watch.files))
     chosen.append(CertificateSource(globs(config)))
     return chosen
 
 
+def is_there(source: inbox.Source) -> bool:
+    """Whether a source has something to read, and does not wait for it."""
+    return PODS.exists() if isinstance(source, PodSource) else not isinstance(source, inbox.WhenThere) or source.there
+
+
 def wanted(config: Config, read: Sequence[inbox.Source]) -> dict[str, bool]:
-    """Return what is read: name -> whether it was asked for, and not only found to be there."""
+    """Return what is read by now: name -> whether it was asked for, and not only found to be there."""
     asked = {"docker": bool(config.watch.docker), "pods": bool(config.watch.pods), "files": True}
-    return {source.name: source.required or asked.get(source.name, False) for source in read}
+    return {source.name: source.required or asked.get(source.name, False) for source in read if is_there(source)}
 
 
 def globs(config: Config) -> tuple[str, ...]:
@@ -77,8 +81,9 @@ def globs(config: Config) -> tuple[str, ...]:
 
 def machine(config: Config) -> Machine:
     """Return the eyes of this machine."""
-    containerd = str(CONTAINERD_SOCKET) if CONTAINERD_SOCKET.exists() else None
-    return Machine(globs=globs(config), docker_url=docker_socket(), containerd=containerd, units=units_of(config))
+    return Machine(
+        globs=globs(config), docker_url=docker_socket(), containerd=str(CONTAINERD_SOCKET), units=units_of(config)
+    )
 
 
 def hands(config: Config) -> Hands:
@@ -173,7 +178,7 @@ def serve(
         config=config, store=store, world=world, started_at=datetime.now(UTC), sources=wanted(config, read)
     )
     inbox.start(read, store.positions(), box, stop)
-    names = ", ".join(source.name for source in read) or "nothing"
+    names = ", ".join(source.name for source in read if is_there(source)) or "nothing"
     world.journal.emit(message.started_fields(mode=config.mode, sources=names))
     if faults := faults_of(config, way):
         world.journal.emit(message.channels_faulty_fields(faults))

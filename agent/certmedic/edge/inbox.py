@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import random
 import threading
@@ -20,6 +21,7 @@ from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceUp
 
 FIRST_PAUSE = 1.0  # seconds
 LONGEST_PAUSE = 60.0
+LOOK_EVERY = 2.0  # seconds between two looks for a path that is not there
 BATCH = 2000  # items of one turn, and of one transaction: many in a storm, few enough that a stop is answered at once
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,32 @@ class Source(Protocol):
         `resume(stream)` gives the position after which a stream is to be read, None for one never seen. As soon as the
         source reads, and every few seconds from then on, it puts a SourceStatus.
         """
+
+
+class WhenThere:
+    """A source that is read from when a path is there, however long after the start: a master's agent is up before its runtime.
+
+    Once it was read it is missed when the path goes away.
+    """
+
+    def __init__(self, source: Source, path: str) -> None:
+        self.name, self.required = source.name, source.required
+        self._source = source
+        self._path = path
+        self._began = False
+
+    @property
+    def there(self) -> bool:
+        """Whether there is something to be read."""
+        return self._began or os.path.exists(self._path)  # noqa: PTH110 - of Debian 12's Path, a refusal would be an error
+
+    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Wait, then read until `stop` is set; raise on failure."""
+        while not self.there:
+            if stop.wait(LOOK_EVERY):
+                return
+        self._began = True
+        self._source.follow(resume, put, stop)
 
 
 class Inbox:

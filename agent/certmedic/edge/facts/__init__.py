@@ -55,7 +55,8 @@ class Machine:
     """One machine, looked at; the owner of what is remembered from one look to the next.
 
     `globs` are paths as they are here, so below `root` where that is not "/". With `live=False` only files are read: no
-    handshakes, containers, clock or addresses, as for a copy of another machine. `docker_url` or `containerd` (a socket) None: that runtime is not asked.
+    handshakes, containers, clock or addresses, as for a copy of another machine. `docker_url` or `containerd` (a socket) None: that runtime is not asked;
+    neither is a containerd whose socket is not there yet.
     `units` are those of systemd that may be restarted.
     """
 
@@ -99,7 +100,7 @@ class Machine:
         if self.docker_url is not None:
             seen, unseen = containers(self.docker_url)
             blind += [unseen] if unseen else []
-        if self.containerd is not None:
+        if self.containerd is not None and Path(self.containerd).exists():
             more, unseen = containerd_containers(self.containerd)
             seen += more
             blind += [unseen] if unseen else []
