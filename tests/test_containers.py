@@ -165,6 +165,7 @@ def test_stopping_anywhere_and_resuming_loses_and_repeats_nothing(docker, run, t
             break
     else:
         with Reading(source(docker), positions) as reading:
+            reading.until(lambda r=reading, seen=tuple(found): len(seen) + len(r.entries) >= total)
             reading.until_idle()
         found += numbers(reading)
     assert found == list(range(total))

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 every_seed = pytest.mark.parametrize("seed", range(int(os.environ.get("CERTMEDIC_SEEDS", "1"))))
 # Seconds that a leader election may cost on a busy machine: etcd waits a second before one, and the writer has to notice.
-ELECTION = 5.0
+ELECTION = 8.0
 
 
 @every_seed

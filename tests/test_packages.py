@@ -5,6 +5,7 @@ What is asked of the files alone (contents, reproducible bytes, lintian, rpmlint
 """
 
 import ast
+import fcntl
 import hashlib
 import json
 import os
@@ -51,6 +52,8 @@ LIBRARIES = {
     "systemd": ("python3-systemd", "systemd-python"),
 }
 
+# Each boots a machine, or waits for another to have built the packages: for itself, beside the others.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 real = pytest.mark.real
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, namespaces and whole machines")
 
@@ -61,7 +64,7 @@ def do(*command, **more):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         **more,
     )
@@ -86,6 +89,20 @@ def build(place, out, **environment):
     return out
 
 
+def once(tmp_path_factory, name, make):
+    """Return a folder that `make` fills once, also where several workers of this run want it."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
+            making = place.with_suffix(".making")
+            making.mkdir()
+            make(making)
+            making.rename(place)
+    return place
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """Return a copy of this tree."""
@@ -95,14 +112,14 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def dist(source, tmp_path_factory):
     """Return the folder with the packages of this tree."""
-    return build(source, tmp_path_factory.mktemp("dist"))
+    return once(tmp_path_factory, "dist", lambda out: build(source, out))
 
 
 @pytest.fixture(scope="module")
 def newer(tmp_path_factory):
     """Return the deb of a later version."""
-    place = tree(tmp_path_factory.mktemp("newer"), NEXT)
-    return build(place, tmp_path_factory.mktemp("newer-dist")) / f"certmedic_{NEXT}_all.deb"
+    place = tmp_path_factory.mktemp("newer")
+    return once(tmp_path_factory, "newer-dist", lambda out: build(tree(place, NEXT), out)) / f"certmedic_{NEXT}_all.deb"
 
 
 @pytest.fixture(scope="module")
@@ -616,8 +633,6 @@ def test_it_cures_from_within_its_sandbox_on(release, deb, tmp_path):
     for ca, name in (("etcd-peers-ca", "etcd-peers-ca-main"), ("etcd-clients-ca", "etcd-clients-ca")):
         drill_pki.authority(name).write(tmp_path, ca)
     with machines.boot(release, wanted(release)) as machine:
-        # A container's systemd leaves these read-only; dockerd makes groups of its own in them.
-        machine("sh", "-c", "awk '$3 ~ /^cgroup/ {print $2}' /proc/mounts | xargs -n1 mount -o remount,rw,bind")
         machine("systemctl", "mask", "--now", "etcd.service")
         for path in tmp_path.iterdir():
             machine.put(path, f"/root/authorities/{path.name}")

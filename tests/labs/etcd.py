@@ -31,7 +31,8 @@ from labs import pki
 
 SUITES = {"3.4": "bookworm", "3.5": "trixie"}  # of Debian, by the etcd that they ship
 KEYS = "abc"
-ADDRESSES = {"a": "127.0.0.11", "b": "127.0.0.12", "c": "127.0.0.13"}
+# Of this process alone, since a port that is free on one address of loopback may be taken on another by a test beside this one.
+ADDRESSES = {key: f"127.{1 + os.getpid() % 250}.{os.getpid() // 250 % 250}.{11 + n}" for n, key in enumerate(KEYS)}
 LINES = 3  # a member has said it often enough
 DEADLINE = 60.0
 

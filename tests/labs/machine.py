@@ -140,6 +140,41 @@ class Machine:
             time.sleep(0.5)
 
 
+def _own_groups(name: str) -> list[Path]:
+    """Make a control group of this name in every hierarchy that lets us, for a machine and all that it runs.
+
+    Two machines in the same group would take each other's services for their own.
+    """
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    mounted = {}  # controllers, as /proc/self/cgroup names them -> mount point
+    for _, point, kind, options, *_ in mounts:
+        if kind == "cgroup2":
+            mounted[""] = point
+        elif kind == "cgroup":
+            named = [option for option in options.split(",") if option.startswith("name=")]
+            mounted.update(dict.fromkeys(named or options.split(","), point))
+    groups = []
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        # A new cpuset takes no process before it is told its cores; that of the parent will do.
+        if (point := mounted.get(controllers.split(",")[0])) and "cpuset" not in controllers:
+            group = Path(point + path, name)
+            with contextlib.suppress(OSError):
+                group.mkdir()
+                groups.append(group)
+    return groups
+
+
+def _remove(group: Path) -> None:
+    """Remove a control group with all below it, once the kernel has let go of the processes that were in it."""
+    deadline = time.monotonic() + 10
+    while group.exists() and time.monotonic() < deadline:
+        for folder, _, _ in os.walk(group, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+        time.sleep(0.05)
+
+
 @contextlib.contextmanager
 def boot(release: str, packages: Sequence[str]) -> Iterator[Machine]:
     """Boot a release; afterwards no process, mount or file of it is left."""
@@ -151,11 +186,14 @@ def boot(release: str, packages: Sequence[str]) -> Iterator[Machine]:
     layers = f"lowerdir={lower},upperdir={home / 'upper'},workdir={home / 'work'}"
     subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(root)], check=True)
     log = home / "console.log"
+    groups, name = _own_groups(home.name), home.name.replace("_", "-")
+    enter = 'for group in $0; do echo $$ >"$group/cgroup.procs" || exit; done; exec "$@"'
     with log.open("wb") as output:
         nspawn = subprocess.Popen(
             [
+                *["sh", "-c", enter, " ".join(map(str, groups))],
                 *["systemd-nspawn", "-q", "-D", str(root), "--boot", "--register=no", "--keep-unit"],
-                *["--console=pipe", "--private-network", "--capability=all", f"--machine=certmedic-{release}"],
+                *["--console=pipe", "--private-network", "--capability=all", f"--machine={name}"],
                 f"--bind={home / 'docker'}:/var/lib/docker",  # dockerd cannot lay its layers over ours
             ],
             stdin=subprocess.DEVNULL,
@@ -168,6 +206,11 @@ def boot(release: str, packages: Sequence[str]) -> Iterator[Machine]:
     try:
         machine = Machine(release, root, _leader(nspawn, log))
         _wait_until_up(machine, log)
+        # nspawn mounts the control groups read-only. Writable, dockerd can make groups of its own in them, and systemd, once it has
+        # looked again, holds its services within their limits.
+        machine("sh", "-c", "awk '$3 ~ /^cgroup/ {print $2}' /proc/mounts | xargs -n1 mount -o remount,rw,bind")
+        machine("systemctl", "daemon-reexec")
+        _wait_until_up(machine, log)
         yield machine
     finally:
         with contextlib.suppress(RuntimeError, ProcessLookupError):
@@ -178,6 +221,8 @@ def boot(release: str, packages: Sequence[str]) -> Iterator[Machine]:
         nspawn.wait()
         subprocess.run(["umount", "-l", str(root)], check=False)
         shutil.rmtree(home, ignore_errors=True)
+        for group in groups:
+            _remove(group)
 
 
 def _leader(nspawn: subprocess.Popen[bytes], log: Path, seconds: float = 30) -> int:
