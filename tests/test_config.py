@@ -137,7 +137,7 @@ def test_drop_ins_come_after_and_in_order(write):
 
 
 def test_all_faults_come_at_once_each_with_file_key_found_and_allowed(write):
-    path = write('mode = "fix"\n[watch]\nfiles = ["log"]\n[remedy]\ncooldwn = "1m"\nreissue = true')
+    path = write('mode = "fix"\n[watch]\nfiles = ["log"]\n[remedy]\ncooldwn = "1m"\nreissue = "yes"')
     extra = write('[remedy]\nper_day = "two"', "conf.d/x.toml")
 
     with pytest.raises(ConfigError) as caught:
@@ -147,7 +147,7 @@ def test_all_faults_come_at_once_each_with_file_key_found_and_allowed(write):
         f'{path}: mode: found \'fix\'; allowed: "observe", "notify", "approve", "remedy"',
         f"{path}: watch.files: found ['log']; allowed: absolute paths; 'log' does not start with /",
         f"{path}: remedy.cooldwn: no such key; did you mean remedy.cooldown?",
-        f"{path}: remedy.reissue: moving an expired file aside is not built yet; leave it out or set it to false",
+        f"{path}: remedy.reissue: found 'yes'; allowed: true or false",
         f"{extra}: remedy.per_day: found 'two'; allowed: a whole number from 0 to 100",
     )
 

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from certmedic.core import certificates, planes
 from certmedic.core.model import Place, Stored
 from certmedic.core.planes import signing_authorities
 from certmedic.edge.facts import Inventory, shake_hands
-from certmedic.edge.renew import RenewError, backup_path, renew, undo
+from certmedic.edge.renew import Pen, RenewError, backup_path, renew, undo
 from labs import etcd as lab
 from labs import pki
 from labs.waiting import until
@@ -94,7 +95,9 @@ def node(tmp_path) -> Node:
         ("server", "cilium", ["cilium"], "etcd-clients-ca"),
         ("server", "", [], ""),
         ("apiserver-etcd-client", "", ["main", "events", "leases"], "etcd-clients-ca"),
-        ("manager-server", "main", [], ""),
+        ("manager-server", "main", ["main"], "etcd-manager-ca"),
+        ("manager-client", "events", ["events"], "etcd-manager-ca"),
+        ("manager-client", "", [], ""),
         ("ca", "main", [], ""),
     ],
 )
@@ -292,6 +295,71 @@ def test_undo_without_the_backup_says_so(node):
     with pytest.raises(RenewError, match="No such file"):
         undo(renewed)
     assert node.stored().certificate.fingerprint == renewed.fingerprint
+
+
+# ---------------------------------------------------------------- moved aside, and put back
+
+
+def test_what_is_moved_aside_is_kept_and_comes_back_as_it_was(node):
+    node.me.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(node.me, 1234, 4321)
+    before, state = node.me.read_bytes(), node.me.stat()
+    pen = Pen(node.backups, str(node.root))
+    aside = pen.plan_aside(node.stored())
+    assert not node.backups.exists()  # a plan changes nothing
+
+    for _ in range(2):  # again, as after a kill
+        pen.move_aside(aside)
+        assert not node.me.exists()
+        assert Path(aside.backup).read_bytes() == before
+        assert stat.S_IMODE(Path(aside.backup).stat().st_mode) == 0o640
+
+    assert [pen.put_back(aside), pen.put_back(aside)] == [True, False]
+    now = node.me.stat()
+    assert node.me.read_bytes() == before
+    assert (now.st_mode, now.st_uid, now.st_gid) == (state.st_mode, state.st_uid, state.st_gid)
+    assert [path.name for path in sorted(node.me.parent.iterdir())] == ["ca.crt", "me.crt", "me.key"]
+
+
+def test_what_appeared_meanwhile_is_never_written_over(node):
+    pen = Pen(node.backups, str(node.root))
+    aside = pen.plan_aside(node.stored())
+    pen.move_aside(aside)
+    node.me.write_text("new")
+
+    assert not pen.put_back(aside)
+    assert node.me.read_text() == "new"
+    with pytest.raises(RenewError, match="it changed since"):
+        pen.move_aside(aside)
+
+
+def test_what_cannot_be_kept_is_not_moved(node):
+    pen = Pen(node.backups, str(node.root))
+    aside = pen.plan_aside(node.stored())
+    node.backups.parent.mkdir(parents=True)
+    node.backups.write_text("no folder")
+    before = node.me.read_bytes()
+
+    with pytest.raises(RenewError):
+        pen.move_aside(aside)
+    assert node.me.read_bytes() == before
+
+
+def test_what_was_never_moved_stays_and_what_is_lost_is_said(node):
+    pen = Pen(node.backups, str(node.root))
+    aside = pen.plan_aside(node.stored())
+    assert not pen.put_back(aside)
+
+    node.me.unlink()
+    with pytest.raises(RenewError, match="it is gone, and so is its copy"):
+        pen.put_back(aside)
+
+
+def test_authorities_are_never_moved_aside(node):
+    pen = Pen(node.backups, str(node.root))
+    with pytest.raises(RenewError, match="no leaf"):
+        pen.plan_aside(node.stored(node.me.parent / "ca.crt"))
 
 
 # ---------------------------------------------------------------- what is refused

@@ -1,5 +1,6 @@
 """The line, from a line that came in to a message that went out, on a real store; only machine, hands and channels are played."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from certmedic.core import window
 from certmedic.core.means import Means
 from certmedic.core.model import Member, Progress, Served, Severity, SourceDown, SourceUp
 from certmedic.edge.notify import Channel, Delivered
-from certmedic.edge.renew import Renewed
+from certmedic.edge.renew import Aside, Renewed, RenewError
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Store
 from certmedic.teller import World
@@ -35,12 +36,14 @@ class Played:
     files: tuple = ()
     containers: tuple = (container(),)
     renews: bool = True
+    keeps: bool = False  # what is there, as an old manager does
     fails: str = ""
     dead: set = field(default_factory=set)
     members: tuple = ()
     signable: frozenset = frozenset()
     renewed: list = field(default_factory=list)
     undone: list = field(default_factory=list)
+    aside: dict = field(default_factory=dict)
     restarts: list = field(default_factory=list)
     sent: list = field(default_factory=list)
     journal: list = field(default_factory=list)
@@ -69,7 +72,10 @@ class Played:
             self.containers = (container(number="c2", image=target.image),)
         elif target.runtime == "systemd":
             self.containers = (replace(target, invocation=f"{target.invocation}+"),)
-        if self.renews:
+        if self.renews and self.keeps:
+            there = {one.certificate.path for one in self.files}
+            self.files += tuple(one for one in member() if one.certificate.path not in there)
+        elif self.renews:
             self.files = k3s(NOW + 300 * DAY) if self.files[0].place.plane == "k3s" else member()
         return f"restarted {target.name}"
 
@@ -84,6 +90,22 @@ class Played:
 
     def undo(self, renewed):
         self.undone.append(renewed.path)
+
+    def plan_aside(self, one):
+        return Aside(path=one.certificate.path, backup=f"{one.certificate.path}.old", fingerprint="f")
+
+    def move_aside(self, aside):
+        gone = [one for one in self.files if one.certificate.path == aside.path]
+        if gone:
+            self.aside[aside.path] = gone[0]
+            self.files = tuple(one for one in self.files if one not in gone)
+
+    def put_back(self, aside):
+        if any(one.certificate.path == aside.path for one in self.files):
+            return False
+        self.files = (self.aside.pop(aside.path), *self.files)
+        self.undone.append(aside.path)
+        return True
 
     def channels(self, severity, tag=""):
         return [Channel(id="good", label="json://good"), Channel(id="other", label="json://other")]
@@ -797,3 +819,152 @@ def test_a_unit_that_a_person_stopped_stays_stopped(lab):
     assert lab.world.restarts == []
     gates = {gate.name: gate for gate in lab.incidents()[0].decision.gates}
     assert not gates["target"].passed
+
+
+# ---------------------------------------------------------------- moved aside
+
+
+def old_manager(lab, **changed):
+    """A lab with an old manager, which may be helped by moving the expired file aside."""
+    usual = {"containers": (container(image=OLD_IMAGE),), "signable": BOTH, "keeps": True, "remedy": {"reissue": True}}
+    return lab(member(peer_ends=NOW - DAY, server_ends=NOW - DAY), **{**usual, **changed})
+
+
+def sick(one):
+    paths = {s.certificate.path: s.certificate.not_after for s in one.world.files}
+    return [REFUSED] if any(paths.get(path, NOW) < NOW for path in BOTH) else []
+
+
+def test_an_old_manager_is_cured_by_moving_the_expired_files_aside_where_that_is_allowed(lab):
+    lab = old_manager(lab)
+    for _ in range(60):
+        lab.step(*sick(lab))
+
+    assert len(lab.world.restarts) == 1
+    assert sorted(lab.world.aside) == sorted(BOTH)
+    assert lab.world.undone == []
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "gate"),
+    [
+        ({"remedy": {}}, "cure known"),
+        ({"signable": frozenset({ME})}, "CA valid"),
+        ({"containers": (container(image="kopeio/etcd-manager@sha256:12"),)}, "version"),
+    ],
+)
+def test_nothing_is_moved_aside_where_one_gate_is_closed(lab, changed, gate):
+    lab = old_manager(lab, **changed)
+    for _ in range(40):
+        lab.step(*sick(lab))
+
+    assert (lab.world.restarts, lab.world.aside) == ([], {})
+    assert gate in [g.name for g in lab.incidents()[0].decision.gates if not g.passed]
+
+
+def test_what_has_not_expired_is_never_moved_aside(lab):
+    lab = old_manager(lab, remedy={"reissue": True, "plan_ahead": 30 * DAY})
+    lab.world.files = member(peer_ends=NOW + 10 * DAY)
+    lab.go(200)
+
+    assert (lab.world.restarts, lab.world.aside) == ([], {})
+
+
+def test_what_was_moved_in_vain_is_put_back_and_a_person_called(lab):
+    lab = old_manager(lab, renews=False)
+    for _ in range(100):
+        lab.step(*sick(lab))
+
+    assert len(lab.world.restarts) == 1
+    assert sorted(lab.world.undone) == sorted(BOTH)
+    assert lab.world.kinds() == ["opened", "acted", "escalated"]
+    assert "put back" in lab.store.acts()[0].detail
+
+
+def test_a_restart_that_fails_after_the_files_were_moved_may_still_come_and_then_counts(lab):
+    lab = old_manager(lab, fails="docker did not answer in time")
+    while not lab.world.restarts:
+        lab.step(*sick(lab))
+    lab.go(5)
+    assert lab.world.undone == []
+    lab.world.files += tuple(one for one in member() if one.certificate.path in BOTH)
+    lab.go(30)
+
+    assert lab.world.undone == []
+    assert [a.state for a in lab.store.acts()] == ["verified"]
+
+
+def test_a_file_that_cannot_be_moved_is_put_back_at_once_and_nothing_is_restarted(lab):
+    lab = old_manager(lab)
+    whole = lab.world.move_aside
+
+    def move_aside(aside):
+        if lab.world.aside:
+            raise RenewError("read-only file system")
+        whole(aside)
+
+    lab.world.move_aside = move_aside
+    for _ in range(40):
+        lab.step(*sick(lab))
+
+    assert lab.world.restarts == []
+    assert len(lab.world.undone) == 1
+    assert lab.world.kinds() == ["opened", "escalated"]
+
+
+class Killer:
+    """Ends the agent after its nth step on the way to a cure: each commit, and each thing that is done outside."""
+
+    def __init__(self, lab, number):
+        self.lab = lab
+        self.left = number
+        for name in ("move_aside", "put_back", "restart"):
+            setattr(lab.world, name, self.counted(getattr(lab.world, name)))
+        self.watch()
+
+    def watch(self):
+        """Count the commits of the store, which is another one after each start."""
+        store, inner = self.lab.store, self.lab.store.transaction
+
+        @contextmanager
+        def transaction():
+            with inner():
+                yield
+            if store.acts():  # what comes before the act is killed elsewhere
+                self.step()
+
+        store.transaction = transaction
+
+    def counted(self, do):
+        def done(*arguments):
+            answer = do(*arguments)
+            self.step()
+            return answer
+
+        return done
+
+    def step(self):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("renews", [True, False])
+@pytest.mark.parametrize("number", range(1, 15))
+def test_a_kill_after_any_step_of_moving_aside_ends_the_same_way(lab, number, renews):
+    lab = old_manager(lab, renews=renews)
+    killer = Killer(lab, number)
+    for _ in range(120):
+        try:
+            lab.step(*sick(lab))
+        except KeyboardInterrupt:
+            lab.kill()
+            killer.watch()
+
+    assert killer.left <= 0  # it was killed
+    assert len(lab.world.restarts) == 1
+    assert sorted(lab.world.undone) == ([] if renews else sorted(BOTH))
+    assert [a.state for a in lab.store.acts()] == ["verified" if renews else "failed"]
+    assert lab.world.kinds() == ["opened", "acted", "resolved" if renews else "escalated"]
+    assert sorted(s.certificate.path for s in lab.world.files) == sorted(s.certificate.path for s in member())

@@ -5,13 +5,13 @@ One act for an incident, and one verdict on it: what cannot be verified in time 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from certmedic.core.model import Container, MessageKind
+from certmedic.core.model import Container, MessageKind, RemedyKind
 from certmedic.core.verify import cure_took, is_another, is_stopped, moved, successors, tells_its_starts
-from certmedic.edge.renew import Renewed, RenewError
+from certmedic.edge.renew import Aside, Renewed, RenewError
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Act, Incident, Store
 from certmedic.teller import Teller, World
@@ -49,16 +49,47 @@ class Cures:
             if act.id in self.resuming:
                 continue
             try:
-                if act.action.container is None:
-                    said = self._renew(act, now)
-                else:
-                    said = self.world.hands.restart(act.action.container)
-            except (RestartError, RenewError) as error:
+                said = self._do(act, now)
+            except RestartError as error:
                 with self.store.transaction():
-                    self.failed(act, str(error), now)
+                    if act.action.kind is RemedyKind.REISSUE_AND_RESTART:
+                        # It may come late. To find the expired file back then would be the outage, so that waits for the verdict.
+                        self._verify_soon(act, f"moved aside, but {error}", now)
+                    else:
+                        self.failed(act, str(error), now)
+            except RenewError as error:
+                with self.store.transaction():
+                    self._went_wrong(act.id, str(error), now)
             else:
                 with self.store.transaction():
                     self._done(act, said, now)
+        for act in self.store.acts(state="undoing"):
+            told = self._undo(act)
+            with self.store.transaction():
+                self.failed(act, f"{act.detail}{told}", now)
+
+    def _do(self, act: Act, now: datetime) -> str:
+        if act.action.container is None:
+            return self._renew(act, now)
+        if act.action.kind is RemedyKind.REISSUE_AND_RESTART:
+            return f"{self._move_aside(act, now)}; {self.world.hands.restart(act.action.container)}"
+        return self.world.hands.restart(act.action.container)
+
+    def _move_aside(self, act: Act, now: datetime) -> str:
+        """Move each file aside; what is to be put back if it does not help is written down before the first one is."""
+        if act.undo:  # written down before a kill
+            aside = [_aside(one) for one in act.undo]
+        else:
+            stored = {one.certificate.path: one for one in self.world.senses.gather(now=now).stored}
+            missing = [path for path, _ in act.action.watched if path not in stored]
+            if missing:
+                raise RenewError(f"{missing[0]}: cannot be read any more")
+            aside = [self.world.pen.plan_aside(stored[path]) for path, _ in act.action.watched]
+            with self.store.transaction():
+                self.store.can_undo(act.id, [asdict(one) for one in aside])
+        for one in aside:
+            self.world.pen.move_aside(one)
+        return f"moved {', '.join(one.path for one in aside)} aside"
 
     def _renew(self, act: Act, now: datetime) -> str:
         """Sign each file anew, and write down what each was after it: so a kill between two files can be taken up again."""
@@ -77,23 +108,37 @@ class Cures:
         return f"signed {', '.join(path for path, _ in act.action.watched)} anew in place; nothing was restarted"
 
     def _undo(self, act: Act) -> str:
-        """Put back what an act replaced, and return what came of it, for a sentence."""
+        """Put back what an act replaced or moved, and return what came of it, for a sentence."""
         told = []
         for one in act.undo:
-            renewed = Renewed(**{**one, "not_after": datetime.fromisoformat(one["not_after"])})  # type: ignore[arg-type]  # as asdict() wrote it
             try:
-                self.world.pen.undo(renewed)
-                told.append(f"{renewed.path} was put back")
+                if "not_after" not in one:
+                    back = self.world.pen.put_back(_aside(one))
+                    told.append(f"{one['path']} was put back" if back else f"{one['path']} is there, and was left so")
+                    continue
+                self.world.pen.undo(Renewed(**{**one, "not_after": datetime.fromisoformat(one["not_after"])}))  # type: ignore[arg-type]  # as asdict() wrote it
+                told.append(f"{one['path']} was put back")
             except RenewError as error:
                 told.append(str(error))
         return "".join(f"; {sentence}" for sentence in told)
 
+    def _went_wrong(self, number: int, why: str, now: datetime) -> None:
+        """Have an act undone where it can be, which is written down first, and given up."""
+        act = next(act for act in self.store.acts() if act.id == number)
+        if act.undo and (act.state == "done" or act.action.kind is RemedyKind.REISSUE_AND_RESTART):
+            self.store.end_act(number, "undoing", why, now=now)
+        else:
+            self.failed(act, why, now)
+
     def _done(self, act: Act, said: str, now: datetime) -> None:
-        self.store.end_act(act.id, "done", said, now=now)
-        self.store.event(act.incident, "acted", said, now=now)
+        self._verify_soon(act, said, now)
         incident = self.store.incident(act.incident)
         if incident is not None:
             self.teller.tell(MessageKind.ACTED, incident, now, outcome=said)
+
+    def _verify_soon(self, act: Act, said: str, now: datetime) -> None:
+        self.store.end_act(act.id, "done", said, now=now)
+        self.store.event(act.incident, "acted", said, now=now)
         self.store.recheck("verify", act.incident, now + VERIFY_EVERY)
 
     def failed(self, act: Act, why: str, now: datetime) -> None:
@@ -118,7 +163,7 @@ class Cures:
             self.store.end_act(act.id, "verified", said, now=now)
             self._resolve(incident, said, now)
         elif now - (act.ended_at or act.at) > self.verify_for:
-            self.failed(act, f"afterwards: {said}{self._undo(act)}", now)
+            self._went_wrong(act.id, f"afterwards: {said}", now)
         else:
             self.store.recheck("verify", incident.id, now + VERIFY_EVERY)
 
@@ -140,12 +185,16 @@ class Cures:
                 self.resuming.discard(act.id)  # it was not restarted, and is now
             elif now - act.at > self.verify_for:
                 self.resuming.discard(act.id)
-                self.failed(act, _left_open(container), now)
+                self._went_wrong(act.id, _left_open(container), now)
             elif any(is_stopped(container, one) for one in facts.containers):
                 self.resuming.discard(act.id)  # stopped, and not started: what is missing is done now
             else:
                 # It may be in the middle of it. Look again until the time is up.
                 self.store.recheck("resume", incident.id, now + VERIFY_EVERY)
+
+
+def _aside(one: Mapping[str, str]) -> Aside:
+    return Aside(path=one["path"], backup=one["backup"], fingerprint=one["fingerprint"])
 
 
 def _left_open(container: Container) -> str:

@@ -335,7 +335,7 @@ class Watcher:
     def _reconsider(self, incident: Incident, now: datetime) -> None:
         """Look at an incident again: over, or may something be done by now?"""
         acts = self.store.acts(incident=incident.id)
-        if any(act.state in ("intent", "done") for act in acts):
+        if any(act.state in ("intent", "done", "undoing") for act in acts):
             self.store.recheck("incident", incident.id, now + LOOK_EVERY)
             return
         facts = self._gather_for_act(incident, now)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from certmedic.config.values import HAVE_MEANS, KEYS, NOT_YET, PLANES, FaultError, Secret, duration, fault_of_unknown
+from certmedic.config.values import HAVE_MEANS, KEYS, PLANES, FaultError, Secret, duration, fault_of_unknown
 from certmedic.core import planes
 from certmedic.core.decide import Policy
 from certmedic.core.means import Means
@@ -103,6 +103,7 @@ class RemedyPolicy:
     restart: tuple[str, ...] = ("etcd-manager",)
     means: tuple[Means, ...] = ()  # how what runs in no container is restarted
     renew: bool = False  # sign the leaf anew in place where the CA's key is on this master
+    reissue: bool = False  # move an expired file aside for an etcd-manager that would keep it
     cooldown: timedelta = timedelta(minutes=15)
     per_day: int = 2
     verify_for: timedelta = timedelta(minutes=3)
@@ -157,10 +158,7 @@ def _check(file: Path, faults: list[str]) -> dict[str, Any]:
     """Return the good values of one file; what is wrong with it goes to `faults`."""
     values: dict[str, Any] = {}
     for key, found in _flatten(_read(file, faults)):
-        if key in NOT_YET:
-            if found not in (False, 0, ""):
-                faults.append(f"{file}: {key}: {NOT_YET[key]}")
-        elif key not in KEYS:
+        if key not in KEYS:
             faults.append(f"{file}: {key}: {fault_of_unknown(key)}")
         else:
             try:
@@ -248,7 +246,7 @@ def _build(values: Mapping[str, Any]) -> Config:
             RemedyPolicy,
             "remedy.",
             {
-                **same("restart", "means", "renew", "cooldown", "per_day", "verify_for", "window"),
+                **same("restart", "means", "renew", "reissue", "cooldown", "per_day", "verify_for", "window"),
                 "plan_ahead_days": "plan_ahead",
             },
         ),
@@ -268,6 +266,7 @@ def policy_of(config: Config) -> Policy:
         mode=config.mode,
         restart=remedy.restart,
         renew=remedy.renew,
+        reissue=remedy.reissue,
         means=remedy.means,
         cooldown=remedy.cooldown,
         per_day=remedy.per_day,

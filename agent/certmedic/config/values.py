@@ -287,15 +287,12 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "remedy.restart": _renewers,
     "remedy.means": _means,
     "remedy.renew": _boolean,
+    "remedy.reissue": _boolean,
     "remedy.cooldown": _duration,
     "remedy.per_day": _count,
     "remedy.verify_for": _duration,
     "remedy.window": _window,
     "remedy.plan_ahead_days": lambda value: timedelta(days=_count(value)),
-}
-# Keys that the design names and that do nothing yet: a person who writes one must not believe that it works.
-NOT_YET = {
-    "remedy.reissue": "moving an expired file aside is not built yet; leave it out or set it to false",
 }
 
 

@@ -44,6 +44,7 @@ class Policy:
     cooldown: timedelta
     per_day: int
     renew: bool = False  # leaves may be signed anew in place
+    reissue: bool = False  # an expired file may be moved aside for a manager that would keep it
     means: tuple[Means, ...] = ()  # of the operator's own
     window: Window | None = None  # of planned cures; None: at any time
     plan_ahead: timedelta = timedelta(0)  # how long before expiry a cure is planned; zero: never
@@ -70,6 +71,7 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
     in_place = policy.renew and bool(watched) and all(s.certificate.path in facts.signable for s in watched)
     means = means_for(watched, policy.means)
     containers = targets(diagnosis, facts, means)
+    aside = policy.reissue and not in_place and means is None and wants_it_aside(diagnosis, watched, facts)
     timely = (
         planned(diagnosis, facts.at, policy)
         if diagnosis.cause is Cause.EXPIRES_SOON
@@ -77,8 +79,8 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
     )
     gates = [
         evidence(diagnosis),
-        cure(diagnosis, means, in_place=in_place),
-        authority(watched, facts, means),
+        cure(diagnosis, means, in_place=in_place, aside=aside),
+        authority(watched, facts, means, needs_key=aside),
         clock(diagnosis, facts),
         timely,
         breaker(history),
@@ -87,19 +89,23 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
         permission(diagnosis, watched, history, policy, in_place=in_place),
     ]
     if not in_place:  # what takes a member down for a moment asks more
-        gates[2:2] = [version(containers, means)]
+        gates[2:2] = [version(containers, means, aside=aside)]
         gates[-4:-4] = [target(containers, means), *group(diagnosis, facts, history, policy)]
     closed = [gate for gate in gates if not gate.passed]
     if closed:
         return Decision(reason=f"no act: {closed[0].why}", gates=tuple(gates))
+    kind = RemedyKind.RENEW if in_place else RemedyKind.REISSUE_AND_RESTART if aside else RemedyKind.RESTART
     action = Action(
-        kind=RemedyKind.RENEW if in_place else RemedyKind.RESTART,
+        kind=kind,
         container=None if in_place else containers[0],
         watched=tuple((stored.certificate.path, stored.certificate.not_after) for stored in watched),
         ports=tuple(sorted({port for stored in watched for port in stored.place.ports})),
     )
     if in_place:
         reason = f"renew {', '.join(path for path, _ in action.watched)} in place: its CA's key is on this machine"
+    elif aside:
+        paths = ", ".join(path for path, _ in action.watched)
+        reason = f"move {paths} aside and {done_by(containers[0])}: it keeps an expired certificate, and issues one that is missing"
     else:
         why = "the operator says that it renews (remedy.means)" if means and means.renews else diagnosis.remedy.why
         reason = f"{done_by(containers[0])}: {why}"
@@ -135,6 +141,15 @@ def files_of(diagnosis: Diagnosis, facts: Facts) -> list[Stored]:
     return [stored for stored in facts.stored if stored.certificate.path in paths and not stored.certificate.is_ca]
 
 
+def wants_it_aside(diagnosis: Diagnosis, watched: Sequence[Stored], facts: Facts) -> bool:
+    """Whether a manager keeps these files over its restart, and would issue them if they were missing: all of them have expired."""
+    return (
+        diagnosis.remedy.kind is RemedyKind.REISSUE_AND_RESTART
+        and bool(watched)
+        and all(s.place.renewer == "etcd-manager" and s.certificate.not_after < facts.at for s in watched)
+    )
+
+
 def evidence(diagnosis: Diagnosis) -> Gate:
     """A certificate of this machine that was read explains what was seen."""
     proven = diagnosis.suspect is Suspect.OWN and diagnosis.confidence is Confidence.PROVEN
@@ -149,12 +164,15 @@ def evidence(diagnosis: Diagnosis) -> Gate:
     )
 
 
-def cure(diagnosis: Diagnosis, means: Means | None, *, in_place: bool) -> Gate:
+def cure(diagnosis: Diagnosis, means: Means | None, *, in_place: bool, aside: bool) -> Gate:
     """What would be done is known to cure this cause."""
     if in_place and diagnosis.cause in CURABLE:
         return Gate(
             name="cure known", passed=True, why="its CA's key is on this machine, so it can be signed anew in place"
         )
+    if aside and diagnosis.cause is Cause.EXPIRED:
+        why = "etcd-manager issues anew what is missing, so the expired file is moved aside first (remedy.reissue)"
+        return Gate(name="cure known", passed=True, why=why)
     if diagnosis.cause in CURABLE and means is not None and means.renews:
         return Gate(name="cure known", passed=True, why="the operator says that it renews (remedy.means)")
     if (
@@ -166,8 +184,8 @@ def cure(diagnosis: Diagnosis, means: Means | None, *, in_place: bool) -> Gate:
     return Gate(name="cure known", passed=False, why=f"a restart does not cure it: {diagnosis.remedy.why}")
 
 
-def authority(watched: Sequence[Stored], facts: Facts, means: Means | None = None) -> Gate:
-    """The CA that would sign anew is good."""
+def authority(watched: Sequence[Stored], facts: Facts, means: Means | None, *, needs_key: bool) -> Gate:
+    """The CA that would sign anew is good, and where nothing may be lost before it signs, its key is seen to be there."""
     for stored in watched:
         if not stored.place.ca_path and means is not None and means.renews:
             continue  # which one it is, only the operator knows
@@ -178,6 +196,9 @@ def authority(watched: Sequence[Stored], facts: Facts, means: Means | None = Non
                 passed=False,
                 why=f"no valid CA was read from {stored.place.ca_path or 'beside ' + stored.certificate.path}",
             )
+        if needs_key and stored.certificate.path not in facts.signable:
+            why = f"the private key of the CA of {stored.certificate.path} is not on this machine, so nobody would issue it anew"
+            return Gate(name="CA valid", passed=False, why=why)
     return Gate(
         name="CA valid",
         passed=bool(watched),

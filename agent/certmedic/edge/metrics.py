@@ -96,7 +96,7 @@ def _agent(numbers: Numbers) -> list[Metric]:
         opened.add_metric((severity, cause), count)
     acts = GaugeMetricFamily("certmedic_acts", "Acts on record, by how they went.", labels=["state"])
     done = Counter(numbers.acts)
-    for state in ("intent", "done", "verified", "failed"):
+    for state in ("intent", "done", "verified", "undoing", "failed"):
         acts.add_metric([state], done[state])
     age = max((numbers.at - numbers.oldest).total_seconds(), 0) if numbers.oldest else 0
     return [

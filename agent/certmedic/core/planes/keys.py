@@ -37,5 +37,7 @@ def signing_authorities(place: Place, root: str = "/") -> tuple[tuple[str, str],
         groups = tuple(dict.fromkeys((place.group, *others)))
     elif place.use == "apiserver-etcd-client":
         groups = _SHARING
+    elif place.use in ("manager-server", "manager-client") and place.group:
+        name, groups = "etcd-manager-ca", (place.group,)
     folders = [posixpath.join(root, f"etc/kubernetes/pki/etcd-manager-{group}") for group in groups]
     return tuple((f"{folder}/{name}.crt", f"{folder}/{name}.key") for folder in folders)

@@ -24,7 +24,7 @@ class Act:
     incident: int
     target: str
     action: Action
-    state: str  # intent | done | verified | failed
+    state: str  # intent | done | verified | undoing | failed
     boot_id: str
     at: datetime
     ended_at: datetime | None
@@ -71,7 +71,7 @@ class Acts(Database):
         self._db.execute("UPDATE actions SET undo = ? WHERE id = ?", (json.dumps(list(replaced)), number))
 
     def end_act(self, number: int, state: str, detail: str, *, now: datetime) -> None:
-        """Record how an act went: done, verified or failed."""
+        """Record how an act went: done, verified, to be undone, or failed."""
         self._db.execute(
             "UPDATE actions SET state = ?, detail = ?, ended_at = ? WHERE id = ?", (state, detail, text_of(now), number)
         )

@@ -56,7 +56,7 @@ CREATE TABLE actions (
     incident INTEGER NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
     target   TEXT NOT NULL,
     action   TEXT NOT NULL,             -- JSON
-    state    TEXT NOT NULL,             -- intent | done | verified | failed
+    state    TEXT NOT NULL,             -- intent | done | verified | undoing | failed
     boot_id  TEXT NOT NULL,
     at       TEXT NOT NULL,
     ended_at TEXT,

@@ -6,10 +6,6 @@ file cures without a restart. Nothing is ever half there: a file is written besi
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,16 +21,9 @@ from certmedic.core import certificates, planes
 from certmedic.core.certificates import NotACertificate
 from certmedic.core.der import pieces
 from certmedic.core.model import Certificate, Stored
+from certmedic.edge.renew.files import BLOCK, Content, RenewError, backup_path, leaf_in, read, real_path, told, write
 
 LIFE = timedelta(days=730)  # as etcd-manager's own
-MAX_BYTES = 1024 * 1024
-LONGEST_NAME = 200  # of a backup, in characters of the path it is of; a file name may have 255 bytes
-
-_BLOCK = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----.*?-----END (?:X509 )?CERTIFICATE-----\r?\n?", re.DOTALL)
-
-
-class RenewError(Exception):
-    """A certificate was not renewed, or not put back; the text says why. The file is as it was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,21 +38,6 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Content:
-    """A file's bytes, and the state in which they were read."""
-
-    path: str
-    data: bytes
-    state: os.stat_result
-
-    def must_be_unchanged(self) -> None:
-        """Raises RenewError where the file is no longer as it was read."""
-        now = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116 - beside fstat, whose result it is compared with
-        if _signature(now) != _signature(self.state):
-            raise RenewError(f"{self.path}: it changed while it was being replaced; look again")
-
-
-@dataclass(frozen=True, slots=True)
 class _Authority:
     path: str
     certificate: Certificate
@@ -71,12 +45,6 @@ class _Authority:
 
 
 # ---------------------------------------------------------------- what is done
-
-
-def backup_path(stored: Stored, backups: Path) -> Path:
-    """Return where `renew` keeps what a file holds now: the same for the same content, so known before and after a crash."""
-    plain = stored.certificate.path.strip("/").replace("/", "_")[-LONGEST_NAME:]
-    return backups / f"{plain}.{stored.certificate.fingerprint[:16]}"
 
 
 def renew(
@@ -90,7 +58,7 @@ def renew(
     authority. Certificates that follow the leaf in its file stay. `backups` is made where it is missing.
     """
     try:
-        old = _read(_real_path(stored.certificate.path))
+        old = read(real_path(stored.certificate.path))
         leaf = _present_leaf(stored, old)
         _must_have_its_key(leaf, old)
         ca = _signer(leaf, stored.place.ca_path, authorities, now)
@@ -104,10 +72,10 @@ def renew(
         )
         block = x509.load_der_x509_certificate(new.der).public_bytes(serialization.Encoding.PEM)
         backups.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(Path(renewed.backup), old.data, like=old.state)
-        _write(Path(old.path), _BLOCK.sub(lambda _: block, old.data, count=1), like=old.state, instead_of=old)
+        write(Path(renewed.backup), old.data, like=old.state)
+        write(Path(old.path), BLOCK.sub(lambda _: block, old.data, count=1), like=old.state, instead_of=old)
     except OSError as error:
-        raise RenewError(_told(error, stored.certificate.path)) from error
+        raise RenewError(told(error, stored.certificate.path)) from error
     return renewed
 
 
@@ -117,23 +85,23 @@ def undo(renewed: Renewed) -> None:
     What is back already stays, so it may be called again after a crash.
     """
     try:
-        present, before = _read(renewed.path), _read(renewed.backup)
+        present, before = read(renewed.path), read(renewed.backup)
         if present.data == before.data:
             return
-        shown = _leaf_in(present)
+        shown = leaf_in(present)
         if shown is None or shown.fingerprint != renewed.fingerprint:
             raise RenewError(
                 f"{renewed.path}: another has replaced it since, so it is left as it is; the one before is {renewed.backup}"
             )
-        _write(Path(renewed.path), before.data, like=before.state, instead_of=present)
+        write(Path(renewed.path), before.data, like=before.state, instead_of=present)
     except OSError as error:
-        raise RenewError(_told(error, renewed.path)) from error
+        raise RenewError(told(error, renewed.path)) from error
 
 
 # ---------------------------------------------------------------- what must be so
 
 
-def _present_leaf(stored: Stored, old: _Content) -> Certificate:
+def _present_leaf(stored: Stored, old: Content) -> Certificate:
     """Return the leaf in the file. Raises RenewError where it is not one that can be signed anew, or not the one expected."""
     path, expected = stored.certificate.path, stored.certificate
     if expected.is_ca or stored.place.use == "ca":
@@ -142,7 +110,7 @@ def _present_leaf(stored: Stored, old: _Content) -> Certificate:
         raise RenewError(
             f"{path}: certificate {expected.index + 1} of the file is not its leaf; only the first is renewed"
         )
-    leaf = _leaf_in(old)
+    leaf = leaf_in(old)
     if leaf is None:
         raise RenewError(f"{path}: it is no file of PEM certificates; only those are renewed in place")
     if leaf.fingerprint != expected.fingerprint:
@@ -152,18 +120,7 @@ def _present_leaf(stored: Stored, old: _Content) -> Certificate:
     return leaf
 
 
-def _leaf_in(content: _Content) -> Certificate | None:
-    """Return the first certificate in a PEM file, its `path` being the file's; None where there is none, or a broken one."""
-    block = _BLOCK.search(content.data)
-    if block is None:
-        return None
-    try:
-        return certificates.parse(block[0], content.path)[0]
-    except NotACertificate:
-        return None
-
-
-def _must_have_its_key(leaf: Certificate, old: _Content) -> None:
+def _must_have_its_key(leaf: Certificate, old: Content) -> None:
     if b"PRIVATE KEY-----" in old.data:
         path, data = old.path, old.data
     else:
@@ -172,7 +129,7 @@ def _must_have_its_key(leaf: Certificate, old: _Content) -> None:
             raise RenewError(
                 f"{old.path}: where its private key lies is not known, so it cannot be proven to be in use"
             )
-        data = _read(path).data
+        data = read(path).data
     matches = certificates.key_matches(leaf, data)
     if matches is None:
         raise RenewError(f"{path}: the private key cannot be read; is it encrypted?")
@@ -193,7 +150,7 @@ def _signer(leaf: Certificate, trusted_path: str, authorities: Sequence[tuple[st
         try:
             found.append(_candidate(leaf, (certificate_path, key_path), trusted, now))
         except OSError as error:
-            why.append(_told(error, certificate_path))
+            why.append(told(error, certificate_path))
         except RenewError as error:
             why.append(str(error))
     if found:
@@ -217,7 +174,7 @@ def _candidate(leaf: Certificate, files: tuple[str, str], trusted: Sequence[Cert
     valid = [ca for ca in agreed if ca.not_before <= now < ca.not_after]
     if not valid:
         raise RenewError(f"{path} signed it, but is valid only from {agreed[0].not_before} to {agreed[0].not_after}")
-    pem = _read(key_path).data
+    pem = read(key_path).data
     for ca in valid:
         if certificates.key_matches(ca, pem):
             return _Authority(path, ca, _loaded(pem, key_path))
@@ -226,7 +183,7 @@ def _candidate(leaf: Certificate, files: tuple[str, str], trusted: Sequence[Cert
 
 def _certificates_in(path: str) -> tuple[Certificate, ...]:
     try:
-        return certificates.parse(_read(path).data, path)
+        return certificates.parse(read(path).data, path)
     except NotACertificate as error:
         # Of a bundle with one broken certificate the others count, as they do for the programs that load it.
         if error.certificates:
@@ -298,90 +255,3 @@ def _told_by(certificate: Certificate) -> tuple[object, ...]:
         certificate.subject_key_id,
         certificate.key_fingerprint,
     )
-
-
-# ---------------------------------------------------------------- files
-
-
-def _real_path(path: str) -> str:
-    """Return the file that a path leads to. Raises RenewError where a link leads out of its folder."""
-    folder, real = os.path.realpath(os.path.dirname(path)), os.path.realpath(path)  # noqa: PTH120 - paths are strings here
-    if os.path.dirname(real) != folder:  # noqa: PTH120 - as above
-        raise RenewError(f"{path}: it is a link to {real}, in another folder, whose owner is to renew it")
-    return real
-
-
-def _read(path: str) -> _Content:
-    """Read a small regular file. Raises OSError; a pipe in a file's place does not stop the reader."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_BYTES:
-            raise OSError(0, "it is no regular file of ordinary size", path)
-        return _Content(path, os.read(handle, MAX_BYTES), state)
-    finally:
-        os.close(handle)
-
-
-def _write(path: Path, data: bytes, *, like: os.stat_result, instead_of: _Content | None = None) -> None:
-    """Put a file in place at once, with the owner and mode of another. Raises OSError or RenewError, and then nothing changed.
-
-    `instead_of` is what must still be there when it takes the name.
-    """
-    beside = path.with_name(f".{path.name}.certmedic.tmp")
-    beside.unlink(missing_ok=True)  # of a run that was killed
-    try:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "wb") as file:  # noqa: PTH123 - it is open already
-            file.write(data)
-            file.flush()
-            if (os.geteuid(), os.getegid()) != (like.st_uid, like.st_gid):
-                os.fchown(handle, like.st_uid, like.st_gid)
-            os.fchmod(handle, stat.S_IMODE(like.st_mode))  # after the owner, whose change may drop bits
-            os.fsync(handle)
-        if instead_of is not None:
-            instead_of.must_be_unchanged()
-        beside.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
-    # The file has its name by now. If the folder cannot be written through, a crash of the machine may bring the old one back, whole.
-    with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _signature(state: os.stat_result) -> tuple[int, ...]:
-    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
-
-
-def _told(error: OSError, path: str) -> str:
-    name = error.filename if isinstance(error.filename, str) else path
-    hint = ""
-    if error.errno in (30, 13, 1):  # EROFS, EACCES, EPERM
-        hint = "; where certmedic runs as a service, its unit must allow it (ReadWritePaths=)"
-    return f"{name}: {error.strerror or error}{hint}"
-
-
-# ---------------------------------------------------------------- the hand of the agent
-
-
-class Pen:
-    """Renews what is asked for, with the authorities of this machine, and keeps what was before in `backups`."""
-
-    def __init__(self, backups: Path, root: str = "/") -> None:
-        self.backups = backups
-        self.root = root
-
-    def renew(self, stored: Stored, *, now: datetime) -> Renewed:
-        """Sign one leaf anew in its place. Raises RenewError, and then the file is as it was."""
-        authorities = [pair for pair in planes.signing_authorities(stored.place, self.root) if Path(pair[1]).exists()]
-        return renew(stored, authorities=authorities, backups=self.backups, now=now)
-
-    def undo(self, renewed: Renewed) -> None:
-        """Put one file back. Raises RenewError."""
-        undo(renewed)

@@ -1,0 +1,49 @@
+"""The hand on certificate files: leaves are signed anew in place, or moved aside, and put back where that did not cure.
+
+sign.py    a leaf signed anew by the authority that signed it
+aside.py   a leaf moved away, so that a new one is issued
+files.py   files that are replaced, kept and put back
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from certmedic.core import planes
+from certmedic.core.model import Stored
+from certmedic.edge.renew import aside
+from certmedic.edge.renew.aside import Aside
+from certmedic.edge.renew.files import RenewError, backup_path
+from certmedic.edge.renew.sign import Renewed, renew, undo
+
+__all__ = ["Aside", "Pen", "RenewError", "Renewed", "backup_path", "renew", "undo"]
+
+
+class Pen:
+    """Renews what is asked for, with the authorities of this machine, and keeps what was before in `backups`."""
+
+    def __init__(self, backups: Path, root: str = "/") -> None:
+        self.backups = backups
+        self.root = root
+
+    def renew(self, stored: Stored, *, now: datetime) -> Renewed:
+        """Sign one leaf anew in its place. Raises RenewError, and then the file is as it was."""
+        authorities = [pair for pair in planes.signing_authorities(stored.place, self.root) if Path(pair[1]).exists()]
+        return renew(stored, authorities=authorities, backups=self.backups, now=now)
+
+    def undo(self, renewed: Renewed) -> None:
+        """Put one file back. Raises RenewError."""
+        undo(renewed)
+
+    def plan_aside(self, stored: Stored) -> Aside:
+        """Return what moving one file aside will be; nothing is done. Raises RenewError."""
+        return aside.planned(stored, self.backups)
+
+    def move_aside(self, one: Aside) -> None:
+        """Move one file aside, if that was not done. Raises RenewError, and then it is where it was."""
+        aside.move_aside(one)
+
+    def put_back(self, one: Aside) -> bool:
+        """Put one file back, unless something is there; whether it was. Raises RenewError."""
+        return aside.put_back(one)

@@ -1,0 +1,86 @@
+"""Moving an expired certificate aside, for an etcd-manager that issues a new one only where none is, and putting it back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from certmedic.core.model import Stored
+from certmedic.edge.renew.files import RenewError, backup_path, keep, leaf_in, read, real_path, sync_folder, told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """What is moved where, complete enough to be done and undone, by another process too."""
+
+    path: str  # where `Stored` named a link, what it leads to
+    backup: str  # its copy, with owner and mode
+    fingerprint: str  # of the certificate in it
+
+
+def planned(stored: Stored, backups: Path) -> Aside:
+    """Return what moving a file aside will be, before anything is done. Raises RenewError where it is not to be moved."""
+    path = stored.certificate.path
+    if stored.certificate.is_ca or stored.certificate.index:
+        raise RenewError(f"{path}: it is no leaf in a file of its own; only those are moved aside")
+    try:
+        real = real_path(path)
+    except OSError as error:
+        raise RenewError(told(error, path)) from error
+    return Aside(path=real, backup=str(backup_path(stored, backups)), fingerprint=stored.certificate.fingerprint)
+
+
+def move_aside(aside: Aside) -> None:
+    """Copy a file to its backup and remove it. Raises RenewError, and then the file is where it was.
+
+    What was moved already stays moved, so it may be called again after a crash.
+    """
+    try:
+        try:
+            old = read(aside.path)
+        except FileNotFoundError:
+            read(aside.backup)  # it was moved before; that it is kept is what counts
+            return
+        leaf = leaf_in(old)
+        if leaf is None or leaf.fingerprint != aside.fingerprint:
+            raise RenewError(f"{aside.path}: it changed since it was looked at; look again")
+        backup = Path(aside.backup)
+        backup.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keep(backup, old)
+        old.must_be_unchanged()
+        Path(aside.path).unlink()
+        sync_folder(Path(aside.path).parent)
+    except OSError as error:
+        raise RenewError(told(error, aside.path)) from error
+
+
+def put_back(aside: Aside) -> bool:
+    """Put a file back where it was, with its owner and mode, unless something is there; whether it was. Raises RenewError.
+
+    What is back already stays, so it may be called again after a crash.
+    """
+    path = Path(aside.path)
+    try:
+        before = read(aside.backup)
+    except FileNotFoundError:
+        if path.exists():
+            return False  # it was never moved
+        raise RenewError(f"{aside.path}: it is gone, and so is its copy {aside.backup}") from None
+    except OSError as error:
+        raise RenewError(told(error, aside.backup)) from error
+    beside = path.with_name(f".{path.name}.certmedic.back")
+    try:
+        keep(beside, before)
+        # A link, since it fails where another has written a new file meanwhile.
+        os.link(beside, path, follow_symlinks=False)
+        sync_folder(path.parent)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise RenewError(told(error, aside.path)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+    return True
