@@ -821,6 +821,109 @@ def test_a_unit_that_a_person_stopped_stays_stopped(lab):
     assert not gates["target"].passed
 
 
+# ---------------------------------------------------------------- what a cure has to show
+
+FROM_MEMORY = REFUSING.replace("10.0.0.2", "127.0.0.1").replace("etcd-a", "")
+
+
+def say(lab, text):
+    """A line of the member that etcd-manager runs."""
+    lab.position += 1
+    one = entry(text.format(40000 + lab.position), at=lab.now, pod="etcd-manager-main-ip-10-0-0-1")
+    lab.watcher.step([replace(one, position=str(lab.position))], lab.now)
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        (
+            FROM_MEMORY,
+            ["opened", "acted", "opened", "escalated", "resolved"],
+        ),  # the files are good, and the breaker is not
+        (REFUSING, ["opened", "acted", "opened", "resolved"]),  # about another one, which is no reason here
+        (REFUSED, ["opened", "acted", "resolved"]),  # and what the files give no reason for is hearsay
+    ],
+)
+def test_who_still_accuses_this_machine_after_a_cure_keeps_it_from_being_verified(lab, text, kinds):
+    lab = lab()
+    for _ in range(80):
+        lab.step(*([REFUSED] if lab.world.files[0].certificate.not_after < NOW else []))
+        if lab.world.restarts:
+            say(lab, text)
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == kinds
+    assert lab.world.undone == []
+    assert [a.state for a in lab.store.acts()] == ["failed" if "escalated" in kinds else "verified"]
+
+
+def test_renewing_in_place_is_verified_though_a_process_holds_an_old_one_in_memory(lab):
+    lab = lab(remedy={"renew": True}, signable=BOTH)
+    for _ in range(60):
+        lab.step(*([REFUSED] if lab.world.files[0].certificate.not_after < NOW else []))
+        if lab.world.renewed:
+            say(lab, FROM_MEMORY)
+
+    assert [a.state for a in lab.store.acts()] == ["verified"]
+    assert "stale_in_memory" in {i.diagnosis.cause for i in lab.incidents() if i.state == "open"}
+    assert lab.world.restarts == []  # what no file proves is a person's to restart; the message says how
+
+
+GRPC_REFUSED = (
+    'W1124 15:40:00.000000    2613 server.go:888] grpc: Server.Serve failed to complete security handshake from "10.0.0.2:{}":'
+    " remote error: tls: bad certificate"
+)
+MANAGER = "/etc/kubernetes/pki/etcd-manager-main/etcd-manager-server-etcd-a.crt"
+
+
+def grpc(ends):
+    """What etcd-manager shows to the others, and its CA."""
+    folder = MANAGER.rpartition("/")[0]
+    leaf = MANAGERS_CA.leaf("etcd-manager-server-etcd-a", not_before=NOW - 400 * DAY, not_after=ends, client=False)
+    return (
+        stored(leaf, MANAGER, "manager-server", ca_path=f"{folder}/etcd-manager-ca.crt"),
+        stored(MANAGERS_CA, f"{folder}/etcd-manager-ca.crt", "ca", renewer="nodeup"),
+    )
+
+
+MANAGERS_CA = pki.authority("etcd-manager-ca-main", not_before=NOW - 400 * DAY)
+
+
+def test_what_is_held_in_memory_gets_its_restart_after_the_files_were_renewed(lab):
+    lab = lab(
+        (*member(peer_ends=NOW - DAY), *grpc(NOW - DAY)),
+        remedy={"renew": True, "cooldown": timedelta(seconds=60)},
+        signable=BOTH | {MANAGER},
+    )
+    lab.world.renew = lambda one, *, now: renewed_only(lab.world, one, now)
+    whole = lab.world.restart
+
+    def restart(target):
+        said = whole(target)
+        lab.world.files = (*member(), *grpc(NOW + 300 * DAY))
+        return said
+
+    lab.world.restart = restart
+    for _ in range(200):
+        bad = any(s.certificate.not_after < NOW for s in lab.world.files)
+        lab.step(*([REFUSED] if bad and not lab.world.renewed else []))
+        if bad and lab.world.renewed:
+            say(lab, GRPC_REFUSED)
+
+    assert lab.world.renewed == [ME]
+    assert len(lab.world.restarts) == 1
+    assert [(a.action.kind, a.state) for a in lab.store.acts()] == [("renew", "verified"), ("restart", "verified")]
+    assert lab.world.kinds() == ["opened", "acted", "resolved"] * 2
+
+
+def renewed_only(world, one, now):
+    """Renew one file among others that stay."""
+    world.renewed.append(one.certificate.path)
+    fresh = {s.certificate.path: s for s in member()}
+    world.files = tuple(fresh.get(s.certificate.path, s) for s in world.files)
+    return Renewed(path=one.certificate.path, backup="old", not_after=now, ca_path="ca.crt", fingerprint="f")
+
+
 # ---------------------------------------------------------------- moved aside
 
 

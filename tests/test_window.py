@@ -23,6 +23,25 @@ from certmedic.core import window
         ("Tue 02:00-04:00 Europe/Berlin", datetime(2026, 11, 24, 1, 30, tzinfo=UTC), True),
         ("Tue 02:00-04:00 Europe/Berlin", datetime(2026, 7, 21, 1, 30, tzinfo=UTC), True),
         ("Tue 02:00-04:00 Europe/Berlin", datetime(2026, 7, 21, 2, 30, tzinfo=UTC), False),
+        # clocks go forward from 02:00 to 03:00 on 2026-03-29, and back from 03:00 to 02:00 on 2026-10-25
+        ("Sun 01:30-03:30 Europe/Berlin", datetime(2026, 3, 29, 0, 29, tzinfo=UTC), False),
+        ("Sun 01:30-03:30 Europe/Berlin", datetime(2026, 3, 29, 0, 30, tzinfo=UTC), True),
+        ("Sun 01:30-03:30 Europe/Berlin", datetime(2026, 3, 29, 1, 29, tzinfo=UTC), True),
+        ("Sun 01:30-03:30 Europe/Berlin", datetime(2026, 3, 29, 1, 30, tzinfo=UTC), False),
+        ("Sun 02:00-03:00 Europe/Berlin", datetime(2026, 3, 29, 1, 0, tzinfo=UTC), False),  # there is no such hour
+        ("Sun 02:00-03:00 Europe/Berlin", datetime(2026, 10, 25, 0, 30, tzinfo=UTC), True),
+        ("Sun 02:00-03:00 Europe/Berlin", datetime(2026, 10, 25, 1, 30, tzinfo=UTC), True),  # there are two
+        ("Sun 02:00-03:00 Europe/Berlin", datetime(2026, 10, 25, 2, 0, tzinfo=UTC), False),
+        ("Sat 23:00-02:30 Europe/Berlin", datetime(2026, 3, 28, 22, 0, tzinfo=UTC), True),
+        ("Sat 23:00-02:30 Europe/Berlin", datetime(2026, 3, 29, 0, 59, tzinfo=UTC), True),
+        ("Sat 23:00-02:30 Europe/Berlin", datetime(2026, 3, 29, 1, 0, tzinfo=UTC), False),
+        # over midnight the day is the one on which it opens, there and not here
+        ("Sun 22:00-02:00 America/New_York", datetime(2026, 11, 23, 3, 0, tzinfo=UTC), True),
+        ("Sun 22:00-02:00 America/New_York", datetime(2026, 11, 23, 6, 59, tzinfo=UTC), True),
+        ("Sun 22:00-02:00 America/New_York", datetime(2026, 11, 23, 7, 0, tzinfo=UTC), False),
+        ("Sun 22:00-02:00 America/New_York", datetime(2026, 11, 22, 6, 0, tzinfo=UTC), False),
+        ("Sun 23:59-00:00", datetime(2026, 11, 22, 23, 59, 59, tzinfo=UTC), True),
+        ("Sun 23:59-00:00", datetime(2026, 11, 23, 0, 0, tzinfo=UTC), False),
     ],
 )
 def test_a_window_is_open_in_its_hours_and_not_beside_them(text, moment, is_open):

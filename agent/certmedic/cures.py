@@ -9,14 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from certmedic.core.model import Container, MessageKind, RemedyKind
-from certmedic.core.verify import cure_took, is_another, is_stopped, moved, successors, tells_its_starts
+from certmedic.core import examine
+from certmedic.core.model import Container, Facts, MessageKind, RemedyKind, Suspect
+from certmedic.core.verify import cure_took, files_of, is_another, is_stopped, moved, successors, tells_its_starts
 from certmedic.edge.renew import Aside, Renewed, RenewError
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Act, Incident, Store
 from certmedic.teller import Teller, World
 
 VERIFY_EVERY = timedelta(seconds=2)
+SILENT_FOR = timedelta(seconds=7)  # etcd's probers dial every 4 s
+GRACE = timedelta(seconds=2)  # in which lines are still on their way
 RESUME_AFTER = timedelta(
     seconds=15
 )  # longer than a runtime takes to stop and start a container that it was told to restart
@@ -26,14 +29,24 @@ Resolve = Callable[[Incident, str, datetime], None]
 
 
 class Cures:
-    """The hands' head: what is done with intents. `resolve` ends an incident; `verify_for` is how long a cure may take."""
+    """The hands' head: what is done with intents. `resolve` ends an incident; `judge_anew` has its lines judged by what is so now; `verify_for` is how long a cure may take."""
 
-    def __init__(self, store: Store, world: World, teller: Teller, *, verify_for: timedelta, resolve: Resolve) -> None:
+    def __init__(  # noqa: PLR0913 - the whole of what a cure touches
+        self,
+        store: Store,
+        world: World,
+        teller: Teller,
+        *,
+        verify_for: timedelta,
+        resolve: Resolve,
+        judge_anew: Callable[[Incident], None],
+    ) -> None:
         self.store = store
         self.world = world
         self.teller = teller
         self.verify_for = verify_for
         self._resolve = resolve
+        self._judge_anew = judge_anew
         self.resuming: set[int] = set()  # intents of an earlier run, not yet known to be done or not
 
     def begin(self, now: datetime) -> None:
@@ -152,7 +165,7 @@ class Cures:
             self.store.recheck("incident", act.incident, now + LOOK_AFTER)
 
     def verify(self, incident: Incident, now: datetime) -> None:
-        """Success is a NotAfter that moved, on disk and in a handshake."""
+        """Success is a NotAfter that moved, on disk and in a handshake, and silence of those who accused this machine."""
         acts = [act for act in self.store.acts(incident=incident.id) if act.state == "done"]
         if not acts:
             return
@@ -160,12 +173,46 @@ class Cures:
         facts = self.world.senses.gather(now=now)
         good, said = cure_took(act.action.watched, facts)
         if good:
+            self._judge_anew(incident)
+        left = self._left(incident, act, facts)
+        # Of the files and not of a moment that was remembered, which a kill would forget.
+        watched = dict(act.action.watched)
+        written = [min(s.modified, now) for s in facts.stored if s.certificate.path in watched]
+        since = max([act.ended_at or act.at, *written])
+        accused = self._accused(incident, act, since + GRACE) if good and not left else ""
+        out_of_time = now - (act.ended_at or act.at) > self.verify_for
+        if good and not accused and (left or now - since > SILENT_FOR):
             self.store.end_act(act.id, "verified", said, now=now)
-            self._resolve(incident, said, now)
-        elif now - (act.ended_at or act.at) > self.verify_for:
+            self._resolve(incident, said + left, now)
+            if left:
+                self.store.recheck("inventory", None, now)  # which makes it an incident of its own
+        elif out_of_time and accused:
+            self.failed(act, f"{said}; but {accused}", now)  # what is good is not undone
+        elif out_of_time and not good:
             self._went_wrong(act.id, f"afterwards: {said}", now)
         else:
             self.store.recheck("verify", incident.id, now + VERIFY_EVERY)
+
+    def _left(self, incident: Incident, act: Act, facts: Facts) -> str:
+        """Return what an act on some of an incident's files has left to be done, for a sentence."""
+        cured = {path for path, _ in act.action.watched}
+        others = [path for path in files_of(incident.diagnosis) if path not in cured]
+        healthy, why = examine.healthy(others, facts)
+        return "" if healthy else f"; left for an act of its own: {why}"
+
+    def _accused(self, incident: Incident, act: Act, since: datetime) -> str:
+        """Return who still accuses this machine of the same, judged with the files as they are now; errors about others are not meant."""
+        for other in self.store.incidents(unresolved=True):
+            # Where only files were renewed, what a process holds in memory may be refused still, and is an incident of its own.
+            same = other.id == incident.id or (
+                act.action.kind is not RemedyKind.RENEW
+                and other.opened_at >= act.at
+                and (other.diagnosis.plane, other.diagnosis.group)
+                == (incident.diagnosis.plane, incident.diagnosis.group)
+            )
+            if same and other.count and other.diagnosis.suspect is Suspect.OWN and other.last_seen > since:
+                return f"this machine was still accused {examine.stamp(other.last_seen)}: {other.diagnosis.evidence[0]}"
+        return ""
 
     def resume(self, incident: Incident, now: datetime) -> None:
         """An earlier run wrote an act down and was killed: find out whether it did it, and only if not, do it."""

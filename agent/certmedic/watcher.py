@@ -84,7 +84,14 @@ class Watcher:
         self.started_at = started_at
         self.policy = policy_of(config)
         self.teller = Teller(config.mode, store, world, config.notify.route, config.notify.maintenance)
-        self.cures = Cures(store, world, self.teller, verify_for=config.remedy.verify_for, resolve=self._resolve)
+        self.cures = Cures(
+            store,
+            world,
+            self.teller,
+            verify_for=config.remedy.verify_for,
+            resolve=self._resolve,
+            judge_anew=self._judge_anew,
+        )
         self.readers = Readers(sources, store, world, started_at=started_at, begin=self._open, end=self._resolve)
         self.inventory: Facts | None = None  # the latest
         self.sightings = 0  # since the start
@@ -361,6 +368,11 @@ class Watcher:
         else:
             self.teller.journal("resolved", incident, said)
         self.store.resolve(incident.id, now=now)
+        self._judge_anew(incident)
+
+    def _judge_anew(self, incident: Incident) -> None:
+        """Have the next line of an incident judged by what is so then, and not as the one before it."""
+        self._write_counts()
         for fold in [fold for fold, seen in self._seen.items() if seen.incident == incident.id]:
             del self._seen[fold]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zlib import crc32
 
-from certmedic.core import quorum
+from certmedic.core import planes, quorum
 from certmedic.core.examine import authorities, stamp
 from certmedic.core.means import Means, done_by, means_for, target, targets, version
 from certmedic.core.model import (
@@ -68,7 +68,10 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
     if diagnosis.cause is Cause.BLIND:
         return Decision(reason="no act: no certificate is known to be at fault; a log cannot be read")
     watched = files_of(diagnosis, facts)
-    in_place = policy.renew and bool(watched) and all(s.certificate.path in facts.signable for s in watched)
+    renewable = [stored for stored in watched if policy.renew and can_be_renewed(stored, facts)]
+    in_place = bool(renewable)
+    left = [stored.certificate.path for stored in watched if in_place and stored not in renewable]
+    watched = renewable or watched
     means = means_for(watched, policy.means)
     containers = targets(diagnosis, facts, means)
     aside = policy.reissue and not in_place and means is None and wants_it_aside(diagnosis, watched, facts)
@@ -103,6 +106,8 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
     )
     if in_place:
         reason = f"renew {', '.join(path for path, _ in action.watched)} in place: its CA's key is on this machine"
+        if left:
+            reason += f"; {', '.join(left)} is held in memory and wants a restart afterwards"
     elif aside:
         paths = ", ".join(path for path, _ in action.watched)
         reason = f"move {paths} aside and {done_by(containers[0])}: it keeps an expired certificate, and issues one that is missing"
@@ -139,6 +144,11 @@ def files_of(diagnosis: Diagnosis, facts: Facts) -> list[Stored]:
     """Return the leaves of a diagnosis that are on disk."""
     paths = {certificate.path for certificate in diagnosis.certificates}
     return [stored for stored in facts.stored if stored.certificate.path in paths and not stored.certificate.is_ca]
+
+
+def can_be_renewed(stored: Stored, facts: Facts) -> bool:
+    """Whether a leaf signed anew would be taken up: its CA's key is here, and its program reads it at every handshake."""
+    return stored.certificate.path in facts.signable and stored.place.use in planes.REREAD
 
 
 def wants_it_aside(diagnosis: Diagnosis, watched: Sequence[Stored], facts: Facts) -> bool:

@@ -8,6 +8,10 @@ What a handshake tells of a member is all that is known here. Two facts about et
 So where all have expired at once, one after the other is restarted: the first ones leave a group that still holds by its old
 sessions, the middle one makes the quorum of the cured ones. Between the two there is one gap, the restart of that middle one,
 which no order of restarts avoids. Where the files are renewed in place first there is none.
+
+Where their number is even, one member more has to be cured to make the quorum, so that the gap would last from one member's restart
+to the end of another's, who may never come: that is not begun here, but left to renewing in place or to a person. A group of one or
+two has no member to spare at any time; where all is well, its restart costs just its own time.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ def safe_to_restart(members: Sequence[Member], self_name: str, now: datetime) ->
     if me is None:
         return Gate(name=SAFE, passed=False, why=unsure)
     seen = _Group(me, others, now)
-    why = seen.keeps_quorum() or seen.has_none_to_lose() or seen.makes_quorum()
+    why = seen.keeps_quorum() or seen.has_none_to_lose() or seen.makes_quorum() or seen.has_none_to_spare()
     return Gate(name=SAFE, passed=bool(why), why=why or seen.why_not())
 
 
@@ -90,6 +94,15 @@ class _Group:
             " Restarts alone cannot avoid this one gap; renewing in place would"
         )
 
+    def has_none_to_spare(self) -> str:
+        """Return why a restart costs what it will cost at any other time too, if so: a group of one or two never does without one."""
+        if self.size > 2 or self.unseen or self.expired or not self.am_well:
+            return ""
+        return (
+            f"a group of {self.size} has no member to spare: it cannot be written to for as long as the restart takes, whenever that is;"
+            " renewing in place would take none down"
+        )
+
     def why_not(self) -> str:
         """Return why nothing speaks for it, and what would."""
         if self.unseen:
@@ -97,8 +110,9 @@ class _Group:
             return f"{why}; opens when {_show_good(self.unseen)}"
         if self.am_well:
             return f"this member is good, and {self.have}; opens when {_show_good(self.expired) if self.expired else 'there are more members'}"
+        even = "" if self.size % 2 else f", which restarts alone cannot avoid in a group of {self.size}"
         return (
-            f"{self.have}; with this one they would still be too few, and the group without a quorum until another is cured;"
+            f"{self.have}; with this one they would still be too few, and the group without a quorum until another is cured{even};"
             f" opens when {_show_good(self.expired)}. Renewing in place needs no order"
         )
 

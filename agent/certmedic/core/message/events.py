@@ -92,6 +92,11 @@ def event_fields(
             "CERTMEDIC_REMEDY": f"{HELPS[diagnosis.remedy.helps]} {diagnosis.remedy.why}",
             "CERTMEDIC_COMMAND": command_of(diagnosis),
             "CERTMEDIC_DECISION": decision.reason if decision else "",
+            "CERTMEDIC_GATES": "; ".join(
+                f"{gate.name}: {'open' if gate.passed else 'closed'}" for gate in decision.gates
+            )
+            if decision
+            else "",
             "CERTMEDIC_OUTCOME": outcome,
             "CERTMEDIC_EVIDENCE": diagnosis.evidence[0] if diagnosis.evidence else "",
         }

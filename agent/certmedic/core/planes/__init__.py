@@ -27,7 +27,7 @@ from certmedic.core.planes.effects import (
     restart_effect,
     unit_of,
 )
-from certmedic.core.planes.keys import key_beside, signing_authorities
+from certmedic.core.planes.keys import REREAD, key_beside, signing_authorities
 from certmedic.core.planes.places import host_path, patterns, place
 from certmedic.core.planes.startup import hosts_from_startup_line, paths_from_flags, paths_from_startup_line
 from certmedic.core.planes.table import ETCD_GROUPS, PLANES, Group, Pattern
@@ -36,6 +36,7 @@ __all__ = [
     "ETCD_GROUPS",
     "PLANES",
     "REISSUES_SINCE",
+    "REREAD",
     "Cluster",
     "Effect",
     "Group",

@@ -6,6 +6,8 @@ import posixpath
 
 from certmedic.core.model import Place
 
+# Uses whose programs read the file at every handshake (FIELD 3.1); etcd-manager holds its own in memory.
+REREAD = frozenset({"peer", "server", "apiserver-etcd-client"})
 # All groups but cilium share one authority for clients, so each group's folder holds the same (nodeup, etcd_manager_tls.go).
 _SHARING = ("main", "events", "leases")
 

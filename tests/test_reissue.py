@@ -1,0 +1,62 @@
+"""Moving an expired file aside for an old manager, on a real master with dockerd and etcd: it cures, or comes back as it was."""
+
+import os
+
+import pytest
+
+from labs.hook import hook
+from labs.masters import OLD, kill, masters, until
+from labs.story import CONFIG, LIFE, certmedic, kinds, own
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.long,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and dockerd"),
+    pytest.mark.timeout(300),
+]
+
+
+def test_an_old_manager_is_cured_where_the_expired_files_may_be_moved_aside():
+    with masters(image=OLD) as lab, hook(lab.listener()) as received:
+        sick = lab.members["a"]
+        lab.start_etcd(life=LIFE, keep_expired=True)
+        before = sick.restarts()
+        config = CONFIG.format(mode="remedy", url=received.url, group_for="2s") + "reissue = true\n"
+        agent = sick.agent(config, log=lab.home / "a.log")
+        try:
+            resolved = until(lambda: any(i["state"] == "resolved" for i in own(sick)), seconds=120, every=1)
+            assert resolved, (lab.home / "a.log").read_text()
+            assert sick.restarts() != before
+            assert until(lambda: kinds(sick) == ["opened", "acted", "resolved"], seconds=20)
+            kept = sorted(
+                path.name.rsplit("_", 1)[1].rsplit(".", 1)[0] for path in (sick.home / "state/backups").iterdir()
+            )
+            assert kept == ["me.crt", "server.crt"]
+        finally:
+            kill(agent)
+
+
+def test_what_was_moved_aside_in_vain_is_put_back_where_it_was():
+    with masters(image=OLD) as lab, hook(lab.listener()) as received:
+        sick = lab.members["a"]
+        lab.start_etcd(life=LIFE, keep_expired=True)
+        config = (
+            CONFIG.format(mode="remedy", url=received.url, group_for="2s").replace('"60s"', '"20s"')
+            + "reissue = true\n"
+        )
+        agent = sick.agent(config, log=lab.home / "a.log")
+        try:
+            assert until(lambda: own(sick), seconds=60)
+            before, mode = sick.me.read_bytes(), sick.me.stat().st_mode
+            # The manager does not come back: its authority's key is gone before it starts.
+            (lab.home / "authorities/etcd-peers-ca.key").unlink()
+            ended = until(lambda: any(i["state"] == "escalated" for i in own(sick)), seconds=120, every=1)
+            assert ended, (lab.home / "a.log").read_text()
+            assert sick.me.read_bytes() == before
+            assert sick.me.stat().st_mode == mode
+            assert until(lambda: kinds(sick)[-1:] == ["escalated"], seconds=20)
+            acts = certmedic(sick, "show", str(own(sick)[0]["id"]))["acts"]
+            assert [act["state"] for act in acts] == ["failed"]
+            assert "put back" in acts[0]["detail"]
+        finally:
+            kill(agent)
