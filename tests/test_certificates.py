@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import subprocess
 import time
@@ -409,3 +410,89 @@ def test_a_key_behind_its_parameters(tmp_path, ca):
     assert pem.startswith(b"-----BEGIN EC PARAMETERS")
     key = serialization.load_pem_private_key(pem[pem.index(b"-----BEGIN EC PRIVATE") :], None)
     assert certificates.key_matches(parse(ca.leaf("x", key=key).cert_pem, "x")[0], pem) is True
+
+
+def _library_says(cert):
+    """What the library makes of the extensions that are read without it."""
+
+    def of(kind):
+        try:
+            return cert.extensions.get_extension_for_class(kind).value
+        except x509.ExtensionNotFound:
+            return None
+
+    names, basic, own, above = (
+        of(x509.SubjectAlternativeName),
+        of(x509.BasicConstraints),
+        of(x509.SubjectKeyIdentifier),
+        of(x509.AuthorityKeyIdentifier),
+    )
+    return {
+        "dns_names": tuple(names.get_values_for_type(x509.DNSName)) if names else (),
+        "ip_addresses": tuple(map(str, names.get_values_for_type(x509.IPAddress))) if names else (),
+        "is_ca": bool(basic and basic.ca),
+        "subject_key_id": own.digest.hex() if own else "",
+        "authority_key_id": (above.key_identifier or b"").hex() if above else "",
+    }
+
+
+def _built(key, extensions):
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=1))
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(key, hashes.SHA256())
+
+
+def test_extensions_are_read_as_the_library_reads_them():
+    key = new_key()
+    names = x509.SubjectAlternativeName(
+        [
+            *(x509.UniformResourceIdentifier("https://x.example/"), x509.RFC822Name("a@x.example")),
+            *(
+                x509.DNSName("a.example"),
+                x509.DNSName("*.b.example"),
+                x509.RegisteredID(x509.ObjectIdentifier("1.2.3")),
+            ),
+            *(x509.IPAddress(ipaddress.ip_address(one)) for one in ("10.0.0.1", "::1", "2001:db8::5")),
+        ]
+    )
+    above = x509.AuthorityKeyIdentifier(b"\x01" * 20, [x509.DirectoryName(x509.Name([]))], 5)
+    for extensions in (
+        [],
+        [(names, True), (x509.BasicConstraints(ca=True, path_length=3), True), (above, False)],
+        [(x509.BasicConstraints(ca=True, path_length=None), True), (x509.KeyUsage(*[True] * 9), True)],
+        [(x509.BasicConstraints(ca=False, path_length=None), False), (x509.SubjectKeyIdentifier(b"\x02" * 20), False)],
+        [
+            (x509.CRLNumber(5), False),
+            (x509.AuthorityKeyIdentifier(None, [x509.DirectoryName(x509.Name([]))], 5), False),
+        ],
+    ):
+        cert = _built(key, extensions)
+        read = parse(cert.public_bytes(serialization.Encoding.DER), "x")[0]
+        told = _library_says(cert)
+        assert {field: getattr(read, field) for field in told} == told
+
+
+def test_extensions_that_are_broken_count_as_absent():
+    alternative_names = x509.ObjectIdentifier("2.5.29.17")
+    broken = (
+        b"",
+        b"\x30",
+        b"\x30\x82\xff\xff\x82\x01a",
+        b"\x30\x03\x82\x05a",
+        b"\x30\x03\x87\x01\x01",
+        b"\x30\x03\x82\x01\xff",
+    )
+    for held in broken:
+        cert = _built(new_key(), [(x509.UnrecognizedExtension(alternative_names, held), False)])
+        read = parse(cert.public_bytes(serialization.Encoding.DER), "x")[0]
+        assert (read.dns_names, read.ip_addresses, read.not_after) == ((), (), NOW + timedelta(days=1))

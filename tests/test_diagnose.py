@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 
 from certmedic.core import diagnose as doctor
-from certmedic.core import verdict
+from certmedic.core import planes, remedies, verdict
 from certmedic.core.model import Cause, Fold, Helps, RejectedBy, Role, Served, Sighting, Suspect, Symptom
 from labs import pki
 from labs.values import (
     CLIENTS_CA,
     DAY,
+    NEW_IMAGE,
     NOW,
     OLD_IMAGE,
     PEERS_CA,
@@ -365,3 +366,34 @@ def test_sentences_that_differ_in_a_port_only_are_told_once():
         "x",
     ]
     assert verdict.distinct(said) == (said[0], *said[2:])
+
+
+def _every_place():
+    """What each kind of file of each plane is for, as the inventory has it."""
+    for plane, patterns in planes.PLANES.items():
+        for pattern in patterns:
+            path = pattern.glob.replace("*", "main")
+            place = planes.place(path)
+            yield pytest.param(path, replace(place, group=place.group or "main"), id=f"{plane}:{path}")
+
+
+@pytest.mark.parametrize("image", [OLD_IMAGE, NEW_IMAGE, ""], ids=["old", "new", "unknown"])
+@pytest.mark.parametrize(("path", "place"), list(_every_place()))
+def test_a_restart_is_said_to_help_only_where_it_issues(path, place, image):
+    running = tuple(container(group, image) for group in planes.ETCD_GROUPS) if image else ()
+    leaf = PEERS_CA.leaf("x", **{**NAMES, "not_after": ENDED})
+    one = replace(stored(leaf, path), place=place)
+    at_hand = facts((one,), containers=running)
+
+    for cause in Cause:
+        if cause in remedies.MANUAL:
+            assert remedies.for_own(cause, [one], at_hand).helps == "no", cause
+        assert remedies.for_neighbour(cause, "b").helps == "no"
+        assert remedies.for_neighbour(cause, "b").kind == "none"
+    expired = remedies.for_own(Cause.EXPIRED, [one], at_hand)
+    issues = place.renewer in ("k3s", "rke2") and place.use not in ("ca", "dynamic-listener")
+    issues |= place.renewer == "etcd-manager" and place.use != "ca" and image == NEW_IMAGE
+    assert (expired.helps == "yes") == issues
+    if path.endswith("etcd-client.crt"):
+        assert expired.helps == "no"
+    assert verdict.survey(at_hand, warn_within=0 * DAY)[0].remedy == expired

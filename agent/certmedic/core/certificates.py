@@ -22,9 +22,10 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, SignatureAlgorithmOID
+from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
 
-from certmedic.core.der import is_pkcs12, pieces, public_numbers
+from certmedic.core import der
+from certmedic.core.der import is_pkcs12, pieces, public_numbers, rsa_numbers
 from certmedic.core.model import Certificate
 
 Status = Literal["ok", "expiring", "expired", "not_yet_valid"]
@@ -91,14 +92,14 @@ def parse(data: bytes, path: str, password: bytes | None = None) -> tuple[Certif
     raise NotACertificate("it is text without a certificate", reason="not_a_certificate")
 
 
-def parse_der(der: bytes, path: str = "", index: int = 0) -> Certificate:
+def parse_der(data: bytes, path: str = "", index: int = 0) -> Certificate:
     """Read one certificate in DER. Raises NotACertificate, and nothing else.
 
     Extensions that cannot be read count as absent: the dates are what matters most, and they come first.
     """
     try:
-        cert = x509.load_der_x509_certificate(der)
-        found = pieces(der)
+        cert = x509.load_der_x509_certificate(data)
+        found = pieces(data)
         subject, subject_cn = _plain_name(found.subject) or _any_name(cert.subject)
         issuer, issuer_cn = _plain_name(found.issuer) or _any_name(cert.issuer)
         return Certificate(
@@ -111,10 +112,10 @@ def parse_der(der: bytes, path: str = "", index: int = 0) -> Certificate:
             serial=f"{cert.serial_number:x}",
             not_before=_aware(cert, "not_valid_before"),
             not_after=_aware(cert, "not_valid_after"),
-            fingerprint=hashlib.sha256(der).hexdigest(),
+            fingerprint=hashlib.sha256(data).hexdigest(),
             key_fingerprint=hashlib.sha256(found.public_key).hexdigest(),
-            der=der,
-            **_extensions(cert),
+            der=data,
+            **_extensions(found.extensions),
         )
     except Exception as error:
         # Every version of the library has its own set of exceptions for malformed input, some of them bare `Exception`s.
@@ -207,45 +208,48 @@ def _aware(cert: x509.Certificate, name: str) -> datetime:
     return naive.replace(tzinfo=UTC)
 
 
-def _extensions(cert: x509.Certificate) -> dict[str, Any]:
-    """Return what the extensions tell, by the names of `Certificate`'s fields."""
+def _extensions(found: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """Return what the extensions tell, by the names of `Certificate`'s fields (RFC 5280, 4.2.1).
+
+    Read here and not by the library, whose objects for them cost more than all the rest of a certificate.
+    """
     told: dict[str, Any] = {}
     try:
-        for extension in cert.extensions:
-            value = extension.value
-            # By exact type: `isinstance` is slow with the library's abstract classes, and this runs ten thousand times.
-            read = _READERS.get(type(value))
+        for name, held in found:
+            read = _READERS.get(name)
             if read is not None:
-                told.update(read(value))
-    except Exception:  # noqa: BLE001  (see parse_der: what cannot be read counts as absent)
+                told.update(read(held))
+    except (ValueError, IndexError):  # see parse_der: what cannot be read counts as absent
         return {}
     return told
 
 
-def _alternative_names(value: Any) -> dict[str, Any]:
-    listed = list(value)
+def _alternative_names(held: bytes) -> dict[str, Any]:
+    listed = [(one[0], der.value(one)) for one in der.inside(held)]
     return {
-        "dns_names": tuple(_printable(name.value) for name in listed if type(name) is x509.DNSName),
-        "ip_addresses": tuple(str(name.value) for name in listed if type(name) is x509.IPAddress),
+        "dns_names": tuple(_printable(name.decode("ascii")) for tag, name in listed if tag == 0x82),
+        "ip_addresses": tuple(str(ipaddress.ip_address(name)) for tag, name in listed if tag == 0x87),
     }
 
 
-def _extended_usage(value: Any) -> dict[str, Any]:
-    usages = frozenset(_USAGES.get(usage, "other") for usage in value)
+def _extended_usage(held: bytes) -> dict[str, Any]:
+    usages = frozenset(_USAGES.get(der.value(usage), "other") for usage in der.inside(held))
     return {"usages": frozenset() if "any" in usages else usages}
 
 
 _USAGES = {
-    ExtendedKeyUsageOID.SERVER_AUTH: "server",
-    ExtendedKeyUsageOID.CLIENT_AUTH: "client",
-    ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE: "any",
+    bytes.fromhex("2b06010505070301"): "server",
+    bytes.fromhex("2b06010505070302"): "client",
+    bytes.fromhex("551d2500"): "any",
 }
-_READERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
-    x509.SubjectAlternativeName: _alternative_names,
-    x509.ExtendedKeyUsage: _extended_usage,
-    x509.BasicConstraints: lambda value: {"is_ca": value.ca},
-    x509.SubjectKeyIdentifier: lambda value: {"subject_key_id": value.digest.hex()},
-    x509.AuthorityKeyIdentifier: lambda value: {"authority_key_id": (value.key_identifier or b"").hex()},
+_READERS: Mapping[bytes, Callable[[bytes], dict[str, Any]]] = {
+    b"\x55\x1d\x11": _alternative_names,
+    b"\x55\x1d\x25": _extended_usage,
+    b"\x55\x1d\x13": lambda held: {"is_ca": der.inside(held)[:1] == [b"\x01\x01\xff"]},
+    b"\x55\x1d\x0e": lambda held: {"subject_key_id": der.value(held).hex()},
+    b"\x55\x1d\x23": lambda held: {
+        "authority_key_id": next((der.value(one).hex() for one in der.inside(held) if one[0] == 0x80), "")
+    },
 }
 
 
@@ -375,8 +379,12 @@ def key_matches(certificate: Certificate, private_key_pem: bytes) -> bool | None
         numbers = public_numbers(certificate.der)
         # Private keys hold their public one. To let the library load an RSA key takes it 45 ms of checks on its primes, so it is
         # asked only where the plain comparison does not already tell.
-        if any(numbers in key for key in _pem_contents(private_key_pem, b"PRIVATE KEY")):
-            return True
+        for key in _pem_contents(private_key_pem, b"PRIVATE KEY"):
+            held = rsa_numbers(key)
+            if held is not None:
+                return held.startswith(numbers)
+            if numbers in key:
+                return True
         mine = serialization.load_pem_private_key(private_key_pem, None).public_key()
         theirs = x509.load_der_x509_certificate(certificate.der).public_key()
     except (ValueError, TypeError, IndexError, UnsupportedAlgorithm):

@@ -58,15 +58,27 @@ def _may_hold_chain(path: str, certificate: Certificate | None) -> bool:
     return (certificate is not None and certificate.index > 0) or path.endswith((".conf", "/kubeconfig"))
 
 
+# By the last part of their paths that they must share with a file and that is no wildcard: a master may hold thousands of files.
+_BY_NAME: dict[str, list[Pattern]] = {}
+_BY_FOLDER: dict[str, list[Pattern]] = {}
+_OTHERS: list[Pattern] = []
+for _pattern in (pattern for plane in PLANES.values() for pattern in plane):
+    if "*" not in _pattern.parts[-1]:
+        _BY_NAME.setdefault(_pattern.parts[-1], []).append(_pattern)
+    elif _pattern.tail > 1 and "*" not in _pattern.parts[-2]:
+        _BY_FOLDER.setdefault(_pattern.parts[-2], []).append(_pattern)
+    else:
+        _OTHERS.append(_pattern)
+
+
 @lru_cache(maxsize=1024)
 def _named(end: tuple[str, ...]) -> tuple[Pattern, ...]:
     """Return the patterns that fit a path's last two parts; remembered, since the same few come again and again."""
-    return tuple(
-        pattern
-        for plane in PLANES.values()
-        for pattern in plane
-        if _common_end(end, pattern.parts) >= min(len(end), pattern.tail)
-    )
+    likely = (*_BY_NAME.get(end[-1], ()), *_BY_FOLDER.get(end[0], ()), *_OTHERS)
+    # A path of one part, which is both here, may end any pattern.
+    if len(end) == 1:
+        likely = tuple(pattern for plane in PLANES.values() for pattern in plane)
+    return tuple(pattern for pattern in likely if _common_end(end, pattern.parts) >= min(len(end), pattern.tail))
 
 
 def _recognise(path: str) -> tuple[Pattern | None, str | None]:
