@@ -306,3 +306,26 @@ def test_a_state_that_cannot_be_written_is_said_and_ends_it(service, tmp_path):
     assert process.returncode == 1
     assert "state" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to own a folder as somebody else")
+def test_who_may_not_read_the_state_is_told_so_and_sees_no_traceback(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (state / "state.sqlite3").touch()
+    os.chown(state, 65534, 65534)  # to one without capabilities, what root's is to everybody else
+    (tmp_path / "c.toml").write_text(f'state = "{state}"\n')
+    for words in (["incidents"], ["show", "1"], ["status"], ["silence", "list"], ["approve", "1"], ["reset"]):
+        done = subprocess.run(
+            [
+                *("setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-m", "certmedic", *words),
+                *("--config", str(tmp_path / "c.toml")),
+            ],
+            env={**os.environ, "PYTHONPATH": str(AGENT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stderr == f"certmedic: {state}/state.sqlite3: only root may read it: sudo certmedic ...\n"
+        assert done.returncode == 1

@@ -150,8 +150,25 @@ def test_where_a_person_may_allow_the_cure_the_first_line_says_with_what():
     policy = decide.Policy(mode="approve", restart=("etcd-manager",), cooldown=15 * MINUTE, per_day=2)
     history = decide.History(started_at=NOW - values.DAY, incident=12)
     told = compose(MessageKind.OPENED, found, decision=decide.decide(found, facts, history, policy))
-    assert told.title == "master-a: etcd main: certificate expired: allow the cure: certmedic approve 12"
-    assert "Allow certmedic to cure it, with certmedic approve 12, or do it yourself" in told.plain.splitlines()[0]
+    assert told.title == "master-a: etcd main: certificate expired: allow the cure: sudo certmedic approve 12"
+    assert "Allow certmedic to cure it, with sudo certmedic approve 12, or do it yourself" in told.plain.splitlines()[0]
+    assert f"Type one of:\n  sudo certmedic approve 12\n  {found.remedy.command}" in told.plain
+
+
+@pytest.mark.parametrize(
+    ("mode", "history", "head"),
+    [
+        ("notify", {}, "Type: "),
+        ("remedy", {}, "Type, if it fails: "),
+        ("remedy", {"troubled": ("x",)}, "Type later, not now: "),
+    ],
+)
+def test_what_is_to_be_typed_stands_under_a_head_that_says_when(mode, history, head):
+    found, facts = own()
+    policy = decide.Policy(mode=mode, restart=("etcd-manager",), cooldown=15 * MINUTE, per_day=2)
+    history = decide.History(started_at=NOW - values.DAY, **history)
+    told = compose(MessageKind.OPENED, found, decision=decide.decide(found, facts, history, policy))
+    assert f"\n{head}{found.remedy.command}\n" in told.plain
 
 
 def test_where_it_signs_anew_in_place_nothing_speaks_of_a_restart_that_it_makes():
@@ -219,7 +236,8 @@ def test_a_forecast_tells_the_day_and_to_plan():
     facts = values.facts(values.member(peer_ends=NOW + 6 * values.DAY))
     (found,) = verdict.survey(facts, warn_within=timedelta(days=7))
     told = compose(MessageKind.OPENED, found)
-    assert told.title.endswith("certificate expires soon: plan a restart")
+    assert told.title.endswith("certificate expires in 6 days: plan a restart")
+    assert told.plain.startswith("master-a: the certificate of etcd main expires in 6 days. A restart renews it")
     assert "Expires: 2026-11-30 15:40:00 UTC (in 6 days)" in told.plain
     assert told.severity is Severity.WARNING
 
@@ -329,7 +347,7 @@ def test_a_command_is_never_cut_into_another_command():
     typed = "sudo rm -f " + " ".join(f"/mnt/volume/{n:04}/me.crt" for n in range(60))
     told = compose(MessageKind.OPENED, replace(found, remedy=replace(found.remedy, command=typed)))
     assert "sudo rm" not in told.plain + told.markdown + told.html
-    assert "Type: certmedic show 12  # the command is too long for a message" in re.sub(r" +#", "  #", told.plain)
+    assert "Type: sudo certmedic show 12  # the command is too long for a message" in re.sub(r" +#", "  #", told.plain)
 
 
 hostile = st.one_of(

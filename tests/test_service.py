@@ -11,13 +11,16 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from certmedic.core import verdict
 from certmedic.core.message import events
+from certmedic.core.model import Cause, Decision, MessageKind
 from certmedic.edge import service
-from labs import receivers
+from labs import receivers, values
 
 ROOT = Path(__file__).parent.parent
 CATALOG = ROOT / "systemd" / "certmedic.catalog"
@@ -263,6 +266,23 @@ def test_the_catalog_names_only_fields_that_are_written():
     for text in catalog().values():
         for field in re.findall(r"@([A-Z_]+)@", text):
             assert f'"{field}"' in source, field
+
+
+@pytest.mark.parametrize("cause", list(events.OPENED_IDS))
+@pytest.mark.parametrize("event", ["opened", "intent", *MessageKind])
+def test_whatever_the_catalog_shows_of_an_incident_is_there_even_where_nothing_is_known(event, cause):
+    """Where a field is missing, journalctl shows its name: nobody can type `openssl x509 -in CERTMEDIC_CERT`."""
+    facts = values.facts(values.member(peer_ends=values.NOW - values.DAY))
+    (found,) = verdict.survey(facts, warn_within=values.DAY)
+    remedy = replace(found.remedy, command="", why="So it is.")
+    poor = replace(found, cause=cause, certificates=(), evidence=(), since=None, effect="", remedy=remedy)
+    outcome = "" if event in ("opened", "reminder") else "It went so."
+    poor = replace(
+        poor, source="docker" if cause is Cause.BLIND else "", evidence=("gone",) if cause is Cause.BLIND else ()
+    )
+    fields = events.event_fields(event, poor, incident=1, decision=Decision(reason="because"), outcome=outcome)
+    shown = set(re.findall(r"@([A-Z_]+)@", catalog()[fields["MESSAGE_ID"]]))
+    assert shown <= set(fields)
 
 
 @pytest.mark.skipif(shutil.which("journalctl") is None, reason="needs journalctl")

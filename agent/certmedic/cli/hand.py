@@ -24,9 +24,7 @@ def author() -> str:
 
 def writable(config_path: Path | None) -> Store:
     """Open the state for one change, or say why not and exit."""
-    path = show.config(config_path).state / "state.sqlite3"
-    if not path.exists():
-        show.fail(f"{path}: no state here yet: has the service run? (systemctl status certmedic)")
+    path = show.state(config_path)
     try:
         return Store(path)
     except StoreError as error:

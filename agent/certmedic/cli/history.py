@@ -25,9 +25,7 @@ CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path)
 
 def store(config_path: Path | None) -> Store:
     """Open the state for reading, or say why not and exit."""
-    path = show.config(config_path).state / "state.sqlite3"
-    if not path.exists():
-        show.fail(f"{path}: no state here yet: has the service run? (systemctl status certmedic)")
+    path = show.state(config_path)
     try:
         return Store(path, readonly=True)
     except StoreError as error:
@@ -81,6 +79,10 @@ def row(incident: Incident, silence: Silence | None) -> dict[str, Any]:
     }
 
 
+HEADS = ["ID", "STATE", "CAUSE", "WHOSE", "WHICH", "OPENED (UTC)", "LINES"]
+WHICH = HEADS.index("WHICH")
+
+
 @click.command()
 @JSON
 @CONFIG
@@ -109,8 +111,14 @@ def incidents(*, as_json: bool, config_path: Path | None, only_open: bool) -> No
         ]
         for one in found
     ]
+    # One line for each where that can be: of a path the end tells.
+    room = show.columns() - sum(
+        max(len(row[n]) for row in [HEADS, *lines]) + 2 for n in range(len(HEADS)) if n != WHICH
+    )
+    if show.columns() and room >= 12:
+        lines = [[show.shortened(cell, room) if n == WHICH else cell for n, cell in enumerate(row)] for row in lines]
     colours = [None if one.state == "resolved" else show.COLOURS.get(one.severity) for one in found]
-    show.table(["ID", "STATE", "CAUSE", "WHOSE", "WHICH", "OPENED (UTC)", "LINES"], lines, colours=colours)
+    show.table(HEADS, lines, colours=colours)
 
 
 @click.command(name="show")
@@ -217,22 +225,22 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
         come = f", at {source['position']}" if source.get("position") else ""
         well = f"{source.get('seen', 0)} read, {source.get('matched', 0)} matched, lag {source.get('lag_seconds', 0):.0f} s{come}  {source.get('detail', '')}"
         show.say(
-            f"{source['source']:<10} {'BLIND: ' + source['down'] if source['down'] else well.rstrip()}",
+            f"{source['source']:<12} {'BLIND: ' + source['down'] if source['down'] else well.rstrip()}",
             colour="red" if source["down"] else None,
         )
     if not sources:
         show.say("No source has reported yet.")
     late = f", the oldest for {show.span(age(oldest, now))}" if oldest else ""
-    show.say(f"outbox     {waiting} waiting{late}", colour="yellow" if waiting else None)
+    show.say(f"outbox       {waiting} waiting{late}", colour="yellow" if waiting else None)
     for one in channels:
-        show.item("channel    ", fares(one, now), colour="red" if one["waiting"] and one["error"] else None)
+        show.item("channel      ", fares(one, now), colour="red" if one["waiting"] and one["error"] else None)
     for hush in silences:
-        show.item("silence    ", message.silence_said(hush))
+        show.item("silence      ", message.silence_said(hush))
     for incident in found:
         hushed = ", silenced" if quiet[incident.id] else ""
         show.item(
-            f"incident {incident.id}  ".ljust(11),
-            f"{incident.diagnosis.cause}, {incident.diagnosis.suspect}{hushed}, last seen {stamp(incident.last_seen)}",
+            f"incident {incident.id}  ".ljust(13),
+            f"{message.in_few_words(incident.diagnosis, now)}{hushed}, last seen {stamp(incident.last_seen)}",
             colour=show.COLOURS[incident.severity],
         )
     if not found:

@@ -175,7 +175,7 @@ def tell(value: Diagnosis, *, now: datetime) -> None:
         item("  other    ", ", ".join(value.neighbours))
     if value.since:
         ago = (now - value.since).total_seconds()
-        say(f"  since    {stamp(value.since)} ({span(ago)} ago)" if ago >= 0 else f"  in       {span(ago)}")
+        say(f"  since    {stamp(value.since)} ({span(ago)} ago)" if ago >= 0 else f"  expires  in {span(ago)}")
     item("  breaks   ", value.effect)
     item(
         "  cure     " if blind else "  restart  ",
@@ -195,6 +195,18 @@ def config(path: Path | None) -> Config:
         return load(path)
     except ConfigError as error:
         refuse(error)
+
+
+def state(path: Path | None) -> Path:
+    """Return where the service's state is, or say why that is not to be had and exit."""
+    file = config(path).state / "state.sqlite3"
+    try:
+        there = file.exists()
+    except PermissionError:
+        fail(f"{file}: only root may read it: sudo certmedic ...")
+    if not there:
+        fail(f"{file}: no state here yet: has the service run? (systemctl status certmedic)")
+    return file
 
 
 def refuse(error: ConfigError) -> NoReturn:

@@ -10,7 +10,7 @@ from certmedic.core.message.events import (
     started_fields,
     undelivered_fields,
 )
-from certmedic.core.message.nearby import few_lines, login_line, pulse, silence_said, wall_text
+from certmedic.core.message.nearby import few_lines, in_few_words, login_line, pulse, silence_said, wall_text
 from certmedic.core.message.when import forecast, renewed, retry_at
 from certmedic.core.message.whom import silence_of, tag_of, windows
 
@@ -22,6 +22,7 @@ __all__ = [
     "few_lines",
     "forecast",
     "heartbeat_fields",
+    "in_few_words",
     "login_line",
     "pulse",
     "renewed",

@@ -14,7 +14,7 @@ from datetime import datetime
 from certmedic.core import quorum
 from certmedic.core.examine import stamp
 from certmedic.core.message.render import Block, Form, render
-from certmedic.core.message.words import WHAT, ago, clause, command_of, cut, length, whose
+from certmedic.core.message.words import ago, brief, clause, command_of, cut, length, whose
 from certmedic.core.model import (
     Cause,
     Certificate,
@@ -83,7 +83,7 @@ def compose(  # noqa: PLR0913 - each is a part of the message
 
 def headline(scene: Scene) -> str:
     """Return host, verdict and the one thing to do, in a few words."""
-    what = f"{cut(scene.host, 40)}: {cut(whose(scene.diagnosis), 30)}: {WHAT[scene.diagnosis.cause]}"
+    what = f"{cut(scene.host, 40)}: {cut(whose(scene.diagnosis), 30)}: {brief(scene.diagnosis, scene.now)}"
     return {
         MessageKind.OPENED: f"{what}: {in_short(scene)}",
         MessageKind.ACTED: f"{what}: {'renewed' if in_place(scene) else 'restarted'}, verifying",
@@ -124,7 +124,7 @@ def waits(scene: Scene) -> bool:
 def approval(scene: Scene) -> str:
     """Return the command by which a person allows the act that is proposed; "" where none is."""
     typed, gates = f"certmedic approve {scene.incident}", closed(scene)
-    return typed if [gate.name for gate in gates] == ["mode"] and typed in gates[0].why else ""
+    return f"sudo {typed}" if [gate.name for gate in gates] == ["mode"] and typed in gates[0].why else ""
 
 
 def in_short(scene: Scene) -> str:
@@ -165,7 +165,7 @@ def to_do(scene: Scene) -> str:
     if why := not_now(scene):
         return f"A restart cures it, but do NOT restart it now: {cut(why, 200)}."
     if typed := approval(scene):
-        return f"Allow certmedic to cure it, with {typed}, or do it yourself (command below)."
+        return f"Allow certmedic to cure it, with {typed}, or do it yourself (commands below)."
     if diagnosis.cause is Cause.EXPIRES_SOON and remedy.helps is Helps.YES:
         return "A restart renews it: plan one before that day."
     if remedy.helps is Helps.YES:
@@ -180,7 +180,7 @@ def to_do(scene: Scene) -> str:
 
 def lead(scene: Scene) -> str:
     """Return the first line: host, verdict, the one thing to do."""
-    host, wrong = cut(scene.host, 60), clause(scene.diagnosis)
+    host, wrong = cut(scene.host, 60), clause(scene.diagnosis, scene.now)
     lasted = f" after {length(scene.now - scene.opened_at)}" if scene.opened_at else ""
     return {
         MessageKind.OPENED: f"{host}: {wrong}. {to_do(scene)}",
@@ -257,11 +257,19 @@ def restart(scene: Scene) -> Block:
 
 
 def command(scene: Scene) -> Block:
-    """Show what a person would type."""
+    """Show what a person would type, and when."""
     typed = command_of(scene.diagnosis)
     if len(typed) > COMMAND:
-        typed = f"certmedic show {scene.incident}  # the command is too long for a message"
-    return Block("Type", (typed,), Form.CODE)
+        typed = f"sudo certmedic show {scene.incident}  # the command is too long for a message"
+    if allow := approval(scene):
+        return Block("Type one of", (allow, typed), Form.CODE)
+    if acts(scene) or waits(scene):
+        head = "Type, if it fails"  # a person who did the same at the same time would restart it twice
+    elif not_now(scene):
+        head = "Type later, not now"
+    else:
+        head = "Type"
+    return Block(head, (typed,), Form.CODE)
 
 
 def doing(scene: Scene) -> Block:
@@ -272,6 +280,8 @@ def doing(scene: Scene) -> Block:
     if acts(scene):
         now = "signs it anew in place" if in_place(scene) else "restarts it now"
         return Block("certmedic", (f"{now}, then checks that the date moved, and tells you how it went.",))
+    if approval(scene):
+        return Block("certmedic", ("waits for a person's leave, which then holds for four hours.",))
     if any(gate.name == "cure known" for gate in closed(scene)):
         reasons = ["no restart is known to cure this"]  # the reason itself stands above
     else:
@@ -283,7 +293,10 @@ def more(scene: Scene) -> Block:
     """Show how to see more."""
     return Block(
         "More",
-        (f"certmedic show {scene.incident}", f"journalctl -u certmedic -x CERTMEDIC_INCIDENT={scene.incident}"),
+        (
+            f"sudo certmedic show {scene.incident}",
+            f"sudo journalctl -u certmedic -x CERTMEDIC_INCIDENT={scene.incident}",
+        ),
         Form.CODE,
     )
 
@@ -315,7 +328,7 @@ def blind(scene: Scene) -> tuple[Block, ...]:
     return (
         Block("Reason", scene.diagnosis.evidence),
         since(scene),
-        Block("Breaks", (scene.diagnosis.effect,)),
+        Block("Effect", (scene.diagnosis.effect,)),
         command(scene),
         Block("certmedic", (still,)),
         more(scene),

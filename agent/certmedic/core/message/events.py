@@ -73,6 +73,8 @@ def event_fields(
     first = files[0] if files else ""
     seen = first or (diagnosis.evidence[0] if diagnosis.cause is Cause.BLIND else "")
     told = outcome or (decision.reason if event == "intent" and decision else seen)
+    # The catalog's texts need these: where a field is missing, journalctl shows its name in its place.
+    certificate, day = first or "no-file-on-this-machine", ends.isoformat() if ends else "not known"
     verdict = f"incident {incident} {event}: {whose(diagnosis)}: {WHAT[diagnosis.cause]}"
     return _tidy(
         {
@@ -85,12 +87,12 @@ def event_fields(
             "CERTMEDIC_SUSPECT": str(diagnosis.suspect),
             "CERTMEDIC_WHOSE": whose(diagnosis),
             "CERTMEDIC_SOURCE": diagnosis.source,
-            "CERTMEDIC_CERT": first,
+            "CERTMEDIC_CERT": certificate,
             "CERTMEDIC_CERTS": " ".join(files) if len(files) > 1 else "",
-            "CERTMEDIC_NOT_AFTER": ends.isoformat() if ends else "",
-            "CERTMEDIC_EFFECT": diagnosis.effect,
+            "CERTMEDIC_NOT_AFTER": day,
+            "CERTMEDIC_EFFECT": diagnosis.effect or "not known",
             "CERTMEDIC_REMEDY": f"{HELPS[diagnosis.remedy.helps]} {diagnosis.remedy.why}",
-            "CERTMEDIC_COMMAND": command_of(diagnosis),
+            "CERTMEDIC_COMMAND": command_of(diagnosis) or "(nothing to type)",
             "CERTMEDIC_DECISION": decision.reason if decision else "",
             "CERTMEDIC_GATES": "; ".join(
                 f"{gate.name}: {'open' if gate.passed else 'closed'}" for gate in decision.gates
@@ -98,7 +100,7 @@ def event_fields(
             if decision
             else "",
             "CERTMEDIC_OUTCOME": outcome,
-            "CERTMEDIC_EVIDENCE": diagnosis.evidence[0] if diagnosis.evidence else "",
+            "CERTMEDIC_EVIDENCE": diagnosis.evidence[0] if diagnosis.evidence else "(none)",
         }
     )
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from certmedic.core.examine import stamp
 from certmedic.core.message.compose import Scene, in_short
-from certmedic.core.message.words import WHAT, cut, harmless, printable, whose
+from certmedic.core.message.words import brief, cut, harmless, printable, whose
 from certmedic.core.model import Decision, Diagnosis, Facts, Message, MessageKind, Silence
 
 MOST = 5  # lines at login
@@ -46,8 +46,13 @@ def login_line(  # noqa: PLR0913 - each is a part of the line
             opened_at=None,
         )
         state = in_short(scene)
-    told = f"{cut(whose(diagnosis), 40)}: {WHAT[diagnosis.cause]}: {state}"
+    told = f"{cut(whose(diagnosis), 40)}: {brief(diagnosis, now)}: {state}"
     return f"certmedic: {cut(harmless(told), 140)} (sudo certmedic show {incident})"
+
+
+def in_few_words(diagnosis: Diagnosis, now: datetime) -> str:
+    """Return who it is about, and what is wrong there."""
+    return harmless(f"{cut(whose(diagnosis), 40)}: {brief(diagnosis, now)}")
 
 
 def few_lines(lines: Sequence[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from certmedic.core.model import Cause, Diagnosis, Suspect
 
@@ -67,9 +67,23 @@ def whose(diagnosis: Diagnosis) -> str:
     return " ".join(filter(None, (diagnosis.plane, name))) or "a program on this machine"
 
 
-def clause(diagnosis: Diagnosis) -> str:
+def brief(diagnosis: Diagnosis, now: datetime) -> str:
+    """Return what is wrong in a few words; of what is to come, how soon."""
+    if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.since is not None:
+        return f"certificate {soon(diagnosis.since, now)}"
+    return WHAT[diagnosis.cause]
+
+
+def clause(diagnosis: Diagnosis, now: datetime) -> str:
     """Return what is wrong as a clause without a full stop."""
+    if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.since is not None:
+        return f"the certificate of {cut(whose(diagnosis), 80)} {soon(diagnosis.since, now)}"
     return CLAUSES[diagnosis.cause].format(cut(whose(diagnosis), 80))
+
+
+def soon(moment: datetime, now: datetime) -> str:
+    """Return how soon something expires that was still good when it was judged."""
+    return f"expires in {length(moment - now)}" if moment > now else "expires now"
 
 
 def length(span: timedelta) -> str:
