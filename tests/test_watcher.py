@@ -10,7 +10,7 @@ from certmedic import watcher
 from certmedic.config import Config, Notify, RemedyPolicy
 from certmedic.core import window
 from certmedic.core.means import Means
-from certmedic.core.model import Member, Progress, Served, Severity, SourceDown, SourceUp
+from certmedic.core.model import Lease, Member, Progress, Served, Severity, SourceDown, SourceUp
 from certmedic.edge.notify import Channel, Delivered
 from certmedic.edge.renew import Aside, Renewed, RenewError
 from certmedic.edge.restart import RestartError
@@ -36,6 +36,8 @@ class Played:
     files: tuple = ()
     containers: tuple = (container(),)
     renews: bool = True
+    lease: str = ""  # what etcd says of it; empty: nobody asks
+    released: list = field(default_factory=list)
     keeps: bool = False  # what is there, as an old manager does
     fails: str = ""
     dead: set = field(default_factory=set)
@@ -60,6 +62,12 @@ class Played:
 
     def learn(self, origin):
         pass
+
+    def take(self, group, access):
+        return Lease(state=self.lease, why=f"the lease is {self.lease}")
+
+    def release(self, group):
+        self.released.append(group)
 
     def is_own_probe(self, address):
         return address == "127.0.0.1:9"
@@ -148,6 +156,7 @@ class Lab:
             journal=self.world,
             host="master-a",
             boot_id="b",
+            lock=self.world if self.world.lease else None,
         )
         self.watcher = Watcher(
             config=self.config,
@@ -1071,3 +1080,48 @@ def test_a_kill_after_any_step_of_moving_aside_ends_the_same_way(lab, number, re
     assert [a.state for a in lab.store.acts()] == ["verified" if renews else "failed"]
     assert lab.world.kinds() == ["opened", "acted", "resolved" if renews else "escalated"]
     assert sorted(s.certificate.path for s in lab.world.files) == sorted(s.certificate.path for s in member())
+
+
+# ---------------------------------------------------------------- the lease in etcd
+
+
+@pytest.mark.parametrize("state", ["ours", "none"])
+def test_with_the_lease_or_where_none_can_be_had_it_acts_and_the_decision_says_which(lab, state):
+    lab = lab(lease=state)
+    for _ in range(40):
+        lab.step(*([REFUSED] if lab.world.files[0].certificate.not_after < NOW else []))
+
+    assert len(lab.world.restarts) == 1
+    assert f"the lease is {state}" in next(g.why for g in lab.incidents()[-1].decision.gates if g.name == "turn")
+    assert lab.world.released == ["main"]
+    intent = next(f for f in lab.world.journal if f["CERTMEDIC_EVENT"] == "intent")
+    assert "turn: open" in intent["CERTMEDIC_GATES"]
+
+
+def test_while_another_has_the_lease_it_waits_and_comes_to_its_turn(lab):
+    lab = lab(lease="theirs")
+    for _ in range(60):
+        lab.step(REFUSED)
+    assert lab.world.restarts == []
+    assert lab.store.acts() == []  # nothing was begun, and nothing of the day's acts is used
+    assert lab.incidents()[0].decision.reason == "no act: the lease is theirs"
+
+    lab.world.lease = "ours"
+    for _ in range(60):
+        lab.step(*([REFUSED] if lab.world.files[0].certificate.not_after < NOW else []))
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def test_the_lease_is_given_back_after_an_act_that_failed_and_not_asked_for_to_renew_in_place(lab):
+    failing = lab(lease="ours", fails="docker is not reachable")
+    for _ in range(30):
+        failing.step(REFUSED)
+    assert failing.world.released == ["main"]
+    failing.store.close()
+    failing.path.unlink()
+
+    renewing = lab(lease="theirs", remedy={"renew": True}, signable=BOTH)
+    for _ in range(30):
+        renewing.step(*([REFUSED] if renewing.world.files[0].certificate.not_after < NOW else []))
+    assert renewing.world.renewed == [ME]

@@ -47,6 +47,7 @@ class Cures:
         self.verify_for = verify_for
         self._resolve = resolve
         self._judge_anew = judge_anew
+        self.over: set[str] = set()  # etcd groups in which an act has ended, so that others may act
         self.resuming: set[int] = set()  # intents of an earlier run, not yet known to be done or not
 
     def begin(self, now: datetime) -> None:
@@ -80,6 +81,10 @@ class Cures:
             told = self._undo(act)
             with self.store.transaction():
                 self.failed(act, f"{act.detail}{told}", now)
+        while self.over:
+            group = self.over.pop()
+            if self.world.lock is not None:
+                self.world.lock.release(group)
 
     def _do(self, act: Act, now: datetime) -> str:
         if act.action.container is None:
@@ -160,6 +165,7 @@ class Cures:
         self.store.event(act.incident, "failed", why, now=now)
         incident = self.store.incident(act.incident)
         if incident is not None:
+            self.over.add(incident.diagnosis.group)
             self.store.escalate(act.incident)
             self.teller.tell(MessageKind.ESCALATED, incident, now, outcome=why)
             self.store.recheck("incident", act.incident, now + LOOK_AFTER)
@@ -182,6 +188,7 @@ class Cures:
         accused = self._accused(incident, act, since + GRACE) if good and not left else ""
         out_of_time = now - (act.ended_at or act.at) > self.verify_for
         if good and not accused and (left or now - since > SILENT_FOR):
+            self.over.add(incident.diagnosis.group)
             self.store.end_act(act.id, "verified", said, now=now)
             self._resolve(incident, said + left, now)
             if left:

@@ -10,6 +10,7 @@ from typing import Protocol
 from certmedic.core import message
 from certmedic.core.model import Facts, MessageKind, Origin, Route, Severity
 from certmedic.core.window import Window
+from certmedic.edge.lease import Lock
 from certmedic.edge.notify import Notifier
 from certmedic.edge.renew import Pen
 from certmedic.edge.restart import Hands
@@ -47,6 +48,7 @@ class World:
     host: str
     boot_id: str
     drill: bool = False
+    lock: Lock | None = None  # among the masters; None: handshakes alone decide
     wall: Callable[[str], str] | None = None  # writes to every terminal; returns why it did not, "" where it did
 
 

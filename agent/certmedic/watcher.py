@@ -17,6 +17,7 @@ from certmedic.config import Config, policy_of
 from certmedic.core import diagnose as doctor
 from certmedic.core import echo, examine, message, symptoms, verdict, verify
 from certmedic.core.decide import History, decide
+from certmedic.core.lease import access
 from certmedic.core.model import (
     Cause,
     Diagnosis,
@@ -297,6 +298,9 @@ class Watcher:
             approved=self.store.approved(incident.id, now=now),
         )
         decision = decide(diagnosis, facts, history, self.policy)
+        if decision.action is not None and decision.action.container is not None and self.world.lock is not None:
+            lease = self.world.lock.take(diagnosis.group, access(facts, diagnosis.group))
+            decision = decide(diagnosis, replace(facts, lease=lease), history, self.policy)
         if incident.decision is None or incident.decision.reason != decision.reason:
             self.store.event(incident.id, "decided", decision.reason, now=now)
         self.store.decide(incident.id, decision)

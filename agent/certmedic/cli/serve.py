@@ -26,6 +26,7 @@ from certmedic.edge.facts import Machine
 from certmedic.edge.files import FileSource, PodSource
 from certmedic.edge.files.certificates import CertificateSource
 from certmedic.edge.journal import JournalSource
+from certmedic.edge.lease import EtcdLock
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.renew import Pen
 from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, Hands, SystemdHands
@@ -169,6 +170,8 @@ def serve(
         hands=hands(config),
         pen=Pen(config.state / "backups"),
         notifier=way,
+        # As long as an act and the look at what came of it may take.
+        lock=EtcdLock(ttl=int(config.remedy.verify_for.total_seconds()) + 180),
         wall=local.wall if config.notify.wall else None,
         journal=service.Journal(),
         host=socket.gethostname(),

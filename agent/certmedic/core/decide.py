@@ -14,6 +14,7 @@ from zlib import crc32
 
 from certmedic.core import planes, quorum
 from certmedic.core.examine import authorities, stamp
+from certmedic.core.lease import held
 from certmedic.core.means import Means, done_by, means_for, target, targets, version
 from certmedic.core.model import (
     Action,
@@ -125,17 +126,21 @@ def group(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy) 
     members = [member for member in facts.members if member.group in ("", diagnosis.group)]
     me = next((member.name for member in members if member.is_self), "")
     if not me:
-        return [neighbours(history)]
+        alone = Gate(name=quorum.TURN, passed=True, why="who else there is, is not known")
+        return [neighbours(history), *([held(alone, facts.lease)] if facts.lease else [])]
     jitter = timedelta(seconds=crc32(facts.host.encode()) % 5)
     return [
         quorum.safe_to_restart(members, me, facts.at),
-        quorum.turn(
-            members,
-            me,
-            facts.at,
-            jitter,
-            waiting_since=history.waiting_since or facts.at,
-            good_until=facts.at + policy.plan_ahead if diagnosis.cause is Cause.EXPIRES_SOON else None,
+        held(
+            quorum.turn(
+                members,
+                me,
+                facts.at,
+                jitter,
+                waiting_since=history.waiting_since or facts.at,
+                good_until=facts.at + policy.plan_ahead if diagnosis.cause is Cause.EXPIRES_SOON else None,
+            ),
+            facts.lease,
         ),
     ]
 

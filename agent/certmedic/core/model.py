@@ -40,6 +40,7 @@ __all__ = [
     "Gate",
     "Helps",
     "Item",
+    "Lease",
     "LogEntry",
     "Member",
     "Message",
@@ -303,6 +304,15 @@ class Member:
     error: str = ""
     refused: bool = False  # its machine answers, and nothing listens on the peer port
     is_self: bool = False
+    clients: tuple[str, int] | None = None  # where its clients' door was reached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who has the lease in etcd by which one master acts at a time."""
+
+    state: str  # ours | theirs | none: it could not be had, by whomever
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +328,7 @@ class Facts:
     containers: tuple[Container, ...] = ()
     signable: frozenset[str] = frozenset()  # leaves whose authority's private key is on this machine
     members: tuple[Member, ...] = ()  # of every etcd that runs here, this one included; empty where not asked for
+    lease: Lease | None = None  # None: not asked for
     used: Mapping[str, str] = field(default_factory=dict)  # file -> use, as etcd's start-up lines in a saved log say
     called: tuple[tuple[str, str], ...] = ()  # (use, host): how etcd says that it is called, where a saved log tells
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> etcd-manager image, from static manifests

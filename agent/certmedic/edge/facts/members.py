@@ -89,6 +89,7 @@ def members(deadline: float = DEADLINE) -> MembersSeen:
                     port=port,
                     serves=peers.certificate,
                     serves_clients=seen[client_door].certificate if client_door else None,
+                    clients=(seen[client_door].address, client_door.port) if client_door else None,
                     error=peers.error,
                     refused=peers.error == _REFUSED,
                     is_self=name == etcd.cluster.name,

@@ -1,0 +1,213 @@
+"""The lease in etcd as the lock among masters, on real members of 3.4 and 3.5."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certmedic.core.lease import Access, access, held
+from certmedic.core.model import Gate, Lease, Member, Served
+from certmedic.edge.lease import EtcdLock
+from labs import etcd as lab
+from labs import pki
+from labs.values import CLIENTS_CA, DAY, NOW, VOLUME, facts, member, stored
+from labs.waiting import until
+
+API = "/etc/kubernetes/pki/kube-apiserver/etcd-client.crt"
+
+
+# ---------------------------------------------------------------- where it can be had
+
+
+def api_client(ca=CLIENTS_CA, ends=NOW + DAY):
+    leaf = ca.leaf("kube-apiserver", not_before=NOW - 300 * DAY, not_after=ends, server=False)
+    return stored(leaf, API, "apiserver-etcd-client", group="", renewer="nodeup")
+
+
+def other(name, ends, *, is_self=False):
+    shown = member(server_ends=ends)[2].certificate
+    return Member(
+        name=name,
+        group="main",
+        address=name,
+        port=2380,
+        serves=shown,
+        serves_clients=shown,
+        clients=(name, 4001),
+        is_self=is_self,
+    )
+
+
+def served(files):
+    return tuple(
+        Served(address="127.0.0.1", port=4001, certificate=s.certificate) for s in files if s.place.use == "server"
+    )
+
+
+def test_the_own_door_comes_first_and_the_apiservers_certificate():
+    files = (*member(), api_client())
+    others = (other("b", NOW + DAY), other("a", NOW + DAY, is_self=True), other("c", NOW - DAY))
+
+    found = access(facts(files, served=served(files), members=others), "main")
+
+    assert found == Access(
+        holder="a",
+        doors=(("127.0.0.1", 4001), ("a", 4001), ("b", 4001)),
+        credentials=(
+            (API, API.replace(".crt", ".key")),
+            (f"{VOLUME}/clients/server.crt", f"{VOLUME}/clients/server.key"),
+        ),
+        ca_path=f"{VOLUME}/clients/ca.crt",
+    )
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        api_client(ends=NOW - timedelta(seconds=1)),
+        api_client(pki.authority("etcd-clients-ca", not_before=NOW - 400 * DAY)),
+        replace(api_client(), key_matches=False),
+    ],
+)
+def test_what_etcd_would_not_accept_is_not_shown_to_it(client):
+    files = (*member(server_ends=NOW - DAY), client)
+
+    found = access(facts(files, served=served(files)), "main")
+
+    assert (found.doors, found.credentials, found.holder) == ((), (), "master-a")
+
+
+def test_of_another_group_nothing_is_known():
+    assert access(facts((*member(), api_client())), "events") == Access(holder="master-a")
+
+
+def test_the_lease_closes_a_turn_and_never_opens_one():
+    mine, not_mine = (Gate(name="turn", passed=passed, why="why") for passed in (True, False))
+    for lease, passed in ((None, True), ("ours", True), ("none", True), ("theirs", False)):
+        told = lease and Lease(state=lease, why="said")
+        assert held(mine, told).passed is passed
+        assert "said" in held(mine, told).why or lease is None
+        assert held(not_mine, told) == not_mine
+
+
+# ---------------------------------------------------------------- real members
+
+
+class Group:
+    """Three members and how each master asks them."""
+
+    def __init__(self, directory, version):
+        plan = lab.Plan.healthy()
+        self.members = {key: lab.Member(directory / key / "etcd.log", directory / key / "pki") for key in lab.KEYS}
+        for key, one in self.members.items():
+            plan.peer[key].write(one.pki / "peers/me.crt")
+            plan.server[key].write(one.pki / "clients/server.crt")
+            (one.pki / "peers/ca.crt").write_bytes(plan.peers_ca.pem)
+            (one.pki / "clients/ca.crt").write_bytes(plan.clients_ca.pem)
+        self.api = directory / "api/etcd-client.crt"
+        plan.api_client.write(self.api)
+        self.plan = plan
+        self.running = lab._running(lab.etcd_binary(version), self.members, "zap")
+
+    def __enter__(self):
+        self.ports = self.running.__enter__()
+        until(lambda: all(lab._ask_health(lab.ADDRESSES[k], self.ports[k], self.api) for k in lab.KEYS), seconds=60)
+        return self
+
+    def __exit__(self, *error):
+        self.running.__exit__(*error)
+
+    def access(self, holder, *, client=None, doors=lab.KEYS):
+        client = client or self.api
+        return Access(
+            holder=holder,
+            doors=tuple((lab.ADDRESSES[key], self.ports[key]) for key in doors),
+            credentials=((str(client), str(client.with_suffix(".key"))),),
+            ca_path=str(self.members["a"].pki / "clients/ca.crt"),
+        )
+
+    def stop(self, *keys):
+        """Kill members as kill -9 does."""
+        for key in keys:
+            needle = f"--name=etcd-{key}\0".encode()
+            home = str(self.members[key].log.parent).encode()
+            for process in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    told = (process / "cmdline").read_bytes()
+                    if needle in told and home in told:
+                        os.kill(int(process.name), signal.SIGKILL)
+
+
+@pytest.fixture(params=["3.4", "3.5"])
+def group(tmp_path, request):
+    with Group(tmp_path, request.param) as made:
+        yield made
+
+
+@pytest.mark.real
+def test_of_all_who_want_it_one_has_it_until_it_gives_it_back_or_dies(group):
+    locks = {key: EtcdLock(ttl=60, deadline=20) for key in lab.KEYS}
+    asked = {key: group.access(f"etcd-{key}", doors=(key,)) for key in lab.KEYS}
+
+    def take(key, answers):
+        answers[key] = locks[key].take("main", asked[key])
+
+    for _ in range(5):
+        answers = {}
+        threads = [threading.Thread(target=take, args=(key, answers)) for key in locks]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (first,) = [key for key, lease in answers.items() if lease.state == "ours"]
+        assert {lease.state for key, lease in answers.items() if key != first} == {"theirs"}, answers
+        assert all(f"etcd-{first} holds" in lease.why for key, lease in answers.items() if key != first)
+        assert locks[first].take("main", asked[first]).state == "ours"  # again, as after a kill
+        assert locks[first].take("events", asked[first]).state == "ours"  # each group has its own
+        for lock in locks.values():
+            lock.release("main")  # which those who have not got it may say too
+        locks[first].release("events")
+
+    short = EtcdLock(ttl=2, deadline=20)
+    assert short.take("main", asked["a"]).state == "ours"
+    assert locks["b"].take("main", asked["b"]).state == "theirs"
+    until(lambda: locks["b"].take("main", asked["b"]).state == "ours", seconds=60)
+
+
+@pytest.mark.real
+def test_where_it_cannot_be_had_the_answer_comes_in_time_and_says_why(group, tmp_path):
+    lock = EtcdLock(ttl=60, deadline=4)
+    stranger = pki.authority("etcd-clients-ca").leaf("kube-apiserver", server=False)
+    stranger.write(tmp_path / "stranger/client.crt")
+    late = group.plan.clients_ca.leaf(
+        "kube-apiserver", server=False, not_before=datetime.now(UTC) - 9 * DAY, not_after=datetime.now(UTC) - DAY
+    )
+    late.write(tmp_path / "late/client.crt")
+
+    def refused(asked):
+        began = time.monotonic()
+        lease = lock.take("main", asked)
+        assert (lease.state, "so handshakes alone decide" in lease.why) == ("none", True)
+        assert time.monotonic() - began < 4 + 15  # the deadline, and what a busy machine takes
+        return lease.why
+
+    for refuses in ("stranger", "late"):
+        assert str(group.ports["c"]) in refused(group.access("a", client=tmp_path / refuses / "client.crt"))
+    assert "No such file" in refused(group.access("a", client=tmp_path / "none/client.crt"))
+    assert "no certificate here" in refused(replace(group.access("a"), credentials=()))
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # takes a connection, and never says a word
+        mute = hanging.getsockname()
+        refused(replace(group.access("a"), doors=(mute,)))
+        lease = lock.take("main", replace(group.access("a"), doors=(mute, *group.access("a").doors)))
+        assert lease.state == "ours"  # one that hangs does not hide the others
+    lock.release("main")
+
+    group.stop("b", "c")
+    refused(group.access("a", doors=("a",)))
