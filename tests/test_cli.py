@@ -163,6 +163,21 @@ def test_a_broken_file_is_named_and_blinds_nothing_else(root):
     assert any(c["path"].endswith("me.crt") for c in answer["certificates"])
 
 
+def test_simulate_warns_of_a_plane_at_its_own_times(tmp_path):
+    soon = datetime.now(UTC) + 20 * DAY
+    ca = pki.authority("etcd-peers-ca-main")
+    pki.kops_volume(tmp_path / "mnt/master-vol-1", peers_ca=ca, clients_ca=ca, not_after=soon)
+    config = tmp_path / "certmedic.toml"
+    config.write_text("[certificates.plane.kops]\nwarn_days = [9]\n[certificates.plane.k3s]\nwarn_days = [11]\n")
+    words = ("--config", str(config), "--root", str(tmp_path), "--json")
+
+    told = json.loads(certmedic("simulate", "--at", (soon + DAY).date().isoformat(), *words).stdout)["moments"]
+    listed = json.loads(certmedic("certs", *words).stdout)["certificates"]
+
+    assert [m["at"] for m in told if m["decision"] is None] == [(soon - 9 * DAY).strftime("%Y-%m-%dT%H:%M:%SZ")]
+    assert {one["status"] for one in listed} == {"ok"}
+
+
 def test_simulate_shows_what_breaks_and_in_what_order(tmp_path):
     peers, clients = pki.authority("etcd-peers-ca-main"), pki.authority("etcd-clients-ca")
     soon = datetime.now(UTC) + 20 * DAY

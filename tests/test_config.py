@@ -77,6 +77,14 @@ window = "Sun 02:00-04:00 UTC"
     assert config.remedy.window.text == "Sun 02:00-04:00 UTC"
 
 
+def test_one_plane_may_be_warned_of_at_other_times(write):
+    config = load(write("[certificates.plane.k3s]\nwarn_days = [14, 100]"))
+
+    assert (config.certificates.plane, config.certificates.warn_days) == ({"k3s": (100, 14)}, (30, 14, 7, 3, 1))
+    with pytest.raises(ConfigError, match=r"certificates\.plane\.k4s\.warn_days: no such key; did you mean"):
+        load(write("[certificates.plane.k4s]\nwarn_days = [14]"))
+
+
 def test_means_are_read_and_name_the_units_that_are_looked_at(write):
     config = load(
         write("""

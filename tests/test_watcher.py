@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from certmedic import watcher
-from certmedic.config import Config, Notify, RemedyPolicy
+from certmedic.config import Certificates, Config, Notify, RemedyPolicy
 from certmedic.core import window
 from certmedic.core.means import Means
 from certmedic.core.model import Lease, Member, Progress, Served, Severity, SourceDown, SourceUp
@@ -194,9 +194,10 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path):
-    def _lab(files=None, *, mode="remedy", remedy=None, **played):
+    def _lab(files=None, *, mode="remedy", remedy=None, of_plane=None, **played):
         config = Config(
             mode=mode,
+            certificates=Certificates(plane=of_plane or {}),
             notify=Notify(group_for=timedelta(seconds=2), remind_every=timedelta(hours=6)),
             remedy=RemedyPolicy(verify_for=timedelta(seconds=30), **(remedy or {})),
         )
@@ -539,6 +540,16 @@ def test_forecasts_are_told_once_for_each_threshold_and_end_when_renewed(lab):
 
     assert told == ["14", "7"]
     assert {i.state for i in lab.incidents()} == {"resolved"}
+
+
+@pytest.mark.parametrize(("of_plane", "told"), [({"kops": (5, 2)}, []), ({"kops": (12,), "k3s": (5,)}, ["12"])])
+def test_a_plane_of_its_own_thresholds_is_told_of_at_those(lab, of_plane, told):
+    lab = lab(member(peer_ends=NOW + 10 * DAY), mode="notify", of_plane=of_plane)
+    lab.go(5)
+    for _ in range(24 * 4):
+        lab.step(seconds=3600)
+
+    assert [i.key.rpartition("|")[2] for i in lab.incidents()] == told
 
 
 def test_a_blind_source_is_told_to_the_journal_once_and_its_return_too(lab):

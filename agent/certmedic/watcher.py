@@ -258,9 +258,14 @@ class Watcher:
     def _take_inventory(self, now: datetime) -> None:
         """The silent case: what is expired or soon will be, though nothing failed yet."""
         facts = self.inventory = self._gather(now)
-        thresholds = self.config.certificates.warn_days
-        ahead = max(timedelta(days=max(thresholds, default=0)), self.policy.plan_ahead)
-        for diagnosis in verdict.survey(facts, warn_within=ahead):
+        told = self.config.certificates
+
+        def ahead(thresholds: Sequence[int]) -> timedelta:
+            return max(timedelta(days=max(thresholds, default=0)), self.policy.plan_ahead)
+
+        of_plane = {plane: ahead(days) for plane, days in told.plane.items()}
+        for diagnosis in verdict.survey(facts, warn_within=ahead(told.warn_days), of_plane=of_plane):
+            thresholds = told.plane.get(diagnosis.plane, told.warn_days)
             self._open(
                 message.forecast(diagnosis, thresholds, now) if diagnosis.cause is Cause.EXPIRES_SOON else diagnosis,
                 now,

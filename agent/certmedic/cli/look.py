@@ -213,11 +213,17 @@ def certs(  # noqa: PLR0913 - each is an option of the command
     config = show.config(config_path)
     now = at or datetime.now(UTC)
     facts = eyes(config, root).gather(now=now)
-    warn = max(config.certificates.warn_days, default=0)
+    told = config.certificates
 
     def status(stored: Stored) -> str:
         found = examine(stored, facts)
-        return str(found.cause) if found is not None else certificates.status(stored.certificate, now, warn)
+        return (
+            str(found.cause)
+            if found is not None
+            else certificates.status(
+                stored.certificate, now, max(told.plane.get(stored.place.plane, told.warn_days), default=0)
+            )
+        )
 
     def served(stored: Stored) -> str:
         where = [
@@ -302,7 +308,8 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
         show.fail(f"--at {until:%Y-%m-%d} is not in the future", 2)
     facts = eyes(config, root).gather(now=now)
     policy = policy_of(config)
-    moments = rehearse(facts, until, policy=policy, warn_days=config.certificates.warn_days)
+    told = config.certificates
+    moments = rehearse(facts, until, policy=policy, warn_days=told.warn_days, of_plane=told.plane)
     if as_json:
         show.as_json(
             moments=[

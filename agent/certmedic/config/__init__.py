@@ -72,6 +72,7 @@ class Certificates:
     planes: tuple[str, ...] = PLANES
     paths: tuple[str, ...] = ()
     warn_days: tuple[int, ...] = (30, 14, 7, 3, 1)
+    plane: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # the same of single planes, where it differs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +240,12 @@ def _build(values: Mapping[str, Any]) -> Config:
     return Config(
         **top,
         watch=watch,
-        certificates=section(Certificates, "certificates.", same("planes", "paths", "warn_days")),
+        certificates=replace(
+            section(Certificates, "certificates.", same("planes", "paths", "warn_days")),
+            plane={
+                plane: values[key] for plane in PLANES if (key := f"certificates.plane.{plane}.warn_days") in values
+            },
+        ),
         notify=replace(notify, tags=tags),
         metrics=section(Metrics, "metrics.", same("textfile")),
         remedy=section(

@@ -272,6 +272,7 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "certificates.planes": _some_of(*PLANES),
     "certificates.paths": _globs,
     "certificates.warn_days": _days,
+    **{f"certificates.plane.{plane}.warn_days": _days for plane in PLANES},
     "notify.apprise": _destinations,
     "notify.tags.critical": _word,
     "notify.tags.warning": _word,

@@ -5,7 +5,7 @@ Only dates move. Nothing is renewed on the way, so what is shown after a cure th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -23,11 +23,20 @@ class Moment:
     decision: Decision | None = None
 
 
-def rehearse(facts: Facts, until: datetime, *, policy: Policy, warn_days: Sequence[int]) -> tuple[Moment, ...]:
-    """Return what would happen from the moment of the facts until then, in order."""
+def rehearse(
+    facts: Facts,
+    until: datetime,
+    *,
+    policy: Policy,
+    warn_days: Sequence[int],
+    of_plane: Mapping[str, Sequence[int]] | None = None,
+) -> tuple[Moment, ...]:
+    """Return what would happen from the moment of the facts until then, in order. `of_plane`: a plane's own `warn_days`."""
+    days_of = of_plane or {}
+    every_day = sorted({*warn_days, *(days for those in days_of.values() for days in those)})
     ends = sorted({stored.certificate.not_after for stored in facts.stored})
     breaking = [facts.at, *(end + timedelta(seconds=1) for end in ends if facts.at <= end < until)]
-    warning = [(end - timedelta(days=days), days) for end in ends for days in warn_days]
+    warning = [(end - timedelta(days=days), days) for end in ends for days in every_day]
     moments: list[Moment] = []
     told: set[tuple[str, tuple[str, ...]]] = set()
     for at in breaking:
@@ -46,6 +55,8 @@ def rehearse(facts: Facts, until: datetime, *, policy: Policy, warn_days: Sequen
             moments += [
                 Moment(at=at, diagnosis=diagnosis)
                 for diagnosis in survey(then, warn_within=timedelta(days=days))
-                if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.since == at + timedelta(days=days)
+                if diagnosis.cause is Cause.EXPIRES_SOON
+                and diagnosis.since == at + timedelta(days=days)
+                and days in days_of.get(diagnosis.plane, warn_days)
             ]
     return tuple(sorted(moments, key=lambda moment: (moment.at, moment.decision is None)))

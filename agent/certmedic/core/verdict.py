@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -49,15 +49,21 @@ def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
     )
 
 
-def survey(facts: Facts, *, warn_within: timedelta) -> tuple[Diagnosis, ...]:
-    """What is wrong or soon will be with this machine's files, though nothing has logged it yet: the silent case."""
+def survey(
+    facts: Facts, *, warn_within: timedelta, of_plane: Mapping[str, timedelta] | None = None
+) -> tuple[Diagnosis, ...]:
+    """What is wrong or soon will be with this machine's files, though nothing has logged it yet: the silent case.
+
+    `warn_within` is how long before its end a certificate is told of; `of_plane` the same of single planes.
+    """
+    within = of_plane or {}
     faults: dict[tuple[str, str, str, Cause], list[Finding]] = {}
     for stored in facts.stored:
         leaf = stored.certificate
         found = examine(stored, facts)
         if found is not None and found.cause not in (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK):
             continue  # chain, key and usage are judged where a line points at them: copies and unused files differ
-        if found is None and leaf.not_after - facts.at <= warn_within:
+        if found is None and leaf.not_after - facts.at <= within.get(stored.place.plane, warn_within):
             days = (leaf.not_after - facts.at).days
             found = Finding(
                 stored=stored,
