@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -16,9 +17,11 @@ from pathlib import Path
 import pytest
 
 from certmedic.core import certificates, planes, symptoms
-from certmedic.core.model import LogEntry
+from certmedic.core.model import LogEntry, Origin
 from certmedic.edge import facts
 from certmedic.edge.facts import Machine
+from certmedic.edge.facts.containers import container_files
+from certmedic.edge.facts.processes import resolved
 from labs.docker import BUSYBOX, start_dockerd
 from labs.pki import Authority, Leaf, authority, kops_master, kops_volume
 from labs.waiting import until
@@ -169,6 +172,37 @@ def test_served_against_stored_and_no_sighting_of_our_own(member, clients_ca):
     assert served.certificate.fingerprint == certificates.parse(renewed.cert_pem, "")[0].fingerprint
 
 
+@pytest.mark.parametrize(
+    ("link", "target", "found"),
+    [
+        ("me.crt", "/etc/passwd", "/etc/passwd"),
+        ("me.crt", "../../../../../etc/passwd", "/etc/passwd"),
+        ("me.crt", "..data/me.crt", "/pki/..data/me.crt"),
+        ("me.crt", "me.crt", ""),
+    ],
+)
+def test_no_link_leads_out_of_a_containers_root(tmp_path, link, target, found):
+    (tmp_path / "pki").mkdir()
+    (tmp_path / "pki" / link).symlink_to(target)
+
+    assert resolved(str(tmp_path), "/pki/me.crt") == f"{tmp_path}{found}"
+
+
+def test_what_a_dead_process_used_its_log_tells(tmp_path, leaf):
+    leaf.write(tmp_path / "me.crt")
+    started = (
+        f"2026-11-24 15:32:07.9 I | embed: peerTLS: cert = {tmp_path}/me.crt, key = /k, trusted-ca = , crl-file = \n"
+    )
+    log = tmp_path / "etcd.log"
+    log.write_text("noise\n" * 100_000 + started + "noise\n" * 1000)
+    os.mkfifo(tmp_path / "pipe")
+    machine = Machine(globs=[])
+    for path in (tmp_path / "pipe", tmp_path / "none", Path("/dev/zero"), log):
+        machine.learn(Origin(pid=2**22 + 1, path=str(path)))
+
+    assert [(one.certificate.path, one.place.use) for one in machine.inventory()[0]] == [(f"{tmp_path}/me.crt", "peer")]
+
+
 def test_what_a_process_uses_is_watched_though_no_glob_names_it(member):
     machine = Machine(globs=[], live=False)
     assert machine.gather(now=NOW).stored == ()
@@ -250,6 +284,25 @@ def test_containers_as_the_kubelet_names_them():
         )
         assert events.state == "created"
         assert main.pod.startswith(planes.etcd_manager_pod_prefix("main"))
+        # What a container was told of is found on the host though no process of it is left.
+        docker(
+            *(
+                "create",
+                "--network=none",
+                "--name",
+                "etcd",
+                "-v",
+                "/srv/lab pki:/etc/tls:ro",
+                "-e",
+                "ETCD_CERT_FILE=/etc/tls/server.crt",
+            ),
+            *(BUSYBOX, "etcd", "--peer-cert-file=/etc/tls/../tls/me.crt", "--trusted-ca-file=/elsewhere/ca.crt"),
+        )
+        (etcd,) = (c for c in facts.containers(docker.url)[0] if c.name == "etcd")
+        told = dict(container_files(docker.url, etcd.id))
+        assert told == {"server": "/srv/lab pki/server.crt", "peer": "/srv/lab pki/me.crt"}
+        docker("rm", "etcd")
+        assert container_files(docker.url, "../../info") == container_files(f"{docker.url}.none", etcd.id) == ()
         # The command that people are given stops this one, and only this one.
         docker("start", bare)
         command = planes.restart_command("main").replace("sudo docker", f"docker --host={docker.url}")
@@ -271,6 +324,64 @@ MANIFESTS = {
     "etcd.yaml": "spec:\n  containers:\n  - image: registry.k8s.io/etcd:3.5.9-0\n",
     "kube-apiserver.manifest": "image: kopeio/etcd-manager:3.0.20990101\n",
 }
+
+
+# As kubeadm writes them, and as a person might in JSON.
+ETCD_POD = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: etcd
+spec:
+  containers:
+  - command:
+    - etcd
+    - --cert-file=/pki/server.crt
+    - --peer-cert-file=/pki/peers/peer.crt
+    - --trusted-ca-file=/not/mounted/ca.crt
+    image: registry.k8s.io/etcd:3.5.9-0
+    name: etcd
+    volumeMounts:
+    - mountPath: /var/lib/etcd
+      name: etcd-data
+    - mountPath: /pki
+      name: etcd-certs
+  hostNetwork: true
+  volumes:
+  - hostPath:
+      path: /opt/etcd/tls
+      type: DirectoryOrCreate
+    name: etcd-certs
+  - name: etcd-data
+    hostPath:
+      path: /var/lib/etcd
+"""
+
+
+def test_files_of_static_pods(tmp_path, leaf):
+    folder = tmp_path / "etc/kubernetes/manifests"
+    folder.mkdir(parents=True)
+    (folder / "etcd.yaml").write_text(ETCD_POD)
+    volumes = [{"name": "c", "hostPath": {"path": "/opt/client"}}, {"name": "d", "emptyDir": {}}]
+    mounts = [{"name": "c", "mountPath": "/tls/"}, {"name": "d", "mountPath": "/tls/deeper"}]
+    command = ["kube-apiserver", "--etcd-certfile=/tls/client.crt"]
+    spec = {"containers": [{"command": command, "volumeMounts": mounts}], "volumes": volumes}
+    (folder / "kube-apiserver.json").write_text(json.dumps({"kind": "Pod", "spec": spec}))
+    (folder / "broken.json").write_text('{"spec": {"containers": 5}, "x": "--cert-file=/x"}')
+    (folder / "deep.json").write_text("{" * 100_000)
+    leaf.write(tmp_path / "opt/etcd/tls/server.crt")
+
+    found = facts.manifest_files(str(tmp_path))
+    seen = Machine(globs=[], root=str(tmp_path), live=False).gather(now=NOW)
+
+    assert found == {
+        f"{tmp_path}/opt/etcd/tls/server.crt": "server",
+        f"{tmp_path}/opt/etcd/tls/peers/peer.crt": "peer",
+        f"{tmp_path}/opt/client/client.crt": "apiserver-etcd-client",
+    }
+    assert [(one.certificate.path, one.place.use) for one in seen.stored] == [
+        (f"{tmp_path}/opt/etcd/tls/server.crt", "server")
+    ]
 
 
 def test_images_of_static_pods(tmp_path):

@@ -5,6 +5,7 @@
     effects.py    what a restart does to it, and what a person would type
     keys.py       where private keys lie: beside a certificate, and those of authorities
     cluster.py    which cluster an etcd was started into
+    pods.py       which files a static pod or a container was told of, and where those are on the host
     startup.py    which files an etcd says it uses: its start-up lines, flags and environment
 
 Sources, each read at the commit named; the comments say which:
@@ -29,6 +30,7 @@ from certmedic.core.planes.effects import (
 )
 from certmedic.core.planes.keys import REREAD, key_beside, signing_authorities
 from certmedic.core.planes.places import host_path, patterns, place
+from certmedic.core.planes.pods import on_host, paths_of_container, paths_of_manifest
 from certmedic.core.planes.startup import hosts_from_startup_line, paths_from_flags, paths_from_startup_line
 from certmedic.core.planes.table import ETCD_GROUPS, PLANES, Group, Pattern
 
@@ -47,8 +49,11 @@ __all__ = [
     "hosts_from_startup_line",
     "key_beside",
     "manager_version",
+    "on_host",
     "paths_from_flags",
     "paths_from_startup_line",
+    "paths_of_container",
+    "paths_of_manifest",
     "patterns",
     "place",
     "restart_command",

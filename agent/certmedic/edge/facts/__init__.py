@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections import OrderedDict
@@ -21,9 +22,9 @@ from pathlib import Path
 
 from certmedic.core import planes
 from certmedic.core.model import Container, Facts, FileFault, Origin, Place, Served, Stored
-from certmedic.edge.facts.containerd import containerd_containers
-from certmedic.edge.facts.containers import containers, manifest_images
-from certmedic.edge.facts.files import Inventory
+from certmedic.edge.facts.containerd import containerd_containers, containerd_files
+from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
+from certmedic.edge.facts.files import Inventory, read_ends
 from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
 from certmedic.edge.facts.members import MembersSeen, members
 from certmedic.edge.facts.processes import clock_synchronised, read_process
@@ -36,6 +37,7 @@ __all__ = [
     "clock_synchronised",
     "containers",
     "listening",
+    "manifest_files",
     "manifest_images",
     "members",
     "own_addresses",
@@ -48,6 +50,7 @@ HANDSHAKE = 2.0  # seconds for one listener
 HANDSHAKES = 6.0  # seconds for all of them
 REMEMBERED_PROBES = 1024
 REMEMBERED_FILES = 256
+ASK_EVERY = 600.0  # seconds
 LONGEST_PATH = 1024
 
 
@@ -78,9 +81,11 @@ class Machine:
         self._used: OrderedDict[str, str] = OrderedDict()  # files that programs were seen to use -> as what
         self._inventory = Inventory(globs, self._used)
         self._probes: OrderedDict[str, None] = OrderedDict()
+        self._asked: dict[str, float] = {}  # container or log -> when it may be asked again, on the monotonic clock
 
     def inventory(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
         """Return the certificates on disk, and the files that could not be used."""
+        self._learn([(use, path) for path, use in manifest_files(self.root).items()])
         return self._inventory.look()
 
     def gather(self, *, now: datetime, ports: Sequence[int] = (), with_members: bool = False) -> Facts:
@@ -135,9 +140,30 @@ class Machine:
         return address in self._probes
 
     def learn(self, origin: Origin) -> None:
-        """Have the inventory hold the certificate files of the process that wrote a line, where its source knows it."""
-        if origin.pid is not None and self.live:
-            self.learn_from_process(origin.pid)
+        """Have the inventory hold the certificate files of the program that wrote a line.
+
+        Its process is asked, or where that is gone or unknown its container, and the start-up lines in the log. What was
+        asked is not asked again for some minutes: these lines may come by the hundred.
+        """
+        if not self.live:
+            return
+        if origin.pid is not None and (named := read_process(origin.pid)):
+            self._learn(named)
+            return
+        who = origin.container_id or origin.path
+        if not who or time.monotonic() < self._asked.get(who, 0.0):
+            return
+        if len(self._asked) >= REMEMBERED_FILES:
+            self._asked.clear()
+        self._asked[who] = time.monotonic() + ASK_EVERY
+        if origin.container_id and self.docker_url is not None:
+            self._learn(container_files(self.docker_url, origin.container_id))
+        if origin.pod and origin.container and self.containerd is not None:
+            self._learn(containerd_files(origin.pod, origin.container, self.containerd))
+        if origin.path:
+            with contextlib.suppress(OSError):
+                for line in read_ends(origin.path):
+                    self.learn_from_line(line)
 
     def learn_from_process(self, pid: int) -> None:
         """Have the inventory hold the certificate files that a process was started with."""

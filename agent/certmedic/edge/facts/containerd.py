@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from certmedic.core import planes
 from certmedic.core.model import Container
 
 DEADLINE = 5.0  # seconds, for all that is asked
+MOST = 4  # containers of one name in a pod: those that have ended are kept for a while
 ADDRESS = "/run/containerd/containerd.sock"
 
 # Kubernetes' label for a container's name in its pod; pods' own sandboxes have none.
@@ -43,6 +46,34 @@ def containerd_containers(address: str = ADDRESS, *, namespace: str = "k8s.io") 
         return tuple(_container(one, states.get(str(one["ID"]), ""), home) for one in told), ""
     except (_UnseenError, ValueError, KeyError, TypeError, AttributeError) as error:
         return (), f"containerd at {address} does not tell its containers, so none was looked at: {error}"
+
+
+def containerd_files(
+    pod: str, container: str, address: str = ADDRESS, *, namespace: str = "k8s.io"
+) -> tuple[tuple[str, str], ...]:
+    """Return (use, path on the host) for each certificate file that a pod's container was told of. Never raises."""
+    if not re.fullmatch(r"[a-z0-9.-]+", pod) or not re.fullmatch(r"[a-z0-9.-]+", container):
+        return ()
+    until = time.monotonic() + DEADLINE
+
+    def ctr(*words: str) -> str:
+        return _ask(["ctr", f"--address={address}", f"--namespace={namespace}", *words], until)
+
+    name, inner = (f'labels."io.kubernetes.{what}.name"' for what in ("pod", "container"))
+    found: dict[tuple[str, str], None] = {}
+    try:
+        for number in ctr("containers", "list", "--quiet", f"{name}=={pod},{inner}=={container}").split()[:MOST]:
+            spec = json.loads(ctr("containers", "info", number))["Spec"]
+            pairs = (str(word).partition("=") for word in spec["process"].get("env") or ())
+            mounts = [
+                (str(m["destination"]), str(m["source"])) for m in spec.get("mounts") or () if m["type"] == "bind"
+            ]
+            argv = [str(word) for word in spec["process"]["args"]]
+            environ = {name: value for name, _, value in pairs}
+            found |= dict.fromkeys(planes.paths_of_container(argv, environ, mounts))
+    except (_UnseenError, ValueError, KeyError, TypeError, AttributeError):
+        return ()  # that it is blind the look at all containers says
+    return tuple(found)
 
 
 def _container(told: dict[str, Any], state: str, home: Path) -> Container:

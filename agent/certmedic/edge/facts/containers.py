@@ -13,12 +13,14 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from certmedic.core.model import Container
-from certmedic.core.planes import manager_version
+from certmedic.core.planes import manager_version, paths_of_container, paths_of_manifest
 from certmedic.edge.facts.files import read_bytes
 
 DEADLINE = 5.0  # seconds, for all that is asked of the daemon
+MANIFESTS = 64  # static pods of a machine; more are no master's
 
 # JSON or YAML, and no parser for either: one value of one key is wanted.
 _IMAGE = re.compile(rb"""["']?\bimage["']?\s*:\s*["']?([^\s"',}]+)""")
@@ -103,10 +105,39 @@ def _closely(path: str, told: Mapping[str, Any], image: str) -> tuple[str, datet
     return image, started
 
 
+def container_files(docker_url: str, number: str) -> tuple[tuple[str, str], ...]:
+    """Return (use, path on the host) for each certificate file that a container, running or not, was told of. Never raises."""
+    try:
+        told = _ask(docker_url.removeprefix("unix://"), f"/containers/{quote(number, safe='')}/json")
+        config = told["Config"]
+        argv = [str(word) for word in (told.get("Path", ""), *(told.get("Args") or ()))]
+        pairs = (str(word).partition("=") for word in config.get("Env") or ())
+        mounts = [
+            (str(one["Destination"]), str(one["Source"])) for one in told.get("Mounts") or () if one.get("Source")
+        ]
+        return paths_of_container(argv, {name: value for name, _, value in pairs}, mounts)
+    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError):
+        return ()  # the container or the daemon is gone; that it is blind the look at all containers says
+
+
 def _moment(text: str) -> datetime | None:
     """Read Docker's time, which has nanoseconds, and is the year 1 for what never started."""
     moment = datetime.fromisoformat(text)
     return moment if moment.year > 1 else None
+
+
+def manifest_files(root: str = "/") -> dict[str, str]:
+    """Return path -> use of the certificate files that static pods name, as they are here below `root`."""
+    found: dict[str, str] = {}
+    folder = Path(root) / "etc/kubernetes/manifests"
+    for path in sorted(folder.glob("*"))[:MANIFESTS]:
+        if path.suffix in (".manifest", ".yaml", ".yml", ".json"):
+            try:
+                text = read_bytes(str(path)).decode(errors="replace")
+            except OSError:
+                continue
+            found |= {root.rstrip("/") + name: use for use, name in paths_of_manifest(text)}
+    return found
 
 
 def manifest_images(root: str = "/") -> dict[str, str]:

@@ -21,6 +21,7 @@ from certmedic.core.certificates import NotACertificate, key_matches, parse
 from certmedic.core.model import Certificate, FileFault, Stored
 
 MAX_BYTES = 1024 * 1024
+END_BYTES = 256 * 1024  # of each end of a log
 SETTLED = 100_000_000  # ns; a file that changed so recently may change again without its times showing it
 
 # Below what a glob names, these hold what once was in use; what is old there has expired and may.
@@ -145,6 +146,21 @@ def read_bytes(path: str) -> bytes:
         return os.read(handle, state.st_size)
     finally:
         os.close(handle)
+
+
+def read_ends(path: str) -> list[str]:
+    """Return the lines at the beginning and at the end of a log of any size, where programs tell of their start. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        state = os.fstat(handle)
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(0, "it is no regular file")
+        data = os.pread(handle, END_BYTES, 0)
+        if state.st_size > END_BYTES:
+            data += b"\n" + os.pread(handle, END_BYTES, max(END_BYTES, state.st_size - END_BYTES))
+    finally:
+        os.close(handle)
+    return data.decode(errors="replace").splitlines()
 
 
 # ---------------------------------------------------------------- which files

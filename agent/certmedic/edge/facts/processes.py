@@ -10,6 +10,7 @@ from pathlib import Path
 from certmedic.core import planes
 
 # As systemd's timedatectl judges: the kernel lets the error grow to 16 s where nobody disciplines the clock.
+LINKS = 40  # that are followed, as the kernel does
 _UNDISCIPLINED = 16_000_000  # µs
 
 
@@ -33,6 +34,12 @@ def read_process(pid: int) -> tuple[tuple[str, str], ...]:
 
 def _openable(pid: int, path: str) -> str:
     inside = f"/proc/{pid}/root{path}"
+    within = resolved(f"/proc/{pid}/root", path)
+    try:
+        if not Path(inside).samefile(within):
+            inside = within
+    except OSError:
+        inside = within
     for host in (path, planes.host_path(path)):
         try:
             if Path(host).samefile(inside):
@@ -40,6 +47,35 @@ def _openable(pid: int, path: str) -> str:
         except OSError:
             continue
     return inside
+
+
+def resolved(root: str, path: str) -> str:
+    """Return a path below another root with every link followed as that root's own programs do, so never out of it.
+
+    Opened as it is, an absolute link in a container would lead into this machine's files.
+    """
+    done: list[str] = []
+    waiting = path.split("/")[::-1]
+    links = 0
+    while waiting:
+        part = waiting.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            done = done[:-1]
+            continue
+        try:
+            target = os.readlink("/".join([root, *done, part]))  # noqa: PTH115 - it is a string that is wanted
+        except OSError:
+            done.append(part)
+            continue
+        links += 1
+        if links > LINKS:
+            return root  # which is no file
+        if target.startswith("/"):
+            done = []
+        waiting += target.split("/")[::-1]
+    return "/".join([root, *done])
 
 
 class _Timex(ctypes.Structure):
