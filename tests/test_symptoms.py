@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from certmedic.core import lines, symptoms
 from certmedic.core.model import LogEntry, Origin, RejectedBy, Role, Sighting, Suspect, Symptom
+from certmedic.core.symptoms.rule import plain
 
 WHEN = datetime(2026, 11, 24, 15, 32, 49, tzinfo=UTC)
 
@@ -247,6 +248,45 @@ def test_one_thing_is_said_in_many_ways(line, symptom):
     assert sure(line).symptom is symptom
 
 
+@pytest.mark.parametrize(
+    ("dumped", "symptom"),
+    [
+        ('x509.CertificateInvalidError{Cert:(*x509.Certificate)(0xc0000ef080), Reason:1, Detail:"current time 2026-11-24T15:32:49Z is after 2026-11-19T15:16:51Z"}', Symptom.EXPIRED),
+        ('x509.CertificateInvalidError{Cert:(*x509.Certificate)(0xc0000ef080), Reason:1, Detail:"current time 2026-11-24T15:32:49Z is before 2026-12-14T15:29:59Z"}', Symptom.NOT_YET_VALID),
+        ('x509.CertificateInvalidError{Cert:(*x509.Certificate)(0xc0000c3080), Reason:4, Detail:""}', Symptom.USAGE),
+        ('x509.CertificateInvalidError{Cert:(*x509.Certificate)(0xc0000c3080), Reason:3, Detail:""}', Symptom.OTHER),
+        ("x509.UnknownAuthorityError{Cert:(*x509.Certificate)(0xc0000c3080), hintErr:error(nil), hintCert:(*x509.Certificate)(nil)}", Symptom.UNKNOWN_AUTHORITY),
+        ('x509.HostnameError{Certificate:(*x509.Certificate)(0xc0000ef080), Host:"localhost"}', Symptom.NAME_MISMATCH),
+    ],
+)  # fmt: skip
+def test_gos_errors_with_their_insides_shown_say_the_same(dumped, symptom):
+    sighting = sure(f'received an error: &url.Error{{Op:"Get", URL:"https://localhost:10250/x", Err:{dumped}}}')
+    assert (sighting.symptom, sighting.rejected_by, sighting.suspect) == (symptom, LOCAL, PEER)
+    assert sighting.fields["endpoint"] == "https://localhost:10250/x"
+    assert ("not_after" in sighting.fields) == (symptom is Symptom.EXPIRED)
+
+
+@pytest.mark.parametrize(
+    ("line", "symptom", "suspect"),
+    [
+        ("wget: the certificate of m1-a.my-cluster.internal has expired", Symptom.EXPIRED, PEER),
+        ("the certificate for m1-a.my-cluster.internal is not valid", Symptom.OTHER, PEER),
+        ("Error: ENOENT: no such file or directory, open '/app/data/mqtt-ca.crt'", Symptom.OTHER, OWN),
+        ("certificate /etc/my-app/tls-1.pem does not match private key /etc/my-app/tls-1.key", Symptom.OTHER, OWN),
+    ],
+)
+def test_dashes_in_names_and_paths_hide_nothing(line, symptom, suspect):
+    assert (sure(line).symptom, sure(line).suspect) == (symptom, suspect)
+
+
+def test_a_pattern_finds_nothing_without_one_of_its_hints():
+    for rule in symptoms.RULES:
+        for _, sample in SAMPLES:
+            text = plain(sample).text
+            if rule.hints and rule.pattern is not None and rule.pattern.search(text):
+                assert any(hint in text for hint in rule.hints), (rule.name, sample)
+
+
 # ---------------------------------------------------------------- a process that meets its own
 
 
@@ -291,6 +331,12 @@ def test_the_gateway_of_etcd_shows_the_server_certificate_to_itself():
             "[certs] certificate etcd/server not signed by CA certificate etcd/ca: x509: certificate signed by unknown authority",
             Symptom.UNKNOWN_AUTHORITY,
         ),
+        (
+            "error execution phase certs/apiserver: [certs] certificate apiserver not signed by CA certificate ca: crypto/rsa: verification error",
+            Symptom.UNKNOWN_AUTHORITY,
+        ),
+        ("failure loading ca certificate: the certificate is not valid yet", Symptom.NOT_YET_VALID),
+        ("failed to load certificate: the certificate has expired", Symptom.EXPIRED),
         (
             "admin.conf                 Nov 19, 2026 15:16 UTC   <invalid>       ca                      no",
             Symptom.EXPIRED,

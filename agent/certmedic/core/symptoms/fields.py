@@ -81,7 +81,19 @@ _METHODS: Final = (
     "PATCH ",
     "DELETE ",
 )
-_TOWARDS: Final = ("to ", "access ", "request for ", "from ", "from: ", "on ", "for ", "url: ", "peerURL(", "Addr: ")
+_TOWARDS: Final = (
+    "to ",
+    "access ",
+    "request for ",
+    "from ",
+    "from: ",
+    "on ",
+    "for ",
+    "url: ",
+    "URL:",
+    "peerURL(",
+    "Addr: ",
+)
 _ENDPOINT: Final = (
     ("connect", re.compile(rf"connect(?:ing)? to \{{?(?:Addr: )?\"?({HOST_PORT})")),
     ("Reconnecting to {", re.compile(r"Reconnecting to \{\"?([^\s\"]{1,300})")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from certmedic.core.symptoms.rule import LOCAL, PEER, Rule, Symptom
+from certmedic.core.symptoms.rule import LOCAL, NAME, PEER, Rule, Symptom
 
 IDENTITY: Final = (
     Rule(
@@ -99,12 +99,14 @@ IDENTITY: Final = (
             "hostname check failed",
             "cert's altnames",
         ),
+        hints=("match", "verification ", "not verified", "not in "),
         # Said in a hundred ways: a word for the name, and within a few words that it does not match or failed.
         pattern=re.compile(
-            r"(?:host ?name|subject ?alt(?:ernative)? ?names?|peer ?name|subject name|certificate cn|cert cn)\b[^\n;]{0,80}?"
+            r"(?:host ?name|subject ?alt(?:ernative)? ?names?|peer ?name|common ?name|certificate name|subject name|certificate cn|cert cn)\b[^\n;]{0,80}?"
             r"(?:(?:doesn't|does not|do not|did not|didn't|not) match|verification (?:failed|error)|not verified|mismatch(?:ed)?\b)"
             r"|\bcert(?:ificate)?\b[^\n;]{0,60}?(?:doesn't|does not|did not|didn't) (?:match|cover|include)\b[^\n;]{0,60}?\b(?:host|name|domain|address)"
-            r"|\bcert(?:ificate)? (?:host ?|subject |common |peer )?name mismatch|\bname \S{1,255} is not in (?:the )?(?:\w{1,10} )?cert"
+            r"|\bcert(?:ificate)? (?:host ?|subject |common |peer )?name mismatch"
+            rf"|\bname {NAME} is not in (?:the )?(?:\w{{1,10}} )?cert"
             r"|certificate contains \d+ names, none matched|certificate validation [^\n]{0,80}?failed [^\n]{0,80}?: [cd]n mismatch"
         ),
         samples=(
@@ -178,6 +180,7 @@ IDENTITY: Final = (
             "no ssl certificate provided by peer",
             "nocertificatespresented",
             "empty client certificate chain",
+            "no client certification received",
             "null cert chain",
             "no client certificate presented",
             "no client certificate provided",

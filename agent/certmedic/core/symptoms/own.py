@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from certmedic.core.symptoms.rule import LOCAL, OWN, Rule, Symptom
+from certmedic.core.symptoms.rule import LOCAL, NAME, OWN, Rule, Symptom
 
 FILES: Final = ("crt", "key", "pem", "cert", "cer", "p12", "pfx", "jks")
 
@@ -16,7 +16,7 @@ OWN_FILES: Final = (
         symptom=Symptom.EXPIRED,
         rejected_by=LOCAL,
         suspect=OWN,
-        says=("crl has expired", "certificate revocation list expired", "crl is not valid after"),
+        says=("crl has expired", "certificate revocation list expired", "crl is not valid after", "crl is expired"),
         samples=(
             "client SSL certificate verify error: (12:CRL has expired) while reading client request headers, client: 10.1.2.3",
         ),
@@ -27,7 +27,7 @@ OWN_FILES: Final = (
         symptom=Symptom.NOT_YET_VALID,
         rejected_by=LOCAL,
         suspect=OWN,
-        says=("crl is not yet valid",),
+        says=("crl is not yet valid", "crl is from the future"),
         samples=("SSL certificate problem: CRL is not yet valid (certificate 0)",),
     ),
     Rule(
@@ -83,15 +83,17 @@ OWN_FILES: Final = (
         suspect=OWN,
         says=(
             "the certificate has expired: notbefore",
+            "certificate: the certificate has expired",
             "swarm certificates have expired",
             "not valid anymore. expired on",
             "your certificate has expired",
             "certificate is now invalid. it expired",
         ),
+        hints=("expired", "<invalid>"),
         pattern=re.compile(
             r"^\W{0,3}!?[a-z][\w. ]{1,40}? [a-z]{3} \d{1,2}, \d{4} \d\d:\d\d [a-z]{3,4} +<invalid>"
             r"|\.(?:crt|pem): certificate .{1,300}? (?:has )?expired at "
-            r"|(?:own|our|server|serving|local|provided|this node's) (?:ssl |tls |x509 )?certificate (?:\S{1,300} )?(?:has|is) expired (?:on|at|since)"
+            rf"|(?:own|our|server|serving|local|provided|this node's) (?:ssl |tls |x509 )?certificate (?:{NAME} )?(?:has|is) expired (?:on|at|since)"
         ),
         samples=(
             "failure loading front-proxy-client certificate: the certificate has expired: NotBefore: 2024-05-02 10:00:00 +0000 UTC, NotAfter: 2025-05-02 10:00:00 +0000 UTC",
@@ -105,7 +107,11 @@ OWN_FILES: Final = (
         symptom=Symptom.NOT_YET_VALID,
         rejected_by=LOCAL,
         suspect=OWN,
-        says=("the certificate is not valid yet: notbefore", "your certificate is not yet valid"),
+        says=(
+            "the certificate is not valid yet: notbefore",
+            "certificate: the certificate is not valid yet",
+            "your certificate is not yet valid",
+        ),
         pattern=re.compile(r"\.(?:crt|pem): certificate .{1,300}? is not valid before "),
         samples=(
             "W1124 10:00:00.000000    1234 certs.go:500] WARNING: could not validate bounds for certificate apiserver: the certificate is not valid yet: NotBefore: 2026-11-25 10:00:00 +0000 UTC, NotAfter: 2027-11-25 10:00:00 +0000 UTC",
@@ -152,7 +158,8 @@ OWN_FILES: Final = (
             "certificate does not match key",
         ),
         pattern=re.compile(
-            r"certificate and (?:private )?key [^\n]{1,600}? do not match|certificate (?:in )?\S{1,300} does not match (?:the )?(?:private )?key "
+            r"certificate and (?:private )?key [^\n]{1,600}? do not match"
+            rf"|certificate {NAME} does not match (?:the )?(?:private )?key "
         ),
         samples=(
             'failed to load key pair "/etc/etcd/server.crt": tls: private key does not match public key',
@@ -171,6 +178,7 @@ OWN_FILES: Final = (
             *(f".{kind}: permission denied" for kind in FILES),
             *(f".{kind}{quote} does not exist" for kind in FILES for quote in ("", '"', "'")),
         ),
+        pattern=re.compile(rf"no such file or directory, \w{{4,8}} ['\"][^'\"\n]{{1,300}}\.(?:{'|'.join(FILES)})['\"]"),
         samples=(
             "open /etc/kubernetes/pki/apiserver-etcd-client.crt: no such file or directory",
             "!MISSING! certificate apiserver-kubelet-client",
@@ -209,7 +217,7 @@ OWN_FILES: Final = (
             r"ssl ctx use (?:certificate|privatekey)[^\n]{0,300}?(?:failed|error:)|(?:unable to|cannot|error|failed to) set(?:ting)? (?:certificate|private key)\b"
             r"|for loading (?:\w{1,20} ){0,3}(?:certificate|private key)|unable to get (?:certificate|private key)(?: file)?:? (?:from )?['\"/]"
             r"|(?:cannot|can not|can't|couldn't|could not|unable to|failed to|failure|failed|error while|error|errors?:?) (?:to )?"
-            r"(?:load|loading|read|reading|open|opening|parse|parsing|use|using|stat|set up|setting up|configure) (?:the )?(?:\S{1,60} ){0,3}?"
+            r"(?:load|loading|read|reading|open|opening|parse|parsing|use|using|stat|append|appending|set up|setting up|configure) (?:the )?(?:\S{1,60} ){0,3}?"
             r"(?:certificate|certificates|cert|client ca|ca cert|ca file|private key|pem key file|key pair|keypair|x509 key pair|tls key)\b(?! (?:signing|request|expiration|rotation|manager|controller|renewal|authority data|from (?:server|peer|client)))"
         ),
         unless=(

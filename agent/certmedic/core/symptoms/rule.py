@@ -14,7 +14,7 @@ from typing import Final
 
 from certmedic.core.model import RejectedBy, Suspect, Symptom
 
-__all__ = ["LOCAL", "OWN", "PEER", "REMOTE", "Rule", "Symptom", "Words", "plain"]
+__all__ = ["LOCAL", "NAME", "OWN", "PEER", "REMOTE", "Rule", "Symptom", "Words", "plain"]
 
 OWN, PEER = Suspect.OWN, Suspect.PEER
 LOCAL, REMOTE = RejectedBy.LOCAL, RejectedBy.REMOTE
@@ -40,6 +40,9 @@ ASKED: Final = re.compile(
     r"(?<=://)([^\s\"',;/\\)]{1,255})(/[^\s\"',;\\)]{1,4000})|\"((?:get|head|post|put|patch|delete|options) [^\"]{1,4000} http/\d[^\"]{0,8}\")"
 )
 
+# In a pattern: a name or a path, in whose place `plain` may have put blanks for dashes.
+NAME: Final = r"[^\n;,]{1,200}?"
+
 GO_TIME: Final = "has expired or is not yet valid: current time "
 GO_VERDICTS: Final = (
     "certificate has expired or is not yet valid",
@@ -49,6 +52,17 @@ GO_VERDICTS: Final = (
     "certificate specifies an incompatible key usage",
     "cannot validate certificate for ",
 )
+# Go's errors as `%#v` shows them, and what the same errors say of themselves (the numbers: crypto/x509, InvalidReason).
+GO_DUMP: Final = re.compile(
+    r"x509\.(unknownauthority|hostname|certificateinvalid)error\{(?:[^{}\n]{0,200}?reason:(\d), detail:\"?)?"
+)
+GO_SAID: Final = {
+    "unknownauthority": "certificate signed by unknown authority ",
+    "hostname": "certificate is valid for ",
+    "0": "certificate is not authorized to sign other certificates ",
+    "1": "certificate has expired or is not yet valid: ",
+    "4": "certificate specifies an incompatible key usage ",
+}
 # Names of alerts that are the beginning of another's name, so that no cut explains them.
 WHOLE: Final = frozenset(("unknown certificate", "bad certificate", "certificate", "unknown"))
 
@@ -66,6 +80,7 @@ class Words:
 class Rule:
     """One thing that a line can say. `says`, `heard`, `sent` and `pattern` are in the spelling of `plain`; one suffices.
 
+    `hints` are words of which one is in whatever the pattern finds: without them it is not tried, for it costs more.
     `heard` are names of an alert that came in, `sent` of one that this process sent. `unless` names words that take the
     sense away. `samples` are lines in the shape in which programs write them.
     """
@@ -80,6 +95,7 @@ class Rule:
     heard: tuple[str, ...] = ()
     sent: tuple[str, ...] = ()
     pattern: re.Pattern[str] | None = None
+    hints: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
 
     def matches(self, words: Words) -> bool:
@@ -91,7 +107,11 @@ class Rule:
             _any(self.says, words.text)
             or (bool(self.heard and words.heard) and named(words.heard, self.heard))
             or (bool(self.sent and words.sent) and named(words.sent, self.sent))
-            or (self.pattern is not None and self.pattern.search(words.text) is not None)
+            or (
+                self.pattern is not None
+                and (not self.hints or _any(self.hints, words.text))
+                and self.pattern.search(words.text) is not None
+            )
         )
 
 
@@ -117,6 +137,10 @@ def plain(message: str) -> Words:
     if "://" in text or " http/" in text:
         text = ASKED.sub(_asked, text)
     text = text.translate(SPELLING)
+    if "x509." in text:
+        text = GO_DUMP.sub(
+            lambda found: "x509: " + GO_SAID.get(found.group(2) or found.group(1), "certificate invalid "), text
+        )
     if "x509: " in text:
         text = _completed(_settled(text))
     at = text.find("remote error: ")

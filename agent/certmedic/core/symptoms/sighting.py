@@ -103,6 +103,8 @@ OWN_CHECK: Final = (
     "[certs] certificate",
     "checking external ca",
     "failure loading",
+    "failed to load certificate",
+    "unable to sign certificate",
     "got the wrong ca cert",
     "apiserver loopback client",
     "does not contain a common name",

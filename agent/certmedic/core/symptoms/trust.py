@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from certmedic.core.symptoms.rule import LOCAL, PEER, Rule, Symptom
+from certmedic.core.symptoms.rule import LOCAL, NAME, PEER, Rule, Symptom
 
 TRUST: Final = (
     Rule(
@@ -23,6 +23,7 @@ TRUST: Final = (
             "none of the public keys",
             "does not match the cluster ca certificate hash",
             "got the wrong ca cert",
+            "not signed by ca certificate",
             # OpenSSL and what is built upon it
             "self signed certificate",
             "unable to get local issuer certificate",
@@ -78,7 +79,8 @@ TRUST: Final = (
         ),
         sent=("unknown ca", "unknown certificate authority", "unknownca"),
         pattern=re.compile(
-            r"certificate of '\S{1,255} is not trusted|\buntrusted (?:\w{1,20} ){0,2}certificate|certificate (?:\w{1,20} ){0,2}(?:is |are )?untrusted"
+            rf"certificate (?:of|for|from) {NAME} is not trusted"
+            r"|\buntrusted (?:\w{1,20} ){0,2}certificate|certificate (?:\w{1,20} ){0,2}(?:is |are )?untrusted"
         ),
         samples=(
             'Post "https://hook.default.svc:443/mutate": tls: failed to verify certificate: x509: certificate signed by unknown authority',
@@ -153,6 +155,10 @@ TRUST: Final = (
             "rejected peer certificate",
             "unhandled critical extension",
             "signing certificate is invalid",
+            "tls.certificateverificationerror",
+            "certificate is signed with an unacceptable",
+            "certificate handshake message failed",
+            "x509   ",  # mbedTLS, which sets a dash there
             "certificate chain too long",
             "cannot validate certificate",
             "certificate key too weak",
@@ -166,7 +172,9 @@ TRUST: Final = (
             "invalid peer name, not permitted",
         ),
         pattern=re.compile(
-            r"x509: (?=[a-z])(?!(?:clientcafile|enabled|disabled|true|false|none|null|required|optional)\b)|certificate invalid\b|certificate (?:for \S{1,255} |of \S{1,255} |from \S{1,255} )?is (?:not valid|invalid)\b|verification of (?:the )?(?:server|peer|client|remote)(?:'s)? certificate failed|failed to verify (?:\w+ ){1,2}certificate|cannot verify \S{1,255} certificate|error \d+ at \d+ depth lookup"
+            r"x509: (?=[a-z])(?!(?:clientcafile|enabled|disabled|true|false|none|null|required|optional)\b)|certificate invalid\b|"
+            rf"certificate (?:(?:of|for|from) {NAME} )?is (?:not valid|invalid)\b|cannot verify {NAME} certificate|"
+            r"verification of (?:the )?(?:server|peer|client|remote)(?:'s)? certificate failed|failed to verify (?:\w+ ){1,2}certificate|error \d+ at \d+ depth lookup"
         ),
         samples=(
             "error:0A000086:SSL routines::certificate verify failed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from certmedic.core.symptoms.rule import LOCAL, PEER, Rule, Symptom
+from certmedic.core.symptoms.rule import LOCAL, NAME, PEER, Rule, Symptom
 
 VALIDITY: Final = (
     Rule(
@@ -24,6 +24,8 @@ VALIDITY: Final = (
             "cert not yet valid",
             "notvalidyet",
             "activation date failed",
+            "validity starts in the future",
+            "certificate is not valid yet",
             "activation date verify failed",
             "certificatenotyetvalidexception",
         ),
@@ -60,9 +62,11 @@ VALIDITY: Final = (
             "expiration date failed",
             "expiration date verify failed",
         ),
+        hints=("expired", "notafter: "),
         sent=("certificate expired", "expired certificate", "certificateexpired"),
         pattern=re.compile(
-            r"(?:uses?|using|with|presented|sent|shows|showed|received) (?:an )?expired (?:\w{1,20} ){0,2}cert|certificate (?:\S{1,120} |of '?\S{1,255} )?(?:has|had|is|was) ?(?:already )?expired(?! or )"
+            r"(?:uses?|using|with|presented|sent|shows|showed|received) (?:an )?expired (?:\w{1,20} ){0,2}cert"
+            rf"|certificate (?:\S{{1,120}} |(?:of|for|from) {NAME} )?(?:has|had|is|was) ?(?:already )?expired(?! or )"
             r"|(?:exception: |[\"(])notafter: "
         ),
         samples=(
