@@ -185,6 +185,10 @@ def test_noise_stays_noise(error):
         "Node certificates require attention: etcd/client.crt: certificate CN=etcd-client will expire within 90 days at 2027-01-01T00:00:00Z",
         "csr.go:262] certificate signing request csr-abcde is approved, waiting to be issued",
         'level=info msg="Generating self-signed certificate"',
+        'E1124 15:32:49.012345    9 serving.go:380] "failed to generate self-signed certificate for loopback connection: mkdir /var/run/kubernetes: read-only file system"',
+        'I1124 15:32:49.012345    9 certificate_manager.go:412] "Current certificate CN does not match requested CN" current="a" requested="b"',
+        'W1124 15:32:49.012345    9 main.go:99] failed to parse ETCD_MANAGER_CERT_DURATION="two years"',
+        "ssh: handshake failed: ssh: cert has expired",
         "VERIFY OK: depth=1, CN=ca",
         "*  SSL certificate verify ok.",
         "    Verify return code: 0 (ok)",
@@ -336,6 +340,12 @@ def test_the_gateway_of_etcd_shows_the_server_certificate_to_itself():
             Symptom.UNKNOWN_AUTHORITY,
         ),
         ("failure loading ca certificate: the certificate is not valid yet", Symptom.NOT_YET_VALID),
+        ('I1124 15:32:49.012345    9 certificate_manager.go:398] "Current certificate is expired"', Symptom.EXPIRED),
+        (
+            'level=warning msg="the current TLS certificate is expired, so an attempt to renew it will be made immediately"',
+            Symptom.EXPIRED,
+        ),
+        ('E1124 15:32:49.012345    9 cert_rotation.go:92] "Loading client cert failed" err="EOF"', Symptom.OTHER),
         ("failed to load certificate: the certificate has expired", Symptom.EXPIRED),
         (
             "admin.conf                 Nov 19, 2026 15:16 UTC   <invalid>       ca                      no",

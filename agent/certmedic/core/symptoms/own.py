@@ -53,7 +53,7 @@ OWN_FILES: Final = (
         symptom=Symptom.EXPIRED,
         rejected_by=LOCAL,
         suspect=OWN,
-        says=("active client certificate has expired",),
+        says=("active client certificate has expired", "current certificate is expired"),
         pattern=re.compile(r"bootstrap client certificate .{0,300}?is expired"),
         samples=(
             "bootstrap.go:266] part of the existing bootstrap client certificate in /etc/kubernetes/kubelet.conf is expired: 2026-02-11 09:14:07 +0000 UTC",
@@ -88,6 +88,7 @@ OWN_FILES: Final = (
             "not valid anymore. expired on",
             "your certificate has expired",
             "certificate is now invalid. it expired",
+            "current tls certificate is expired",
         ),
         hints=("expired", "<invalid>"),
         pattern=re.compile(
@@ -207,6 +208,10 @@ OWN_FILES: Final = (
             "x509: failed to parse private key",
             "x509: decryption password incorrect",
             "has group or world access",
+            "client cert failed",
+            "no valid certificate authority data seen",
+            "contain any valid rsa or ecdsa certificates",
+            "does not include a valid x509 cert",
             "keyfile and certfile must both be present",
             "no server certificate was specified",
             "no key found, wrong pass phrase",
@@ -218,7 +223,7 @@ OWN_FILES: Final = (
             r"|for loading (?:\w{1,20} ){0,3}(?:certificate|private key)|unable to get (?:certificate|private key)(?: file)?:? (?:from )?['\"/]"
             r"|(?:cannot|can not|can't|couldn't|could not|unable to|failed to|failure|failed|error while|error|errors?:?) (?:to )?"
             r"(?:load|loading|read|reading|open|opening|parse|parsing|use|using|stat|append|appending|set up|setting up|configure) (?:the )?(?:\S{1,60} ){0,3}?"
-            r"(?:certificate|certificates|cert|client ca|ca cert|ca file|private key|pem key file|key pair|keypair|x509 key pair|tls key)\b(?! (?:signing|request|expiration|rotation|manager|controller|renewal|authority data|from (?:server|peer|client)))"
+            r"(?:certificate|certificates|cert|client ca|ca cert|ca file|ca data|ca contents|ca bundle|private key|pem key file|key pair|keypair|x509 key pair|tls key)\b(?! (?:signing|request|expiration|rotation|manager|controller|renewal|duration|min time|authority data|from (?:server|peer|client)))"
         ),
         unless=(
             "not signed by ca",

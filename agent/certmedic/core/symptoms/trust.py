@@ -123,6 +123,7 @@ TRUST: Final = (
             "certificate verification failed",
             "certificate verification error",
             "certificate validation failed",
+            "client cert verification failed",
             "certificate validation failure",
             "certificate verify error",
             "failed to verify certificate",
