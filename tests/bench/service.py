@@ -33,24 +33,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 @contextmanager
 def background(journald: Journald, rate: float) -> Iterator[None]:
     """Write lines of no interest into a journal, so many a second, evenly."""
-    script = (
-        "import random, sys, time\n"
-        "from datetime import UTC, datetime\n"
-        "from bench import lines\n"
-        "from labs.journal import Journald\n"
-        "from pathlib import Path\n"
-        "import socket\n"
-        "path, rate = sys.argv[1], float(sys.argv[2])\n"
-        "out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
-        "out.connect(path)\n"
-        "dice, due = random.Random(5), time.monotonic()\n"
-        "while True:\n"
-        "    text = lines.written(dice.choice(lines.CHATTER), datetime.now(UTC), dice)\n"
-        "    out.send(f'SYSLOG_IDENTIFIER=kubelet\\nPRIORITY=6\\nMESSAGE={text}\\n'.encode())\n"
-        "    due += 1 / rate\n"
-        "    time.sleep(max(0.0, due - time.monotonic()))\n"
-    )
-    process = subprocess.Popen([sys.executable, "-P", "-c", script, str(journald.socket), str(rate)])
+    # A program with a command line of a usual length: that of one in an argument would be stored compressed, which costs each
+    # reader as much again.
+    process = subprocess.Popen([sys.executable, "-P", "-m", "bench.noise", str(journald.socket), str(rate)])
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from certmedic.edge.files.inotify import Inotify
 
 TICK = 1.0  # seconds that one wait lasts at most
 SETTLE = 0.5  # seconds after a change until it is told: certificates and keys are written one after the other, in place
-LOOK_EVERY = 10.0  # seconds between two looks for folders: a mount is told by nobody
+LOOK_EVERY = 30.0  # seconds between two looks for folders: a mount is told by nobody
 REPORT_EVERY = 60.0
 
 

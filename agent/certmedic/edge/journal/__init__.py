@@ -16,6 +16,7 @@ import contextlib
 import errno
 import logging
 import os
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +32,10 @@ from certmedic.edge.journal.steps import Steps, steps_of
 
 STREAM = "journal"
 TICK = 1.0  # seconds that one wait lasts at most
-BUSY_TICK = 0.02  # the same, while entries keep coming: journald announces new ones only every 250 ms
-BUSY_FOR = 5.0  # seconds after the last entry
+BUSY_TICK = (
+    0.02  # seconds that it lasts at least, while entries keep coming: journald announces new ones every 250 ms only
+)
+AT_ONCE = 5  # entries for which it is worth waking up
 SETTLE = 0.1  # seconds between two openings
 PATIENCE = 5.0  # seconds to wait until all files can be opened
 REPORT_EVERY = 2.0  # seconds
@@ -153,18 +156,17 @@ class JournalSource:
 
     def _read(self, reader: Any, put: Callable[[Item], None], stop: threading.Event) -> None:
         """Read until `stop` is set or until journal files have come or gone."""
-        # The descriptor must exist before seeking: what changes from here on is then told by wait(). A list of files has
-        # none and is polled.
-        try:
-            reader.fileno()
-            announced = True
-        except OSError:
-            announced = False
+        # The descriptor must exist before seeking: what changes from here on is then told. A list of files has none.
+        changes = None
+        with contextlib.suppress(OSError):
+            fd = reader.fileno()
+            changes = select.poll()
+            changes.register(fd, reader.get_events())
         steps = steps_of(reader)
         self._seek(reader, steps)
         self._moved = False
         try:
-            self._go_on(reader, steps, put, stop, announced=announced)
+            self._go_on(reader, steps, put, stop, changes)
         except OSError:
             # What was read until then is not to be read again.
             self._moved = True
@@ -172,29 +174,39 @@ class JournalSource:
             raise
 
     def _go_on(
-        self, reader: Any, steps: Steps, put: Callable[[Item], None], stop: threading.Event, *, announced: bool
+        self,
+        reader: Any,
+        steps: Steps,
+        put: Callable[[Item], None],
+        stop: threading.Event,
+        changes: select.poll | None,
     ) -> None:
         from systemd.journal import INVALIDATE  # noqa: PLC0415 - as in _opened
 
-        reported = busy = 0.0
+        reported, read = 0.0, time.monotonic()
+        apart = TICK  # seconds from one entry to the next, about
         at_end = True
         while not stop.is_set():
-            seen = self._seen
+            seen, before = self._seen, read
             # Many at a time only where there are many; and never again where a cursor was not found again.
             many = not at_end and not self._careful
             at_end = self._many(reader, steps, put) if many else self._batch(steps, put, BATCH)
-            now = time.monotonic()
-            if self._seen != seen:
-                self._moved, busy = True, now + BUSY_FOR
-            if now - reported >= (REPORT_EVERY if self._moved or busy > now else QUIET_REPORT_EVERY) or not reported:
+            now = read = time.monotonic()
+            new = self._seen - seen
+            self._moved |= new > 0
+            # Sooner at once where they come faster, later only by and by where they do not.
+            found = (now - before) / max(new, 1)
+            apart = found if found < apart else apart + (found - apart) / 8
+            busy = self._moved or apart < TICK / 2
+            if now - reported >= (REPORT_EVERY if busy else QUIET_REPORT_EVERY) or not reported:
                 self._report(steps, put, at_end=at_end)
                 reported = now
             if not at_end:
                 continue
-            tick = BUSY_TICK if busy > now else TICK
-            if not announced:
+            tick = min(max(BUSY_TICK, apart * AT_ONCE), TICK)
+            if changes is None:
                 stop.wait(tick)
-            elif reader.wait(tick) == INVALIDATE:
+            elif changes.poll(1000 * tick) and reader.process() == INVALIDATE:  # wait() would cost twice as much
                 # Not one entry more from this reader: a file that it found late, with entries from before those that it has
                 # read by then, would be passed over. To the next reader all files are there from the beginning.
                 self._report(steps, put, at_end=True)
