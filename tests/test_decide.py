@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from certmedic.core import verdict
 from certmedic.core.decide import History, Policy, decide
 from certmedic.core.means import Means
-from certmedic.core.model import Attempt, Cause, Confidence, RemedyKind, Suspect
+from certmedic.core.model import Attempt, Cause, Confidence, Member, RemedyKind, Suspect
 from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, facts, k3s, member, unit
 
 POLICY = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(minutes=15), per_day=2)
@@ -128,6 +128,16 @@ def test_an_old_manager_is_not_restarted_and_the_reason_says_why():
 
     assert decision.action is None
     assert "keeps an expired certificate" in decision.reason
+
+
+def test_where_the_members_are_known_and_this_one_is_none_of_them_nothing_is_restarted():
+    shown = member()[0].certificate
+    others = tuple(
+        Member(name=name, group="main", address=name, port=2380, serves=shown, serves_clients=shown) for name in "bc"
+    )
+    decision = decide(diagnosis(), facts(EXPIRED, members=others), HISTORY, POLICY)
+
+    assert closed(decision) == ["member safe", "turn"]
 
 
 BY_UNIT = Means(renewer="etcd-manager", group="main", unit="manager.service", renews=True)

@@ -1,9 +1,11 @@
-"""The lease in etcd as the lock among masters, on real members of 3.4 and 3.5."""
+"""What etcd itself does for the order among masters, on real members of 3.4 and 3.5: a lease as a lock, and who the members are."""
 
 import contextlib
 import os
+import re
 import signal
 import socket
+import ssl
 import threading
 import time
 from dataclasses import replace
@@ -14,7 +16,8 @@ import pytest
 
 from certmedic.core.lease import Access, access, held
 from certmedic.core.model import Gate, Lease, Member, Served
-from certmedic.edge.lease import EtcdLock
+from certmedic.edge.facts.roster import voters
+from certmedic.edge.lease import EtcdLock, _AskError, _Door
 from labs import etcd as lab
 from labs import pki
 from labs.values import CLIENTS_CA, DAY, NOW, VOLUME, facts, member, stored
@@ -118,11 +121,30 @@ class Group:
 
     def __enter__(self):
         self.ports = self.running.__enter__()
+        self.peers = {key: self._peer_port(key) for key in lab.KEYS}
         until(lambda: all(lab._ask_health(lab.ADDRESSES[k], self.ports[k], self.api) for k in lab.KEYS), seconds=60)
         return self
 
     def __exit__(self, *error):
         self.running.__exit__(*error)
+
+    def _peer_port(self, key):
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                told = (process / "cmdline").read_bytes()
+                if str(self.members[key].pki).encode() in told:
+                    return int(re.search(rb"--listen-peer-urls=https://[^:]+:(\d+)", told)[1])
+        raise AssertionError(f"no member {key}")
+
+    def voters(self, key, certificate=None):
+        """Return the members as one of them tells it."""
+        pki = self.members[key].pki / "peers"
+        return voters(
+            lab.ADDRESSES[key],
+            self.peers[key],
+            certificate=str(certificate or pki / "me.crt"),
+            cas=[str(pki / "ca.crt")],
+        )
 
     def access(self, holder, *, client=None, doors=lab.KEYS):
         client = client or self.api
@@ -179,6 +201,37 @@ def test_of_all_who_want_it_one_has_it_until_it_gives_it_back_or_dies(group):
     assert short.take("main", asked["a"]).state == "ours"
     assert locks["b"].take("main", asked["b"]).state == "theirs"
     until(lambda: locks["b"].take("main", asked["b"]).state == "ours", seconds=60)
+
+
+@pytest.mark.real
+def test_the_members_are_those_that_etcd_tells_and_not_those_of_its_start(group, tmp_path):
+    every = tuple((f"etcd-{key}", lab.ADDRESSES[key], group.peers[key]) for key in lab.KEYS)
+    assert group.voters("a") == group.voters("c") == every
+
+    late = group.plan.leaf(group.plan.peers_ca, "a", not_before=NOW - 9 * DAY, not_after=datetime.now(UTC) - DAY)
+    late.write(tmp_path / "late/me.crt")
+    assert group.voters("a", tmp_path / "late/me.crt") == ()
+    assert group.voters("a", tmp_path / "none/me.crt") == ()
+
+    # One is added, and has not started yet: from now on three of four are needed.
+    door = _Door(lab.ADDRESSES["a"], group.ports["a"], context(group), time.monotonic() + 60)
+
+    def added():
+        # etcd takes nobody in until it has been together for some seconds.
+        with contextlib.suppress(_AskError):
+            return door.post("/cluster/member/add", {"peerURLs": ["https://10.0.0.4:2380"]})
+
+    until(added, seconds=50)
+    until(lambda: ("10.0.0.4:2380", "10.0.0.4", 2380) in group.voters("b"), seconds=30)
+    assert len(group.voters("b")) == 4
+
+
+def context(group):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.load_verify_locations(group.members["a"].pki / "clients/ca.crt")
+    made.load_cert_chain(group.api, group.api.with_suffix(".key"))
+    return made
 
 
 @pytest.mark.real

@@ -15,7 +15,7 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certmedic.core import certificates
+from certmedic.core import certificates, planes
 from certmedic.core.model import Member
 from certmedic.core.planes import Cluster, cluster_from_flags
 from certmedic.core.quorum import PATIENCE, quorum, safe_to_restart, turn
@@ -377,6 +377,38 @@ FLAGS = ["etcd", "--name=etcd-a", "--initial-cluster", "etcd-a=https://a.example
 )
 def test_clusters_of_flags(argv, environ, expected):
     assert cluster_from_flags(argv, environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (
+            (
+                b'[{"id":2,"peerURLs":["https://10.0.0.2:2380"],"name":"b","clientURLs":[]},'
+                b'{"id":1,"peerURLs":["https://a.example:2381","https://x:1"],"name":"a"}]'
+            ),
+            (("a", "a.example", 2381), ("b", "10.0.0.2", 2380)),
+        ),
+        # one that has not started yet counts, a learner does not
+        (b'[{"id":2,"peerURLs":["https://10.0.0.2:2380"],"name":""}]', (("10.0.0.2:2380", "10.0.0.2", 2380),)),
+        (b'[{"id":2,"peerURLs":["https://10.0.0.2:2380"],"name":"l","isLearner":true}]', ()),
+        (b"[]", ()),
+        (b"404 page not found", ()),
+        (b'{"members": 5}', ()),
+        (b'[{"peerURLs": []}]', ()),
+        (b"[5]", ()),
+        (b"\xff", ()),
+    ],
+)
+def test_members_as_etcd_tells_them(answer, found):
+    assert planes.voters_told(answer) == found
+
+
+def test_cluster_of_the_file_that_k3s_writes():
+    text = "name: m1-5a\ndata-dir: /var/lib/rancher/k3s/server/db/etcd\ninitial-cluster: m1-5a=https://10.0.0.1:2380,m2-7b=https://10.0.0.2:2380\n"
+    found = planes.cluster_from_config(text)
+    assert (found.name, found.members) == ("m1-5a", (("m1-5a", "10.0.0.1", 2380), ("m2-7b", "10.0.0.2", 2380)))
+    assert planes.cluster_from_config("name: x\n") is None
 
 
 LOOK = """

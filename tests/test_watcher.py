@@ -63,6 +63,9 @@ class Played:
     def learn(self, origin):
         pass
 
+    def meet(self):
+        pass
+
     def take(self, group, access):
         return Lease(state=self.lease, why=f"the lease is {self.lease}")
 

@@ -29,6 +29,9 @@ class Senses(Protocol):
         Never raises: what cannot be seen is in `Facts.blind`.
         """
 
+    def meet(self) -> None:
+        """Remember who the members of its etcd groups are, for the time when they do not tell. Never raises."""
+
     def learn(self, origin: Origin) -> None:
         """Look up which certificate files the program that wrote a line was started with."""
 

@@ -258,6 +258,8 @@ class Watcher:
     def _take_inventory(self, now: datetime) -> None:
         """The silent case: what is expired or soon will be, though nothing failed yet."""
         facts = self.inventory = self._gather(now)
+        if self.config.mode in ("approve", "remedy"):
+            self.world.senses.meet()
         told = self.config.certificates
 
         def ahead(thresholds: Sequence[int]) -> timedelta:

@@ -125,7 +125,7 @@ def group(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy) 
     """
     members = [member for member in facts.members if member.group in ("", diagnosis.group)]
     me = next((member.name for member in members if member.is_self), "")
-    if not me:
+    if not members:
         alone = Gate(name=quorum.TURN, passed=True, why="who else there is, is not known")
         return [neighbours(history), *([held(alone, facts.lease)] if facts.lease else [])]
     jitter = timedelta(seconds=crc32(facts.host.encode()) % 5)

@@ -84,6 +84,9 @@ class Eyes:
         # Whether a stranger's laptop keeps time is not what a drill is about.
         return replace(seen, containers=(self.member.container(),), host="drill-master-a", clock_synchronised=None)
 
+    def meet(self) -> None:
+        """There is but one."""
+
     def learn(self, origin: Origin) -> None:
         """Nothing: the drill's processes are not the machine's."""
 

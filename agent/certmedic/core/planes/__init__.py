@@ -18,7 +18,7 @@ Sources, each read at the commit named; the comments say which:
 * MicroK8s and OpenShift: what their users quote; nothing here acts on them
 """
 
-from certmedic.core.planes.cluster import Cluster, cluster_from_flags
+from certmedic.core.planes.cluster import Cluster, cluster_from_config, cluster_from_flags, voters_told
 from certmedic.core.planes.effects import (
     REISSUES_SINCE,
     Effect,
@@ -43,6 +43,7 @@ __all__ = [
     "Effect",
     "Group",
     "Pattern",
+    "cluster_from_config",
     "cluster_from_flags",
     "etcd_manager_pod_prefix",
     "host_path",
@@ -60,4 +61,5 @@ __all__ = [
     "restart_effect",
     "signing_authorities",
     "unit_of",
+    "voters_told",
 ]

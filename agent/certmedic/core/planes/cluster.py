@@ -1,7 +1,9 @@
-"""Which cluster an etcd was started into: in its flags and in its environment."""
+"""Which cluster an etcd was started into, by its flags and its environment, and which it is in, by its own word."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -40,6 +42,28 @@ def cluster_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> Clust
     ports = {where[1] for key in _CLIENTS for url in told.get(key, "").split(",") if (where := _where(url))}
     members = tuple((member, *where) for member, where in sorted(found.items()))
     return Cluster(name=name, members=members, client_port=ports.pop() if len(ports) == 1 else None)
+
+
+def cluster_from_config(text: str) -> Cluster | None:
+    """Return the cluster of the etcd inside k3s or rke2 by the file that they write for it; None where it does not name one."""
+    told = dict(re.findall(r"^(name|initial-cluster): *[\"']?([^\s\"']+)", text, re.MULTILINE))
+    return cluster_from_flags((), {f"ETCD_{key.upper().replace('-', '_')}": value for key, value in told.items()})
+
+
+def voters_told(answer: bytes) -> tuple[tuple[str, str, int], ...]:
+    """Return (name, host, port of its peers) of each member that votes, as etcd answers GET /members; empty where it is no such answer.
+
+    One that was added and has not started yet has no name, and counts for the quorum all the same: it goes by its address.
+    """
+    try:
+        found = [
+            (str(one.get("name") or f"{where[0]}:{where[1]}"), *where)
+            for one in json.loads(answer)
+            if not one.get("isLearner") and (where := _where(one["peerURLs"][0])) is not None
+        ]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return ()
+    return tuple(sorted(found))
 
 
 def _where(url: str) -> tuple[str, int] | None:

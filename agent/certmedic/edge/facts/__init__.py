@@ -4,6 +4,7 @@
     listeners.py   own addresses, handshakes
     containers.py  Docker, static pod manifests
     members.py     the members of the etcd groups
+    roster.py      who they are, by etcd's own word
     units.py       units of systemd
     processes.py   flags and environment of a process, the clock
 
@@ -26,7 +27,7 @@ from certmedic.edge.facts.containerd import containerd_containers, containerd_fi
 from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
 from certmedic.edge.facts.files import Inventory, read_ends
 from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
-from certmedic.edge.facts.members import MembersSeen, members
+from certmedic.edge.facts.members import MembersSeen, Voters, meet, members
 from certmedic.edge.facts.processes import clock_synchronised, read_process
 from certmedic.edge.facts.units import units
 
@@ -82,6 +83,7 @@ class Machine:
         self._inventory = Inventory(globs, self._used)
         self._probes: OrderedDict[str, None] = OrderedDict()
         self._asked: dict[str, float] = {}  # container or log -> when it may be asked again, on the monotonic clock
+        self._voters: dict[str, Voters] = {}  # peer certificate -> the members that its etcd told last
 
     def inventory(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
         """Return the certificates on disk, and the files that could not be used."""
@@ -114,7 +116,7 @@ class Machine:
         blind += [unseen] if unseen else []
         served = self._shake_hands(stored, ports)
         blind += [f"{s.address}:{s.port} listens and shows no certificate: {s.error}" for s in served if s.error]
-        around = members() if with_members else MembersSeen()
+        around = members(told=self._voters, embedded=_embedded(stored)) if with_members else MembersSeen()
         blind += around.blind
         self._remember_probes(around.probes)
         return Facts(
@@ -131,6 +133,11 @@ class Machine:
             clock_synchronised=clock_synchronised(),
             blind=tuple(blind),
         )
+
+    def meet(self) -> None:
+        """Remember who the members of the etcds here are: they do not tell any more once their own certificates have expired."""
+        if self.live:
+            meet(self._voters, _embedded(self.inventory()[0]), [])
 
     def _has_signer(self, place: Place) -> bool:
         return any(Path(key).exists() for _, key in planes.signing_authorities(place, self.root))
@@ -206,6 +213,10 @@ class Machine:
             self._probes[f"{_our_end(address)}:{port}"] = None
             if len(self._probes) > REMEMBERED_PROBES:
                 self._probes.popitem(last=False)
+
+
+def _embedded(stored: Sequence[Stored]) -> list[Stored]:
+    return [s for s in stored if s.place.use == "peer" and s.place.plane in ("k3s", "rke2") and s.place.ports]
 
 
 def _our_end(address: str) -> str:

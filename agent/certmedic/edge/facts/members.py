@@ -1,6 +1,7 @@
 """The members of the etcd groups of this machine, as they show themselves: by handshakes, never through the API server.
 
-Who they are is known from the etcd processes here, by flags and environment; how they are from their peer ports, and from the
+Who they are the etcd here tells itself, as long as its certificate is good, and that is remembered; else its flags and environment,
+or the file that k3s and rke2 write, tell who they were when it joined. How they are is known from their peer ports, and from the
 client port if it is the same on all, as the control planes set them up.
 """
 
@@ -13,20 +14,23 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from certmedic.core import planes
 from certmedic.core.certificates import NotACertificate, parse
-from certmedic.core.model import Member, Served
+from certmedic.core.model import Member, Served, Stored
 from certmedic.edge.facts.files import read_bytes
-from certmedic.edge.facts.listeners import shake_hands
+from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
 from certmedic.edge.facts.processes import read_process
+from certmedic.edge.facts.roster import voters
 
 DEADLINE = 2.0  # seconds for one handshake, and as all are made at once for all of them
 MARGIN = 0.5  # seconds for the threads to be started and heard
 MOST_MEMBERS = 32  # etcd recommends seven at most; the flags of a process are not to start a thousand threads
+
+Voters = tuple[tuple[str, str, int], ...]  # name, host and port of peers
 
 _REFUSED = os.strerror(errno.ECONNREFUSED)
 
@@ -60,13 +64,16 @@ class _Etcd:
         return _Door(self.pid, host, port), None if clients is None else _Door(self.pid, host, clients)
 
 
-def members(deadline: float = DEADLINE) -> MembersSeen:
+def members(
+    deadline: float = DEADLINE, *, told: dict[str, Voters] | None = None, embedded: Sequence[Stored] = ()
+) -> MembersSeen:
     """Return the members of every etcd that runs in this network, each with what it shows. Never raises.
 
-    Takes `deadline` seconds and a little at most.
+    Takes `deadline` seconds and a little at most, and what it takes to ask the etcds here who their members are. `told` is
+    what they said before, and is kept up to date; `embedded` are the peer certificates of those inside other programs.
     """
     blind: list[str] = []
-    etcds = list(_etcds(blind))
+    etcds = meet({} if told is None else told, embedded, blind)
     doors = {
         door: None
         for etcd in etcds
@@ -100,6 +107,55 @@ def members(deadline: float = DEADLINE) -> MembersSeen:
 
 
 # ---------------------------------------------------------------- who they are
+
+
+def meet(told: dict[str, Voters], embedded: Sequence[Stored], blind: list[str]) -> list[_Etcd]:
+    """Return the etcds of this network, with the members that they tell or told; `told` is kept up to date."""
+    found = []
+    for etcd in _etcds(blind):
+        own = next((member for member in etcd.cluster.members if member[0] == etcd.cluster.name), None)
+        named = read_process(etcd.pid)
+        peer = next((path for use, path in named if use == "peer"), "")
+        if own is not None and peer:
+            door = _Door(etcd.pid, own[1], own[2])
+            host = door.host if _is_address(door.host) else _listed(door)
+            now = (
+                voters(host, door.port, certificate=peer, cas=[path for use, path in named if use == "ca"])
+                if host
+                else ()
+            )
+            voting = _remembered(told, peer, now)
+            if voting:
+                etcd = replace(etcd, cluster=replace(etcd.cluster, members=voting))  # noqa: PLW2901 - the same one, better known
+        found.append(etcd)
+    inside = [_inside(stored, told) for stored in embedded]
+    return found + [one for one in inside if one is not None]
+
+
+def _remembered(told: dict[str, Voters], peer: str, now: Voters) -> Voters:
+    if now and len(now) <= MOST_MEMBERS:
+        told[peer] = now
+    return told.get(peer, ())
+
+
+def _inside(stored: Stored, told: dict[str, Voters]) -> _Etcd | None:
+    """Return the etcd inside k3s or rke2 whose peer certificate this is; None where none listens."""
+    path, place = stored.certificate.path, stored.place
+    doors = listening(place.ports)
+    if not doors:
+        return None
+    voting = _remembered(told, path, voters(*doors[0], certificate=path, cas=[place.ca_path]))
+    here = own_addresses()
+    name = next((name for name, host, _ in voting if host in here), "")
+    if name:
+        return _Etcd(0, place.group, planes.Cluster(name=name, members=voting, client_port=2379))
+    try:
+        written = (Path(path).parents[2] / "db/etcd/config").read_text("utf-8", errors="replace")
+    except (OSError, IndexError):
+        written = ""
+    # Where nothing tells, it is a member of which no more is known than that it is there: then nothing is restarted.
+    unknown = planes.Cluster(name="?", members=(("?", doors[0][0], 1),), client_port=None)
+    return _Etcd(0, place.group, planes.cluster_from_config(written) or unknown)
 
 
 def _etcds(blind: list[str]) -> Iterator[_Etcd]:
