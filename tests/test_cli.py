@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from certmedic.cli import show
 from labs import pki
 from labs.hook import hook
 from labs.masters import AGENT, until
@@ -161,6 +162,19 @@ def test_a_broken_file_is_named_and_blinds_nothing_else(root):
 
     assert [f["path"].rsplit("/", 1)[1] for f in answer["faults"]] == ["server.crt"]
     assert any(c["path"].endswith("me.crt") for c in answer["certificates"])
+
+
+def test_on_a_terminal_a_path_is_never_broken(root, monkeypatch, capsys):
+    monkeypatch.setattr(show, "columns", lambda: 80)
+    paths = [f"/mnt/master-vol-01/pki/{'x' * length}/me.crt" for length in (30, 90)]
+
+    show.table(["FILE", "SUBJECT", "STATUS"], [[path, "s" * 60, "ok"] for path in paths], stacked=True)
+    lines = capsys.readouterr().out.splitlines()
+    show.table(["FILE", "SUBJECT"], [["/x", "s"]], stacked=True)
+
+    assert [line.strip() for line in lines[2::2]] == paths
+    assert [line.split()[-1] for line in lines[1::2]] == ["ok", "ok"]
+    assert capsys.readouterr().out.splitlines()[1].split() == ["/x", "s"]
 
 
 def test_simulate_warns_of_a_plane_at_its_own_times(tmp_path):

@@ -19,7 +19,7 @@ from certmedic.core.model import Container
 from certmedic.core.verify import is_another
 from certmedic.edge import restart
 from certmedic.edge.facts import containers
-from certmedic.edge.facts.containerd import containerd_containers
+from certmedic.edge.facts.containerd import containerd_containers, containerd_files
 from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, RestartError, SystemdHands
 from labs import machine as machines
 from labs.containerd import IMAGE, start_containerd
@@ -173,6 +173,26 @@ def test_containerd_lists_etcd_managers_only(containerd):
     assert abs(time.time() - one.started_at.timestamp()) < 60
     assert {c.id for c in containerd_containers(containerd.address)[0]}.isdisjoint({"other", "sandbox"})
     assert not is_another(one, listed(containerd, "listed"))  # looked at again it is the same
+
+
+@real
+@needs_root
+def test_containerd_tells_where_a_containers_certificates_lie(containerd, tmp_path):
+    labels = {**LABELS, "io.kubernetes.container.name": "etcd", "io.kubernetes.pod.name": "etcd-a"}
+    mount = f"--mount=type=bind,src={tmp_path},dst=/tls,options=rbind:ro"
+    containerd.run(
+        "told",
+        *("sh", "-c", "sleep 600", "etcd", "--peer-cert-file=/tls/me.crt"),
+        labels=labels,
+        options=("--null-io", mount, "--env=ETCD_CERT_FILE=/tls/server.crt", "--env=ETCD_TRUSTED_CA_FILE=/etc/ca.crt"),
+    )
+
+    found = containerd_files("etcd-a", "etcd", containerd.address)
+
+    assert dict(found) == {"peer": f"{tmp_path}/me.crt", "server": f"{tmp_path}/server.crt"}
+    assert containerd_files("etcd-b", "etcd", containerd.address) == ()
+    assert containerd_files('etcd-a" or ""="', "etcd", containerd.address) == ()
+    assert containerd_files("etcd-a", "etcd", f"{tmp_path}/none.sock") == ()
 
 
 @real

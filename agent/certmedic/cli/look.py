@@ -265,15 +265,8 @@ def tell_certificates(rows: list[tuple[Stored, str]], served: Any, now: datetime
     if not rows:
         show.say("No certificates found where a master keeps them; certificates.paths names further places.")
         return
-    heads = [
-        "FILE",
-        "SUBJECT",
-        "EXPIRES",
-        "RESIDUAL",
-        "STATUS",
-        "RENEWED BY",
-        *(["ISSUER", "USED AS", "SERVED"] if wide else []),
-    ]
+    more = ("ISSUER", "USED AS", "SERVED")
+    heads = ["FILE", "SUBJECT", "ISSUER", "EXPIRES", "RESIDUAL", "STATUS", "USED AS", "RENEWED BY", "SERVED"]
     lines = []
     for stored, state in rows:
         one = stored.certificate
@@ -281,13 +274,22 @@ def tell_certificates(rows: list[tuple[Stored, str]], served: Any, now: datetime
         line = [
             one.path,
             one.subject_cn or one.subject,
+            one.issuer_cn or one.issuer,
             one.not_after.strftime("%Y-%m-%d %H:%M"),
             show.span(left) if left >= 0 else f"{show.span(left)} ago",
             state,
+            stored.place.use,
             stored.place.renewer,
+            served(stored),
         ]
-        lines.append(line + ([one.issuer_cn or one.issuer, stored.place.use, served(stored)] if wide else []))
-    show.table(heads, lines, colours=[show.COLOURS.get(state, None if state == "ok" else "red") for _, state in rows])
+        lines.append([cell for head, cell in zip(heads, line, strict=True) if wide or head not in more])
+    heads = [head for head in heads if wide or head not in more]
+    show.table(
+        heads,
+        lines,
+        stacked=True,
+        colours=[show.COLOURS.get(state, None if state == "ok" else "red") for _, state in rows],
+    )
 
 
 # ---------------------------------------------------------------- simulate
@@ -319,16 +321,23 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
         )
         return
     for m in moments:
-        files = ", ".join(c.path for c in m.diagnosis.certificates)
         if m.decision is None:
             left = show.span((m.diagnosis.since - m.at).total_seconds()) if m.diagnosis.since else "soon"
-            show.say(f"{stamp(m.at)}  told: expires in {left}: {files}", colour="yellow")
+            show.say(f"{stamp(m.at)}  told: expires in {left}:", colour="yellow")
+            tell_files(m.diagnosis)
         else:
-            show.say(f"{stamp(m.at)}  {m.diagnosis.cause}: {files}", colour="red", bold=True)
-            show.say(f"{'':25}{m.diagnosis.effect}")
-            show.say(f"{'':25}restart {m.diagnosis.remedy.helps}; {m.decision.reason}")
+            show.say(f"{stamp(m.at)}  {m.diagnosis.cause}:", colour="red", bold=True)
+            tell_files(m.diagnosis)
+            show.item(f"{'':25}", m.diagnosis.effect)
+            show.item(f"{'':25}", f"restart {m.diagnosis.remedy.helps}; {m.decision.reason}")
     if not moments:
         show.say(f"Nothing breaks until {stamp(until)}.", colour="green")
+
+
+def tell_files(diagnosis: Diagnosis) -> None:
+    """Print the files of a diagnosis, each on a line of its own."""
+    for path in dict.fromkeys(c.path for c in diagnosis.certificates):
+        show.say(f"  {path}")
 
 
 COMMANDS = (explain, diagnose, certs, simulate)

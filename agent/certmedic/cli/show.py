@@ -19,6 +19,7 @@ from certmedic.core.examine import stamp
 from certmedic.core.model import Cause, Certificate, Decision, Diagnosis
 
 SCHEMA = 1
+NARROW = 20  # columns of a cell that is not shortened
 COLOURS = {
     "critical": "red",
     "warning": "yellow",
@@ -71,24 +72,44 @@ def shortened(cell: str, width: int) -> str:
     return f"…{cell[-(width - 1) :]}" if cell.startswith("/") else f"{cell[: width - 1]}…"
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, colours: Sequence[str | None] = ()) -> None:
-    """Print columns, each row in its colour; on a terminal long cells are folded, elsewhere every row is one line."""
+def table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    colours: Sequence[str | None] = (),
+    stacked: bool = False,
+) -> None:
+    """Print columns, each row in its colour; on a terminal long cells are folded, elsewhere every row is one line.
+
+    With `stacked`, a table that is wider than the terminal has the first column's cells below their rows instead, whole: a path
+    that is broken in pieces can be neither read nor copied.
+    """
+    widths = [max(len(cell) for cell in column) + 2 for column in zip(heads, *rows, strict=True)]
+    if stacked and 0 < columns() < sum(widths) - 2:
+        firsts, heads, widths = [row[0] for row in rows], heads[1:], widths[1:]
+        while sum(widths) - 2 > columns() and max(widths) > NARROW:  # what is short is shown whole: names give way
+            widths[widths.index(max(widths))] -= 1
+        rows = [[shortened(cell, width - 2) for cell, width in zip(row[1:], widths, strict=True)] for row in rows]
+    else:
+        firsts = []
     from rich.console import Console  # noqa: PLC0415 - heavy, and only tables need it
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    columns = Table(box=None, pad_edge=False, header_style="bold")
+    grid = Table(box=None, pad_edge=False, header_style="bold")
     for head in heads:
-        columns.add_column(head, overflow="fold")
+        grid.add_column(head, overflow="fold")
     for number, row in enumerate(rows):
         style = colours[number] if number < len(colours) else None
-        columns.add_row(*(Text(str(cell)) for cell in row), style=style or "")
+        grid.add_row(*(Text(str(cell)) for cell in row), style=style or "")
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else 1000, highlight=False, soft_wrap=not terminal)
     with console.capture() as captured:
-        console.print(columns)
-    for line in captured.get().splitlines():
+        console.print(grid)
+    for number, line in enumerate(captured.get().splitlines()):
         click.echo(line.rstrip())
+        if firsts and number:
+            click.echo(f"  {firsts[number - 1]}")
 
 
 def when(moment: datetime | None) -> str | None:
