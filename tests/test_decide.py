@@ -202,6 +202,55 @@ def test_no_history_leads_to_more_acts_than_the_budget_in_any_day(gaps, budget, 
     assert not same or len(times) <= 1
 
 
+@given(
+    confidence=st.sampled_from(Confidence),
+    suspect=st.sampled_from(Suspect),
+    cause=st.sampled_from(Cause),
+    read=st.booleans(),
+    known=st.booleans(),
+    seen=st.integers(-7200, 3600),
+    clock=st.sampled_from([True, False, None]),
+    image=st.sampled_from([container().image, OLD_IMAGE, "x"]),
+    renew=st.booleans(),
+    reissue=st.booleans(),
+    signable=st.booleans(),
+    mode=st.sampled_from(["observe", "notify", "approve", "remedy"]),
+)
+def test_there_is_never_an_act_without_evidence(**drawn):
+    """Whatever is claimed, an act follows only from a certificate of this machine that was read and is bad, seen now, with leave."""
+    files = EXPIRED if drawn["read"] else member()
+    seen = (container(image=drawn["image"]),)
+    found = facts(
+        files,
+        containers=seen,
+        clock_synchronised=drawn["clock"],
+        signable=frozenset({f"{VOLUME}/peers/me.crt"} if drawn["signable"] else ()),
+    )
+    claimed = replace(
+        SURVEYED,
+        confidence=drawn["confidence"],
+        suspect=drawn["suspect"],
+        cause=drawn["cause"],
+        certificates=SURVEYED.certificates if drawn["known"] else (),
+        last_seen=NOW + timedelta(seconds=drawn["seen"]),
+    )
+    policy = replace(POLICY, mode=drawn["mode"], renew=drawn["renew"], reissue=drawn["reissue"])
+
+    decision = decide(claimed, found, HISTORY, policy)
+
+    assert (decision.action is None) is bool(closed(decision) or not decision.gates)
+    assert all(gate.name and gate.why for gate in decision.gates)
+    if decision.action is not None:
+        assert (drawn["confidence"], drawn["suspect"], drawn["mode"]) == (Confidence.PROVEN, Suspect.OWN, "remedy")
+        assert drawn["cause"] is Cause.EXPIRED
+        assert drawn["read"]
+        assert drawn["known"]
+        assert drawn["clock"] is not False
+        assert decision.action.watched
+    else:
+        assert decision.reason.startswith("no act: ")
+
+
 SURVEYED = diagnosis()
 
 

@@ -395,6 +395,20 @@ def test_lines_from_before_the_start_may_notify_and_never_act(lab):
     assert len(lab.world.restarts) == 1
 
 
+def test_the_same_entries_read_again_and_again_are_one_act(lab):
+    lab = lab()
+    entries = [
+        replace(entry(REFUSED.format(40000 + n), at=NOW + timedelta(seconds=n)), position=str(n)) for n in range(1, 9)
+    ]
+    for turn in range(90):
+        lab.now += timedelta(seconds=1)
+        lab.watcher.step(entries, lab.now)  # as where a position was lost
+        if turn % 20 == 0:
+            lab.kill()
+
+    assert len(lab.world.restarts) == 1
+
+
 @pytest.mark.parametrize("after", range(1, 14))
 def test_a_kill_after_any_turn_changes_nothing_of_the_end(lab, after):
     lab = lab()

@@ -82,7 +82,7 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
         else fresh(diagnosis, facts.at, history)
     )
     gates = [
-        evidence(diagnosis),
+        evidence(diagnosis, watched, facts.at),
         cure(diagnosis, means, in_place=in_place, aside=aside),
         authority(watched, facts, means, needs_key=aside),
         clock(diagnosis, facts),
@@ -165,8 +165,10 @@ def wants_it_aside(diagnosis: Diagnosis, watched: Sequence[Stored], facts: Facts
     )
 
 
-def evidence(diagnosis: Diagnosis) -> Gate:
-    """A certificate of this machine that was read explains what was seen."""
+def evidence(diagnosis: Diagnosis, watched: Sequence[Stored], now: datetime) -> Gate:
+    """A certificate of this machine that was read explains what was seen, and still does."""
+    if diagnosis.cause is Cause.EXPIRED and watched and all(s.certificate.not_after >= now for s in watched):
+        return Gate(name="evidence", passed=False, why=f"{watched[0].certificate.path} has been renewed meanwhile")
     proven = diagnosis.suspect is Suspect.OWN and diagnosis.confidence is Confidence.PROVEN
     if proven and diagnosis.certificates:
         return Gate(name="evidence", passed=True, why=f"{diagnosis.certificates[0].path} was read: {diagnosis.cause}")
