@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certmedic.core import verdict
+from certmedic.core.certificates import parse
 from certmedic.core.decide import History, Policy, decide
 from certmedic.core.means import Means
 from certmedic.core.model import Attempt, Cause, Confidence, Member, RemedyKind, Suspect
-from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, facts, k3s, member, unit
+from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, facts, k3s, member, unit
 
 POLICY = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(minutes=15), per_day=2)
 HISTORY = History(started_at=NOW - timedelta(hours=1), incident=7)
@@ -36,6 +37,31 @@ def test_an_expired_leaf_that_a_restart_renews_is_restarted():
     assert decision.action.container == container()
     assert decision.action.watched == ((f"{VOLUME}/peers/me.crt", NOW - DAY),)
     assert decision.action.ports == (2380,)
+
+
+def seen(name, group, *, mine=False, ends=NOW + DAY):
+    """A member as its handshake shows it; one that does not answer where `ends` is None."""
+    serves = None if ends is None else parse(PEERS_CA.leaf(name, not_after=ends, dns=(name,)).cert_pem, "")[0]
+    return Member(name=name, group=group, address="10.0.0.1", port=2380, serves=serves, is_self=mine)
+
+
+@pytest.mark.parametrize("ours", ["main", ""])
+def test_members_of_another_group_on_this_machine_do_not_count(ours):
+    ours = [seen("etcd-a", ours, mine=True, ends=NOW - DAY), seen("etcd-b", ours), seen("etcd-c", ours, ends=None)]
+    events = [seen(f"etcd-events-{name}", "events", mine=name == "a") for name in "abc"]
+
+    decision = decide(diagnosis(), facts(EXPIRED, members=(*events, *ours)), HISTORY, POLICY)
+
+    assert "member safe" in closed(decision)
+    assert any("1 of 3 members show good certificates" in gate.why for gate in decision.gates)
+
+
+def test_which_of_two_etcds_here_is_meant_is_not_guessed():
+    two = (seen("etcd-a", "", mine=True, ends=NOW - DAY), seen("other", "", mine=True))
+
+    decision = decide(diagnosis(), facts(EXPIRED, members=two), HISTORY, POLICY)
+
+    assert closed(decision) == ["member safe"]
 
 
 @pytest.mark.parametrize(

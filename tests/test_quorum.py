@@ -525,5 +525,8 @@ def test_an_etcd_that_is_told_its_cluster_by_its_environment(tmp_path):
             assert me not in poor["members"]
             (told,) = (said for said in poor["blind"] if f"process {running.pid})" in said)
             assert "its environment is closed to us (Permission denied)" in told
+            # With it, as the packaged unit has it, it is seen.
+            unit = look("setpriv", "--bounding-set=-all,+dac_read_search,+sys_ptrace", "--no-new-privs")
+            assert unit["members"][me][:2] == ["events", "localhost"]
         finally:
             running.kill()

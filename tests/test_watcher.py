@@ -8,6 +8,7 @@ import pytest
 
 from certmedic import watcher
 from certmedic.config import Certificates, Config, Notify, RemedyPolicy
+from certmedic.core import diagnose as doctor
 from certmedic.core import window
 from certmedic.core.means import Means
 from certmedic.core.model import Lease, Member, Progress, Served, Severity, SourceDown, SourceUp
@@ -239,7 +240,10 @@ def test_a_storm_of_equal_lines_is_one_incident_with_a_counter(lab):
 OWN_TIME = '2026-11-24 15:32:44.{:06} W | embed: rejected connection from "10.0.0.2:41001" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
 
 
-def test_a_line_that_comes_again_by_another_source_is_counted_once_after_hours_storms_and_kills(lab):
+def test_a_line_that_comes_again_by_another_source_is_counted_once_after_hours_storms_and_kills(lab, monkeypatch):
+    monkeypatch.setattr(
+        watcher, "JUDGED_AT_ONCE", watcher.REMEMBERED_LINES + 1
+    )  # what waits to be judged dies with a kill
     lab = lab(mode="notify")
 
     lab.step(OWN_TIME, stream="journal")
@@ -488,6 +492,23 @@ def test_a_container_that_was_stopped_long_ago_is_left_to_people(lab):
 
     assert lab.world.restarts == []
     assert lab.world.kinds() == ["opened", "escalated"]
+
+
+def test_a_flood_of_forged_lines_holds_up_no_cure_and_is_judged_in_measure(lab, monkeypatch):
+    judged = []
+    diagnose = doctor.diagnose
+    monkeypatch.setattr(doctor, "diagnose", lambda fold, facts: judged.append(fold) or diagnose(fold, facts))
+    lab = lab()
+    for turn in range(30):
+        forged = [REFUSED.replace("etcd-a", f"x{turn}-{number}") for number in range(300)]
+        before = len(judged)
+        lab.step(*forged, *([REFUSED] if lab.world.files[0].certificate.not_after < NOW else []))
+        assert len(judged) - before <= 40
+        if lab.world.restarts:
+            break
+
+    assert len(lab.world.restarts) == 1
+    assert turn < 10
 
 
 def test_a_dead_channel_delays_no_other_and_gets_everything_later(lab):

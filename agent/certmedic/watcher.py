@@ -48,6 +48,7 @@ QUIET_FOR = timedelta(minutes=15)  # an incident that cannot be verified here en
 INVENTORY_EVERY = timedelta(minutes=10)
 FACTS_FOR = timedelta(seconds=2)  # looked-up facts serve all sightings of one moment
 REMEMBERED_FOLDS = 2048
+JUDGED_AT_ONCE = 32  # kinds of lines in one turn: strangers can write as many kinds as they like
 REMEMBERED_LINES = 4096  # in memory, to count a line once that comes in by two sources; the store keeps more
 
 
@@ -67,10 +68,10 @@ class Seen:
     sighting: Sighting
     incident: int | None  # None: known noise
     diagnosed_at: datetime
+    first: datetime
+    last: datetime
     total: int = 0
     unwritten: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
 
 
 class Watcher:
@@ -98,6 +99,7 @@ class Watcher:
         self.sightings = 0  # since the start
         self._memo = symptoms.Memo()
         self._seen: dict[str, Seen] = {}
+        self._to_judge: dict[str, None] = {}  # folds, in the order in which they came
         self._lines: dict[str, Line] = {}
         self._unwritten: list[Line] = []
         self._facts: Facts | None = None
@@ -119,6 +121,7 @@ class Watcher:
                 self._take(item, now)
                 if isinstance(item, LogEntry | Progress):
                     positions[item.stream] = item.position
+            self._judge(now)
             for recheck in self.store.due(now=now):
                 self._look_again(recheck, now)
             self._write_counts()
@@ -168,20 +171,29 @@ class Watcher:
     def _see(self, sighting: Sighting, now: datetime) -> None:
         seen = self._seen.get(sighting.fold)
         if seen is None:
+            never = datetime.min.replace(tzinfo=now.tzinfo)
+            time = sighting.entry.time
             seen = self._seen[sighting.fold] = Seen(
-                sighting=sighting, incident=None, diagnosed_at=datetime.min.replace(tzinfo=now.tzinfo)
+                sighting=sighting, incident=None, diagnosed_at=never, first=time, last=time
             )
         seen.total += 1
         seen.unwritten += 1
-        seen.first = min(seen.first or sighting.entry.time, sighting.entry.time)
-        seen.last = max(seen.last or sighting.entry.time, sighting.entry.time)
-        if now - seen.diagnosed_at < DIAGNOSE_EVERY:
-            return
-        seen.diagnosed_at = now
-        self.world.senses.learn(sighting.entry.origin)
-        fold = Fold(sighting=sighting, count=seen.total, first_seen=seen.first, last_seen=seen.last)
-        diagnosis = doctor.diagnose(fold, self._gather(now))
-        seen.incident = self._open(diagnosis, now).id if diagnosis is not None else None
+        seen.first = min(seen.first, sighting.entry.time)
+        seen.last = max(seen.last, sighting.entry.time)
+        if now - seen.diagnosed_at >= DIAGNOSE_EVERY:
+            self._to_judge[sighting.fold] = None
+
+    def _judge(self, now: datetime) -> None:
+        """Diagnose what is due, some at each turn: what was seen once last, since a failure comes again and a flood is of such."""
+        due = [self._seen[fold] for fold in self._to_judge]
+        due.sort(key=lambda seen: (seen.total == 1, seen.diagnosed_at, -seen.total))
+        for seen in due[:JUDGED_AT_ONCE]:
+            del self._to_judge[seen.sighting.fold]
+            seen.diagnosed_at = now
+            self.world.senses.learn(seen.sighting.entry.origin)
+            fold = Fold(sighting=seen.sighting, count=seen.total, first_seen=seen.first, last_seen=seen.last)
+            diagnosis = doctor.diagnose(fold, self._gather(now))
+            seen.incident = self._open(diagnosis, now).id if diagnosis is not None else None
 
     def _gather(self, now: datetime) -> Facts:
         if self._facts is None or not timedelta() <= now - self._facts.at < FACTS_FOR:
@@ -222,12 +234,16 @@ class Watcher:
                 self.store.resolve(other.id, now=now)
 
     def _write_counts(self) -> None:
-        for seen in self._seen.values():
-            if seen.unwritten and seen.incident is not None and seen.first is not None and seen.last is not None:
+        for fold, seen in self._seen.items():
+            if seen.unwritten and seen.incident is not None:
                 self.store.count(seen.incident, seen.sighting, times=seen.unwritten, first=seen.first, last=seen.last)
-            seen.unwritten = 0
+            if fold not in self._to_judge or seen.incident is not None:
+                seen.unwritten = 0
         if len(self._seen) > REMEMBERED_FOLDS:
-            self._seen.clear()  # strangers can make as many as they like; the counts are written down
+            # Strangers can make as many as they like. What was judged is written down; what comes again is what counts.
+            again = {fold: seen for fold, seen in self._seen.items() if seen.total > 1}
+            self._seen = again if len(again) < REMEMBERED_FOLDS else {}
+            self._to_judge = {fold: None for fold in self._to_judge if fold in self._seen}
 
     def _write_lines(self, now: datetime) -> None:
         self.store.remember({line.number: line.brought for line in self._unwritten}, now=now)
@@ -386,6 +402,7 @@ class Watcher:
         self._write_counts()
         for fold in [fold for fold, seen in self._seen.items() if seen.incident == incident.id]:
             del self._seen[fold]
+            self._to_judge.pop(fold, None)
 
     # ------------------------------------------------------------ the loop
 

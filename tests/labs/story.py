@@ -13,7 +13,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from labs.hook import Hook
@@ -86,6 +88,7 @@ class Story:
         self.remedy = remedy
         chance = random.Random(seed)  # noqa: S311 - no secret hangs on it
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
+        self.began: Counter[str] = Counter()
         order = chance.sample(sorted(lab.members), len(lab.members))
         for name in order:
             self._start(name)
@@ -105,8 +108,17 @@ class Story:
     def _config(self, name: str) -> str:
         return CONFIG.format(mode="remedy", url=self.url, group_for=self.waits.get(name, "2s")) + self.remedy
 
+    def _log(self, name: str) -> Path:
+        return self.lab.home / f"{name}.log"
+
     def _start(self, name: str) -> None:
-        self.agents[name] = self.lab.members[name].agent(self._config(name), log=self.lab.home / f"{name}.log")
+        self.began[name] += 1
+        self.agents[name] = self.lab.members[name].agent(self._config(name), log=self._log(name))
+
+    def _await(self, name: str) -> None:
+        """Wait until an agent runs, as systemd does before it reloads one."""
+        if not until(lambda: self._log(name).read_text().count("watching") == self.began[name], seconds=30):
+            raise AssertionError(self.said())
 
     def _kill_one(self, moment: float, victim: str) -> None:
         if not self._ending.wait(moment):
@@ -115,9 +127,13 @@ class Story:
             self._start(victim)
 
     def reload(self, remedy: str) -> None:
-        """Have all agents take up another configuration, as `systemctl reload` does."""
+        """Have all agents take up another configuration, as `systemctl reload` does: not of one that is only starting."""
+        if self._killer.ident:
+            self._killer.join()
         self.remedy = remedy
         for name, master in self.lab.members.items():
+            self._await(name)
+            self.began[name] += 1
             master.configure(self._config(name))
             self.agents[name].send_signal(signal.SIGHUP)
 
@@ -144,7 +160,7 @@ class Story:
 
     def logs(self) -> str:
         """Return all that the agents printed."""
-        return "\n".join(f"{name}:\n{(self.lab.home / f'{name}.log').read_text()}" for name in self.agents)
+        return "\n".join(f"{name}:\n{self._log(name).read_text()}" for name in self.agents)
 
     def said(self) -> str:
         """Return all that there is to know where a story has gone wrong."""

@@ -14,7 +14,10 @@ from labs.masters import Masters
 
 
 class Writer:
-    """Writes through any member that takes it; `taken` is when, on the clock of `time.monotonic`."""
+    """Writes through every member at once, and a write counts that any of them takes: whether the group can be written to.
+
+    `taken` is when, on the clock of `time.monotonic`.
+    """
 
     def __init__(self, lab: Masters) -> None:
         folder = lab.home / "writer"
@@ -23,34 +26,31 @@ class Writer:
         (folder / "client.crt").write_bytes(pki.pem(pki.leaf(ca, "writer", key, life=timedelta(days=1))))
         pki.write_key(folder / "client.key", key)
         master = next(iter(lab.members.values()))
-        endpoints = ",".join(f"https://{one.address}:4001" for one in lab.members.values())
         # It does not judge the servers' certificates: what is measured is whether the group can be written to.
         self._command = [
-            *["nsenter", f"--net=/run/netns/{master.namespace}", "etcdctl", f"--endpoints={endpoints}"],
+            *["nsenter", f"--net=/run/netns/{master.namespace}", "etcdctl", "put", "key", "value"],
             *["--insecure-skip-tls-verify", f"--cert={folder / 'client.crt'}", f"--key={folder / 'client.key'}"],
-            *["--dial-timeout=1s", "--command-timeout=1s", "put", "key"],
+            *["--dial-timeout=1s", "--command-timeout=1s"],
         ]
         self.taken: list[float] = []
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._write)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._write, args=(one.address,)) for one in lab.members.values()]
+        for thread in self._threads:
+            thread.start()
 
-    def _write(self) -> None:
-        number = 0
-        while not self._stop.is_set():
-            number += 1
-            done = subprocess.run(
-                [*self._command, str(number)], env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, check=False
-            )
+    def _write(self, address: str) -> None:
+        while not self._stop.wait(0.3):
+            command = [*self._command, f"--endpoints=https://{address}:4001"]
+            done = subprocess.run(command, env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, check=False)
             if done.returncode == 0:
                 self.taken.append(time.monotonic())
-            self._stop.wait(0.1)
 
     def stop(self) -> None:
         """Write no more."""
         self._stop.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def pauses(self) -> list[tuple[float, float]]:
         """Return (before, after) of every two writes that followed one another."""
-        return list(itertools.pairwise(self.taken))
+        return list(itertools.pairwise(sorted(self.taken)))

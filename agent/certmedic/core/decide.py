@@ -123,11 +123,15 @@ def group(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy) 
 
     Where the members could be seen, handshakes tell; where not, that no neighbour's certificate is being refused here must do.
     """
-    members = [member for member in facts.members if member.group in ("", diagnosis.group)]
-    me = next((member.name for member in members if member.is_self), "")
+    members = quorum.of_group(facts.members, diagnosis.group)
+    mine = [member.name for member in members if member.is_self]
     if not members:
         alone = Gate(name=quorum.TURN, passed=True, why="who else there is, is not known")
         return [neighbours(history), *([held(alone, facts.lease)] if facts.lease else [])]
+    if len(mine) > 1:
+        why = f"{' and '.join(mine)} both run here, and which of them this is about cannot be told"
+        return [Gate(name=quorum.SAFE, passed=False, why=why)]
+    me = mine[0] if mine else ""
     jitter = timedelta(seconds=crc32(facts.host.encode()) % 5)
     return [
         quorum.safe_to_restart(members, me, facts.at),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from certmedic.core import planes
+from certmedic.core import planes, quorum
 from certmedic.core.certificates import issued_by
 from certmedic.core.examine import authorities
 from certmedic.core.model import Certificate, Facts, Gate, Lease, Stored
@@ -29,7 +29,7 @@ class Access:
 
 def access(facts: Facts, group: str) -> Access:
     """Return how the etcd of a group may be asked now; without doors or credentials where it cannot be."""
-    members = [member for member in facts.members if member.group in ("", group)]
+    members = quorum.of_group(facts.members, group)
     holder = next((member.name for member in members if member.is_self), facts.host)
     servers = [s for s in facts.stored if s.place.use == "server" and s.place.group == group and s.place.ca_path]
     if not servers:

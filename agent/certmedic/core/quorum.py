@@ -25,6 +25,11 @@ PATIENCE = timedelta(minutes=5)  # for each member whose turn comes first; the k
 SAFE, TURN = "member safe", "turn"
 
 
+def of_group(members: Sequence[Member], group: str) -> list[Member]:
+    """Return the members of a group; where none is known to be of it, those whose group is not known."""
+    return [one for one in members if one.group == group] or [one for one in members if not one.group]
+
+
 def quorum(size: int) -> int:
     """Return how many members of a group are needed."""
     return size // 2 + 1

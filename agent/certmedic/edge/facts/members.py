@@ -174,10 +174,13 @@ def _etcds(blind: list[str]) -> Iterator[_Etcd]:
                 name, _, value = word.partition(b"=")
                 environ[name.decode(errors="replace")] = value.decode(errors="replace")
         except OSError as error:
-            closed = f", and its environment is closed to us ({error.strerror}); CAP_SYS_PTRACE would open it"
+            closed = f": its environment is closed to us ({error.strerror}); CAP_SYS_PTRACE would open it"
         cluster = planes.cluster_from_flags(argv, environ)
-        if cluster is None:
-            blind.append(f"etcd (process {home.name}) does not tell its other members by its flags{closed}")
+        if closed:
+            # What its environment sets counts more than its flags, and which group it is of would have to be guessed.
+            blind.append(f"etcd (process {home.name}) does not tell its members{closed}")
+        elif cluster is None:
+            blind.append(f"etcd (process {home.name}) does not tell its other members by its flags or its environment")
         elif len(cluster.members) > MOST_MEMBERS:
             blind.append(f"etcd (process {home.name}) names {len(cluster.members)} members, which is more than can be")
         else:

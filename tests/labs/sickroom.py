@@ -1,0 +1,182 @@
+"""What falls ill on a booted machine: an etcd-manager that docker runs, one that containerd runs, and a unit that stands for k3s.
+
+Each runs Debian's etcd with certificates that live for LIFE seconds at first and for two years once it was started again. What the
+programs need lies under /root; certmedic's package is installed, and its stand-in manager runs in the containers.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from certmedic.drill import pki
+from labs import crilog
+from labs.machine import Machine
+
+LIFE = 15
+IMAGE = "kopeio/etcd-manager:3.0.20210228"
+MAIN, EVENTS = "/mnt/master-vol-0abc", "/mnt/master-vol-0def"
+K3S = "/var/lib/rancher/k3s/server/tls/etcd"
+# What is made by whom: a folder -> name of the files -> its authority's CN.
+AUTHORITIES = {
+    "/root/main": {"etcd-peers-ca": "etcd-peers-ca-main"},
+    "/root/events": {"etcd-peers-ca": "etcd-peers-ca-events"},
+    "/root/k3s": {"server-ca": "etcd-server-ca", "peer-ca": "etcd-peer-ca"},
+}
+HOOK = """
+import http.server
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        with open("/root/hook.log", "ab") as log:
+            log.write(self.rfile.read(int(self.headers["Content-Length"])) + b"\\n")
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 8099), Hook).serve_forever()
+"""
+# Somebody who checks the certificates, as a neighbour does, and refuses those that have expired. TLS 1.2, since in 1.3 OpenSSL sends
+# its refusal in a form that Go takes for a broken record.
+NEIGHBOUR = """
+while sleep 1; do
+    for port in 4001 4002 2379; do
+        timeout 3 openssl s_client -tls1_2 -connect 127.0.0.1:$port -CAfile /root/every-ca.crt -verify_return_error </dev/null >/dev/null 2>&1
+    done
+done
+"""
+ISSUE = f"""
+from datetime import timedelta
+from pathlib import Path
+from certmedic.drill import pki
+folder = Path("{K3S}")
+life = timedelta(days=730) if folder.exists() else timedelta(seconds={LIFE})
+folder.mkdir(parents=True, exist_ok=True)
+for name, authority in (("server-client", "server-ca"), ("peer-server-client", "peer-ca")):
+    ca, key = pki.read_authority(Path("/root/k3s"), authority), pki.new_key()
+    pki.write_key(folder / f"{{name}}.key", key)
+    leaf = pki.leaf(ca, "etcd-server", key, life=life, hosts=("localhost", "127.0.0.1"))
+    (folder / f"{{name}}.crt").write_bytes(pki.pem(leaf) + pki.pem(ca.certificate))
+    (folder / f"{{authority}}.crt").write_bytes(pki.pem(ca.certificate))
+"""
+UNIT = f"""
+[Service]
+Type=notify
+SyslogIdentifier=k3s
+Environment=PYTHONPATH=/usr/share/certmedic PYTHONDONTWRITEBYTECODE=1
+ExecStartPre=/usr/bin/python3 /root/issue.py
+ExecStart=/usr/bin/etcd --name=a --data-dir=/var/lib/rancher/k3s/server/db/etcd --logger=zap --client-cert-auth --peer-client-cert-auth \\
+  --cert-file={K3S}/server-client.crt --key-file={K3S}/server-client.key --trusted-ca-file={K3S}/server-ca.crt \\
+  --peer-cert-file={K3S}/peer-server-client.crt --peer-key-file={K3S}/peer-server-client.key --peer-trusted-ca-file={K3S}/peer-ca.crt \\
+  --listen-client-urls=https://127.0.0.1:2379 --advertise-client-urls=https://127.0.0.1:2379 \\
+  --listen-peer-urls=https://127.0.0.1:2380 --initial-advertise-peer-urls=https://127.0.0.1:2380 \\
+  --initial-cluster=a=https://127.0.0.1:2380
+"""
+
+
+def prepare(machine: Machine) -> None:
+    """Lay ready what is needed, and have somebody who listens to messages and somebody who refuses certificates."""
+    machine("systemctl", "mask", "--now", "etcd.service")
+    clients = pki.authority("etcd-clients-ca")
+    every = b""
+    with tempfile.TemporaryDirectory() as made:
+        for folder, names in AUTHORITIES.items():
+            cas = {name: pki.authority(cn) for name, cn in names.items()}
+            if "k3s" not in folder:
+                cas["etcd-clients-ca"] = clients
+            for name, ca in cas.items():
+                ca.write(Path(made), name)
+                every += pki.pem(ca.certificate)
+                for end in ("crt", "key"):
+                    machine.put(Path(made) / f"{name}.{end}", f"{folder}/{name}.{end}")
+    machine.write("/root/every-ca.crt", every)
+    machine.write("/root/issue.py", ISSUE)
+    machine.write("/etc/systemd/system/k3s.service", UNIT)
+    machine.put(Path(crilog.__file__), "/root/crilog.py")
+    machine.write("/root/hook.py", HOOK)
+    machine.write("/root/neighbour.sh", NEIGHBOUR)
+    machine("systemctl", "daemon-reload")
+    machine("systemd-run", "--quiet", "--unit=hook", "python3", "/root/hook.py")
+    machine("systemd-run", "--quiet", "--unit=neighbour", "sh", "/root/neighbour.sh")
+    machine.until("Server Version", "docker", "info")
+    # Of no distribution's: the programs come from the machine's /usr.
+    machine("sh", "-c", "mkdir -p /root/image && cd /root/image && mkdir -p usr tmp etc mnt proc sys dev authorities"
+            " && ln -sf usr/bin bin && ln -sf usr/lib lib && ln -sf usr/lib64 lib64 && ln -sf usr/sbin sbin"
+            f" && tar -c . | docker import - {IMAGE} && docker save {IMAGE} -o /root/image.tar")  # fmt: skip
+
+
+def volume(machine: Machine, path: str) -> None:
+    """Mount an empty volume."""
+    machine("mkdir", "-p", path)
+    machine.run("umount", path)  # an earlier one
+    machine("mount", "-t", "tmpfs", "tmpfs", path)
+
+
+def labels(group: str) -> list[str]:
+    """Return what the kubelet says of an etcd-manager's container."""
+    pod = f"etcd-manager-{group}-a"
+    told = {"container.name": "etcd-manager", "pod.name": pod, "pod.namespace": "kube-system"}
+    return [f"--label=io.kubernetes.{key}={value}" for key, value in told.items()]
+
+
+def manager(member: str, volume: str, *more: str) -> list[str]:
+    """Return the command of a manager's container up to etcd's own arguments."""
+    return [
+        *["/usr/bin/python3", "-m", "certmedic.drill.standin", f"--member={member}", f"--volume={volume}", *more],
+        *["--authorities=/authorities", "--ip=127.0.0.1", f"--first-life={LIFE}", "--", "/usr/bin/etcd"],
+    ]
+
+
+def start_main(machine: Machine) -> None:
+    """Have docker run the main group's. As etcd-manager does it, etcd is told by its environment alone which members there are."""
+    told = {
+        "NAME": "etcd-a",
+        "DATA_DIR": f"{MAIN}/data",
+        "LOGGER": "zap",
+        "LISTEN_PEER_URLS": "https://127.0.0.1:2380",
+        "INITIAL_ADVERTISE_PEER_URLS": "https://127.0.0.1:2380",
+        "LISTEN_CLIENT_URLS": "https://127.0.0.1:4001",
+        "ADVERTISE_CLIENT_URLS": "https://127.0.0.1:4001",
+        "INITIAL_CLUSTER": "etcd-a=https://127.0.0.1:2380",
+    }
+    machine(
+        *["docker", "run", "-d", "--network=host", "--name=k8s_etcd-manager_etcd-manager-main-a_kube-system_0123_0"],
+        *labels("main"),
+        *["-v", "/usr:/usr:ro", "-v", "/mnt:/mnt", "-v", "/root/main:/authorities:ro"],
+        *["-e", "PYTHONPATH=/usr/share/certmedic", "-e", "PYTHONDONTWRITEBYTECODE=1"],
+        *[f"--env=ETCD_{key}={value}" for key, value in told.items()],
+        *[IMAGE, *manager("etcd-a", MAIN)],
+    )
+
+
+def start_events(machine: Machine) -> None:
+    """Have containerd run the events group's, with a log where the kubelet would have it."""
+    ctr = ("ctr", "--namespace=k8s.io")
+    machine(*ctr, "images", "import", "--snapshotter=native", "/root/image.tar")
+    name = next(one for one in machine(*ctr, "images", "list", "--quiet").split() if "etcd-manager" in one)
+    log = "/var/log/pods/kube-system_etcd-manager-events-a_0123/etcd-manager"
+    machine.write("/root/log-events", f'#!/bin/sh\nexec /usr/bin/python3 /root/crilog.py "{log}"\n')
+    machine("chmod", "0755", "/root/log-events")
+    mounts = {"/usr": "/usr", "/mnt": "/mnt", "/root/events": "/authorities"}
+    machine(
+        *[*ctr, "run", "--detach", "--net-host", "--snapshotter=native", "--log-uri=binary:///root/log-events"],
+        *labels("events"),
+        *[f"--mount=type=bind,src={here},dst={there},options=rbind:rw" for here, there in mounts.items()],
+        *["--env=PYTHONPATH=/usr/share/certmedic", "--env=PYTHONDONTWRITEBYTECODE=1", name, "events"],
+        *manager("etcd-events-a", EVENTS, "--token=etcd-cluster-token-etcd-events"),
+        *["--name=etcd-events-a", f"--data-dir={EVENTS}/data", "--logger=zap"],
+        *["--listen-peer-urls=https://127.0.0.1:2381", "--initial-advertise-peer-urls=https://127.0.0.1:2381"],
+        *["--listen-client-urls=https://127.0.0.1:4002", "--advertise-client-urls=https://127.0.0.1:4002"],
+        "--initial-cluster=etcd-events-a=https://127.0.0.1:2381",
+    )
+
+
+def task(machine: Machine) -> str:
+    """Return the line of containerd's task of the events group: its name, process and state."""
+    lines = machine("ctr", "--namespace=k8s.io", "tasks", "list").splitlines()
+    return next((line for line in lines if line.startswith("events ")), "")
+
+
+def end(machine: Machine) -> None:
+    """Have both containers and the main group's volume gone."""
+    machine("docker", "rm", "--force", "k8s_etcd-manager_etcd-manager-main-a_kube-system_0123_0")
+    machine("umount", MAIN)
+    machine("ctr", "--namespace=k8s.io", "tasks", "delete", "--force", "events")
+    machine("ctr", "--namespace=k8s.io", "containers", "delete", "events")

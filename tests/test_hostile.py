@@ -1,0 +1,191 @@
+"""Ten thousand forged failures in everything that is watched, on a master on which nothing is wrong."""
+
+import contextlib
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from labs import pki
+from labs.hook import hook
+from labs.journal import start_journald
+from labs.masters import AGENT, ip, kill, listener, until
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.long,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and journald"),
+]
+LINES = 10_000
+MOST_MESSAGES = 8  # of which each is one incident's; what is new in it comes with its reminder
+MOST_MEMORY = 160  # MB
+CONFIG = """
+state = "{home}/state"
+mode = "remedy"
+[watch]
+docker = false
+pods = true
+files = ["/var/log/etcd*.log"]
+[certificates]
+warn_days = []
+[notify]
+apprise = ["{url}"]
+group_for = "2s"
+wall = false
+[remedy]
+restart = ["etcd-manager", "k3s"]
+"""
+
+
+def forged(chance, ends):
+    """Return a line as whoever reaches a port, or writes to a log, can have it: with names and dates of this very master."""
+    who = f"{chance.choice(['10.0.0', '203.0.113'])}.{chance.randrange(255)}:{chance.randrange(1024, 65535)}"
+    name = chance.choice(["etcd-a", "etcd-b", f"x{chance.randrange(10**6)}", ""])
+    when = ends if chance.random() < 0.5 else datetime.now(UTC) - timedelta(seconds=chance.randrange(10**7))
+    late = f"current time {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} is after {when:%Y-%m-%dT%H:%M:%SZ}"
+    expired = f"x509: certificate has expired or is not yet valid: {late}"
+    return chance.choice(
+        [
+            f'rejected connection from "{who}" (error "remote error: tls: bad certificate", ServerName "{name}")',
+            f'rejected connection from "{who}" (error "tls: failed to verify client certificate: {expired}", ServerName "{name}")',
+            f'{{"level":"warn","msg":"rejected connection","remote-addr":"{who}","server-name":"{name}","error":"remote error: tls: bad certificate"}}',
+            f"http: TLS handshake error from {who}: remote error: tls: expired certificate",
+            f'health check for peer {chance.randrange(16**16):x} could not connect: {expired} (prober "ROUND_TRIPPER_RAFT_MESSAGE")',
+            f"transport: authentication handshake failed: {expired}",
+            f"existing certificate not valid after {when:%Y-%m-%dT%H:%M:%SZ}; will regenerate",
+        ]
+    )
+
+
+class Lab:
+    """A master in namespaces: certificates that are good and are served, a journald, and room for logs."""
+
+    def __init__(self, journald, namespace):
+        self.journald = journald
+        self.namespace = namespace
+        self.home = journald.home
+        self.ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=300)
+        peers, clients = pki.authority("etcd-peers-ca-main"), pki.authority("etcd-clients-ca")
+        volume = self.home / "mnt/master-vol-a"
+        pki.kops_volume(volume, peers_ca=peers, clients_ca=clients, not_after=self.ends)
+        self.logs = [
+            self.home / "log/etcd.log",
+            self.home / "log/pods/kube-system_etcd-manager-main-a_0123/etcd-manager/0.log",
+        ]
+        for log in self.logs:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.touch()
+        files = {2380: next(volume.rglob("me.crt")), 4001: next(volume.rglob("server.crt"))}
+        self.servers = [
+            self.run(
+                "openssl",
+                "s_server",
+                "-quiet",
+                "-accept",
+                f"{port}",
+                "-cert",
+                f"{file}",
+                "-key",
+                f"{file.with_suffix('.key')}",
+            )
+            for port, file in files.items()
+        ]
+
+    def run(self, *command, **more):
+        script = " && ".join(
+            f'mount --bind "{self.home / own}" {usual}'
+            for own, usual in (("mnt", "/mnt"), ("log", "/var/log"), ("run", "/run"))
+        )
+        return subprocess.Popen(
+            [
+                *[
+                    "nsenter",
+                    f"--net=/run/netns/{self.namespace}",
+                    "unshare",
+                    "--mount",
+                    "sh",
+                    "-c",
+                    f'{script} && exec "$@"',
+                    "sh",
+                ],
+                *command,
+            ],
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **more},
+            env={**os.environ, "PYTHONPATH": str(AGENT)},
+        )
+
+    def certmedic(self, *words, config):
+        agent = self.run(
+            sys.executable, "-m", "certmedic", *words, "--config", str(config), "--json", stdout=subprocess.PIPE
+        )
+        return json.loads(agent.communicate(timeout=60)[0] or b"{}")
+
+    def write(self, lines):
+        """Write a third of them to each: the journal, a file, a container's log."""
+        cat = self.run("systemd-cat", "--identifier=etcd", "--stderr-priority=4", "cat", stdin=subprocess.PIPE)
+        for number, line in enumerate(lines):
+            if number % 3 == 0:
+                cat.stdin.write(f"{line}\n".encode())
+                continue
+            now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z"
+            with self.logs[number % 3 - 1].open("a") as log:
+                log.write(f"{line}\n" if number % 3 == 1 else f"{now} stderr F {line}\n")
+        cat.stdin.close()
+        assert cat.wait(30) == 0
+
+
+@pytest.fixture
+def lab():
+    namespace = f"cm{os.getpid()}-hostile"
+    ip("netns", "add", namespace)
+    try:
+        ip("-n", namespace, "link", "set", "lo", "up")
+        with start_journald() as journald:
+            made = Lab(journald, namespace)
+            yield made
+            for server in made.servers:
+                kill(server)
+    finally:
+        ip("netns", "delete", namespace)
+
+
+def test_ten_thousand_forged_failures_cause_no_act_and_no_flood(lab, tmp_path):
+    chance = random.Random(7)  # noqa: S311 - no secret hangs on it
+    config, output = tmp_path / "certmedic.toml", tmp_path / "agent.log"
+    with hook(listener(lab.namespace, "127.0.0.1")) as received, output.open("ab") as said:
+        config.write_text(CONFIG.format(home=tmp_path, url=received.url))
+        config.chmod(0o640)
+        agent = lab.run(sys.executable, "-m", "certmedic", "run", "--config", str(config), stdout=said, stderr=said)
+        try:
+            assert until(lambda: "watching journal, pods, files" in output.read_text(), seconds=30), output.read_text()
+
+            def matched():
+                return sum(source["matched"] for source in lab.certmedic("status", config=config)["sources"])
+
+            lab.write(forged(chance, lab.ends) for _ in range(LINES))
+            began = time.monotonic()
+            assert until(lambda: matched() >= LINES * 0.8, seconds=60, every=0.5), json.dumps(
+                lab.certmedic("status", config=config)
+            )
+            time.sleep(4)  # for what was opened to be told
+            took = time.monotonic() - began
+            found = lab.certmedic("incidents", config=config)["incidents"]
+            memory = int(Path(f"/proc/{agent.pid}/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024
+            print(f"{took:.0f} s, {memory} MB, {len(found)} incidents:", *received.titles, sep="\n  ")  # noqa: T201 - worth seeing
+            with contextlib.closing(sqlite3.connect(tmp_path / "state/state.sqlite3")) as state:
+                assert state.execute("SELECT count(*) FROM actions").fetchone() == (0,)
+            for one in found:
+                assert one["decision"] is None or "evidence" in [
+                    g["name"] for g in one["decision"]["gates"] if not g["passed"]
+                ], one
+            assert 1 <= len(received.received) <= MOST_MESSAGES, received.titles
+            assert memory < MOST_MEMORY
+        finally:
+            kill(agent)
