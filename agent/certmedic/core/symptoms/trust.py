@@ -50,7 +50,6 @@ TRUST: Final = (
             "exception: signature check failed",
             "is not trusted in this ssl context",
             # GnuTLS, NSS, macOS, .NET, browsers, Windows, wolfSSL
-            "sec e untrusted root",
             "by an authority that is not trusted",
             "certificate issuer is not recognized",
             "asn no signer error",

@@ -60,7 +60,6 @@ VALIDITY: Final = (
             "invalidcertificate(expired)",
             "asn: after date in the past",
             "asn date error, current date after",
-            "sec e cert expired",
             "received certificate has expired",
             "expiration date failed",
             "expiration date verify failed",
