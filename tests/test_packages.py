@@ -24,6 +24,7 @@ import pytest
 from certmedic import __version__
 from certmedic.cli import main
 from certmedic.config import KEYS, Config, load
+from certmedic.edge.store import database
 from labs import machine as machines
 from labs import pki, sickroom
 
@@ -78,6 +79,8 @@ def tree(place, version=__version__):
             shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / part, place / part)
+    (place / ".github").mkdir()
+    shutil.copy(ROOT / ".github" / "SECURITY.md", place / ".github")
     init = place / "agent" / "certmedic" / "__init__.py"
     init.write_text(init.read_text().replace(f'"{__version__}"', f'"{version}"'))
     return place
@@ -290,7 +293,7 @@ def test_both_packages_hold_the_same_files(source, deb, rpm):
             "/usr/share/man/man5/certmedic.toml.5.gz",
             "/usr/share/man/man8/certmedic.8.gz",
         ),
-        "/usr/share/doc/certmedic/examples/apprise.yml",
+        *("/usr/share/doc/certmedic/examples/apprise.yml", "/usr/share/doc/certmedic/SECURITY.md"),
     ):
         assert path in in_deb, path
         assert path in in_rpm, path
@@ -382,10 +385,18 @@ def put_volume(machine, tmp_path, *, ended):
 
 def refuse(machine, who):
     """Have a program named etcd log that somebody refused its certificate."""
-    line = f'rejected connection from "{who}" (error "remote error: tls: bad certificate", ServerName "etcd-a.internal.example")'
-    machine("logger", "--tag", "etcd", line)
+    machine("logger", "--tag", "etcd", LINE.format(who))
 
 
+METRICS = "/var/lib/prometheus/node-exporter/certmedic.prom"
+LINE = (
+    'rejected connection from "{}" (error "remote error: tls: bad certificate", ServerName "etcd-a.internal.example")'
+)
+CHATTER = f"""
+n=0
+until [ -e /run/enough ]; do n=$((n + 1)); logger --tag etcd '{LINE.format("10.0.1.9:33'$n'")}'; sleep 0.2; done
+logger --tag chatter "all said: $n"
+"""
 JOURNAL = ("journalctl", "--unit", "certmedic", "--catalog", "--no-pager", "--output=short")
 
 
@@ -420,11 +431,28 @@ def installed_it_runs(machine, deb):
     completes(machine)
 
 
+def it_is_held_within_its_limits(machine):
+    # Not only what systemd was told: what the kernel was told.
+    group = property_of(machine, "ControlGroup")
+
+    def kernel(*names):
+        found = [f"/sys/fs/cgroup/{name.format(group)}" for name in names]
+        return machine("sh", "-c", 'for f in "$@"; do [ ! -e "$f" ] || cat "$f"; done', "sh", *found).split()
+
+    memory = kernel("memory{}/memory.limit_in_bytes", "{}/memory.max")
+    assert memory == [str(256 << 20)]
+    quota = kernel("cpu{}/cpu.cfs_quota_us", "{}/cpu.max")
+    assert quota[0] == "50000"
+    assert kernel("pids{}/pids.max", "{}/pids.max") == ["512"]
+    assert property_of(machine, "MemoryHigh") == str(192 << 20)  # the older kind of control groups has no such limit
+
+
 def it_sees_a_volume_that_expired(machine, tmp_path):
     # A volume is mounted while it runs, its certificates have expired, and somebody refuses them.
     machine("mkdir", "-p", VOLUME)
     machine("mount", "-t", "tmpfs", "tmpfs", VOLUME)
     put_volume(machine, tmp_path, ended=timedelta(hours=3))
+    time.sleep(3)  # what it looked up for something else serves it for two seconds
     refuse(machine, "10.0.1.7:45110")
     said = machine.until("the certificate of", *JOURNAL)
     assert f"{VOLUME}/pki/etcd-cluster-token-etcd/" in said
@@ -437,20 +465,27 @@ def it_sees_a_volume_that_expired(machine, tmp_path):
 
 
 def an_upgrade_keeps_all(machine, newer, known):
-    # An upgrade keeps what was changed and what is known, restarts it, and no line is lost meanwhile.
-    machine.write("/etc/certmedic/conf.d/mine.toml", 'mode = "observe"\n')
+    # An upgrade keeps what was changed and what is known, restarts it, and no line of the time in between is lost.
+    machine("mkdir", "-p", "/var/lib/prometheus/node-exporter")
+    machine.write("/etc/certmedic/conf.d/mine.toml", f'mode = "observe"\n[metrics]\ntextfile = "{METRICS}"\n')
     first = property_of(machine, "MainPID")
+    assert '"count": 1,' in machine("certmedic", "incidents", "--json")
+    # In a file: systemd logs what a command line says, and the line would be counted from there as well.
+    machine.write("/root/chatter.sh", CHATTER)
+    machine("systemd-run", "--quiet", "--unit=chatter", "sh", "/root/chatter.sh")
     install(machine, newer)
     machine.until("active (running)", "systemctl", "status", "certmedic")
     assert machine("certmedic", "--version").strip() == f"certmedic, version {NEXT}"
     assert property_of(machine, "MainPID") != first
     assert property_of(machine, "StatusText").startswith("mode observe")
-    machine("systemctl", "stop", "certmedic")
-    assert '"count": 1,' in machine("certmedic", "incidents", "--json")
-    refuse(machine, "10.0.1.9:33020")
-    machine("systemctl", "start", "certmedic")
-    machine.until('"count": 2,', "certmedic", "incidents", "--json")
+    machine("touch", "/run/enough")
+    told = machine.until("all said", "journalctl", "--no-pager", "--output=cat", "--identifier=chatter")
+    said = 1 + int(told.split()[-1])
+    assert said > 2
+    machine.until(f'"count": {said},', "certmedic", "incidents", "--json")
     assert [one["id"] for one in incidents(machine)] == [known]
+    # The sandbox lets it write where the node exporter reads.
+    machine.until("certmedic_", "cat", METRICS)
 
 
 def a_reload_is_checked(machine):
@@ -484,7 +519,7 @@ def a_later_state_is_refused(machine):
     machine.run("systemctl", "start", "certmedic")
     machine.until("was written by a later certmedic", "systemctl", "status", "certmedic")
     machine("systemctl", "stop", "certmedic")
-    machine("python3", "-c", SCHEMA.format(1))
+    machine("python3", "-c", SCHEMA.format(database.VERSION))
     machine("systemctl", "reset-failed", "certmedic")
     machine("systemctl", "start", "certmedic")
 
@@ -527,6 +562,7 @@ def test_a_life_on(release, deb, newer, tmp_path):
         machine("rm", "-f", "/run/docker.sock")
         before = everything(machine)
         installed_it_runs(machine, deb)
+        it_is_held_within_its_limits(machine)
         known = it_sees_a_volume_that_expired(machine, tmp_path)
         an_upgrade_keeps_all(machine, newer, known)
         a_reload_is_checked(machine)

@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import signal
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -87,6 +88,12 @@ def test_docker_restarts_one_and_no_other(docker):
     assert after[0] != before[0]
     assert after[0].startswith("true")
     assert after[1] == before[1]
+
+
+def test_docker_without_its_library_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "docker", None)  # what Python itself does to a module that must not be found
+    with pytest.raises(RestartError, match="install python3-docker"):
+        DockerHands("unix:///run/docker.sock").restart(target())
 
 
 @real

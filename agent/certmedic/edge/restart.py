@@ -84,7 +84,12 @@ class DockerHands:
 
     def restart(self, container: Container) -> str:
         """Restart by id: the one that was decided on, even if another has its name by now."""
-        import docker  # noqa: PLC0415 - heavy, and most agents never act
+        try:
+            import docker  # noqa: PLC0415 - heavy, and most agents never act
+        except ImportError as error:
+            raise RestartError(
+                f"docker is restarted through its Python library, which is missing: install python3-docker ({error})"
+            ) from error
 
         self._must_listen()
         try:
