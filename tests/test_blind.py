@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from certmedic import watcher
 from certmedic.config import Config, Notify
 from certmedic.core import blind
 from certmedic.core.model import Route, Silence, SourceDown, SourceStatus, SourceUp
@@ -232,6 +233,7 @@ def test_a_real_daemon_that_is_gone_is_told_and_its_return_too(lab, monkeypatch)
     lab, box, stop = lab(), inbox.Inbox(), threading.Event()
     monkeypatch.setattr(blind, "GRACE", timedelta(seconds=3))
     monkeypatch.setattr(blind, "STEADY", timedelta(seconds=3))
+    monkeypatch.setattr(watcher, "QUIET_LOOK_EVERY", timedelta(seconds=1))
     with start_dockerd() as daemon:
         try:
             inbox.start([DockerSource(NEEDLES, base_url=daemon.url)], {}, box, stop)

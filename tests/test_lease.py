@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from certmedic.core import certificates
 from certmedic.core.lease import Access, access, held
-from certmedic.core.model import Gate, Lease, Member, Served
+from certmedic.core.model import Gate, Lease, Member, Place, Served, Stored
+from certmedic.core.quorum import safe_to_restart
+from certmedic.edge.facts import members
 from certmedic.edge.facts.roster import voters
 from certmedic.edge.lease import EtcdLock, _AskError, _Door
 from labs import etcd as lab
@@ -224,6 +227,40 @@ def test_the_members_are_those_that_etcd_tells_and_not_those_of_its_start(group,
     until(added, seconds=50)
     until(lambda: ("10.0.0.4:2380", "10.0.0.4", 2380) in group.voters("b"), seconds=30)
     assert len(group.voters("b")) == 4
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("group", ["3.5"], indirect=True)
+def test_an_etcd_inside_another_program_is_asked_by_its_peer_certificate(group, tmp_path):
+    peers = group.members["a"].pki / "peers"
+    place = Place(
+        plane="k3s", group="", use="peer", renewer="k3s", ca_path=str(peers / "ca.crt"), ports=(group.peers["a"],)
+    )
+
+    def seen(path, told):
+        certificate = certificates.parse(path.read_bytes(), str(path))[0]
+        found = members(20, told=told, embedded=[Stored(certificate=certificate, place=place, modified=NOW)])
+        return {(m.name, m.is_self) for m in found.members if m.port in group.peers.values()}, found.members
+
+    told = {}
+    every = {("etcd-a", True), ("etcd-b", False), ("etcd-c", False)}
+    assert every <= seen(peers / "me.crt", told)[0]
+
+    # Its certificate has expired: what was told before counts, and where nothing was, nothing is restarted.
+    bad = group.plan.leaf(group.plan.peers_ca, "a", not_before=NOW - 9 * DAY, not_after=datetime.now(UTC) - DAY)
+    bad.write(tmp_path / "server/tls/etcd/peer.crt")
+    late = tmp_path / "server/tls/etcd/peer.crt"
+    unknown = [m for m in seen(late, {})[1] if m.name == "of an unknown name"]
+    assert len(unknown) == 1
+    assert not safe_to_restart(unknown, "", datetime.now(UTC)).passed
+    assert every <= seen(late, {str(late): told[str(peers / "me.crt")]})[0]
+
+    # Or the file that k3s wrote.
+    config = tmp_path / "server/db/etcd/config"
+    config.parent.mkdir(parents=True)
+    urls = ",".join(f"etcd-{key}=https://{lab.ADDRESSES[key]}:{group.peers[key]}" for key in lab.KEYS)
+    config.write_text(f"name: etcd-a\ninitial-cluster: {urls}\n")
+    assert every <= seen(late, {})[0]
 
 
 def context(group):

@@ -282,6 +282,7 @@ def test_k3s_renews_in_its_window_only():
     place = planes.place("/var/lib/rancher/k3s/server/tls/client-admin.crt")
     assert planes.restart_effect(place, None, residual=timedelta(days=-3)).kind == "renews"
     assert planes.restart_effect(place, None, residual=timedelta(days=30)).kind == "renews"
+    assert planes.restart_effect(place, None, residual=timedelta(days=100)).kind == "unknown"  # by its release
     assert planes.restart_effect(place, None, residual=timedelta(days=200)).kind == "nothing"
     dynamic = planes.place("/var/lib/rancher/k3s/server/tls/dynamic-cert.json")
     assert planes.restart_effect(dynamic, None).kind == "unknown"

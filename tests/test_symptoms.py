@@ -352,6 +352,10 @@ def test_the_gateway_of_etcd_shows_the_server_certificate_to_itself():
             Symptom.EXPIRED,
         ),
         ("!MISSING! front-proxy-client", Symptom.OTHER),
+        (
+            "août 24 15:32:49 m1 renew.sh[812]: apiserver      Nov 19, 2026 15:16 UTC   <invalid>       ca      no",
+            Symptom.EXPIRED,
+        ),
     ],
 )
 def test_kubeadm_speaks_of_its_own_files(line, symptom):
@@ -402,6 +406,9 @@ TRANSPORTS = {
     "journal export": lambda text: f"MESSAGE={text}",
     "syslog": lambda text: f"Nov 24 15:32:49 m1 etcd[812]: {text}",
     "syslog, ISO": lambda text: f"2026-11-24T15:32:49.255145+00:00 m1 etcd[812]: {text}",
+    "syslog, RFC 5424": lambda text: f"<30>1 2026-11-24T15:32:49.255Z m1 etcd 812 - - {text}",
+    "syslog in French": lambda text: f"août 24 15:32:49 m1 etcd[812]: {text}",
+    "a JSON string": json.dumps,
     "syslog, no pid": lambda text: f"Nov 24 15:32:49 m1 etcd: {text}",
     "compose": lambda text: f"etcd-1  | {text}",
     "kernel": lambda text: f"[  564.855099] etcd[5]: {text}",

@@ -317,6 +317,7 @@ def test_the_shell_completes_incidents_and_silences(service, hook):
 
     config = f"--config {service.home}/certmedic.toml"
     assert "1\nopen, expired, own" in offered(f"certmedic show {config} ")
+    assert "1\nopen, expired, own" in offered(f"certmedic approve {config} ")
     assert "1\ncause expired, known" in offered(f"certmedic silence expire {config} ")
     assert offered("certmedic show --config /nowhere.toml ").strip() == ""
 
@@ -378,6 +379,11 @@ def test_what_needs_no_network_every_terminal_once_a_line_at_login_numbers_and_t
     (path, _, body) = hook.requests[0]
     assert (path, body.decode()) == ("/ping", f"{host}: 1 certificate, 1 expired")
     until(lambda: "every terminal: taken" in service.ask("show", "1"))
+    assert re.search(r"^outbox +1 waiting, the oldest for \d+ (second|minute)s?$", service.ask("status"), re.MULTILINE)
+    outbox = json.loads(service.ask("status", "--json"))["outbox"]
+    age = datetime.now(UTC) - datetime.fromisoformat(outbox["oldest"])
+    assert outbox["pending"] == 1
+    assert 0 <= outbox["age_seconds"] <= age.total_seconds()
     service.kill()
     service.start()
     service.certificate(DAY * 300)

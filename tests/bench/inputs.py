@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bench import lines
+from labs import pki
 from labs.journal import REMOTE, Record, export
 
 CACHE = Path(os.environ.get("CERTMEDIC_CACHE") or Path.home() / ".cache" / "certmedic") / "bench"
@@ -26,6 +27,22 @@ def failures(count: int) -> int:
 def plain(count: int) -> Path:
     """Return a plain log file."""
     return _made(f"plain-{count}.log", lambda path: _write(path, (f"{text}\n" for _, _, text in lines.master(count))))
+
+
+def certificates(count: int) -> Path:
+    """Return a folder with so many certificates, each with its RSA key beside it, and with their authority."""
+
+    def make(root: Path) -> None:
+        root.mkdir()
+        ca = pki.authority("etcd-peers-ca-main", key=pki.new_key(kind="rsa"))
+        keys = [pki.new_key(kind="rsa") for _ in range(8)]
+        for each in range(count):
+            names = (f"etcd-{each}", f"etcd-{each}.internal.example")
+            ca.leaf(names[0], dns=names, ips=("127.0.0.1",), key=keys[each % 8]).write(
+                root / f"{each % 100}/{each}.crt"
+            )
+
+    return _made(f"certificates-{count}", make)
 
 
 def pods(count: int) -> Path:

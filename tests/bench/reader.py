@@ -1,6 +1,7 @@
 """Catch up with one source, to all matches found and understood: what the agent's reader and its parser do, as one process.
 
 reader.py files PATH | pods FOLDER | journal FOLDER | docker URL       prints how many failures were found
+reader.py certificates FOLDER                                          prints how many were read, and judged
 """
 
 # ruff: noqa: PLC0415 - each run loads what its source needs, as its start-up is a part of what is measured
@@ -34,8 +35,24 @@ def source(kind: str, what: str):
     return made, {made.name: str(Watch(time=0.0, globs=tuple(made._globs)))}
 
 
+def inventory(folder: str) -> int:
+    """Take inventory of a folder, and judge what is in it; return how many certificates were found good."""
+    from datetime import UTC, datetime
+
+    from certmedic.core.examine import examine
+    from certmedic.core.model import Facts
+    from certmedic.edge.facts import Inventory
+
+    stored, faults = Inventory([f"{folder}/**/*.crt"]).look()
+    facts = Facts(at=datetime.now(UTC), host="", stored=stored, faults=faults)
+    return sum(examine(one, facts) is None and one.key_matches is True for one in stored)
+
+
 def main() -> None:
     """Read until the last line of the input, or of one that is empty until all is read."""
+    if sys.argv[1] == "certificates":
+        sys.stdout.write(f"{inventory(sys.argv[2])}\n")
+        return
     memo, found = symptoms.Memo(), 0
     reads, positions = source(sys.argv[1], sys.argv[2])
 

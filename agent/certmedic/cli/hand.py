@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from certmedic.cli import show
-from certmedic.cli.history import CONFIG
+from certmedic.cli.history import CONFIG, complete
 from certmedic.edge.store import Store, StoreError
 
 HOLDS_FOR = timedelta(hours=4)  # an approval is for tonight, not for whatever looks alike next month
@@ -43,7 +43,7 @@ def change(config_path: Path | None) -> Iterator[Store]:
 
 @click.command()
 @CONFIG
-@click.argument("number", type=int, metavar="ID")
+@click.argument("number", type=int, metavar="ID", shell_complete=complete)
 def approve(*, number: int, config_path: Path | None) -> None:
     """Allow the act that certmedic proposes for an incident, for the next four hours (mode "approve")."""
     now = datetime.now(UTC)

@@ -132,6 +132,9 @@ def for_neighbour(cause: Cause, whom: str) -> Remedy:
         why = f"The certificate of {there} was signed by a CA that this machine does not trust; if that CA is new, its certificate is missing here."
     elif cause is Cause.MISSING_CLIENT_CERT:
         why = f"{there} called without a client certificate: a misconfigured client, a probe or a scan. Nothing here is at fault."
+    elif there.endswith("on this machine"):
+        why = f"The certificate at fault is that of {there} which calls from here. Restarting who refuses it cures nothing and can cost the quorum."
+        return Remedy(kind=RemedyKind.NONE, helps=Helps.NO, why=why, command="certmedic certs --wide")
     else:
         why = f"The certificate at fault is on {there}. Restarting anything on this machine cures nothing and can cost the quorum."
     return Remedy(kind=RemedyKind.NONE, helps=Helps.NO, why=why, command=f"on {there}: certmedic certs")

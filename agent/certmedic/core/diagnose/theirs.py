@@ -197,7 +197,7 @@ def neighbour(scene: Scene) -> Diagnosis:
         evidence.append(f"that certificate expired {stamp(sighting.not_after)}; {owner}")
     if cause is Cause.NOT_YET_VALID and scene.facts.clock_synchronised is False:
         evidence.append("this machine's clock is not synchronised: look at the clock first")
-    anyone = cause is Cause.MISSING_CLIENT_CERT or sighting.program == "kube-apiserver"
+    anyone = cause is Cause.MISSING_CLIENT_CERT or sighting.program == "kube-apiserver" or scene.from_here
     return Diagnosis(
         key=f"peer|{sighting.program}|{scene.group}|{cause}",
         cause=cause,
@@ -209,7 +209,7 @@ def neighbour(scene: Scene) -> Diagnosis:
         + (
             "That client is refused." if anyone else "That neighbour is cut off from the group until it is cured there."
         ),
-        remedy=remedies.for_neighbour(cause, " / ".join(whom)),
+        remedy=remedies.for_neighbour(cause, "a program on this machine" if scene.from_here else " / ".join(whom)),
         group=scene.group,
         neighbours=whom,
         since=sighting.not_after,

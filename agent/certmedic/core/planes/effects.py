@@ -140,6 +140,13 @@ def _rancher(place: Place, residual: timedelta | None) -> Effect:
     if residual is not None and residual > timedelta(days=90):
         return Effect(
             kind="unknown",
+            why=f"{place.plane} issues a certificate anew at its start in its last 90 days, releases since May 2025 in its last 120; this one is"
+            " between the two, and which release runs here is not known.",
+            command=restart,
+        )
+    if residual is not None and residual > timedelta(days=90):
+        return Effect(
+            kind="unknown",
             why=f"{place.plane} issues a certificate anew at its start in its last 120 days, but in its last 90 before May 2025; its version is not known here.",
             command=f"sudo {place.plane} certificate rotate",
         )

@@ -35,11 +35,16 @@ LEVELS: Final = r"(?:DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|PANIC|debug|info
 
 CRI: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) std(?:out|err) [FP](?: |$)")
 CAPNSLOG: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ [A-Z] \| ")
-MONTH_DAY: Final = r"(?:[A-Z][a-z]{2} )?(?:[A-Z][a-z]{2}|\d{1,2}月)\s{1,4}\d{1,2}\s\d\d:\d\d:\d\d(?:\.\d+)?\s"
+# The month as the machine's own language shortens it: Mar, août, Mär., 11月.
+MONTH_DAY: Final = r"(?:[A-Z][a-z]{2} )?(?:[^\W\d_]{3,5}\.?|\d{1,2}月)\s{1,4}\d{1,2}\s\d\d:\d\d:\d\d(?:\.\d+)?\s"
 # A program's name without a pid is only believed behind the date that syslog writes, which has no year.
 SYSLOG: Final = re.compile(
     rf"(?:<\d{{1,3}}>)?(?:{MONTH_DAY}|(?P<iso>(?:1 )?{STAMP}\s|{MONTH_DAY}\d{{4}}\s))"
     r"(?:[a-z0-9]+\.[a-z]+\s|\S{1,255}\s{1,4})(?P<program>[^\s\[\]:\"={}|]{1,64})(?(iso)\[\d+\]|(?:\[\d+\])?):\s"
+)
+# The later form of syslog (RFC 5424): priority, version, date, host, program, pid, kind, data in brackets.
+SYSLOG_2009: Final = re.compile(
+    r"<\d{1,3}>1 \S{1,64} \S{1,255} (?:-|(?P<program>\S{1,48})) \S{1,128} \S{1,32} (?:-|\[[^\]\n]{0,1000}\]) "
 )
 DATED: Final = re.compile(rf"(?:{MONTH_DAY}(?:\d{{4}}\s)?|\[?{STAMP}\]?[\s:]\s*|\[\s*\d+\.\d+\] )")
 KERNEL: Final = re.compile(r"\[\s*\d+\.\d+\] (?P<program>[^\s\[\]:]{1,64})\[\d+\]: ")
@@ -55,7 +60,7 @@ LEVEL: Final = re.compile(
     rf"(?:\[{LEVELS}\](?:\s+|: )|{LEVELS}\t+|(?:DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|PANIC)(?:\s+|: +))"
     r"(?:[\w/.-]{1,100}\.(?:go|rs):\d+:?\s+)?"
 )
-PREFIXES_OF_NUMBERS: Final = (CRI, CAPNSLOG, SYSLOG, KERNEL, DATED, COMPOSE, SOURCE, LEVEL)
+PREFIXES_OF_NUMBERS: Final = (CRI, CAPNSLOG, SYSLOG, SYSLOG_2009, KERNEL, DATED, COMPOSE, SOURCE, LEVEL)
 PREFIXES_OF_WORDS: Final = (EXPORT, KLOG, SYSLOG, BARE, GRPC, COMPOSE, DATED, SOURCE, LEVEL)
 PINGCAP: Final = re.compile(rf"\[{STAMP}\] \[[A-Z]+\] \[")
 PINGCAP_FIELD: Final = re.compile(r"\[((?:\"(?:[^\"\\]|\\.)*+\"?|[^\]\"])*+)\]?")
@@ -179,6 +184,9 @@ def _object(text: str) -> tuple[str, Mapping[str, str], str]:
 
 def _quoted(text: str) -> tuple[str, Mapping[str, str], str]:
     """Read a line that begins with a quote: klog's structured form without its head, or a piece of a JSON object."""
+    said, whole = _load_whole(text)
+    if whole and isinstance(said, str):
+        return said or " ", {}, ""
     found = STRUCTURED.match(text)
     if found:
         rest = QUOTED_KEY.sub(r"\1", text[found.end() :])
@@ -225,6 +233,15 @@ def _load(text: str) -> object:
         return DECODER.raw_decode(text)[0]
     except (ValueError, RecursionError):
         return None
+
+
+def _load_whole(text: str) -> tuple[object, bool]:
+    """Read a JSON value, and tell whether the text holds nothing else."""
+    try:
+        value, end = DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None, False
+    return value, end == len(text)
 
 
 def _flat(loaded: object) -> dict[str, str]:

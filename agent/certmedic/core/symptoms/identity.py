@@ -92,6 +92,9 @@ IDENTITY: Final = (
             "does not match common name in certificate",
             "peer name not authorized",
             "bad cert domain",
+            "err domain mismatch",
+            "sec e wrong principal",
+            "target principal name is incorrect",
             "cert common name invalid",
             # rustls, Erlang
             "not valid for name",

@@ -92,7 +92,7 @@ OWN_FILES: Final = (
         ),
         hints=("expired", "<invalid>"),
         pattern=re.compile(
-            r"^\W{0,3}!?[a-z][\w. ]{1,40}? [a-z]{3} \d{1,2}, \d{4} \d\d:\d\d [a-z]{3,4} +<invalid>"
+            r"\b[a-z]{3} \d{1,2}, \d{4} \d\d:\d\d [a-z]{3,4} +<invalid>"
             r"|\.(?:crt|pem): certificate .{1,300}? (?:has )?expired at "
             rf"|(?:own|our|server|serving|local|provided|this node's) (?:ssl |tls |x509 )?certificate (?:{NAME} )?(?:has|is) expired (?:on|at|since)"
         ),

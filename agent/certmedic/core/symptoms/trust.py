@@ -49,7 +49,10 @@ TRUST: Final = (
             "no trusted certificate found",
             "exception: signature check failed",
             "is not trusted in this ssl context",
-            # GnuTLS, NSS, macOS, .NET, browsers
+            # GnuTLS, NSS, macOS, .NET, browsers, Windows, wolfSSL
+            "by an authority that is not trusted",
+            "certificate issuer is not recognized",
+            "asn no signer error",
             "certificate issuer is unknown",
             "certificate is not trusted",
             "issuer has been marked as not trusted",
@@ -132,6 +135,8 @@ TRUST: Final = (
             "error in certificate",
             "certificate verification of peer failed",
             "remote certificate is invalid",
+            "remote certificate was rejected",
+            "asn sig error",
             "invalid ssl certificate",
             "peer not authenticated",
             "invalid peer certificate",

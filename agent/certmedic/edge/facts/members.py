@@ -146,15 +146,15 @@ def _inside(stored: Stored, told: dict[str, Voters]) -> _Etcd | None:
         return None
     voting = _remembered(told, path, voters(*doors[0], certificate=path, cas=[place.ca_path]))
     here = own_addresses()
-    name = next((name for name, host, _ in voting if host in here), "")
+    name = next((name for name, host, port in voting if (host, port) == doors[0] or host in here), "")
     if name:
         return _Etcd(0, place.group, planes.Cluster(name=name, members=voting, client_port=2379))
     try:
         written = (Path(path).parents[2] / "db/etcd/config").read_text("utf-8", errors="replace")
     except (OSError, IndexError):
         written = ""
-    # Where nothing tells, it is a member of which no more is known than that it is there: then nothing is restarted.
-    unknown = planes.Cluster(name="?", members=(("?", doors[0][0], 1),), client_port=None)
+    # Where nothing tells who the others are, nobody is taken for this one: then nothing is restarted.
+    unknown = planes.Cluster(name="", members=(("of an unknown name", *doors[0]),), client_port=None)
     return _Etcd(0, place.group, planes.cluster_from_config(written) or unknown)
 
 
