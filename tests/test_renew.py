@@ -23,8 +23,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from certmedic.core import certificates, planes
 from certmedic.core.model import Place, Stored
 from certmedic.core.planes import signing_authorities
+from certmedic.drill import pki as drill_pki
 from certmedic.edge.facts import Inventory, shake_hands
-from certmedic.edge.renew import Pen, RenewError, backup_path, renew, undo
+from certmedic.edge.renew import Pen, RenewError, backup_path, renew, sign, undo
 from labs import etcd as lab
 from labs import pki
 from labs.waiting import until
@@ -147,6 +148,18 @@ def test_all_but_dates_and_serial_stays(node):
         assert renewed.path == str(path)
         assert renewed.ca_path.startswith(str(node.authorities))
         assert Path(renewed.backup).read_bytes() == before
+
+
+def test_extensions_may_stand_in_any_order():
+    # Ours puts the identifier of the signer's key last; Go, and the drill's stand-in, put it before the names.
+    ca = drill_pki.authority("etcd-peers-ca-main")
+    old = drill_pki.leaf(ca, "etcd-a", drill_pki.new_key(), life=timedelta(days=1), hosts=("etcd-a", "127.0.0.1"))
+    leaf, signer = (certificates.parse(drill_pki.pem(one), "x.crt")[0] for one in (old, ca.certificate))
+    later = leaf.not_after + timedelta(days=1)
+
+    new = sign._signed(leaf, sign._Authority("ca.crt", signer, ca.key), later)
+
+    assert (new.dns_names, new.usages, new.not_after) == (leaf.dns_names, leaf.usages, later)
 
 
 def test_a_verifier_of_another_make_accepts_it(node):

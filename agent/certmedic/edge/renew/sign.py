@@ -227,8 +227,8 @@ def _signed(leaf: Certificate, ca: _Authority, end: datetime) -> Certificate:
         raise RenewError(f"{leaf.path}: it cannot be signed anew as it is: {error}") from error
     # Go compares names byte by byte, and the library may spell them otherwise than the program that wrote the old one.
     # Extensions are compared by what they say: which key the authority has may have changed.
-    before, after = pieces(leaf.der), pieces(new.der)
-    if before[:3] != after[:3] or not certificates.issued_by(new, ca.certificate) or _told_by(new) != _told_by(leaf):
+    before, after = ((one.issuer, one.subject, one.public_key) for one in map(pieces, (leaf.der, new.der)))
+    if before != after or not certificates.issued_by(new, ca.certificate) or _told_by(new) != _told_by(leaf):
         raise RenewError(f"{leaf.path}: what was signed is not like the present certificate, so it was not used")
     return new
 
