@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from certmedic.edge.files import FileSource, PodSource, follow
+from certmedic.edge.files import FileSource, PodSource, follow, rotation
 from certmedic.edge.files import log as logs
 from certmedic.edge.files.folders import Watch, expand
 from certmedic.edge.files.inotify import Inotify
@@ -683,6 +683,56 @@ def test_the_position_waits_for_the_last_part(pod):
     assert second.texts == ["a b 1 x509: end"]
 
 
+def test_what_came_and_was_rotated_while_the_agent_was_down_is_read(pod):
+    with ready(Reading(pods(pod))) as first:
+        add(pod / "0.log", cri("a b 1 x509:"))
+        first.until(lambda: first.entries)
+    add(pod / "0.log", cri("a b 2 x509:"))
+    (pod / "0.log").rename(pod / "0.log.20261124-000001")  # and the container was started anew
+    add(pod / "1.log", cri("a b 3 x509:"))
+    (pod / "1.log").rename(pod / "1.log.20261124-000002")
+    add(pod / "1.log", cri("a b 4 x509:"))
+    add(pod / "2.log", cri("a b 5 x509:"))
+    (pod / "2.log").rename(pod / "2.log.20261124-000003")
+    with Reading(pods(pod), first.positions) as second:
+        second.until(lambda: len(second.entries) >= 4)
+        second.until_idle()
+        add(pod / "2.log", cri("a b 6 x509:"))
+        second.until(lambda: len(second.entries) >= 5)
+    assert sorted(numbers(second)) == [2, 3, 4, 5, 6]
+    with Reading(pods(pod), second.positions) as third:
+        third.until_idle()
+    assert third.entries == []
+
+
+def test_what_was_rotated_before_the_first_start_is_history(pod):
+    add(pod / "0.log", cri("a b 1 x509:"))
+    (pod / "0.log").rename(pod / "0.log.20261124-000001")
+    os.utime(pod / "0.log.20261124-000001", (time.time() - 60,) * 2)
+    add(pod / "1.log", cri("a b 2 x509:"))
+    with ready(Reading(pods(pod))) as reading:
+        add(pod / "0.log", cri("a b 3 x509:"))
+        reading.until(lambda: reading.entries)
+        reading.until_idle()
+    assert numbers(reading) == [3]
+
+
+def test_the_log_of_a_rotated_file_is_known_by_its_name(tmp_path):
+    for name in (
+        "a.log.1",
+        "b.log.12.gz",
+        "c.log-20261124.gz",
+        "d-20261124.log",
+        "0.log.20261124-1532",
+        "e.log",
+        "f-1",
+    ):
+        (tmp_path / name).touch()
+    assert rotation.bases([str(tmp_path), str(tmp_path / "none")]) == {
+        f"{tmp_path}/{name}" for name in ("a.log", "b.log", "c.log", "d.log", "0.log")
+    }
+
+
 def test_a_folder_of_pods_that_appears_long_after_the_start_is_read_from_its_beginning(tmp_path):
     folder = tmp_path / "log" / "pods" / "kube-system_etcd-m1_1" / "etcd"
     (tmp_path / "log").mkdir()
@@ -753,9 +803,8 @@ def test_expand_finds_files_and_the_folders_that_tell_of_more(tmp_path):
 
 def test_a_watch_covers_what_its_globs_match_and_what_was_written_since():
     watch = Watch.parse(str(Watch(time=1000.0, globs=("/var/log/etcd*.log",))))
-    assert watch.covered("/var/log/etcd.log", 1001)
-    assert not watch.covered("/var/log/etcd.log", 900)
-    assert not watch.covered("/var/log/other.log", 1001)
+    assert watch.watched("/var/log/etcd.log")
+    assert not watch.watched("/var/log/other.log")
 
 
 def test_content_refuses_what_is_no_file(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import click
 
 from certmedic import __version__
-from certmedic.cli import hand, history, look, serve, silence
+from certmedic.cli import backfill, hand, history, look, serve, silence
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -18,5 +18,12 @@ def main() -> None:
     """Whose TLS certificate failed on this Kubernetes master, which file, and what cures it."""
 
 
-for command in (*look.COMMANDS, *history.COMMANDS, *hand.COMMANDS, *silence.COMMANDS, *serve.COMMANDS):
+for command in (
+    *look.COMMANDS,
+    *backfill.COMMANDS,
+    *history.COMMANDS,
+    *hand.COMMANDS,
+    *silence.COMMANDS,
+    *serve.COMMANDS,
+):
     main.add_command(command)

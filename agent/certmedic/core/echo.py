@@ -11,9 +11,11 @@ plain file. A journal's unit tells nothing here: `docker run` in a unit writes t
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from certmedic.core.model import Sighting
@@ -27,17 +29,34 @@ START: Final = 24  # characters of what was said by which it is found in its lin
 
 def words(sighting: Sighting) -> str:
     """Return what is equal in all copies of a line: its second, and what it says without ports."""
-    text, said = sighting.entry.text, sighting.said
-    found = _KEY.search(text) if '":' in text else None
-    if found:
-        second = found[1]
-    else:
-        at = text.find(said[:START])
-        second = _clock(text, at if at >= 0 else HEAD) or sighting.entry.time.isoformat()[:19]
+    said = sighting.said
+    second = _second(sighting.entry.text, said) or sighting.entry.time.isoformat()[:19]
     port = sighting.fields.get("remote_addr", "").rpartition(":")[2]
     # Most have the caller's port and no other; that is found out already.
     said = said.replace(port, "", 1) if len(port) == 5 else _PORT.sub(":", said)
     return f"{second} {said}"
+
+
+def written_at(sighting: Sighting, now: datetime) -> datetime | None:
+    """Return the second that a line itself tells, taken for UTC; None where it tells none, or not the day."""
+    second = _second(sighting.entry.text, sighting.said).replace("/", "-")
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        if second.isdecimal():
+            return datetime.fromtimestamp(int(second), UTC)
+        if second[:1] in ("I", "W", "E", "F"):  # klog, which tells no year
+            told = datetime.strptime(f"{now.year} {second[1:]} +0000", "%Y %m%d %H:%M:%S %z")
+            return told if told < now + timedelta(days=1) else told.replace(year=now.year - 1)
+        return datetime.fromisoformat(second).replace(tzinfo=UTC)
+    return None
+
+
+def _second(text: str, said: str) -> str:
+    """Return the second that a line tells, as it is written there; "" where it tells none."""
+    found = _KEY.search(text) if '":' in text else None
+    if found:
+        return found[1]
+    at = text.find(said[:START])
+    return _clock(text, at if at >= 0 else HEAD)
 
 
 def _clock(text: str, end: int) -> str:

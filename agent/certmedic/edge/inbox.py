@@ -49,7 +49,7 @@ class WhenThere:
 
     def __init__(self, source: Source, path: str) -> None:
         self.name, self.required = source.name, source.required
-        self._source = source
+        self.source = source
         self._path = path
         self._began = False
 
@@ -64,7 +64,7 @@ class WhenThere:
             if stop.wait(LOOK_EVERY):
                 return
         self._began = True
-        self._source.follow(resume, put, stop)
+        self.source.follow(resume, put, stop)
 
 
 class Inbox:

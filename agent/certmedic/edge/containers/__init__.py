@@ -20,7 +20,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,6 +139,38 @@ class DockerSource:
                     self._report(run)
                     reported = now
 
+    def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
+        """Read what every container said from `since` on, once; yields as the journal's does. DockerError as of `follow`."""
+        listed = self._daemon.get("/containers/json", all="1")
+        for number, container in enumerate(listed):
+            id_ = container["Id"]
+            try:
+                told = self._daemon.get(f"/containers/{id_}/json")
+                origin = _origin(told)
+                if not self._wants(origin, told["Config"].get("Labels") or {}):
+                    continue
+                query = {"stdout": "1", "stderr": "1", "timestamps": "1", "since": f"{max(since.timestamp(), 0):.9f}"}
+                connection, data = self._daemon.open(f"/containers/{id_}/logs", **query)
+            except RefusedError as error:
+                self._say(f"the log of {container['Names']} cannot be read: {error}")
+                continue
+            reader = Log(needles=self._needles, tty=bool(told["Config"].get("Tty")), resumed=None)
+            with contextlib.closing(connection):
+                while True:
+                    found = [self._entry(f"{STREAM}:{id_}", origin, *one) for one in reader.feed(data)] if data else []
+                    yield number / len(listed), found
+                    data = _receive(connection)
+                    if not data:
+                        break
+            yield number / len(listed), [self._entry(f"{STREAM}:{id_}", origin, *one) for one in reader.finish()]
+            self._seen += reader.seen
+        yield 1.0, []
+
+    @property
+    def read(self) -> tuple[int, int, str]:
+        """How many lines were read, how many of them passed on, and what could not be read."""
+        return self._seen, self._matched, self._detail
+
     def _started(self, run: _Run, told: bytes) -> bytes:
         """Attach to the containers that events tell of; returns the event that is not complete yet."""
         *whole, rest = told.split(b"\n")
@@ -242,16 +274,11 @@ class DockerSource:
             self._lag = time.time() - last.time.timestamp() if last else 0.0
 
     def _pass_on(self, run: _Run, followed: _Followed, position: Position, line: bytes) -> None:
+        run.put(self._entry(followed.stream, followed.origin, position, line))
+
+    def _entry(self, stream: str, origin: Origin, position: Position, line: bytes) -> LogEntry:
         self._matched += 1
-        run.put(
-            LogEntry(
-                stream=followed.stream,
-                position=str(position),
-                time=position.time,
-                text=lines.text(line),
-                origin=followed.origin,
-            )
-        )
+        return LogEntry(stream=stream, position=str(position), time=position.time, text=lines.text(line), origin=origin)
 
     def _progress(self, run: _Run, followed: _Followed) -> None:
         position = followed.log.position

@@ -31,9 +31,9 @@ class Watch:
         except (ValueError, TypeError, KeyError):
             return None
 
-    def covered(self, path: str, modified: float) -> bool:
-        """Whether a file without a position must have come since: it would have been seen before."""
-        return modified >= self.time - SLACK and any(fnmatch.fnmatchcase(path, one) for one in self.globs)
+    def watched(self, path: str) -> bool:
+        """Whether a file at this path would have been seen."""
+        return any(fnmatch.fnmatchcase(path, one) for one in self.globs)
 
 
 def expand(globs: Iterable[str]) -> tuple[set[str], set[str]]:

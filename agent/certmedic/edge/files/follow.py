@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
 from certmedic.edge.files import inotify
-from certmedic.edge.files.folders import Watch, expand
+from certmedic.edge.files.folders import SLACK, Watch, expand
 from certmedic.edge.files.inotify import Inotify
 from certmedic.edge.files.log import QUIET, Log
-from certmedic.edge.files.rotation import Position, rotated_names
+from certmedic.edge.files.rotation import Position, bases, rotated_names
 
 TICK = 1.0  # seconds that one wait lasts at most
 GATHER = 0.02  # seconds that pass after an event until files are read: a busy log is read in blocks, not line by line
@@ -40,6 +42,9 @@ class Files(ABC):
         self._logs: dict[str, Log] = {}  # by path
         self._moved: set[Log] = set()  # those read since their positions were put
         self._failed: dict[str, str] = {}  # path -> why it cannot be read; each is said once
+        self._began = 0.0  # when the first look was taken, in seconds since 1970
+        self._earlier: Watch | None = None  # until when an earlier run has watched
+        self._ended: set[str] = set()  # paths at which nothing is, whose rotated files were looked at
         self._inotify: Inotify | None = None
         self._folders: dict[int, str] = {}  # by watch
         self._files: dict[int, tuple[Log, tuple[int, int]]] = {}  # by watch: whose, and which of its files
@@ -62,8 +67,42 @@ class Files(ABC):
             if self._inotify is not None:
                 self._inotify.close()
             self._inotify = None
-            for kept in (self._logs, self._moved, self._failed, self._folders, self._files):
+            for kept in (self._logs, self._moved, self._failed, self._folders, self._files, self._ended):
                 kept.clear()
+
+    def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
+        """Read every file that was written to after `since`, once, with its rotated ones; yields as the journal's does.
+
+        A line may be older, where its file does not tell when it was written.
+        """
+        paths, _ = expand(self._globs)
+        rotated = {name for path in paths for name in rotated_names(path)}
+        wanted = sorted(path for path in paths - rotated if not path.endswith(".gz"))
+        for number, path in enumerate(wanted):
+            try:
+                log = self._log(path)
+                if log is None or any(Path(path).samefile(other) for other in wanted[:number]):
+                    continue
+                log.open(None, since=since.timestamp())
+            except OSError as error:
+                self._say(f"{path} cannot be read: {error.strerror}")
+                continue
+            with contextlib.closing(log):
+                while True:
+                    seen, entries = log.seen, list(log.read())
+                    if not log.behind:
+                        entries += log.finish_line()
+                    self._seen += log.seen - seen
+                    self._matched += len(entries)
+                    yield number / len(wanted), entries
+                    if not (log.behind or log.seen != seen):
+                        break
+        yield 1.0, []
+
+    @property
+    def read(self) -> tuple[int, int, str]:
+        """How many lines were read, how many of them passed on, and what could not be read."""
+        return self._seen, self._matched, self._detail
 
     def _follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
         dirty = self._scan(resume, first=True)
@@ -105,7 +144,8 @@ class Files(ABC):
         for log in list(self._logs.values()):
             log.look()
             self._watch_files(log)
-        earlier = Watch.parse(resume(self.name)) if first else None
+        if first:
+            self._began, self._earlier = time.time(), Watch.parse(resume(self.name))
         paths, folders = expand(self._globs)
         while new := folders - set(self._folders.values()) if self._inotify else set():
             # Looked at again once they are watched: what comes in between would be told by nobody.
@@ -115,12 +155,12 @@ class Files(ABC):
         rotated = {name for path in paths for name in rotated_names(path)}
         for path in set(self._failed) - paths:
             del self._failed[path]
-        for path in sorted(paths - rotated - set(self._logs)):
+        # A log may have been rotated away for good before it was seen: a pod's, when its container was started anew.
+        left = {path for path in bases(folders) - paths - self._ended if self._matches(path)}
+        self._ended = (self._ended | left) - paths
+        for path in sorted((paths | left) - rotated - set(self._logs)):
             try:
-                status = Path(path).stat()
-                # What was there before anything was watched is history; what has come since is not.
-                at_end = first and not (earlier and earlier.covered(path, status.st_mtime))
-                self._open(path, (status.st_dev, status.st_ino), resume, at_end=at_end)
+                self._open(path, resume, first=first, there=path not in left)
                 self._failed.pop(path, None)
             except OSError as error:
                 if self._failed.get(path) != str(error):
@@ -128,15 +168,36 @@ class Files(ABC):
                     self._say(f"{path} cannot be read: {error.strerror}")
         return {log for log in self._logs.values() if log.behind}
 
-    def _open(self, path: str, key: tuple[int, int], resume: Callable[[str], str | None], *, at_end: bool) -> None:
-        if path.endswith(".gz") or any(key == content.key for log in self._logs.values() for content in log.contents):
-            return  # another name of a file that is read already
+    def _matches(self, path: str) -> bool:
+        return any(fnmatch.fnmatchcase(path, one) for one in self._globs)
+
+    def _open(self, path: str, resume: Callable[[str], str | None], *, first: bool, there: bool) -> None:
+        """Open a log that is new to this run; `there`: and not only its rotated files."""
+        modified = time.time()
+        if there:
+            status = Path(path).stat()
+            key, modified = (status.st_dev, status.st_ino), status.st_mtime
+            if path.endswith(".gz") or any(key == c.key for log in self._logs.values() for c in log.contents):
+                return  # another name of a file that is read already
         log = self._log(path)
-        if log is not None:
-            log.open(Position.parse(resume(log.stream)), at_end=at_end)
-            self._logs[path] = log
-            self._moved.add(log)
-            self._watch_files(log)
+        if log is None:
+            return
+        position = Position.parse(resume(log.stream))
+        # What was there before anything was watched is history; what has come since is not.
+        since = None if first else self._began
+        if self._earlier and self._earlier.watched(path) and not (first and modified < self._earlier.time - SLACK):
+            since = self._earlier.time - SLACK
+        if not there and position is None and since is None:
+            return
+        try:
+            log.open(position, since=since)
+        except FileNotFoundError:
+            if there:
+                raise
+            return  # its rotated files were all read
+        self._logs[path] = log
+        self._moved.add(log)
+        self._watch_files(log)
 
     def _forget_if_gone(self, log: Log, put: Callable[[Item], None]) -> None:
         if log.gone and log.unfinished_since is None:

@@ -90,8 +90,14 @@ class Log:
         self._last: Position | None = None  # of the last line handled, in whatever file
         self._told: Position | None = None  # what was put last
 
-    def open(self, position: Position | None, *, at_end: bool) -> None:
-        """Open what comes after `position`; without one, the file at its end or at its beginning. OSError where none is."""
+    def open(self, position: Position | None, *, since: float | None) -> None:
+        """Open what comes after `position`. OSError where nothing is.
+
+        Without one, all that was written from `since` on (seconds since 1970), rotated files too; without that, the file at its end.
+        """
+        known = position is not None
+        if position is None and since is not None:
+            position = Position(offset=0, mark=mark_of(b"", b""), time=since)
         if position is not None:
             following, found = what_follows(self.path, position)
             if not following:
@@ -105,10 +111,11 @@ class Log:
             self._parts.extend(self._opened(following))
             if not self._parts:
                 raise OSError(errno.EIO, os.strerror(errno.EIO), self.path)
-            self._last = self._told = position
+            self._last = position
+            self._told = position if known else None
         else:
             content = Content(self.path)
-            self._parts.append(_Part.at(content, content.size if at_end else 0))
+            self._parts.append(_Part.at(content, content.size))
 
     def close(self) -> None:
         """Close every file."""
@@ -269,7 +276,7 @@ class Log:
         try:
             status = Path(self.path).stat()
         except OSError:
-            self.gone = newest.unlinked
+            self.gone = newest.unlinked or newest.path != self.path
             self.behind |= self.gone  # what it holds is to be read before it is let go
             return
         self.gone = False

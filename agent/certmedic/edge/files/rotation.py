@@ -16,6 +16,7 @@ import os
 import re
 import stat
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ SLACK = 1.0  # seconds
 HEAD = 1024  # bytes of the beginning that are known again, or as many as had been read
 TAIL = 128  # bytes before the offset, likewise
 
+_ROTATED = re.compile(r"(?:(?P<a>.+\.[a-z]+)[.-]\d[\d.-]*|(?P<b>.+?)-\d[\d.-]*(?P<ending>\.[a-z]+))(?:\.gz)?")
 BadContent = (OSError, EOFError, zlib.error)  # what reading a file raises, compressed or not
 
 
@@ -159,6 +161,17 @@ def rotated_names(path: str) -> list[str]:
                 if number not in found or not name.endswith(".gz"):
                     found[number] = (age, name)
     return [str(folder / name) for _, name in sorted(found.values())]
+
+
+def bases(folders: Iterable[str]) -> set[str]:
+    """Return the paths of the logs whose rotated files lie in these folders, whether or not anything is at them."""
+    found = set()
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            for entry in Path(folder).iterdir():
+                if match := _ROTATED.fullmatch(entry.name):
+                    found.add(str(entry.with_name(match["a"] or match["b"] + match["ending"])))
+    return found
 
 
 def _open_all(path: str) -> list[Content]:

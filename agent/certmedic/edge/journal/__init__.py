@@ -107,6 +107,28 @@ class JournalSource:
             # Files come and go several at a time; and whatever goes wrong, this loop does not run hot.
             stop.wait(SETTLE)
 
+    def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
+        """Read what is there from `since` on, once; yields what share of it was read, with the entries found meanwhile.
+
+        JournalError or OSError where the journal cannot be read.
+        """
+        start, found = since.timestamp(), list[LogEntry]()
+
+        def put(item: Item) -> None:
+            if isinstance(item, LogEntry):
+                found.append(item)
+
+        with self._opened() as reader:
+            steps = steps_of(reader)
+            reader.seek_realtime(start)
+            at_end = self._batch(steps, put, BATCH)
+            while not at_end:
+                share = (steps.realtime() / 1e6 - start) / max(time.time() - start, 1.0)
+                yield min(max(share, 0.0), 1.0), found
+                found.clear()
+                at_end = self._batch(steps, put, BATCH) if self._careful else self._many(reader, steps, put)
+        yield 1.0, found
+
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Any]:
         # Imported here: this module can be loaded, and its error be told, where the library is missing.
@@ -332,6 +354,11 @@ class JournalSource:
         self._matched += 1
         put(LogEntry(stream=STREAM, position=str(position), time=time_logged, text=lines.text(message), origin=origin))
         self._position, self._moved = position, False
+
+    @property
+    def read(self) -> tuple[int, int, str]:
+        """How many entries were read, how many of them passed on, and what could not be read."""
+        return self._seen, self._matched, self._detail
 
     def _say(self, trouble: str) -> None:
         self._detail = f"{moment(int(time.time() * 1e6))}: {trouble}"

@@ -1,0 +1,196 @@
+"""A whole agent as its users start it, what is written to its sources, and what befalls these."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from labs.docker import BUSYBOX, Docker
+
+
+def failure(number: int, at: datetime | None = None) -> str:
+    """A line whose number the state keeps: fifty callers of one program, since of one incident not all kinds of lines are kept."""
+    now = at or datetime.now(UTC)
+    return (
+        f"tls{number // 50}[812]: {now:%Y-%m-%d %H:%M:%S.%f} http: TLS handshake error from 10.9.{number // 250}.{number % 250}:"
+        f"{40000 + number % 9999}: tls: failed to verify client certificate: x509: certificate has expired or is not"
+        f" yet valid: current time {now:%Y-%m-%dT%H:%M:%S}Z is after 2026-01-02T03:04:05Z"
+    )
+
+
+def numbers(text: str) -> list[int]:
+    """Return the numbers of the failures in a text."""
+    return [250 * int(high) + int(low) for high, low in re.findall(r" from 10\.9\.(\d+)\.(\d+):", text)]
+
+
+class Agent:
+    """`certmedic run`, with /run and /var/log of a journald of the test's own."""
+
+    def __init__(self, home: Path, docker_url: str) -> None:
+        self.home, self.docker_url = home, docker_url
+        self.state = home / "state" / "state.sqlite3"
+        self.config = home / "certmedic.toml"
+        self.config.write_text(f'mode = "observe"\nstate = "{home / "state"}"\nwatch.files = ["/var/log/tls*.log"]\n')
+        self.process: subprocess.Popen | None = None
+
+    def _command(self, *words: str) -> list[str]:
+        script = 'mount --bind "$0/run" /run && mount --bind "$0/log" /var/log && exec "$@"'
+        certmedic = [sys.executable, "-P", "-m", "certmedic", words[0], "--config", str(self.config), *words[1:]]
+        return ["unshare", "--mount", "sh", "-c", script, str(self.home), *certmedic]
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "DOCKER_HOST": self.docker_url, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def start(self) -> None:
+        with (self.home / "agent.log").open("ab") as output:
+            self.process = subprocess.Popen(self._command("run"), env=self._environment, stdout=output, stderr=output)
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """Run another command of certmedic's on the same machine."""
+        return subprocess.run(
+            self._command(*words), env=self._environment, capture_output=True, timeout=120, check=False
+        )
+
+    def said(self) -> str:
+        """What it wrote last."""
+        return (self.home / "agent.log").read_text(errors="replace")[-3000:]
+
+    def kill(self) -> None:
+        if self.process is not None:
+            assert self.process.poll() is None, self.said()
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(30)
+            self.process = None
+
+    def recorded(self) -> dict[int, int]:
+        """Number -> how often it was counted."""
+        found: dict[int, int] = {}
+        for sample, count in self._rows("SELECT sample, count FROM folds"):
+            (number,) = numbers(sample)
+            found[number] = found.get(number, 0) + count
+        return found
+
+    def sources(self) -> set[str]:
+        return {row[0] for row in self._rows("SELECT source FROM sources WHERE status <> '{}'")}
+
+    def _rows(self, query: str) -> list[tuple]:
+        if not self.state.exists():
+            return []
+        with (
+            contextlib.suppress(sqlite3.OperationalError),
+            contextlib.closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=30)) as db,
+        ):
+            return db.execute(query).fetchall()
+        return []
+
+
+class PlainFile:
+    """A plain file, rotated as logrotate does it."""
+
+    def __init__(self, path: Path, dice: random.Random) -> None:
+        self.path, self.dice = path, dice
+
+    def write(self, lines: list[str]) -> None:
+        with self.path.open("a") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+
+    def rotate(self) -> None:
+        if not self.path.exists():
+            return
+        kept = [self.path.with_name(f"{self.path.name}.{n}{gz}") for n in range(200, 0, -1) for gz in ("", ".gz")]
+        for old in kept:
+            if old.exists():
+                stem, number, *gz = old.name.removesuffix(".gz").rpartition(".")[0::2] + (".gz",) * old.name.endswith(
+                    ".gz"
+                )
+                old.rename(old.with_name(f"{stem}.{int(number) + 1}{''.join(gz)}"))
+        first = self.path.with_name(f"{self.path.name}.1")
+        if self.dice.random() < 0.5:
+            self.path.rename(first)
+            if self.dice.random() < 0.7:
+                self.path.touch()
+        else:
+            shutil.copy2(self.path, first)
+            os.truncate(self.path, 0)
+        second = self.path.with_name(f"{self.path.name}.2")
+        if second.exists():
+            compress(second, second.with_name(f"{second.name}.gz"))
+
+
+class PodLog:
+    """A container's log as containerd writes it, rotated as the kubelet does it."""
+
+    def __init__(self, pods: Path, dice: random.Random) -> None:
+        self.folder, self.dice, self.restarts, self.rotations = pods / "kube-system_relay-m1_7f3a" / "relay", dice, 0, 0
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.restarts}.log"
+
+    def write(self, lines: list[str]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            for line in lines:
+                cut = self.dice.randrange(1, len(line)) if self.dice.random() < 0.3 else 0
+                for tag, part in ([("P", line[:cut])] if cut else []) + [("F", line[cut:])]:
+                    file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z stderr {tag} {part}\n")
+                    file.flush()
+
+    def rotate(self) -> None:
+        if not self.path.exists():
+            return
+        if self.dice.random() < 0.3:
+            self.restarts += 1
+            return
+        for old in self.folder.glob("*.log.*[0-9]"):
+            compress(old, old.with_name(f"{old.name}.gz"))
+        self.rotations += 1
+        self.path.rename(self.folder / f"{self.path.name}.20261124-{self.rotations:06}")
+        if self.dice.random() < 0.7:
+            self.path.touch()
+
+
+def compress(plain: Path, packed: Path) -> None:
+    part = packed.with_name(f"{packed.name}.tmp")
+    with plain.open("rb") as file, gzip.open(part, "wb") as out:
+        shutil.copyfileobj(file, out)
+    os.utime(part, (plain.stat().st_atime, plain.stat().st_mtime))
+    part.rename(packed)
+    plain.unlink()
+
+
+class Containers:
+    """One container that lives long, and others that say something and are gone."""
+
+    def __init__(self, docker: Docker, dice: random.Random) -> None:
+        self.docker, self.dice = docker, dice
+        docker.busybox()
+        docker("run", "-d", "--network=none", "--name=relay", BUSYBOX, "sleep", "100000")
+
+    def write(self, lines: list[str]) -> None:
+        said = "".join(f"{line}\n" for line in lines).encode()
+        if self.dice.random() < 0.2:
+            self.docker("run", "-i", "--network=none", BUSYBOX, "cat", stdin=said)
+        else:
+            self.docker("exec", "-i", "relay", "sh", "-c", "cat > /proc/1/fd/1", stdin=said)
+
+    def restart(self) -> None:
+        self.docker.stop()
+        self.docker.start()
+        self.docker("start", "relay")
+
+    def logged(self) -> set[int]:
+        """What Docker itself kept."""
+        said = "".join(self.docker("logs", one) for one in self.docker("ps", "-aq").split())
+        return set(numbers(said))

@@ -1,0 +1,117 @@
+"""`certmedic backfill`: what the logs still hold, judged, counted once, and nothing touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from certmedic.cli import backfill, main
+from labs import waiting
+from labs.docker import start_dockerd
+from labs.journal import JOURNALD, start_journald
+from labs.proof import Agent, Containers, PlainFile, PodLog, failure
+
+
+@pytest.mark.parametrize(
+    ("told", "ago"),
+    [("3d", 3 * 86400), ("-3d", 3 * 86400), ("12h ago", 12 * 3600), ("90m", 5400), ("5 s", 5)],
+)
+def test_since_is_read_as_journalctl_reads_it(told, ago):
+    since = backfill.since(None, None, told)
+    assert abs((datetime.now(UTC) - since).total_seconds() - ago) < 60
+
+
+def test_since_is_a_date_too_and_nonsense_is_refused():
+    assert backfill.since(None, None, "2026-11-01") == datetime(2026, 11, 1, tzinfo=UTC)
+    assert backfill.since(None, None, "2026-11-01T04:00:00+01:00") == datetime(2026, 11, 1, 3, tzinfo=UTC)
+    assert backfill.since(None, None, "today") - backfill.since(None, None, "yesterday") == timedelta(days=1)
+    with pytest.raises(click.BadParameter, match="is no time; write"):
+        backfill.since(None, None, "a while")
+
+
+def test_files_are_read_with_what_was_rotated_and_only_since_then(tmp_path):
+    log = PlainFile(tmp_path / "tls.log", random.Random(1))  # noqa: S311 - the same each time
+    written = 0
+    for round_ in range(8):
+        then = datetime.now(UTC) - timedelta(hours=8 - round_)
+        for number in range(written, written + 10):
+            log.write([failure(number, then)] * (1 + (number == 79)))
+        written += 10
+        if round_ < 7:
+            log.rotate()
+    assert list(tmp_path.glob("*.gz"))
+    config = tmp_path / "certmedic.toml"
+    config.write_text(
+        f'state = "{tmp_path / "state"}"\n[watch]\njournal = false\ndocker = false\npods = false\nfiles = ["{tmp_path}/tls.log"]\n'
+    )
+
+    done = CliRunner().invoke(main, ["backfill", "--config", str(config), "--since", "210m", "--json"])
+
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert [(one["source"], one["matched"], one["error"]) for one in told["sources"]] == [("files", 81, "")]
+    assert (
+        sum(one["count"] for one in told["incidents"]) == 31
+    )  # of the last three hours and now; the last was said twice
+    first = min(datetime.fromisoformat(one["first_seen"]) for one in told["incidents"])
+    assert abs(datetime.now(UTC) - timedelta(hours=3) - first) < timedelta(minutes=2)
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.real
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: journald, dockerd, mount namespaces")
+@pytest.mark.skipif(not Path(JOURNALD).exists(), reason="needs systemd-journald")
+@pytest.mark.skipif(shutil.which("dockerd") is None, reason="needs docker.io")
+def test_every_source_is_read_beside_a_running_service_whose_state_stays_as_it_is():
+    dice = random.Random(2)  # noqa: S311 - the same each time
+    with ExitStack() as closing:
+        journald, docker = closing.enter_context(start_journald()), closing.enter_context(start_dockerd())
+        agent = Agent(journald.home, docker.url)
+        closing.callback(agent.kill)
+        file, pod = PlainFile(agent.home / "log" / "tls.log", dice), PodLog(agent.home / "log" / "pods", dice)
+        containers = Containers(docker, dice)
+        lines = [failure(number) for number in range(60)]
+        for line in lines[:20]:
+            journald.log(line, SYSLOG_IDENTIFIER="relay")
+        journald.journalctl("--rotate")
+        journald.log(lines[20], SYSLOG_IDENTIFIER="relay")
+        containers.write(lines[15:30])
+        pod.write(lines[30:40])
+        pod.rotate()
+        pod.write(lines[40:45])
+        file.write(lines[10:30])
+        file.rotate()
+        file.write(lines[45:50])
+        file.rotate()
+        file.write(lines[50:60])
+        agent.start()
+        waiting.until(lambda: {"journal", "files", "pods", "docker"} <= agent.sources())
+        waiting.until(lambda: set(range(30)) - set(range(21, 30)) <= agent.recorded().keys())
+        before = agent.recorded()
+
+        done = agent("backfill", "--since", "1h", "--json")
+        plain = agent("backfill", "--since", "1h")
+        none = agent("backfill", "--since", "0s", "--json")
+
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert {one["source"] for one in told["sources"]} == {"journal", "docker", "pods", "files"}
+        assert [one["error"] for one in told["sources"]] == [""] * 4
+        assert sorted(one["count"] for one in told["incidents"]) == [10, 50]
+        for one in told["incidents"]:
+            assert datetime.fromisoformat(one["first_seen"]) <= datetime.fromisoformat(one["last_seen"])
+        assert (done.stderr, plain.stderr) == (b"", b"")  # quick, and no terminal
+        assert b"seen     50 times" in plain.stdout
+        assert json.loads(none.stdout)["incidents"] == []
+        time.sleep(1)
+        assert agent.recorded() == before
