@@ -383,6 +383,15 @@ def test_what_is_over_before_it_was_told_is_not_told(lab):
     assert [i.state for i in lab.incidents()] == ["resolved"]
 
 
+def test_a_line_is_judged_by_files_that_came_a_moment_before_it(lab):
+    there = member(peer_ends=NOW - DAY)
+    lab = lab(())
+    lab.step()
+    lab.world.files = there
+    lab.step(REFUSED)
+    assert [incident.diagnosis.cause for incident in lab.incidents()] == ["expired"]
+
+
 def test_lines_from_before_the_start_may_notify_and_never_act(lab):
     lab = lab()
     old = NOW - timedelta(minutes=5)

@@ -192,7 +192,12 @@ class Watcher:
             seen.diagnosed_at = now
             self.world.senses.learn(seen.sighting.entry.origin)
             fold = Fold(sighting=seen.sighting, count=seen.total, first_seen=seen.first, last_seen=seen.last)
-            diagnosis = doctor.diagnose(fold, self._gather(now))
+            facts = self._gather(now)
+            diagnosis = doctor.diagnose(fold, facts)
+            if diagnosis is not None and diagnosis.cause is Cause.UNEXPLAINED and facts.at < now:
+                # Its file may have come since the last look, with a volume that was just mounted.
+                self._facts = None
+                diagnosis = doctor.diagnose(fold, self._gather(now))
             seen.incident = self._open(diagnosis, now).id if diagnosis is not None else None
 
     def _gather(self, now: datetime) -> Facts:
