@@ -39,7 +39,7 @@ CONFIGURED = [
 NEXT = "99.0.1"
 VOLUME = "/mnt/master-vol-0abc"
 # What the tests need in the machines beside what the package needs.
-LAB = ("docker.io", "iptables", "etcd-server", "man-db", "bash-completion", "zsh")
+LAB = ("docker.io", "iptables", "etcd-server", "man-db", "bash-completion", "zsh", "libpam-systemd")
 # import name -> its package on Debian, and on PyPI, which is what python3dist() goes by
 LIBRARIES = {
     "OpenSSL": ("python3-openssl", "pyopenssl"),
@@ -447,12 +447,47 @@ def it_is_held_within_its_limits(machine):
     assert property_of(machine, "MemoryHigh") == str(192 << 20)  # the older kind of control groups has no such limit
 
 
+# Somebody at a terminal: what login and the shell show there is kept.
+LOGIN = """
+import os, pty, sys, time
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp("login", ["login", "-f", "root"])
+with open(sys.argv[1], "wb", buffering=0) as screen:
+    while os.waitpid(child, os.WNOHANG)[0] == 0:
+        try:
+            screen.write(os.read(terminal, 4096))
+        except OSError:  # login closes the terminal for a moment, to be the only one there
+            time.sleep(0.1)
+"""
+
+
+def somebody_logs_in(machine, screen):
+    machine.write("/root/login.py", LOGIN)
+    machine("systemd-run", "--quiet", "--collect", f"--unit={screen}", "python3", "/root/login.py", f"/root/{screen}")
+    machine.until("root@", "cat", f"/root/{screen}")  # the shell's prompt
+
+
+def whoever_is_at_the_machine_hears_of_it(machine, known):
+    # Who is logged in gets it on the terminal, from within the sandbox; who logs in later reads a line.
+    screen = machine.until(f"sudo certmedic show {known}", "cat", "/root/evening")
+    assert "Broadcast message from root" in screen
+    assert "the certificate of etcd main has expired" in " ".join(screen.split())
+    assert "every terminal: taken" in machine("certmedic", "show", str(known))
+    machine.until("etcd main", "cat", "/run/certmedic/motd")
+    somebody_logs_in(machine, "morning")
+    told = machine("cat", "/root/morning")
+    assert "certmedic: etcd main: certificate expired: " in told
+    assert told.index(f"(sudo certmedic show {known})") < told.index("root@")
+    assert "Broadcast" not in told
+    machine("systemctl", "stop", "evening", "morning")
+
+
 def it_sees_a_volume_that_expired(machine, tmp_path):
     # A volume is mounted while it runs, its certificates have expired, and somebody refuses them.
     machine("mkdir", "-p", VOLUME)
     machine("mount", "-t", "tmpfs", "tmpfs", VOLUME)
     put_volume(machine, tmp_path, ended=timedelta(hours=3))
-    time.sleep(3)  # what it looked up for something else serves it for two seconds
     refuse(machine, "10.0.1.7:45110")
     said = machine.until("the certificate of", *JOURNAL)
     assert f"{VOLUME}/pki/etcd-cluster-token-etcd/" in said
@@ -532,12 +567,30 @@ def the_watchdog_watches(machine):
     )
     machine("systemctl", "daemon-reload")
     machine("systemctl", "restart", "certmedic")
+    # A journald that hangs, its socket full, does not hang it: not in its turns, and not where it has something to say.
+    pid = property_of(machine, "MainPID")
+    machine("systemctl", "kill", "--signal=STOP", "systemd-journald")
+    machine("python3", "-c", FILL)
+    machine("systemctl", "kill", "--kill-whom=main", "--signal=HUP", "certmedic")
     time.sleep(12)
-    assert property_of(machine, "NRestarts") == "0"
+    assert (property_of(machine, "NRestarts"), property_of(machine, "MainPID")) == ("0", pid)
+    machine("systemctl", "kill", "--signal=CONT", "systemd-journald")
     machine("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "certmedic")
     machine.until("1", "systemctl", "show", "--value", "--property", "NRestarts", "certmedic")
     machine.until("active (running)", "systemctl", "status", "certmedic")
     machine("rm", "-r", "/run/systemd/system/certmedic.service.d")
+
+
+FILL = """
+import socket
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+    one.setblocking(False)
+    try:
+        while True:
+            one.sendto(b"MESSAGE=one of many\\n", "/run/systemd/journal/socket")
+    except BlockingIOError:
+        pass
+"""
 
 
 def removed_and_purged(machine, before):
@@ -561,9 +614,12 @@ def test_a_life_on(release, deb, newer, tmp_path):
         machine("systemctl", "mask", "--now", "docker.socket", "docker.service", "containerd.service", "etcd.service")
         machine("rm", "-f", "/run/docker.sock")
         before = everything(machine)
+        machine.write("/etc/certmedic/conf.d/soon.toml", '[notify]\ngroup_for = "2s"\n')
         installed_it_runs(machine, deb)
         it_is_held_within_its_limits(machine)
+        somebody_logs_in(machine, "evening")
         known = it_sees_a_volume_that_expired(machine, tmp_path)
+        whoever_is_at_the_machine_hears_of_it(machine, known)
         an_upgrade_keeps_all(machine, newer, known)
         a_reload_is_checked(machine)
         a_wrong_start_is_told(machine)
