@@ -132,8 +132,9 @@ def test_a_manager_without_authorities_says_which_file_is_missing(tmp_path):
 
 
 DRILL = """
-import sys, time
+import signal, sys, time
 from certmedic.drill import etcd, master
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a test run in the background of a shell has ignored
 with master.scratch_master(etcd.find(), life=3600) as made:
     assert made.wait_healthy()
     print(made.root, *(member.process.pid for member in made.members.values()), flush=True)
