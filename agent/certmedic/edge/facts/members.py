@@ -112,10 +112,12 @@ def members(
 def meet(told: dict[str, Voters], embedded: Sequence[Stored], blind: list[str]) -> list[_Etcd]:
     """Return the etcds of this network, with the members that they tell or told; `told` is kept up to date."""
     found = []
+    shown = set()  # by processes of their own, which are not looked for inside others
     for etcd in _etcds(blind):
         own = next((member for member in etcd.cluster.members if member[0] == etcd.cluster.name), None)
         named = read_process(etcd.pid)
         peer = next((path for use, path in named if use == "peer"), "")
+        shown.add(peer)
         if own is not None and peer:
             door = _Door(etcd.pid, own[1], own[2])
             host = door.host if _is_address(door.host) else _listed(door)
@@ -128,7 +130,7 @@ def meet(told: dict[str, Voters], embedded: Sequence[Stored], blind: list[str]) 
             if voting:
                 etcd = replace(etcd, cluster=replace(etcd.cluster, members=voting))  # noqa: PLW2901 - the same one, better known
         found.append(etcd)
-    inside = [_inside(stored, told) for stored in embedded]
+    inside = [_inside(stored, told) for stored in embedded if stored.certificate.path not in shown]
     return found + [one for one in inside if one is not None]
 
 
