@@ -703,6 +703,34 @@ def it_restarts_what_docker_and_containerd_run(machine):
     assert machine("docker", "ps", "-q").strip()
 
 
+def it_renews_in_place_and_restarts_a_unit(machine):
+    # The example's drop-in lets it write where the certificates are; owner and mode of the files stay.
+    sickroom.end(machine)
+    machine("sh", "-c", "mkdir -p /etc/kubernetes/pki && cp -r /root/events /etc/kubernetes/pki/etcd-manager-events")
+    example = machine("cat", "/usr/share/doc/certmedic/examples/renew.conf")
+    machine.write("/etc/systemd/system/certmedic.service.d/renew.conf", example)
+    machine.write("/etc/certmedic/conf.d/renew.toml", "[remedy]\nrenew = true\n")
+    sickroom.volume(machine, sickroom.EVENTS)
+    machine("systemctl", "daemon-reload")
+    machine("systemctl", "restart", "certmedic")
+    sickroom.start_events(machine)
+    machine("systemctl", "start", "k3s")
+    began = machine("systemctl", "show", "--property=InvocationID", "k3s")
+    files = [
+        f"{sickroom.EVENTS}/pki/etcd-cluster-token-etcd-events/{name}"
+        for name in ("peers/me.crt", "clients/server.crt")
+    ]
+    machine("chown", "4001:4002", *files)
+    machine("chmod", "0640", files[0])
+    before, task = machine("stat", "--format=%u:%g %a %n", *files), sickroom.task(machine)
+    told = {one["diagnosis"]["plane"]: one for one in cured(machine, 4) if one["id"] > 2}
+    assert {*told} == {"kops", "k3s"}
+    assert machine("stat", "--format=%u:%g %a %n", *files) == before
+    assert sickroom.task(machine) == task  # nothing was restarted
+    assert machine("systemctl", "show", "--property=InvocationID", "k3s") != began
+    assert gate_of(told["k3s"], "member safe") == "it is the only member, and clients refuse it as it is"
+
+
 @real
 @as_root
 @pytest.mark.timeout(1200)
@@ -717,6 +745,8 @@ def test_it_cures_from_within_its_sandbox_on(release, deb):
         it_restarts_what_docker_and_containerd_run(machine)
         told = machine.until("RESOLVED", "cat", "/root/hook.log")
         assert told.count("\n") == 6  # each opened, acted, resolved
+        if release == RELEASES[0]:
+            it_renews_in_place_and_restarts_a_unit(machine)
         limits = machine("sh", "-c", "cat /proc/$(systemctl show -P MainPID certmedic)/status")
         assert "NoNewPrivs:\t1" in limits
         assert int(re.search(r"VmHWM:\s+(\d+) kB", limits)[1]) < 192 * 1024
