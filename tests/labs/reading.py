@@ -53,6 +53,7 @@ class Reading:
 
     def until_idle(self) -> None:
         """Take items until the source says twice, from now on, that it has caught up."""
+        self._take(0.0)  # what it said before now
         before = len(self.statuses)
         self.until(lambda: sum(status.lag_seconds == 0 for status in self.statuses[before:]) >= 2)
 

@@ -231,7 +231,7 @@ class JournalSource:
             elif changes.poll(1000 * tick) and reader.process() == INVALIDATE:  # wait() would cost twice as much
                 # Not one entry more from this reader: a file that it found late, with entries from before those that it has
                 # read by then, would be passed over. To the next reader all files are there from the beginning.
-                self._report(steps, put, at_end=True)
+                self._report(steps, put, at_end=False)
                 return
 
     def _seek(self, reader: Any, steps: Steps) -> None:
