@@ -186,7 +186,8 @@ def boot(release: str, packages: Sequence[str]) -> Iterator[Machine]:
     layers = f"lowerdir={lower},upperdir={home / 'upper'},workdir={home / 'work'}"
     subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(root)], check=True)
     log = home / "console.log"
-    groups, name = _own_groups(home.name), home.name.replace("_", "x")  # a name of a machine has no "_", and ends in no "-"
+    name = home.name.replace("_", "x")  # systemd takes no "_" in it, and no "-" at its end
+    groups = _own_groups(home.name)
     enter = 'for group in $0; do echo $$ >"$group/cgroup.procs" || exit; done; exec "$@"'
     with log.open("wb") as output:
         nspawn = subprocess.Popen(
