@@ -166,6 +166,22 @@ def test_a_neighbours_expired_certificate_is_the_neighbours():
     assert (found.remedy.kind, found.remedy.helps) == ("none", "no")
 
 
+@pytest.mark.parametrize(
+    ("called", "whom"),
+    [
+        ("https://api.internal.example:6443/api/v1/nodes?limit=500", "api.internal.example:6443"),
+        ("etcd-endpoints://0xc000/10.0.0.2:2379", "10.0.0.2:2379"),
+        ("10.0.0.2:2379", "10.0.0.2:2379"),
+    ],
+)
+def test_a_neighbour_is_named_by_its_door_and_not_by_what_was_asked_of_it(called, whom):
+    found = judged(refusing(role=Role.CLIENT, remote="", not_after=ENDED, endpoint=called))
+
+    assert (found.suspect, found.neighbours) == ("peer", (whom,))
+    assert whom in found.remedy.why
+    assert "limit" not in found.remedy.why
+
+
 @pytest.mark.parametrize("host", ["10.0.0.1", "127.0.0.1"])
 def test_a_certificate_shown_from_here_is_found_by_its_not_after(host):
     found = judged(refusing(not_after=ENDED, remote=f"{host}:5000"), member(server_ends=ENDED))

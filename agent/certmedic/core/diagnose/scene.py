@@ -87,14 +87,19 @@ def joined(moment: datetime | None, facts: Facts, group: str) -> list[Stored]:
     return sorted(same, key=lambda stored: (not in_group(stored, group), stored.certificate.is_ca))
 
 
+def door(endpoint: str) -> str:
+    """Return host and port of whom a program called, of a URL too."""
+    # etcd's clients write "etcd-endpoints://0xc000/host:2379": the last part is whom they called.
+    called = re.sub(r"^etcd-endpoints://[^/]*/", "", endpoint).split(",")[0]
+    return re.sub(r"^[a-z]+://", "", called).split("/")[0]
+
+
 def is_ours(scene: Scene) -> bool:
     """Whether the refused certificate was shown by this machine."""
     host = scene.sighting.remote_host or scene.sighting.fields.get("endpoint", "")
     if not host:
         return scene.sighting.suspect is Suspect.OWN
-    # etcd's clients write "etcd-endpoints://0xc000/host:2379": the last part is whom they called.
-    host = re.sub(r"^etcd-endpoints://[^/]*/", "", host).split(",")[0]
-    host = re.sub(r"^[a-z]+://", "", host).split("/")[0]
+    host = door(host)
     host = host.rpartition(":")[0].strip("[]") if re.search(r":\d+$", host) else host.strip("[]")
     return is_loopback(host) or host in scene.facts.addresses
 

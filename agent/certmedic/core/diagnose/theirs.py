@@ -11,6 +11,7 @@ from certmedic.core.diagnose.owned import in_memory, own, quote
 from certmedic.core.diagnose.scene import (
     ETCD_PROGRAMS,
     Scene,
+    door,
     in_group,
     is_gateway,
     is_ours,
@@ -218,5 +219,5 @@ def neighbour(scene: Scene) -> Diagnosis:
 
 def neighbours_of(sighting: Sighting) -> tuple[str, ...]:
     """Return what a line tells of the other side: address, name or member id."""
-    told = (sighting.remote_host, sighting.fields.get("endpoint", ""), sighting.fields.get("remote_peer_id", ""))
+    told = (sighting.remote_host, door(sighting.fields.get("endpoint", "")), sighting.fields.get("remote_peer_id", ""))
     return tuple(dict.fromkeys(filter(None, told)))
