@@ -117,8 +117,17 @@ def test_a_file_can_include_another(tmp_path):
     ]
 
 
-def test_credentials_are_found_where_systemd_puts_them(tmp_path, monkeypatch):
-    written(tmp_path, "oncall=json://cred.example\n", "apprise")
+@pytest.mark.parametrize(
+    "content",
+    [
+        "oncall=json://cred.example\n",
+        "json://cred.example\n",
+        "# whom\n\nurls:\n  - json://cred.example\n",
+        "---\nversion: 1\nurls:\n  - json://cred.example:\n      tag: oncall\n",
+    ],
+)
+def test_credentials_are_found_where_systemd_puts_them(tmp_path, monkeypatch, content):
+    written(tmp_path, content, "apprise")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert told(AppriseNotifier(["credential:apprise"], TAGS), Severity.CRITICAL) == ["cred.example"]
 

@@ -663,7 +663,7 @@ pods = true
 [certificates]
 warn_days = []
 [notify]
-apprise = ["json://localhost:8099/hook"]
+apprise = ["credential:apprise"]
 group_for = "2s"
 [remedy]
 restart = ["etcd-manager", "k3s"]
@@ -703,6 +703,20 @@ def it_restarts_what_docker_and_containerd_run(machine):
     assert machine("docker", "ps", "-q").strip()
 
 
+def the_journal_tells_one_incident(machine):
+    of_it = ("journalctl", "-u", "certmedic", "CERTMEDIC_INCIDENT=1")
+    told = [json.loads(line) for line in machine(*of_it, "--output=json").splitlines()]
+    events = ["opened", "intent", "acted", "resolved"]
+    assert [entry["CERTMEDIC_EVENT"] for entry in told] == events
+    assert {entry["CERTMEDIC_CAUSE"] for entry in told} == {"expired"}
+    assert len({entry["MESSAGE_ID"] for entry in told}) == len(events)
+    assert told[0]["CERTMEDIC_CERT"].startswith("/mnt/master-vol-")
+    short = machine(*of_it).splitlines()
+    assert [line.split(": ", 1)[1].split(":")[0] for line in short] == [f"incident 1 {event}" for event in events]
+    everything = machine("journalctl", "--output=export") + machine("sh", "-c", "cat /var/lib/certmedic/*; ps -ef")
+    assert "KEPT-SECRET" not in everything
+
+
 def it_renews_in_place_and_restarts_a_unit(machine):
     # The example's drop-in lets it write where the certificates are; owner and mode of the files stay.
     sickroom.end(machine)
@@ -738,13 +752,18 @@ def it_renews_in_place_and_restarts_a_unit(machine):
 def test_it_cures_from_within_its_sandbox_on(release, deb):
     with machines.boot(release, wanted(release)) as machine:
         machine.write("/etc/certmedic/conf.d/cure.toml", CURE)
-        machine("chmod", "0640", "/etc/certmedic/conf.d/cure.toml")
+        machine.write("/root/apprise.yml", 'urls:\n  - "json://who:KEPT-SECRET@localhost:8099/hook"\n')
+        machine.write(
+            "/etc/systemd/system/certmedic.service.d/credential.conf",
+            "[Service]\nLoadCredential=apprise:/root/apprise.yml\n",
+        )
         sickroom.prepare(machine)
         install(machine, deb)
         machine.until("mode remedy; reads journal, docker", "systemctl", "status", "certmedic")
         it_restarts_what_docker_and_containerd_run(machine)
         told = machine.until("RESOLVED", "cat", "/root/hook.log")
         assert told.count("\n") == 6  # each opened, acted, resolved
+        the_journal_tells_one_incident(machine)
         if release == RELEASES[0]:
             it_renews_in_place_and_restarts_a_unit(machine)
         limits = machine("sh", "-c", "cat /proc/$(systemctl show -P MainPID certmedic)/status")

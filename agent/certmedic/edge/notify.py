@@ -23,12 +23,13 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from certmedic.core.model import Message, MessageKind, Severity
 
 SLACK = 1.0  # seconds over an address's own timeouts (cto, rto: 4 s each unless it says otherwise)
 LONGEST = 20.0  # seconds for one attempt, whatever the address says
+HEAD = 4096  # bytes of a file of addresses by which its form is told
 # Of an address, how something is sent and not to whom: without these, a newer apprise, which adds some, still knows a channel.
 MANNERS = frozenset(
     {"cto", "rto", "verify", "format", "overflow", "emojis", "tz", "store", "retry", "wait", "optional", "image"}
@@ -226,13 +227,13 @@ def _load(configs: Sequence[str], urls: Sequence[str]) -> tuple[dict[str, Any], 
         path = _path(config)
         try:
             with path.open("rb") as file:
-                file.read(1)
+                head = file.read(HEAD)
         except OSError as error:
             faults.append(f"{path}: cannot be read: {error.strerror}")
             continue
         with _listening() as heard:
             one = apprise.Apprise(asset=asset)
-            one.add(apprise.AppriseConfig(paths=[str(path)], asset=asset, recursion=1))
+            one.add(apprise.AppriseConfig(paths=[_known_as(path, head)], asset=asset, recursion=1))
             servers = list(one)
         faults += [f"{path}: {fault}" for fault in _faults(servers, heard)]
         found += servers
@@ -248,6 +249,14 @@ def _load(configs: Sequence[str], urls: Sequence[str]) -> tuple[dict[str, Any], 
         if same is not server:  # one address in two places is told once, by either's tags
             same.tags = {*same.tags, *server.tags} if same.tags and server.tags else set()
     return known, tuple(faults)
+
+
+def _known_as(path: Path, head: bytes) -> str:
+    """Return a file as apprise is to be told of it: it knows YAML by a name's ending only, and a credential has none."""
+    first = next((line for line in map(bytes.strip, head.splitlines()) if line and line[:1] not in b"#;"), b"")
+    if path.suffix or not re.match(rb"---|\w+:(?!//)", first):
+        return str(path)
+    return f"file://{quote(str(path))}?format=yaml"
 
 
 def _path(config: str) -> Path:
