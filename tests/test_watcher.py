@@ -241,9 +241,7 @@ OWN_TIME = '2026-11-24 15:32:44.{:06} W | embed: rejected connection from "10.0.
 
 
 def test_a_line_that_comes_again_by_another_source_is_counted_once_after_hours_storms_and_kills(lab, monkeypatch):
-    monkeypatch.setattr(
-        watcher, "JUDGED_AT_ONCE", watcher.REMEMBERED_LINES + 1
-    )  # what waits to be judged dies with a kill
+    monkeypatch.setattr(watcher, "JUDGED_AT_ONCE", watcher.REMEMBERED_LINES + 1)
     lab = lab(mode="notify")
 
     lab.step(OWN_TIME, stream="journal")
@@ -257,6 +255,21 @@ def test_a_line_that_comes_again_by_another_source_is_counted_once_after_hours_s
     lab.step(OWN_TIME, seconds=7200, stream="file:/var/log/etcd.log")
 
     assert sum(i.count for i in lab.incidents()) == 1 + watcher.REMEMBERED_LINES + 1
+
+
+def test_of_a_flood_of_kinds_some_are_judged_in_a_turn_and_a_kill_loses_none(lab):
+    lab = lab(mode="notify")
+    kinds = [OWN_TIME.replace("etcd-a", f"etcd-{number}") for number in range(5 * watcher.JUDGED_AT_ONCE // 2)]
+
+    lab.step(*kinds)
+    assert sum(i.count for i in lab.incidents()) == watcher.JUDGED_AT_ONCE
+    settled = lab.store.positions()["journal"]
+    lab.kill()
+    lab.position = int(settled)
+    lab.step(*kinds[lab.position :])
+    lab.go(3)
+
+    assert sum(i.count for i in lab.incidents()) == len(kinds)
 
 
 def test_what_was_not_settled_is_not_remembered_either(lab):
@@ -512,7 +525,7 @@ def test_a_flood_of_forged_lines_holds_up_no_cure_and_is_judged_in_measure(lab, 
         forged = [REFUSED.replace("etcd-a", f"x{turn}-{number}") for number in range(300)]
         before = len(judged)
         lab.step(*forged, *([REFUSED] if lab.world.files[0].certificate.not_after < NOW else []))
-        assert len(judged) - before <= 40
+        assert len(judged) - before <= 2 * watcher.JUDGED_AT_ONCE
         if lab.world.restarts:
             break
 

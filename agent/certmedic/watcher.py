@@ -48,7 +48,9 @@ QUIET_FOR = timedelta(minutes=15)  # an incident that cannot be verified here en
 INVENTORY_EVERY = timedelta(minutes=10)
 FACTS_FOR = timedelta(seconds=2)  # looked-up facts serve all sightings of one moment
 REMEMBERED_FOLDS = 2048
-JUDGED_AT_ONCE = 32  # kinds of lines in one turn: strangers can write as many kinds as they like
+JUDGED_AT_ONCE = (
+    64  # kinds of lines in one turn: strangers can write as many kinds as they like, and what comes after waits
+)
 REMEMBERED_LINES = 4096  # in memory, to count a line once that comes in by two sources; the store keeps more
 
 
@@ -99,7 +101,8 @@ class Watcher:
         self.sightings = 0  # since the start
         self._memo = symptoms.Memo()
         self._seen: dict[str, Seen] = {}
-        self._to_judge: dict[str, None] = {}  # folds, in the order in which they came
+        self._to_judge: list[Seen] = []  # of this turn
+        self._left: list[Item] = []  # what came in and is for the next turn
         self._lines: dict[str, Line] = {}
         self._unwritten: list[Line] = []
         self._facts: Facts | None = None
@@ -116,11 +119,17 @@ class Watcher:
     def step(self, items: Sequence[Item], now: datetime) -> None:
         """Take what came in and what is due, then do what was written down. Raises StoreError where the disk refuses."""
         positions: dict[str, str] = {}
+        waiting = [*self._left, *items]
         with self.store.transaction():
-            for item in items:
+            handled = 0
+            for item in waiting:
+                if len(self._to_judge) >= JUDGED_AT_ONCE:
+                    break
+                handled += 1
                 self._take(item, now)
                 if isinstance(item, LogEntry | Progress):
                     positions[item.stream] = item.position
+            self._left = waiting[handled:]
             self._judge(now)
             for recheck in self.store.due(now=now):
                 self._look_again(recheck, now)
@@ -181,15 +190,13 @@ class Watcher:
         seen.first = min(seen.first, sighting.entry.time)
         seen.last = max(seen.last, sighting.entry.time)
         if now - seen.diagnosed_at >= DIAGNOSE_EVERY:
-            self._to_judge[sighting.fold] = None
+            seen.diagnosed_at = now
+            self._to_judge.append(seen)
 
     def _judge(self, now: datetime) -> None:
-        """Diagnose what is due, some at each turn: what was seen once last, since a failure comes again and a flood is of such."""
-        due = [self._seen[fold] for fold in self._to_judge]
-        due.sort(key=lambda seen: (seen.total == 1, seen.diagnosed_at, -seen.total))
-        for seen in due[:JUDGED_AT_ONCE]:
-            del self._to_judge[seen.sighting.fold]
-            seen.diagnosed_at = now
+        """Diagnose what came in, in the transaction that moves the positions: a kill loses no line that was read."""
+        due, self._to_judge = self._to_judge, []
+        for seen in due:
             self.world.senses.learn(seen.sighting.entry.origin)
             fold = Fold(sighting=seen.sighting, count=seen.total, first_seen=seen.first, last_seen=seen.last)
             facts = self._gather(now)
@@ -239,16 +246,12 @@ class Watcher:
                 self.store.resolve(other.id, now=now)
 
     def _write_counts(self) -> None:
-        for fold, seen in self._seen.items():
+        for seen in self._seen.values():
             if seen.unwritten and seen.incident is not None:
                 self.store.count(seen.incident, seen.sighting, times=seen.unwritten, first=seen.first, last=seen.last)
-            if fold not in self._to_judge or seen.incident is not None:
-                seen.unwritten = 0
+            seen.unwritten = 0
         if len(self._seen) > REMEMBERED_FOLDS:
-            # Strangers can make as many as they like. What was judged is written down; what comes again is what counts.
-            again = {fold: seen for fold, seen in self._seen.items() if seen.total > 1}
-            self._seen = again if len(again) < REMEMBERED_FOLDS else {}
-            self._to_judge = {fold: None for fold in self._to_judge if fold in self._seen}
+            self._seen.clear()  # strangers can make as many as they like; the counts are written down
 
     def _write_lines(self, now: datetime) -> None:
         self.store.remember({line.number: line.brought for line in self._unwritten}, now=now)
@@ -407,7 +410,6 @@ class Watcher:
         self._write_counts()
         for fold in [fold for fold, seen in self._seen.items() if seen.incident == incident.id]:
             del self._seen[fold]
-            self._to_judge.pop(fold, None)
 
     # ------------------------------------------------------------ the loop
 
@@ -418,7 +420,7 @@ class Watcher:
         while going():
             due = self.store.next_due()
             wait = TICK if due is None else min(TICK, max(0.0, (due - now()).total_seconds()))
-            items = list(take(wait))
+            items = list(take(wait)) if not self._left else []
             self.step(items, now())
 
 
