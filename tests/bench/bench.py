@@ -27,7 +27,7 @@ ROWS: dict[str, tuple[Callable[[int, int, catchup.Say], Row], int, int]] = {
     "storm": (service.storm, 200_000, 3),
     "live": (service.latency, 300, 1),
     "idle": (service.idle, 60, 1),
-    "certificates": (catchup.certificates, 3_000, 3),
+    "certificates": (catchup.certificates, 10_000, 3),
     "journal": (catchup.journal, 500_000, 3),
     "docker": (catchup.docker, 500_000, 3),
     "files": (catchup.files, 5_000_000, 3),
