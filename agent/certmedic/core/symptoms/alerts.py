@@ -18,7 +18,7 @@ ALERTS: Final = (
         rejected_by=REMOTE,
         suspect=OWN,
         heard=("expired certificate", "certificate expired", "certificateexpired", "certificate is expired"),
-        says=("peer rejected your certificate as expired",),
+        says=("rejected your certificate as expired",),
         samples=(
             "health check for peer 1c9c1a2b3c4d5e6f could not connect: remote error: tls: expired certificate",
             "error:0A000415:SSL routines::sslv3 alert certificate expired:SSL alert number 45",
@@ -49,7 +49,7 @@ ALERTS: Final = (
         rejected_by=REMOTE,
         suspect=OWN,
         heard=("revoked certificate", "certificate revoked", "certificaterevoked", "certificate was revoked"),
-        says=("peer rejected your certificate as revoked",),
+        says=("rejected your certificate as revoked",),
         samples=("could not accept SSL connection: sslv3 alert certificate revoked",),
     ),
     Rule(
@@ -93,6 +93,7 @@ ALERTS: Final = (
             'rejected connection from "10.3.2.1:55100" (error "remote error: tls: bad certificate", ServerName "m1.internal")',
             "TLS_error:|268436498:SSL routines:OPENSSL_internal:SSLV3_ALERT_BAD_CERTIFICATE:TLS_error_end",
             "javax.net.ssl.SSLException: Received fatal alert: bad_certificate",
+            "AuthenticationException: Authentication failed because the remote party sent a TLS alert: 'BadCertificate'.",
             "TLS client: In state connection received SERVER ALERT: Fatal - Bad Certificate",
             "error: AlertReceived(BadCertificate)",
             "* Received alert '42': Certificate is bad.",

@@ -47,6 +47,7 @@ IDENTITY: Final = (
             "x509: certificate is not valid for any names",
             "cannot validate certificate for",
             "does not match any of dnsnames",
+            "because it doesn't contain any ip sans",
             "common name is not a valid hostname",
             "commonname authentication failed",
             "client certificate authentication failed",
@@ -86,6 +87,8 @@ IDENTITY: Final = (
             "doesn't match any of the subject alternative names",
             "does not match the certificate subject",
             "remotecertificatenamemismatch",
+            "cn name does not match the passed value",
+            "cert e cn no match",
             # GnuTLS, NSS, OpenLDAP, rsyslog
             "name in the certificate does not match",
             "certificate's owner does not match",

@@ -94,6 +94,7 @@ OWN_FILES: Final = (
         pattern=re.compile(
             r"\b[a-z]{3} \d{1,2}, \d{4} \d\d:\d\d [a-z]{3,4} +<invalid>"
             r"|\.(?:crt|pem): certificate .{1,300}? (?:has )?expired at "
+            rf"|certificate ['\"]?/{NAME}\.(?:{'|'.join(FILES)})['\"]? (?:has|is) expired"
             rf"|(?:own|our|server|serving|local|provided|this node's) (?:ssl |tls |x509 )?certificate (?:{NAME} )?(?:has|is) expired (?:on|at|since)"
         ),
         samples=(
@@ -243,6 +244,7 @@ OWN_FILES: Final = (
             "root certificate in the chain",
             "certification path",
             "configmap based",
+            "dh parameters",
         ),
         samples=(
             'nginx: [emerg] cannot load certificate "/etc/nginx/tls/server.pem": BIO_new_file() failed',

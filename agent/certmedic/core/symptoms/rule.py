@@ -22,10 +22,10 @@ LOCAL, REMOTE = RejectedBy.LOCAL, RejectedBy.REMOTE
 SPELLING: Final = str.maketrans("_-\t`\u2018\u2019\u201c\u201d", "   '''\"\"")
 
 # How programs report an alert that came in: OpenSSL (also where it names its error in capitals), Java and rustls, rustls
-# in its Debug form, Erlang (new, then old), OpenSSL's callback, GnuTLS (three kinds), curl's trace. Go's `remote error: ` is looked for by itself.
+# in its Debug form, Erlang (new, then old), .NET, OpenSSL's callback, GnuTLS (three kinds), curl's trace. Go's `remote error: ` is looked for by itself.
 HEARD: Final = re.compile(
     r"(?:sslv3|tlsv1(?:\.[0-3])?|tlsv13|ssl/tls) (?:alert )?(?=[a-z])|received (?:a )?(?:fatal|warning) alert: ?|alertreceived\("
-    r"|received (?:client|server) alert: fatal +|ssl alert\.erl:\d{1,5}:fatal error: |received alert ['\[]\d{1,3}['\]]: "
+    r"|received (?:client|server) alert: fatal +|sent a tls alert: '?|ssl alert\.erl:\d{1,5}:fatal error: |received alert ['\[]\d{1,3}['\]]: "
     r"|alert \(?read\)?: ?(?:fatal|warning): ?|alert has been received\.?: (?=\w)|gnutls handshake\(\) failed: (?=\w)|\(in\), tls alert, "
 )
 # How programs report an alert that they sent: Go, Erlang (new), OpenSSL's callback, rustls, curl's trace, Erlang (old).

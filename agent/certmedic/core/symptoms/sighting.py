@@ -111,6 +111,7 @@ OWN_CHECK: Final = (
     "does not include an id which matches",
     "failed to write or validate certificate",
     "validating ssl certificate",
+    "pem cert /",
 )
 # Programs that have certificates, but none of TLS: of SSH, of DNSSEC, of Kerberos.
 OTHER_TRADES: Final = frozenset(("sshd", "sshd-session", "ssh", "ssh-agent", "named", "krb5kdc"))

@@ -20,6 +20,7 @@ TRUST: Final = (
             "certificate signed by unknown",
             "system roots and no roots provided",
             "issuer name does not match subject",
+            "verify candidate authority certificate",
             "none of the public keys",
             "does not match the cluster ca certificate hash",
             "got the wrong ca cert",
@@ -69,6 +70,7 @@ TRUST: Final = (
             "peer cert untrusted",
             "not correctly signed by the trusted ca",
             "untrustedroot",
+            "cssmerr tp not trusted",
             "untrusted root",
             "partialchain",
             "cert authority invalid",
@@ -129,6 +131,7 @@ TRUST: Final = (
             "client cert verification failed",
             "certificate validation failure",
             "certificate verify error",
+            "certificate check failed",
             "failed to verify certificate",
             "failed to verify client",
             "error in the certificate",
@@ -180,7 +183,7 @@ TRUST: Final = (
         pattern=re.compile(
             r"x509: (?=[a-z])(?!(?:clientcafile|enabled|disabled|true|false|none|null|required|optional)\b)|certificate invalid\b|"
             rf"certificate (?:(?:of|for|from) {NAME} )?is (?:not valid|invalid)\b|cannot verify {NAME} certificate|"
-            r"verification of (?:the )?(?:server|peer|client|remote)(?:'s)? certificate failed|failed to verify (?:\w+ ){1,2}certificate|error \d+ at \d+ depth lookup"
+            r"verification of (?:the )?(?:server|peer|client|remote)(?:'s)? certificate failed|failed to verify (?:\w+ ){1,2}certificate|certificate [^\n]{1,200}? failed verification|error \d+ at \d+ depth lookup"
         ),
         samples=(
             "error:0A000086:SSL routines::certificate verify failed",
