@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from certmedic import watcher
+from certmedic import tally, watcher
 from certmedic.config import Certificates, Config, Notify, RemedyPolicy
 from certmedic.core import diagnose as doctor
 from certmedic.core import window
@@ -241,20 +241,20 @@ OWN_TIME = '2026-11-24 15:32:44.{:06} W | embed: rejected connection from "10.0.
 
 
 def test_a_line_that_comes_again_by_another_source_is_counted_once_after_hours_storms_and_kills(lab, monkeypatch):
-    monkeypatch.setattr(watcher, "JUDGED_AT_ONCE", watcher.REMEMBERED_LINES + 1)
+    monkeypatch.setattr(watcher, "JUDGED_AT_ONCE", tally.REMEMBERED_LINES + 1)
     lab = lab(mode="notify")
 
     lab.step(OWN_TIME, stream="journal")
     lab.kill()
     lab.step(OWN_TIME, stream="docker:c1")
     lab.step(  # more kinds of lines than are kept in memory
-        *[OWN_TIME.replace("etcd-a", f"etcd-{number}") for number in range(watcher.REMEMBERED_LINES + 1)],
+        *[OWN_TIME.replace("etcd-a", f"etcd-{number}") for number in range(tally.REMEMBERED_LINES + 1)],
         stream="docker:c1",
     )
     lab.kill()
     lab.step(OWN_TIME, seconds=7200, stream="file:/var/log/etcd.log")
 
-    assert sum(i.count for i in lab.incidents()) == 1 + watcher.REMEMBERED_LINES + 1
+    assert sum(i.count for i in lab.incidents()) == 1 + tally.REMEMBERED_LINES + 1
 
 
 def test_of_a_flood_of_kinds_some_are_judged_in_a_turn_and_a_kill_loses_none(lab):

@@ -10,12 +10,12 @@ is a row with a due time. So a `kill -9` between any two lines of this file lose
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from certmedic.config import Config, policy_of
 from certmedic.core import diagnose as doctor
-from certmedic.core import echo, examine, message, symptoms, verdict, verify
+from certmedic.core import examine, message, symptoms, verdict, verify
 from certmedic.core.decide import History, decide
 from certmedic.core.lease import access
 from certmedic.core.model import (
@@ -38,6 +38,7 @@ from certmedic.core.model import (
 from certmedic.cures import Cures
 from certmedic.edge.store import Incident, Store
 from certmedic.readers import Readers
+from certmedic.tally import Seen, Tally
 from certmedic.teller import Teller, World
 
 TICK = 1.0  # seconds that the loop waits at most: the watchdog, a stop and a new recheck are seen by then
@@ -47,33 +48,9 @@ QUIET_LOOK_EVERY = timedelta(minutes=1)
 QUIET_FOR = timedelta(minutes=15)  # an incident that cannot be verified here ends when nothing more is seen
 INVENTORY_EVERY = timedelta(minutes=10)
 FACTS_FOR = timedelta(seconds=2)  # looked-up facts serve all sightings of one moment
-REMEMBERED_FOLDS = 2048
 JUDGED_AT_ONCE = (
     64  # kinds of lines in one turn: strangers can write as many kinds as they like, and what comes after waits
 )
-REMEMBERED_LINES = 4096  # in memory, to count a line once that comes in by two sources; the store keeps more
-
-
-@dataclass(slots=True)
-class Line:
-    """A line that came in: its number in the store, and how often each road has brought it."""
-
-    number: int
-    brought: dict[str, int]
-    unwritten: bool = False
-
-
-@dataclass(slots=True)
-class Seen:
-    """What is kept in memory of equal lines between two transactions."""
-
-    sighting: Sighting
-    incident: int | None  # None: known noise
-    diagnosed_at: datetime
-    first: datetime
-    last: datetime
-    total: int = 0
-    unwritten: int = 0
 
 
 class Watcher:
@@ -100,11 +77,9 @@ class Watcher:
         self.inventory: Facts | None = None  # the latest
         self.sightings = 0  # since the start
         self._memo = symptoms.Memo()
-        self._seen: dict[str, Seen] = {}
+        self._tally = Tally(store)
         self._to_judge: list[Seen] = []  # of this turn
         self._left: list[Item] = []  # what came in and is for the next turn
-        self._lines: dict[str, Line] = {}
-        self._unwritten: list[Line] = []
         self._facts: Facts | None = None
         self._begin(started_at)
 
@@ -133,8 +108,8 @@ class Watcher:
             self._judge(now)
             for recheck in self.store.due(now=now):
                 self._look_again(recheck, now)
-            self._write_counts()
-            self._write_lines(now)
+            self._tally.write_counts()
+            self._tally.write_lines(now)
             self.store.settle(positions)
         self.cures.act(now)
         self.teller.deliver(now)
@@ -163,32 +138,13 @@ class Watcher:
 
     def _is_echo(self, sighting: Sighting) -> bool:
         """Whether a line is our own probe's doing, or came in already by another source."""
-        if self.world.senses.is_own_probe(sighting.fields.get("remote_addr", "")):
-            return True
-        words = echo.words(sighting)
-        line = self._lines.get(words)
-        if line is None:
-            number = echo.number(words)
-            line = self._lines[words] = Line(number, self.store.brought(number))
-        if not line.unwritten:
-            line.unwritten = True
-            self._unwritten.append(line)
-        return echo.is_echo(line.brought, sighting.entry.stream)
+        own = self.world.senses.is_own_probe(sighting.fields.get("remote_addr", ""))
+        return own or self._tally.is_echo(sighting)
 
     # ------------------------------------------------------------ seeing
 
     def _see(self, sighting: Sighting, now: datetime) -> None:
-        seen = self._seen.get(sighting.fold)
-        if seen is None:
-            never = datetime.min.replace(tzinfo=now.tzinfo)
-            time = sighting.entry.time
-            seen = self._seen[sighting.fold] = Seen(
-                sighting=sighting, incident=None, diagnosed_at=never, first=time, last=time
-            )
-        seen.total += 1
-        seen.unwritten += 1
-        seen.first = min(seen.first, sighting.entry.time)
-        seen.last = max(seen.last, sighting.entry.time)
+        seen = self._tally.count(sighting)
         if now - seen.diagnosed_at >= DIAGNOSE_EVERY:
             seen.diagnosed_at = now
             self._to_judge.append(seen)
@@ -245,22 +201,6 @@ class Watcher:
                 )
                 self.store.resolve(other.id, now=now)
 
-    def _write_counts(self) -> None:
-        for seen in self._seen.values():
-            if seen.unwritten and seen.incident is not None:
-                self.store.count(seen.incident, seen.sighting, times=seen.unwritten, first=seen.first, last=seen.last)
-            seen.unwritten = 0
-        if len(self._seen) > REMEMBERED_FOLDS:
-            self._seen.clear()  # strangers can make as many as they like; the counts are written down
-
-    def _write_lines(self, now: datetime) -> None:
-        self.store.remember({line.number: line.brought for line in self._unwritten}, now=now)
-        for line in self._unwritten:
-            line.unwritten = False
-        self._unwritten.clear()
-        if len(self._lines) > REMEMBERED_LINES:
-            self._lines.clear()  # those that are still of use are read again
-
     # ------------------------------------------------------------ looking again
 
     def _look_again(self, recheck: Recheck, now: datetime) -> None:
@@ -314,7 +254,7 @@ class Watcher:
 
     def _decide(self, incident: Incident, facts: Facts, now: datetime) -> None:
         """Decide, tell people once that the incident is there, and write an act down where all gates are open."""
-        self._write_counts()
+        self._tally.write_counts()
         incident = self.store.incident(incident.id) or incident
         diagnosis = replace(
             incident.diagnosis, count=incident.count, last_seen=incident.last_seen if incident.count else None
@@ -407,9 +347,7 @@ class Watcher:
 
     def _judge_anew(self, incident: Incident) -> None:
         """Have the next line of an incident judged by what is so then, and not as the one before it."""
-        self._write_counts()
-        for fold in [fold for fold, seen in self._seen.items() if seen.incident == incident.id]:
-            del self._seen[fold]
+        self._tally.forget(incident.id)
 
     # ------------------------------------------------------------ the loop
 
