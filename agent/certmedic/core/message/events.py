@@ -107,89 +107,49 @@ def event_fields(
 
 def source_fields(item: SourceDown | SourceUp) -> dict[str, str]:
     """Return the news of a reader as a journal entry."""
-    down = isinstance(item, SourceDown)
-    event = "source-blind" if down else "source-back"
-    return _tidy(
-        {
-            "MESSAGE": f"blind: {item.source} cannot be read: {item.reason}"
-            if isinstance(item, SourceDown)
-            else f"{item.source} is read again",
-            "MESSAGE_ID": MESSAGE_IDS[event],
-            "PRIORITY": "4" if down else "5",
-            "CERTMEDIC_EVENT": event,
-            "CERTMEDIC_SOURCE": item.source,
-            "CERTMEDIC_REASON": item.reason if isinstance(item, SourceDown) else "",
-        }
-    )
+    if isinstance(item, SourceUp):
+        return _news("source-back", "5", f"{item.source} is read again", {"CERTMEDIC_SOURCE": item.source})
+    said = f"blind: {item.source} cannot be read: {item.reason}"
+    return _news("source-blind", "4", said, {"CERTMEDIC_SOURCE": item.source, "CERTMEDIC_REASON": item.reason})
 
 
 def started_fields(*, mode: str, sources: str) -> dict[str, str]:
     """Return the start of the service as a journal entry."""
-    return _tidy(
-        {
-            "MESSAGE": f"watching {sources}; mode {mode}",
-            "MESSAGE_ID": MESSAGE_IDS["service-started"],
-            "PRIORITY": "6",
-            "CERTMEDIC_EVENT": "service-started",
-            "CERTMEDIC_SOURCES": sources,
-            "CERTMEDIC_MODE": mode,
-        }
-    )
+    fields = {"CERTMEDIC_SOURCES": sources, "CERTMEDIC_MODE": mode}
+    return _news("service-started", "6", f"watching {sources}; mode {mode}", fields)
 
 
 def config_refused_fields(faults: Sequence[str]) -> dict[str, str]:
     """Return a configuration that was not taken up as a journal entry."""
-    return _tidy(
-        {
-            "MESSAGE": "the new configuration is wrong, the old one stays: " + "; ".join(faults),
-            "MESSAGE_ID": MESSAGE_IDS["config-refused"],
-            "PRIORITY": "3",
-            "CERTMEDIC_EVENT": "config-refused",
-            "CERTMEDIC_FAULTS": "; ".join(faults),
-        }
-    )
+    told = "; ".join(faults)
+    said = f"the new configuration is wrong, the old one stays: {told}"
+    return _news("config-refused", "3", said, {"CERTMEDIC_FAULTS": told})
 
 
 def undelivered_fields(incident: int, kind: str, channel: str, reason: str) -> dict[str, str]:
     """Return a message that was given up as a journal entry. `channel` is its label."""
-    return _tidy(
-        {
-            "MESSAGE": f'incident {incident}: the message "{kind}" never reached {channel}: {reason}',
-            "MESSAGE_ID": MESSAGE_IDS["undelivered"],
-            "PRIORITY": "3",
-            "CERTMEDIC_EVENT": "undelivered",
-            "CERTMEDIC_INCIDENT": str(incident),
-            "CERTMEDIC_CHANNEL": channel,
-            "CERTMEDIC_REASON": reason,
-        }
-    )
+    said = f'incident {incident}: the message "{kind}" never reached {channel}: {reason}'
+    fields = {"CERTMEDIC_INCIDENT": str(incident), "CERTMEDIC_CHANNEL": channel, "CERTMEDIC_REASON": reason}
+    return _news("undelivered", "3", said, fields)
 
 
 def channels_faulty_fields(faults: Sequence[str]) -> dict[str, str]:
     """Return what is wrong with the files of addresses as a journal entry."""
-    return _tidy(
-        {
-            "MESSAGE": "not everyone can be told: " + "; ".join(faults),
-            "MESSAGE_ID": MESSAGE_IDS["channels-faulty"],
-            "PRIORITY": "3",
-            "CERTMEDIC_EVENT": "channels-faulty",
-            "CERTMEDIC_FAULTS": "; ".join(faults),
-        }
-    )
+    told = "; ".join(faults)
+    return _news("channels-faulty", "3", f"not everyone can be told: {told}", {"CERTMEDIC_FAULTS": told})
 
 
 def heartbeat_fields(reason: str) -> dict[str, str]:
     """Return that the heartbeat is no longer taken, or with no reason that it is again, as a journal entry."""
-    event = "heartbeat-lost" if reason else "heartbeat-back"
-    return _tidy(
-        {
-            "MESSAGE": f"the heartbeat is not taken: {reason}" if reason else "the heartbeat is taken again",
-            "MESSAGE_ID": MESSAGE_IDS[event],
-            "PRIORITY": "4" if reason else "5",
-            "CERTMEDIC_EVENT": event,
-            "CERTMEDIC_REASON": reason,
-        }
-    )
+    if not reason:
+        return _news("heartbeat-back", "5", "the heartbeat is taken again", {})
+    return _news("heartbeat-lost", "4", f"the heartbeat is not taken: {reason}", {"CERTMEDIC_REASON": reason})
+
+
+def _news(event: str, priority: str, said: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return an entry about the service itself."""
+    head = {"MESSAGE": said, "MESSAGE_ID": MESSAGE_IDS[event], "PRIORITY": priority, "CERTMEDIC_EVENT": event}
+    return _tidy({**head, **fields})
 
 
 def _tidy(fields: Mapping[str, str]) -> dict[str, str]:
