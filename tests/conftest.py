@@ -1,7 +1,15 @@
 """What all tests have in common."""
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+from certmedic.config import Certificates, Config, Notify, RemedyPolicy
+from labs.pki import authority
+from labs.played import Lab, Played, sick
+from labs.receivers import Hook
+from labs.service import Service
 
 # How fast a machine is says nothing about the code: a busy one must not turn a property red.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,3 +34,69 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.xdist_group("masters"))
         elif item.get_closest_marker("long") is None or DAEMONS.intersection(item.fixturenames):
             item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.fixture(scope="session")
+def peers_ca():
+    return authority("etcd-peers-ca-main")
+
+
+@pytest.fixture(scope="session")
+def clients_ca():
+    return authority("etcd-clients-ca")
+
+
+@pytest.fixture(scope="session")
+def leaf(clients_ca):
+    return clients_ca.leaf("etcd-a", dns=("localhost",), ips=("127.0.0.1",))
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Make an agent on a played machine: one whose peer certificate has expired and that may act, unless told otherwise."""
+    made = []
+
+    def _lab(files=None, *, world=None, mode="remedy", remedy=None, of_plane=None, notify=None, **played):
+        usual = {"group_for": timedelta(seconds=2), "remind_every": timedelta(hours=6)}
+        config = Config(
+            mode=mode,
+            certificates=Certificates(plane=of_plane or {}),
+            notify=Notify(**(usual | (notify or {}))),
+            remedy=RemedyPolicy(verify_for=timedelta(seconds=30), **(remedy or {})),
+        )
+        world = world or Played(files=sick() if files is None else files, **played)
+        made.append(Lab(world, tmp_path / f"state-{len(made)}", config))
+        return made[-1]
+
+    yield _lab
+    for one in made:
+        one.store.close()
+
+
+@pytest.fixture
+def service(tmp_path):
+    """Make a service that watches one certificate, and sends its messages to some addresses."""
+    made = []
+
+    def _service(*urls, notify="wall = false", **more):
+        one = Service(tmp_path / "service", notify=notify, **more).configure(*urls)
+        made.append(one)
+        return one
+
+    yield _service
+    for one in made:
+        one.kill()
+
+
+@pytest.fixture
+def hook():
+    """A web hook that can be told how to answer."""
+    with Hook() as one:
+        yield one
+
+
+@pytest.fixture
+def other_hook():
+    """Another one."""
+    with Hook() as one:
+        yield one

@@ -7,30 +7,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from certmedic import watcher
-from certmedic.config import Config, Notify
 from certmedic.core import blind
-from certmedic.core.model import Route, Silence, SourceDown, SourceStatus, SourceUp
+from certmedic.core.model import Route, SourceDown, SourceStatus, SourceUp
 from certmedic.core.symptoms import NEEDLES
 from certmedic.edge import inbox
 from certmedic.edge.containers import DockerSource
 from labs.docker import start_dockerd
 from labs.values import NOW, member
 from labs.waiting import until
-from test_watcher import Lab, Played
 
 
 @pytest.fixture
-def lab(tmp_path):
-    labs = []
-
-    def _lab(*, mode="notify", **notify):
-        config = Config(mode=mode, notify=Notify(**{"group_for": timedelta(seconds=2), **notify}))
-        labs.append(Lab(Played(files=member()), tmp_path / "state", config))
-        return labs[-1]
-
-    yield _lab
-    for one in labs:
-        one.store.close()
+def lab(lab):
+    """A healthy machine, of which people are told."""
+    return lambda *, mode="notify", **notify: lab(member(), mode=mode, notify=notify)
 
 
 def take(lab, *items):
@@ -195,18 +185,7 @@ def test_it_is_silenced_by_its_cause_and_routed_by_it(lab):
     lab = lab(route=(Route(tag="eyes", cause="blind"),))
     tags = []
     lab.world.channels = lambda severity, tag="": tags.append(tag) or []
-    silence = Silence(
-        id=0,
-        cause="blind",
-        file="",
-        plane="",
-        author="alice",
-        comment="upgrade",
-        starts_at=NOW,
-        ends_at=NOW + timedelta(hours=1),
-    )
-    with lab.store.transaction():
-        lab.store.silence(silence)
+    lab.hush(hours=1, cause="blind")
     take(lab, works("docker"), down("docker"))
     lab.go(200)
     assert [e["what"] for e in lab.store.events(1)] == ["opened", "decided", "silenced"]

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from certmedic.cli import show
-from labs import pki
-from labs.hook import hook
-from labs.masters import AGENT, until
+from labs import AGENT, pki
+from labs.masters import until
+from labs.receivers import Hook
 
 DAY = timedelta(days=1)
 REFUSED = (
@@ -217,12 +217,12 @@ def test_commands_that_look_at_the_state_say_where_it_is_missing(tmp_path):
 
 def test_test_notify_reaches_every_channel_and_shows_no_secret(tmp_path):
     config = tmp_path / "certmedic.toml"
-    with hook() as received:
+    with Hook() as received:
         config.write_text(f'[notify]\napprise = ["{received.url}", "json://127.0.0.1:9/dead-SECRET"]')
         config.chmod(0o640)
         done = certmedic("test-notify", "--config", str(config))
 
-    assert len(received.received) == 1
+    assert len(received.messages) == 1
     assert done.returncode == 1
     assert "sent" in done.stdout
     assert "FAILED" in done.stdout

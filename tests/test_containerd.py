@@ -10,7 +10,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,17 +17,13 @@ from pathlib import Path
 import pytest
 
 from certmedic.drill import pki
-from labs import crilog
+from labs import AGENT, crilog
 from labs.containerd import start_containerd
-from labs.hook import hook
-from labs.masters import AGENT, ip, kill, listener, manager_layer, until
+from labs.masters import kill, manager_layer, until
+from labs.namespaces import STORY, Machine, listener, network
+from labs.receivers import Hook
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.long,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and containerd"),
-    pytest.mark.timeout(300),
-]
+pytestmark = STORY
 LIFE = 8.0
 CONFIG = """
 state = "{home}/state-{seed}"
@@ -55,13 +50,15 @@ LABELS = {
 NEIGHBOUR = "while sleep 0.5; do openssl s_client -tls1_2 -connect 127.0.0.1:4001 -CAfile {ca} -verify_return_error </dev/null; done"
 
 
-class Lab:
-    """A master without a kubelet. `pods`, `mnt` and so on are folders of its own that a program on it finds in their usual place."""
+class Lab(Machine):
+    """A master without a kubelet."""
 
     def __init__(self, containerd, namespace):
         self.containerd = containerd
         self.home = containerd.home
-        self.namespace = namespace
+        super().__init__(
+            namespace, {self.home / "mnt": "/mnt", self.home / "log": "/var/log", self.home / "run": "/run"}
+        )
         self.authorities = self.home / "authorities"
         for ca, cn in (("etcd-peers-ca", "etcd-peers-ca-main"), ("etcd-clients-ca", "etcd-clients-ca")):
             pki.authority(cn).write(self.authorities, ca)
@@ -105,32 +102,11 @@ class Lab:
         """Return how often etcd was started; in the file, since what a container prints that ctr starts anew is not kept."""
         return (self.home / "mnt/etcd.log").read_text().count("executing command")
 
-    def run(self, *command, **more):
-        places = {"mnt": "/mnt", "log": "/var/log", "run": "/run"}
-        script = " && ".join(f'mount --bind "{self.home / own}" {usual}' for own, usual in places.items())
-        return subprocess.Popen(
-            [*self.containerd.prefix, "unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh", *command],
-            env={**os.environ, "PYTHONPATH": str(AGENT)},
-            **more,
-        )
-
-    def certmedic(self, *words, config):
-        agent = self.run(
-            *[sys.executable, "-m", "certmedic", *words, "--config", str(config), "--json"], stdout=subprocess.PIPE
-        )
-        return json.loads(agent.communicate(timeout=60)[0] or b"{}")
-
 
 @pytest.fixture(scope="module")
 def lab():
-    namespace = f"cm{os.getpid()}-pods"
-    ip("netns", "add", namespace)
-    try:
-        ip("-n", namespace, "link", "set", "lo", "up")
-        with start_containerd("nsenter", f"--net=/run/netns/{namespace}") as containerd:
-            yield Lab(containerd, namespace)
-    finally:
-        ip("netns", "delete", namespace)
+    with network("pods") as namespace, start_containerd("nsenter", f"--net=/run/netns/{namespace}") as containerd:
+        yield Lab(containerd, namespace)
 
 
 def moment(seed, expires, pid):
@@ -145,33 +121,23 @@ def moment(seed, expires, pid):
 @pytest.mark.parametrize("seed", range(int(os.environ.get("CERTMEDIC_SEEDS", "2"))))
 def test_a_pod_of_containerd_is_restarted_once_and_cured(lab, seed, tmp_path):
     config, log, pod = tmp_path / "certmedic.toml", tmp_path / "agent.log", f"pod-{seed}"
-    with hook(listener(lab.namespace, "127.0.0.1")) as received, log.open("ab") as output:
+    with Hook(listener(lab.namespace)) as received:
         config.write_text(CONFIG.format(home=tmp_path, seed=seed, url=received.url))
         config.chmod(0o640)
-
-        def start():
-            return lab.run(
-                sys.executable, "-m", "certmedic", "run", "--config", str(config), stdout=output, stderr=output
-            )
 
         def incidents():
             return lab.certmedic("incidents", config=config).get("incidents", [])
 
         lab.start(pod, life=LIFE)
         expires = time.monotonic() + LIFE
-        before, agent = lab.containerd.pid(pod), start()
+        before, agent = lab.containerd.pid(pod), lab.agent(config, log=log)
         ca = lab.authorities / "etcd-clients-ca.crt"
-        neighbour = lab.run(
-            *["sh", "-c", NEIGHBOUR.format(ca=ca)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        neighbour = lab.run("sh", "-c", NEIGHBOUR.format(ca=ca), start_new_session=True)
         try:
             if seed:
                 moment(seed, expires, before)
                 kill(agent)
-                agent = start()
+                agent = lab.agent(config, log=log)
             resolved = until(lambda: any(i["state"] == "resolved" for i in incidents()), seconds=120, every=1)
             assert resolved, f"{log.read_text()}\n{json.dumps(incidents(), indent=1)}"
             (found,) = incidents()
@@ -181,9 +147,9 @@ def test_a_pod_of_containerd_is_restarted_once_and_cured(lab, seed, tmp_path):
             assert act["state"] == "verified", shown
             assert lab.containerd.pid(pod) not in (None, before)
             assert lab.starts() == 2
-            assert until(lambda: len(received.received) >= 3, seconds=30), received.titles
+            assert until(lambda: len(received.messages) >= 3, seconds=30), received.titles
             # One whose sending was cut off may come twice, and none is lost.
-            assert len(received.received) == 3 or (seed and len(received.received) == 4), received.titles
+            assert len(received.messages) == 3 or (seed and len(received.messages) == 4), received.titles
         finally:
             kill(agent)
             os.killpg(neighbour.pid, 9)

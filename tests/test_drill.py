@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from labs.hook import hook
+from labs.receivers import Hook
 from test_cli import certmedic
 
 pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(180)]
@@ -36,7 +36,7 @@ def test_the_story_is_told_in_its_order_and_ends_well():
 
 
 def test_an_old_manager_is_left_alone_and_the_message_really_arrives():
-    with hook() as received:
+    with Hook() as received:
         done = certmedic("drill", "--old", "--notify", received.url)
 
     assert done.returncode == 0, done.stdout + done.stderr

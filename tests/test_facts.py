@@ -23,25 +23,10 @@ from certmedic.edge.facts import Machine
 from certmedic.edge.facts.containers import container_files
 from certmedic.edge.facts.processes import resolved
 from labs.docker import BUSYBOX, start_dockerd
-from labs.pki import Authority, Leaf, authority, kops_master, kops_volume
+from labs.pki import kops_master, kops_volume
 from labs.waiting import until
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture(scope="module")
-def peers_ca() -> Authority:
-    return authority("etcd-peers-ca-main")
-
-
-@pytest.fixture(scope="module")
-def clients_ca() -> Authority:
-    return authority("etcd-clients-ca")
-
-
-@pytest.fixture(scope="module")
-def leaf(clients_ca) -> Leaf:
-    return clients_ca.leaf("etcd-a", dns=("localhost",), ips=("127.0.0.1",))
 
 
 # ---------------------------------------------------------------- a real etcd
@@ -140,12 +125,12 @@ def test_paths_of_a_process_with_a_root_of_its_own(tmp_path, leaf):
             until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"/busybox"))
             named = dict(facts.read_process(process.pid))
             assert named == {"server": f"/proc/{process.pid}/root/pki/server.crt", "peer": str(host)}
-            machine = Machine(globs=[], live=False)
-            machine.learn_from_process(process.pid)
-            assert len(machine.gather(now=NOW).stored) == 2
+            machine = Machine(globs=[])
+            machine.learn(Origin(pid=process.pid))
+            assert len(machine.inventory()[0]) == 2
         finally:
             process.kill()
-    assert [one.certificate.path for one in machine.gather(now=NOW).stored] == [str(host)]
+    assert [one.certificate.path for one in machine.inventory()[0]] == [str(host)]
 
 
 def test_served_against_stored_and_no_sighting_of_our_own(member, clients_ca):
@@ -204,10 +189,10 @@ def test_what_a_dead_process_used_its_log_tells(tmp_path, leaf):
 
 
 def test_what_a_process_uses_is_watched_though_no_glob_names_it(member):
-    machine = Machine(globs=[], live=False)
-    assert machine.gather(now=NOW).stored == ()
-    machine.learn_from_process(member.pid)
-    found = {one.certificate.path for one in machine.gather(now=NOW).stored}
+    machine = Machine(globs=[])
+    assert machine.inventory()[0] == ()
+    machine.learn(Origin(pid=member.pid))
+    found = {one.certificate.path for one in machine.inventory()[0]}
     assert {f"{member.token}/clients/server.crt", f"{member.token}/peers/me.crt"} <= found
     other = Machine(globs=[], live=False)
     for line in member.lines():

@@ -11,16 +11,12 @@ import os
 import pytest
 
 from labs.clock import keep_right
-from labs.hook import hook
 from labs.masters import NEW, OLD, masters, until
+from labs.namespaces import STORY
+from labs.receivers import Hook
 from labs.story import LIFE, Story, incidents, kinds, own
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.long,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and dockerd"),
-    pytest.mark.timeout(600),
-]
+pytestmark = [*STORY, pytest.mark.timeout(600)]
 every_seed = pytest.mark.parametrize("seed", range(int(os.environ.get("CERTMEDIC_SEEDS", "1"))))
 # Seconds that a leader election may cost on a busy machine: etcd waits a second before one, and the writer has to notice.
 ELECTION = 8.0
@@ -29,7 +25,7 @@ ELECTION = 8.0
 @every_seed
 def test_the_sick_one_is_cured_and_its_neighbours_keep_their_hands_off(seed):
     sick = "abc"[seed % 3]
-    with masters() as lab, hook(lab.listener()) as received:
+    with masters() as lab, Hook(lab.listener()) as received:
         # The sick one waits so long that its neighbours, whose probers call every four seconds, see it too.
         story = Story(lab, received, seed=seed, sick=sick, waits={sick: "8s"}, kill_within=(LIFE - 5, LIFE + 25))
         try:
@@ -51,15 +47,15 @@ def test_the_sick_one_is_cured_and_its_neighbours_keep_their_hands_off(seed):
                 assert lab.members[sick].address in one["diagnosis"]["neighbours"], story.said()
                 assert one["decision"] is None or not one["decision"]["acts"], story.said()
             if not story.killed:  # a message whose sending was cut off is sent again
-                assert len(received.received) == 3 + len(about), received.titles
-            assert "SECRET" not in story.logs() + json.dumps(received.received)
+                assert len(received.messages) == 3 + len(about), received.titles
+            assert "SECRET" not in story.logs() + json.dumps(received.messages)
         finally:
             story.end()
 
 
 @every_seed
 def test_all_expired_and_only_restarts_allowed_goes_one_by_one_with_one_gap(seed):
-    with masters() as lab, hook(lab.listener()) as received:
+    with masters() as lab, Hook(lab.listener()) as received:
         story = Story(lab, received, seed=seed, kill_within=(LIFE - 5, LIFE + 35))
         try:
             assert until(story.resolved, seconds=240, every=2), story.said()
@@ -77,14 +73,14 @@ def test_all_expired_and_only_restarts_allowed_goes_one_by_one_with_one_gap(seed
 @every_seed
 def test_all_expired_and_renewing_allowed_costs_no_quorum_and_no_restart(seed):
     old = seed % 4 < 2  # of the manager's versions the one that a restart would not cure, with and without a kill
-    with masters(image=OLD if old else NEW) as lab, hook(lab.listener()) as received:
+    with masters(image=OLD if old else NEW) as lab, Hook(lab.listener()) as received:
         remedy = "" if old else "renew = true\n"
         story = Story(lab, received, seed=seed, remedy=remedy, keep_expired=old, kill_within=(LIFE - 5, LIFE + 15))
         try:
             if old:
                 # Not allowed to, the agents keep their hands off and say why.
                 why = "keeps an expired certificate"
-                assert until(lambda: sum(why in m["message"] for m in received.received) >= 3, seconds=90), story.said()
+                assert until(lambda: sum(why in m["message"] for m in received.messages) >= 3, seconds=90), story.said()
                 assert not until(story.restarted, seconds=5, every=1), story.said()
                 story.reload("renew = true\n")
             assert until(story.resolved, seconds=120, every=2), story.said()
@@ -99,7 +95,7 @@ def test_all_expired_and_renewing_allowed_costs_no_quorum_and_no_restart(seed):
 @every_seed
 @pytest.mark.skipif(not keep_right(), reason="the kernel does not let this process say that its clock is kept right")
 def test_planned_cures_come_before_expiry_one_by_one_and_cost_no_quorum(seed):
-    with masters() as lab, hook(lab.listener()) as received:
+    with masters() as lab, Hook(lab.listener()) as received:
         remedy = "plan_ahead_days = 1\n"
         story = Story(lab, received, seed=seed, life=6 * 3600, remedy=remedy, kill_within=(0, 45))
         try:

@@ -2,11 +2,9 @@
 
 import contextlib
 import json
-import os
 import random
 import sqlite3
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,15 +12,12 @@ from pathlib import Path
 import pytest
 
 from labs import pki
-from labs.hook import hook
 from labs.journal import start_journald
-from labs.masters import AGENT, ip, kill, listener, until
+from labs.masters import kill, until
+from labs.namespaces import STORY, Machine, listener, network
+from labs.receivers import Hook
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.long,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and journald"),
-]
+pytestmark = STORY
 LINES = 10_000
 MOST_MESSAGES = 8  # of which each is one incident's; what is new in it comes with its reminder
 MOST_MEMORY = 160  # MB
@@ -64,13 +59,14 @@ def forged(chance, ends):
     )
 
 
-class Lab:
+class Lab(Machine):
     """A master in namespaces: certificates that are good and are served, a journald, and room for logs."""
 
     def __init__(self, journald, namespace):
-        self.journald = journald
-        self.namespace = namespace
         self.home = journald.home
+        super().__init__(
+            namespace, {self.home / "mnt": "/mnt", self.home / "log": "/var/log", self.home / "run": "/run"}
+        )
         self.ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=300)
         peers, clients = pki.authority("etcd-peers-ca-main"), pki.authority("etcd-clients-ca")
         volume = self.home / "mnt/master-vol-a"
@@ -85,47 +81,11 @@ class Lab:
         files = {2380: next(volume.rglob("me.crt")), 4001: next(volume.rglob("server.crt"))}
         self.servers = [
             self.run(
-                "openssl",
-                "s_server",
-                "-quiet",
-                "-accept",
-                f"{port}",
-                "-cert",
-                f"{file}",
-                "-key",
-                f"{file.with_suffix('.key')}",
+                *["openssl", "s_server", "-quiet", "-accept", f"{port}"],
+                *["-cert", f"{file}", "-key", f"{file.with_suffix('.key')}"],
             )
             for port, file in files.items()
         ]
-
-    def run(self, *command, **more):
-        script = " && ".join(
-            f'mount --bind "{self.home / own}" {usual}'
-            for own, usual in (("mnt", "/mnt"), ("log", "/var/log"), ("run", "/run"))
-        )
-        return subprocess.Popen(
-            [
-                *[
-                    "nsenter",
-                    f"--net=/run/netns/{self.namespace}",
-                    "unshare",
-                    "--mount",
-                    "sh",
-                    "-c",
-                    f'{script} && exec "$@"',
-                    "sh",
-                ],
-                *command,
-            ],
-            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **more},
-            env={**os.environ, "PYTHONPATH": str(AGENT)},
-        )
-
-    def certmedic(self, *words, config):
-        agent = self.run(
-            sys.executable, "-m", "certmedic", *words, "--config", str(config), "--json", stdout=subprocess.PIPE
-        )
-        return json.loads(agent.communicate(timeout=60)[0] or b"{}")
 
     def write(self, lines):
         """Write a third of them to each: the journal, a file, a container's log."""
@@ -143,26 +103,20 @@ class Lab:
 
 @pytest.fixture
 def lab():
-    namespace = f"cm{os.getpid()}-hostile"
-    ip("netns", "add", namespace)
-    try:
-        ip("-n", namespace, "link", "set", "lo", "up")
-        with start_journald() as journald:
-            made = Lab(journald, namespace)
-            yield made
-            for server in made.servers:
-                kill(server)
-    finally:
-        ip("netns", "delete", namespace)
+    with network("hostile") as namespace, start_journald() as journald:
+        made = Lab(journald, namespace)
+        yield made
+        for server in made.servers:
+            kill(server)
 
 
 def test_ten_thousand_forged_failures_cause_no_act_and_no_flood(lab, tmp_path):
     chance = random.Random(7)  # noqa: S311 - no secret hangs on it
     config, output = tmp_path / "certmedic.toml", tmp_path / "agent.log"
-    with hook(listener(lab.namespace, "127.0.0.1")) as received, output.open("ab") as said:
+    with Hook(listener(lab.namespace)) as received:
         config.write_text(CONFIG.format(home=tmp_path, url=received.url))
         config.chmod(0o640)
-        agent = lab.run(sys.executable, "-m", "certmedic", "run", "--config", str(config), stdout=said, stderr=said)
+        agent = lab.agent(config, log=output)
         try:
             assert until(lambda: "watching journal, pods, files" in output.read_text(), seconds=30), output.read_text()
 
@@ -185,7 +139,7 @@ def test_ten_thousand_forged_failures_cause_no_act_and_no_flood(lab, tmp_path):
                 assert one["decision"] is None or "evidence" in [
                     g["name"] for g in one["decision"]["gates"] if not g["passed"]
                 ], one
-            assert 1 <= len(received.received) <= MOST_MESSAGES, received.titles
+            assert 1 <= len(received.messages) <= MOST_MESSAGES, received.titles
             assert memory < MOST_MEMORY
         finally:
             kill(agent)

@@ -4,6 +4,7 @@ The oldest that is allowed is what Debian 12 ships, here as PyPI has it; the new
 source, which needs a compiler and libsystemd-dev.
 """
 
+import functools
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from certmedic import __version__
-from labs import pki
+from labs import command, pki
 
 pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,21 +39,10 @@ DEBIAN_12 = {
 LINE = 'rejected connection from "10.0.1.7:4511" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
 
 
-def do(*command, **more):
-    """Run a command away from this tree, so that nothing is imported from it; returns what it printed."""
-    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        [str(word) for word in command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-        **{"cwd": "/", "env": clean, **more},
-    )
-    assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}"
-    return done.stdout
+# Away from this tree, so that nothing is imported from it.
+do = functools.partial(
+    command.do, cwd="/", env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+)
 
 
 def environment(home):

@@ -18,25 +18,10 @@ from certmedic.core import certificates, planes
 from certmedic.core.model import Stored
 from certmedic.edge import facts
 from certmedic.edge.facts import Inventory
-from labs.pki import Authority, Leaf, authority, key_pem, kops_master, kops_volume, new_key
+from labs.pki import authority, key_pem, kops_master, kops_volume, new_key
 from labs.waiting import until
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture(scope="module")
-def peers_ca() -> Authority:
-    return authority("etcd-peers-ca-main")
-
-
-@pytest.fixture(scope="module")
-def clients_ca() -> Authority:
-    return authority("etcd-clients-ca")
-
-
-@pytest.fixture(scope="module")
-def leaf(clients_ca) -> Leaf:
-    return clients_ca.leaf("etcd-a", dns=("localhost",), ips=("127.0.0.1",))
 
 
 def look(*globs: str | Path) -> tuple[dict[str, Stored], dict[str, str]]:

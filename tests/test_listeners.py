@@ -24,21 +24,6 @@ from labs.waiting import until
 NOW = datetime.now(UTC)
 
 
-@pytest.fixture(scope="module")
-def peers_ca() -> Authority:
-    return authority("etcd-peers-ca-main")
-
-
-@pytest.fixture(scope="module")
-def clients_ca() -> Authority:
-    return authority("etcd-clients-ca")
-
-
-@pytest.fixture(scope="module")
-def leaf(clients_ca) -> Leaf:
-    return clients_ca.leaf("etcd-a", dns=("localhost",), ips=("127.0.0.1",))
-
-
 @dataclass
 class Listener:
     port: int

@@ -6,23 +6,19 @@ import time
 
 import pytest
 
-from labs.hook import hook
 from labs.masters import kill, masters, until
+from labs.namespaces import STORY
+from labs.receivers import Hook
 from labs.story import CONFIG, LIFE, certmedic, kinds, own
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.long,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and dockerd"),
-    pytest.mark.timeout(300),
-]
+pytestmark = STORY
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("CERTMEDIC_SEEDS", "1"))))
 def test_killed_again_and_again_it_ends_the_same_way(seed):
     chance = random.Random(seed)  # noqa: S311 - no secret hangs on it
     between = (1.5, 7.0) if seed % 2 else (1.5, 3.0)  # seconds; a start takes about one
-    with masters() as lab, hook(lab.listener()) as received:
+    with masters() as lab, Hook(lab.listener()) as received:
         config = CONFIG.format(mode="remedy", url=received.url, group_for="2s")
         sick = lab.members["a"]
         log = lab.home / "a.log"

@@ -17,16 +17,10 @@ from certmedic.core.model import MessageKind, Severity
 from certmedic.edge import notify
 from certmedic.edge.notify import AppriseNotifier
 from labs import receivers, values
+from labs.waiting import until
 
 TAGS = {"critical": "oncall", "warning": "team", "info": "team"}
 SECRET = "S3cr3tT0kenThatNobodyMaySee"
-
-
-@pytest.fixture
-def hook():
-    one = receivers.Hook()
-    yield one
-    one.close()
 
 
 @pytest.fixture
@@ -337,7 +331,7 @@ def test_what_came_through_after_it_was_given_up_is_not_sent_twice(hook, opened,
     hook.mood = "slow"
     assert notifier.send(channel, opened).error == "no answer in time"
     attempt = notifier._attempts[channel]
-    receivers.until(lambda: not attempt.is_alive())
+    until(lambda: not attempt.is_alive())
     assert notifier.send(channel, opened).ok
     assert len(hook.requests) == 1
     hook.mood = "ok"
@@ -345,25 +339,21 @@ def test_what_came_through_after_it_was_given_up_is_not_sent_twice(hook, opened,
     assert len(hook.requests) == 2
 
 
-def test_one_dead_channel_delays_no_other_and_its_own_messages_keep_their_order(hook, opened):
-    slow = receivers.Hook()
-    slow.mood = "slow"
-    try:
-        urls = [f"json://127.0.0.1:{slow.port}?cto=1&rto=2", f"json://127.0.0.1:{hook.port}"]
-        notifier = AppriseNotifier([], TAGS, urls)
-        dead, good = (key for key in notifier._loaded())
-        second = replace(opened, title="second")
-        started = time.monotonic()
-        came = []
-        for place, result in notifier.send_all([(dead, opened), (good, opened), (dead, second), (good, second)]):
-            came.append((place, result.ok, time.monotonic() - started))
-        assert [(place, ok) for place, ok, _ in came] == [(1, True), (3, True), (0, False), (2, False)]
-        assert came[1][2] < 2
-        assert came[-1][2] < 6
-        assert [told["title"] for told in hook.messages] == [opened.title, "second"]
-        assert len(slow.requests) == 1
-    finally:
-        slow.close()
+def test_one_dead_channel_delays_no_other_and_its_own_messages_keep_their_order(hook, other_hook, opened):
+    other_hook.mood = "slow"
+    urls = [f"json://127.0.0.1:{other_hook.port}?cto=1&rto=2", f"json://127.0.0.1:{hook.port}"]
+    notifier = AppriseNotifier([], TAGS, urls)
+    dead, good = (key for key in notifier._loaded())
+    second = replace(opened, title="second")
+    started = time.monotonic()
+    came = []
+    for place, result in notifier.send_all([(dead, opened), (good, opened), (dead, second), (good, second)]):
+        came.append((place, result.ok, time.monotonic() - started))
+    assert [(place, ok) for place, ok, _ in came] == [(1, True), (3, True), (0, False), (2, False)]
+    assert came[1][2] < 2
+    assert came[-1][2] < 6
+    assert hook.titles == [opened.title, "second"]
+    assert len(other_hook.requests) == 1
 
 
 def test_a_channel_that_is_no_longer_configured_is_an_error():
@@ -388,15 +378,14 @@ def test_a_plug_in_that_fails_inside_is_a_failed_delivery(opened, monkeypatch):
 # ---------------------------------------------------------------- secrets
 
 
-def test_secrets_appear_nowhere(tmp_path, hook):
+def test_secrets_appear_nowhere(tmp_path, hook, other_hook):
     """An agent that logs all it can, at receivers that refuse, lie and are dead."""
-    lying = receivers.Hook()
-    lying.mood = "lying"
+    other_hook.mood = "lying"
     hook.mood = "500"
     config = written(
         tmp_path,
         f"json://user:{SECRET}@127.0.0.1:{hook.port}/{SECRET}?+X-Token={SECRET}&-q={SECRET}\n"
-        f"json://127.0.0.1:{lying.port}/{SECRET}\n"
+        f"json://127.0.0.1:{other_hook.port}/{SECRET}\n"
         f"json://127.0.0.1:{receivers.free_port()}/{SECRET}\n"
         f"mmost://127.0.0.1:{hook.port}/{SECRET}\n"
         f"gotify://localhost:{hook.port}/{SECRET}\n"
@@ -411,13 +400,12 @@ def test_secrets_appear_nowhere(tmp_path, hook):
         "print(n, n.faults())"
     )
     told = in_child(code)
-    lying.close()
     assert told.stdout.count("Delivered(ok=False") == 4
     assert told.stdout.count("Delivered(ok=True") == 1
     assert "HTTP 500" in told.stdout
     assert SECRET not in told.stdout + told.stderr
     assert "apprise" not in told.stderr  # nothing of what it logs is passed on
-    assert any(SECRET in path for path, _, _ in lying.requests)  # it was really used
+    assert any(SECRET in path for path, _, _ in other_hook.requests)  # it was really used
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from certmedic.config import KEYS, Config, load
 from certmedic.edge.store import database
 from labs import machine as machines
 from labs import pki, sickroom
+from labs.command import do
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGING = ROOT / "packaging"
@@ -56,20 +57,6 @@ LIBRARIES = {
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 real = pytest.mark.real
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, namespaces and whole machines")
-
-
-def do(*command, **more):
-    done = subprocess.run(
-        [str(word) for word in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-        check=False,
-        **more,
-    )
-    assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}"
-    return done.stdout
 
 
 def tree(place, version=__version__):

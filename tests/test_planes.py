@@ -25,11 +25,6 @@ def peers_ca() -> Authority:
     return authority("etcd-peers-ca-events")
 
 
-@pytest.fixture(scope="module")
-def clients_ca() -> Authority:
-    return authority("etcd-clients-ca")
-
-
 # path on a master -> plane, group, use, renewer, CA file, ports
 PLACES = {
     "/mnt/master-vol-0a1b2c/pki/etcd-cluster-token-etcd/peers/me.crt": (

@@ -22,8 +22,8 @@ from certmedic.core.quorum import PATIENCE, quorum, safe_to_restart, turn
 from certmedic.drill import etcd
 from certmedic.drill import pki as drill_pki
 from certmedic.drill.master import free_ports
-from labs import pki
-from labs.masters import AGENT, masters, until
+from labs import AGENT, pki
+from labs.masters import masters, until
 from labs.values import DAY, NOW, PEERS_CA
 
 NONE = timedelta(0)

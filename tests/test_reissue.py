@@ -1,23 +1,15 @@
 """Moving an expired file aside for an old manager, on a real master with dockerd and etcd: it cures, or comes back as it was."""
 
-import os
-
-import pytest
-
-from labs.hook import hook
 from labs.masters import OLD, kill, masters, until
+from labs.namespaces import STORY
+from labs.receivers import Hook
 from labs.story import CONFIG, LIFE, certmedic, kinds, own
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.long,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and dockerd"),
-    pytest.mark.timeout(300),
-]
+pytestmark = STORY
 
 
 def test_an_old_manager_is_cured_where_the_expired_files_may_be_moved_aside():
-    with masters(image=OLD) as lab, hook(lab.listener()) as received:
+    with masters(image=OLD) as lab, Hook(lab.listener()) as received:
         sick = lab.members["a"]
         lab.start_etcd(life=LIFE, keep_expired=True)
         before = sick.restarts()
@@ -37,7 +29,7 @@ def test_an_old_manager_is_cured_where_the_expired_files_may_be_moved_aside():
 
 
 def test_what_was_moved_aside_in_vain_is_put_back_where_it_was():
-    with masters(image=OLD) as lab, hook(lab.listener()) as received:
+    with masters(image=OLD) as lab, Hook(lab.listener()) as received:
         sick = lab.members["a"]
         lab.start_etcd(life=LIFE, keep_expired=True)
         config = (

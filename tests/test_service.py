@@ -20,7 +20,8 @@ from certmedic.core import verdict
 from certmedic.core.message import events
 from certmedic.core.model import Cause, Decision, MessageKind
 from certmedic.edge import service
-from labs import receivers, values
+from labs import values
+from labs.waiting import until
 
 ROOT = Path(__file__).parent.parent
 CATALOG = ROOT / "systemd" / "certmedic.catalog"
@@ -148,12 +149,12 @@ def test_signals_set_their_events():
         stop, reload = threading.Event(), threading.Event()
         service.stop_on_signals(stop, reload)
         os.kill(os.getpid(), signal.SIGHUP)
-        receivers.until(reload.is_set)
+        until(reload.is_set)
         assert not stop.is_set()
         for number in (signal.SIGTERM, signal.SIGINT):
             stop.clear()
             os.kill(os.getpid(), number)
-            receivers.until(stop.is_set)
+            until(stop.is_set)
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)

@@ -48,9 +48,8 @@ QUIET_LOOK_EVERY = timedelta(minutes=1)
 QUIET_FOR = timedelta(minutes=15)  # an incident that cannot be verified here ends when nothing more is seen
 INVENTORY_EVERY = timedelta(minutes=10)
 FACTS_FOR = timedelta(seconds=2)  # looked-up facts serve all sightings of one moment
-JUDGED_AT_ONCE = (
-    64  # kinds of lines in one turn: strangers can write as many kinds as they like, and what comes after waits
-)
+# Kinds of lines in one turn: strangers can write as many kinds as they like, and what comes after waits.
+JUDGED_AT_ONCE = 64
 
 
 class Watcher:

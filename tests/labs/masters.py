@@ -8,7 +8,6 @@ volumes. Needs root and Debian's `docker.io`, `iproute2` and `etcd-server`.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import os
 import shutil
@@ -18,7 +17,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,16 +25,11 @@ from datetime import datetime
 from pathlib import Path
 
 from certmedic.drill import pki
+from labs import AGENT
 from labs.docker import Docker, _sweep
+from labs.namespaces import inside, ip, listener
 
-AGENT = Path(__file__).resolve().parents[2] / "agent"
 NEW, OLD = "kopeio/etcd-manager:3.0.20210228", "kopeio/etcd-manager:3.0.20200307"
-CLONE_NEWNET = 0x40000000
-
-
-def ip(*words: str) -> None:
-    """Run `ip WORDS...`."""
-    subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
 @dataclass
@@ -139,11 +132,7 @@ class Master:
             keys.mkdir(parents=True)
             for file in (self.home.parent / "authorities").iterdir():
                 shutil.copy(file, keys)
-        script = f'mount --bind "{self.home / "mnt"}" /mnt && mount --bind "{etc}" /etc && exec "$@"'
-        return subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--mount", "sh", "-c", script, "sh", *command],
-            **more,
-        )  # type: ignore[call-overload]
+        return subprocess.Popen(inside(self.namespace, {self.home / "mnt": "/mnt", etc: "/etc"}, *command), **more)  # type: ignore[call-overload]
 
     def configure(self, config: str) -> Path:
         """Write the agent's configuration."""
@@ -181,22 +170,6 @@ class Masters:
         cluster = ",".join(f"etcd-{m.name}=https://{m.address}:2380" for m in self.members.values())
         for master in self.members.values():
             master.start_etcd(cluster, life=life if master.name in sick else None, keep_expired=keep_expired)
-
-
-def listener(namespace: str, address: str) -> socket.socket:
-    """Return a socket that listens in a network namespace."""
-    made: list[socket.socket] = []
-
-    def make() -> None:
-        # Of this thread alone: the socket stays in the namespace in which it was made.
-        with Path(f"/run/netns/{namespace}").open() as file:
-            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) == 0:
-                made.append(socket.create_server((address, 0)))
-
-    thread = threading.Thread(target=make)
-    thread.start()
-    thread.join()
-    return made[0]
 
 
 def manager_layer() -> bytes:

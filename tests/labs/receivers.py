@@ -9,7 +9,6 @@ import json
 import socket
 import struct
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from aiosmtpd.controller import Controller
@@ -17,9 +16,13 @@ from aiosmtpd.smtp import AuthResult
 
 
 class Hook:
-    """A web hook. `mood` says how it answers: ok, an HTTP status, slow, drip, reset, or lying (headers that are none)."""
+    """A web hook, on loopback or on a socket that was bound elsewhere (in a network namespace, say).
 
-    def __init__(self):
+    `mood` says how it answers: ok, an HTTP status, slow, drip, reset, or lying (headers that are none).
+    """
+
+    def __init__(self, listener=None):
+        listener = listener or socket.create_server(("127.0.0.1", 0))
         self.mood = "ok"
         self.requests = []  # (path, headers, body)
         self.closing = threading.Event()
@@ -40,8 +43,10 @@ class Hook:
             def handle_error(self, request, client_address):
                 pass  # a client that gave up is what some tests are about
 
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_port
+        self.address, self.port = listener.getsockname()
+        self.server = Server((self.address, self.port), Handler, bind_and_activate=False)
+        self.server.socket.close()
+        self.server.socket = listener
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def answer(self, handler):
@@ -73,6 +78,28 @@ class Hook:
     def messages(self):
         """The JSON bodies that came in."""
         return [json.loads(body) for _, _, body in self.requests]
+
+    @property
+    def url(self):
+        """Its address for apprise, with a secret in it."""
+        return f"json://{self.address}:{self.port}/hook-SECRET-token"
+
+    @property
+    def titles(self):
+        """The titles of the messages that came in."""
+        return [message["title"] for message in self.messages]
+
+    @property
+    def kinds(self):
+        """The kinds of the messages that came in, by their titles."""
+        words = {"RESOLVED": "resolved", "NOT CURED": "escalated", "verifying": "acted", "still open": "reminder"}
+        return [next((kind for word, kind in words.items() if word in title), "opened") for title in self.titles]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def close(self):
         """End."""
@@ -113,11 +140,3 @@ def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
-
-
-def until(true, seconds=20):
-    """Wait for something to become true."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.02)

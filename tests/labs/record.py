@@ -21,7 +21,7 @@ from pathlib import Path
 
 from certmedic.drill import etcd, pki, recorded
 from certmedic.drill.master import NEW_IMAGE
-from labs.masters import ip
+from labs.namespaces import ip
 
 AGENT = Path(etcd.__file__).resolve().parents[2]
 ADDRESSES = {"a": "10.77.0.11", "b": "10.77.0.12", "c": "10.77.0.13"}

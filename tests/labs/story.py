@@ -18,8 +18,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from labs.hook import Hook
-from labs.masters import AGENT, Master, Masters, kill, until
+from labs import AGENT
+from labs.masters import Master, Masters, kill, until
+from labs.receivers import Hook
 from labs.writer import Writer
 
 CONFIG = """

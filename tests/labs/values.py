@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from certmedic.core import certificates
@@ -75,6 +76,12 @@ def k3s(ends=NOW - DAY):
         stored(leaf, f"{K3S}/client-admin.crt", "admin", ca_path=f"{K3S}/client-ca.crt", **more),
         stored(K3S_CA, f"{K3S}/client-ca.crt", "ca", **{**more, "renewer": "operator"}),
     )
+
+
+def kubeadm(ends=NOW - DAY):
+    """The files of one etcd member under kubeadm."""
+    names = {"plane": "kubeadm", "group": "", "renewer": "kubeadm"}
+    return tuple(replace(one, place=replace(one.place, **names)) for one in member(peer_ends=ends))
 
 
 def facts(files=None, *, containers=None, at=NOW, **more):

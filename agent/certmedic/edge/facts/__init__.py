@@ -172,10 +172,6 @@ class Machine:
                 for line in read_ends(origin.path):
                     self.learn_from_line(line)
 
-    def learn_from_process(self, pid: int) -> None:
-        """Have the inventory hold the certificate files that a process was started with."""
-        self._learn(read_process(pid))
-
     def learn_from_line(self, text: str) -> None:
         """Have the inventory hold the certificate files that a start-up line of etcd names."""
         named = planes.paths_from_startup_line(text)

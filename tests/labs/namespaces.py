@@ -1,0 +1,92 @@
+"""A machine in namespaces: a network of its own, and folders of a test's own in the places where programs look for theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labs import AGENT
+
+CLONE_NEWNET = 0x40000000
+STORY = [  # what a test on such machines is
+    pytest.mark.real,
+    pytest.mark.long,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces, and daemons in them"),
+]
+
+
+def ip(*words: str) -> None:
+    """Run `ip WORDS...`."""
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def network(name: str) -> Iterator[str]:
+    """Make a network namespace that has its loopback and nothing else; yields its whole name."""
+    namespace = f"cm{os.getpid()}-{name}"
+    ip("netns", "add", namespace)
+    try:
+        ip("-n", namespace, "link", "set", "lo", "up")
+        yield namespace
+    finally:
+        ip("netns", "delete", namespace)
+
+
+def listener(namespace: str, address: str = "127.0.0.1") -> socket.socket:
+    """Return a socket that listens in a network namespace."""
+    made: list[socket.socket] = []
+
+    def make() -> None:
+        # Of this thread alone: the socket stays in the namespace in which it was made.
+        with Path(f"/run/netns/{namespace}").open() as file:
+            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) == 0:
+                made.append(socket.create_server((address, 0)))
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    return made[0]
+
+
+def inside(namespace: str, places: Mapping[Path, str], *command: str) -> list[str]:
+    """Return the command line that runs a command in a network namespace, for which each folder lies at its usual place."""
+    binds = "".join(f'mount --bind "{own}" {usual} && ' for own, usual in places.items())
+    enter = ["nsenter", f"--net=/run/netns/{namespace}", "unshare", "--mount"]
+    return [*enter, "sh", "-c", f'{binds}exec "$@"', "sh", *command]
+
+
+@dataclass
+class Machine:
+    """A network namespace and its folders; what runs there is silent and hears nothing, unless told otherwise."""
+
+    namespace: str
+    places: Mapping[Path, str]
+
+    def run(self, *command: str, **more: Any) -> subprocess.Popen[bytes]:
+        """Start a program."""
+        silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        environment = {**os.environ, "PYTHONPATH": str(AGENT)}
+        return subprocess.Popen(inside(self.namespace, self.places, *command), env=environment, **(silent | more))
+
+    def agent(self, config: Path, *, log: Path) -> subprocess.Popen[bytes]:
+        """Start `certmedic run`; what it prints is appended to `log`."""
+        with log.open("ab") as output:
+            command = [sys.executable, "-m", "certmedic", "run", "--config", str(config)]
+            return self.run(*command, stdout=output, stderr=output)
+
+    def certmedic(self, *words: str, config: Path) -> Any:
+        """Run another of the agent's commands and return its JSON."""
+        command = [sys.executable, "-m", "certmedic", *words, "--config", str(config), "--json"]
+        return json.loads(self.run(*command, stdout=subprocess.PIPE).communicate(timeout=60)[0] or b"{}")

@@ -1,0 +1,113 @@
+"""The service as it is started, on a folder of its own, and the commands beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from labs import AGENT, pki
+from labs.waiting import until
+
+
+@dataclass
+class Service:
+    """`certmedic run` on a folder of its own, where one certificate is watched."""
+
+    home: Path
+    notify: str = ""  # further lines of [notify]
+    more: str = ""
+    environ: dict = field(default_factory=dict)
+    process: subprocess.Popen | None = None
+
+    @property
+    def state(self):
+        return self.home / "state" / "state.sqlite3"
+
+    @property
+    def log(self):
+        return (self.home / "log").read_text()
+
+    def configure(self, *urls):
+        self.home.mkdir(exist_ok=True)
+        (self.home / "apprise.conf").write_text("".join(f"{url}\n" for url in urls))
+        path = self.home / "certmedic.toml"
+        path.write_text(f"""
+state = "{self.home}/state"
+[watch]
+journal = false
+docker = false
+pods = false
+files = ["{self.home}/etcd.log"]
+[certificates]
+planes = []
+paths = ["{self.home}/pki/*.crt"]
+warn_days = []
+[notify]
+apprise = ["{self.home}/apprise.conf"]
+group_for = "1s"
+{self.notify}
+{self.more}
+""")
+        path.chmod(0o640)
+        return self
+
+    def certificate(self, ends=timedelta(hours=-1)):
+        """Replace the certificate as programs do: beside it, and then in its place."""
+        made = pki.authority("test-ca").leaf("etcd-a", not_after=datetime.now(UTC) + ends)
+        fresh = made.write(self.home / "new" / "server.pem")
+        (self.home / "pki").mkdir(exist_ok=True)
+        fresh.rename(self.home / "pki" / "server.crt")
+
+    def start(self):
+        with (self.home / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "certmedic", "run", "--config", str(self.home / "certmedic.toml")],
+                env={**os.environ, "PYTHONPATH": str(AGENT), **self.environ},
+                stdout=log,
+                stderr=log,
+                umask=0o077,  # as the unit has it
+            )
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def ask(self, *words, code=0):
+        """Run one of the commands beside the service."""
+        done = subprocess.run(
+            [sys.executable, "-m", "certmedic", *words, "--config", str(self.home / "certmedic.toml")],
+            env={**os.environ, "PYTHONPATH": str(AGENT), "SUDO_USER": "alice"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def deliveries(self):
+        """(kind, state) of every delivery, as the service wrote it down."""
+        if not self.state.exists():
+            return []
+        with (
+            contextlib.suppress(sqlite3.OperationalError),  # the schema is just being made
+            contextlib.closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=10)) as db,
+        ):
+            return db.execute(
+                "SELECT m.kind, d.state FROM deliveries d JOIN messages m ON m.id = d.message"
+                " WHERE d.channel <> 'wall' ORDER BY m.id, d.channel"
+            ).fetchall()
+        return []
+
+    def turns_for(self, seconds):
+        """Wait while the service, alive, has looked anew at everything it had written down for so long."""
+        end = datetime.now(UTC) + timedelta(seconds=seconds)
+        until(lambda: datetime.now(UTC) > end)
+        assert self.process.poll() is None, self.log

@@ -1,0 +1,489 @@
+"""What is done to a machine and what never is, and what a cure has to show; on a real store, with hands that are played."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certmedic import watcher
+from certmedic.core import diagnose as doctor
+from certmedic.core import window
+from certmedic.core.model import Member, Severity
+from certmedic.edge.renew import Renewed, RenewError
+from labs import pki
+from labs.played import BOTH, ME, REFUSED, REFUSING, old_manager, renewed_by
+from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, entry, k3s, member, stored, unit
+
+
+def test_an_old_manager_is_left_alone_and_the_message_says_why(lab):
+    lab = lab(containers=(container(image=OLD_IMAGE),))
+
+    for _ in range(30):
+        lab.step(REFUSED)
+
+    assert lab.world.restarts == []
+    assert "keeps an expired certificate" in lab.incidents()[0].decision.reason
+
+
+def test_with_a_second_member_in_trouble_nobody_is_restarted(lab):
+    lab = lab()
+
+    for _ in range(30):
+        lab.step(REFUSED, REFUSING)
+
+    assert lab.world.restarts == []
+
+
+def test_a_restart_that_renews_nothing_is_escalated_once_and_never_tried_again(lab):
+    lab = lab(renews=False)
+
+    for _ in range(200):
+        lab.step(REFUSED)
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "acted", "escalated"]
+    assert [i.state for i in lab.incidents()] == ["escalated"]
+
+
+def test_a_runtime_that_refuses_is_escalated_with_its_words(lab):
+    lab = lab(fails="docker is not reachable")
+
+    for _ in range(30):
+        lab.step(REFUSED)
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "escalated"]
+    assert "docker is not reachable" in [e["said"] for e in lab.store.events(1)][-1]
+
+
+def test_lines_from_before_the_start_may_notify_and_never_act(lab):
+    lab = lab()
+    old = NOW - timedelta(minutes=5)
+
+    lab.step(REFUSED, at=old)
+    lab.go(60)
+
+    assert lab.world.restarts == []
+    assert lab.world.kinds() == ["opened"]
+
+    lab.step(REFUSED)
+    lab.go(60)
+
+    assert len(lab.world.restarts) == 1
+
+
+def test_a_flood_of_forged_lines_holds_up_no_cure_and_is_judged_in_measure(lab, monkeypatch):
+    judged = []
+    diagnose = doctor.diagnose
+    monkeypatch.setattr(doctor, "diagnose", lambda fold, facts: judged.append(fold) or diagnose(fold, facts))
+    lab = lab()
+    for turn in range(30):
+        forged = [REFUSED.replace("etcd-a", f"x{turn}-{number}") for number in range(300)]
+        before = len(judged)
+        lab.step(*forged, *([REFUSED] if lab.ails else []))
+        assert len(judged) - before <= 2 * watcher.JUDGED_AT_ONCE
+        if lab.world.restarts:
+            break
+
+    assert len(lab.world.restarts) == 1
+    assert turn < 10
+
+
+def test_an_expired_ca_is_never_answered_with_a_restart(lab):
+    ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
+    me, _, *rest = member(peer=ca.leaf("etcd-a", not_after=NOW - 2 * DAY))
+    lab = lab((me, stored(ca, f"{VOLUME}/peers/ca.crt", "ca"), *rest))
+    for _ in range(30):
+        lab.step(REFUSED)
+
+    assert lab.world.restarts == []
+    assert lab.incidents()[-1].diagnosis.cause == "ca_expired"
+    assert Severity.CRITICAL in {i.severity for i in lab.incidents()}
+    assert PEERS_CA is not ca
+
+
+def test_in_approve_mode_it_waits_for_a_person_and_then_acts_once(lab):
+    lab = lab(mode="approve")
+    for _ in range(60):
+        lab.step(REFUSED)
+    assert lab.world.restarts == []
+    assert "certmedic approve 1" in lab.incidents()[0].decision.reason
+
+    lab.store.approve(1, "jane", until=lab.now + timedelta(hours=4))
+    lab.suffer(60)
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def test_an_approval_that_has_run_out_counts_no_more(lab):
+    lab = lab(mode="approve")
+    lab.step(REFUSED)
+    lab.store.approve(1, "jane", until=lab.now)
+    for _ in range(60):
+        lab.step(REFUSED)
+
+    assert lab.world.restarts == []
+
+
+def test_after_an_act_that_failed_nothing_is_done_until_a_person_resets(lab):
+    lab = lab(renews=False)
+    for _ in range(60):
+        lab.step(REFUSED)
+    lab.world.files = member()
+    lab.go(40)
+    lab.world.files, lab.world.renews = member(server_ends=NOW - DAY), True
+    lab.now += timedelta(hours=1)
+
+    for _ in range(60):
+        lab.step(REFUSED)
+    assert len(lab.world.restarts) == 1
+    assert "certmedic reset" in lab.incidents()[0].decision.reason
+
+    lab.store.reset("jane", now=lab.now)
+    lab.suffer(60)
+    assert len(lab.world.restarts) == 2
+
+
+@pytest.mark.parametrize(("hours", "acts"), [("Tue 15:00-17:00", 1), ("Sun 02:00-04:00", 0)])
+def test_a_planned_cure_comes_before_expiry_and_only_in_its_window(lab, hours, acts):
+    plan = {"plan_ahead": 14 * DAY, "window": window.parse(hours)}
+    lab = lab(member(peer_ends=NOW + 10 * DAY), remedy=plan)
+
+    for _ in range(200):
+        lab.step()
+
+    assert len(lab.world.restarts) == acts
+    assert [i.state for i in lab.incidents()] == (["resolved"] if acts else ["open"])
+    assert [a.state for a in lab.store.acts()] == ["verified"] * acts
+
+
+def test_nothing_is_planned_unless_it_was_asked_for(lab):
+    lab = lab(member(peer_ends=NOW + 10 * DAY))
+    for _ in range(200):
+        lab.step()
+
+    assert lab.world.restarts == []
+
+
+# ---------------------------------------------------------------- renewed in place
+
+
+def test_where_renewing_is_allowed_and_the_key_is_here_no_member_is_taken_down(lab):
+    lab = lab(member(peer_ends=NOW - DAY, server_ends=NOW - DAY), remedy={"renew": True}, signable=BOTH)
+    lab.suffer(30)
+
+    assert lab.world.restarts == []
+    assert sorted(lab.world.renewed) == sorted(BOTH)
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert [a.state for a in lab.store.acts()] == ["verified"]
+
+
+def test_renewing_cures_under_an_old_manager_too(lab):
+    old = (container(image=OLD_IMAGE),)
+    lab = lab(remedy={"renew": True}, signable=BOTH, containers=old)
+    lab.suffer(30)
+
+    assert lab.world.renewed == [ME]
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def test_without_the_key_or_without_leave_nothing_is_renewed(lab):
+    for remedy, signable in (({"renew": False}, BOTH), ({"renew": True}, frozenset())):
+        one = lab(remedy=remedy, signable=signable, containers=(container(image=OLD_IMAGE),))
+        for _ in range(20):
+            one.step(REFUSED)
+        assert one.world.renewed == []
+
+
+def test_a_renewal_that_cannot_be_verified_is_undone_and_escalated(lab):
+    lab = lab(remedy={"renew": True}, signable=BOTH, renews=False)
+    for _ in range(100):
+        lab.step(REFUSED)
+
+    assert lab.world.renewed == [ME]
+    assert lab.world.undone == [ME]
+    assert lab.world.kinds() == ["opened", "acted", "escalated"]
+
+
+# ---------------------------------------------------------------- one of several members
+
+
+def group(*, a, b, c):
+    """The three members as their handshakes show them: "good", "expired", or nothing."""
+    good, bad = (member(peer_ends=ends)[0].certificate for ends in (NOW + 300 * DAY, NOW - DAY))
+    shown = {"good": good, "expired": bad, "gone": None}
+    return tuple(
+        Member(
+            name=f"etcd-{n}",
+            group="main",
+            address=n,
+            port=2380,
+            serves=shown[how],
+            refused=how == "gone",
+            is_self=n == "a",
+        )
+        for n, how in (("a", a), ("b", b), ("c", c))
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "acts"),
+    [({"b": "good", "c": "good"}, 1), ({"b": "gone", "c": "good"}, 0)],
+)
+def test_a_member_is_restarted_only_where_the_group_keeps_its_quorum(lab, others, acts):
+    lab = lab(members=group(a="expired", **others))
+    lab.suffer(60)
+
+    assert len(lab.world.restarts) == acts
+
+
+def test_where_all_have_expired_the_first_by_name_goes_first(lab):
+    lab = lab(members=group(a="expired", b="expired", c="expired"))
+    for _ in range(60):
+        lab.step(*([REFUSED, REFUSING] if lab.ails else []))
+
+    assert len(lab.world.restarts) == 1
+    assert {"member safe", "turn"} <= {g.name for g in lab.store.incident(1).decision.gates}
+
+
+# ---------------------------------------------------------------- units and commands
+
+
+@pytest.mark.parametrize("kind", ["unit", "command"])
+def test_what_runs_in_no_container_is_restarted_by_its_means(lab, kind):
+    lab = renewed_by(lab, kind)
+    lab.suffer(60)
+
+    assert [t.id for t in lab.world.restarts] == [
+        "k3s.service" if kind == "unit" else "/usr/local/sbin/renew 'all etcd'"
+    ]
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert [a.state for a in lab.store.acts()] == ["verified"]
+
+
+def test_a_unit_that_a_person_stopped_stays_stopped(lab):
+    lab = lab(k3s(), containers=(unit(state="inactive"),), remedy={"restart": ("k3s",)})
+    lab.suffer(60)
+
+    assert lab.world.restarts == []
+    gates = {gate.name: gate for gate in lab.incidents()[0].decision.gates}
+    assert not gates["target"].passed
+
+
+# ---------------------------------------------------------------- what a cure has to show
+
+FROM_MEMORY = REFUSING.replace("10.0.0.2", "127.0.0.1").replace("etcd-a", "")
+
+
+def say(lab, text):
+    """A line of the member that etcd-manager runs."""
+    lab.position += 1
+    one = entry(text.format(40000 + lab.position), at=lab.now, pod="etcd-manager-main-ip-10-0-0-1")
+    lab.watcher.step([replace(one, position=str(lab.position))], lab.now)
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        # The files are good, and the breaker is not.
+        (FROM_MEMORY, ["opened", "acted", "opened", "escalated", "resolved"]),
+        # About another one, which is no reason here.
+        (REFUSING, ["opened", "acted", "opened", "resolved"]),
+        # And what the files give no reason for is hearsay.
+        (REFUSED, ["opened", "acted", "resolved"]),
+    ],
+)
+def test_who_still_accuses_this_machine_after_a_cure_keeps_it_from_being_verified(lab, text, kinds):
+    lab = lab()
+    for _ in range(80):
+        lab.suffer(1)
+        if lab.world.restarts:
+            say(lab, text)
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == kinds
+    assert lab.world.undone == []
+    assert [a.state for a in lab.store.acts()] == ["failed" if "escalated" in kinds else "verified"]
+
+
+def test_renewing_in_place_is_verified_though_a_process_holds_an_old_one_in_memory(lab):
+    lab = lab(remedy={"renew": True}, signable=BOTH)
+    for _ in range(60):
+        lab.suffer(1)
+        if lab.world.renewed:
+            say(lab, FROM_MEMORY)
+
+    assert [a.state for a in lab.store.acts()] == ["verified"]
+    assert "stale_in_memory" in {i.diagnosis.cause for i in lab.incidents() if i.state == "open"}
+    assert lab.world.restarts == []  # what no file proves is a person's to restart; the message says how
+
+
+GRPC_REFUSED = (
+    'W1124 15:40:00.000000    2613 server.go:888] grpc: Server.Serve failed to complete security handshake from "10.0.0.2:{}":'
+    " remote error: tls: bad certificate"
+)
+MANAGER = "/etc/kubernetes/pki/etcd-manager-main/etcd-manager-server-etcd-a.crt"
+MANAGERS_CA = pki.authority("etcd-manager-ca-main", not_before=NOW - 400 * DAY)
+
+
+def grpc(ends):
+    """What etcd-manager shows to the others, and its CA."""
+    folder = MANAGER.rpartition("/")[0]
+    leaf = MANAGERS_CA.leaf("etcd-manager-server-etcd-a", not_before=NOW - 400 * DAY, not_after=ends, client=False)
+    return (
+        stored(leaf, MANAGER, "manager-server", ca_path=f"{folder}/etcd-manager-ca.crt"),
+        stored(MANAGERS_CA, f"{folder}/etcd-manager-ca.crt", "ca", renewer="nodeup"),
+    )
+
+
+def test_what_is_held_in_memory_gets_its_restart_after_the_files_were_renewed(lab):
+    lab = lab(
+        (*member(peer_ends=NOW - DAY), *grpc(NOW - DAY)),
+        remedy={"renew": True, "cooldown": timedelta(seconds=60)},
+        signable=BOTH | {MANAGER},
+    )
+    lab.world.renew = lambda one, *, now: renewed_only(lab.world, one, now)
+    whole = lab.world.restart
+
+    def restart(target):
+        said = whole(target)
+        lab.world.files = (*member(), *grpc(NOW + 300 * DAY))
+        return said
+
+    lab.world.restart = restart
+    for _ in range(200):
+        bad = any(s.certificate.not_after < NOW for s in lab.world.files)
+        lab.step(*([REFUSED] if bad and not lab.world.renewed else []))
+        if bad and lab.world.renewed:
+            say(lab, GRPC_REFUSED)
+
+    assert lab.world.renewed == [ME]
+    assert len(lab.world.restarts) == 1
+    assert [(a.action.kind, a.state) for a in lab.store.acts()] == [("renew", "verified"), ("restart", "verified")]
+    assert lab.world.kinds() == ["opened", "acted", "resolved"] * 2
+
+
+def renewed_only(world, one, now):
+    """Renew one file among others that stay."""
+    world.renewed.append(one.certificate.path)
+    fresh = {s.certificate.path: s for s in member()}
+    world.files = tuple(fresh.get(s.certificate.path, s) for s in world.files)
+    return Renewed(path=one.certificate.path, backup="old", not_after=now, ca_path="ca.crt", fingerprint="f")
+
+
+# ---------------------------------------------------------------- moved aside
+
+
+def test_an_old_manager_is_cured_by_moving_the_expired_files_aside_where_that_is_allowed(lab):
+    lab = old_manager(lab)
+    lab.suffer(60)
+
+    assert len(lab.world.restarts) == 1
+    assert sorted(lab.world.aside) == sorted(BOTH)
+    assert lab.world.undone == []
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "gate"),
+    [
+        ({"remedy": {}}, "cure known"),
+        ({"signable": frozenset({ME})}, "CA valid"),
+        ({"containers": (container(image="kopeio/etcd-manager@sha256:12"),)}, "version"),
+    ],
+)
+def test_nothing_is_moved_aside_where_one_gate_is_closed(lab, changed, gate):
+    lab = old_manager(lab, **changed)
+    lab.suffer(40)
+
+    assert (lab.world.restarts, lab.world.aside) == ([], {})
+    assert gate in [g.name for g in lab.incidents()[0].decision.gates if not g.passed]
+
+
+def test_what_has_not_expired_is_never_moved_aside(lab):
+    lab = old_manager(lab, remedy={"reissue": True, "plan_ahead": 30 * DAY})
+    lab.world.files = member(peer_ends=NOW + 10 * DAY)
+    lab.go(200)
+
+    assert (lab.world.restarts, lab.world.aside) == ([], {})
+
+
+def test_what_was_moved_in_vain_is_put_back_and_a_person_called(lab):
+    lab = old_manager(lab, renews=False)
+    lab.suffer(100)
+
+    assert len(lab.world.restarts) == 1
+    assert sorted(lab.world.undone) == sorted(BOTH)
+    assert lab.world.kinds() == ["opened", "acted", "escalated"]
+    assert "put back" in lab.store.acts()[0].detail
+
+
+def test_a_restart_that_fails_after_the_files_were_moved_may_still_come_and_then_counts(lab):
+    lab = old_manager(lab, fails="docker did not answer in time")
+    while not lab.world.restarts:
+        lab.suffer(1)
+    lab.go(5)
+    assert lab.world.undone == []
+    lab.world.files += tuple(one for one in member() if one.certificate.path in BOTH)
+    lab.go(30)
+
+    assert lab.world.undone == []
+    assert [a.state for a in lab.store.acts()] == ["verified"]
+
+
+def test_a_file_that_cannot_be_moved_is_put_back_at_once_and_nothing_is_restarted(lab):
+    lab = old_manager(lab)
+    whole = lab.world.move_aside
+
+    def move_aside(aside):
+        if lab.world.aside:
+            raise RenewError("read-only file system")
+        whole(aside)
+
+    lab.world.move_aside = move_aside
+    lab.suffer(40)
+
+    assert lab.world.restarts == []
+    assert len(lab.world.undone) == 1
+    assert lab.world.kinds() == ["opened", "escalated"]
+
+
+# ---------------------------------------------------------------- the lease in etcd
+
+
+@pytest.mark.parametrize("state", ["ours", "none"])
+def test_with_the_lease_or_where_none_can_be_had_it_acts_and_the_decision_says_which(lab, state):
+    lab = lab(lease=state)
+    lab.suffer(40)
+
+    assert len(lab.world.restarts) == 1
+    assert f"the lease is {state}" in next(g.why for g in lab.incidents()[-1].decision.gates if g.name == "turn")
+    assert lab.world.released == ["main"]
+    intent = next(f for f in lab.world.journal if f["CERTMEDIC_EVENT"] == "intent")
+    assert "turn: open" in intent["CERTMEDIC_GATES"]
+
+
+def test_while_another_has_the_lease_it_waits_and_comes_to_its_turn(lab):
+    lab = lab(lease="theirs")
+    for _ in range(60):
+        lab.step(REFUSED)
+    assert lab.world.restarts == []
+    assert lab.store.acts() == []  # nothing was begun, and nothing of the day's acts is used
+    assert lab.incidents()[0].decision.reason == "no act: the lease is theirs"
+
+    lab.world.lease = "ours"
+    lab.suffer(60)
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def test_the_lease_is_given_back_after_an_act_that_failed_and_not_asked_for_to_renew_in_place(lab):
+    failing = lab(lease="ours", fails="docker is not reachable")
+    for _ in range(30):
+        failing.step(REFUSED)
+    assert failing.world.released == ["main"]
+
+    renewing = lab(lease="theirs", remedy={"renew": True}, signable=BOTH)
+    renewing.suffer(30)
+    assert renewing.world.renewed == [ME]

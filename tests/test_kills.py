@@ -1,0 +1,197 @@
+"""A kill (-9) between any two steps: nothing is lost, nothing is done twice, and what was begun is brought to its end."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from labs.played import BOTH, OWN_TIME, REFUSED, old_manager, renewed_by
+from labs.values import DAY, NOW, container, entry, member
+
+
+def test_what_was_not_settled_is_not_remembered_either(lab):
+    lab = lab(mode="notify")
+    lab.step()
+
+    def settle(_):
+        raise KeyboardInterrupt
+
+    lab.store.settle = settle
+    with pytest.raises(KeyboardInterrupt):
+        lab.step(OWN_TIME, stream="journal")
+    lab.kill()
+    lab.step(OWN_TIME, stream="docker:c1")
+
+    assert sum(i.count for i in lab.incidents()) == 1
+
+
+def test_the_same_entries_read_again_and_again_are_one_act(lab):
+    lab = lab()
+    entries = [
+        replace(entry(REFUSED.format(40000 + n), at=NOW + timedelta(seconds=n)), position=str(n)) for n in range(1, 9)
+    ]
+    for turn in range(90):
+        lab.now += timedelta(seconds=1)
+        lab.watcher.step(entries, lab.now)  # as where a position was lost
+        if turn % 20 == 0:
+            lab.kill()
+
+    assert len(lab.world.restarts) == 1
+
+
+@pytest.mark.parametrize("after", range(1, 14))
+def test_a_kill_after_any_turn_changes_nothing_of_the_end(lab, after):
+    lab = lab()
+    for turn in range(1, 60):
+        lab.suffer(1)
+        if turn == after:
+            lab.kill()
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def kill_in(lab, act, done=lambda *_, **__: None):
+    """Take turns until the agent is killed in the middle of an act, of which only `done` was done."""
+    whole = getattr(lab.world, act)
+
+    def killed(*arguments, **named):
+        setattr(lab.world, act, whole)
+        done(*arguments, **named)
+        raise KeyboardInterrupt
+
+    setattr(lab.world, act, killed)
+    with pytest.raises(KeyboardInterrupt):
+        lab.suffer(60)
+
+
+def kill_around_restart(lab, *, before_the_act):
+    """Kill the agent when a restart is written down, and it is not done yet, or done and not yet recorded."""
+    kill_in(lab, "restart", *([] if before_the_act else [lab.world.restart]))
+    lab.kill()
+
+
+@pytest.mark.parametrize("every", [None, 5])
+@pytest.mark.parametrize("before_the_act", [True, False])
+def test_a_kill_between_intent_and_record_ends_the_same_way(lab, before_the_act, every):
+    lab = lab()
+    kill_around_restart(lab, before_the_act=before_the_act)
+    for turn in range(60):
+        lab.suffer(1)
+        if every and turn % every == 0:  # killed sooner than it takes up an act, it comes to it all the same
+            lab.kill()
+
+    assert len(lab.world.restarts) == 1
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+@pytest.mark.parametrize(
+    ("later", "acts", "kinds"),
+    [
+        # Where the hand stops and starts by itself, as with containerd's ctr, nobody else starts what it had stopped.
+        (timedelta(), 1, ["opened", "acted", "resolved"]),
+        # What was stopped long ago is left to people.
+        (timedelta(hours=1), 0, ["opened", "escalated"]),
+    ],
+)
+def test_a_kill_between_the_stop_and_the_start_of_a_container_leaves_nothing_down_and_starts_nothing_late(
+    lab, later, acts, kinds
+):
+    lab = lab()
+
+    def stop(_):
+        lab.world.containers = (container(state="exited", started_at=None),)
+
+    kill_in(lab, "restart", stop)
+    lab.now += later
+    lab.kill()
+    lab.go(60)
+
+    assert len(lab.world.restarts) == acts
+    assert lab.world.kinds() == kinds
+
+
+def test_a_kill_between_two_files_goes_on_with_the_second(lab):
+    lab = lab(member(peer_ends=NOW - DAY, server_ends=NOW - DAY), remedy={"renew": True}, signable=BOTH)
+    kill_in(lab, "renew", lab.world.renew)
+    lab.kill()
+    lab.go(60)
+
+    assert sorted(lab.world.renewed) == sorted(BOTH)
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "before_the_act", "acts", "kinds"),
+    [
+        ("unit", True, 1, ["opened", "acted", "resolved"]),
+        ("unit", False, 1, ["opened", "acted", "resolved"]),
+        ("command", True, 0, ["opened", "escalated"]),
+        ("command", False, 1, ["opened", "acted", "resolved"]),
+    ],
+)
+def test_a_kill_around_a_unit_or_a_command_never_does_it_twice(lab, kind, before_the_act, acts, kinds):
+    lab = renewed_by(lab, kind)
+    kill_around_restart(lab, before_the_act=before_the_act)
+    lab.suffer(90)
+
+    assert len(lab.world.restarts) == acts
+    assert lab.world.kinds() == kinds
+
+
+class Killer:
+    """Ends the agent after its nth step on the way to a cure: each commit, and each thing that is done outside."""
+
+    def __init__(self, lab, number):
+        self.lab = lab
+        self.left = number
+        for name in ("move_aside", "put_back", "restart"):
+            setattr(lab.world, name, self.counted(getattr(lab.world, name)))
+        self.watch()
+
+    def watch(self):
+        """Count the commits of the store, which is another one after each start."""
+        store, inner = self.lab.store, self.lab.store.transaction
+
+        @contextmanager
+        def transaction():
+            with inner():
+                yield
+            if store.acts():  # what comes before the act is killed elsewhere
+                self.step()
+
+        store.transaction = transaction
+
+    def counted(self, do):
+        def done(*arguments):
+            answer = do(*arguments)
+            self.step()
+            return answer
+
+        return done
+
+    def step(self):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("renews", [True, False])
+@pytest.mark.parametrize("number", range(1, 15))
+def test_a_kill_after_any_step_of_moving_aside_ends_the_same_way(lab, number, renews):
+    lab = old_manager(lab, renews=renews)
+    killer = Killer(lab, number)
+    for _ in range(120):
+        try:
+            lab.suffer(1)
+        except KeyboardInterrupt:
+            lab.kill()
+            killer.watch()
+
+    assert killer.left <= 0  # it was killed
+    assert len(lab.world.restarts) == 1
+    assert sorted(lab.world.undone) == ([] if renews else sorted(BOTH))
+    assert [a.state for a in lab.store.acts()] == ["verified" if renews else "failed"]
+    assert lab.world.kinds() == ["opened", "acted", "resolved" if renews else "escalated"]
+    assert sorted(s.certificate.path for s in lab.world.files) == sorted(s.certificate.path for s in member())

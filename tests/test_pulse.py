@@ -1,0 +1,297 @@
+"""Signs of life that need no message: the heartbeat, the watchdog, numbers, every terminal and the line at login."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from certmedic.config import Config, load
+from certmedic.edge import heartbeat, local
+from certmedic.pulse import Pulse
+from labs import receivers
+from labs.played import REFUSED, REFUSING, sick
+from labs.values import DAY, NOW, PEERS_CA, VOLUME, member, stored
+from labs.waiting import until
+
+SECRET = "S3cr3tT0kenThatNobodyMaySee"
+
+
+def test_what_needs_no_network_every_terminal_once_a_line_at_login_numbers_and_the_heartbeat(service, hook, tmp_path):
+    run, programs = tmp_path / "run", tmp_path / "bin"
+    run.mkdir()
+    programs.mkdir()
+    (programs / "wall").write_text(f"#!/bin/sh\ncat >>{tmp_path}/terminals\n")
+    (programs / "wall").chmod(0o755)
+    numbers = tmp_path / "certmedic.prom"
+    service = service(
+        f"json://127.0.0.1:{receivers.free_port()}/",
+        notify=f'heartbeat = "http://127.0.0.1:{hook.port}/ping"',
+        more=f'[metrics]\ntextfile = "{numbers}"',
+        environ={"RUNTIME_DIRECTORY": str(run), "PATH": f"{programs}:{os.environ['PATH']}"},
+    )
+    service.certificate()
+    service.start()
+    until(lambda: (tmp_path / "terminals").exists() and (run / "motd").exists() and numbers.exists() and hook.requests)
+    host = socket.gethostname()
+
+    assert (run / "motd").read_text().startswith("certmedic: etcd-a: certificate expired: ")
+    assert (run / "motd").read_text().endswith("(sudo certmedic show 1)\n")
+    assert [path.stat().st_mode & 0o777 for path in (run / "motd", numbers)] == [0o644, 0o644]
+    assert re.search(r'^x509_cert_expired\{.*filename="server.crt".*\} 1.0$', numbers.read_text(), re.MULTILINE)
+    (path, _, body) = hook.requests[0]
+    assert (path, body.decode()) == ("/ping", f"{host}: 1 certificate, 1 expired")
+    until(lambda: "every terminal: taken" in service.ask("show", "1"))
+    assert re.search(r"^outbox +1 waiting, the oldest for \d+ (second|minute)s?$", service.ask("status"), re.MULTILINE)
+    outbox = json.loads(service.ask("status", "--json"))["outbox"]
+    age = datetime.now(UTC) - datetime.fromisoformat(outbox["oldest"])
+    assert outbox["pending"] == 1
+    assert 0 <= outbox["age_seconds"] <= age.total_seconds()
+    service.kill()
+    service.start()
+    service.certificate(DAY * 300)
+    until(lambda: not (run / "motd").exists())
+    told = (tmp_path / "terminals").read_text()
+    assert told.count(host) == 1  # opened, and nothing of "resolved"
+    assert told.endswith("More: sudo certmedic show 1\n")
+
+
+@pytest.mark.parametrize("url", [f"ftp://{SECRET}/", f"{SECRET}", "http:///x"])
+def test_a_heartbeat_that_is_no_web_address_is_refused_without_being_shown(tmp_path, url):
+    path = tmp_path / "c.toml"
+    path.write_text(f'[notify]\nheartbeat = "{url}"')
+    path.chmod(0o640)
+    with pytest.raises(Exception, match="heartbeat: allowed: an http") as caught:
+        load(path)
+    assert SECRET not in str(caught.value)
+    path.write_text(f'[notify]\nheartbeat = "https://hc.example/{SECRET}"')
+    path.chmod(0o644)
+    with pytest.raises(Exception, match=r"notify\.heartbeat: a URL is a secret.*chmod 0640"):
+        load(path)
+
+
+@pytest.fixture
+def pulse(lab, hook, tmp_path, monkeypatch):
+    """A pulse with a heartbeat to `hook`, and turns at chosen ticks."""
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    config = tmp_path / "c.toml"
+    config.write_text(f'[notify]\nheartbeat = "http://127.0.0.1:{hook.port}/{SECRET}"\nheartbeat_every = "5m"\n')
+    config.chmod(0o640)
+    lab = lab(member(), mode="notify")
+    lab.pulse = Pulse(config=load(config), store=lab.store, world=lab.watcher.world, required={"journal"})
+    lab.step()
+
+    def turns(*ticks):
+        for tick in ticks:
+            lab.pulse.turn(lab.watcher, lab.now, tick)
+            thread = lab.pulse.heartbeat._thread
+            if thread is not None:
+                thread.join(30)
+
+    lab.turns = turns
+    return lab
+
+
+def test_a_heartbeat_comes_at_its_interval_and_says_what_is_watched(pulse, hook):
+    pulse.turns(0, 1, 299, 300, 301, 600)
+    assert len(hook.requests) == 3
+    assert hook.requests[0][2].decode() == (
+        f"master-a: 4 certificates; next expiry 2027-09-20 15:40:00 UTC: {VOLUME}/peers/me.crt"
+    )
+
+
+def test_there_is_no_heartbeat_while_what_must_be_read_is_not(pulse, hook):
+    pulse.watcher.readers.blind["journal"] = "gone"
+    pulse.turns(0, 300, 600)
+    assert hook.requests == []
+    pulse.watcher.readers.blind = {"docker": "gone"}  # nobody needs it
+    pulse.turns(601)
+    assert len(hook.requests) == 1
+
+
+def test_a_heartbeat_that_fails_is_logged_once_counted_and_its_return_is_told(pulse, hook):
+    hook.mood = "500"
+    pulse.turns(0, 300, 600, 900)
+    hook.mood = "ok"
+    pulse.turns(1200, 1201)
+    events = [(f["CERTMEDIC_EVENT"], f.get("CERTMEDIC_REASON")) for f in pulse.world.journal]
+    assert [event for event in events if event[0].startswith("heartbeat")] == [
+        ("heartbeat-lost", "HTTP 500"),
+        ("heartbeat-back", None),
+    ]
+    assert pulse.pulse.heartbeat.failures == 4
+    assert SECRET not in str(pulse.world.journal) + repr(pulse.pulse.heartbeat)
+
+
+def test_a_heartbeat_to_one_that_drips_holds_up_nothing_and_is_not_begun_twice(hook):
+    hook.mood = "drip"
+    beat = heartbeat.Heartbeat(f"http://127.0.0.1:{hook.port}/")
+    before = datetime.now(UTC)
+    for _ in range(5):
+        beat.beat("x")
+    assert datetime.now(UTC) - before < timedelta(seconds=5)
+    assert {beat.result() for _ in range(4)} == {"no answer in time"}
+    until(lambda: hook.requests)
+    assert len(hook.requests) == 1
+
+
+def test_a_service_that_takes_no_post_is_asked(hook):
+    handler = hook.server.RequestHandlerClass
+    handler.do_GET = handler.do_POST
+    answer = hook.answer
+
+    def only_get(request):
+        hook.mood = "405" if request.command == "POST" else "ok"
+        answer(request)
+
+    hook.answer = only_get
+    beat, said = heartbeat.Heartbeat(f"http://127.0.0.1:{hook.port}/"), []
+    beat.beat("x")
+    until(lambda: said.append(beat.result()) or said[-1] is not None)
+    assert said[-1] == ""
+    assert len(hook.requests) == 2
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-name.invalid"])
+def test_why_a_heartbeat_failed_is_said_without_its_address(address):
+    beat, said = heartbeat.Heartbeat(f"http://{address}/{SECRET}"), []
+    beat.beat("x")
+    until(lambda: said.append(beat.result()) or said[-1] is not None)
+    assert said[-1]
+    assert SECRET not in said[-1]
+    assert address not in said[-1]
+
+
+def test_the_watchdog_is_fed_four_times_an_interval_and_not_each_turn(pulse, tmp_path, monkeypatch):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(path)
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+        monkeypatch.setenv("WATCHDOG_USEC", "20000000")
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+
+        def heard():
+            count = 0
+            with contextlib.suppress(BlockingIOError):
+                while systemd.recv(100):
+                    count += 1
+            return count
+
+        for tick in range(200):
+            pulse.pulse.turn(pulse.watcher, pulse.now, tick / 10)
+        assert heard() == 4
+        pulse.watcher.readers.blind["journal"] = "gone"
+        pulse.turns(30, 40, 50)
+        assert heard() == 0
+
+
+def test_the_numbers_have_the_names_that_dashboards_know_and_our_own(lab, tmp_path):
+    from certmedic.edge import metrics  # noqa: PLC0415 - heavy
+
+    lab = lab(mode="notify", dead={"good", "other"})
+    for _ in range(10):
+        lab.step(REFUSED)
+    lab.step(seconds=50)
+    config = replace(Config(), metrics=replace(Config().metrics, textfile=tmp_path / "c.prom"))
+    pulse = Pulse(config=config, store=lab.store, world=lab.watcher.world, required=())
+    pulse.turn(lab.watcher, lab.now, 0.0)
+    text = (tmp_path / "c.prom").read_text()
+    peer = sick()[0].certificate
+    labels = (
+        f'embedded_key="",embedded_kind="",filename="me.crt",filepath="{peer.path}",issuer_CN="etcd-peers-ca-main"'
+        f',serial_number="{int(peer.serial, 16)}",subject_CN="etcd-a"'
+    )
+    seen = lab.watcher.inventory.stored[0].certificate
+    labels = labels.replace(str(int(peer.serial, 16)), str(int(seen.serial, 16)))
+    for sample in (
+        f"x509_cert_not_after{{{labels}}} {seen.not_after.timestamp()}",
+        f"x509_cert_not_before{{{labels}}} {seen.not_before.timestamp()}",
+        f"x509_cert_expired{{{labels}}} 1.0",
+        f'x509_cert_error{{filename="me.crt",filepath="{peer.path}"}} 0.0',
+        "certmedic_sightings_total 10.0",
+        'certmedic_incidents_open{cause="expired",severity="critical"} 1.0',
+        "certmedic_outbox_waiting 2.0",
+        'certmedic_acts{state="verified"} 0.0',
+    ):
+        assert any(float_alike(sample, told) for told in text.splitlines()), (sample, text)
+    assert float(re.search(r"^certmedic_outbox_oldest_seconds (.*)$", text, re.MULTILINE)[1]) > 50
+    assert metrics.exposition(metrics.Numbers(at=NOW, version="1", mode="notify", facts=None))
+
+
+def float_alike(wanted, told):
+    """Whether two samples are the same, however their numbers are written."""
+    (a, x), (b, y) = wanted.rsplit(" ", 1), told.rsplit(" ", 1)
+    with contextlib.suppress(ValueError):
+        return sorted(re.split(r"[{},]", a)) == sorted(re.split(r"[{},]", b)) and float(x) == float(y)
+    return False
+
+
+def test_a_folder_that_cannot_be_written_is_complained_of_once_and_holds_up_nothing(lab, tmp_path, caplog):
+    lab = lab(member(), mode="notify")
+    lab.step()
+    config = replace(Config(), metrics=replace(Config().metrics, textfile=tmp_path / "none" / "c.prom"))
+    pulse = Pulse(config=config, store=lab.store, world=lab.watcher.world, required=())
+    for tick in (0.0, 60.0, 120.0):
+        pulse.turn(lab.watcher, lab.now, tick)
+    assert [r.getMessage().split(":")[0] for r in caplog.records] == ["metrics.textfile"]
+
+
+def test_the_wall_says_why_it_could_not(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert local.wall("x") == "wall: No such file or directory"
+    monkeypatch.setattr(local, "DEADLINE", 0.2)
+    (tmp_path / "wall").write_text("#!/bin/sh\nexec /bin/sleep 30\n")
+    (tmp_path / "wall").chmod(0o755)
+    assert local.wall("x") == "wall: not done within 0.2 s"
+    (tmp_path / "wall").write_text("#!/bin/sh\nexit 3\n")
+    assert local.wall("x") == "wall: exit status 3"
+
+
+def test_only_what_is_critical_is_written_on_the_wall_and_once_whether_it_works_or_not(lab):
+    told = []
+    lab = lab(mode="notify")
+    lab.watcher.teller.world = replace(
+        lab.watcher.world, wall=lambda text: told.append(text) or ("" if len(told) > 1 else "wall: nobody")
+    )
+    for _ in range(60):
+        lab.step(REFUSED, REFUSING)
+    assert len(told) == 1
+    assert told[0].startswith("master-a: the certificate of etcd main has expired.")
+    walls = [(m["kind"], m["state"], m["error"]) for m in lab.store.messages() if m["label"] == "every terminal"]
+    assert walls == [("opened", "expired", "wall: nobody")]
+
+
+def test_the_line_at_login_forbids_a_restart_that_could_cost_the_quorum(lab, tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    lab = lab()
+    for _ in range(10):
+        lab.step(REFUSED, REFUSING)
+    pulse = Pulse(config=Config(), store=lab.store, world=lab.watcher.world, required=())
+    pulse.turn(lab.watcher, lab.now, 0.0)
+    assert (tmp_path / "motd").read_text().splitlines() == [
+        "certmedic: 10.0.0.2: certificate expired: look there, not here (sudo certmedic show 2)",
+        "certmedic: etcd main: certificate expired: do NOT restart it now (sudo certmedic show 1)",
+    ]
+
+
+def test_the_line_at_login_names_at_most_five_and_hides_what_strangers_wrote(lab, tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    groups = [f"g{n}" for n in range(7)]
+    leaf = PEERS_CA.leaf("etcd-a", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
+    files = tuple(stored(leaf, f"/mnt/{g}/me.crt", group=f"\x1b[31m{g}") for g in groups)
+    lab = lab(files, mode="notify")
+    lab.go(5)
+    pulse = Pulse(config=Config(), store=lab.store, world=lab.watcher.world, required=())
+    pulse.turn(lab.watcher, lab.now, 0.0)
+    lines = (tmp_path / "motd").read_text().splitlines()
+    assert len(lines) == 6
+    assert lines[-1] == "certmedic: and 2 more (sudo certmedic incidents --open)"
+    assert "\x1b" not in "".join(lines)
+    lab.hush()
+    pulse.turn(lab.watcher, lab.now, 2.0)
+    assert "silenced by alice until" in (tmp_path / "motd").read_text()
