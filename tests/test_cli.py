@@ -240,9 +240,9 @@ def test_test_notify_without_a_channel_says_how_to_get_one(tmp_path):
 
 
 @pytest.fixture
-def service(tmp_path):
+def started(tmp_path):
     """Start `certmedic run` with a configuration and some files around it; stopped at the end."""
-    started = []
+    processes = []
 
     def _start(config, **environ):
         path = tmp_path / "certmedic.toml"
@@ -253,11 +253,11 @@ def service(tmp_path):
             stderr=subprocess.PIPE,
             text=True,
         )
-        started.append(process)
+        processes.append(process)
         return process
 
     yield _start
-    for process in started:
+    for process in processes:
         process.kill()
         process.communicate()
 
@@ -267,7 +267,7 @@ def incidents(tmp_path):
     return json.loads(done.stdout)["incidents"] if done.returncode == 0 else []
 
 
-def test_bad_input_all_at_once_gets_a_word_each_and_the_rest_goes_on(service, tmp_path, root):
+def test_bad_input_all_at_once_gets_a_word_each_and_the_rest_goes_on(started, tmp_path, root):
     volume = next((root / "mnt").iterdir()) / "pki" / "etcd-cluster-token-etcd"
     pki_folder = volume / "clients"
     (pki_folder / "empty.crt").write_bytes(b"")
@@ -278,7 +278,7 @@ def test_bad_input_all_at_once_gets_a_word_each_and_the_rest_goes_on(service, tm
     (pki_folder / "nowhere.crt").symlink_to("/no/such/file")
     log = tmp_path / "etcd.log"
     log.write_bytes(b"")
-    process = service(
+    process = started(
         f'[watch]\njournal = false\ndocker = true\nfiles = ["{log}"]\n'
         f'[certificates]\npaths = ["{volume}/*/*.crt"]\n[notify]\ngroup_for = "1s"\nwall = false\n'
     )
@@ -301,9 +301,9 @@ def test_bad_input_all_at_once_gets_a_word_each_and_the_rest_goes_on(service, tm
     assert "Traceback" not in said
 
 
-def test_a_reload_takes_up_a_good_configuration_and_refuses_a_bad_one(service, tmp_path):
+def test_a_reload_takes_up_a_good_configuration_and_refuses_a_bad_one(started, tmp_path):
     config = tmp_path / "certmedic.toml"
-    process = service('mode = "observe"\n[watch]\njournal = false\nfiles = []\n')
+    process = started('mode = "observe"\n[watch]\njournal = false\nfiles = []\n')
 
     def said(text):
         # The time limit of every test is the end of the patience.
@@ -326,10 +326,10 @@ def test_a_reload_takes_up_a_good_configuration_and_refuses_a_bad_one(service, t
     assert process.returncode == 0
 
 
-def test_a_state_that_cannot_be_written_is_said_and_ends_it(service, tmp_path):
+def test_a_state_that_cannot_be_written_is_said_and_ends_it(started, tmp_path):
     (tmp_path / "state").write_text("a file where a folder should be")
 
-    process = service("[watch]\njournal = false\nfiles = []\n")
+    process = started("[watch]\njournal = false\nfiles = []\n")
 
     said = process.communicate(timeout=20)[1]
     assert process.returncode == 1
