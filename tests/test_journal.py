@@ -11,6 +11,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import pytest
 from systemd.journal import Reader
@@ -18,7 +19,7 @@ from systemd.journal import Reader
 from certmedic.core.model import Progress, SourceDown
 from certmedic.edge import journal
 from certmedic.edge.journal import STREAM, JournalSource, steps
-from labs.journal import BOOT, Record, start_journald, write_journal
+from labs.journal import BOOT, Journald, Record, start_journald, write_journal
 from labs.reading import Reading
 
 NEEDLES = (b"x509:", b"remote error: tls")  # the kernel, for one, says x509 without a colon
@@ -296,6 +297,25 @@ def test_a_journal_that_ends_before_the_position_is_read_from_its_end_and_that_i
     assert seen(second) == [20, 22, 24, 26, 28]
 
 
+def test_the_end_of_several_files_is_one(tmp_path):
+    # To the end and on from there, libsystemd yields an entry of each file (systemd issue 9934).
+    write_journal(tmp_path / "z.journal", records(0, 10))
+    with Reading(source(tmp_path)) as first:
+        first.until_idle()
+    (tmp_path / "z.journal").unlink()
+    for number, name in enumerate("abcd"):
+        wanted = records(10, 20, usec=NOW - 3600_000_000 + number * 100, step=1000 - number)
+        write_journal(tmp_path / f"{name}.journal", wanted)
+    with Reading(source(tmp_path), first.positions) as second:
+        second.until_idle()
+        assert second.entries == []
+        write_journal(tmp_path / "b.journal", records(40, 4, usec=NOW - 3500_000_000))
+        write_journal(tmp_path / "d.journal", records(44, 4, usec=NOW - 3400_000_000))
+        second.until(lambda: len(second.entries) >= 4)
+        second.until_idle()
+    assert seen(second) == [40, 42, 44, 46]
+
+
 @pytest.mark.parametrize("stored", ["", "nonsense", "[]", '{"cursor": "rubbish"}', '{"cursor": "a", "usec": "b"}'])
 def test_a_position_that_makes_no_sense_is_none(tmp_path, stored):
     write_journal(tmp_path / "a.journal", records(0, 4))
@@ -473,6 +493,68 @@ def test_the_agents_own_process_is_not_read():
         assert seen(reading) == [2]
 
 
+@pytest.mark.real
+@needs_root
+def test_a_journal_of_hundreds_of_files_is_read_once_and_resumed_anywhere():
+    with start_journald("RuntimeMaxFiles=1000") as journald:
+        for number in range(300):
+            journald.log(f"line {number} x509:")
+            journald.journalctl("--rotate")
+        assert len(list(journald.volatile.rglob("*.journal"))) > 300
+        with Reading(source(journald.volatile)) as reading:
+            reading.until_idle()
+            journald.log("line 300 x509:")
+            journald.journalctl("--rotate")
+            journald.log("line 301 x509:")
+            reading.until(lambda: len(reading.entries) >= 302)
+            reading.until_idle()
+        assert seen(reading) == list(range(302))
+        assert reading.status.detail == ""
+        for entry in (reading.entries[0], reading.entries[150], reading.entries[299], reading.entries[301]):
+            with Reading(source(journald.volatile), {STREAM: entry.position}) as again:
+                again.until_idle()
+            assert seen(again) == list(range(int(entry.text.split()[1]) + 1, 302))
+
+        # A shell's limit is raised as far as it may be, and where it may not, that is said before anything is passed over.
+        with Beside(journald, "prlimit", "--nofile=100:4096") as reader:
+            reader.until(301)
+        assert reader.found == list(range(302))
+        with Beside(journald, "prlimit", "--nofile=100:200") as reader:
+            reader.until_it_fails()
+        assert reader.found == []
+        assert "files, and this process may open only 100 in all: raise LimitNOFILE= of its unit" in reader.said
+
+
+def test_where_the_kernel_gives_no_inotify_what_comes_and_goes_is_looked_for_and_that_is_said(tmp_path, monkeypatch):
+    def refuse(self) -> int:
+        raise OSError(24, "Too many open files")  # of fs.inotify.max_user_instances, which a master's programs share
+
+    monkeypatch.setattr(Reader, "fileno", refuse)
+    write_journal(tmp_path / "a.journal", records(0, 10))
+    with Reading(source(tmp_path)) as reading:
+        reading.until_idle()
+        write_journal(tmp_path / "b.journal", records(10, 10))
+        reading.until(lambda: len(reading.entries) == 10)
+        (tmp_path / "a.journal").unlink()
+        write_journal(tmp_path / "c.journal", records(20, 10))
+        reading.until(lambda: len(reading.entries) == 15)
+    assert seen(reading) == list(range(0, 30, 2))
+    assert "the kernel gives no inotify (Too many open files)" in reading.status.detail
+    assert reading.outages == []
+
+
+def test_where_the_kernel_gives_no_watch_without_a_word_new_files_are_found_all_the_same(tmp_path, monkeypatch):
+    # What libsystemd makes of fs.inotify.max_user_watches that are used up: a descriptor that never tells of anything.
+    monkeypatch.setattr(journal, "LOOK_EVERY", 0.5)
+    monkeypatch.setattr(Reader, "process", lambda self: 0)
+    write_journal(tmp_path / "a.journal", records(0, 10))
+    with Reading(source(tmp_path)) as reading:
+        reading.until_idle()
+        write_journal(tmp_path / "b.journal", records(10, 10))
+        reading.until(lambda: len(reading.entries) == 10)
+    assert seen(reading) == list(range(0, 20, 2))
+
+
 # Where both the volatile and the persistent journal are the machine's own, the reader has to be there too.
 _READER = """
 import json, sys, threading
@@ -485,34 +567,56 @@ JournalSource((b"x509:",)).follow(lambda stream: None, put, stop)
 """
 
 
+class Beside:
+    """A reader of this journald's journal in a process of its own; a context manager that stops it at the end."""
+
+    def __init__(self, journald: Journald, *prefix: str) -> None:
+        self.found: list[int] = []  # numbers of lines
+        self.said = ""  # its last words
+        self._process = subprocess.Popen(
+            ["nsenter", f"--target={journald.process.pid}", "--mount", *prefix, sys.executable, "-c", _READER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(journal.__file__).parents[3])},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        rest, self.said = self._process.communicate("", timeout=30)
+        for told in rest.splitlines():
+            self._take(told)
+
+    def until(self, number: int) -> None:
+        while number not in self.found:
+            told = self._process.stdout.readline()
+            assert told, self._process.stderr.read()
+            self._take(told)
+
+    def until_it_fails(self) -> None:
+        assert self._process.wait(30) != 0
+
+    def _take(self, told: str) -> None:
+        kind, text = json.loads(told)
+        if kind == "LogEntry":
+            self.found.append(int(text.split()[1]))
+
+
 @pytest.mark.real
 @needs_root
 def test_a_volatile_journal_that_becomes_persistent_is_read_through():
-    agent = Path(journal.__file__).parents[3]
-    with start_journald() as journald:
-        reader = subprocess.Popen(
-            ["nsenter", f"--target={journald.process.pid}", "--mount", sys.executable, "-c", _READER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(agent)},
-        )
-        found = []
-        try:
-            for number in range(60):
-                journald.log(f"line {number} x509:")
-                if number == 20:
-                    journald.persistent.mkdir()
-                    journald.journalctl("--flush")
-                if number == 40:
-                    assert not list(journald.volatile.rglob("*.journal"))
-                    journald.journalctl("--rotate")
-                time.sleep(0.02)
-            while 59 not in found:
-                kind, text = json.loads(reader.stdout.readline())
-                if kind == "LogEntry":
-                    found.append(int(text.split()[1]))
-        finally:
-            rest, _ = reader.communicate("", timeout=30)
-        found += [int(t.split()[1]) for kind, t in map(json.loads, rest.splitlines()) if kind == "LogEntry"]
-    assert found == list(range(60))
+    with start_journald() as journald, Beside(journald) as reader:
+        for number in range(60):
+            journald.log(f"line {number} x509:")
+            if number == 20:
+                journald.persistent.mkdir()
+                journald.journalctl("--flush")
+            if number == 40:
+                assert not list(journald.volatile.rglob("*.journal"))
+                journald.journalctl("--rotate")
+            time.sleep(0.02)
+        reader.until(59)
+    assert reader.found == list(range(60))

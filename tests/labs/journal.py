@@ -89,6 +89,7 @@ class Journald:
     """A journald in a mount namespace, whose /run and /var/log are folders here."""
 
     home: Path
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     writer: subprocess.Popen[str] | None = field(default=None, repr=False)
 
@@ -110,8 +111,10 @@ class Journald:
         if not (self.home / "run").is_mount():
             (self.home / "run").mkdir()
             subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(self.home / "run")], check=True)
-        for folder in ("run/systemd/journal", "run/log/journal", "run/udev", "log"):
+        for folder in ("run/systemd/journal", "run/systemd/journald.conf.d", "run/log/journal", "run/udev", "log"):
             (self.home / folder).mkdir(parents=True, exist_ok=True)
+        configuration = self.home / "run/systemd/journald.conf.d/lab.conf"
+        configuration.write_text("\n".join(["[Journal]", *self.options, ""]))
         script = f'mount --bind "$0/run" /run && mount --bind "$0/log" /var/log && exec {JOURNALD}'
         self.process = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", script, str(self.home)],
@@ -168,9 +171,12 @@ class Journald:
 
 
 @contextlib.contextmanager
-def start_journald() -> Iterator[Journald]:
-    """Run a journald, and afterwards leave nothing of it behind. The folder is in /tmp since socket paths are short."""
-    journald = Journald(Path(tempfile.mkdtemp(prefix="certmedic-journald-")))
+def start_journald(*options: str) -> Iterator[Journald]:
+    """Run a journald with `options` (as "RuntimeMaxFiles=500"), and afterwards leave nothing of it behind.
+
+    The folder is in /tmp since socket paths are short.
+    """
+    journald = Journald(Path(tempfile.mkdtemp(prefix="certmedic-journald-")), options)
     try:
         journald.start()
         yield journald

@@ -7,7 +7,10 @@ passes the gate; and while there is much to catch up with, the gate takes many m
 A position is the last entry handled: its cursor, its time and its boot. Where the cursor is dead (vacuumed, or moved from
 /run to /var by a flush, which gives new numbers to old entries), its time is tried, and then the end of the journal; what
 was skipped thereby is said. When files come or go, the journal is opened anew at the last position: readers that were kept
-over a rotation have been found deaf in many programs.
+over a rotation have been found deaf in many programs. libsystemd is told of it by inotify, of which a master may have run out,
+and says so of instances only, not of watches: so the files are also looked at now and then.
+
+At each step libsystemd looks at every file: a journal of 300 files is read at a fifth of the speed of one of two, as by journalctl.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from typing import Any
 from certmedic.core import lines
 from certmedic.core.model import Item, LogEntry, Origin, Progress, SourceStatus
 from certmedic.edge.journal.position import Position, moment
-from certmedic.edge.journal.present import RECENT, folders, unopened
+from certmedic.edge.journal.present import RECENT, files, folders, room_for, unopened
 from certmedic.edge.journal.steps import Steps, steps_of
 
 STREAM = "journal"
@@ -39,6 +42,7 @@ BUSY_TICK = (
 # 100. What a wake-up costs is shared by more entries where there are fewer, and nobody minds who waits for one there.
 WAIT = 70
 SETTLE = 0.1  # seconds between two openings
+LOOK_EVERY = 10.0  # seconds between two looks at which files there are
 PATIENCE = 5.0  # seconds to wait until all files can be opened
 REPORT_EVERY = 2.0  # seconds
 QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
@@ -87,6 +91,7 @@ class JournalSource:
         self._moved = False  # whether the reader has come further than that
         self._patience = PATIENCE  # seconds left for files that cannot be opened
         self._given_up: set[int] = set()  # numbers of files that never could
+        self._files: set[int] = set()  # numbers of those that were there when it was last opened
         self._careful = False  # whether to go back to an entry has failed
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
@@ -138,6 +143,12 @@ class JournalSource:
             from systemd.journal import Reader  # noqa: PLC0415 - see above
         except ImportError as error:
             raise JournalError(f"systemd-python cannot be loaded ({error}): install python3-systemd") from error
+        self._files = self._numbers()
+        if limit := room_for(len(self._files)):
+            raise JournalError(
+                f"the journal in {self._where} has {len(self._files)} files, and this process may open only {limit} in all: raise "
+                "LimitNOFILE= of its unit, or ulimit -n"
+            )
         try:
             if self._path is None:
                 reader = Reader()
@@ -161,13 +172,21 @@ class JournalSource:
                 reader.add_match(f"SYSLOG_IDENTIFIER={identifier}")
             yield reader
 
+    def _there(self) -> dict[Path, os.stat_result]:
+        """Return the journal files that there are; of a list of files, those."""
+        if isinstance(self._path, str | os.PathLike | None):
+            return files(folders(None if self._path is None else Path(self._path)))
+        return {path: path.stat() for path in map(Path, self._path)}
+
+    def _numbers(self) -> set[int]:
+        return {status.st_ino for status in self._there().values()}
+
     def _complete(self) -> bool:
         """Whether every journal file is open that can be; for one that was just changed, some seconds' patience."""
-        if isinstance(self._path, str | os.PathLike | None):
-            where = folders(None if self._path is None else Path(self._path))
-        else:
-            return True
-        late = {path: status for path, status in unopened(where).items() if status.st_ino not in self._given_up}
+        missing = unopened(self._there())
+        # A number is given again where its file is gone.
+        self._given_up &= {status.st_ino for status in missing.values()}
+        late = {path: status for path, status in missing.items() if status.st_ino not in self._given_up}
         if late and self._patience > 0 and any(time.time() - status.st_ctime < RECENT for status in late.values()):
             self._patience -= SETTLE
             return False
@@ -180,12 +199,18 @@ class JournalSource:
 
     def _read(self, reader: Any, put: Callable[[Item], None], stop: threading.Event) -> None:
         """Read until `stop` is set or until journal files have come or gone."""
-        # The descriptor must exist before seeking: what changes from here on is then told. A list of files has none.
+        # The descriptor must exist before seeking: what changes from here on is then told.
         changes = None
-        with contextlib.suppress(OSError):
+        try:
             fd = reader.fileno()
             changes = select.poll()
             changes.register(fd, reader.get_events())
+        except OSError as error:
+            if error.errno != errno.EMEDIUMTYPE:  # what a list of files answers
+                self._say(
+                    f"the kernel gives no inotify ({error.strerror}); the journal is looked at every second instead"
+                )
+                log.warning("journal: %s", self._detail)
         steps = steps_of(reader)
         self._seek(reader, steps)
         self._moved = False
@@ -208,6 +233,7 @@ class JournalSource:
         from systemd.journal import INVALIDATE  # noqa: PLC0415 - as in _opened
 
         reported, read = 0.0, time.monotonic()
+        looked = read
         apart = TICK  # seconds from one entry to the next, about
         at_end = True
         while not stop.is_set():
@@ -231,10 +257,15 @@ class JournalSource:
             if changes is None:
                 stop.wait(tick)
             elif changes.poll(1000 * tick) and reader.process() == INVALIDATE:  # wait() would cost twice as much
-                # Not one entry more from this reader: a file that it found late, with entries from before those that it has
-                # read by then, would be passed over. To the next reader all files are there from the beginning.
-                self._report(steps, put, at_end=False)
-                return
+                break
+            if now - looked >= (LOOK_EVERY if changes else TICK):
+                looked = now
+                if self._numbers() != self._files:
+                    break
+        # Not one entry more from this reader: a file that it found late, with entries from before those that it has read by
+        # then, would be passed over. To the next reader all files are there from the beginning.
+        if not stop.is_set():
+            self._report(steps, put, at_end=False)
 
     def _seek(self, reader: Any, steps: Steps) -> None:
         """Go where the next step yields the first entry to be handled."""

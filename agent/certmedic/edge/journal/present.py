@@ -1,17 +1,20 @@
-"""Which journal files there are, and which of them libsystemd has opened.
+"""Which journal files there are, which of them libsystemd has opened, and whether it can open them all.
 
 While journald archives a file it cannot be opened for a moment, and libsystemd passes it over without a word. A reader that
-went on without it would never come back to its entries, since by then it would have read later ones.
+went on without it would never come back to its entries, since by then it would have read later ones. The same happens where a
+process may not have so many files open; so room for all of them is made beforehand.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 from collections.abc import Iterable
 from pathlib import Path
 
 STORES = (Path("/run/log/journal"), Path("/var/log/journal"))
+SPARE = 128  # files that this process may want to open beside the journal's
 RECENT = 60.0  # seconds since a file was last changed, within which it may be one that is just being archived
 
 
@@ -28,8 +31,8 @@ def folders(path: Path | None) -> list[Path]:
     return found
 
 
-def unopened(where: Iterable[Path]) -> dict[Path, os.stat_result]:
-    """Return the journal files in these folders that this process may read and does not have open."""
+def files(where: Iterable[Path]) -> dict[Path, os.stat_result]:
+    """Return the journal files in these folders that this process may read."""
     found = {}
     for folder in where:
         for path in [*folder.glob("*.journal"), *folder.glob("*.journal~")]:
@@ -37,6 +40,23 @@ def unopened(where: Iterable[Path]) -> dict[Path, os.stat_result]:
             with contextlib.suppress(OSError):
                 if os.access(path, os.R_OK):
                     found[path] = path.stat()
+    return found
+
+
+def room_for(count: int) -> int | None:
+    """Have this process allowed to open so many files more, as journalctl does; returns its limit where that is too low."""
+    wanted = len(os.listdir("/proc/self/fd")) + count + SPARE  # noqa: PTH208 - only how many
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or wanted <= soft:
+        return None
+    with contextlib.suppress(OSError, ValueError):  # above what it may, or not allowed to at all
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return None
+    return soft
+
+
+def unopened(found: dict[Path, os.stat_result]) -> dict[Path, os.stat_result]:
+    """Return those of these files that this process does not have open."""
     opened = set()
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
