@@ -273,7 +273,7 @@ def test_a_writer_that_does_not_append_leaves_a_hole(log):
 
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("how", ["rename", "copytruncate"])
-@pytest.mark.parametrize("names", ["numbers", "dates", "dates before the ending"])
+@pytest.mark.parametrize("names", ["numbers", "dates", "dates before the ending", "lumberjack"])
 def test_what_was_rotated_while_the_agent_was_down_is_read_from_the_rotated_files(log, how, names, compress):
     write(log, 0)
     with ready(Reading(source(log))) as first:
@@ -293,6 +293,8 @@ def test_what_was_rotated_while_the_agent_was_down_is_read_from_the_rotated_file
             target = log.with_name("etcd.log.1")
         elif names == "dates":
             target = log.with_name(f"etcd.log-2026030{turn + 1}")
+        elif names == "lumberjack":
+            target = log.with_name(f"etcd-2026-03-01T10-11-1{turn}.345.log")
         else:
             target = log.with_name(f"etcd-2026030{turn + 1}.log")
         if how == "rename":
@@ -726,10 +728,11 @@ def test_the_log_of_a_rotated_file_is_known_by_its_name(tmp_path):
         "0.log.20261124-1532",
         "e.log",
         "f-1",
+        "g-2026-11-24T10-11-12.345.log.gz",
     ):
         (tmp_path / name).touch()
     assert rotation.bases([str(tmp_path), str(tmp_path / "none")]) == {
-        f"{tmp_path}/{name}" for name in ("a.log", "b.log", "c.log", "d.log", "0.log")
+        f"{tmp_path}/{name}" for name in ("a.log", "b.log", "c.log", "d.log", "0.log", "g.log")
     }
 
 
@@ -786,9 +789,11 @@ def test_rotated_names_in_order_of_age(tmp_path):
         "a.log.1",
     ]
     dates = ["d.log-20260301", "d-20260302.log.gz", "d.log.20260303-101112.gz", "d.log-20260304-1772000000"]
-    for name in dates:
+    stamps = ["l-2026-03-01T10-11-12.345.log.gz", "l-2026-03-01T10-11-12.346.log", "l-2026-03-02T00-00-00.000.log"]
+    for name in dates + stamps:
         (tmp_path / name).touch()
     assert [Path(p).name for p in rotated_names(str(tmp_path / "d.log"))] == dates
+    assert [Path(p).name for p in rotated_names(str(tmp_path / "l.log"))] == stamps
     assert rotated_names("/nowhere/at/all.log") == []
 
 

@@ -62,7 +62,7 @@ class Watch:
     docker_names: tuple[str, ...] = ()
     docker_labels: tuple[str, ...] = ()
     pods: bool | None = None
-    files: tuple[str, ...] = ("/var/log/etcd*.log",)
+    files: tuple[str, ...] = ("/var/log/etcd*.log", "/var/lib/rancher/rke2/agent/logs/kubelet.log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,9 @@ SLACK = 1.0  # seconds
 HEAD = 1024  # bytes of the beginning that are known again, or as many as had been read
 TAIL = 128  # bytes before the offset, likewise
 
-_ROTATED = re.compile(r"(?:(?P<a>.+\.[a-z]+)[.-]\d[\d.-]*|(?P<b>.+?)-\d[\d.-]*(?P<ending>\.[a-z]+))(?:\.gz)?")
+# Numbers and dates, of logrotate (20261124), of the kubelet (20261124-101112) and of Go's lumberjack (2026-11-24T10-11-12.345).
+_AGE = r"\d[\dT.-]*"
+_ROTATED = re.compile(rf"(?:(?P<a>.+\.[a-z]+)[.-]{_AGE}|(?P<b>.+?)-{_AGE}(?P<ending>\.[a-z]+))(?:\.gz)?")
 BadContent = (OSError, EOFError, zlib.error)  # what reading a file raises, compressed or not
 
 
@@ -148,7 +150,7 @@ def rotated_names(path: str) -> list[str]:
     """Return the rotated files of a log, oldest first: a.log.2.gz, a.log.1; a.log-20200101; a-20200101.log; ..."""
     folder, base, stem, ending = Path(path).parent, Path(path).name, Path(path).stem, Path(path).suffix
     shape = re.compile(
-        rf"(?:{re.escape(base)}[.-](?P<a>\d[\d.-]*?)|{re.escape(stem)}-(?P<b>\d[\d.-]*?){re.escape(ending)})(?:\.gz)?"
+        rf"(?:{re.escape(base)}[.-](?P<a>{_AGE}?)|{re.escape(stem)}-(?P<b>{_AGE}?){re.escape(ending)})(?:\.gz)?"
     )
     found: dict[str, tuple[tuple[int, int, str], str]] = {}
     with contextlib.suppress(OSError):
