@@ -172,6 +172,21 @@ def test_stopping_anywhere_and_resuming_loses_and_repeats_nothing(docker, run, t
 
 
 @needs_docker
+def test_a_log_that_the_daemon_rotates_is_read_through_and_resumed_in_its_rotated_files(docker, run):
+    total = 900
+    script = f'i=0; while [ $i -lt {total} ]; do echo "line $i x509: bad"; i=$((i+1)); sleep 0.002; done; sleep 600'
+    id_ = run(script, "--log-opt=max-size=8k", "--log-opt=max-file=100")
+    found, positions = [], {}
+    for until in (100, 500, total):
+        with Reading(source(docker), positions) as reading:
+            wanted = until - len(found)
+            reading.until(lambda r=reading, w=wanted: len(r.entries) >= w)
+        found, positions = found + numbers(reading), reading.positions
+        time.sleep(0.5)  # meanwhile it is rotated
+    assert found == [int(line.split()[1]) for line in docker("logs", id_).splitlines()] == list(range(total))
+
+
+@needs_docker
 def test_a_new_container_is_read_from_its_beginning_where_the_agent_was_down_for_long(docker, run):
     with Reading(source(docker, lookback=0)) as first:
         first.until(lambda: "docker" in first.positions)
@@ -259,6 +274,22 @@ def test_a_log_driver_that_cannot_be_read_is_said_once(docker, run):
         reading.until_idle()
     assert reading.status.detail == said
     assert reading.outages == []
+
+
+@needs_docker
+def test_nothing_is_kept_of_a_container_that_is_gone(docker, run):
+    stays = run("echo 'line 0 x509:'; sleep 600")
+    with Reading(source(docker)) as reading:
+        for number, options in enumerate(((), ("-t",), ("--log-driver=none",)), start=1):
+            gone = docker(
+                "run", "-d", *options, "--network=none", BUSYBOX, "sh", "-c", f"echo 'line {number} x509:'; sleep 600"
+            )
+            known = (lambda n=number: n in numbers(reading)) if number < 3 else lambda: reading.status.detail
+            reading.until(known)
+            docker("rm", "-f", gone)
+        reading.until(lambda: {s for s in reading.positions if ":" in s} == {f"docker:{stays}"})
+        reading.until_idle()
+    assert numbers(reading) == [0, 1, 2]
 
 
 @needs_docker

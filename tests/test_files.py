@@ -456,6 +456,30 @@ def test_a_deleted_file_is_read_to_its_end_and_let_go(log):
     assert numbers(reading) == [1, 2]
 
 
+def test_where_a_log_was_read_is_known_for_as_long_as_anything_is_left_of_it(log):
+    with ready(Reading(source(log))) as reading:
+        write(log, 1)
+        reading.until(lambda: numbers(reading) == [1])
+        shutil.copy(log, log.with_name("etcd.log.1"))
+        log.unlink()
+        reading.until(lambda: reading.status.position == "0 files")
+        reading.until_idle()
+        assert f"file:{log}" in reading.positions
+        write(log, 2)
+        reading.until(lambda: numbers(reading) == [1, 2])
+        log.unlink()
+        reading.until(lambda: reading.status.position == "0 files")
+        log.with_name("etcd.log.1").unlink()
+        reading.until(lambda: f"file:{log}" not in reading.positions)
+        write(log, 3)
+        reading.until(lambda: numbers(reading) == [1, 2, 3])
+        reading.until_idle()
+    assert reading.status.detail == ""
+    with ready(Reading(source(log), reading.positions)) as again:
+        again.until_idle()
+    assert again.entries == []
+
+
 def test_pipes_folders_and_dead_links_do_no_harm(log):
     os.mkfifo(log.parent / "etcd-pipe.log")
     (log.parent / "etcd-folder.log").mkdir()

@@ -122,6 +122,20 @@ def test_progress_moves_the_place_of_return(quick):
     assert source.resumed[:3] == [None, "p1", "p2"]
 
 
+def test_of_a_stream_that_is_over_nothing_is_kept(quick):
+    class Ending:
+        name, required, resumed = "ending", False, []
+
+        def follow(self, resume, put, stop) -> None:
+            self.resumed.append(resume("a"))
+            put(Progress(stream="a", position=None))
+            raise OSError("again")
+
+    source = Ending()
+    run_until(source, lambda items: len(source.resumed) > 1, positions={"a": "7"})
+    assert source.resumed[:2] == ["7", None]
+
+
 def test_an_outage_is_told_once_with_its_first_reason_however_often_the_reader_fails(quick):
     items = run_until(Script(fail), lambda items: len(numbers(items)) >= 15)
     downs = [item for item in items if isinstance(item, SourceDown)]
@@ -183,7 +197,7 @@ def test_pauses_grow_to_the_cap(monkeypatch):
 
     source = Script(fail)
     source.follow = follow
-    read_forever(source, lambda stream: None, Inbox(), Stop())
+    read_forever(source, {}, Inbox(), Stop())
     for wait, expected in zip(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60], strict=True):
         assert 0.8 * expected <= wait <= 1.2 * expected
     assert len(set(waits)) > 6  # jitter

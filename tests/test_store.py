@@ -61,6 +61,15 @@ def test_positions_come_back_after_a_restart(tmp_path):
         assert store.positions() == {"journal": "b", "file:x": "1"}
 
 
+def test_of_a_stream_that_is_over_no_position_is_kept(store):
+    with store.transaction():
+        store.settle({"pod:a": "1", "pod:b": "2"})
+    with store.transaction():
+        store.settle({"pod:a": None, "pod:c": None})
+
+    assert store.positions() == {"pod:b": "2"}
+
+
 def test_a_transaction_that_fails_changes_nothing(store):
     def fail():
         with store.transaction():

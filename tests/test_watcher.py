@@ -234,3 +234,7 @@ def test_positions_move_with_lines_and_without(lab):
     lab.step("nothing of interest")
 
     assert lab.store.positions() == {"file:/x": "7", "journal": "1"}
+
+    lab.watcher.step([Progress(stream="file:/x", position="8"), Progress(stream="file:/x", position=None)], NOW)
+
+    assert lab.store.positions() == {"journal": "1"}

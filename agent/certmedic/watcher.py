@@ -92,7 +92,7 @@ class Watcher:
 
     def step(self, items: Sequence[Item], now: datetime) -> None:
         """Take what came in and what is due, then do what was written down. Raises StoreError where the disk refuses."""
-        positions: dict[str, str] = {}
+        positions: dict[str, str | None] = {}
         waiting = [*self._left, *items]
         with self.store.transaction():
             handled = 0

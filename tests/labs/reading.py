@@ -40,7 +40,10 @@ class Reading:
             took = True
             self.items.append(item)
             if isinstance(item, LogEntry | Progress):
-                self.positions[item.stream] = item.position
+                if item.position is None:
+                    self.positions.pop(item.stream, None)
+                else:
+                    self.positions[item.stream] = item.position
         return took
 
     def until(self, done: Callable[[], object], *, within: float = 30.0) -> None:

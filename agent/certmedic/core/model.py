@@ -111,7 +111,7 @@ class Progress:
     """Nothing of interest up to here: only the position moves."""
 
     stream: str
-    position: str
+    position: str | None  # None: nothing is left of this stream, and where it was read is of no use any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

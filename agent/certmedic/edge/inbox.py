@@ -103,14 +103,15 @@ class Inbox:
             return None
 
 
-def read_forever(source: Source, resume: Callable[[str], str | None], inbox: Inbox, stop: threading.Event) -> None:
+def read_forever(source: Source, positions: dict[str, str], inbox: Inbox, stop: threading.Event) -> None:
     """Run `source.follow` until `stop` is set, with growing pauses between its failures.
+
+    `positions` holds how far each stream was read, and is kept so: of what is over, nothing.
 
     An outage is reported once, with the reason of its first failure, and its end once: when the source has read for as
     long as the pause before it, so that one which fails again and again at the same spot does not report a recovery each
     time. A source that comes back goes on after the last item that it put.
     """
-    reached: dict[str, str] = {}
     pause, down, began = FIRST_PAUSE, False, 0.0
 
     def put(item: Item) -> None:
@@ -121,12 +122,15 @@ def read_forever(source: Source, resume: Callable[[str], str | None], inbox: Inb
             inbox.put(SourceUp(source=source.name), stop)
         inbox.put(item, stop)
         if isinstance(item, LogEntry | Progress):
-            reached[item.stream] = item.position
+            if item.position is None:
+                positions.pop(item.stream, None)
+            else:
+                positions[item.stream] = item.position
 
     while not stop.is_set():
         began = time.monotonic()
         try:
-            source.follow(lambda stream: reached.get(stream) or resume(stream), put, stop)
+            source.follow(positions.get, put, stop)
             reason = "the reader ended by itself"
         except Exception as error:  # whatever it is, it is reported and the source is tried again
             reason = str(error) or type(error).__name__
@@ -147,8 +151,10 @@ def start(
     sources: Iterable[Source], positions: Mapping[str, str], inbox: Inbox, stop: threading.Event
 ) -> list[threading.Thread]:
     """Start one daemon thread per source; `positions` are the settled ones of earlier runs."""
+    # One for all: no two sources know the same stream.
+    reached = dict(positions)
     threads = [
-        threading.Thread(target=read_forever, args=(source, positions.get, inbox, stop), name=source.name, daemon=True)
+        threading.Thread(target=read_forever, args=(source, reached, inbox, stop), name=source.name, daemon=True)
         for source in sources
     ]
     for thread in threads:

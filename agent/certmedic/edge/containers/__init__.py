@@ -69,6 +69,7 @@ class _Run:
     followed: dict[str, _Followed] = field(default_factory=dict)  # by id
     moved: set[str] = field(default_factory=set)  # ids of those that have come further than what was put
     again: dict[str, float] = field(default_factory=dict)  # id -> when to ask for its log once more
+    destroyed: set[str] = field(default_factory=set)  # ids of those that are gone, but for the rest of their log
 
     def close(self) -> None:
         """Close every log that is open."""
@@ -115,7 +116,7 @@ class DockerSource:
             run = _Run(resume=resume, put=put, watched_until=watched_until, selector=selector)
             closing.callback(run.close)
             # The events first, so that no container starts between the list and them.
-            only = json.dumps({"type": ["container"], "event": ["start"]})
+            only = json.dumps({"type": ["container"], "event": ["start", "destroy"]})
             events, told = self._daemon.open("/events", filters=only)
             closing.callback(events.close)
             selector.register(events, selectors.EVENT_READ)
@@ -172,14 +173,19 @@ class DockerSource:
         return self._seen, self._matched, self._detail
 
     def _started(self, run: _Run, told: bytes) -> bytes:
-        """Attach to the containers that events tell of; returns the event that is not complete yet."""
+        """Attach to the containers that events tell of, forget those that are gone; returns the event that is not complete."""
         *whole, rest = told.split(b"\n")
         for event in filter(None, whole):
             try:
-                id_ = str(json.loads(event)["Actor"]["ID"])
+                said = json.loads(event)
+                what, id_ = str(said["Action"]), str(said["Actor"]["ID"])
             except (ValueError, TypeError, KeyError) as error:
                 raise DockerError(f"the Docker daemon sent an event that makes no sense: {event[:200]!r}") from error
-            if id_ in run.followed:
+            if what == "destroy":
+                run.destroyed.add(id_)
+                if id_ not in run.followed:
+                    self._forget(run, id_)
+            elif id_ in run.followed:
                 # It was restarted before the end of its log came in; that may or may not go on with the new run.
                 run.again[id_] = time.monotonic() + AGAIN_AFTER
             else:
@@ -245,10 +251,20 @@ class DockerSource:
         run.selector.unregister(followed.connection)
         followed.connection.close()
         del run.followed[followed.id]
+        if followed.id in run.destroyed:
+            self._forget(run, followed.id)
+            return
         # The daemon may end a stream before the last words of a container that exits; so it is asked once more, until it
         # has nothing to add. A log that ended although its container runs is taken up again by the same road.
         if followed_on or self._runs(followed.id):
             run.again[followed.id] = time.monotonic() + AGAIN_AFTER
+
+    def _forget(self, run: _Run, id_: str) -> None:
+        """Keep nothing of a container that is gone: others come and go for as long as the agent runs."""
+        run.destroyed.discard(id_)
+        run.again.pop(id_, None)
+        self._refused.discard(id_)
+        run.put(Progress(stream=f"{STREAM}:{id_}", position=None))
 
     def _runs(self, id_: str) -> bool:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import logging
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -44,7 +45,7 @@ class Files(ABC):
         self._failed: dict[str, str] = {}  # path -> why it cannot be read; each is said once
         self._began = 0.0  # when the first look was taken, in seconds since 1970
         self._earlier: Watch | None = None  # until when an earlier run has watched
-        self._ended: set[str] = set()  # paths at which nothing is, whose rotated files were looked at
+        self._ended: set[str] = set()  # paths at which nothing is any more, whose rotated files were looked at
         self._inotify: Inotify | None = None
         self._folders: dict[int, str] = {}  # by watch
         self._files: dict[int, tuple[Log, tuple[int, int]]] = {}  # by watch: whose, and which of its files
@@ -125,6 +126,7 @@ class Files(ABC):
                     put(Progress(stream=self.name, position=str(Watch(time=time.time(), globs=self._globs))))
             if self._wait(0.0 if dirty else TICK, dirty, stop) or (self._failed and reported == now):
                 dirty |= self._scan(resume, first=False)
+                self._drop_ended(put)
 
     def _finish_lines(self, put: Callable[[Item], None], now: float) -> set[Log]:
         """Take last lines whose end has not come for long; returns their logs, which may go on in another file now."""
@@ -206,6 +208,18 @@ class Files(ABC):
             self._moved.discard(log)
             log.close()
             self._watch_files(log, closed=True)
+            self._ended.add(log.path)
+            self._drop_ended(put)
+
+    def _drop_ended(self, put: Callable[[Item], None]) -> None:
+        """Forget the logs of which nothing is left, under no name: pods come and go for as long as the agent runs."""
+        for path in self._ended - set(self._logs):
+            # Looked at twice: of a file that is just being renamed, a folder may show neither name.
+            if any(os.path.lexists(path) or rotated_names(path) for _ in range(2)):
+                continue
+            self._ended.discard(path)
+            if log := self._log(path):
+                put(Progress(stream=log.stream, position=None))
 
     # ------------------------------------------------------------ what the kernel tells
 

@@ -59,13 +59,12 @@ class Store(Acts, Outbox):
         """Return stream -> position."""
         return {row["stream"]: row["position"] for row in self._db.execute("SELECT * FROM positions")}
 
-    def settle(self, positions: Mapping[str, str]) -> None:
-        """Move positions: the last step of a transaction."""
-        self._db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", positions.items())
-
-    def forget_streams(self, streams: list[str]) -> None:
-        """Drop the positions of streams that will not be seen again."""
-        self._db.executemany("DELETE FROM positions WHERE stream = ?", [(stream,) for stream in streams])
+    def settle(self, positions: Mapping[str, str | None]) -> None:
+        """Move positions, or drop those of streams that are over (None): the last step of a transaction."""
+        over = [(stream,) for stream, position in positions.items() if position is None]
+        self._db.executemany("DELETE FROM positions WHERE stream = ?", over)
+        moved = [(stream, position) for stream, position in positions.items() if position is not None]
+        self._db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", moved)
 
     def brought(self, line: int) -> dict[str, int]:
         """Return by which roads a line has come, and how often."""

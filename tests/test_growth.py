@@ -1,0 +1,206 @@
+"""What the readers keep does not grow: with the lines they read, with rotations, with files and pods that come and go."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import gzip
+import os
+import shutil
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from certmedic.core.model import LogEntry, SourceDown, SourceStatus
+from certmedic.edge import journal
+from certmedic.edge.files import FileSource, PodSource, follow
+from certmedic.edge.files import log as logs
+from certmedic.edge.inbox import read_forever
+from certmedic.edge.journal import JournalSource
+from labs import waiting
+from labs.journal import REMOTE, Record, write_journal
+
+NEEDLES = (b"x509:", b"remote error: tls")
+ROUNDS = 12
+SETTLED = 4  # rounds until everything that is kept for good is there
+
+
+class _Heap(ctypes.Structure):
+    """What mallinfo2(3) tells."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )
+    )
+
+
+class Drain:
+    """Runs a source as the agent does, counts what comes, and keeps nothing of it."""
+
+    def __init__(self, source) -> None:
+        self.positions: dict[str, str] = {}
+        self.entries = 0
+        self.idle = 0
+        self.down: list[str] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=read_forever, args=(source, self.positions, self, self._stop))
+        self._thread.start()
+
+    def put(self, item, stop) -> None:
+        """Take an item in place of the inbox."""
+        self.entries += isinstance(item, LogEntry)
+        self.idle += isinstance(item, SourceStatus) and not item.lag_seconds
+        if isinstance(item, SourceDown):
+            self.down.append(item.reason)
+
+    def until(self, entries: int) -> None:
+        waiting.until(lambda: self.entries >= entries)
+        before = self.idle
+        waiting.until(lambda: self.idle >= before + 2)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        assert self.down == []
+
+
+def kept() -> dict[str, int]:
+    """Return what is held: Python's bytes for the readers, the C library's of this process, open files."""
+    gc.collect()
+    ours = tracemalloc.Filter(inclusive=True, filename_pattern="*/certmedic/edge/*", all_frames=True)
+    traces = tracemalloc.take_snapshot().filter_traces([ours]).statistics("filename")
+    heap = ctypes.CDLL(None).mallinfo2
+    heap.restype = _Heap
+    told = heap()
+    return {
+        "python": sum(one.size for one in traces),
+        "c": told.uordblks + told.hblkhd,
+        "files": len(list(Path("/proc/self/fd").iterdir())),
+    }
+
+
+@contextmanager
+def _traced():
+    tracemalloc.start(8)
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+
+
+def grown(drain: Drain, one_round: Callable[[int], int]) -> dict[str, int]:
+    """Play rounds, each of which says how many entries there are by then; returns what is kept beyond what the first had."""
+    with _traced():
+        for number in range(ROUNDS):
+            drain.until(one_round(number))
+            if number == SETTLED:
+                before = kept()
+        after = kept()
+        drain.stop()
+    return {what: after[what] - before[what] for what in after}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    for module in (journal, follow):
+        monkeypatch.setattr(module, "REPORT_EVERY", 0.05)
+        monkeypatch.setattr(module, "QUIET_REPORT_EVERY", 0.1)
+    monkeypatch.setattr(follow, "TICK", 0.1)
+    monkeypatch.setattr(logs, "LINGER", 0.2)
+
+
+@pytest.mark.skipif(not Path(REMOTE).exists(), reason="needs systemd-journal-remote")
+def test_over_entries_rotations_and_reopenings_of_the_journal(tmp_path):
+    start = int(time.time() * 1e6) - 500_000_000
+
+    def one_round(number: int) -> int:
+        # A file of its own, each; the fourth before it is vacuumed, so that positions die too.
+        write_journal(
+            tmp_path / f"{number}.journal",
+            [
+                Record(
+                    message=f"{number} {i} {'x509:' if i % 5 == 0 else 'fine'}".encode(),
+                    usec=start + (number * 1000 + i) * 1000,
+                    monotonic=3_600_000_000 + (number * 1000 + i) * 1000,
+                )
+                for i in range(1000)
+            ],
+        )
+        (tmp_path / f"{number - 3}.journal").unlink(missing_ok=True)
+        return 200 * (number + 1)
+
+    write_journal(tmp_path / "first.journal", [Record(message=b"fine", usec=start - 1000, monotonic=3_500_000_000)])
+    more = grown(Drain(JournalSource(NEEDLES, path=tmp_path)), one_round)
+
+    assert more["files"] <= 0
+    assert more["python"] < 20_000
+    assert more["c"] < 200_000
+
+
+def test_over_lines_and_rotations_of_files(tmp_path):
+    log = tmp_path / "etcd.log"
+    log.touch()
+
+    def one_round(number: int) -> int:
+        with log.open("a") as file:
+            file.writelines(f"{number} {i} {'x509:' if i % 5 == 0 else 'fine'}\n" for i in range(1000))
+        (tmp_path / "etcd.log.1").unlink(missing_ok=True)
+        if number % 2:
+            shutil.copy(log, tmp_path / "etcd.log.1")
+            os.truncate(log, 0)
+        else:
+            log.rename(tmp_path / "etcd.log.1")
+            log.touch()
+        return 200 * (number + 1)
+
+    drain = Drain(FileSource(NEEDLES, [str(log)], elsewhere=()))
+    waiting.until(lambda: drain.idle)
+    more = grown(drain, one_round)
+
+    assert more["files"] <= 1
+    assert more["python"] < 20_000
+    assert more["c"] < 200_000
+
+
+def test_over_pods_that_come_and_go(tmp_path):
+    def one_round(number: int) -> int:
+        for job in range(20):
+            folder = tmp_path / f"default_job-{number}-{job}_7f3a" / "job"
+            folder.mkdir(parents=True)
+            (folder / "0.log").write_text("2026-03-01T03:00:00.123456789Z stderr F x509: bad\n")
+        drain.until(20 * (number + 1))
+        for folder in tmp_path.glob(f"default_job-{number}-*/job"):
+            if folder.parent.name.endswith(("0_7f3a", "5_7f3a")):
+                (folder / "0.log.20260301-030405.gz").write_bytes(gzip.compress((folder / "0.log").read_bytes()))
+                (folder / "0.log").unlink()
+        drain.until(0)
+        for folder in tmp_path.glob("default_job-*"):
+            shutil.rmtree(folder)
+        waiting.until(lambda: drain.positions.keys() <= {"pods"})
+        return 20 * (number + 1)
+
+    drain = Drain(PodSource(NEEDLES, tmp_path))
+    waiting.until(lambda: drain.idle)
+    more = grown(drain, one_round)
+
+    assert drain.entries == 20 * ROUNDS
+    assert more["files"] <= 0
+    assert more["python"] < 20_000
+    assert more["c"] < 200_000
