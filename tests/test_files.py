@@ -243,6 +243,27 @@ def test_an_empty_file_that_is_rotated_and_written_to_afterwards(log):
     assert numbers(reading) == [1, 2]
 
 
+def test_what_came_to_an_empty_file_and_was_copied_away_before_it_was_read(log):
+    write(log, 0)
+    with ready(Reading(source(log))) as reading:
+        write(log, 1)
+        reading.until(lambda: reading.entries)
+        log.rename(log.with_name("etcd.log.1"))
+        log.touch()
+        reading.until_idle()
+        for number in range(2, 8):
+            write(log, number)
+            for age in range(number, 0, -1):
+                older = log.with_name(f"etcd.log.{age}")
+                if older.exists():
+                    older.rename(log.with_name(f"etcd.log.{age + 1}"))
+            shutil.copy(log, log.with_name("etcd.log.1"))
+            os.truncate(log, 0)
+            reading.until(lambda n=number: len(reading.entries) >= n)
+        reading.until_idle()
+    assert numbers(reading) == list(range(1, 8))
+
+
 def test_truncation_is_seen_even_if_the_file_has_grown_beyond_where_it_was_read(log):
     write(log, 0)
     with ready(Reading(source(log))) as reading:

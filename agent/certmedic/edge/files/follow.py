@@ -266,8 +266,9 @@ class Files(ABC):
                 dirty.update(self._logs.values())
                 rescan = True
             elif number in self._files:
-                dirty.add(self._files[number][0])
-                rescan |= bool(mask & ~inotify.MODIFY)
+                log = self._files[number][0]
+                dirty.add(log)
+                rescan |= bool(mask & ~inotify.MODIFY) or log.untouched
                 if mask & inotify.IGNORED:
                     del self._files[number]
             elif number in self._folders:

@@ -128,6 +128,11 @@ class Log:
         return [part.content for part in (*self._parts, *(part for part, _ in self._late))]
 
     @property
+    def untouched(self) -> bool:
+        """Whether nothing was read of the newest file."""
+        return not self._parts[-1].offset
+
+    @property
     def unfinished_since(self) -> float | None:
         """When (monotonic) the last line that has no end yet came; None where there is none."""
         part = self._parts[0]
@@ -281,7 +286,8 @@ class Log:
             return
         self.gone = False
         # As long as nothing was read of a file, a rotation of it does not show in the file itself.
-        if (status.st_dev, status.st_ino) != newest.key or not self._parts[0].offset:
+        emptied = self.untouched and not status.st_size
+        if (status.st_dev, status.st_ino) != newest.key or not self._parts[0].offset or emptied:
             self._line_up(kept=True)
 
     def _line_up(self, *, kept: bool) -> bool:
