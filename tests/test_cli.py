@@ -164,6 +164,16 @@ def test_a_broken_file_is_named_and_blinds_nothing_else(root):
     assert any(c["path"].endswith("me.crt") for c in answer["certificates"])
 
 
+def test_what_a_configuration_names_is_looked_for_in_the_copy(root, tmp_path):
+    pki.authority("app-ca").leaf("app").write(root / "opt/app/app.crt")
+    config = tmp_path / "certmedic.toml"
+    config.write_text('[certificates]\nplanes = []\npaths = ["/opt/app/*.crt"]\n')
+
+    listed = json.loads(certmedic("certs", "--json", "--config", str(config), "--root", str(root)).stdout)
+
+    assert [one["path"] for one in listed["certificates"]] == [f"{root}/opt/app/app.crt"]
+
+
 def test_on_a_terminal_a_path_is_never_broken(root, monkeypatch, capsys):
     monkeypatch.setattr(show, "columns", lambda: 80)
     paths = [f"/mnt/master-vol-01/pki/{'x' * length}/me.crt" for length in (30, 90)]

@@ -192,7 +192,7 @@ def test_an_archive_with_its_password_beside_it(tmp_path, leaf):
     (tmp_path / "me.p12").write_bytes(data)
     assert look(tmp_path / "*.p12")[1] == {str(tmp_path / "me.p12"): "unreadable"}
     (tmp_path / "me.p12.password").write_text("s3cret\n")
-    stored, faults = look(tmp_path / "*.p12")
+    stored, faults = look(tmp_path / "*")
     assert [one.certificate.subject_cn for one in stored.values()] == ["etcd-a"]
     assert faults == {}
 

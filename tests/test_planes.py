@@ -114,6 +114,8 @@ def test_a_copied_tree_is_the_same_under_any_prefix(path):
         here.plane, here.group, here.use, here.renewer, here.ports,
     )  # fmt: skip
     assert there.ca_path == ("/tmp/copy" + here.ca_path if here.ca_path else "")
+    beside = planes.place(f"copy{path}")  # as somebody writes it who stands beside the copy
+    assert beside.ca_path == (f"copy{here.ca_path}" if here.ca_path else "")
 
 
 @pytest.mark.parametrize("path", PLACES)

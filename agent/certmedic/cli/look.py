@@ -191,7 +191,9 @@ def folded(seen: Iterable[Sighting]) -> Iterator[Fold]:
 
 def eyes(config: Config, root: str | None) -> Machine:
     """Return the eyes of this machine, or of a copy of another's files."""
-    globs = (*planes.patterns(config.certificates.planes, root=root or "/"), *config.certificates.paths)
+    base = (root or "").rstrip("/")
+    paths = (base + path for path in config.certificates.paths)
+    globs = (*planes.patterns(config.certificates.planes, root=root or "/"), *paths)
     return Machine(globs=globs, root=root or "/", live=root is None)
 
 

@@ -92,7 +92,8 @@ def _recognise(path: str) -> tuple[Pattern | None, str | None]:
             best, most = pattern, known
     if best is None or most < len(best.parts):
         return best, None
-    return best, "/" + "/".join(parts[: len(parts) - most])
+    before = "/".join(parts[: len(parts) - most])
+    return best, f"/{before}" if path.startswith("/") else before
 
 
 def _common_end(parts: Sequence[str], wanted: Sequence[str]) -> int:

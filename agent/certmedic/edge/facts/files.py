@@ -27,7 +27,7 @@ SETTLED = 100_000_000  # ns; a file that changed so recently may change again wi
 # Below what a glob names, these hold what once was in use; what is old there has expired and may.
 _PUT_ASIDE = frozenset({"archive", "backup", "backups", "bak", "expired", "old", "trash"})
 _PUT_ASIDE_ENDS = ("~", ".bak", ".backup", ".expired", ".old", ".orig", ".rpmsave", ".dpkg-old", ".dpkg-dist", ".tmp")
-_KEY_ENDS = (".key", "-key.pem", "_key.pem", "key.pem", ".csr")
+_BESIDE_ENDS = (".key", "-key.pem", "_key.pem", "key.pem", ".csr", ".p12.password", ".pfx.password")
 
 _Signature = tuple[int, int, int, int, int]
 
@@ -172,7 +172,7 @@ def _named_by(pattern: str) -> Iterator[str]:
     for path in sorted(glob.glob(pattern, recursive=True)):
         parts = [part.lower() for part in path[fixed:].split("/")]
         name = parts[-1]
-        if name.endswith((*_PUT_ASIDE_ENDS, *_KEY_ENDS)) or not _PUT_ASIDE.isdisjoint(parts[:-1]):
+        if name.endswith((*_PUT_ASIDE_ENDS, *_BESIDE_ENDS)) or not _PUT_ASIDE.isdisjoint(parts[:-1]):
             continue
         if any(part.startswith(("backup-", "backup_", "old-", "old_", "expired-")) for part in parts[:-1]):
             continue
