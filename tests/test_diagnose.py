@@ -7,7 +7,7 @@ import pytest
 
 from certmedic.core import diagnose as doctor
 from certmedic.core import planes, remedies, verdict
-from certmedic.core.model import Cause, Fold, Helps, RejectedBy, Role, Served, Sighting, Suspect, Symptom
+from certmedic.core.model import Cause, FileFault, Fold, Helps, RejectedBy, Role, Served, Sighting, Suspect, Symptom
 from labs import pki
 from labs.values import (
     CLIENTS_CA,
@@ -241,7 +241,7 @@ def test_a_local_client_of_the_wrong_usage_is_not_the_gateway_and_not_ours():
 
 def _chained(**changed):
     """A member whose peer certificate was signed by an authority in between, which its file holds too."""
-    between = pki.authority("between", issuer=PEERS_CA, **changed)
+    between = pki.authority("between", issuer=PEERS_CA, **{"not_before": NOW - 400 * DAY, **changed})
     leaf = between.leaf("etcd-a", **NAMES)
     files = tuple(one for one in member() if one.certificate.path != ME)
     return files, stored(leaf, ME, ca_path=PEERS_CA_FILE), stored(between, ME, "ca", index=1)
@@ -304,6 +304,90 @@ def test_a_key_that_does_not_fit_is_told_by_the_program_though_no_key_was_copied
     found = judged(fold, used={"/elsewhere/peers/me.crt": "peer", "/elsewhere/clients/server.crt": "server"})
     assert (found.cause, found.severity, found.remedy.helps) == (Cause.KEY_MISMATCH, "critical", "no")
     assert paths(found) == [ME, SERVER]
+
+
+def own_file(rule, **fields):
+    """A program finds fault with a file of its own."""
+    fold = refusing(Symptom.OTHER, Role.UNKNOWN, remote="", said="open it: no", **fields)
+    return replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN, rule=rule))
+
+
+def test_a_file_that_a_program_cannot_open_is_named_and_so_is_what_is_known_of_it():
+    found = judged(own_file("own-file-missing", cert_file=ME))
+    assert (found.suspect, found.cause, found.severity, found.remedy.helps) == (
+        "own",
+        "unexplained",
+        "warning",
+        "unknown",
+    )
+    assert f"it names {ME}" in found.evidence
+    assert found.remedy.command == f"sudo ls -l {ME}"
+    assert ME in found.remedy.why
+
+    fault = FileFault(path=ME, reason="empty", detail="the file is empty")
+    assert (
+        f"{ME}: empty: the file is empty"
+        in judged(own_file("own-file-missing", cert_file=ME), faults=(fault,)).evidence
+    )
+
+
+def test_a_file_that_a_program_cannot_use_and_does_not_name_is_one_that_cannot_be_used_here_either():
+    faults = tuple(FileFault(path=path, reason="empty", detail="the file is empty") for path in (ME, SERVER))
+    said = [f"{path}: empty: the file is empty" for path in (ME, SERVER)]
+
+    told = judged(own_file("own-file-unusable"), faults=faults, used={ME: "peer"})
+    assert said[0] in told.evidence
+    assert said[1] not in told.evidence  # it had not come to that one
+    assert told.remedy.command == f"sudo ls -l {ME}"
+    assert set(said) <= set(judged(own_file("own-file-unusable"), faults=faults).evidence)
+    assert "no file here explains it" in judged(own_file("own-file-unusable")).evidence
+
+
+def test_where_the_file_of_authorities_cannot_be_used_nobody_is_trusted_and_that_is_our_fault():
+    fault = FileFault(path=PEERS_CA_FILE, reason="not_a_certificate", detail="it is text without a certificate")
+    files = tuple(one for one in member() if one.certificate.path != PEERS_CA_FILE)
+
+    found = judged(refusing(Symptom.UNKNOWN_AUTHORITY), files, faults=(fault,))
+
+    assert (found.suspect, found.cause, found.remedy.helps) == ("own", Cause.UNKNOWN_AUTHORITY, "unknown")
+    assert f"{PEERS_CA_FILE}: not_a_certificate: it is text without a certificate" in found.evidence
+    assert judged(refusing(Symptom.UNKNOWN_AUTHORITY), files).suspect == "peer"
+
+
+def test_etcds_gateway_calls_its_own_port_over_grpc_and_shows_the_server_certificate():
+    said = 'grpc: addrConn.createTransport failed to connect to {127.0.0.1:4001 <nil> 0 <nil>}. Err :connection error: desc = "transport: authentication handshake failed: remote error: tls: bad certificate"'
+    found = judged(
+        refused(role=Role.CLIENT, remote="", endpoint="127.0.0.1:4001", said=said), member(server_ends=ENDED)
+    )
+
+    assert (found.cause, paths(found)) == (Cause.EXPIRED, [SERVER])
+
+
+API = "/srv/kubernetes/kube-apiserver/server.crt"
+
+
+def test_a_server_on_this_machine_that_is_refused_here_is_no_neighbour():
+    leaf = CLIENTS_CA.leaf("kubernetes-master", **{**NAMES, "not_after": ENDED})
+    api = stored(leaf, API, "apiserver", renewer="nodeup", group="", ports=(443,))
+    calling = {"role": Role.CLIENT, "remote": "", "program": "kube-scheduler"}
+
+    found = judged(refusing(Symptom.EXPIRED, endpoint="https://127.0.0.1:443/api", **calling), (*member(), api))
+    assert (found.suspect, found.cause, paths(found), found.remedy.helps) == ("own", Cause.EXPIRED, [API], "no")
+    by_default = judged(refusing(Symptom.EXPIRED, endpoint="https://127.0.0.1/api", **calling), (*member(), api))
+    assert paths(by_default) == [API]
+
+    unseen = judged(refusing(Symptom.UNKNOWN_AUTHORITY, endpoint="https://10.0.0.1:443/api", **calling))
+    assert (unseen.suspect, unseen.cause, unseen.remedy.helps) == ("own", Cause.UNKNOWN_AUTHORITY, "unknown")
+    other = judged(refusing(Symptom.UNKNOWN_AUTHORITY, endpoint="https://10.0.0.2:443/api", **calling))
+    assert (other.suspect, other.remedy.kind) == ("peer", "none")
+
+
+def test_an_address_of_this_machine_may_be_of_six():
+    here = replace(facts(member(server_ends=ENDED)), addresses=frozenset({"fd00::7"}))
+    own, other = (refusing(remote=f"[fd00::{number}]:41000", not_after=ENDED) for number in (7, 8))
+
+    assert paths(doctor.diagnose(own, here)) == [SERVER]
+    assert doctor.diagnose(other, here).suspect == "peer"
 
 
 def test_a_line_that_says_it_is_ours_is_ours_though_no_file_explains_it():

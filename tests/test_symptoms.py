@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from certmedic.core import lines, symptoms
+from certmedic.core.diagnose.theirs import neighbours_of
 from certmedic.core.model import LogEntry, Origin, RejectedBy, Role, Sighting, Suspect, Symptom
 from certmedic.core.symptoms.rule import plain
 
@@ -91,8 +92,28 @@ def test_the_chatter_of_a_healthy_master_does_not_pass_the_gate(chatter):
     assert seen(chatter) is None
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open /etc/etcd/pki/server.key: permission denied",
+        '"It has been 5m0s since a valid client cert was found, but the server is not responsive. A restart may be necessary to retrieve new initial credentials."',
+        'E1124 15:32:49.012345    9 cert_rotation.go:92] "Loading client cert failed" err="EOF"',
+        'embed: rejected connection from "10.0.0.7:40122" (error "CommonName authentication failed", ServerName "m1.internal")',
+        "KeyFile and CertFile must both be present[key: , cert: /etc/etcd/pki/server.crt]",
+        "TLS error: WebPKIError(CertExpired)",
+        "VERIFY ERROR: depth=0, error=CRL has expired: CN=laptop",
+        "VERIFY EKU ERROR",
+        "npm ERR! Error: UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+        "ssl.SSLError: [X509: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:4067)",
+        "java.security.cert.CertPathValidatorException: timestamp check failed",
+    ],
+)
+def test_what_is_said_without_the_usual_words_comes_in_too(line):
+    assert symptoms.interesting(line.encode())
+    sure(line)
+
+
 def test_the_gate_is_cut_for_block_search():
-    assert len(symptoms.NEEDLES) <= 7
     sick = 'rejected connection from "10.0.0.1:2" (error "remote error: tls: bad certificate", ServerName "")'
     block = b"I | healthy\n" * 50 + sick.encode() + b"\nI | healthy\n"
     assert [block[start:end].decode() for start, end in lines.spans(block, symptoms.NEEDLES)] == [sick]
@@ -268,6 +289,36 @@ def test_gos_errors_with_their_insides_shown_say_the_same(dumped, symptom):
     assert (sighting.symptom, sighting.rejected_by, sighting.suspect) == (symptom, LOCAL, PEER)
     assert sighting.fields["endpoint"] == "https://localhost:10250/x"
     assert ("not_after" in sighting.fields) == (symptom is Symptom.EXPIRED)
+
+
+@pytest.mark.parametrize(
+    ("line", "rule", "path"),
+    [
+        ('embed: rejected connection from "10.0.0.7:1" (error "open /etc/etcd/peers.crl: no such file or directory", ServerName "", IPAddresses [], DNSNames [])', "own-file-missing", "/etc/etcd/peers.crl"),
+        ("etcdmain: open /etc/etcd/peers/me.key: permission denied", "own-file-missing", "/etc/etcd/peers/me.key"),
+        ('{"level":"warn","caller":"etcdmain/etcd.go:146","msg":"failed to start etcd","error":"open /etc/etcd/peers/ca.crt: no such file or directory"}', "own-file-missing", "/etc/etcd/peers/ca.crt"),
+        ("etcdmain: KeyFile and CertFile must both be present[key: , cert: /etc/etcd/server.crt]", "own-file-unusable", "/etc/etcd/server.crt"),
+        ("etcdmain: KeyFile and CertFile must both be present[key: /etc/etcd/me.key, cert: ]", "own-file-unusable", "/etc/etcd/me.key"),
+        ("etcdmain: cannot listen on TLS for 10.0.0.1:2380: KeyFile and CertFile are not presented", "own-file-unusable", None),
+        ("etcdmain: asn1: structure error: tags don't match (16 vs {class:0 tag:0 length:0 isCompound:false}) {optional:false} certificate @2", "own-file-unusable", None),
+        ('{"level":"fatal","caller":"etcdmain/etcd.go:219","msg":"listener failed","error":"x509: malformed certificate"}', "own-file-unusable", None),
+        ('embed: rejected connection from "10.0.0.7:1" (error "asn1: structure error: tags don\'t match (16 vs {class:1 tag:8 length:101 isCompound:true}) {optional:false} CertificateList @2", ServerName "")', "own-unusable-crl", None),
+    ],
+)  # fmt: skip
+def test_etcd_speaks_of_its_own_files(line, rule, path):
+    assert symptoms.interesting(line.encode())
+    sighting = sure(line)
+    assert (sighting.rule, sighting.rejected_by, sighting.suspect, sighting.program) == (rule, LOCAL, OWN, "etcd")
+    assert sighting.fields.get("cert_file") == path
+
+
+def test_what_the_other_side_sent_is_no_file_of_ours():
+    for sent in ("x509: malformed certificate", "asn1: structure error: tags don't match"):
+        for said in (
+            as_server(f"tls: failed to parse client certificate: {sent}"),
+            as_client(f"tls: failed to parse certificate from server: {sent}"),
+        ):
+            assert sure(said).suspect is PEER
 
 
 @pytest.mark.parametrize(
@@ -738,3 +789,14 @@ def test_calls_of_one_server_fold_into_one():
     assert one.fold == two.fold
     other = sure('Get "https://10.0.0.2:6443/version": x509: certificate signed by unknown authority')
     assert one.fold != other.fold
+
+
+@pytest.mark.parametrize("client", ["endpoint://client-{}", "etcd-endpoints://{}"])
+def test_clients_of_one_etcd_fold_into_one_and_the_server_is_told(client):
+    error = "latest balancer error: connection error: x509: certificate signed by unknown authority"
+    one, two, other = (
+        sure(json.dumps({"level": "warn", "caller": "clientv3/retry_interceptor.go:62", "msg": "retrying of unary invoker failed", "target": f"{client.format(number)}/{host}:2379", "error": error}))
+        for number, host in (("0x2a31", "10.0.0.1"), ("0x9f00", "10.0.0.1"), ("0x2a31", "10.0.0.2"))
+    )  # fmt: skip
+    assert one.fold == two.fold != other.fold
+    assert neighbours_of(one) == ("10.0.0.1:2379",)

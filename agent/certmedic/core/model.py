@@ -185,6 +185,8 @@ class Sighting:
         """Equal for lines that say the same thing, whatever their port, time and source."""
         told = self.fields.get
         endpoint = told("endpoint", "")
+        if endpoint.startswith(("endpoint://", "etcd-endpoints://")):
+            endpoint = endpoint.rpartition("/")[2]  # before it stands a number of the client's
         # Written out: this is asked of every line of a storm.
         parts = (
             self.program,

@@ -141,13 +141,12 @@ def for_neighbour(cause: Cause, whom: str) -> Remedy:
 
 
 def for_unseen(path: str) -> Remedy:
-    """Return the remedy for a certificate of this machine whose file was not found among those that were read."""
-    return Remedy(
-        kind=RemedyKind.MANUAL,
-        helps=Helps.UNKNOWN,
-        why="Which file it is in, and so who renews it, is not known here; certificates.paths can name further places.",
-        command=f"openssl x509 -noout -dates -subject -in {shlex.quote(path)}" if path else "certmedic certs --wide",
-    )
+    """Return the remedy for a fault in a file of this machine that is not among the certificates that were read; `path`, where it is known."""
+    why = "Which file it is in, and so who renews it, is not known here; certificates.paths can name further places."
+    if path:
+        why = f"{path} must be there, whole, and readable for the program; who wrote it can write it again."
+    command = f"sudo ls -l {shlex.quote(path)}" if path else "certmedic certs --wide"
+    return Remedy(kind=RemedyKind.MANUAL, helps=Helps.UNKNOWN, why=why, command=command)
 
 
 def for_distrust(whom: str) -> Remedy:

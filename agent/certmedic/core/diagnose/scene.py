@@ -69,6 +69,10 @@ def shown(scene: Scene) -> list[Stored]:
     endpoint = re.search(r"rejected connection on (client|peer) endpoint", sighting.said)
     if endpoint and uses:
         uses = ("server",) if endpoint[1] == "client" else ("peer",)
+    elif program == "etcd" and sighting.role is Role.CLIENT and "grpc: addrConn" in sighting.said:
+        uses = (
+            "server",
+        )  # etcd calls its peers over HTTP, and its own port for clients over gRPC: as a gateway, see is_gateway()
     leaves = [stored for stored in scene.facts.stored if not stored.certificate.is_ca and in_group(stored, scene.group)]
     chosen = [stored for stored in leaves if uses is not None and stored.place.use in uses]
     return chosen or [stored for stored in leaves if uses is None or not stored.place.use]
@@ -89,19 +93,39 @@ def joined(moment: datetime | None, facts: Facts, group: str) -> list[Stored]:
 
 def door(endpoint: str) -> str:
     """Return host and port of whom a program called, of a URL too."""
-    # etcd's clients write "etcd-endpoints://0xc000/host:2379": the last part is whom they called.
-    called = re.sub(r"^etcd-endpoints://[^/]*/", "", endpoint).split(",")[0]
+    # etcd's clients write "endpoint://client-8b81f6/host:2379" and "etcd-endpoints://0xc000/host:2379": the last part is whom they called.
+    called = re.sub(r"^(?:etcd-endpoints|endpoint)://[^/]*/", "", endpoint).split(",")[0]
     return re.sub(r"^[a-z]+://", "", called).split("/")[0]
 
 
 def is_ours(scene: Scene) -> bool:
     """Whether the refused certificate was shown by this machine."""
-    host = scene.sighting.remote_host or scene.sighting.fields.get("endpoint", "")
+    endpoint = scene.sighting.fields.get("endpoint", "")
+    host = scene.sighting.remote_host or (host_and_port(endpoint)[0] if endpoint else "")
     if not host:
         return scene.sighting.suspect is Suspect.OWN
-    host = door(host)
-    host = host.rpartition(":")[0].strip("[]") if re.search(r":\d+$", host) else host.strip("[]")
     return is_loopback(host) or host in scene.facts.addresses
+
+
+def host_and_port(endpoint: str) -> tuple[str, int]:
+    """Return whom a program called, by name or address, and at which port."""
+    host, _, port = door(endpoint).rpartition(":")
+    if not (host and port.isdigit()):
+        host, port = door(endpoint), "443"
+    return host.strip("[]"), int(port)
+
+
+def called_here(scene: Scene) -> list[Stored] | None:
+    """Return what this machine serves at the port that a program of Kubernetes' has called on it; None where it called elsewhere.
+
+    The members of an etcd call each other by whatever addresses they have, so these are not judged by them.
+    """
+    sighting = scene.sighting
+    endpoint = sighting.fields.get("endpoint", "")
+    if not (sighting.role is Role.CLIENT and sighting.program.startswith("kube") and endpoint and is_ours(scene)):
+        return None
+    port = host_and_port(endpoint)[1]
+    return [stored for stored in scene.facts.stored if port in stored.place.ports and not stored.certificate.is_ca]
 
 
 def of_etcd_manager(sighting: Sighting) -> bool:

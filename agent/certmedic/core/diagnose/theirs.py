@@ -11,6 +11,7 @@ from certmedic.core.diagnose.owned import in_memory, own, quote
 from certmedic.core.diagnose.scene import (
     ETCD_PROGRAMS,
     Scene,
+    called_here,
     door,
     in_group,
     is_gateway,
@@ -20,7 +21,19 @@ from certmedic.core.diagnose.scene import (
     shown,
 )
 from certmedic.core.examine import Finding, authorities, examine, stamp
-from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Place, Role, Sighting, Stored, Suspect, Symptom
+from certmedic.core.model import (
+    Cause,
+    Confidence,
+    Diagnosis,
+    Facts,
+    FileFault,
+    Place,
+    Role,
+    Sighting,
+    Stored,
+    Suspect,
+    Symptom,
+)
 from certmedic.core.verdict import gravest
 
 DATED = (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK)
@@ -46,6 +59,11 @@ def refused_by_us(scene: Scene) -> Diagnosis:
     explained = explained_by_time(by_time, scene)
     if explained is not None:
         return explained
+    served = called_here(scene)
+    if served is not None:
+        findings = [found for stored in served if (found := examine(stored, facts)) is not None]
+        said = f"a program on this machine refused what is served here: {quote(sighting)}"
+        return own(gravest(findings), scene, said) if findings else ours_unseen(scene)
     if sighting.suspect is Suspect.OWN or (expired and sighting.not_after is None and is_ours(scene)):
         findings = [found for stored in shown(replace_role(scene)) if (found := examine(stored, facts)) is not None]
         dated = [found for found in findings if found.cause in DATED]
@@ -57,6 +75,11 @@ def refused_by_us(scene: Scene) -> Diagnosis:
         if strange:
             said = f"this machine trusts another CA than the one that its own certificate comes from: {quote(sighting)}"
             return own(strange, scene, said)
+        unusable = {stored.place.ca_path for stored in shown(replace_role(scene))} & {
+            fault.path for fault in facts.faults
+        }
+        if unusable:
+            return ours_unseen(scene, min(unusable))
     if expired and not by_time and is_ours(scene) and sighting.role is Role.SERVER and of_etcd_manager(sighting):
         if ended_before_start(scene):
             return self_dial(scene)
@@ -79,17 +102,26 @@ def stranger(stored: Stored, facts: Facts) -> Finding | None:
     return replace(found, culprit=authorities(stored, facts)[0])
 
 
-def ours_unseen(scene: Scene) -> Diagnosis:
-    """The line itself says that the certificate is this machine's; no check that was made here explains it."""
+def ours_unseen(scene: Scene, path: str = "") -> Diagnosis:
+    """The fault is this machine's, in the file at `path`, in one that the line names, or in one unknown: no check made here explains it."""
     sighting, facts = scene.sighting, scene.facts
     mismatch = sighting.rule == "own-key-mismatch"
     cause = Cause.KEY_MISMATCH if mismatch else PEER_CAUSES.get(sighting.symptom, Cause.UNEXPLAINED)
-    path = sighting.fields.get("path", "")
-    program = sighting.program or "a program"
-    loaded = being_loaded(scene, path) if mismatch else []
-    known = [f"{fault.path}: {fault.reason}: {fault.detail}" for fault in facts.faults if path and fault.path == path]
-    where = "one of " * (len(loaded) > 1) + ", ".join(stored.certificate.path for stored in loaded)
-    remedy = remedies.for_own(cause, loaded, facts) if loaded else remedies.for_unseen(path)
+    named = sighting.fields.get("cert_file", "")
+    loaded = being_loaded(scene, named) if mismatch else []
+    unusable = unusable_files(scene, path or named)
+    about = [f"{fault.path}: {fault.reason}: {fault.detail}" for fault in unusable]
+    if loaded:
+        where = "one of " * (len(loaded) > 1) + ", ".join(stored.certificate.path for stored in loaded)
+        about.insert(0, f"as it started it was loading {where}")
+    elif named:
+        about.insert(0, f"it names {named}")
+    did = (
+        "found fault with a file of its own"
+        if sighting.rule.startswith("own-")
+        else "refused a certificate of this machine"
+    )
+    culprit = path or named or (unusable[0].path if len(unusable) == 1 else "")
     return Diagnosis(
         key=f"own|{sighting.program}|{scene.group}|{cause}",
         cause=cause,
@@ -97,19 +129,23 @@ def ours_unseen(scene: Scene) -> Diagnosis:
         confidence=Confidence.LIKELY,
         certificates=tuple(stored.certificate for stored in loaded),
         evidence=(
-            f"{program} refused a certificate of this machine: {quote(sighting)}",
-            f"as it started it was loading {where}"
-            if loaded
-            else f"it names {path}"
-            if path
-            else "no file here explains it",
-            *known,
+            f"{sighting.program or 'a program'} {did}: {quote(sighting)}",
+            *(about or ["no file here explains it"]),
         ),
         effect="What uses that certificate fails.",
-        remedy=remedy,
+        remedy=remedies.for_own(cause, loaded, facts) if loaded else remedies.for_unseen(culprit),
         group=scene.group,
         since=sighting.not_after,
     )
+
+
+def unusable_files(scene: Scene, path: str) -> list[FileFault]:
+    """Return what is known of the file at `path`; where a program does not name the one that it cannot use, of those that it may mean."""
+    faults = scene.facts.faults
+    if path or scene.sighting.rule != "own-file-unusable":
+        return [fault for fault in faults if fault.path == path]
+    loaded = [fault for fault in faults if fault.path in scene.facts.used]
+    return (loaded or list(faults))[:3]
 
 
 def being_loaded(scene: Scene, path: str) -> list[Stored]:

@@ -124,6 +124,8 @@ _TOLD: Final = (
     ("subject", "certificate ", re.compile(r"\[certs\].{0,40}? certificate ([\w./-]{1,80}) (?:not signed|is invalid)")),
     ("subject", "for certificate ", re.compile(r"for certificate ([\w./-]{1,80}):")),
     ("cert_file", ": no such file", re.compile(r"(?<![^\s\"'])([^\s\"']{1,500}): no such file or directory")),
+    ("cert_file", ": permission denied", re.compile(r"(?<![^\s\"'])([^\s\"']{1,500}): permission denied")),
+    ("cert_file", "[key: ", re.compile(r"\[key: (?:(?=,), cert: )?([^\s,\]]{1,500})")),
 )
 _TOLD_KEYS: Final = (
     ("server_name", ("server-name", "server_name", "serverName")),

@@ -7,7 +7,7 @@ from typing import Final
 
 from certmedic.core.symptoms.rule import LOCAL, NAME, OWN, Rule, Symptom
 
-FILES: Final = ("crt", "key", "pem", "cert", "cer", "p12", "pfx", "jks")
+FILES: Final = ("crt", "key", "pem", "cert", "cer", "crl", "p12", "pfx", "jks")
 
 OWN_FILES: Final = (
     Rule(
@@ -44,7 +44,10 @@ OWN_FILES: Final = (
             "in crl's",
             "crl path validation",
             "different crl scope",
+            "x509: malformed crl",
         ),
+        hints=("certificatelist",),
+        pattern=re.compile(r"asn1: (?:structure|syntax) error: [^\n]{0,400} certificatelist\b"),
         samples=("VERIFY ERROR: depth=0, error=unable to get certificate CRL: CN=laptop",),
     ),
     Rule(
@@ -214,6 +217,9 @@ OWN_FILES: Final = (
             "contain any valid rsa or ecdsa certificates",
             "does not include a valid x509 cert",
             "keyfile and certfile must both be present",
+            "keyfile and certfile are not presented",
+            "x509: malformed certificate",
+            "etcdmain: asn1: ",
             "no server certificate was specified",
             "no key found, wrong pass phrase",
             "pem lib",
@@ -229,6 +235,8 @@ OWN_FILES: Final = (
         unless=(
             "not signed by ca",
             "tls: failed to parse client",
+            "failed to parse certificate from server",
+            "certificate request",
             "get server certificate",
             "get client certificate",
             "get peer certificate",

@@ -14,9 +14,13 @@ from certmedic.core.symptoms.program import program_of
 from certmedic.core.symptoms.rule import Rule, Words, plain
 from certmedic.core.symptoms.rules import rule_for
 
-# What a program logs of a certificate holds one of these, and a healthy master rarely writes one. A few words of the
-# table stand outside the gate: those of commands that a person runs (the table of kubeadm, `linkerd check`).
-NEEDLES: Final[tuple[bytes, ...]] = (b"ertificat", b"x509: ", b"tls: ", b"SSL", b"CERT", b"nown", b": no such file")
+# What a program logs of a certificate holds one of these, and a healthy master rarely writes one. Each begins with two letters
+# that seldom stand together in a log: `rtificat` is found half as fast again as `ertificat`. A few words of the table stand
+# outside the gate: those of commands that a person runs (the table of kubeadm, `linkerd check`, wget).
+NEEDLES: Final[tuple[bytes, ...]] = (
+    *(b"rtificat", b"x509: ", b"tls: ", b"SSL", b"CERT", b"nown", b"no such file"),
+    *(b"Cert", b"client cert ", b"CommonName a", b"mission denied", b"CRL", b"VERIFY", b"X509", b"asn1: "),
+)
 
 HEAD, TAIL = 12 * 1024, 4 * 1024  # characters of a long line that are read: verdicts stand at either end
 SAID = 1024
