@@ -120,7 +120,7 @@ class Group:
         self.api = directory / "api/etcd-client.crt"
         plan.api_client.write(self.api)
         self.plan = plan
-        self.running = lab._running(lab.etcd_binary(version), self.members, "zap")
+        self.running = lab._running(lab.etcd_binary(version), self.members, ["--logger=zap"])
 
     def __enter__(self):
         self.ports = self.running.__enter__()

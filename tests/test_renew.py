@@ -591,7 +591,7 @@ def test_an_expired_member_comes_back_without_a_restart(tmp_path, version):
     plan.api_client.write(api / "etcd-client.crt")
     (api / "etcd-ca.crt").write_bytes(plan.clients_ca.pem)
     sick, backups = members["b"], tmp_path / "backups"
-    with lab._running(lab.etcd_binary(version), members, "zap") as ports:
+    with lab._running(lab.etcd_binary(version), members, ["--logger=zap"]) as ports:
 
         def healthy(key: str) -> bool:
             return lab._ask_health(lab.ADDRESSES[key], ports[key], api / "etcd-client.crt")

@@ -18,7 +18,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from certmedic.drill import etcd
 from certmedic.drill.master import free_ports
 from labs import pki
 
-SUITES = {"3.4": "bookworm", "3.5": "trixie"}  # of Debian, by the etcd that they ship
+SUITES = {"3.3": "bullseye", "3.4": "bookworm", "3.5": "trixie"}  # of Debian, by the etcd that they ship
 KEYS = "abc"
 # Of this process alone, since a port that is free on one address of loopback may be taken on another by a test beside this one.
 ADDRESSES = {key: f"127.{1 + os.getpid() % 250}.{os.getpid() // 250 % 250}.{11 + n}" for n, key in enumerate(KEYS)}
@@ -37,7 +37,9 @@ LINES = 3  # a member has said it often enough
 DEADLINE = 60.0
 
 DAY = timedelta(days=1)
-FAULT = re.compile(r"x509: |tls: ")  # as etcd words a handshake that failed for a certificate
+FAULT = re.compile(
+    r"x509: |tls: | revoked|authentication failed"
+)  # as etcd words a handshake that failed for a certificate
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Plan:
     peer_chain: dict[str, bytes] = field(default_factory=dict)  # what follows the leaf in a member's file
     trusts: dict[tuple[str, str], bytes] = field(default_factory=dict)  # (member, "peers" | "clients") -> its CA file
     flags: tuple[str, ...] = ()  # further ones, of every member
+    revoked: bytes = b""  # the list that every member checks its clients against
     keys: dict[str, bytes] = field(
         default_factory=dict
     )  # a member's private key for peers, where it is not the leaf's own
@@ -95,7 +98,7 @@ class Plan:
         plan.api_client = plan.clients_ca.leaf("kube-apiserver", server=False)
         return plan
 
-    def leaf(self, ca: pki.Authority, key: str, **changed: object) -> pki.Leaf:
+    def leaf(self, ca: pki.Authority, key: str, *, cn: str = "", **changed: object) -> pki.Leaf:
         """Issue a member's certificate, good but for what is `changed`."""
         usual = {
             "dns": (f"etcd-{key}", f"etcd-{key}.internal.example", "localhost"),
@@ -103,7 +106,7 @@ class Plan:
             "not_before": self.now - 100 * DAY,
             "not_after": self.now + 355 * DAY,
         }
-        return ca.leaf(f"etcd-{key}", **{**usual, **changed})
+        return ca.leaf(cn or f"etcd-{key}", **{**usual, **changed})
 
     def blame(self, cause: str, own: Mapping[str, list[str]], *, others: str = "peer") -> None:
         """Set the verdicts: these members' `own` files are at fault, which the others say of a `peer`, or not at all."""
@@ -246,6 +249,26 @@ def _two_faults(plan: Plan) -> None:
     plan.blame("expired", {"a": ["peers/me.crt"], "c": ["clients/server.crt"]})
 
 
+def _client_revoked(plan: Plan) -> None:
+    assert plan.api_client is not None
+    plan.revoked = plan.clients_ca.revoking(plan.api_client)
+    plan.blame("revoked", {})
+
+
+def _peer_common_name(plan: Plan) -> None:
+    for key in KEYS:
+        plan.peer[key] = plan.leaf(plan.peers_ca, key, cn="etcd-other" if key == "c" else "etcd-peer")
+    plan.flags = ("--peer-cert-allowed-cn=etcd-peer",)
+    plan.blame("name_mismatch", {})
+    # No file of its own says which name the others ask for.
+    plan.expect["c"] = {"suspect": "unknown", "cause": "distrusted", "certificates": []}
+
+
+def _clients_ca_unusable(plan: Plan) -> None:
+    plan.trusts["c", "clients"] = b"not a certificate\n"
+    plan.blame("unknown_authority", {"c": []}, others="none")
+
+
 def _strangers(plan: Plan) -> None:
     plan.strangers = True
 
@@ -291,6 +314,9 @@ PLANTED: Mapping[str, Callable[[Plan], None]] = {
     "apiclient-usage": _api_client_usage,
     "key-mismatch-one": _key_mismatch,
     "two-faults": _two_faults,
+    "client-revoked": _client_revoked,
+    "peer-common-name-one": _peer_common_name,
+    "clients-ca-unusable-one": _clients_ca_unusable,
     "strangers": _strangers,
 }
 
@@ -301,7 +327,7 @@ PLANTED: Mapping[str, Callable[[Plan], None]] = {
 def scenario(name: str, directory: Path, *, logger: str = "zap", version: str = "3.4") -> Scenario:
     """Run a cluster with the fault of that name (a key of PLANTED) under `directory`, until it shows in each log.
 
-    `logger` is zap or capnslog, which 3.5 no longer has. Skips the test where there is no such etcd.
+    `logger` is zap or capnslog, which 3.5 no longer has, and 3.3 alone. Skips the test where there is no such etcd.
     """
     plan = Plan.healthy()
     PLANTED[name](plan)
@@ -320,7 +346,11 @@ def scenario(name: str, directory: Path, *, logger: str = "zap", version: str = 
     assert plan.api_client is not None
     plan.api_client.write(api / "etcd-client.crt")
     (api / "etcd-ca.crt").write_bytes(plan.clients_ca.pem)
-    with _running(program, members, logger) as ports:
+    flags = plan.flags if version == "3.3" else (f"--logger={logger}", *plan.flags)
+    if plan.revoked:
+        (directory / "revoked.crl").write_bytes(plan.revoked)
+        flags = (*flags, f"--client-crl-file={directory / 'revoked.crl'}")
+    with _running(program, members, flags) as ports:
         _wait_until_said(plan, members, ports, api / "etcd-client.crt")
         if plan.strangers:
             _come_as_strangers(ports)
@@ -354,8 +384,8 @@ def _wait_until_said(plan: Plan, members: Mapping[str, Member], ports: Mapping[s
 
 
 @contextlib.contextmanager
-def _running(program: Path, members: Mapping[str, Member], logger: str) -> Iterator[dict[str, int]]:
-    """Run the members; yields their ports for clients."""
+def _running(program: Path, members: Mapping[str, Member], flags: Sequence[str]) -> Iterator[dict[str, int]]:
+    """Run the members, each with these flags too; yields their ports for clients."""
     free = iter(free_ports(2 * len(KEYS)))
     ports = {key: next(free) for key in KEYS}
     peer_urls = {key: f"https://{ADDRESSES[key]}:{next(free)}" for key in KEYS}
@@ -366,7 +396,7 @@ def _running(program: Path, members: Mapping[str, Member], logger: str) -> Itera
             client_url = f"https://{ADDRESSES[key]}:{ports[key]}"
             peers, clients = member.pki / "peers", member.pki / "clients"
             command = [
-                *(program, f"--logger={logger}", f"--name=etcd-{key}", f"--data-dir={member.log.parent / 'data'}"),
+                *(program, *flags, f"--name=etcd-{key}", f"--data-dir={member.log.parent / 'data'}"),
                 *(f"--initial-cluster={cluster}", "--initial-cluster-token=lab"),
                 *(f"--listen-peer-urls={peer_urls[key]}", f"--initial-advertise-peer-urls={peer_urls[key]}"),
                 *(f"--listen-client-urls={client_url}", f"--advertise-client-urls={client_url}"),

@@ -101,6 +101,15 @@ class Authority(Leaf):
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return Leaf(builder.sign(self.key, hashes.SHA256()), key)
 
+    def revoking(self, *leaves: Leaf) -> bytes:
+        """Issue a list of revoked certificates, in PEM."""
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self.cert.subject)
+        builder = builder.last_update(_in_days(-1)).next_update(_in_days(30))
+        for leaf in leaves:
+            revoked = x509.RevokedCertificateBuilder().serial_number(leaf.cert.serial_number)
+            builder = builder.add_revoked_certificate(revoked.revocation_date(_in_days(-1)).build())
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
 
 def authority(
     cn: str,
