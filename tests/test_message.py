@@ -403,6 +403,8 @@ class Strict(HTMLParser):
         assert tag in self.ALLOWED, tag
         assert not attrs
         self.open.append(tag)
+        if tag not in ("b", "code"):  # what begins a line is no part of the one before
+            self.text.append("\n")
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -421,7 +423,7 @@ def text_of(html):
     parser.feed(html)
     parser.close()
     assert not parser.open
-    return "".join(parser.text)
+    return "".join(parser.text).lstrip()
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # how fast the machine is proves nothing
