@@ -92,7 +92,13 @@ def _apart(work: Path, sources: str) -> list[str]:
     """Return the options by which apt reads its lists into `work`, from the machine's sources or from these."""
     for folder in ("lists/partial", "apt/archives/partial"):
         (work / folder).mkdir(parents=True)
-    options = [f"Dir::State::lists={work / 'lists'}", f"Dir::Cache={work / 'apt'}", "Acquire::Languages=none"]
+    (work / "status").touch()  # apt would choose no older version than the one that is installed
+    options = [
+        f"Dir::State::lists={work / 'lists'}",
+        f"Dir::State::status={work / 'status'}",
+        f"Dir::Cache={work / 'apt'}",
+    ]
+    options.append("Acquire::Languages=none")
     if sources:
         (work / "sources.list").write_text(sources)
         options += [f"Dir::Etc::sourcelist={work / 'sources.list'}", "Dir::Etc::sourceparts=-"]
