@@ -89,7 +89,9 @@ def unproven(scene: Scene, candidates: Sequence[Stored]) -> Diagnosis:
     """Ours was refused, and nothing here explains it."""
     if candidates:
         cause, certs = Cause.DISTRUSTED, tuple(stored.certificate for stored in candidates)
-        said = "good by date, chain, key and name: " + ", ".join(stored.certificate.path for stored in candidates)
+        said = "good by every check that can be made here: " + ", ".join(
+            stored.certificate.path for stored in candidates
+        )
     else:
         cause, certs, said = Cause.UNEXPLAINED, (), "no certificate of the program that wrote this line is known here"
     program = scene.sighting.program or "?"
