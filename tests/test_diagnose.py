@@ -401,6 +401,17 @@ def test_a_line_that_says_it_is_ours_is_ours_though_no_file_explains_it():
     assert (found.suspect, found.cause, found.remedy.helps) == ("own", Cause.EXPIRED, "unknown")
 
 
+def test_events_and_main_are_told_apart_by_the_name_that_was_called():
+    names = {"dns": ("etcd-events-a", "etcd-events-a.internal.example"), "not_before": NOW - 400 * DAY}
+    events = VOLUME.replace("01", "02")
+    ended = stored(PEERS_CA.leaf("etcd-events-a", **names, not_after=ENDED), f"{events}/peers/me.crt", group="events")
+    good = stored(CLIENTS_CA.leaf("etcd-events-a", **names), f"{events}/clients/server.crt", "server", group="events")
+
+    assert judged(refused(server_name="etcd-a"), (*member(), ended, good)).cause is Cause.DISTRUSTED
+    assert paths(judged(refused(server_name="etcd-events-a"), (*member(), ended, good))) == [f"{events}/peers/me.crt"]
+    assert judged(refused(server_name="old-a"), (*member(), good)).cause is Cause.NAME_MISMATCH
+
+
 def test_events_and_main_are_told_apart_by_who_wrote_the_line():
     files = member(peer_ends=ENDED)
     events = {"container": "k8s_etcd-manager_etcd-manager-events-ip-10-0-0-1_kube-system_01_0"}

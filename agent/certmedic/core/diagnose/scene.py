@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from certmedic.core import certificates
 from certmedic.core.model import Facts, Origin, Role, Sighting, Stored, Suspect
 
 SAME = timedelta(seconds=1)  # a NotAfter in a line equals the certificate's to the second (FIELD 4.1)
@@ -74,6 +75,11 @@ def shown(scene: Scene) -> list[Stored]:
             "server",
         )  # etcd calls its peers over HTTP, and its own port for clients over gRPC: as a gateway, see is_gateway()
     leaves = [stored for stored in scene.facts.stored if not stored.certificate.is_ca and in_group(stored, scene.group)]
+    name = sighting.fields.get("server_name", "")
+    if name and not scene.group and sighting.role is Role.SERVER:
+        # Of two etcd groups on one machine, the one that was called by its name.
+        called = {stored.place.group for stored in leaves if certificates.covers(stored.certificate, name)}
+        leaves = [stored for stored in leaves if not stored.place.group or not called or stored.place.group in called]
     chosen = [stored for stored in leaves if uses is not None and stored.place.use in uses]
     return chosen or [stored for stored in leaves if uses is None or not stored.place.use]
 
