@@ -2,7 +2,7 @@
 
 Failures with numbers are written to a real journal, to containers of a real Docker, to a pod's log and to a plain file, some of
 them to several of these; meanwhile the agent is killed (-9) and started anew, logs are rotated in every way, journald and dockerd
-are restarted. The agent is up before its Docker. In the end each number stands in its state once.
+are restarted and killed (-9). The agent is up before its Docker. In the end each number stands in its state once.
 
 CERTMEDIC_SEEDS: how many runs, of other seeds each, from CERTMEDIC_FIRST_SEED on; CERTMEDIC_LINES: how many failures in each;
 CERTMEDIC_KEEP: a folder that gets logs and state of a run that failed.
@@ -46,7 +46,7 @@ class Run:
         self.roads: dict[str, set[int]] = {"journal": set(), "file": set(), "pod": set(), "docker": set()}
         self.written = 0
         self.befalls = [self.restart_agent] * 6 + [self.file.rotate] * 6 + [self.pod.rotate] * 6 + [self.rotate] * 4
-        self.befalls += [self.vacuum, self.restart_journald, containers.restart]
+        self.befalls += [self.vacuum, self.restart_journald, self.kill_journald, containers.restart, self.kill_docker]
 
     def write(self) -> None:
         several = range(self.written, self.written + self.dice.randrange(1, 12))
@@ -87,6 +87,16 @@ class Run:
     def restart_journald(self) -> None:
         self.journald.stop()
         self.journald.start()
+
+    def kill_journald(self) -> None:
+        self.journald.journalctl("--sync")  # what still lies in its socket dies with it, seen by nobody
+        self.journald.stop(kill=True)
+        self.journald.start()
+
+    def kill_docker(self) -> None:
+        # The same holds for what it has taken from a container and not written down.
+        waiting.until(lambda: self.containers.logged() == self.roads["docker"])
+        self.containers.restart(kill=True)
 
     def check(self) -> None:
         recorded = self.agent.recorded()

@@ -103,6 +103,13 @@ class Docker:
             self.process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
             self.process.wait(60)
             self.process = None
+        told = self.home / "run/containerd/containerd.pid"
+        if kill and told.exists():
+            # Its containerd is not started by systemd here, as it would be elsewhere, and goes with it: one that lost its parent
+            # answers no more, and would be waited for.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(told.read_text()), signal.SIGKILL)
+            told.unlink()
 
     def import_image(self, name: str, files: dict[str, Path]) -> str:
         """Make an image that holds busybox and `files` (path in the image -> file here, all executable)."""

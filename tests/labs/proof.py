@@ -185,8 +185,8 @@ class Containers:
         else:
             self.docker("exec", "-i", "relay", "sh", "-c", "cat > /proc/1/fd/1", stdin=said)
 
-    def restart(self) -> None:
-        self.docker.stop()
+    def restart(self, *, kill: bool = False) -> None:
+        self.docker.stop(kill=kill)
         self.docker.start()
         self.docker("start", "relay")
 
