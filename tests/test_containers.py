@@ -16,7 +16,7 @@ import pytest
 from certmedic.core.model import SourceDown, SourceUp
 from certmedic.edge import containers
 from certmedic.edge.containers import DockerSource, own_ids
-from certmedic.edge.containers.daemon import DockerError
+from certmedic.edge.containers.daemon import Daemon, DockerError
 from certmedic.edge.containers.log import Log, Position
 from labs.docker import BUSYBOX, Docker, start_dockerd
 from labs.reading import Reading
@@ -53,6 +53,7 @@ def _quick_reports(monkeypatch):
     monkeypatch.setattr(containers, "REPORT_EVERY", 0.1)
     monkeypatch.setattr(containers, "QUIET_REPORT_EVERY", 0.3)
     monkeypatch.setattr(containers, "AGAIN_AFTER", 0.3)
+    monkeypatch.setattr(containers, "SILENCE", 2.0)
 
 
 @pytest.fixture
@@ -184,6 +185,29 @@ def test_a_log_that_the_daemon_rotates_is_read_through_and_resumed_in_its_rotate
         found, positions = found + numbers(reading), reading.positions
         time.sleep(0.5)  # meanwhile it is rotated
     assert found == [int(line.split()[1]) for line in docker("logs", id_).splitlines()] == list(range(total))
+
+
+@needs_docker
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_stream_that_the_daemon_lets_dry_up_is_asked_for_anew(docker, run, monkeypatch, tty):
+    dry, opened = socket.socketpair(), Daemon.open
+
+    def once_dry(self, path: str, **query: str):
+        if "follow" in query and not hasattr(self, "was_dry"):
+            self.was_dry = True
+            return dry[0], b""
+        return opened(self, path, **query)
+
+    monkeypatch.setattr(containers, "SILENCE", 0.5)
+    monkeypatch.setattr(Daemon, "open", once_dry)
+    run(f"{count(0, 3)}; sleep 600", *(["-t"] if tty else []))
+    with Reading(source(docker)) as reading:
+        reading.until(lambda: len(reading.entries) >= 3)
+        reading.until_idle()
+    dry[1].close()
+    assert numbers(reading) == [0, 1, 2]
+    assert "had stopped sending the log of" in reading.status.detail
+    assert reading.outages == []
 
 
 @needs_docker
@@ -429,6 +453,23 @@ def test_lines_of_the_same_instant_are_passed_over_by_number(handled):
     second = Log(needles=NEEDLES, tty=False, resumed=resumed)
     assert [text for _, text in second.feed(again)] == [f"line {n} x509:\n".encode() for n in range(handled, 12)]
     assert not second.lost
+
+
+@pytest.mark.parametrize("tty", [False, True])
+@pytest.mark.parametrize("size", [1, 50, 10_000])
+def test_lines_that_the_daemon_sends_twice_were_said_once(tty, size):
+    def sent(nanos: int) -> bytes:
+        text = f"x509: bad {nanos // 2}"  # a program may well say the same twice
+        return f"{stamp(nanos)} {text}\r\n".encode() if tty else frame(f"{text}\n".encode(), nanos)
+
+    def found(resumed: Position | None, *sequence: int) -> list[str]:
+        log = Log(needles=NEEDLES, tty=tty, resumed=resumed)
+        return feed(log, b"".join(map(sent, sequence)), iter(lambda: size, None))
+
+    said = [f"x509: bad {nanos // 2}" for nanos in range(7)]
+    assert found(None, 0, 1, 2, 2, 3, 4) == said[:5]
+    assert found(None, 0, 1, 2, 3, 4, 2, 3, 4, 5) == said[:6]
+    assert found(Position(stamp(2), 1), 2, 3, 4, 2, 3, 4, 5, 6) == said[3:]
 
 
 def test_a_log_rotated_past_the_position_is_noticed():

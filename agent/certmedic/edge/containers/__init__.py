@@ -16,6 +16,7 @@ import fnmatch
 import json
 import logging
 import re
+import select
 import selectors
 import socket
 import threading
@@ -35,6 +36,8 @@ STREAM = "docker"  # its position: until when (seconds since 1970) new container
 REPORT_EVERY = 2.0  # seconds
 QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
 AGAIN_AFTER = 2.0  # seconds until a log that ended although its container runs is asked for again
+SILENCE = 60.0  # seconds without a word from a container after which the daemon is asked whether there was none
+ON_ITS_WAY = 0.5  # seconds for a line to come that the daemon has
 SLACK = 30.0  # seconds by which the watch is taken to have ended earlier than it did: the daemon may have been behind
 
 __all__ = ["DockerError", "DockerSource", "own_ids"]
@@ -68,6 +71,7 @@ class _Run:
     selector: selectors.BaseSelector
     followed: dict[str, _Followed] = field(default_factory=dict)  # by id
     moved: set[str] = field(default_factory=set)  # ids of those that have come further than what was put
+    heard: dict[str, float] = field(default_factory=dict)  # id -> when something came, or was asked for
     again: dict[str, float] = field(default_factory=dict)  # id -> when to ask for its log once more
     destroyed: set[str] = field(default_factory=set)  # ids of those that are gone, but for the rest of their log
 
@@ -136,6 +140,8 @@ class DockerSource:
                 for id_ in [id_ for id_, due in run.again.items() if due <= now]:
                     del run.again[id_]
                     self._attach(run, id_)
+                for followed in [one for id_, one in run.followed.items() if now - run.heard[id_] >= SILENCE]:
+                    self._make_sure(run, followed)
                 if now - reported >= (REPORT_EVERY if run.moved else QUIET_REPORT_EVERY) or not reported:
                     self._report(run)
                     reported = now
@@ -224,6 +230,34 @@ class DockerSource:
         run.selector.register(connection, selectors.EVENT_READ, followed)
         self._take(run, followed, begun)
 
+    def _make_sure(self, run: _Run, followed: _Followed) -> None:
+        """Take up a log anew whose stream has dried up: while one is rotated, Docker 20.10 may stop sending it without a word."""
+        run.heard[followed.id] = time.monotonic()
+        query = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": "1"}
+        try:
+            connection, data = self._daemon.open(f"/containers/{followed.id}/logs", **query)
+        except RefusedError:
+            return  # it is gone
+        with contextlib.closing(connection):
+            while more := _receive(connection):
+                data += more
+        last = Log(needles=(), tty=followed.log.tty, resumed=None)
+        list(last.feed(data))
+        heard = followed.log.stamp or (followed.resumed.stamp if followed.resumed else "")
+        newer = last.stamp > heard if heard else Position(last.stamp, 1).time.timestamp() > run.watched_until
+        if last.stamp and newer and not select.select([followed.connection], [], [], ON_ITS_WAY)[0]:
+            self._say(
+                f"the Docker daemon had stopped sending the log of {followed.origin.container}; it is asked for anew"
+            )
+            self._let_go(run, followed)
+            self._attach(run, followed.id)
+
+    def _let_go(self, run: _Run, followed: _Followed) -> None:
+        self._progress(run, followed)
+        run.selector.unregister(followed.connection)
+        followed.connection.close()
+        del run.followed[followed.id], run.heard[followed.id]
+
     def _wants(self, origin: Origin, labels: dict[str, str]) -> bool:
         if self._own & {origin.container_id, labels.get("io.kubernetes.sandbox.id", "")}:
             return False
@@ -247,10 +281,7 @@ class DockerSource:
         for position, line in followed.log.finish():
             self._pass_on(run, followed, position, line)
         followed_on = followed.log.position != followed.resumed
-        self._progress(run, followed)
-        run.selector.unregister(followed.connection)
-        followed.connection.close()
-        del run.followed[followed.id]
+        self._let_go(run, followed)
         if followed.id in run.destroyed:
             self._forget(run, followed.id)
             return
@@ -274,6 +305,7 @@ class DockerSource:
 
     def _take(self, run: _Run, followed: _Followed, data: bytes) -> None:
         reader = followed.log
+        run.heard[followed.id] = time.monotonic()
         seen = reader.seen
         for position, line in reader.feed(data):
             self._pass_on(run, followed, position, line)

@@ -13,6 +13,7 @@ from certmedic.edge.containers.daemon import DockerError
 
 STAMP = 30  # bytes of a timestamp, 2006-01-02T15:04:05.000000000Z
 PIECE = 16 * 1024  # bytes after which the daemon splits a line
+AGAIN = 4096  # lines with a needle that are known again, should the daemon send them twice
 LARGEST_FRAME = 16 * 1024 * 1024  # bytes; a frame holds one such piece, so this is no frame at all
 
 
@@ -55,7 +56,11 @@ class Position:
 
 @dataclass(slots=True)
 class Log:
-    """One container's log: blocks of bytes in, lines that hold a needle out."""
+    """One container's log: blocks of bytes in, lines that hold a needle out.
+
+    When a log is rotated while it is followed, Docker 20.10 begins with the new file twice, and sends again what it has sent of it.
+    So a line that says the same as one before it at the same nanosecond was said once.
+    """
 
     needles: tuple[bytes, ...]
     tty: bool  # no frames then
@@ -65,6 +70,7 @@ class Log:
     _stamp: bytes = b""  # of the last piece
     _count: int = 0
     _rest: bytes = b""  # the beginning of what is not complete yet
+    _known: dict[int, None] = field(default_factory=dict)  # hashes of lines with their timestamps, oldest first
     _parts: dict[int, bytes] = field(default_factory=dict)  # by stream (1 stdout, 2 stderr): lines not complete yet
 
     @property
@@ -72,8 +78,13 @@ class Log:
         """How far it has come; None before the first line and in the middle of one."""
         return self._current() if self._stamp and not self._parts else None
 
+    @property
+    def stamp(self) -> str:
+        """The timestamp of the last piece; empty before the first."""
+        return self._stamp.decode(errors="replace")
+
     def _current(self) -> Position:
-        return Position(self._stamp.decode(errors="replace"), self._count)
+        return Position(self.stamp, self._count)
 
     def feed(self, data: bytes) -> Iterator[tuple[Position, bytes]]:
         """Take a block; yields lines with the position after each. DockerError where it cannot be a log."""
@@ -86,7 +97,7 @@ class Log:
         for kind in list(self._parts):
             text = self._parts.pop(kind)
             self.seen += 1
-            yield from self._line(text)
+            yield from self._line(self._stamp, text)
 
     def _feed_frames(self, data: bytes) -> Iterator[tuple[Position, bytes]]:
         block = self._rest + data
@@ -102,7 +113,8 @@ class Log:
             stop = at + 8 + size
             if stop > end:
                 break
-            self._move(block[at + 8 : at + 8 + STAMP])
+            stamp = block[at + 8 : at + 8 + STAMP]
+            self._move(stamp)
             ends = block[stop - 1] == 10
             self.seen += ends
             every |= not ends
@@ -113,7 +125,7 @@ class Log:
                 if kind in self._parts:
                     text = self._parts.pop(kind) + text
                 if ends:
-                    yield from self._line(text)
+                    yield from self._line(stamp, text)
                 elif not self._resuming():
                     self._parts[kind] = text[: lines.LIMIT]
             at = stop
@@ -128,7 +140,7 @@ class Log:
             self._move(stamp)
             self.seen += 1
             # Every further piece of a split line begins with the timestamp of the first.
-            yield from self._line(text if len(text) <= PIECE else text.replace(stamp + b" ", b""))
+            yield from self._line(stamp, text if len(text) <= PIECE else text.replace(stamp + b" ", b""))
 
     def _move(self, stamp: bytes) -> None:
         if stamp == self._stamp:
@@ -138,9 +150,19 @@ class Log:
         # Else stdout and stderr overtook each other between being stamped and being written down. To go back here would
         # have the later line sent again. Over a second, it is the clock that was set back, and that is followed.
 
-    def _line(self, text: bytes) -> Iterator[tuple[Position, bytes]]:
-        if not self._resuming() and lines.hit(text, self.needles):
+    def _line(self, stamp: bytes, text: bytes) -> Iterator[tuple[Position, bytes]]:
+        handled = self._resuming()
+        if lines.hit(text, self.needles) and self._is_new(stamp, text) and not handled:
             yield self._current(), text
+
+    def _is_new(self, stamp: bytes, text: bytes) -> bool:
+        line = hash((stamp, text))
+        if line in self._known:
+            return False
+        self._known[line] = None
+        if len(self._known) > AGAIN:
+            del self._known[next(iter(self._known))]
+        return True
 
     def _resuming(self) -> bool:
         """Whether the current piece was handled before; finds out once that the log was rotated away meanwhile."""
