@@ -12,6 +12,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from labs.journal import REMOTE, Record, write_journal
 
 NEEDLES = (b"x509:", b"remote error: tls")
 ROUNDS = 12
-SETTLED = 4  # rounds until everything that is kept for good is there
+LOOKS = (3, 7, 11)  # rounds after which what is kept is looked at: the first has everything that is kept for good
 
 
 class _Heap(ctypes.Structure):
@@ -106,15 +107,18 @@ def _traced():
 
 
 def grown(drain: Drain, one_round: Callable[[int], int]) -> dict[str, int]:
-    """Play rounds, each of which says how many entries there are by then; returns what is kept beyond what the first had."""
+    """Play rounds, each of which says how many entries there are by then; returns what is kept more after each look, at the least.
+
+    What the process holds beside grows by a step at times; a leak grows all the time.
+    """
+    looks = []
     with _traced():
         for number in range(ROUNDS):
             drain.until(one_round(number))
-            if number == SETTLED:
-                before = kept()
-        after = kept()
+            if number in LOOKS:
+                looks.append(kept())
         drain.stop()
-    return {what: after[what] - before[what] for what in after}
+    return {what: min(after[what] - before[what] for before, after in pairwise(looks)) for what in looks[0]}
 
 
 @pytest.fixture(autouse=True)
@@ -150,8 +154,8 @@ def test_over_entries_rotations_and_reopenings_of_the_journal(tmp_path):
     more = grown(Drain(JournalSource(NEEDLES, path=tmp_path)), one_round)
 
     assert more["files"] <= 0
-    assert more["python"] < 20_000
-    assert more["c"] < 200_000
+    assert more["python"] < 10_000
+    assert more["c"] < 100_000
 
 
 def test_over_lines_and_rotations_of_files(tmp_path):
@@ -175,8 +179,8 @@ def test_over_lines_and_rotations_of_files(tmp_path):
     more = grown(drain, one_round)
 
     assert more["files"] <= 1
-    assert more["python"] < 20_000
-    assert more["c"] < 200_000
+    assert more["python"] < 10_000
+    assert more["c"] < 100_000
 
 
 def test_over_pods_that_come_and_go(tmp_path):
@@ -202,5 +206,5 @@ def test_over_pods_that_come_and_go(tmp_path):
 
     assert drain.entries == 20 * ROUNDS
     assert more["files"] <= 0
-    assert more["python"] < 20_000
-    assert more["c"] < 200_000
+    assert more["python"] < 10_000
+    assert more["c"] < 100_000

@@ -24,13 +24,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from certmedic.core import lines
 from certmedic.core.model import Item, LogEntry, Origin, Progress, SourceStatus
 from certmedic.edge.journal.position import Position, moment
-from certmedic.edge.journal.present import RECENT, files, folders, room_for, unopened
+from certmedic.edge.journal.present import SETTLE, Files, room_for
 from certmedic.edge.journal.steps import Steps, steps_of
 
 STREAM = "journal"
@@ -41,9 +40,7 @@ BUSY_TICK = (
 # Seconds to wait for seconds from one entry to the next, to the power of 1.5: 25 ms where 200 entries come in a second, 70 ms at
 # 100. What a wake-up costs is shared by more entries where there are fewer, and nobody minds who waits for one there.
 WAIT = 70
-SETTLE = 0.1  # seconds between two openings
 LOOK_EVERY = 10.0  # seconds between two looks at which files there are
-PATIENCE = 5.0  # seconds to wait until all files can be opened
 REPORT_EVERY = 2.0  # seconds
 QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
 FAILURES = 5  # in a row, without an entry between them, until the reader gives up and is started anew after a pause
@@ -89,9 +86,7 @@ class JournalSource:
         self._detail = ""
         self._position: Position | None = None  # of the last item that was put
         self._moved = False  # whether the reader has come further than that
-        self._patience = PATIENCE  # seconds left for files that cannot be opened
-        self._given_up: set[int] = set()  # numbers of files that never could
-        self._files: set[int] = set()  # numbers of those that were there when it was last opened
+        self._files = Files(path)
         self._careful = False  # whether to go back to an entry has failed
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
@@ -102,7 +97,11 @@ class JournalSource:
             before = self._position
             try:
                 with self._opened() as reader:
-                    if self._complete():
+                    complete, damaged = self._files.complete()
+                    for file in damaged:
+                        self._say(f"{file} cannot be opened, it is damaged or not a journal; what it holds is not read")
+                        log.warning("journal: %s", self._detail)
+                    if complete:
                         self._read(reader, put, stop)
             except (OSError, JournalError) as error:
                 # A damaged file: opened anew, libsystemd often leaves it out and goes on behind it. Or the moment of a
@@ -143,10 +142,10 @@ class JournalSource:
             from systemd.journal import Reader  # noqa: PLC0415 - see above
         except ImportError as error:
             raise JournalError(f"systemd-python cannot be loaded ({error}): install python3-systemd") from error
-        self._files = self._numbers()
-        if limit := room_for(len(self._files)):
+        self._files.look()
+        if limit := room_for(len(self._files.numbers)):
             raise JournalError(
-                f"the journal in {self._where} has {len(self._files)} files, and this process may open only {limit} in all: raise "
+                f"the journal in {self._where} has {len(self._files.numbers)} files, and this process may open only {limit} in all: raise "
                 "LimitNOFILE= of its unit, or ulimit -n"
             )
         try:
@@ -171,31 +170,6 @@ class JournalSource:
             for identifier in self._identifiers:
                 reader.add_match(f"SYSLOG_IDENTIFIER={identifier}")
             yield reader
-
-    def _there(self) -> dict[Path, os.stat_result]:
-        """Return the journal files that there are; of a list of files, those."""
-        if isinstance(self._path, str | os.PathLike | None):
-            return files(folders(None if self._path is None else Path(self._path)))
-        return {path: path.stat() for path in map(Path, self._path)}
-
-    def _numbers(self) -> set[int]:
-        return {status.st_ino for status in self._there().values()}
-
-    def _complete(self) -> bool:
-        """Whether every journal file is open that can be; for one that was just changed, some seconds' patience."""
-        missing = unopened(self._there())
-        # A number is given again where its file is gone.
-        self._given_up &= {status.st_ino for status in missing.values()}
-        late = {path: status for path, status in missing.items() if status.st_ino not in self._given_up}
-        if late and self._patience > 0 and any(time.time() - status.st_ctime < RECENT for status in late.values()):
-            self._patience -= SETTLE
-            return False
-        self._patience = PATIENCE
-        for path, status in late.items():
-            self._given_up.add(status.st_ino)
-            self._say(f"{path} cannot be opened, it is damaged or not a journal; what it holds is not read")
-            log.warning("journal: %s", self._detail)
-        return True
 
     def _read(self, reader: Any, put: Callable[[Item], None], stop: threading.Event) -> None:
         """Read until `stop` is set or until journal files have come or gone."""
@@ -260,7 +234,7 @@ class JournalSource:
                 break
             if now - looked >= (LOOK_EVERY if changes else TICK):
                 looked = now
-                if self._numbers() != self._files:
+                if self._files.changed():
                     break
         # Not one entry more from this reader: a file that it found late, with entries from before those that it has read by
         # then, would be passed over. To the next reader all files are there from the beginning.

@@ -10,12 +10,54 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 STORES = (Path("/run/log/journal"), Path("/var/log/journal"))
 SPARE = 128  # files that this process may want to open beside the journal's
+SETTLE = 0.1  # seconds between two openings
+PATIENCE = 5.0  # seconds to wait until all files can be opened
 RECENT = 60.0  # seconds since a file was last changed, within which it may be one that is just being archived
+
+
+class Files:
+    """The files of one journal: a directory, a list of files, or this machine's own."""
+
+    def __init__(self, path: str | os.PathLike[str] | Sequence[str] | None) -> None:
+        self._path = path
+        self._patience = PATIENCE  # seconds left for those that cannot be opened
+        self._given_up: set[int] = set()  # numbers of those that never could
+        self.numbers: set[int] = set()  # of those that were there when it was last opened
+
+    def look(self) -> None:
+        """See which there are, before they are opened."""
+        self.numbers = self._numbers()
+
+    def changed(self) -> bool:
+        """Whether others are there by now."""
+        return self._numbers() != self.numbers
+
+    def complete(self) -> tuple[bool, list[Path]]:
+        """Whether every one is open that can be, and those that are given up: one that was just changed has some seconds' time."""
+        missing = unopened(self._there())
+        # A number is given again where its file is gone.
+        self._given_up &= {status.st_ino for status in missing.values()}
+        late = {path: status for path, status in missing.items() if status.st_ino not in self._given_up}
+        if late and self._patience > 0 and any(time.time() - status.st_ctime < RECENT for status in late.values()):
+            self._patience -= SETTLE
+            return False, []
+        self._patience = PATIENCE
+        self._given_up.update(status.st_ino for status in late.values())
+        return True, list(late)
+
+    def _there(self) -> dict[Path, os.stat_result]:
+        if isinstance(self._path, str | os.PathLike | None):
+            return files(folders(None if self._path is None else Path(self._path)))
+        return {path: path.stat() for path in map(Path, self._path)}
+
+    def _numbers(self) -> set[int]:
+        return {status.st_ino for status in self._there().values()}
 
 
 def folders(path: Path | None) -> list[Path]:
