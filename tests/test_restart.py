@@ -246,6 +246,31 @@ def test_containerd_with_a_kubelet_only_stops(containerd, monkeypatch):
     assert containerd.pid("kept") is None
 
 
+def test_containerd_with_a_kubelet_and_crictl_asks_that(tmp_path, monkeypatch):
+    # No crictl is to be had where these tests run (Debian has none), so that its part is played by what writes down how it was called.
+    # That these are its flags was read in kubernetes-sigs/cri-tools, cmd/crictl/{main,container}.go.
+    recorder = tmp_path / "crictl"
+    recorder.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/called\n[ ! -e {tmp_path}/fails ] || {{ echo "no such container"; exit 1; }}\n'
+    )
+    recorder.chmod(0o755)
+    monkeypatch.setattr(restart, "kubelet_is_active", lambda: True)
+    monkeypatch.setitem(restart._ENVIRONMENT, "PATH", f"{tmp_path}:/usr/bin:/bin")
+    hands = ContainerdHands(f"{tmp_path}/none.sock")
+
+    assert "the kubelet starts it anew" in hands.restart(target("0123", "containerd", pod="etcd-manager-main-a"))
+    assert (tmp_path / "called").read_text().split() == [
+        *[f"--runtime-endpoint=unix://{tmp_path}/none.sock", "--timeout=20s"],
+        *["stop", "--timeout=10", "0123"],
+    ]
+    (tmp_path / "fails").touch()
+    with pytest.raises(RestartError, match="failed with 1: no such container"):
+        hands.restart(target("0123", "containerd", pod="etcd-manager-main-a"))
+    # What is no pod's is none of the kubelet's, and started by ctr.
+    with pytest.raises(RestartError, match="`ctr "):
+        hands.restart(target("0123", "containerd"))
+
+
 @real
 @needs_root
 def test_containerd_without_that_container(containerd):

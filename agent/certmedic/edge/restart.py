@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from certmedic.core.model import Container
 
 STOP_SECONDS = 10  # etcd-manager has no SIGTERM handler (FIELD 1.2): a longer grace only prolongs the outage
+KILL_SECONDS = 20  # that what ignores its SIGTERM may take to be killed
 DEADLINE = 60  # of one restart; a call to docker may take it once more, for the stop itself
 MOST_READ = 1024 * 1024  # bytes of what a program said
 MOST_TOLD = 500  # characters of what a program said that failed
@@ -140,8 +141,9 @@ class ContainerdHands:
         until = time.monotonic() + self.deadline
         by_kubelet = bool(container.pod) and kubelet_is_active()
         if by_kubelet and shutil.which("crictl", path=_ENVIRONMENT["PATH"]):
-            endpoint = f"--runtime-endpoint=unix://{self.address}"
-            _run(["crictl", endpoint, "stop", f"--timeout={STOP_SECONDS}", container.id], until)
+            # crictl gives up that long after the grace has ended, which is 2 s if it is not told: little for what has to be killed.
+            way = [f"--runtime-endpoint=unix://{self.address}", f"--timeout={KILL_SECONDS}s"]
+            _run(["crictl", *way, "stop", f"--timeout={STOP_SECONDS}", container.id], until)
             return f"stopped {container.name}; the kubelet starts it anew"
         self._ctr(until, "containers", "info", container.id)  # fails where there is no such container
         self._stop(container.id, until)
