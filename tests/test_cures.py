@@ -8,10 +8,10 @@ import pytest
 from certmedic import watcher
 from certmedic.core import diagnose as doctor
 from certmedic.core import window
-from certmedic.core.model import Member, Severity
+from certmedic.core.model import Served, Severity
 from certmedic.edge.renew import Renewed, RenewError
 from labs import pki
-from labs.played import BOTH, ME, REFUSED, REFUSING, old_manager, renewed_by
+from labs.played import BOTH, ME, REFUSED, REFUSING, group, old_manager, renewed_by
 from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, entry, k3s, member, stored, unit
 
 
@@ -209,24 +209,6 @@ def test_a_renewal_that_cannot_be_verified_is_undone_and_escalated(lab):
 # ---------------------------------------------------------------- one of several members
 
 
-def group(*, a, b, c):
-    """The three members as their handshakes show them: "good", "expired", or nothing."""
-    good, bad = (member(peer_ends=ends)[0].certificate for ends in (NOW + 300 * DAY, NOW - DAY))
-    shown = {"good": good, "expired": bad, "gone": None}
-    return tuple(
-        Member(
-            name=f"etcd-{n}",
-            group="main",
-            address=n,
-            port=2380,
-            serves=shown[how],
-            refused=how == "gone",
-            is_self=n == "a",
-        )
-        for n, how in (("a", a), ("b", b), ("c", c))
-    )
-
-
 @pytest.mark.parametrize(
     ("others", "acts"),
     [({"b": "good", "c": "good"}, 1), ({"b": "gone", "c": "good"}, 0)],
@@ -245,6 +227,54 @@ def test_where_all_have_expired_the_first_by_name_goes_first(lab):
 
     assert len(lab.world.restarts) == 1
     assert {"member safe", "turn"} <= {g.name for g in lab.store.incident(1).decision.gates}
+
+
+# ---------------------------------------------------------------- what is not in use
+
+
+def elsewhere(files):
+    """The same kinds of files on a volume that was in use once, and is still mounted."""
+    return tuple(
+        replace(
+            one,
+            certificate=replace(one.certificate, path=one.certificate.path.replace("vol-01", "vol-old")),
+            place=replace(one.place, ca_path=one.place.ca_path.replace("vol-01", "vol-old")),
+        )
+        for one in files
+    )
+
+
+def test_forged_lines_and_what_has_expired_on_an_old_volume_cause_no_act(lab):
+    old = elsewhere(member(peer_ends=NOW - DAY))
+    lab = lab(
+        (*member(), *old), idle=tuple(one.certificate.path for one in old), members=group(a="good", b="good", c="good")
+    )
+
+    for _ in range(100):  # longer than any patience
+        lab.step(REFUSED, REFUSING, seconds=9)
+
+    assert lab.world.restarts == []
+    found = [one for one in lab.incidents() if one.diagnosis.suspect == "own"]
+    assert [(one.diagnosis.remedy.helps, one.severity) for one in found] == [("no", "critical")]
+    assert "is not in use: 127.0.0.1:2380 shows another one" in lab.incidents()[-1].decision.reason
+
+
+def test_beside_an_old_volume_what_is_in_use_is_cured_and_verified(lab):
+    old = elsewhere(member(peer_ends=NOW - 9 * DAY))
+    lab = lab((*member(peer_ends=NOW - DAY), *old), idle=tuple(one.certificate.path for one in old))
+    restart = lab.world.restart
+
+    def keeps_the_old(target):
+        said = restart(target)
+        lab.world.files += old
+        return said
+
+    lab.world.restart = keeps_the_old
+    lab.suffer(60)
+
+    assert len(lab.world.restarts) == 1
+    assert [act.state for act in lab.store.acts()] == ["verified"]
+    assert ("resolved" in lab.world.kinds(), "escalated" in lab.world.kinds()) == (True, False)
 
 
 # ---------------------------------------------------------------- units and commands
@@ -372,6 +402,70 @@ def renewed_only(world, one, now):
     return Renewed(path=one.certificate.path, backup="old", not_after=now, ca_path="ca.crt", fingerprint="f")
 
 
+def test_a_cure_is_verified_only_if_what_was_restarted_runs_anew(lab):
+    lab = lab()
+
+    def renews_and_stays(target):
+        lab.world.restarts.append(target)
+        lab.world.files = member()
+        return "restarted"
+
+    lab.world.restart = renews_and_stays
+    lab.step(REFUSED)
+    lab.go(60)
+
+    assert [act.state for act in lab.store.acts()] == ["failed"]
+    assert "was not started anew" in lab.store.acts()[0].detail
+    assert lab.world.kinds()[:3] == ["opened", "acted", "escalated"]
+
+
+@pytest.mark.parametrize("back", [timedelta(hours=3), timedelta(minutes=20), timedelta(seconds=20)])
+def test_a_clock_that_is_set_back_holds_up_no_verdict(lab, back):
+    lab = lab()
+    lab.suffer(10)
+    assert [act.state for act in lab.store.acts()] == ["done"]
+
+    lab.now -= back
+    lab.go(40)
+
+    assert [act.state for act in lab.store.acts()] == ["verified"]
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def test_a_clock_that_is_set_forward_calls_nobody_before_a_cure_had_its_time(lab):
+    lab = lab(renews=False)
+    for _ in range(6):
+        lab.step(REFUSED)
+    assert [act.state for act in lab.store.acts()] == ["done"]
+
+    lab.now += timedelta(hours=3)
+    lab.go(10)
+    assert [act.state for act in lab.store.acts()] == ["done"]
+    lab.world.files = member()
+    lab.go(30)
+
+    assert [act.state for act in lab.store.acts()] == ["verified"]
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def test_a_renewal_that_some_callers_do_not_see_is_undone(lab):
+    lab = lab(remedy={"renew": True}, signable=BOTH)
+    expired, gather = lab.world.files[0].certificate, lab.world.gather
+
+    def as_before_3_2_19(*, now, with_members=False, nameless=False):
+        seen = gather(now=now, with_members=with_members)
+        held = Served(address="127.0.0.1", port=2380, certificate=expired)
+        return replace(seen, served=(*seen.served, held)) if nameless else seen
+
+    lab.world.gather = as_before_3_2_19
+    for _ in range(60):
+        lab.step(REFUSED)
+
+    assert lab.world.undone == [ME]
+    assert "127.0.0.1:2380 still shows the one that ends" in lab.store.acts()[0].detail
+    assert lab.world.kinds()[:3] == ["opened", "acted", "escalated"]
+
+
 # ---------------------------------------------------------------- moved aside
 
 
@@ -426,6 +520,7 @@ def test_a_restart_that_fails_after_the_files_were_moved_may_still_come_and_then
     lab.go(5)
     assert lab.world.undone == []
     lab.world.files += tuple(one for one in member() if one.certificate.path in BOTH)
+    lab.world.containers = (container(number="c2", image=OLD_IMAGE),)
     lab.go(30)
 
     assert lab.world.undone == []

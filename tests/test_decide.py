@@ -12,7 +12,7 @@ from certmedic.core import verdict
 from certmedic.core.certificates import parse
 from certmedic.core.decide import History, Policy, decide
 from certmedic.core.means import Means
-from certmedic.core.model import Attempt, Cause, Confidence, Member, RemedyKind, Suspect
+from certmedic.core.model import Attempt, Cause, Confidence, Helps, Member, RemedyKind, Served, Suspect
 from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, facts, k3s, member, unit
 
 POLICY = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(minutes=15), per_day=2)
@@ -26,7 +26,10 @@ def diagnosis(files=EXPIRED, **changes):
 
 
 def closed(decision):
-    return [gate.name for gate in decision.gates if not gate.passed]
+    """Return the names of the closed gates, each of which says what would open it."""
+    shut = [gate for gate in decision.gates if not gate.passed]
+    assert all("opens" in gate.why.lower() for gate in shut), shut
+    return [gate.name for gate in shut]
 
 
 def test_an_expired_leaf_that_a_restart_renews_is_restarted():
@@ -145,6 +148,98 @@ def test_what_the_operator_did_not_allow_is_not_done(mode, restart):
 
     assert closed(decision) == ["mode"]
     assert decision.reason.startswith("no act: ")
+
+
+OLD_VOLUME = "/mnt/master-vol-old/pki/etcd-cluster-token-etcd"
+
+
+def elsewhere(files, volume=OLD_VOLUME):
+    """The same files on another volume."""
+    return tuple(
+        replace(
+            one,
+            certificate=replace(one.certificate, path=one.certificate.path.replace(VOLUME, volume)),
+            place=replace(one.place, ca_path=one.place.ca_path.replace(VOLUME, volume)),
+        )
+        for one in files
+    )
+
+
+def showing(files):
+    """What listens here, if it shows these files."""
+    return tuple(
+        Served(address="127.0.0.1", port=port, certificate=one.certificate) for one in files for port in one.place.ports
+    )
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_what_has_expired_on_an_old_volume_is_no_evidence(shows):
+    files = (*member(), *elsewhere(EXPIRED))
+    found = facts(files, served=showing(member()) if shows else ())
+    (said,) = verdict.survey(found, warn_within=timedelta())
+    said = replace(said, count=3, last_seen=NOW - timedelta(seconds=5))
+
+    decision = decide(said, found, HISTORY, replace(POLICY, renew=True, reissue=True))
+
+    assert (said.remedy.helps is Helps.NO, said.confidence is Confidence.POSSIBLE) == (shows, shows)
+    assert decision.action is None
+    assert "evidence" in closed(decision)
+    assert OLD_VOLUME in decision.reason
+
+
+OLDER = member(peer_ends=NOW - 9 * DAY)
+COPIES = "/mnt/copies/pki/etcd-cluster-token-etcd"
+
+
+@pytest.mark.parametrize(
+    ("others", "shown", "acts"),
+    [
+        (elsewhere(OLDER), EXPIRED, True),
+        (elsewhere(OLDER), (), False),  # etcd does not listen, so nothing tells the two apart
+        (elsewhere(EXPIRED), EXPIRED, False),  # nor a copy of the volume
+        (elsewhere(EXPIRED, COPIES), EXPIRED, True),
+        (elsewhere(EXPIRED, COPIES), (), True),
+        (elsewhere(member(), COPIES), (), True),
+    ],
+)
+def test_of_two_that_have_expired_the_one_in_use_is_cured(others, shown, acts):
+    found = facts((*others, *EXPIRED), served=showing(shown))
+    (said,) = verdict.survey(found, warn_within=timedelta())
+
+    decision = decide(replace(said, count=3, last_seen=NOW), found, HISTORY, POLICY)
+
+    assert closed(decision) == ([] if acts else ["evidence", "CA valid"])
+    assert not acts or [path for path, _ in decision.action.watched] == [f"{VOLUME}/peers/me.crt"]
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"),
+    [
+        ("3.1.20", RemedyKind.RESTART),
+        ("3.2.18", RemedyKind.RESTART),
+        ("3.3.3", RemedyKind.RESTART),
+        ("3.2.19", RemedyKind.RENEW),
+        ("3.3.4", RemedyKind.RENEW),
+        ("3.4.0", RemedyKind.RENEW),
+        ("", RemedyKind.RENEW),
+    ],
+)
+def test_an_etcd_that_holds_what_it_read_is_restarted_and_not_renewed_in_place(version, kind):
+    members = (replace(seen("etcd-a", "main", mine=True, ends=NOW - DAY), version=version), seen("etcd-b", "main"))
+    members += (seen("etcd-c", "main"),)
+    found = facts(EXPIRED, members=members, signable=frozenset({f"{VOLUME}/peers/me.crt"}))
+    history = replace(HISTORY, waiting_since=NOW - timedelta(minutes=1))
+
+    decision = decide(diagnosis(), found, history, replace(POLICY, renew=True))
+
+    assert decision.action.kind is kind
+    told = [gate.why for gate in decision.gates if gate.name == "version"]
+    assert all(f"etcd {version} goes on showing what it read at its start" in why for why in told)
+    assert bool(told) is (kind is RemedyKind.RESTART)
+
+    # Where only renewing is allowed, nothing is done, and it says why.
+    refused = decide(diagnosis(), found, history, replace(POLICY, renew=True, restart=()))
+    assert closed(refused) == ([] if kind is RemedyKind.RENEW else ["mode"])
 
 
 def test_an_old_manager_is_not_restarted_and_the_reason_says_why():

@@ -78,6 +78,14 @@ class Lab(Machine):
         for log in self.logs:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.touch()
+        # One that was in use once, and is still mounted: what has expired on it explains any line, and is in nobody's use.
+        pki.kops_volume(
+            self.home / "mnt/master-vol-old",
+            peers_ca=peers,
+            clients_ca=clients,
+            not_before=self.ends - timedelta(days=700),
+            not_after=self.ends - timedelta(days=330),
+        )
         files = {2380: next(volume.rglob("me.crt")), 4001: next(volume.rglob("server.crt"))}
         self.servers = [
             self.run(
@@ -139,6 +147,7 @@ def test_ten_thousand_forged_failures_cause_no_act_and_no_flood(lab, tmp_path):
                 assert one["decision"] is None or "evidence" in [
                     g["name"] for g in one["decision"]["gates"] if not g["passed"]
                 ], one
+            assert any("is not in use" in " ".join(one["diagnosis"]["evidence"]) for one in found)
             assert 1 <= len(received.messages) <= MOST_MESSAGES, received.titles
             assert memory < MOST_MEMORY
         finally:

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from labs.played import BOTH, OWN_TIME, REFUSED, old_manager, renewed_by
+from certmedic.core.model import Told
+from labs.played import BOTH, ME, OWN_TIME, REFUSED, group, old_manager, renewed_by
 from labs.values import DAY, NOW, container, entry, member
 
 
@@ -195,3 +196,51 @@ def test_a_kill_after_any_step_of_moving_aside_ends_the_same_way(lab, number, re
     assert [a.state for a in lab.store.acts()] == ["verified" if renews else "failed"]
     assert lab.world.kinds() == ["opened", "acted", "resolved" if renews else "escalated"]
     assert sorted(s.certificate.path for s in lab.world.files) == sorted(s.certificate.path for s in member())
+
+
+def test_a_clock_that_is_set_back_while_the_agent_is_down_holds_up_no_verdict(lab):
+    lab = lab()
+    lab.suffer(6)
+    assert [act.state for act in lab.store.acts()] == ["done"]
+
+    lab.now -= timedelta(hours=3)
+    lab.kill()
+    lab.go(660)
+
+    assert [act.state for act in lab.store.acts()] == ["verified"]
+
+
+@pytest.mark.parametrize("change", ["lease", "quorum", "late"])
+def test_what_was_not_done_before_a_kill_is_asked_for_anew(lab, change):
+    lab = lab(lease="ours", members=group(a="expired", b="good", c="good"))
+    kill_in(lab, "restart")
+    if change == "lease":
+        lab.world.lease = "theirs"
+    elif change == "quorum":
+        lab.world.members = group(a="expired", b="gone", c="good")
+    else:
+        lab.now += timedelta(hours=1)
+    lab.kill()
+    lab.go(60)
+    assert lab.world.restarts == []
+    assert [act.state for act in lab.store.acts()] == ["withdrawn"]
+    assert "withdrawn" in [event["what"] for event in lab.store.events(1)]
+
+    # Nothing was begun, so that it comes to its turn when all is well again.
+    lab.world.lease, lab.world.members = "ours", group(a="expired", b="good", c="good")
+    lab.suffer(60)
+    assert len(lab.world.restarts) == 1
+    assert [act.state for act in lab.store.acts()] == ["withdrawn", "verified"]
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+
+
+def test_who_the_members_are_is_known_after_a_kill_too(lab):
+    lab = lab()
+    told = Told(by="boot/1/2", voters=(("etcd-a", "10.0.0.1", 2380), ("etcd-b", "10.0.0.2", 2380)))
+    lab.world.told = {ME: told}
+    lab.step()
+    lab.world.told = {}
+    lab.kill()
+    lab.step()
+
+    assert lab.world.met == [{}, {ME: told}]

@@ -8,22 +8,28 @@ import socket
 import ssl
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from certmedic.core import certificates
+from certmedic.cli import main
+from certmedic.config import Config, Notify, RemedyPolicy
+from certmedic.core import certificates, window
 from certmedic.core.lease import Access, access, held
 from certmedic.core.model import Gate, Lease, Member, Place, Served, Stored
 from certmedic.core.quorum import safe_to_restart
 from certmedic.edge.facts import members
+from certmedic.edge.facts.members import meet
 from certmedic.edge.facts.roster import voters
 from certmedic.edge.lease import EtcdLock, _AskError, _Door
+from certmedic.edge.store import Store
 from labs import etcd as lab
 from labs import pki
-from labs.values import CLIENTS_CA, DAY, NOW, VOLUME, facts, member, stored
+from labs.played import Lab, Played
+from labs.values import CLIENTS_CA, DAY, NOW, VOLUME, container, facts, member, stored
 from labs.waiting import until
 
 API = "/etc/kubernetes/pki/kube-apiserver/etcd-client.crt"
@@ -231,6 +237,36 @@ def test_the_members_are_those_that_etcd_tells_and_not_those_of_its_start(group,
 
 @pytest.mark.real
 @pytest.mark.parametrize("group", ["3.5"], indirect=True)
+def test_who_was_told_before_an_etcd_was_started_counts_with_those_of_its_flags(group):
+    peer = str(group.members["a"].pki / "peers/me.crt")
+
+    every = {f"etcd-{key}" for key in lab.KEYS}
+    told = {}
+    assert members_of(group, told) == every
+    now = told[peer]
+    assert (bool(now.by), {name for name, _, _ in now.voters}) == (True, every)
+
+    # It tells no more, since its own certificate has expired; another was a member when it did.
+    bad = group.plan.leaf(group.plan.peers_ca, "a", not_before=NOW - 9 * DAY, not_after=datetime.now(UTC) - DAY)
+    bad.write(group.members["a"].pki / "peers/me.crt")
+    more = (("etcd-d", "10.0.0.4", 2380), *(one for one in now.voters if one[0] != "etcd-c"))
+    mine = {"etcd-a", "etcd-b"}
+    assert members_of(group, {peer: replace(now, voters=more)}) == {*mine, "etcd-d"}  # by this very start
+    assert members_of(group, {peer: replace(now, voters=more, by="an earlier one")}) == {*every, "etcd-d"}
+    assert members_of(group, {}) == every
+
+
+def members_of(group, told):
+    """Return whom the etcd of member a is taken to have around it; the others here are asked as well."""
+    etcds = meet(told, (), [])
+    mine = [
+        one for one in etcds if one.cluster.name == "etcd-a" and group.peers["a"] in {m[2] for m in one.cluster.members}
+    ]
+    return {name for name, _, _ in mine[0].cluster.members}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("group", ["3.5"], indirect=True)
 def test_an_etcd_inside_another_program_is_asked_by_its_peer_certificate(group, tmp_path):
     peers = group.members["a"].pki / "peers"
     place = Place(
@@ -303,3 +339,143 @@ def test_where_it_cannot_be_had_the_answer_comes_in_time_and_says_why(group, tmp
 
     group.stop("b", "c")
     refused(group.access("a", doors=("a",)))
+
+
+# ---------------------------------------------------------------- two agents and one lease
+
+AHEAD = timedelta(days=400)  # all of the lab's certificates end sooner
+
+
+@dataclass
+class Master(Played):
+    """One master of a real etcd group: its files and the lease are real; a restart is played, and takes its time."""
+
+    key: str = ""
+    group: Group | None = None
+    shown: dict = field(default_factory=dict)  # what each member shows to its peers, on all masters the same
+    story: list = field(default_factory=list)  # of all masters
+    locks: EtcdLock = field(default_factory=lambda: EtcdLock(ttl=300, deadline=20))
+
+    def gather(self, *, now, with_members=False, nameless=False):
+        seen = super().gather(now=now, with_members=with_members)
+        around = tuple(
+            Member(
+                name=f"etcd-{key}",
+                group="main",
+                address=lab.ADDRESSES[key],
+                port=self.group.peers[key],
+                serves=shown,
+                is_self=key == self.key,
+            )
+            for key, shown in sorted(self.shown.items())
+        )
+        here = lab.ADDRESSES[self.key]
+        served = tuple(replace(one, address=here) for one in seen.served)
+        return replace(seen, host=f"master-{self.key}", served=served, members=around if with_members else ())
+
+    def take(self, group, access):
+        return self.locks.take(group, access)
+
+    def release(self, group):
+        self.story.append((self.key, "gives back"))
+        self.locks.release(group)
+
+    def restart(self, target):
+        self.story.append((self.key, "restarts"))
+        time.sleep(0.5)
+        ends = datetime.now(UTC) + 2 * AHEAD
+        fresh = {
+            one.place.use: self.group.plan.leaf(ca, self.key, not_after=ends)
+            for one, ca in zip(self.files, (self.group.plan.peers_ca, self.group.plan.clients_ca), strict=False)
+        }
+        self.files = tuple(
+            replace(one, certificate=certificates.parse(fresh[one.place.use].cert_pem, one.certificate.path)[0])
+            if one.place.use in fresh
+            else one
+            for one in self.files
+        )
+        self.shown[self.key] = self.files[0].certificate
+        self.containers = (container(number=f"new-{self.key}"),)
+        return f"restarted {target.name}"
+
+
+def files_of(group, key):
+    """Return what is on a master's disk, the leaves first."""
+    pki = group.members[key].pki
+
+    def read(path, use, **more):
+        found = certificates.parse(path.read_bytes(), str(path))[0]
+        place = {"plane": "kops", "group": "main", "use": use, "renewer": "etcd-manager", **more}
+        return Stored(certificate=found, place=Place(**place), modified=NOW)
+
+    peers, clients = str(pki / "peers/ca.crt"), str(pki / "clients/ca.crt")
+    return (
+        read(pki / "peers/me.crt", "peer", ca_path=peers, ports=(group.peers[key],)),
+        read(pki / "clients/server.crt", "server", ca_path=clients, ports=(group.ports[key],)),
+        read(pki / "peers/ca.crt", "ca"),
+        read(pki / "clients/ca.crt", "ca"),
+        read(group.api, "apiserver-etcd-client", renewer="nodeup", group=""),
+    )
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("group", ["3.5"], indirect=True)
+def test_of_two_agents_that_both_take_it_for_their_turn_one_acts_and_the_other_says_for_whom_it_waits(group, tmp_path):
+    """Both waited past all patience for the window, which opens for them in the same moment; what keeps them apart is the lease."""
+    begins = datetime.now(UTC).replace(microsecond=0)
+    hours = f"{begins + timedelta(minutes=20):%H:%M}-{begins - timedelta(minutes=5):%H:%M}"
+    remedy = RemedyPolicy(
+        restart=("etcd-manager",),
+        plan_ahead=AHEAD,
+        window=window.parse(hours),
+        verify_for=timedelta(minutes=2),
+    )
+    shown = {key: files_of(group, key)[0].certificate for key in lab.KEYS}
+    story, labs, faults = [], {}, []
+    together = threading.Barrier(2, timeout=120)
+
+    def live(key):
+        config = Config(
+            mode="remedy", state=tmp_path / key, notify=Notify(group_for=timedelta(seconds=2)), remedy=remedy
+        )
+        world = Master(files=files_of(group, key), key=key, group=group, shown=shown, story=story, lease="real")
+        one = labs[key] = Lab(world, tmp_path / key / "state.sqlite3", config, now=begins)
+        while one.now < begins + timedelta(minutes=22):
+            one.step(seconds=30)
+        together.wait()
+        for _ in range(200):
+            one.step()
+            if [act.state for act in one.store.acts()] == ["verified"] and len(story) == 4:
+                break
+            time.sleep(0.02)
+        one.store.close()
+
+    def reported(key):
+        try:
+            live(key)
+        except BaseException as error:
+            faults.append(error)
+            together.abort()
+            raise
+
+    threads = [threading.Thread(target=reported, args=(key,)) for key in "bc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(180)
+    assert not faults, faults
+
+    first, second = story[0][0], story[2][0]
+    assert {first, second} == {"b", "c"}
+    assert story == [(first, "restarts"), (first, "gives back"), (second, "restarts"), (second, "gives back")]
+    with Store(tmp_path / second / "state.sqlite3", readonly=True) as store:
+        (act,) = store.acts()
+        said = [event["said"] for event in store.events(act.incident) if event["what"] == "decided"]
+    waits = f"no act: etcd-{first} holds the lease in etcd and acts; opens when it gives it back, or after 300 s of its silence"
+    assert waits in said
+    assert [one for one in labs[second].world.journal if f"turn: closed: {waits[8:]}" in one.get("CERTMEDIC_GATES", "")]
+    config = tmp_path / "certmedic.toml"
+    config.write_text(f'state = "{tmp_path / second}"\n')
+    config.chmod(0o640)
+    shows = CliRunner().invoke(main, ["show", str(act.incident), "--config", str(config)])
+    assert waits[8:40] in " ".join(shows.output.split())

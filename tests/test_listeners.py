@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from certmedic.core import certificates
+from certmedic.core.model import Facts, Place, Stored
+from certmedic.core.verify import cure_took
 from certmedic.edge import facts
 from certmedic.edge.facts import shake_hands
 from labs.pki import Authority, Leaf, authority
@@ -147,6 +149,52 @@ def test_nobody_listens():
 def test_no_name_of_a_server_raises(tmp_path, leaf, clients_ca, name):
     with tls_server(tmp_path, leaf, clients_ca, ssl.TLSVersion.TLSv1_3) as listener:
         assert shake_hands("127.0.0.1", listener.port, server_name=name, deadline=30).certificate is not None
+
+
+@contextlib.contextmanager
+def shows_two(tmp_path: Path, held: Leaf, fresh: Leaf, name: str) -> Iterator[int]:
+    """A real server that shows what is `fresh` to who calls it by its name, and what it `held` to all others, as etcd 3.2.18 does."""
+    held.write(tmp_path / "held.crt")
+    fresh.write(tmp_path / "fresh.crt")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            *["openssl", "s_server", "-quiet", "-accept", f"127.0.0.1:{port}", "-servername", name],
+            *["-cert", f"{tmp_path}/held.crt", "-key", f"{tmp_path}/held.key"],
+            *["-cert2", f"{tmp_path}/fresh.crt", "-key2", f"{tmp_path}/fresh.key"],
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: facts.listening([port]))
+        yield port
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def test_what_is_shown_only_to_who_sends_a_name_is_no_cure(tmp_path, peers_ca):
+    held = peers_ca.leaf("etcd-a", dns=("etcd-a",), not_after=NOW - timedelta(days=1))
+    fresh = peers_ca.leaf("etcd-a", dns=("etcd-a",), not_after=NOW + timedelta(days=700))
+    ends = certificates.parse(held.cert_pem, "")[0].not_after
+    with shows_two(tmp_path, held, fresh, "etcd-a") as port:
+        stored = Stored(
+            certificate=certificates.parse(fresh.cert_pem, "/me.crt")[0],
+            place=Place(plane="kops", group="main", use="peer", renewer="etcd-manager", ports=(port,)),
+            modified=NOW,
+        )
+
+        def took(*, nameless: bool) -> tuple[bool, str]:
+            served = facts.Machine(globs=())._shake_hands([stored], (), nameless=nameless)
+            seen = Facts(at=NOW, host="a", stored=(stored,), served=served)
+            return cure_took([("/me.crt", ends)], seen)
+
+        assert took(nameless=False)[0]
+        good, said = took(nameless=True)
+    assert (good, f"127.0.0.1:{port} still shows the one that ends" in said) == (False, True)
 
 
 def test_listeners_by_the_address_they_are_bound_to():

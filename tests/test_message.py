@@ -89,7 +89,7 @@ def test_the_first_line_tells_host_verdict_and_the_one_thing_to_do_and_the_rest_
         found.effect,
         "Restart: cures it. etcd-manager 3.0.20210228 issues this certificate anew at every start",
         f"Type: {found.remedy.command}",
-        'does nothing itself: mode is "notify"; "remedy" would allow it.',
+        'does nothing itself: mode is "notify"; opens with "remedy".',
         "certmedic show 12",
         "journalctl -u certmedic -x CERTMEDIC_INCIDENT=12",
         "312 lines, 2026-11-24 15:31:00 UTC to 2026-11-24 15:40:00 UTC",

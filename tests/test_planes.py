@@ -16,6 +16,25 @@ NOW = datetime.now(UTC)
 OLD, FIRST = "kopeio/etcd-manager:3.0.20200307", "kopeio/etcd-manager:3.0.20200428"
 
 
+@pytest.mark.parametrize(
+    ("program", "version", "takes_up"),
+    [
+        ("/opt/etcd-v3.2.18-linux-amd64/etcd", "3.2.18", False),
+        ("/opt/etcd-v3.2.24-linux-amd64/etcd", "3.2.24", True),
+        ("/opt/etcd-v3.3.3-linux-arm64/etcd", "3.3.3", False),
+        ("/opt/etcd-v3.5.9/etcd", "3.5.9", True),
+        ("/opt/etcd-v3.1.12-linux-amd64/etcd", "3.1.12", False),
+        ("/opt/etcd-v2.2.1-linux-amd64/etcd", "2.2.1", False),
+        ("/opt/etcd-v10.0.0/etcd", "10.0.0", True),
+        ("/usr/bin/etcd", "", None),
+        ("/opt/etcd-v3.2.18/etcdctl", "", None),
+    ],
+)
+def test_which_etcd_takes_a_new_file_up(program, version, takes_up):
+    assert planes.etcd_version(program) == version
+    assert planes.takes_up(version) is takes_up
+
+
 def read(leaf_pem: bytes, path: str = "") -> Certificate:
     return parse(leaf_pem, path)[0]
 

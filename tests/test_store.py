@@ -7,13 +7,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from certmedic.core import codec, verdict
 from certmedic.core.decide import Policy, decide
-from certmedic.core.model import Decision, Diagnosis, Message, MessageKind, Severity
+from certmedic.core.model import Decision, Diagnosis, Message, MessageKind, Severity, Told
 from certmedic.edge.store import Store, StoreError, database
 from labs.values import DAY, NOW, facts, member
 from test_decide import HISTORY, diagnosis
@@ -263,6 +264,16 @@ def test_a_file_of_version_1_is_brought_up_to_date_and_keeps_what_is_in_it(tmp_p
         )
         assert store._db.execute("PRAGMA user_version").fetchone()[0] == database.VERSION
     assert migrated["lines_by_age"] == fresh["lines_by_age"]
+    assert set(migrated) >= {"lines", "members"}
+
+
+def test_who_the_members_are_is_kept_as_it_was_told(tmp_path):
+    told = {"/me.crt": Told(by="boot/7/100", voters=(("a", "10.0.0.1", 2380), ("b", "10.0.0.2", 2380)))}
+    with Store(tmp_path / "s") as store:
+        store.keep_members({"/me.crt": replace(told["/me.crt"], by="before")})
+        store.keep_members(told)
+    with Store(tmp_path / "s") as store:
+        assert store.members() == told
 
 
 def test_a_file_that_could_not_be_brought_up_to_date_is_as_it_was(tmp_path, monkeypatch):

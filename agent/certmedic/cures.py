@@ -10,8 +10,17 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from certmedic.core import examine
-from certmedic.core.model import Container, Facts, MessageKind, RemedyKind, Suspect
-from certmedic.core.verify import cure_took, files_of, is_another, is_stopped, moved, successors, tells_its_starts
+from certmedic.core.model import Confidence, Container, Facts, MessageKind, RemedyKind, Suspect
+from certmedic.core.verify import (
+    cure_took,
+    files_of,
+    is_another,
+    is_stopped,
+    moved,
+    runs_anew,
+    successors,
+    tells_its_starts,
+)
 from certmedic.edge.renew import Aside, Renewed, RenewError
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Act, Incident, Store
@@ -26,10 +35,15 @@ RESUME_AFTER = timedelta(
 LOOK_AFTER = timedelta(seconds=15)  # at an incident whose cure failed: a person may cure it
 
 Resolve = Callable[[Incident, str, datetime], None]
+ClosedByNow = Callable[[Incident, Act, datetime], str]
 
 
 class Cures:
-    """The hands' head: what is done with intents. `resolve` ends an incident; `judge_anew` has its lines judged by what is so now; `verify_for` is how long a cure may take."""
+    """The hands' head: what is done with intents.
+
+    `resolve` ends an incident; `judge_anew` has its lines judged by what is so now; `closed_by_now` says why an act of an earlier run is not to
+    be done any more, "" where it is; `verify_for` is how long a cure may take.
+    """
 
     def __init__(  # noqa: PLR0913 - the whole of what a cure touches
         self,
@@ -40,6 +54,7 @@ class Cures:
         verify_for: timedelta,
         resolve: Resolve,
         judge_anew: Callable[[Incident], None],
+        closed_by_now: ClosedByNow,
     ) -> None:
         self.store = store
         self.world = world
@@ -47,6 +62,7 @@ class Cures:
         self.verify_for = verify_for
         self._resolve = resolve
         self._judge_anew = judge_anew
+        self._closed_by_now = closed_by_now
         self.over: set[str] = set()  # etcd groups in which an act has ended, so that others may act
         self.resuming: set[int] = set()  # intents of an earlier run, not yet known to be done or not
 
@@ -170,20 +186,28 @@ class Cures:
             self.teller.tell(MessageKind.ESCALATED, incident, now, outcome=why)
             self.store.recheck("incident", act.incident, now + LOOK_AFTER)
 
+    def _withdraw(self, act: Act, why: str, now: datetime) -> None:
+        """Take back what was not done: who has the lease, who is well and what has expired may be other than when it was written down."""
+        self.store.end_act(act.id, "withdrawn", why, now=now)
+        self.store.event(act.incident, "withdrawn", why, now=now)
+        self.store.recheck("incident", act.incident, now)
+
     def verify(self, incident: Incident, now: datetime) -> None:
         """Success is a NotAfter that moved, on disk and in a handshake, and silence of those who accused this machine."""
         acts = [act for act in self.store.acts(incident=incident.id) if act.state == "done"]
         if not acts:
             return
         act = acts[-1]
-        facts = self.world.senses.gather(now=now)
+        facts = self.world.senses.gather(now=now, nameless=True)
         good, said = cure_took(act.action.watched, facts)
+        if good and act.action.container is not None and (down := runs_anew(act.action.container, facts)):
+            good, said = False, f"{said}; but {down}"
         if good:
             self._judge_anew(incident)
         left = self._left(incident, act, facts)
         # Of the files and not of a moment that was remembered, which a kill would forget.
         watched = dict(act.action.watched)
-        written = [min(s.modified, now) for s in facts.stored if s.certificate.path in watched]
+        written = [s.modified for s in facts.stored if s.certificate.path in watched and s.modified <= now]
         since = max([act.ended_at or act.at, *written])
         accused = self._accused(incident, act, since + GRACE) if good and not left else ""
         out_of_time = now - (act.ended_at or act.at) > self.verify_for
@@ -217,7 +241,9 @@ class Cures:
                 and (other.diagnosis.plane, other.diagnosis.group)
                 == (incident.diagnosis.plane, incident.diagnosis.group)
             )
-            if same and other.count and other.diagnosis.suspect is Suspect.OWN and other.last_seen > since:
+            # What only may be so, as of a file that is not in use, anybody who reaches a port can have said.
+            sure = other.diagnosis.suspect is Suspect.OWN and other.diagnosis.confidence is not Confidence.POSSIBLE
+            if same and sure and other.count and other.last_seen > since:
                 return f"this machine was still accused {examine.stamp(other.last_seen)}: {other.diagnosis.evidence[0]}"
         return ""
 
@@ -236,7 +262,10 @@ class Cures:
                 self.resuming.discard(act.id)
                 self._done(act, f"{container.name} was restarted; the agent was stopped before it could say so", now)
             elif found and tells_its_starts(container):
-                self.resuming.discard(act.id)  # it was not restarted, and is now
+                self.resuming.discard(act.id)  # it was not restarted, and is now, if that is still right
+                # What was moved aside wants its restart in any case.
+                if not act.undo and (why := self._closed_by_now(incident, act, now)):
+                    self._withdraw(act, why, now)
             elif now - act.at > self.verify_for:
                 self.resuming.discard(act.id)
                 self._went_wrong(act.id, _left_open(container), now)

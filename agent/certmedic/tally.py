@@ -73,10 +73,10 @@ class Tally:
         seen.last = max(seen.last, time)
         return seen
 
-    def forget(self, incident: int) -> None:
-        """Have the next line of an incident taken for the first of its kind; what was counted is written down."""
+    def forget(self, incident: int | None = None) -> None:
+        """Have the next line of an incident, or of any, taken for the first of its kind; what was counted is written down."""
         self.write_counts()
-        for fold in [fold for fold, seen in self._folds.items() if seen.incident == incident]:
+        for fold in [fold for fold, seen in self._folds.items() if incident in (None, seen.incident)]:
             del self._folds[fold]
 
     def write_counts(self) -> None:

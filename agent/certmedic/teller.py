@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from certmedic.core import message
-from certmedic.core.model import Facts, MessageKind, Origin, Route, Severity
+from certmedic.core.model import Facts, MessageKind, Origin, Route, Severity, Told
 from certmedic.core.window import Window
 from certmedic.edge.lease import Lock
 from certmedic.edge.notify import Notifier
@@ -23,14 +23,14 @@ WALL = "wall"  # the channel that needs no network
 class Senses(Protocol):
     """What can be looked up on this machine."""
 
-    def gather(self, *, now: datetime, with_members: bool = False) -> Facts:
+    def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
         """Return the facts of this moment, with the other members of its etcd groups where asked.
 
-        Never raises: what cannot be seen is in `Facts.blind`.
+        `nameless`: also what listeners show to who calls them by no name. Never raises: what cannot be seen is in `Facts.blind`.
         """
 
-    def meet(self) -> None:
-        """Remember who the members of its etcd groups are, for the time when they do not tell. Never raises."""
+    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
+        """Remember who the members of its etcd groups are, for the time when they do not tell; `known` is from an earlier run. Never raises."""
 
     def learn(self, origin: Origin) -> None:
         """Look up which certificate files the program that wrote a line was started with."""

@@ -16,10 +16,11 @@ from datetime import datetime, timedelta
 from certmedic.config import Config, policy_of
 from certmedic.core import diagnose as doctor
 from certmedic.core import examine, message, symptoms, verdict, verify
-from certmedic.core.decide import History, decide
+from certmedic.core.decide import FRESH_FOR, History, decide
 from certmedic.core.lease import access
 from certmedic.core.model import (
     Cause,
+    Decision,
     Diagnosis,
     Facts,
     Fold,
@@ -36,7 +37,7 @@ from certmedic.core.model import (
     Suspect,
 )
 from certmedic.cures import Cures
-from certmedic.edge.store import Incident, Store
+from certmedic.edge.store import Act, Incident, Store
 from certmedic.readers import Readers
 from certmedic.tally import Seen, Tally
 from certmedic.teller import Teller, World
@@ -50,6 +51,7 @@ INVENTORY_EVERY = timedelta(minutes=10)
 FACTS_FOR = timedelta(seconds=2)  # looked-up facts serve all sightings of one moment
 # Kinds of lines in one turn: strangers can write as many kinds as they like, and what comes after waits.
 JUDGED_AT_ONCE = 64
+LONGEST_TURN = timedelta(minutes=3)  # a runtime that hangs, and machines around that do not answer
 
 
 class Watcher:
@@ -71,6 +73,7 @@ class Watcher:
             verify_for=config.remedy.verify_for,
             resolve=self._resolve,
             judge_anew=self._judge_anew,
+            closed_by_now=self._closed_by_now,
         )
         self.readers = Readers(sources, store, world, started_at=started_at, begin=self._open, end=self._resolve)
         self.inventory: Facts | None = None  # the latest
@@ -80,10 +83,12 @@ class Watcher:
         self._to_judge: list[Seen] = []  # of this turn
         self._left: list[Item] = []  # what came in and is for the next turn
         self._facts: Facts | None = None
+        self._last = started_at  # when the last turn was
         self._begin(started_at)
 
     def _begin(self, now: datetime) -> None:
         with self.store.transaction():
+            self.store.clock_went_back(now, latest=now + INVENTORY_EVERY)  # as where it was wrong until this boot
             self.cures.begin(now)
             self.readers.start(now)
             self.store.recheck("inventory", None, now)
@@ -95,6 +100,7 @@ class Watcher:
         positions: dict[str, str | None] = {}
         waiting = [*self._left, *items]
         with self.store.transaction():
+            self._mind_the_clock(now)
             handled = 0
             for item in waiting:
                 if len(self._to_judge) >= JUDGED_AT_ONCE:
@@ -112,6 +118,15 @@ class Watcher:
             self.store.settle(positions)
         self.cures.act(now)
         self.teller.deliver(now)
+
+    def _mind_the_clock(self, now: datetime) -> None:
+        """Have a clock that was set, or a machine that slept, neither stop what is due nor cut short what a cure may take."""
+        gap, self._last = now - self._last, now
+        if gap < timedelta():
+            self._tally.forget()
+            self.store.clock_went_back(now, latest=now + LOOK_EVERY)
+        elif gap > LONGEST_TURN:
+            self.store.not_looked(gap)
 
     def _take(self, item: Item, now: datetime) -> None:
         match item:
@@ -169,10 +184,12 @@ class Watcher:
 
     def _gather_for_act(self, incident: Incident, now: datetime) -> Facts:
         """Return fresh facts, with the other members where an act on this machine may follow from them."""
-        own = incident.diagnosis.suspect is Suspect.OWN and incident.diagnosis.cause is not Cause.BLIND
-        acts = own and self.config.mode in ("approve", "remedy")
-        self._facts = self.world.senses.gather(now=now, with_members=acts)
+        self._facts = self.world.senses.gather(now=now, with_members=self._may_act_on(incident.diagnosis))
         return self._facts
+
+    def _may_act_on(self, diagnosis: Diagnosis) -> bool:
+        own = diagnosis.suspect is Suspect.OWN and diagnosis.cause is not Cause.BLIND
+        return own and self.config.mode in ("approve", "remedy")
 
     def _open(self, diagnosis: Diagnosis, now: datetime) -> Incident:
         known = self.store.lasting(diagnosis.key)
@@ -222,15 +239,18 @@ class Watcher:
         """The silent case: what is expired or soon will be, though nothing failed yet."""
         facts = self.inventory = self._gather(now)
         if self.config.mode in ("approve", "remedy"):
-            self.world.senses.meet()
-        told = self.config.certificates
+            known = self.store.members()
+            told = self.world.senses.meet(known)
+            if told != known:
+                self.store.keep_members(told)
+        wanted = self.config.certificates
 
         def ahead(thresholds: Sequence[int]) -> timedelta:
             return max(timedelta(days=max(thresholds, default=0)), self.policy.plan_ahead)
 
-        of_plane = {plane: ahead(days) for plane, days in told.plane.items()}
-        for diagnosis in verdict.survey(facts, warn_within=ahead(told.warn_days), of_plane=of_plane):
-            thresholds = told.plane.get(diagnosis.plane, told.warn_days)
+        of_plane = {plane: ahead(days) for plane, days in wanted.plane.items()}
+        for diagnosis in verdict.survey(facts, warn_within=ahead(wanted.warn_days), of_plane=of_plane):
+            thresholds = wanted.plane.get(diagnosis.plane, wanted.warn_days)
             self._open(
                 message.forecast(diagnosis, thresholds, now) if diagnosis.cause is Cause.EXPIRES_SOON else diagnosis,
                 now,
@@ -253,14 +273,37 @@ class Watcher:
 
     def _decide(self, incident: Incident, facts: Facts, now: datetime) -> None:
         """Decide, tell people once that the incident is there, and write an act down where all gates are open."""
+        incident, decision = self._asked(incident, facts, now)
+        diagnosis = incident.diagnosis
+        changed = incident.decision is None or incident.decision.reason != decision.reason
+        if changed:
+            self.store.event(incident.id, "decided", decision.reason, now=now)
+        self.store.decide(incident.id, decision)
+        incident = replace(incident, decision=decision)
+        if changed and decision.action is None and self._may_act_on(diagnosis):
+            self.teller.journal("decided", incident)
+        if incident.announced_at is None:
+            self.teller.tell(MessageKind.OPENED, incident, now)
+        if decision.action is not None:
+            self.store.intend(
+                incident.id, diagnosis.remedy.target, decision.action, boot_id=self.world.boot_id, now=now
+            )
+            self.store.event(incident.id, "intent", decision.reason, now=now)
+            self.teller.journal("intent", incident)
+
+    def _asked(
+        self, incident: Incident, facts: Facts, now: datetime, act: Act | None = None
+    ) -> tuple[Incident, Decision]:
+        """Return an incident as it is known now, and what all gates say to it; of an `act` of an earlier run, as if it were not begun."""
         self._tally.write_counts()
         incident = self.store.incident(incident.id) or incident
         diagnosis = replace(
             incident.diagnosis, count=incident.count, last_seen=incident.last_seen if incident.count else None
         )
         history = History(
-            started_at=self.started_at,
-            attempts=self.store.attempts(since=now - timedelta(days=1)),
+            # The lines that led to an act of an earlier run were fresh to it.
+            started_at=self.started_at if act is None else min(self.started_at, act.at - FRESH_FOR),
+            attempts=self.store.attempts(since=now - timedelta(days=1), but=act.id if act else 0),
             incident=incident.id,
             troubled=self._troubled(diagnosis),
             waiting_since=incident.opened_at,
@@ -271,18 +314,13 @@ class Watcher:
         if decision.action is not None and decision.action.container is not None and self.world.lock is not None:
             lease = self.world.lock.take(diagnosis.group, access(facts, diagnosis.group))
             decision = decide(diagnosis, replace(facts, lease=lease), history, self.policy)
-        if incident.decision is None or incident.decision.reason != decision.reason:
-            self.store.event(incident.id, "decided", decision.reason, now=now)
-        self.store.decide(incident.id, decision)
-        incident = replace(incident, diagnosis=diagnosis, decision=decision)
-        if incident.announced_at is None:
-            self.teller.tell(MessageKind.OPENED, incident, now)
-        if decision.action is not None:
-            self.store.intend(
-                incident.id, diagnosis.remedy.target, decision.action, boot_id=self.world.boot_id, now=now
-            )
-            self.store.event(incident.id, "intent", decision.reason, now=now)
-            self.teller.journal("intent", incident)
+        return replace(incident, diagnosis=diagnosis), decision
+
+    def _closed_by_now(self, incident: Incident, act: Act, now: datetime) -> str:
+        """Return why an act that an earlier run wrote down, and did not do, is not to be done any more; "" where it is."""
+        _, decision = self._asked(incident, self._gather_for_act(incident, now), now, act)
+        same = decision.action is not None and decision.action.container == act.action.container
+        return "" if same else decision.reason if decision.action is None else "something else is to be done by now"
 
     def _troubled(self, diagnosis: Diagnosis) -> tuple[str, ...]:
         """Neighbours in the same etcd group whose certificates are being refused here."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from certmedic.config import Config
 from certmedic.core.means import Means
-from certmedic.core.model import Lease, Served, Silence
+from certmedic.core.model import Lease, Member, Served, Silence
 from certmedic.edge.notify import AppriseNotifier, Channel, Delivered
 from certmedic.edge.renew import Aside, Renewed
 from certmedic.edge.restart import RestartError
@@ -38,6 +38,24 @@ def sick():
     return member(peer_ends=NOW - DAY)
 
 
+def group(*, a, b, c):
+    """The three members as their handshakes show them: "good", "expired", or nothing."""
+    good, bad = (member(peer_ends=ends)[0].certificate for ends in (NOW + 300 * DAY, NOW - DAY))
+    shown = {"good": good, "expired": bad, "gone": None}
+    return tuple(
+        Member(
+            name=f"etcd-{n}",
+            group="main",
+            address=n,
+            port=2380,
+            serves=shown[how],
+            refused=how == "gone",
+            is_self=n == "a",
+        )
+        for n, how in (("a", a), ("b", b), ("c", c))
+    )
+
+
 @dataclass
 class Played:
     """A machine, its hands and its channels: what they are told to be, and what was asked of them."""
@@ -51,6 +69,9 @@ class Played:
     fails: str = ""
     dead: set = field(default_factory=set)
     members: tuple = ()
+    told: dict = field(default_factory=dict)  # who the members are, as etcd says
+    met: list = field(default_factory=list)  # what was known of them before it was asked
+    idle: tuple = ()  # files that nothing shows
     signable: frozenset = frozenset()
     renewed: list = field(default_factory=list)
     undone: list = field(default_factory=list)
@@ -59,8 +80,8 @@ class Played:
     sent: list = field(default_factory=list)
     journal: list = field(default_factory=list)
 
-    def gather(self, *, now, with_members=False):
-        leaves = [s for s in self.files if not s.certificate.is_ca]
+    def gather(self, *, now, with_members=False, nameless=False):
+        leaves = [s for s in self.files if not s.certificate.is_ca and s.certificate.path not in self.idle]
         served = tuple(
             Served(address="127.0.0.1", port=p, certificate=s.certificate) for s in leaves for p in s.place.ports
         )
@@ -72,8 +93,9 @@ class Played:
     def learn(self, origin):
         pass
 
-    def meet(self):
-        pass
+    def meet(self, known):
+        self.met.append(dict(known))
+        return {**known, **self.told}
 
     def take(self, group, access):
         return Lease(state=self.lease, why=f"the lease is {self.lease}")

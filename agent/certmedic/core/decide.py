@@ -8,12 +8,12 @@ read. When unsure, the answer is no, with what would open the gate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zlib import crc32
 
 from certmedic.core import planes, quorum
-from certmedic.core.examine import authorities, stamp
+from certmedic.core.examine import authorities, displaced, rivalled, stamp
 from certmedic.core.lease import held
 from certmedic.core.means import Means, done_by, means_for, target, targets, version
 from certmedic.core.model import (
@@ -68,8 +68,10 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
     """Return what to do about a diagnosis: an act, or nothing, with every gate's answer."""
     if diagnosis.cause is Cause.BLIND:
         return Decision(reason="no act: no certificate is known to be at fault; a log cannot be read")
-    watched = files_of(diagnosis, facts)
-    renewable = [stored for stored in watched if policy.renew and can_be_renewed(stored, facts)]
+    known = files_of(diagnosis, facts)
+    watched = [stored for stored in known if not (displaced(stored, facts) or rivalled(stored, facts))]
+    held_by = holds_what_it_read(diagnosis, facts)
+    renewable = [stored for stored in watched if policy.renew and can_be_renewed(stored, facts, held_by)]
     in_place = bool(renewable)
     left = [stored.certificate.path for stored in watched if in_place and stored not in renewable]
     watched = renewable or watched
@@ -82,7 +84,7 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
         else fresh(diagnosis, facts.at, history)
     )
     gates = [
-        evidence(diagnosis, watched, facts.at),
+        evidence(diagnosis, known, watched, facts),
         cure(diagnosis, means, in_place=in_place, aside=aside),
         authority(watched, facts, means, needs_key=aside),
         clock(diagnosis, facts),
@@ -90,10 +92,12 @@ def decide(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy)
         breaker(history),
         cooldown(diagnosis, facts.at, history, policy),
         budget(facts.at, history, policy),
-        permission(diagnosis, watched, history, policy, in_place=in_place),
+        permission(watched, history, policy, in_place=in_place),
     ]
     if not in_place:  # what takes a member down for a moment asks more
-        gates[2:2] = [version(containers, means, aside=aside)]
+        told = version(containers, means, aside=aside)
+        in_vain = bool(held_by) and any(policy.renew and can_be_renewed(stored, facts) for stored in watched)
+        gates[2:2] = [replace(told, why=f"{told.why}; {held_by}") if in_vain else told]
         gates[-4:-4] = [target(containers, means), *group(diagnosis, facts, history, policy)]
     closed = [gate for gate in gates if not gate.passed]
     if closed:
@@ -129,7 +133,7 @@ def group(diagnosis: Diagnosis, facts: Facts, history: History, policy: Policy) 
         alone = Gate(name=quorum.TURN, passed=True, why="who else there is, is not known")
         return [neighbours(history), *([held(alone, facts.lease)] if facts.lease else [])]
     if len(mine) > 1:
-        why = f"{' and '.join(mine)} both run here, and which of them this is about cannot be told"
+        why = f"{' and '.join(mine)} both run here, and which of them this is about cannot be told; opens when one does"
         return [Gate(name=quorum.SAFE, passed=False, why=why)]
     me = mine[0] if mine else ""
     jitter = timedelta(seconds=crc32(facts.host.encode()) % 5)
@@ -155,9 +159,25 @@ def files_of(diagnosis: Diagnosis, facts: Facts) -> list[Stored]:
     return [stored for stored in facts.stored if stored.certificate.path in paths and not stored.certificate.is_ca]
 
 
-def can_be_renewed(stored: Stored, facts: Facts) -> bool:
-    """Whether a leaf signed anew would be taken up: its CA's key is here, and its program reads it at every handshake."""
-    return stored.certificate.path in facts.signable and stored.place.use in planes.REREAD
+def can_be_renewed(stored: Stored, facts: Facts, held_by: str = "") -> bool:
+    """Whether a leaf signed anew would be taken up: its CA's key is here, and its program reads it at every handshake.
+
+    `held_by`: why the etcd here does not, if so.
+    """
+    use = stored.place.use
+    reread = use in planes.REREAD and not (held_by and use in ("peer", "server"))
+    return stored.certificate.path in facts.signable and reread
+
+
+def holds_what_it_read(diagnosis: Diagnosis, facts: Facts) -> str:
+    """Return why the etcd here does not take a new file up by itself, in a sentence; "" where it does, or its version is not known."""
+    mine = [one.version for one in quorum.of_group(facts.members, diagnosis.group) if one.is_self]
+    old = next((version for version in mine if planes.takes_up(version) is False), "")
+    return (
+        f"etcd {old} goes on showing what it read at its start to who sends no name, so that renewing in place alone does not cure it"
+        if old
+        else ""
+    )
 
 
 def wants_it_aside(diagnosis: Diagnosis, watched: Sequence[Stored], facts: Facts) -> bool:
@@ -169,19 +189,29 @@ def wants_it_aside(diagnosis: Diagnosis, watched: Sequence[Stored], facts: Facts
     )
 
 
-def evidence(diagnosis: Diagnosis, watched: Sequence[Stored], now: datetime) -> Gate:
-    """A certificate of this machine that was read explains what was seen, and still does."""
-    if diagnosis.cause is Cause.EXPIRED and watched and all(s.certificate.not_after >= now for s in watched):
-        return Gate(name="evidence", passed=False, why=f"{watched[0].certificate.path} has been renewed meanwhile")
+def evidence(diagnosis: Diagnosis, known: Sequence[Stored], watched: Sequence[Stored], facts: Facts) -> Gate:
+    """A certificate of this machine that was read, and is in use, explains what was seen, and still does."""
+    if known and not watched:
+        said = displaced(known[0], facts) or rivalled(known[0], facts)
+        why = f"{said}; opens when it is shown where it belongs"
+        return Gate(name="evidence", passed=False, why=why)
+    if diagnosis.cause is Cause.EXPIRED and watched and all(s.certificate.not_after >= facts.at for s in watched):
+        why = f"{watched[0].certificate.path} has been renewed meanwhile, so that there is nothing to do; opens when one that has expired is read"
+        return Gate(name="evidence", passed=False, why=why)
     proven = diagnosis.suspect is Suspect.OWN and diagnosis.confidence is Confidence.PROVEN
     if proven and diagnosis.certificates:
         return Gate(name="evidence", passed=True, why=f"{diagnosis.certificates[0].path} was read: {diagnosis.cause}")
     if diagnosis.suspect is Suspect.PEER:
-        return Gate(name="evidence", passed=False, why="the certificate at fault is not this machine's")
+        return Gate(
+            name="evidence",
+            passed=False,
+            why="the certificate at fault is not this machine's; it is cured where it lies, and opens only for one that is",
+        )
     return Gate(
         name="evidence",
         passed=False,
-        why="no certificate on this machine was read that explains it; a log line alone is no evidence",
+        why="no certificate on this machine was read that explains it; a log line alone is no evidence. Opens when one is read that does"
+        " (certificates.paths names further places)",
     )
 
 
@@ -202,7 +232,13 @@ def cure(diagnosis: Diagnosis, means: Means | None, *, in_place: bool, aside: bo
         and diagnosis.remedy.helps is Helps.YES
     ):
         return Gate(name="cure known", passed=True, why=diagnosis.remedy.why)
-    return Gate(name="cure known", passed=False, why=f"a restart does not cure it: {diagnosis.remedy.why}")
+    said = f"a restart does not cure it: {diagnosis.remedy.why}"
+    if diagnosis.cause not in CURABLE:
+        return Gate(name="cure known", passed=False, why=f"{said} Nothing opens this: a person has to cure it")
+    opens = "remedy.means, for a program of the operator's that renews it"
+    if diagnosis.remedy.kind is RemedyKind.REISSUE_AND_RESTART and diagnosis.plane == "kops":
+        opens = "remedy.reissue, once it has expired, or with remedy.renew, where its CA's key is on this machine"
+    return Gate(name="cure known", passed=False, why=f"{said} Opens with {opens}")
 
 
 def authority(watched: Sequence[Stored], facts: Facts, means: Means | None, *, needs_key: bool) -> Gate:
@@ -215,15 +251,15 @@ def authority(watched: Sequence[Stored], facts: Facts, means: Means | None, *, n
             return Gate(
                 name="CA valid",
                 passed=False,
-                why=f"no valid CA was read from {stored.place.ca_path or 'beside ' + stored.certificate.path}",
+                why=f"no valid CA was read from {stored.place.ca_path or 'beside ' + stored.certificate.path}; opens when one is",
             )
         if needs_key and stored.certificate.path not in facts.signable:
-            why = f"the private key of the CA of {stored.certificate.path} is not on this machine, so nobody would issue it anew"
+            why = f"the private key of the CA of {stored.certificate.path} is not on this machine, so nobody would issue it anew; opens when it is"
             return Gate(name="CA valid", passed=False, why=why)
     return Gate(
         name="CA valid",
         passed=bool(watched),
-        why="the CA beside it is valid" if watched else "no file to be renewed is known",
+        why="the CA beside it is valid" if watched else "no file to be renewed is known; opens when one is read",
     )
 
 
@@ -236,7 +272,7 @@ def clock(diagnosis: Diagnosis, facts: Facts) -> Gate:
     if diagnosis.suspect is Suspect.OWN and diagnosis.neighbours:
         why = f"not synchronised, but {diagnosis.neighbours[0]} refuses the certificate by a clock of its own"
         return Gate(name="clock", passed=True, why=why)
-    why = "this machine's clock is not synchronised (timedatectl), and no other machine refused the certificate: dates cannot be judged"
+    why = "this machine's clock is not synchronised (timedatectl), and no other machine refused the certificate: dates cannot be judged. Opens when it is"
     return Gate(name="clock", passed=False, why=why)
 
 
@@ -244,14 +280,14 @@ def fresh(diagnosis: Diagnosis, now: datetime, history: History) -> Gate:
     """It happens now, and was seen since this agent started: history may notify, never act."""
     seen = diagnosis.last_seen
     if seen is None:
-        return Gate(name="fresh", passed=False, why="nothing has failed yet: no failing line was seen")
+        return Gate(name="fresh", passed=False, why="nothing has failed yet; opens with the first failing line")
     if seen < history.started_at:
         return Gate(
-            name="fresh", passed=False, why=f"last seen {stamp(seen)}, before this agent started; waits for a new one"
+            name="fresh", passed=False, why=f"last seen {stamp(seen)}, before this agent started; opens with a new one"
         )
     if now - seen > FRESH_FOR:
         return Gate(
-            name="fresh", passed=False, why=f"last seen {stamp(seen)}, more than 10 minutes ago; waits for a new one"
+            name="fresh", passed=False, why=f"last seen {stamp(seen)}, more than 10 minutes ago; opens with a new one"
         )
     return Gate(name="fresh", passed=True, why=f"last seen {stamp(seen)}")
 
@@ -263,7 +299,7 @@ def neighbours(history: History) -> Gate:
         return Gate(
             name="members",
             passed=False,
-            why=f"other members are refused too ({whom}): restarting this one could cost the quorum. A person must set the order",
+            why=f"other members are refused too ({whom}): restarting this one could cost the quorum. Opens when they are not, or a person sets the order",
         )
     return Gate(name="members", passed=True, why="no other member's certificate is being refused here")
 
@@ -275,7 +311,7 @@ def cooldown(diagnosis: Diagnosis, now: datetime, history: History, policy: Poli
             return Gate(
                 name="cool-down",
                 passed=False,
-                why=f"this incident was acted on already, {stamp(attempt.at)}; a person must look",
+                why=f"this incident was acted on already, {stamp(attempt.at)}, and is not a second time; a person must look. Opens for a new incident",
             )
         if attempt.target == diagnosis.remedy.target and now - attempt.at < policy.cooldown:
             return Gate(
@@ -288,12 +324,18 @@ def cooldown(diagnosis: Diagnosis, now: datetime, history: History, policy: Poli
 
 def budget(now: datetime, history: History, policy: Policy) -> Gate:
     """The acts of a day are not used up."""
-    used = sum(1 for attempt in history.attempts if now - attempt.at < timedelta(days=1))
+    begun = sorted(attempt.at for attempt in history.attempts if now - attempt.at < timedelta(days=1))
+    used = len(begun)
     if used >= policy.per_day:
+        opens = (
+            f"opens {stamp(begun[-policy.per_day] + timedelta(days=1))}"
+            if policy.per_day
+            else "opens with more than none"
+        )
         return Gate(
             name="budget",
             passed=False,
-            why=f"{used} of {policy.per_day} acts of the last 24 hours are used (remedy.per_day)",
+            why=f"{used} of {policy.per_day} acts of the last 24 hours are used (remedy.per_day); {opens}",
         )
     return Gate(name="budget", passed=True, why=f"{used} of {policy.per_day} acts of the last 24 hours are used")
 
@@ -302,15 +344,19 @@ def planned(diagnosis: Diagnosis, now: datetime, policy: Policy) -> Gate:
     """A cure before expiry is allowed so early, and now."""
     if not policy.plan_ahead or diagnosis.since is None:
         return Gate(
-            name="window", passed=False, why="it has not expired yet, and nothing is planned (remedy.plan_ahead_days)"
+            name="window",
+            passed=False,
+            why="it has not expired yet, and nothing is planned; opens when it has, or so many days ahead (remedy.plan_ahead_days)",
         )
     opens = diagnosis.since - policy.plan_ahead
     if now < opens:
         return Gate(
-            name="window", passed=False, why=f"planned cures begin {policy.plan_ahead.days} days ahead, {stamp(opens)}"
+            name="window",
+            passed=False,
+            why=f"planned cures begin {policy.plan_ahead.days} days ahead; opens {stamp(opens)}",
         )
     if policy.window is not None and not policy.window.is_open(now):
-        return Gate(name="window", passed=False, why=f"waits for the maintenance window {policy.window.text}")
+        return Gate(name="window", passed=False, why=f"opens with the maintenance window {policy.window.text}")
     return Gate(name="window", passed=True, why=f"planned: expires {stamp(diagnosis.since)}")
 
 
@@ -318,23 +364,23 @@ def breaker(history: History) -> Gate:
     """No act has failed since a person last looked."""
     if history.tripped:
         return Gate(
-            name="breaker", passed=False, why=f"an act failed ({history.tripped}); `certmedic reset` allows acts again"
+            name="breaker", passed=False, why=f"an act failed ({history.tripped}); opens with `certmedic reset`"
         )
     return Gate(name="breaker", passed=True, why="no act has failed")
 
 
-def permission(
-    diagnosis: Diagnosis, watched: Sequence[Stored], history: History, policy: Policy, *, in_place: bool
-) -> Gate:
+def permission(watched: Sequence[Stored], history: History, policy: Policy, *, in_place: bool) -> Gate:
     """The operator allows it."""
     strange = set() if in_place else {stored.place.renewer for stored in watched} - set(policy.restart)
-    if strange or not watched:
-        names = ", ".join(sorted(strange)) or diagnosis.remedy.target or "it"
-        return Gate(name="mode", passed=False, why=f"remedy.restart does not list {names}")
+    if strange:
+        names = ", ".join(sorted(strange))
+        return Gate(name="mode", passed=False, why=f"remedy.restart does not list {names}; opens when it does")
     if policy.mode == "remedy":
         return Gate(name="mode", passed=True, why='mode is "remedy"')
     if policy.mode == "approve":
         if history.approved:
             return Gate(name="mode", passed=True, why=f"approved by {history.approved}")
-        return Gate(name="mode", passed=False, why=f"waits for a person: certmedic approve {history.incident}")
-    return Gate(name="mode", passed=False, why=f'mode is "{policy.mode}"; "remedy" would allow it')
+        return Gate(
+            name="mode", passed=False, why=f"waits for a person; opens with: certmedic approve {history.incident}"
+        )
+    return Gate(name="mode", passed=False, why=f'mode is "{policy.mode}"; opens with "remedy"')

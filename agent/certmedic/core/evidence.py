@@ -107,6 +107,15 @@ class Member:
     refused: bool = False  # its machine answers, and nothing listens on the peer port
     is_self: bool = False
     clients: tuple[str, int] | None = None  # where its clients' door was reached
+    version: str = ""  # of etcd, where its program tells: only of one that runs here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Who the members of a group are, as an etcd here said while its certificate was good."""
+
+    by: str  # which start of which process said so; "" where that cannot be told
+    voters: tuple[tuple[str, str, int], ...]  # name, host and port of peers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

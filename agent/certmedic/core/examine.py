@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from certmedic.core import certificates
+from certmedic.core import certificates, planes
 from certmedic.core.model import Cause, Certificate, Confidence, Facts, Stored
 
 LONGEST_CHAIN = 8  # authorities that are looked at in a leaf's own file; strangers may have filled it
@@ -125,6 +125,47 @@ def lacking_usages(stored: Stored) -> str:
     """Return the usages that a certificate needs for its place and does not have, for a sentence."""
     usages = stored.certificate.usages
     return " and ".join(sorted(NEEDED_USAGES.get(stored.place.use, frozenset()) - usages)) if usages else ""
+
+
+def displaced(stored: Stored, facts: Facts) -> str:
+    """Return why a certificate is not the one in use, in a sentence: where it would be shown, another one is; "" where nothing says so.
+
+    An old volume that is still mounted, or a copy under a glob of the operator's, holds what has expired and harms nobody.
+    """
+    leaf = stored.certificate
+    if stored.place.use not in ("peer", "server", "manager-server"):
+        return ""  # before others there may stand a proxy, which shows its own
+    seen = [(s, s.certificate) for s in facts.served if s.port in stored.place.ports and s.certificate is not None]
+    if any(shown.fingerprint == leaf.fingerprint for _, shown in seen):
+        return ""
+    filed = {one.certificate.fingerprint for one in facts.stored}
+    for place, shown in seen:
+        if shown.fingerprint in filed or shown.not_before <= facts.at <= shown.not_after:
+            return f"{leaf.path} is not in use: {place.address}:{place.port} shows another one, which ends {stamp(shown.not_after)}"
+    return ""
+
+
+def rivalled(stored: Stored, facts: Facts) -> str:
+    """Return why it cannot be told whether a certificate is in use, in a sentence; "" where it can.
+
+    Of each kind etcd-manager has one for a group, where it belongs. A second is an old volume, or a copy of the first.
+    """
+    leaf, place = stored.certificate, stored.place
+    if place.renewer != "etcd-manager":
+        return ""
+    rivals = [
+        other.certificate
+        for other in facts.stored
+        if other.certificate.path != leaf.path
+        and (other.place.plane, other.place.group, other.place.use, other.place.renewer)
+        == (place.plane, place.group, place.use, place.renewer)
+    ]
+    shown = {seen.certificate.fingerprint for seen in facts.served if seen.certificate is not None}
+    if not rivals or (leaf.fingerprint in shown and all(rival.fingerprint not in shown for rival in rivals)):
+        return ""
+    if planes.in_its_place(leaf.path) and not any(planes.in_its_place(rival.path) for rival in rivals):
+        return ""
+    return f"which of {leaf.path} and {rivals[0].path} is in use cannot be told"
 
 
 def healthy(files: Iterable[str], facts: Facts) -> tuple[bool, str]:

@@ -67,13 +67,17 @@ def target(containers: Sequence[Container], means: Means | None) -> Gate:
     if len(containers) == 1:
         return Gate(name="target", passed=True, why=containers[0].id if means else containers[0].name)
     if not containers and means is not None:
-        why = f"the unit {means.unit} is not there, or a person stopped it; `systemctl status {means.unit}` tells"
+        why = f"the unit {means.unit} is not there, or a person stopped it (`systemctl status {means.unit}`); opens when it runs"
         return Gate(name="target", passed=False, why=why)
     if not containers:
-        why = "no running etcd-manager container of this group was found; is the container runtime reachable?"
+        why = "no running etcd-manager container of this group was found; opens when one runs, and its runtime can be asked"
         return Gate(name="target", passed=False, why=why)
     names = ", ".join(container.name for container in containers)
-    return Gate(name="target", passed=False, why=f"more than one container could be meant: {names}")
+    return Gate(
+        name="target",
+        passed=False,
+        why=f"more than one container could be meant: {names}; opens when one of them runs alone",
+    )
 
 
 def version(containers: Sequence[Container], means: Means | None, *, aside: bool) -> Gate:
@@ -82,14 +86,16 @@ def version(containers: Sequence[Container], means: Means | None, *, aside: bool
         return _version_of(means)
     if not containers:
         return Gate(
-            name="version", passed=False, why="no running etcd-manager container was found, so its version is unknown"
+            name="version",
+            passed=False,
+            why="no running etcd-manager container was found, so its version is unknown; opens when one runs",
         )
     found = planes.manager_version(containers[0].image)
     if found is None:
         return Gate(
             name="version",
             passed=False,
-            why=f"the image {containers[0].image} does not tell its etcd-manager version; a tag 3.0.YYYYMMDD would",
+            why=f"the image {containers[0].image} does not tell its etcd-manager version; opens with a tag 3.0.YYYYMMDD",
         )
     if found < planes.REISSUES_SINCE and aside:
         why = f"etcd-manager 3.0.{found} keeps an expired certificate, and issues one that is missing"
@@ -98,7 +104,7 @@ def version(containers: Sequence[Container], means: Means | None, *, aside: bool
         return Gate(
             name="version",
             passed=False,
-            why=f"etcd-manager 3.0.{found} keeps an expired certificate over a restart; 3.0.{planes.REISSUES_SINCE} is the first that reissues",
+            why=f"etcd-manager 3.0.{found} keeps an expired certificate over a restart; opens with 3.0.{planes.REISSUES_SINCE}, the first that reissues",
         )
     return Gate(name="version", passed=True, why=f"etcd-manager 3.0.{found} reissues at every start")
 
@@ -108,7 +114,7 @@ def _version_of(means: Means) -> Gate:
         return Gate(name="version", passed=True, why="the operator says that it reissues (remedy.means)")
     if planes.unit_of(means.renewer):
         return Gate(name="version", passed=True, why=f"{means.renewer} of every version reissues at its start")
-    why = f"what {means.unit or means.command[0]} does to a certificate is not known; `renews = true` beside it in remedy.means would say it"
+    why = f"what {means.unit or means.command[0]} does to a certificate is not known; opens with `renews = true` beside it in remedy.means"
     return Gate(name="version", passed=False, why=why)
 
 

@@ -22,6 +22,7 @@ from certmedic.core.evidence import (
     Place,
     Served,
     Stored,
+    Told,
 )
 from certmedic.core.vocabulary import (
     Cause,
@@ -75,6 +76,7 @@ __all__ = [
     "Stored",
     "Suspect",
     "Symptom",
+    "Told",
 ]
 
 # ---------------------------------------------------------------- what comes in

@@ -185,7 +185,7 @@ def _told_apart(members: Sequence[Member], self_name: str) -> tuple[Member | Non
         return (
             None,
             [],
-            f"this member, {self_name}, is not among those that are known ({known}), so their number is not sure",
+            f"this member, {self_name}, is not among those that are known ({known}), so their number is not sure; opens when it is",
         )
     return mine[0], [member for member in members if member is not mine[0]], ""
 

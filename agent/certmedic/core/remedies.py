@@ -149,6 +149,16 @@ def for_unseen(path: str) -> Remedy:
     return Remedy(kind=RemedyKind.MANUAL, helps=Helps.UNKNOWN, why=why, command=command)
 
 
+def for_unused(said: str, path: str) -> Remedy:
+    """Return the remedy for a file that is not in use: none is needed, and a restart would not renew it."""
+    return Remedy(
+        kind=RemedyKind.MANUAL,
+        helps=Helps.NO,
+        why=f"{said}. A restart renews what is in use, and not this: put the file aside, or unmount the volume that it is on.",
+        command=f"sudo mv {shlex.quote(path)} {shlex.quote(path + '.expired')}" if path else "",
+    )
+
+
 def for_distrust(whom: str) -> Remedy:
     """Return the remedy where ours was refused though nothing here explains it."""
     there = whom or "the other side"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from certmedic.core import remedies
-from certmedic.core.examine import Finding, examine, stamp
+from certmedic.core.examine import Finding, displaced, examine, stamp
 from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Severity, Suspect
 
 
@@ -26,23 +26,34 @@ def gravest(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
-    """Build the diagnosis of findings that have one cause and one owner."""
+    """Build the diagnosis of findings that have one cause and one owner: of what is in use, if any of it is."""
+    idle: list[str] = []
+    if findings[0].cause in (Cause.EXPIRED, Cause.EXPIRES_SOON):
+        used = [found for found in findings if not displaced(found.stored, facts)]
+        idle = [] if used else [displaced(found.stored, facts) for found in findings]
+        findings = used or findings
     first = findings[0]
     place = first.stored.place
     culprits = {(found.culprit.path, found.culprit.index): found.culprit for found in findings}
     doubtful = any(found.confidence is not Confidence.PROVEN for found in findings)
     since = [found.since for found in findings if found.since is not None]
     return Diagnosis(
-        key=f"own|{place.plane}/{place.group}|{place.renewer}|{first.cause}",
+        key=f"own|{place.plane}/{place.group}|{place.renewer}|{first.cause}{'|unused' if idle else ''}",
         cause=first.cause,
         suspect=Suspect.OWN,
-        confidence=max((found.confidence for found in findings), key=list(Confidence).index)
+        confidence=Confidence.POSSIBLE
+        if idle
+        else max((found.confidence for found in findings), key=list(Confidence).index)
         if doubtful
         else Confidence.PROVEN,
         certificates=tuple(culprits.values()),
-        evidence=tuple(dict.fromkeys(found.said for found in findings)),
-        effect=remedies.effect_of(first.cause, [found.stored.place for found in findings]),
-        remedy=remedies.for_own(first.cause, [found.stored for found in findings], facts),
+        evidence=tuple(dict.fromkeys((*(found.said for found in findings), *idle))),
+        effect="Nothing, as long as it is not in use."
+        if idle
+        else remedies.effect_of(first.cause, [found.stored.place for found in findings]),
+        remedy=remedies.for_unused(idle[0], first.culprit.path)
+        if idle
+        else remedies.for_own(first.cause, [found.stored for found in findings], facts),
         plane=place.plane,
         group=place.group,
         since=min(since) if since else None,

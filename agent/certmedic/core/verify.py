@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from certmedic.core.examine import examine, stamp
-from certmedic.core.model import Certificate, Container, Diagnosis, Facts
+from certmedic.core.model import Certificate, Container, Diagnosis, Facts, Stored
+
+_RUNNING = ("running", "active", "reloading", "ready")  # of a container, or of a unit; `ready` has run to its end
 
 
 def files_of(diagnosis: Diagnosis) -> tuple[str, ...]:
@@ -48,6 +50,21 @@ def is_stopped(before: Container, now: Container) -> bool:
     return now.id == before.id and now.state in ("exited", "created")
 
 
+def _is_old(shown: Certificate, stored: Stored, before: datetime) -> bool:
+    """Whether what is shown is what a file held before: the same subject, and the end that it had then."""
+    return (shown.subject, shown.not_after) == (stored.certificate.subject, before)
+
+
+def runs_anew(before: Container, facts: Facts) -> str:
+    """Return why what was restarted is not known to run anew, in a sentence; "" where it does."""
+    if not tells_its_starts(before):
+        return ""
+    found = [one for one in successors(before, facts) if one.state in _RUNNING]
+    if not found:
+        return f"{before.name} does not run, or cannot be seen to"
+    return "" if is_another(before, found[0]) else f"{before.name} still runs as before, and was not started anew"
+
+
 def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bool, str]:
     """Whether each file's NotAfter moved into the future and the new certificates are the ones served, and why."""
     told: list[str] = []
@@ -62,6 +79,17 @@ def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bo
         found = examine(stored, facts)
         if found is not None:
             return False, found.said
+        # Not every program shows the same to all: an etcd before 3.2.19 has what it read at its start for who sends no name.
+        for seen in facts.served:
+            if (
+                seen.port in stored.place.ports
+                and seen.certificate is not None
+                and _is_old(seen.certificate, stored, before)
+            ):
+                return (
+                    False,
+                    f"{seen.address}:{seen.port} still shows the one that ends {stamp(before)} to some callers",
+                )
         fresh[stored.certificate.fingerprint] = stored.certificate
         if stored.place.ports:
             listening.add(stored.certificate.fingerprint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from cryptography import x509
 from certmedic.config import Certificates, Config, Notify, RemedyPolicy
 from certmedic.core import planes
 from certmedic.core.examine import stamp
-from certmedic.core.model import Container, Facts, Message, Origin, Severity
+from certmedic.core.model import Container, Facts, Message, Origin, Severity, Told
 from certmedic.core.symptoms import NEEDLES
 from certmedic.drill import pki
 from certmedic.drill.etcd import EtcdMissingError, find
@@ -78,14 +78,22 @@ class Eyes:
     machine: Machine
     member: Member
 
-    def gather(self, *, now: datetime, with_members: bool = False) -> Facts:  # noqa: ARG002 - the neighbours are no other machines
+    def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:  # noqa: ARG002 - the neighbours are no other machines
         """Return the facts of member a's machine."""
-        seen = self.machine.gather(now=now, ports=(self.member.peer_port, self.member.client_port))
-        # Whether a stranger's laptop keeps time is not what a drill is about.
-        return replace(seen, containers=(self.member.container(),), host="drill-master-a", clock_synchronised=None)
+        ports = (self.member.peer_port, self.member.client_port)
+        seen = self.machine.gather(now=now, ports=ports, nameless=nameless)
+        # Whether a stranger's laptop keeps time, and which etcds it has of its own, is not what a drill is about.
+        return replace(
+            seen,
+            served=tuple(one for one in seen.served if one.port in ports),
+            containers=(self.member.container(),),
+            host="drill-master-a",
+            clock_synchronised=None,
+        )
 
-    def meet(self) -> None:
+    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
         """There is but one."""
+        return known
 
     def learn(self, origin: Origin) -> None:
         """Nothing: the drill's processes are not the machine's."""

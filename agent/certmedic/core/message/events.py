@@ -21,6 +21,7 @@ from certmedic.core.model import (
 )
 
 MESSAGE_IDS: Mapping[str, str] = {
+    "decided": "5dfcec41c36247a4b162e048694227b3",
     "intent": "9aaa7889edaa400196065955aea2401c",
     "acted": "4d912c98d3c54f898adc54c9e3b0ab3e",
     "resolved": "de95b9f422e341b6bb1981a038af75b3",
@@ -66,13 +67,13 @@ def event_fields(
 ) -> dict[str, str]:
     """Return one event of an incident as a journal entry.
 
-    `event` is opened, intent or a MessageKind; `outcome` is what an act or a check came to, in a sentence.
+    `event` is opened, decided, intent or a MessageKind; `outcome` is what an act or a check came to, in a sentence.
     """
     files = tuple(dict.fromkeys(one.path for one in diagnosis.certificates if one.path))
     ends = diagnosis.certificates[0].not_after if diagnosis.certificates else diagnosis.since
     first = files[0] if files else ""
     seen = first or (diagnosis.evidence[0] if diagnosis.cause is Cause.BLIND else "")
-    told = outcome or (decision.reason if event == "intent" and decision else seen)
+    told = outcome or (decision.reason if event in ("decided", "intent") and decision else seen)
     # The catalog's texts need these: where a field is missing, journalctl shows its name in its place.
     certificate, day = first or "no-file-on-this-machine", ends.isoformat() if ends else "not known"
     verdict = f"incident {incident} {event}: {whose(diagnosis)}: {WHAT[diagnosis.cause]}"
@@ -94,15 +95,17 @@ def event_fields(
             "CERTMEDIC_REMEDY": f"{HELPS[diagnosis.remedy.helps]} {diagnosis.remedy.why}",
             "CERTMEDIC_COMMAND": command_of(diagnosis) or "(nothing to type)",
             "CERTMEDIC_DECISION": decision.reason if decision else "",
-            "CERTMEDIC_GATES": "; ".join(
-                f"{gate.name}: {'open' if gate.passed else 'closed'}" for gate in decision.gates
-            )
-            if decision
-            else "",
+            "CERTMEDIC_GATES": _gates(decision) if decision else "",
             "CERTMEDIC_OUTCOME": outcome,
             "CERTMEDIC_EVIDENCE": diagnosis.evidence[0] if diagnosis.evidence else "(none)",
         }
     )
+
+
+def _gates(decision: Decision) -> str:
+    """Return every gate by its name, the closed ones first, with what would open each."""
+    closed = [f"{gate.name}: closed: {gate.why}" for gate in decision.gates if not gate.passed]
+    return "; ".join([*closed, *(f"{gate.name}: open" for gate in decision.gates if gate.passed)])
 
 
 def source_fields(item: SourceDown | SourceUp) -> dict[str, str]:

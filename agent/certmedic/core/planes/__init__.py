@@ -28,8 +28,8 @@ from certmedic.core.planes.effects import (
     restart_effect,
     unit_of,
 )
-from certmedic.core.planes.keys import REREAD, key_beside, signing_authorities
-from certmedic.core.planes.places import host_path, patterns, place
+from certmedic.core.planes.keys import REREAD, etcd_version, key_beside, signing_authorities, takes_up
+from certmedic.core.planes.places import host_path, in_its_place, patterns, place
 from certmedic.core.planes.pods import on_host, paths_of_container, paths_of_manifest
 from certmedic.core.planes.startup import hosts_from_startup_line, paths_from_flags, paths_from_startup_line
 from certmedic.core.planes.table import ETCD_GROUPS, PLANES, Group, Pattern
@@ -46,8 +46,10 @@ __all__ = [
     "cluster_from_config",
     "cluster_from_flags",
     "etcd_manager_pod_prefix",
+    "etcd_version",
     "host_path",
     "hosts_from_startup_line",
+    "in_its_place",
     "key_beside",
     "manager_version",
     "on_host",
@@ -60,6 +62,7 @@ __all__ = [
     "restart_command",
     "restart_effect",
     "signing_authorities",
+    "takes_up",
     "unit_of",
     "voters_told",
 ]

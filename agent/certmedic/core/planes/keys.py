@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+import re
 
 from certmedic.core.model import Place
 
 # Uses whose programs read the file at every handshake (FIELD 3.1); etcd-manager holds its own in memory.
 REREAD = frozenset({"peer", "server", "apiserver-etcd-client"})
+_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 # All groups but cilium share one authority for clients, so each group's folder holds the same (nodeup, etcd_manager_tls.go).
 _SHARING = ("main", "events", "leases")
 
@@ -20,6 +22,25 @@ def key_beside(path: str) -> str:
     if end == ".pem":
         return f"{stem.removesuffix('cert')}key.pem" if stem.endswith("cert") else f"{stem}-key.pem"
     return ""
+
+
+def etcd_version(program: str) -> str:
+    """Return the version in the path of an etcd, as etcd-manager's images have it: /opt/etcd-v3.2.18-linux-amd64/etcd; "" where there is none."""
+    match = re.search(r"/etcd-v(\d+\.\d+\.\d+)[^/]*/etcd$", program)
+    return match[1] if match else ""
+
+
+def takes_up(version: str) -> bool | None:
+    """Whether an etcd shows a new file to every caller at the next handshake; None where its version does not tell.
+
+    From 3.2.0 on it does so to who sends a name, and to who dials an address from 3.2.19, 3.3.4 and 3.4.0 on (etcd PR 9570).
+    """
+    match = _VERSION.match(version)
+    if match is None:
+        return None
+    major, minor, patch = map(int, match.groups())
+    first = {(3, 2): 19, (3, 3): 4}.get((major, minor), 0)
+    return (major, minor) >= (3, 2) and patch >= first
 
 
 def signing_authorities(place: Place, root: str = "/") -> tuple[tuple[str, str], ...]:

@@ -54,6 +54,11 @@ def place(
     )
 
 
+def in_its_place(path: str) -> bool:
+    """Whether a file lies where its plane has it on a master, and not only under the same name elsewhere."""
+    return _recognise(host_path(path))[1] == "/"
+
+
 def _may_hold_chain(path: str, certificate: Certificate | None) -> bool:
     return (certificate is not None and certificate.index > 0) or path.endswith((".conf", "/kubeconfig"))
 

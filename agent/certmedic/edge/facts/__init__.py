@@ -17,17 +17,17 @@ import contextlib
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from certmedic.core import planes
-from certmedic.core.model import Container, Facts, FileFault, Origin, Place, Served, Stored
+from certmedic.core.model import Container, Facts, FileFault, Origin, Place, Served, Stored, Told
 from certmedic.edge.facts.containerd import containerd_containers, containerd_files
 from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
 from certmedic.edge.facts.files import Inventory, read_ends
 from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
-from certmedic.edge.facts.members import MembersSeen, Voters, meet, members
+from certmedic.edge.facts.members import MembersSeen, meet, members
 from certmedic.edge.facts.processes import clock_synchronised, read_process
 from certmedic.edge.facts.units import units
 
@@ -83,17 +83,20 @@ class Machine:
         self._inventory = Inventory(globs, self._used)
         self._probes: OrderedDict[str, None] = OrderedDict()
         self._asked: dict[str, float] = {}  # container or log -> when it may be asked again, on the monotonic clock
-        self._voters: dict[str, Voters] = {}  # peer certificate -> the members that its etcd told last
+        self._told: dict[str, Told] = {}  # peer certificate -> the members that its etcd told last
 
     def inventory(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
         """Return the certificates on disk, and the files that could not be used."""
         self._learn([(use, path) for path, use in manifest_files(self.root).items()])
         return self._inventory.look()
 
-    def gather(self, *, now: datetime, ports: Sequence[int] = (), with_members: bool = False) -> Facts:
+    def gather(
+        self, *, now: datetime, ports: Sequence[int] = (), with_members: bool = False, nameless: bool = False
+    ) -> Facts:
         """Return the facts of this moment; `ports` are shaken hands with beside those of the files' own listeners.
 
-        `with_members`: the other members of this machine's etcd groups as well, over the network.
+        `with_members`: the other members of this machine's etcd groups as well, over the network. `nameless`: hands are shaken
+        once more as who dials an address does, without a name.
         """
         stored, faults = self.inventory()
         images = manifest_images(self.root)
@@ -114,9 +117,9 @@ class Machine:
         more, unseen = units(self.units)
         seen += more
         blind += [unseen] if unseen else []
-        served = self._shake_hands(stored, ports)
+        served = self._shake_hands(stored, ports, nameless=nameless)
         blind += [f"{s.address}:{s.port} listens and shows no certificate: {s.error}" for s in served if s.error]
-        around = members(told=self._voters, embedded=_embedded(stored)) if with_members else MembersSeen()
+        around = members(told=self._told, embedded=_embedded(stored)) if with_members else MembersSeen()
         blind += around.blind
         self._remember_probes(around.probes)
         return Facts(
@@ -134,10 +137,15 @@ class Machine:
             blind=tuple(blind),
         )
 
-    def meet(self) -> None:
-        """Remember who the members of the etcds here are: they do not tell any more once their own certificates have expired."""
+    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
+        """Ask who the members of the etcds here are, since they do not tell once their own certificates have expired; return all that is known.
+
+        `known` is what an earlier run was told.
+        """
         if self.live:
-            meet(self._voters, _embedded(self.inventory()[0]), [])
+            self._told = {**known, **self._told}
+            meet(self._told, _embedded(self.inventory()[0]), [])
+        return dict(self._told)
 
     def _has_signer(self, place: Place) -> bool:
         return any(Path(key).exists() for _, key in planes.signing_authorities(place, self.root))
@@ -186,7 +194,7 @@ class Machine:
             if len(self._used) > REMEMBERED_FILES:
                 self._used.popitem(last=False)
 
-    def _shake_hands(self, stored: Sequence[Stored], ports: Sequence[int]) -> tuple[Served, ...]:
+    def _shake_hands(self, stored: Sequence[Stored], ports: Sequence[int], *, nameless: bool) -> tuple[Served, ...]:
         # By name, as real clients come: etcd before 3.2.19 shows those that come without one what it read at its start.
         names: dict[int, str | None] = dict.fromkeys(ports)
         for one in stored:
@@ -194,12 +202,14 @@ class Machine:
             names.update(dict.fromkeys(one.place.ports, next(plain, None)))
         until = time.monotonic() + HANDSHAKES
         served: list[Served] = []
-        for address, port in listening(names):
+        calls = [(address, port, names[port]) for address, port in listening(names)]
+        calls += [(address, port, None) for address, port, name in calls if nameless and name]
+        for address, port, name in calls:
             left = min(HANDSHAKE, until - time.monotonic())
             if left <= 0:
                 served.append(Served(address=address, port=port, certificate=None, error="others took all the time"))
                 continue
-            seen = shake_hands(address, port, server_name=names[port], deadline=left)
+            seen = shake_hands(address, port, server_name=name, deadline=left)
             served.append(seen)
             self._remember_probes([(address, seen.local_port)])
         return tuple(served)

@@ -20,17 +20,15 @@ from pathlib import Path
 
 from certmedic.core import planes
 from certmedic.core.certificates import NotACertificate, parse
-from certmedic.core.model import Member, Served, Stored
+from certmedic.core.model import Member, Served, Stored, Told
 from certmedic.edge.facts.files import read_bytes
 from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
 from certmedic.edge.facts.processes import read_process
-from certmedic.edge.facts.roster import voters
+from certmedic.edge.facts.roster import Voters, voters
 
 DEADLINE = 2.0  # seconds for one handshake, and as all are made at once for all of them
 MARGIN = 0.5  # seconds for the threads to be started and heard
 MOST_MEMBERS = 32  # etcd recommends seven at most; the flags of a process are not to start a thousand threads
-
-Voters = tuple[tuple[str, str, int], ...]  # name, host and port of peers
 
 _REFUSED = os.strerror(errno.ECONNREFUSED)
 
@@ -56,6 +54,7 @@ class _Etcd:
     pid: int
     group: str
     cluster: planes.Cluster
+    version: str = ""
 
     def doors(self, member: tuple[str, str, int]) -> tuple[_Door, _Door | None]:
         """Return where a member takes peers, and where clients."""
@@ -65,7 +64,7 @@ class _Etcd:
 
 
 def members(
-    deadline: float = DEADLINE, *, told: dict[str, Voters] | None = None, embedded: Sequence[Stored] = ()
+    deadline: float = DEADLINE, *, told: dict[str, Told] | None = None, embedded: Sequence[Stored] = ()
 ) -> MembersSeen:
     """Return the members of every etcd that runs in this network, each with what it shows. Never raises.
 
@@ -100,6 +99,7 @@ def members(
                     error=peers.error,
                     refused=peers.error == _REFUSED,
                     is_self=name == etcd.cluster.name,
+                    version=etcd.version if name == etcd.cluster.name else "",
                 )
             )
     probes = tuple((served.address, served.local_port) for served in seen.values() if served.local_port)
@@ -109,7 +109,7 @@ def members(
 # ---------------------------------------------------------------- who they are
 
 
-def meet(told: dict[str, Voters], embedded: Sequence[Stored], blind: list[str]) -> list[_Etcd]:
+def meet(told: dict[str, Told], embedded: Sequence[Stored], blind: list[str]) -> list[_Etcd]:
     """Return the etcds of this network, with the members that they tell or told; `told` is kept up to date."""
     found = []
     shown = set()  # by processes of their own, which are not looked for inside others
@@ -126,7 +126,7 @@ def meet(told: dict[str, Voters], embedded: Sequence[Stored], blind: list[str]) 
                 if host
                 else ()
             )
-            voting = _remembered(told, peer, now)
+            voting = _remembered(told, peer, now, _start_of(etcd.pid), etcd.cluster.members)
             if voting:
                 etcd = replace(etcd, cluster=replace(etcd.cluster, members=voting))  # noqa: PLW2901 - the same one, better known
         found.append(etcd)
@@ -134,13 +134,32 @@ def meet(told: dict[str, Voters], embedded: Sequence[Stored], blind: list[str]) 
     return found + [one for one in inside if one is not None]
 
 
-def _remembered(told: dict[str, Voters], peer: str, now: Voters) -> Voters:
+def _remembered(told: dict[str, Told], peer: str, now: Voters, by: str = "", flags: Voters = ()) -> Voters:
+    """Return who the members are by what an etcd tells now, else by what it told; nobody where it never did.
+
+    What an earlier start of it told, before an upgrade or a boot, counts with those whom its flags name: too many close the gates, and too few
+    could open them.
+    """
     if now and len(now) <= MOST_MEMBERS:
-        told[peer] = now
-    return told.get(peer, ())
+        told[peer] = Told(by=by, voters=now)
+    if peer not in told:
+        return ()
+    known = told[peer]
+    return known.voters if known.by == by else tuple(sorted({*known.voters, *flags}))
 
 
-def _inside(stored: Stored, told: dict[str, Voters]) -> _Etcd | None:
+def _start_of(pid: int) -> str:
+    """Return a mark of one start of one process, other than that of any before it; "" where it is gone."""
+    try:
+        started = (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        )  # after the name, which may be anything
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{pid}/{started}"
+    except (OSError, IndexError):
+        return ""
+
+
+def _inside(stored: Stored, told: dict[str, Told]) -> _Etcd | None:
     """Return the etcd inside k3s or rke2 whose peer certificate this is; None where none listens."""
     path, place = stored.certificate.path, stored.place
     doors = listening(place.ports)
@@ -186,7 +205,14 @@ def _etcds(blind: list[str]) -> Iterator[_Etcd]:
         elif len(cluster.members) > MOST_MEMBERS:
             blind.append(f"etcd (process {home.name}) names {len(cluster.members)} members, which is more than can be")
         else:
-            yield _Etcd(int(home.name), _group(int(home.name)), cluster)
+            yield _Etcd(int(home.name), _group(int(home.name)), cluster, planes.etcd_version(_program(home, argv)))
+
+
+def _program(home: Path, argv: Sequence[str]) -> str:
+    try:
+        return str((home / "exe").readlink())  # the file itself: images have old names as links to a later patch
+    except OSError:
+        return argv[0] if argv else ""
 
 
 def _same_network(home: Path) -> bool:

@@ -12,8 +12,10 @@ from certmedic.core import planes
 DEADLINE = 2.0  # seconds, for each step of one question
 MOST_READ = 256 * 1024
 
+Voters = tuple[tuple[str, str, int], ...]  # name, host and port of peers
 
-def voters(host: str, port: int, *, certificate: str, cas: Sequence[str]) -> tuple[tuple[str, str, int], ...]:
+
+def voters(host: str, port: int, *, certificate: str, cas: Sequence[str]) -> Voters:
     """Return (name, host, port) of each member that votes, as an etcd here tells it; empty where it does not. Never raises.
 
     `host` is an address. It does not tell those whose own certificate has expired, so that it is asked while that is good.

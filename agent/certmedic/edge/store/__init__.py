@@ -20,6 +20,7 @@ from certmedic.core.model import (
     Diagnosis,
     Recheck,
     Sighting,
+    Told,
 )
 from certmedic.edge.store.acts import Act, Acts
 from certmedic.edge.store.database import StoreError, moment_of, text_of
@@ -106,6 +107,30 @@ class Store(Acts, Outbox):
         return [
             {"source": r["source"], "down": r["down"], "since": r["since"], **json.loads(r["status"])} for r in rows
         ]
+
+    # ------------------------------------------------------------ members
+
+    def members(self) -> dict[str, Told]:
+        """Return peer certificate -> who the members are, as its etcd told last."""
+        return {row["certificate"]: codec.load(Told, row["told"]) for row in self._db.execute("SELECT * FROM members")}
+
+    def keep_members(self, told: Mapping[str, Told]) -> None:
+        """Remember who the members are."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO members VALUES (?, ?)", [(path, codec.dump(one)) for path, one in told.items()]
+        )
+
+    # ------------------------------------------------------------ the clock
+
+    def clock_went_back(self, now: datetime, *, latest: datetime) -> None:
+        """Have nothing of what was lie in the future, and what is to be looked at again wait until `latest` at most."""
+        at = text_of(now)
+        self._db.execute(
+            "UPDATE incidents SET opened_at = min(opened_at, ?1), last_seen = min(last_seen, ?1) WHERE state <> 'resolved'",
+            (at,),
+        )
+        self._db.execute("UPDATE actions SET at = min(at, ?1), ended_at = min(ended_at, ?1)", (at,))
+        self._db.execute("UPDATE rechecks SET due_at = min(due_at, ?) WHERE kind <> 'remind'", (text_of(latest),))
 
     # ------------------------------------------------------------ incidents
 

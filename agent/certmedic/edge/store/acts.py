@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from certmedic.core import codec
 from certmedic.core.model import (
@@ -24,7 +24,7 @@ class Act:
     incident: int
     target: str
     action: Action
-    state: str  # intent | done | verified | undoing | failed
+    state: str  # intent | done | verified | undoing | failed | withdrawn
     boot_id: str
     at: datetime
     ended_at: datetime | None
@@ -76,13 +76,22 @@ class Acts(Database):
             "UPDATE actions SET state = ?, detail = ?, ended_at = ? WHERE id = ?", (state, detail, text_of(now), number)
         )
 
-    def attempts(self, *, since: datetime) -> tuple[Attempt, ...]:
-        """Return every act begun since then, whatever became of it: each counts against the budget."""
-        rows = self._db.execute("SELECT incident, target, at, state FROM actions WHERE at >= ?", (text_of(since),))
+    def attempts(self, *, since: datetime, but: int = 0) -> tuple[Attempt, ...]:
+        """Return every act begun since then, `but` for one, whatever became of it: each counts against the budget."""
+        rows = self._db.execute(
+            "SELECT incident, target, at, state FROM actions WHERE at >= ? AND id <> ? AND state <> 'withdrawn'",
+            (text_of(since), but),
+        )
         return tuple(
             Attempt(incident=r["incident"], target=r["target"], at=datetime.fromisoformat(r["at"]), state=r["state"])
             for r in rows
         )
+
+    def not_looked(self, gap: timedelta) -> None:
+        """Have a time in which nobody looked not count against the acts that are to be verified."""
+        for act in self.acts(state="done"):
+            ended = text_of((act.ended_at or act.at) + gap)
+            self._db.execute("UPDATE actions SET ended_at = ? WHERE id = ?", (ended, act.id))
 
     def approve(self, incident: int, author: str, *, until: datetime) -> None:
         """Record a person's leave to act on one incident, as long as it holds."""

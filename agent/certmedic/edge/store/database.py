@@ -16,6 +16,7 @@ MIGRATIONS = (
         "CREATE TABLE lines (line INTEGER PRIMARY KEY, brought TEXT NOT NULL, at TEXT NOT NULL) STRICT",
         "CREATE INDEX lines_by_age ON lines (at)",
     ),
+    ("CREATE TABLE members (certificate TEXT PRIMARY KEY, told TEXT NOT NULL) STRICT",),
 )
 VERSION = 1 + len(MIGRATIONS)  # of the schema, kept in PRAGMA user_version
 

@@ -14,6 +14,12 @@ CREATE TABLE lines (
 ) STRICT;
 CREATE INDEX lines_by_age ON lines (at);
 
+-- Who the members of an etcd here are, as it said while its certificate was good.
+CREATE TABLE members (
+    certificate TEXT PRIMARY KEY,      -- the file that it shows to its peers
+    told        TEXT NOT NULL          -- JSON
+) STRICT;
+
 -- What each reader says of itself.
 CREATE TABLE sources (
     source TEXT PRIMARY KEY,
@@ -56,7 +62,7 @@ CREATE TABLE actions (
     incident INTEGER NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
     target   TEXT NOT NULL,
     action   TEXT NOT NULL,             -- JSON
-    state    TEXT NOT NULL,             -- intent | done | verified | undoing | failed
+    state    TEXT NOT NULL,             -- intent | done | verified | undoing | failed | withdrawn
     boot_id  TEXT NOT NULL,
     at       TEXT NOT NULL,
     ended_at TEXT,
