@@ -9,7 +9,7 @@ from certmedic import watcher
 from certmedic.core import diagnose as doctor
 from certmedic.core import window
 from certmedic.core.model import Served, Severity
-from certmedic.edge.renew import Renewed, RenewError
+from certmedic.edge.renew import RenewError
 from labs import pki
 from labs.played import BOTH, ME, REFUSED, REFUSING, group, old_manager, renewed_by
 from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, entry, k3s, member, stored, unit
@@ -373,7 +373,7 @@ def test_what_is_held_in_memory_gets_its_restart_after_the_files_were_renewed(la
         remedy={"renew": True, "cooldown": timedelta(seconds=60)},
         signable=BOTH | {MANAGER},
     )
-    lab.world.renew = lambda one, *, now: renewed_only(lab.world, one, now)
+    lab.world.renew = lambda one, *, now, about_to: renewed_only(lab.world, one)
     whole = lab.world.restart
 
     def restart(target):
@@ -394,12 +394,11 @@ def test_what_is_held_in_memory_gets_its_restart_after_the_files_were_renewed(la
     assert lab.world.kinds() == ["opened", "acted", "resolved"] * 2
 
 
-def renewed_only(world, one, now):
+def renewed_only(world, one):
     """Renew one file among others that stay."""
     world.renewed.append(one.certificate.path)
     fresh = {s.certificate.path: s for s in member()}
     world.files = tuple(fresh.get(s.certificate.path, s) for s in world.files)
-    return Renewed(path=one.certificate.path, backup="old", not_after=now, ca_path="ca.crt", fingerprint="f")
 
 
 def test_a_cure_is_verified_only_if_what_was_restarted_runs_anew(lab):

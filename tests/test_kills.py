@@ -123,6 +123,16 @@ def test_a_kill_between_two_files_goes_on_with_the_second(lab):
     assert lab.world.kinds() == ["opened", "acted", "resolved"]
 
 
+def test_what_was_renewed_before_a_kill_is_undone_where_it_cannot_be_verified(lab):
+    lab = lab(remedy={"renew": True}, signable=BOTH, idle=(ME,))
+    kill_in(lab, "renew", lab.world.renew)
+    lab.kill()
+    lab.go(90)
+
+    assert (lab.world.renewed, lab.world.undone) == ([ME], [ME])
+    assert [act.state for act in lab.store.acts()] == ["failed"]
+
+
 @pytest.mark.parametrize(
     ("kind", "before_the_act", "acts", "kinds"),
     [

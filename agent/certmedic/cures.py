@@ -126,19 +126,21 @@ class Cures:
         return f"moved {', '.join(one.path for one in aside)} aside"
 
     def _renew(self, act: Act, now: datetime) -> str:
-        """Sign each file anew, and write down what each was after it: so a kill between two files can be taken up again."""
+        """Sign each file anew; what each will be is written down before, so that a kill at any moment can be taken up again, and undone."""
         facts = self.world.senses.gather(now=now)
-        replaced = list(act.undo)
+        replaced = {one["path"]: one for one in act.undo}
+
+        def about_to(renewed: Renewed) -> None:
+            replaced[renewed.path] = {key: str(value) for key, value in asdict(renewed).items()}
+            with self.store.transaction():
+                self.store.can_undo(act.id, list(replaced.values()))
+
         for path, before in act.action.watched:
             stored = next((one for one in facts.stored if one.certificate.path == path), None)
             if stored is None:
                 raise RenewError(f"{path}: cannot be read any more")
-            if stored.certificate.not_after > before:
-                continue  # renewed before a kill, or by somebody else
-            renewed = self.world.pen.renew(stored, now=now)
-            replaced.append({key: str(value) for key, value in asdict(renewed).items()})
-            with self.store.transaction():
-                self.store.can_undo(act.id, replaced)
+            if stored.certificate.not_after <= before:  # else renewed before a kill, or by somebody else
+                self.world.pen.renew(stored, now=now, about_to=about_to)
         return f"signed {', '.join(path for path, _ in act.action.watched)} anew in place; nothing was restarted"
 
     def _undo(self, act: Act) -> str:

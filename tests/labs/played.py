@@ -121,14 +121,14 @@ class Played:
             self.files = k3s(NOW + 300 * DAY) if self.files[0].place.plane == "k3s" else member()
         return f"restarted {target.name}"
 
-    def renew(self, one, *, now):
+    def renew(self, one, *, now, about_to):
         """Renew a file; where nothing renews, it reads as before."""
         path = one.certificate.path
+        about_to(Renewed(path=path, backup=f"{path}.old", not_after=now, ca_path="ca.crt", fingerprint="f"))
         self.renewed.append(path)
         if self.renews:
             both = zip(self.files, member(), strict=True)
             self.files = tuple(fresh if fresh.certificate.path == path else old for old, fresh in both)
-        return Renewed(path=path, backup=f"{path}.old", not_after=now, ca_path="ca.crt", fingerprint="f")
 
     def undo(self, renewed):
         self.undone.append(renewed.path)

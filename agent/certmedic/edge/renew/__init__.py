@@ -7,6 +7,7 @@ files.py   files that are replaced, kept and put back
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -27,10 +28,10 @@ class Pen:
         self.backups = backups
         self.root = root
 
-    def renew(self, stored: Stored, *, now: datetime) -> Renewed:
-        """Sign one leaf anew in its place. Raises RenewError, and then the file is as it was."""
+    def renew(self, stored: Stored, *, now: datetime, about_to: Callable[[Renewed], None]) -> Renewed:
+        """Sign one leaf anew in its place; `about_to` hears it before. Raises RenewError, and then the file is as it was."""
         authorities = [pair for pair in planes.signing_authorities(stored.place, self.root) if Path(pair[1]).exists()]
-        return renew(stored, authorities=authorities, backups=self.backups, now=now)
+        return renew(stored, authorities=authorities, backups=self.backups, now=now, about_to=about_to)
 
     def undo(self, renewed: Renewed) -> None:
         """Put one file back. Raises RenewError."""

@@ -6,7 +6,7 @@ file cures without a restart. Nothing is ever half there: a file is written besi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -47,15 +47,22 @@ class _Authority:
 # ---------------------------------------------------------------- what is done
 
 
-def renew(
-    stored: Stored, *, authorities: Sequence[tuple[str, str]], backups: Path, now: datetime, life: timedelta = LIFE
+def renew(  # noqa: PLR0913 - each is one thing that the new one depends on
+    stored: Stored,
+    *,
+    authorities: Sequence[tuple[str, str]],
+    backups: Path,
+    now: datetime,
+    life: timedelta = LIFE,
+    about_to: Callable[[Renewed], None] = lambda _: None,
 ) -> Renewed:
     """Sign the leaf in a file anew and put it in the old one's place. Raises RenewError, and then the file is as it was.
 
     `authorities` are the files (certificate, private key) of those that may have signed it: taken is the one that did, is
     valid at `now`, and is in the file that the leaf's users check it against. Public key, subject, names and all other
     extensions stay. As etcd-manager does it, the new one begins with its authority; it ends after `life`, or with its
-    authority. Certificates that follow the leaf in its file stay. `backups` is made where it is missing.
+    authority. Certificates that follow the leaf in its file stay. `backups` is made where it is missing. `about_to` hears what will
+    be done before anything is.
     """
     try:
         old = read(real_path(stored.certificate.path))
@@ -70,6 +77,7 @@ def renew(
             ca_path=ca.path,
             fingerprint=new.fingerprint,
         )
+        about_to(renewed)
         block = x509.load_der_x509_certificate(new.der).public_bytes(serialization.Encoding.PEM)
         backups.mkdir(mode=0o700, parents=True, exist_ok=True)
         write(Path(renewed.backup), old.data, like=old.state)
