@@ -693,6 +693,7 @@ def it_restarts_what_docker_and_containerd_run(machine):
 def the_journal_tells_one_incident(machine):
     of_it = ("journalctl", "-u", "certmedic", "CERTMEDIC_INCIDENT=1")
     told = [json.loads(line) for line in machine(*of_it, "--output=json").splitlines()]
+    told = [one for one in told if one["CERTMEDIC_EVENT"] != "decided"]  # whether it had to wait is the moment's
     events = ["opened", "intent", "acted", "resolved"]
     assert [entry["CERTMEDIC_EVENT"] for entry in told] == events
     assert {entry["CERTMEDIC_CAUSE"] for entry in told} == {"expired"}
