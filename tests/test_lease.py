@@ -130,6 +130,9 @@ class Group:
 
     def __enter__(self):
         self.ports = self.running.__enter__()
+        until(
+            lambda: all(self._peer_port(key) for key in lab.KEYS), seconds=30
+        )  # each shows its flags once it has begun
         self.peers = {key: self._peer_port(key) for key in lab.KEYS}
         until(lambda: all(lab._ask_health(lab.ADDRESSES[k], self.ports[k], self.api) for k in lab.KEYS), seconds=60)
         return self
@@ -143,7 +146,7 @@ class Group:
                 told = (process / "cmdline").read_bytes()
                 if str(self.members[key].pki).encode() in told:
                     return int(re.search(rb"--listen-peer-urls=https://[^:]+:(\d+)", told)[1])
-        raise AssertionError(f"no member {key}")
+        return 0
 
     def voters(self, key, certificate=None):
         """Return the members as one of them tells it."""
