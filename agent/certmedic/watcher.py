@@ -391,12 +391,17 @@ class Watcher:
     def run(
         self, take: Callable[[float], Iterable[Item]], now: Callable[[], datetime], going: Callable[[], bool]
     ) -> None:
-        """Turn until `going` says no. `take(seconds)` waits for items; `now` is asked once a turn."""
+        """Turn until `going` says no. `take(seconds)` waits for items; `now` is asked for, and that is the time of the turn."""
         while going():
             due = self.store.next_due()
             wait = TICK if due is None else min(TICK, max(0.0, (due - now()).total_seconds()))
             items = list(take(wait)) if not self._left else []
-            self.step(items, now())
+            moment = now()
+            idle = not items and not self._left and (due is None or due > moment)
+            if idle and timedelta() <= moment - self._last <= LONGEST_TURN:
+                self._last = moment
+            else:
+                self.step(items, moment)
 
 
 def look_every(incident: Incident) -> timedelta:

@@ -34,14 +34,13 @@ from certmedic.edge.journal.steps import Steps, steps_of
 
 STREAM = "journal"
 TICK = 1.0  # seconds that one wait lasts at most
-BUSY_TICK = (
-    0.02  # seconds that it lasts at least, while entries keep coming: journald announces new ones every 250 ms only
-)
-# Seconds to wait for seconds from one entry to the next, to the power of 1.5: 25 ms where 200 entries come in a second, 70 ms at
-# 100. What a wake-up costs is shared by more entries where there are fewer, and nobody minds who waits for one there.
-WAIT = 70
+BUSY_TICK = 0.02  # seconds that it lasts at least, while entries keep coming
+# What a wake-up costs is shared by more entries where there are fewer, and nobody minds who waits for one there: the wait in
+# seconds is so many times the square of the seconds from one entry to the next, 25 ms at 200 entries a second, 100 ms at 100.
+WAIT = 1000
+ANNOUNCED = 0.25  # seconds after which journald announces what it wrote
 LOOK_EVERY = 10.0  # seconds between two looks at which files there are
-REPORT_EVERY = 2.0  # seconds
+REPORT_EVERY = 5.0  # seconds
 QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
 FAILURES = 5  # in a row, without an entry between them, until the reader gives up and is started anew after a pause
 BATCH = 1024  # entries between two looks at the clock
@@ -227,11 +226,15 @@ class JournalSource:
                 reported = now
             if not at_end:
                 continue
-            tick = min(max(BUSY_TICK, WAIT * apart**1.5), TICK)
+            tick = min(max(BUSY_TICK, WAIT * apart**2), TICK)
             if changes is None:
                 stop.wait(tick)
-            elif changes.poll(1000 * tick) and reader.process() == INVALIDATE:  # wait() would cost twice as much
-                break
+            else:
+                if tick < ANNOUNCED:
+                    time.sleep(tick)  # what is announced meanwhile would only wake it up sooner
+                    tick = 0
+                if changes.poll(1000 * tick) and reader.process() == INVALIDATE:  # wait() would cost twice as much
+                    break
             if now - looked >= (LOOK_EVERY if changes else TICK):
                 looked = now
                 if self._files.changed():
