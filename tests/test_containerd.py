@@ -140,8 +140,13 @@ def test_a_pod_of_containerd_is_restarted_once_and_cured(lab, seed, tmp_path):
                 agent = lab.agent(config, log=log)
             resolved = until(lambda: any(i["state"] == "resolved" for i in incidents()), seconds=120, every=1)
             assert resolved, f"{log.read_text()}\n{json.dumps(incidents(), indent=1)}"
-            (found,) = incidents()
-            assert (found["diagnosis"]["cause"], found["diagnosis"]["suspect"]) == ("expired", "own")
+            told = f"{log.read_text()}\n{json.dumps(incidents(), indent=1)}"
+            own = [i for i in incidents() if (i["diagnosis"]["cause"], i["diagnosis"]["suspect"]) == ("expired", "own")]
+            assert len(own) == 1, told
+            (found,) = own
+            # On a busy machine a line may be judged while the pod is not there to explain it: that is recorded, and no more.
+            others = [i for i in incidents() if i["id"] != found["id"]]
+            assert not any(i["decision"] and i["decision"]["acts"] for i in others), told
             shown = lab.certmedic("show", str(found["id"]), config=config)
             (act,) = shown["acts"]
             assert act["state"] == "verified", shown
