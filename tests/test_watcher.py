@@ -238,3 +238,26 @@ def test_positions_move_with_lines_and_without(lab):
     lab.watcher.step([Progress(stream="file:/x", position="8"), Progress(stream="file:/x", position=None)], NOW)
 
     assert lab.store.positions() == {"journal": "1"}
+
+
+def test_where_nothing_comes_and_nothing_is_due_no_turn_is_made_and_what_is_due_is_done_at_its_time(lab, monkeypatch):
+    lab, turns = lab(), []
+    lab.step(REFUSED)
+    step = lab.watcher.step
+    monkeypatch.setattr(lab.watcher, "step", lambda items, now: (turns.append(now), step(items, now)))
+
+    def quiet(seconds):
+        lab.now += timedelta(seconds=seconds)
+        return ()
+
+    def run_until(end):
+        lab.watcher.run(quiet, lambda: lab.now, lambda: lab.now < end)
+
+    run_until(NOW + timedelta(minutes=10))
+    made = len(turns)
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert made < 60  # of some 600 seconds
+
+    lab.now -= timedelta(hours=1)
+    run_until(lab.now + timedelta(seconds=2))
+    assert len(turns) > made  # the clock was set back
