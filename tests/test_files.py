@@ -539,6 +539,25 @@ def test_without_inotify_files_are_polled_and_that_is_said(log, monkeypatch):
     assert "the kernel gives no inotify" in reading.status.detail
 
 
+def test_a_log_that_comes_and_is_rotated_away_at_once(log):
+    write(log, 1)
+    older, newer = log.with_name("etcd.log.1"), log.with_name("coming")
+    with ready(Reading(source(log))) as reading:
+        write(log, 2)
+        reading.until(lambda: numbers(reading) == [2])
+        log.rename(older)
+        older.unlink()
+        reading.until(lambda: reading.status.position == "0 files")
+        for number in (3, 4, 5):
+            # Under no name that is looked at until it has its last one: as where both happen between two looks.
+            write(newer, number)
+            older.rename(log.with_name(f"etcd.log.{5 - number + 2}")) if older.exists() else None
+            newer.rename(older)
+            reading.until(lambda number=number: number in numbers(reading), within=5)
+        reading.until_idle()
+    assert numbers(reading) == [2, 3, 4, 5]
+
+
 def test_nothing_is_polled_while_nothing_happens(log):
     for number in range(200):
         write(log.parent / f"etcd-{number}x.log", 1)

@@ -259,7 +259,9 @@ def test_what_etcd_logs_of_its_clients(lab, tmp_path, logger):
         for shown in ("", "expired", "future", "stranger", "server only"):
             knock(lab, port, shown=shown)
         knock(lab, port, shown="good", trusting="other-ca")
-        waiting.until(lambda: log.read_text().count("rejected connection") >= 6)
+        # Not six lines: whatever else comes to this port, while tests run side by side, is rejected as well (`EOF`).
+        with contextlib.suppress(AssertionError):
+            waiting.until(lambda: len(sightings(log.read_text())) >= 6)
         logged = log.read_text()
     assert sightings(healthy) == []
     said = sightings(logged)
@@ -270,7 +272,7 @@ def test_what_etcd_logs_of_its_clients(lab, tmp_path, logger):
         (Symptom.UNKNOWN_AUTHORITY, LOCAL, PEER),
         (Symptom.USAGE, LOCAL, OWN),  # from 127.0.0.1, as etcd's own gateway comes with a server's certificate
         (Symptom.UNKNOWN_CA_ALERT, REMOTE, OWN),
-    ]
+    ], [line for line in logged.splitlines() if "rejected connection" in line]
     assert {(one.role, one.program) for one in said} == {(Role.SERVER, "etcd")}
     assert {one.remote_host for one in said} == {"127.0.0.1"}
     assert {one.fields["server_name"] for one in said} == {"localhost"}

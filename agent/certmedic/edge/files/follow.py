@@ -19,7 +19,7 @@ from certmedic.edge.files import inotify
 from certmedic.edge.files.folders import SLACK, Watch, expand
 from certmedic.edge.files.inotify import Inotify
 from certmedic.edge.files.log import QUIET, Log
-from certmedic.edge.files.rotation import Position, bases, rotated_names
+from certmedic.edge.files.rotation import Position, bases, rotated_files, rotated_names
 
 TICK = 1.0  # seconds that one wait lasts at most
 GATHER = 0.02  # seconds that pass after an event until files are read: a busy log is read in blocks, not line by line
@@ -45,7 +45,8 @@ class Files(ABC):
         self._failed: dict[str, str] = {}  # path -> why it cannot be read; each is said once
         self._began = 0.0  # when the first look was taken, in seconds since 1970
         self._earlier: Watch | None = None  # until when an earlier run has watched
-        self._ended: set[str] = set()  # paths at which nothing is any more, whose rotated files were looked at
+        # Paths at which nothing is any more, each with its rotated files, if those were looked at.
+        self._ended: dict[str, frozenset[tuple[str, int]]] = {}
         self._inotify: Inotify | None = None
         self._folders: dict[int, str] = {}  # by watch
         self._files: dict[int, tuple[Log, tuple[int, int]]] = {}  # by watch: whose, and which of its files
@@ -143,9 +144,6 @@ class Files(ABC):
 
     def _scan(self, resume: Callable[[str], str | None], *, first: bool) -> set[Log]:
         """Look at the files that are open, and open what matches and is not; returns the logs that have more to read."""
-        for log in list(self._logs.values()):
-            log.look()
-            self._watch_files(log)
         if first:
             self._began, self._earlier = time.time(), Watch.parse(resume(self.name))
         paths, folders = expand(self._globs)
@@ -158,15 +156,22 @@ class Files(ABC):
         for path in set(self._failed) - paths:
             del self._failed[path]
         # A log may have been rotated away for good before it was seen: a pod's, when its container was started anew.
-        left = {path for path in bases(folders) - paths - self._ended if self._matches(path)}
-        self._ended = (self._ended | left) - paths
+        ended = {path: rotated_files(path) for path in bases(folders) - paths if self._matches(path)}
+        left = {path for path, now in ended.items() if self._ended.get(path) != now}
+        self._ended = {path: now for path, now in (self._ended | ended).items() if path not in paths}
+        for log in list(self._logs.values()):
+            log.look()
+            self._watch_files(log)
         for path in sorted((paths | left) - rotated - set(self._logs)):
             try:
                 self._open(path, resume, first=first, there=path not in left)
                 self._failed.pop(path, None)
             except OSError as error:
+                self._ended.pop(path, None)
                 if self._failed.get(path) != str(error):
                     self._failed[path] = str(error)
+                    if isinstance(error, FileNotFoundError) and not Path(path).is_symlink():
+                        continue  # it was rotated away just now; the next look finds that
                     self._say(f"{path} cannot be read: {error.strerror}")
         return {log for log in self._logs.values() if log.behind}
 
@@ -208,16 +213,16 @@ class Files(ABC):
             self._moved.discard(log)
             log.close()
             self._watch_files(log, closed=True)
-            self._ended.add(log.path)
+            self._ended.setdefault(log.path, frozenset())
             self._drop_ended(put)
 
     def _drop_ended(self, put: Callable[[Item], None]) -> None:
         """Forget the logs of which nothing is left, under no name: pods come and go for as long as the agent runs."""
-        for path in self._ended - set(self._logs):
+        for path in self._ended.keys() - set(self._logs):
             # Looked at twice: of a file that is just being renamed, a folder may show neither name.
             if any(os.path.lexists(path) or rotated_names(path) for _ in range(2)):
                 continue
-            self._ended.discard(path)
+            del self._ended[path]
             if log := self._log(path):
                 put(Progress(stream=log.stream, position=None))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,7 +12,7 @@ from pathlib import Path
 
 from certmedic.core import lines
 from certmedic.core.model import LogEntry, Origin, Progress
-from certmedic.edge.files.rotation import HEAD, TAIL, BadContent, Content, Position, mark_of, what_follows
+from certmedic.edge.files.rotation import HEAD, TAIL, BadContent, Content, Position, Rest, mark_of, what_follows
 from certmedic.edge.files.shapes import Found, Shape
 
 BLOCK = 256 * 1024  # bytes read at a time: searched once for each needle, so that it should stay in a near cache
@@ -38,9 +36,9 @@ class _Part:
     touched: float = 0.0  # when something last came (monotonic)
 
     @classmethod
-    def at(cls, content: Content, offset: int) -> _Part:
-        """Begin somewhere in a file. One of BadContent where it is damaged."""
-        return cls(content, offset, content.head(offset), content.tail(offset), _now())
+    def of(cls, rest: Rest) -> _Part:
+        """Begin where something is left."""
+        return cls(rest.content, rest.offset, rest.head, rest.tail, _now())
 
     def handled(self, raw: bytes, end: int) -> None:
         """Move on behind `raw[:end]`, which was read at `offset`."""
@@ -101,7 +99,7 @@ class Log:
         if position is not None:
             following, found = what_follows(self.path, position)
             if not following:
-                following = [(Content(self.path), 0)]  # raises the reason
+                following = [Rest(Content(self.path))]  # raises the reason
             if not found and position.offset:
                 moment = datetime.fromtimestamp(position.time, UTC)
                 self._say(
@@ -109,13 +107,12 @@ class Log:
                     "file any more"
                 )
             self._parts.extend(self._opened(following))
-            if not self._parts:
-                raise OSError(errno.EIO, os.strerror(errno.EIO), self.path)
             self._last = position
             self._told = position if known else None
         else:
             content = Content(self.path)
-            self._parts.append(_Part.at(content, content.size))
+            size = content.size
+            self._parts.append(_Part.of(Rest(content, size, content.head(size), content.tail(size))))
 
     def close(self) -> None:
         """Close every file."""
@@ -168,10 +165,11 @@ class Log:
             yield from self._read_late(part)
         part = self._parts[0]
         try:
+            data = part.content.read(part.offset + len(part.carry), BLOCK)
+            # Afterwards: what was read may be of what was written after the file was truncated.
             if part.replaced():
                 yield from self._go_on_after_truncation(part)
                 return
-            data = part.content.read(part.offset + len(part.carry), BLOCK)
         except BadContent as error:
             self._say(f"{part.content.path} cannot be read on from byte {part.offset}: {error}")
             data = b""
@@ -277,17 +275,18 @@ class Log:
         for late in [late for late in self._late if late[1] <= now or late[0].content.unlinked]:
             self._late.remove(late)
             late[0].content.close()
-        newest = self._parts[-1].content
         try:
             status = Path(self.path).stat()
         except OSError:
+            self._line_up(kept=True)  # another file may have come and been rotated away since
+            newest = self._parts[-1].content
             self.gone = newest.unlinked or newest.path != self.path
             self.behind |= self.gone  # what it holds is to be read before it is let go
             return
         self.gone = False
         # As long as nothing was read of a file, a rotation of it does not show in the file itself.
         emptied = self.untouched and not status.st_size
-        if (status.st_dev, status.st_ino) != newest.key or not self._parts[0].offset or emptied:
+        if (status.st_dev, status.st_ino) != self._parts[-1].content.key or not self._parts[0].offset or emptied:
             self._line_up(kept=True)
 
     def _line_up(self, *, kept: bool) -> bool:
@@ -298,13 +297,13 @@ class Log:
         front = self._parts[0]
         following, found = what_follows(self.path, self.position())
         # What was read goes on at the path itself: in the same file, or in the one that a copy is just being made of.
-        in_place = found and following[0][0].path == self.path
+        in_place = found and following[0].content.path == self.path
         parts = []
-        if kept and front.offset and not (in_place and following[0][0].key != front.content.key):
+        if kept and front.offset and not (in_place and following[0].content.key != front.content.key):
             parts.append(front)
         if found and (parts or (not front.offset and not in_place)):
             # This file is open already, or was read to its end.
-            following.pop(0)[0].close()
+            following.pop(0).content.close()
         parts += self._opened(following)
         if parts:
             keys = {part.content.key for part in parts}
@@ -325,23 +324,20 @@ class Log:
             self.behind = True
         return found
 
-    def _opened(self, following: list[tuple[Content, int]]) -> list[_Part]:
+    def _opened(self, following: list[Rest]) -> list[_Part]:
         parts = []
         others = {part.content.key for part, _ in self._late} | self._damaged
-        for content, offset in following:
-            if content.key in others and content.path != self.path:
-                content.close()
+        for rest in following:
+            key = rest.content.key
+            if key in others and rest.content.path != self.path:
+                rest.content.close()
                 continue
-            already = next((part for part in self._parts if part.content.key == content.key), None)
-            if already and already.offset == offset and not already.replaced():
-                content.close()
+            already = next((part for part in self._parts if part.content.key == key), None)
+            if already and already.offset == rest.offset and not already.replaced():
+                rest.content.close()
                 parts.append(already)
-                continue
-            try:
-                parts.append(_Part.at(content, offset))
-            except BadContent as error:
-                content.close()
-                self._say(f"{content.path} cannot be read: {error}")
+            else:
+                parts.append(_Part.of(rest))
         return parts
 
     def _go_on_after_truncation(self, part: _Part) -> Iterator[LogEntry]:

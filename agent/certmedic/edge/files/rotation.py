@@ -51,17 +51,16 @@ class Position:
             return None
         return position if position.offset >= 0 else None
 
-    def continues_in(self, content: Content) -> bool:
-        """Whether `content` is what was read, or a copy of it, with all that was read still in it."""
+    def found_in(self, content: Content) -> Rest | None:
+        """Return what is left of `content`, where it is what was read, or a copy of it, with all that was read still in it."""
         try:
             # Where nothing was read, there is nothing to know it by. The beginning first: of a compressed file, it is cheap.
-            return (
-                self.offset > 0
-                and self.mark.startswith(_hash(content.head(self.offset)))
-                and self.mark == mark_of(content.head(self.offset), content.tail(self.offset))
-            )
+            if self.offset > 0 and self.mark.startswith(_hash(head := content.head(self.offset))):
+                tail = content.tail(self.offset)
+                return Rest(content, self.offset, head, tail) if self.mark == mark_of(head, tail) else None
         except BadContent:
-            return False
+            pass
+        return None
 
 
 def mark_of(head: bytes, tail: bytes) -> str:
@@ -165,6 +164,15 @@ def rotated_names(path: str) -> list[str]:
     return [str(folder / name) for _, name in sorted(found.values())]
 
 
+def rotated_files(path: str) -> frozenset[tuple[str, int]]:
+    """Return the names of the rotated files of a log, each with the number of its inode: what changes when one comes or goes."""
+    found = set()
+    for name in rotated_names(path):
+        with contextlib.suppress(OSError):
+            found.add((name, Path(name).stat().st_ino))
+    return frozenset(found)
+
+
 def bases(folders: Iterable[str]) -> set[str]:
     """Return the paths of the logs whose rotated files lie in these folders, whether or not anything is at them."""
     found = set()
@@ -176,9 +184,29 @@ def bases(folders: Iterable[str]) -> set[str]:
     return found
 
 
-def _open_all(path: str) -> list[Content]:
-    """Open every file of a log, oldest first. While a rotation is under way names change hands, and it is tried again."""
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A file that is to be read from an offset on, and the ends of what lies before it, as they were when it was looked at.
+
+    By the time that it is read, the file may have been truncated, and hold something else there.
+    """
+
+    content: Content
+    offset: int = 0
+    head: bytes = b""
+    tail: bytes = b""
+
+
+def what_follows(path: str, position: Position) -> tuple[list[Rest], bool]:
+    """Open what is to be read after `position`: the rest of its file under whatever name it has now, then all that is newer.
+
+    Returns the files, oldest first, and whether the rest was found. Where it was not, the files written to since are given,
+    as far as they are still there.
+    """
     opened: list[Content] = []
+    following: list[Rest] = []
+    found = False
+    # While a rotation is under way names change hands, and what was a file's may be in a copy that was not there yet.
     for _ in range(20):
         for content in opened:
             content.close()
@@ -187,39 +215,42 @@ def _open_all(path: str) -> list[Content]:
         for name in names:
             with contextlib.suppress(OSError):
                 opened.append(Content(name))
+        following, found = _following(path, position, opened)
         with contextlib.suppress(OSError):
             there = {content.path: content.key for content in opened}
             if names == [*rotated_names(path), path] and there == {name: _key(name) for name in there}:
                 break
-    return opened
+    wanted = {rest.content for rest in following}
+    for content in opened:
+        if content not in wanted:
+            content.close()
+    return following, found
+
+
+def _following(path: str, position: Position, opened: list[Content]) -> tuple[list[Rest], bool]:
+    # The newest, since copytruncate has two for a moment, of which the older is the copy.
+    for index in reversed(range(len(opened))):
+        if rest := position.found_in(opened[index]):
+            newer = [content for content in opened[index + 1 :] if content.path == path or not content.empty]
+            return [rest, *map(Rest, _without_copy(newer))], True
+    # Of a log that was empty nothing can be recognised; but then all that was written since is new.
+    since = position.time if position.offset else position.time - SLACK
+    newer = [content for content in opened if content.path == path or (content.modified > since and not content.empty)]
+    return [*map(Rest, _without_copy(newer))], False
+
+
+def _without_copy(newer: list[Content]) -> list[Content]:
+    """Leave out the copy that is just being made of the last file, or has been, if that is not truncated yet."""
+    if len(newer) < 2 or newer[-2].compressed or newer[-1].compressed:
+        return newer
+    *_, copy, original = newer
+    with contextlib.suppress(OSError):
+        size = copy.size  # before anything is compared: it grows
+        if size and (copy.head(size), copy.tail(size)) == (original.head(size), original.tail(size)):
+            return [*newer[:-2], original]
+    return newer
 
 
 def _key(name: str) -> tuple[int, int]:
     status = Path(name).stat()
     return status.st_dev, status.st_ino
-
-
-def what_follows(path: str, position: Position) -> tuple[list[tuple[Content, int]], bool]:
-    """Open what is to be read after `position`: the rest of its file under whatever name it has now, then all that is newer.
-
-    Returns the files, oldest first, each with the offset to read from, and whether the rest was found. Where it was not, the
-    files written to since are given, as far as they are still there.
-    """
-    opened = _open_all(path)
-    # The newest, since copytruncate has two for a moment, of which the older is the copy.
-    start = next((index for index in reversed(range(len(opened))) if position.continues_in(opened[index])), None)
-    # Of a log that was empty nothing can be recognised; but then all that was written since is new.
-    since = position.time if position.offset else position.time - SLACK
-
-    def newer(index: int, content: Content) -> bool:
-        return content.modified > since if start is None else index > start
-
-    following = []
-    for index, content in enumerate(opened):
-        if index == start:
-            following.append((content, position.offset))
-        elif content.path == path or (newer(index, content) and not content.empty):
-            following.append((content, 0))
-        else:
-            content.close()
-    return following, start is not None

@@ -1,0 +1,399 @@
+"""A log is rotated between any two system calls of its reader: each story is told once for each of them.
+
+The files and what is done to them are real; only the moment is chosen, by a hook before the calls. CERTMEDIC_TURNS sets how often
+the stories of several steps are told, each time with other moments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import itertools
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from certmedic.core.model import Item, LogEntry, Origin, Progress, SourceStatus
+from certmedic.edge.files import FileSource, follow
+from certmedic.edge.files.log import Log
+from certmedic.edge.files.rotation import Position
+from certmedic.edge.files.shapes import Plain
+
+LINE = "{:08} x509: certificate has expired\n"
+CALLS = ("open", "pread", "fstat", "stat", "scandir", "listdir", "lseek")
+
+
+class Lab:
+    """A log, and what is done to it: each step does nothing where its file is not there."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.path = folder / "etcd.log"
+        self.written = 0
+
+    def write(self, count: int = 30) -> None:
+        with self.path.open("a") as file:
+            for number in range(self.written, self.written + count):
+                file.write(LINE.format(number))
+        self.written += count
+
+    def _shift(self) -> Path:
+        for age in range(60, 0, -1):
+            for end in ("", ".gz"):
+                older = self.path.with_name(f"etcd.log.{age}{end}")
+                if older.exists():
+                    older.rename(self.path.with_name(f"etcd.log.{age + 1}{end}"))
+        return self.path.with_name("etcd.log.1")
+
+    def rename(self) -> None:
+        if self.path.exists():
+            self.path.rename(self._shift())
+
+    def copy(self) -> None:
+        if self.path.exists():
+            shutil.copy(self.path, self._shift())
+
+    def truncate(self) -> None:
+        if self.path.exists():
+            os.truncate(self.path, 0)
+
+    def copy_half(self) -> None:
+        if self.path.exists():
+            half = self.path.stat().st_size // 2
+            self._shift().write_bytes(self.path.read_bytes()[:half])
+
+    def copy_rest(self) -> None:
+        if self.path.exists():
+            copy = self.path.with_name("etcd.log.1")
+            with copy.open("ab") as file:
+                file.write(self.path.read_bytes()[copy.stat().st_size :])
+
+    def pack(self) -> None:
+        first = self.path.with_name("etcd.log.1")
+        if first.exists():
+            packed = first.with_name("etcd.log.1.gz")
+            packed.write_bytes(gzip.compress(first.read_bytes()))
+            shutil.copystat(first, packed)
+
+    def remove_packed(self) -> None:
+        self.path.with_name("etcd.log.1").unlink(missing_ok=True)
+
+    def log(self) -> Log:
+        return Log(str(self.path), f"file:{self.path}", Origin(), Plain((b"x509:",)), print)
+
+
+def number(entry: LogEntry) -> int:
+    return int(entry.text[:8])
+
+
+def all_of(log: Log) -> Iterator[LogEntry]:
+    """Read as the follower does, until nothing more comes of looking again."""
+    for _ in range(4):
+        log.behind = True
+        while log.behind:
+            yield from log.read()
+        log.look()
+
+
+def some(lab: Lab, count: int = 10) -> str:
+    """Read a log that is there, and stop behind its first lines: as a kill does. Returns the position."""
+    with contextlib.closing(lab.log()) as log:
+        log.open(None, since=0.0)
+        position = list(all_of(log))[count - 1].position
+    assert position is not None
+    return position
+
+
+# ---------------------------------------------------------------- where the reader stands
+
+
+def in_the_newest(lab: Lab) -> str:
+    lab.write()
+    position = some(lab)
+    lab.write()
+    return position
+
+
+def in_a_rotated_one(lab: Lab) -> str:
+    position = in_the_newest(lab)
+    lab.rename()
+    lab.write()
+    return position
+
+
+def in_a_compressed_one(lab: Lab) -> str:
+    position = in_a_rotated_one(lab)
+    lab.pack()
+    lab.remove_packed()
+    return position
+
+
+def at_the_end(lab: Lab) -> str:
+    lab.write()
+    return some(lab, 30)
+
+
+def at_the_end_of_a_rotated_one(lab: Lab) -> str:
+    position = at_the_end(lab)
+    lab.rename()
+    lab.write()
+    return position
+
+
+# ---------------------------------------------------------------- what happens at the moment
+
+
+def copytruncated(lab: Lab) -> None:
+    lab.copy()
+    lab.truncate()
+
+
+def copytruncated_and_written_to(lab: Lab) -> None:
+    copytruncated(lab)
+    lab.write(3)
+
+
+def copytruncated_and_grown(lab: Lab) -> None:
+    copytruncated(lab)
+    lab.write(100)
+
+
+def renamed(lab: Lab) -> None:
+    lab.rename()
+
+
+def renamed_and_written_to(lab: Lab) -> None:
+    lab.rename()
+    lab.write(50)
+
+
+def twice(lab: Lab) -> None:
+    copytruncated_and_written_to(lab)
+    copytruncated_and_grown(lab)
+
+
+def renamed_and_copytruncated(lab: Lab) -> None:
+    renamed_and_written_to(lab)
+    copytruncated_and_written_to(lab)
+
+
+def written_to(lab: Lab) -> None:
+    lab.write()
+
+
+Step = Callable[[Lab], None]
+
+
+class Moments:
+    """Do each of `steps` once, right before the reader's system call of that number; takes away what was done."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, lab: Lab, steps: list[tuple[int, Callable[[Lab], None]]]
+    ) -> None:
+        self.count = 0
+        self._lab, self._steps, self._inside = lab, steps, False
+        for name in CALLS:
+            monkeypatch.setattr(os, name, self._before(getattr(os, name)))
+
+    def _before(self, call):
+        def counted(*arguments, **named):
+            if not self._inside:
+                self._do(up_to=self.count)
+                self.count += 1
+            return call(*arguments, **named)
+
+        return counted
+
+    def do_all(self) -> None:
+        """Do what is left: the reader makes no more calls."""
+        self._do(up_to=None)
+
+    def _do(self, *, up_to: int | None) -> None:
+        self._inside = True  # the steps make system calls of their own
+        while self._steps and (up_to is None or self._steps[0][0] <= up_to):
+            self._steps.pop(0)[1](self._lab)
+        self._inside = False
+
+
+STANDS = [in_the_newest, in_a_rotated_one, in_a_compressed_one, at_the_end, at_the_end_of_a_rotated_one]
+HAPPENS = [
+    *(copytruncated, copytruncated_and_written_to, copytruncated_and_grown, renamed, renamed_and_written_to),
+    *(twice, renamed_and_copytruncated, written_to),
+]
+
+
+COPYTRUNCATE = [Lab.copy_half, Lab.copy_rest, Lab.truncate]
+RENAME = [Lab.rename, Lab.write]
+STORIES = [
+    [*COPYTRUNCATE, Lab.write],
+    [Lab.write, *COPYTRUNCATE, Lab.write, Lab.write, *COPYTRUNCATE],
+    [*RENAME, *COPYTRUNCATE, Lab.write],
+    [*COPYTRUNCATE, *RENAME, *RENAME],
+    [*RENAME, Lab.pack, Lab.remove_packed, Lab.write, *RENAME],
+    [*COPYTRUNCATE, Lab.pack, Lab.remove_packed, Lab.write, *COPYTRUNCATE, Lab.write],
+]
+TURNS = int(os.environ.get("CERTMEDIC_TURNS", "10"))
+
+
+def came(lab: Lab, position: str, steps: list[tuple[int, Step]], *, running: bool) -> list[int]:
+    """Read on from `position`, while `steps` happen, to the end; `running`: the reader has read all that is there already."""
+    with contextlib.closing(lab.log()) as log:
+        found = []
+        if running:
+            log.open(Position.parse(position), since=None)
+            found += all_of(log)
+            lab.write(7)
+        with pytest.MonkeyPatch.context() as patched:
+            Moments(patched, lab, steps)
+            with contextlib.suppress(FileNotFoundError):  # as the follower, which is told to look again
+                if not running:
+                    log.open(Position.parse(position), since=None)
+                found += all_of(log)
+        late = steps.copy()
+        for _, step in late:
+            step(lab)
+            found += all_of(log) if log.contents else []
+        lab.write(5)
+        if not log.contents:
+            log.open(Position.parse(position), since=None)
+        found += all_of(log)
+    numbers = [number(entry) for entry in found]
+    if numbers == wanted(position, lab):
+        # A kill at any of them: what comes after its position is what came after it.
+        for index in range(0, len(found), 9):
+            with contextlib.closing(lab.log()) as log:
+                log.open(Position.parse(found[index].position), since=None)
+                again = [number(entry) for entry in all_of(log)]
+            if again != numbers[index + 1 :]:
+                return again
+    return numbers
+
+
+def wanted(position: str, lab: Lab) -> list[int]:
+    return list(range(Position.parse(position).offset // len(LINE.format(0)), lab.written))
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("happens", HAPPENS)
+@pytest.mark.parametrize("stands", STANDS)
+def test_whenever_it_happens_each_line_comes_once(tmp_path, stands, happens, running):
+    wrong = []
+    for at in itertools.count():
+        lab = Lab(tmp_path / str(at))
+        position = stands(lab)
+        steps = [(at, happens)]
+        numbers = came(lab, position, steps, running=running)
+        if numbers != wanted(position, lab):
+            wrong.append((at, numbers))
+        shutil.rmtree(lab.path.parent)
+        if steps:
+            break  # it was over before
+    assert at > 12
+    assert not wrong, (len(wrong), at, wrong[:3])
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("steps", STORIES, ids=lambda steps: "-".join(step.__name__ for step in steps))
+@pytest.mark.parametrize("stands", STANDS)
+def test_whenever_each_step_happens_each_line_comes_once(tmp_path, stands, steps, running):
+    rng = random.Random(7)  # noqa: S311 - a seed that can be tried again
+    wrong = []
+    for turn in range(TURNS):
+        lab = Lab(tmp_path / str(turn))
+        position = stands(lab)
+        moments = sorted(rng.sample(range(60), len(steps)))
+        numbers = came(lab, position, list(zip(moments, steps, strict=True)), running=running)
+        if numbers != wanted(position, lab):
+            wrong.append((turn, moments, numbers))
+        shutil.rmtree(lab.path.parent)
+    assert not wrong, (len(wrong), wrong[:3])
+
+
+# ---------------------------------------------------------------- the follower of many files, killed and started anew
+
+
+class Until:
+    """Stands in for the event that stops a reader in another thread: here it runs in this one, until all is done and read."""
+
+    def __init__(self) -> None:
+        self.over = False
+
+    def is_set(self) -> bool:
+        return self.over
+
+    def wait(self, seconds: float) -> bool:
+        time.sleep(min(seconds, 0.002))
+        return self.over
+
+
+def followed(lab: Lab, positions: dict[str, str], steps: list[tuple[int, Step]]) -> list[Item]:
+    """Follow the log from `positions` while `steps` happen, until nothing more comes of it; returns all that was put."""
+    items: list[Item] = []
+    stop, reached = Until(), dict(positions)
+
+    def put(item: Item) -> None:
+        nonlocal reports, idle
+        items.append(item)
+        settle(reached, [item])
+        if isinstance(item, SourceStatus):
+            reports += 1
+            if reports > 60:
+                moments.do_all()
+            idle = idle + 1 if item.lag_seconds == 0 and not steps else 0
+            stop.over = idle >= 4
+
+    reports = idle = 0
+    with pytest.MonkeyPatch.context() as patched:
+        for name, seconds in {"REPORT_EVERY": 0.01, "QUIET_REPORT_EVERY": 0.01, "TICK": 0.01, "GATHER": 0.0}.items():
+            patched.setattr(follow, name, seconds)
+        moments = Moments(patched, lab, steps)
+        FileSource((b"x509:",), [str(lab.path.parent / "etcd*.log")], elsewhere=()).follow(reached.get, put, stop)
+    return items
+
+
+def settle(positions: dict[str, str], items: list[Item]) -> None:
+    for item in items:
+        if isinstance(item, LogEntry | Progress):
+            if item.position is None:
+                positions.pop(item.stream, None)
+            else:
+                positions[item.stream] = item.position
+
+
+def story(rng: random.Random) -> list[Step]:
+    some = [
+        [Lab.write],
+        [Lab.write],
+        [Lab.write],
+        RENAME[:1],
+        [copytruncated],
+        COPYTRUNCATE,
+        [Lab.pack, Lab.remove_packed],
+    ]
+    return [step for _ in range(rng.randrange(1, 7)) for step in rng.choice(some)]
+
+
+@pytest.mark.parametrize("seed", range(TURNS))
+def test_the_follower_killed_and_started_anew_gets_each_line_once(tmp_path, seed):
+    rng = random.Random(seed)  # noqa: S311 - a seed that can be tried again
+    lab = Lab(tmp_path / "logs")
+    lab.write(4)
+    positions: dict[str, str] = {}
+    settle(positions, followed(lab, positions, []))  # the first start is at the end
+    found: list[int] = []
+    for turn in range(6):
+        for step in story(rng) if rng.random() < 0.5 else []:
+            step(lab)  # while it is down
+        steps = story(rng)
+        moments = sorted(rng.randrange(rng.choice([40, 120, 400])) for _ in steps)
+        items = followed(lab, positions, list(zip(moments, steps, strict=True)))
+        # What a kill leaves: a prefix of what came out was settled.
+        kept = items[: rng.randrange(len(items) + 1)] if turn < 5 else items
+        settle(positions, kept)
+        found += [number(item) for item in kept if isinstance(item, LogEntry)]
+    assert sorted(found) == list(range(4, lab.written))
