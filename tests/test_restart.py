@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from certmedic.core.model import Container
+from certmedic.core.planes.effects import restart_command
 from certmedic.core.verify import is_another
 from certmedic.edge import restart
 from certmedic.edge.facts import containers
@@ -247,8 +248,7 @@ def test_containerd_with_a_kubelet_only_stops(containerd, monkeypatch):
 
 
 def test_containerd_with_a_kubelet_and_crictl_asks_that(tmp_path, monkeypatch):
-    # No crictl is to be had where these tests run (Debian has none), so that its part is played by what writes down how it was called.
-    # That these are its flags was read in kubernetes-sigs/cri-tools, cmd/crictl/{main,container}.go.
+    # Debian has no crictl, so that its part is played by what writes down how it was called; the next test has the real one, if given.
     recorder = tmp_path / "crictl"
     recorder.write_text(
         f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/called\n[ ! -e {tmp_path}/fails ] || {{ echo "no such container"; exit 1; }}\n'
@@ -269,6 +269,68 @@ def test_containerd_with_a_kubelet_and_crictl_asks_that(tmp_path, monkeypatch):
     # What is no pod's is none of the kubelet's, and started by ctr.
     with pytest.raises(RestartError, match="`ctr "):
         hands.restart(target("0123", "containerd"))
+
+
+# Seen to pass with 1.26.1, 1.33.0 and 1.36.0, built from their sources with Debian's Go, against containerd 1.6.
+CRICTL = os.environ.get("CERTMEDIC_CRICTL", "")
+
+
+@real
+@needs_root
+@pytest.mark.skipif(not CRICTL, reason="set CERTMEDIC_CRICTL to a crictl; Debian has none")
+def test_crictl_itself(tmp_path, monkeypatch):
+    (tmp_path / "crictl").symlink_to(CRICTL)
+    monkeypatch.setattr(restart, "kubelet_is_active", lambda: True)
+    monkeypatch.setitem(restart._ENVIRONMENT, "PATH", f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin")
+    with start_containerd(cri=True) as containerd:
+        containerd.busybox()
+        hands, endpoint = ContainerdHands(containerd.address), f"unix://{containerd.address}"
+        environment = {
+            **restart._ENVIRONMENT,
+            "CONTAINER_RUNTIME_ENDPOINT": endpoint,
+            "IMAGE_SERVICE_ENDPOINT": endpoint,
+        }
+
+        def crictl(*words):
+            return restart._run([CRICTL, *words], time.monotonic() + 60, environment).strip().splitlines()[-1]
+
+        pods = {}
+
+        def run(group, command, attempt):
+            """Do as a kubelet does: a pod on the host's network, once, and its container anew for each attempt."""
+            about = {**LABELS, "io.kubernetes.pod.name": f"etcd-manager-{group}-m1", "io.kubernetes.pod.uid": group}
+            name = {"name": about["io.kubernetes.pod.name"], "namespace": "kube-system", "uid": group}
+            network = {"security_context": {"namespace_options": {"network": 2}}}
+            pod, container = tmp_path / f"{group}.pod", tmp_path / f"{group}.container"
+            pod.write_text(json.dumps({"metadata": name, "labels": about, "linux": network}))
+            what = {"metadata": {"name": "etcd-manager", "attempt": attempt}, "image": {"image": IMAGE}, "linux": {}}
+            container.write_text(json.dumps({**what, "command": command, "labels": about}))
+            if group not in pods:
+                pods[group] = crictl("runp", str(pod))
+            number = crictl("create", pods[group], str(container), str(pod))
+            crictl("start", number)
+            return number
+
+        main, events = run("main", FOREVER, 0), run("events", STUBBORN, 0)
+        assert "the kubelet starts it anew" in hands.restart(listed(containerd, main))
+        assert [listed(containerd, number).state for number in (main, events)] == ["exited", "running"]
+        with within(restart.STOP_SECONDS):
+            hands.restart(listed(containerd, events))  # which does not heed SIGTERM
+        assert listed(containerd, events).state == "exited"
+        with pytest.raises(RestartError, match=r"(?s)crictl .* failed with 1: .*not found"):
+            hands.restart(target("0123456789abcdef", "containerd", pod="etcd-manager-main-a"))
+        # What a person is told to type.
+        again, other = run("main", FOREVER, 1), run("events", FOREVER, 1)
+        assert is_another(listed(containerd, main), listed(containerd, again))
+        typed = restart_command("main", "containerd").replace("sudo ", "")
+        restart._run(["sh", "-c", typed], time.monotonic() + 60, environment)
+        assert [listed(containerd, number).state for number in (again, other)] == ["exited", "running"]
+        with (
+            hanging(containerd.process.pid),
+            within(restart.KILL_SECONDS),
+            pytest.raises(RestartError, match="failed with 1"),
+        ):
+            hands.restart(target(other, "containerd", pod="etcd-manager-events-m1"))
 
 
 @real
@@ -419,6 +481,7 @@ UNITS = {
 RESTART = """
 import sys
 from certmedic.core.model import Container
+from certmedic.core.planes.effects import restart_command
 from certmedic.edge.restart import RestartError, SystemdHands
 unit, deadline = sys.argv[1:]
 try:

@@ -28,11 +28,19 @@ IMAGE = "registry.example/etcdadm/etcd-manager:3.0.20210228"
 CONFIG = """version = 2
 root = "{home}/root"
 state = "{home}/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
+{plugin}
 [grpc]
   address = "{home}/state/containerd.sock"
 [ttrpc]
   address = "{home}/state/containerd.sock.ttrpc"
+"""
+WITHOUT_CRI = 'disabled_plugins = ["io.containerd.grpc.v1.cri"]'
+CRI = """
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "registry.example/pause:1"
+  restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "native"
 """
 
 
@@ -42,6 +50,7 @@ class Containerd:
 
     home: Path
     prefix: tuple[str, ...] = ()  # of its command line, e.g. ("nsenter", "--net=FILE")
+    cri: bool = False  # whether it serves a kubelet, or crictl
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -61,7 +70,7 @@ class Containerd:
         return done.stdout
 
     def start(self) -> None:
-        (self.home / "config.toml").write_text(CONFIG.format(home=self.home))
+        (self.home / "config.toml").write_text(CONFIG.format(home=self.home, plugin=CRI if self.cri else WITHOUT_CRI))
         log = self.home / "containerd.log"
         with log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -88,8 +97,9 @@ class Containerd:
                 link.type, link.linkname = tarfile.SYMTYPE, "busybox"
                 tar.addfile(link)
         self.import_image(layer.getvalue())
+        self.import_image(layer.getvalue(), "registry.example/pause:1", starts=("/bin/sleep", "1000000"))
 
-    def import_image(self, content: bytes, name: str = IMAGE) -> None:
+    def import_image(self, content: bytes, name: str = IMAGE, *, starts: Sequence[str] = ()) -> None:
         """Import an image of one layer, packed as `docker save` does."""
         machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
         diffs = [f"sha256:{hashlib.sha256(content).hexdigest()}"]
@@ -97,7 +107,7 @@ class Containerd:
             {
                 "architecture": machine,
                 "os": "linux",
-                "config": {"Env": ["PATH=/bin"]},
+                "config": {"Env": ["PATH=/bin"], "Entrypoint": list(starts)},
                 "rootfs": {"type": "layers", "diff_ids": diffs},
             }
         ).encode()
@@ -123,10 +133,10 @@ class Containerd:
 
 
 @contextlib.contextmanager
-def start_containerd(*prefix: str) -> Iterator[Containerd]:
+def start_containerd(*prefix: str, cri: bool = False) -> Iterator[Containerd]:
     """Run a daemon; afterwards no process, mount or file of it is left. `prefix` as that of its command line."""
     home = Path(tempfile.mkdtemp(prefix="certmedic-containerd-"))
-    containerd = Containerd(home, prefix)
+    containerd = Containerd(home, prefix, cri)
     try:
         containerd.start()
         yield containerd
