@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -195,6 +195,11 @@ def test_what_is_shown_only_to_who_sends_a_name_is_no_cure(tmp_path, peers_ca):
         assert took(nameless=False)[0]
         good, said = took(nameless=True)
     assert (good, f"127.0.0.1:{port} still shows the one that ends" in said) == (False, True)
+    # Asked twice, with a name and without, and named once.
+    with shows_two(tmp_path, fresh, fresh, "etcd-a") as port:
+        stored = replace(stored, place=replace(stored.place, ports=(port,)))
+        good, said = took(nameless=True)
+    assert (good, said.partition("; served on ")[2]) == (True, f"127.0.0.1:{port}")
 
 
 def test_listeners_by_the_address_they_are_bound_to():

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from certmedic.core.examine import stamp
 from certmedic.core.model import Certificate, Gate, Member
 
 PATIENCE = timedelta(minutes=5)  # for each member whose turn comes first; the kubelet's longest back-off
@@ -147,11 +148,11 @@ def turn(  # noqa: PLR0913 - each is one thing that the order depends on
         return answer(passed=False, why=unsure)
     if waiting_since > now:
         return answer(
-            passed=False, why=f"the clock went back behind {waiting_since}, when it began to wait; opens then"
+            passed=False, why=f"the clock went back behind {stamp(waiting_since)}, when it began to wait; opens then"
         )
     first = waiting_since + jitter
     if now < first:
-        return answer(passed=False, why=f"others may want to at the same moment; opens {first}")
+        return answer(passed=False, why=f"others may want to at the same moment; opens {stamp(first)}")
     ordered = sorted(members, key=lambda member: member.name)
     before = ordered[: ordered.index(me)]
     late = first + PATIENCE * max(len(before), 1)
@@ -162,13 +163,14 @@ def turn(  # noqa: PLR0913 - each is one thing that the order depends on
             passed=True, why=f"{_names(before)} come first and are good" if before else "it comes first by name"
         )
     if now >= late:
-        return answer(passed=True, why=f"its turn has not come by {late}, so it waits no longer")
+        return answer(passed=True, why=f"its turn has not come by {stamp(late)}, so it waits no longer")
     if waited_for:
-        why = f"{_names(waited_for)} come first: {_why(waited_for)}; opens when {_show_good(waited_for)}, or {late}"
+        why = f"{_names(waited_for)} come first: {_why(waited_for)}; opens when {_show_good(waited_for)}, or {stamp(late)}"
         return answer(passed=False, why=why)
     # What the others cannot see they cannot wait for, so that only time keeps apart those who would go for such a reason.
     return answer(
-        passed=False, why=f"what it shows on its ports is good, so others do not see that it is due; opens {late}"
+        passed=False,
+        why=f"what it shows on its ports is good, so others do not see that it is due; opens {stamp(late)}",
     )
 
 
@@ -205,7 +207,11 @@ def _names(members: Sequence[Member]) -> str:
 def _why(members: Sequence[Member]) -> str:
     return "; ".join(
         f"{member.name} ({member.address}:{member.port}) "
-        + (f"shows no certificate: {member.error}" if member.serves is None else f"shows one that ends {_ends(member)}")
+        + (
+            f"shows no certificate: {member.error}"
+            if member.serves is None
+            else f"shows one that ends {stamp(_ends(member))}"
+        )
         for member in members
     )
 

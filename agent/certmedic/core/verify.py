@@ -98,5 +98,5 @@ def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bo
     shown = {seen.certificate.fingerprint for seen in served if seen.certificate is not None}
     if not listening <= shown:
         return False, "the new certificate is on disk, but was not yet seen served"
-    ports = ", ".join(f"{seen.address}:{seen.port}" for seen in served)
+    ports = ", ".join(dict.fromkeys(f"{seen.address}:{seen.port}" for seen in served))
     return True, "; ".join(told) + (f"; served on {ports}" if ports else "; it is a client's, so nothing serves it")
