@@ -182,6 +182,15 @@ def test_a_neighbour_is_named_by_its_door_and_not_by_what_was_asked_of_it(called
     assert "limit" not in found.remedy.why
 
 
+def test_a_member_that_is_known_by_its_id_alone_is_called_so_and_can_be_looked_up():
+    found = judged(refusing(role=Role.CLIENT, remote="", not_after=ENDED, remote_peer_id="819c332cb7e87349"))
+    assert found.neighbours == ("etcd member 819c332cb7e87349",)
+    assert "etcdctl member list" in found.remedy.why
+    known = judged(refusing(role=Role.CLIENT, not_after=ENDED, remote_peer_id="819c332cb7e87349"))
+    assert known.neighbours == ("10.0.0.2",)
+    assert "etcdctl" not in known.remedy.why
+
+
 @pytest.mark.parametrize("host", ["10.0.0.1", "127.0.0.1"])
 def test_a_certificate_shown_from_here_is_found_by_its_not_after(host):
     found = judged(refusing(not_after=ENDED, remote=f"{host}:5000"), member(server_ends=ENDED))

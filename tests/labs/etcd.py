@@ -346,7 +346,7 @@ def scenario(name: str, directory: Path, *, logger: str = "zap", version: str = 
     assert plan.api_client is not None
     plan.api_client.write(api / "etcd-client.crt")
     (api / "etcd-ca.crt").write_bytes(plan.clients_ca.pem)
-    flags = plan.flags if version == "3.3" else (f"--logger={logger}", *plan.flags)
+    flags = plan.flags if version < "3.4" else (f"--logger={logger}", *plan.flags)
     if plan.revoked:
         (directory / "revoked.crl").write_bytes(plan.revoked)
         flags = (*flags, f"--client-crl-file={directory / 'revoked.crl'}")

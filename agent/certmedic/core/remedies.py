@@ -125,6 +125,9 @@ def for_memory(plane: str, group: str) -> Remedy:
     )
 
 
+MEMBER = "etcd member "  # before its id, where a line tells no address
+
+
 def for_neighbour(cause: Cause, whom: str) -> Remedy:
     """Return the remedy for a fault on the other side: nothing here."""
     there = whom or "the other side"
@@ -137,6 +140,8 @@ def for_neighbour(cause: Cause, whom: str) -> Remedy:
         return Remedy(kind=RemedyKind.NONE, helps=Helps.NO, why=why, command="certmedic certs --wide")
     else:
         why = f"The certificate at fault is on {there}. Restarting anything on this machine cures nothing and can cost the quorum."
+        if there.startswith(MEMBER):
+            why += " `etcdctl member list` tells which machine that is."
     return Remedy(kind=RemedyKind.NONE, helps=Helps.NO, why=why, command=f"on {there}: certmedic certs")
 
 

@@ -254,6 +254,7 @@ def neighbour(scene: Scene) -> Diagnosis:
 
 
 def neighbours_of(sighting: Sighting) -> tuple[str, ...]:
-    """Return what a line tells of the other side: address, name or member id."""
-    told = (sighting.remote_host, door(sighting.fields.get("endpoint", "")), sighting.fields.get("remote_peer_id", ""))
-    return tuple(dict.fromkeys(filter(None, told)))
+    """Return what a line tells of the other side: address or name; of an etcd's peer, its id where it tells nothing else."""
+    told = tuple(dict.fromkeys(filter(None, (sighting.remote_host, door(sighting.fields.get("endpoint", ""))))))
+    number = sighting.fields.get("remote_peer_id", "")
+    return told or ((f"{remedies.MEMBER}{number}",) if number else ())
