@@ -20,6 +20,8 @@ OLD, FIRST = "kopeio/etcd-manager:3.0.20200307", "kopeio/etcd-manager:3.0.202004
     ("program", "version", "takes_up"),
     [
         ("/opt/etcd-v3.2.18-linux-amd64/etcd", "3.2.18", False),
+        ("/opt/etcd-v3.5.30/etcd", "3.5.30", True),
+        ("/opt/etcd-v3.5.30/usr/local/bin/etcd", "3.5.30", True),
         ("/opt/etcd-v3.2.24-linux-amd64/etcd", "3.2.24", True),
         ("/opt/etcd-v3.3.3-linux-arm64/etcd", "3.3.3", False),
         ("/opt/etcd-v3.5.9/etcd", "3.5.9", True),

@@ -25,8 +25,12 @@ def key_beside(path: str) -> str:
 
 
 def etcd_version(program: str) -> str:
-    """Return the version in the path of an etcd, as etcd-manager's images have it: /opt/etcd-v3.2.18-linux-amd64/etcd; "" where there is none."""
-    match = re.search(r"/etcd-v(\d+\.\d+\.\d+)[^/]*/etcd$", program)
+    """Return the version in the path of an etcd as etcd-manager starts it; "" where there is none.
+
+    /opt/etcd-v3.2.18-linux-amd64/etcd in its own image, /opt/etcd-v3.5.30/usr/local/bin/etcd where etcd's image is mounted
+    (BindirForEtcdVersion in etcd-manager v3.0.20260707).
+    """
+    match = re.search(r"/etcd-v(\d+\.\d+\.\d+)[^/]*/(?:usr/local/bin/)?etcd$", program)
     return match[1] if match else ""
 
 
