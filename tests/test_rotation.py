@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from certmedic.core.model import Item, LogEntry, Origin, Progress, SourceStatus
-from certmedic.edge.files import FileSource, follow
+from certmedic.edge.files import FileSource, PodSource, follow
 from certmedic.edge.files.log import Log
 from certmedic.edge.files.rotation import Position
 from certmedic.edge.files.shapes import Plain
@@ -82,6 +82,9 @@ class Lab:
 
     def remove_packed(self) -> None:
         self.path.with_name("etcd.log.1").unlink(missing_ok=True)
+
+    def source(self) -> FileSource | PodSource:
+        return FileSource((b"x509:",), [str(self.path.parent / "etcd*.log")], elsewhere=())
 
     def log(self) -> Log:
         return Log(str(self.path), f"file:{self.path}", Origin(), Plain((b"x509:",)), print)
@@ -331,6 +334,53 @@ class Until:
         return self.over
 
 
+class PodLab(Lab):
+    """A container's log, to which the kubelet does what it does: rotates it by time, packs what is rotated, starts a new one."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.path = folder / "pods" / "kube-system_etcd-manager-main-a_0123" / "etcd-manager" / "0.log"
+        self.path.parent.mkdir(parents=True)
+        self._rotations = self._restarts = 0
+
+    def source(self) -> FileSource | PodSource:
+        return PodSource((b"x509:",), self.path.parents[2])
+
+    def write(self, count: int = 10) -> None:
+        last = self.written + count - 1
+        for number in range(self.written, self.written + count):
+            head, tail = LINE.format(number)[:12], LINE.format(number)[12:]
+            if number % 3 == 2:  # the needle is in the last of two parts, of which the first may be in the file before
+                self._add(number, f"P {head}\n")
+                if number == last:
+                    self.rename()
+                self._add(number, f"F {tail}")
+            else:
+                self._add(number, f"F {head}{tail}")
+        self.written += count
+
+    def _add(self, number: int, text: str) -> None:
+        with self.path.open("a") as file:
+            file.write(f"2026-03-01T03:00:00.{number:09}Z stderr {text}")
+
+    def rename(self) -> None:
+        if self.path.exists():
+            self._rotations += 1
+            self.path.rename(f"{self.path}.20260301-{self._rotations:06}")
+
+    def pack(self) -> None:
+        for plain in self.path.parent.glob("*.log.20260301-??????"):
+            made = plain.with_name(f"{plain.name}.tmp")
+            made.write_bytes(gzip.compress(plain.read_bytes()))
+            made.rename(f"{plain}.gz")
+            plain.unlink()
+
+    def restart(self) -> None:
+        """Start the container anew, with a log of its own; the one before stays."""
+        self._restarts += 1
+        self.path = self.path.with_name(f"{self._restarts}.log")
+
+
 def followed(lab: Lab, positions: dict[str, str], steps: list[tuple[int, Step]]) -> list[Item]:
     """Follow the log from `positions` while `steps` happen, until nothing more comes of it; returns all that was put."""
     items: list[Item] = []
@@ -352,7 +402,7 @@ def followed(lab: Lab, positions: dict[str, str], steps: list[tuple[int, Step]])
         for name, seconds in {"REPORT_EVERY": 0.01, "QUIET_REPORT_EVERY": 0.01, "TICK": 0.01, "GATHER": 0.0}.items():
             patched.setattr(follow, name, seconds)
         moments = Moments(patched, lab, steps)
-        FileSource((b"x509:",), [str(lab.path.parent / "etcd*.log")], elsewhere=()).follow(reached.get, put, stop)
+        lab.source().follow(reached.get, put, stop)
     return items
 
 
@@ -365,31 +415,30 @@ def settle(positions: dict[str, str], items: list[Item]) -> None:
                 positions[item.stream] = item.position
 
 
-def story(rng: random.Random) -> list[Step]:
-    some = [
-        [Lab.write],
-        [Lab.write],
-        [Lab.write],
-        RENAME[:1],
-        [copytruncated],
-        COPYTRUNCATE,
-        [Lab.pack, Lab.remove_packed],
-    ]
+WRITE = [written_to]
+DONE_TO = {  # by kind of log, what may happen to it; what stands in one list happens in this order
+    Lab: [WRITE, WRITE, WRITE, [renamed], [copytruncated], COPYTRUNCATE, [Lab.pack, Lab.remove_packed]],
+    PodLab: [WRITE, WRITE, WRITE, [renamed, written_to], [PodLab.pack], [PodLab.restart, written_to]],
+}
+
+
+def story(rng: random.Random, some: list[list[Step]]) -> list[Step]:
     return [step for _ in range(rng.randrange(1, 7)) for step in rng.choice(some)]
 
 
 @pytest.mark.parametrize("seed", range(TURNS))
-def test_the_follower_killed_and_started_anew_gets_each_line_once(tmp_path, seed):
+@pytest.mark.parametrize("kind", DONE_TO)
+def test_the_follower_killed_and_started_anew_gets_each_line_once(tmp_path, kind, seed):
     rng = random.Random(seed)  # noqa: S311 - a seed that can be tried again
-    lab = Lab(tmp_path / "logs")
+    lab = kind(tmp_path / "logs")
     lab.write(4)
     positions: dict[str, str] = {}
     settle(positions, followed(lab, positions, []))  # the first start is at the end
     found: list[int] = []
     for turn in range(6):
-        for step in story(rng) if rng.random() < 0.5 else []:
+        for step in story(rng, DONE_TO[kind]) if rng.random() < 0.5 else []:
             step(lab)  # while it is down
-        steps = story(rng)
+        steps = story(rng, DONE_TO[kind])
         moments = sorted(rng.randrange(rng.choice([40, 120, 400])) for _ in steps)
         items = followed(lab, positions, list(zip(moments, steps, strict=True)))
         # What a kill leaves: a prefix of what came out was settled.
