@@ -175,7 +175,16 @@ class Watcher:
                 # Its file may have come since the last look, with a volume that was just mounted.
                 self._facts = None
                 diagnosis = doctor.diagnose(fold, self._gather(now))
-            seen.incident = self._open(diagnosis, now).id if diagnosis is not None else None
+            seen.incident = self._incident_of(diagnosis, now) if diagnosis is not None else None
+
+    def _incident_of(self, diagnosis: Diagnosis, now: datetime) -> int:
+        """Return the incident that a line belongs to; where there is none yet, it is opened."""
+        if (diagnosis.cause, diagnosis.suspect) == (Cause.UNEXPLAINED, Suspect.OWN):
+            # A file that was moved aside to be issued anew is missed until it is.
+            curing = self.cures.under_way(diagnosis.group)
+            if curing is not None:
+                return curing
+        return self._open(diagnosis, now).id
 
     def _gather(self, now: datetime) -> Facts:
         if self._facts is None or not timedelta() <= now - self._facts.at < FACTS_FOR:
