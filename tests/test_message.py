@@ -125,6 +125,21 @@ def test_where_a_restart_could_cost_the_quorum_the_first_line_forbids_it():
     assert "Restart it (command below)" not in told.plain
 
 
+def test_where_the_old_file_must_go_first_and_the_group_is_not_safe_nothing_is_to_be_typed_now():
+    found, facts = own()
+    found = replace(found, remedy=replace(found.remedy, kind=RemedyKind.REISSUE_AND_RESTART, helps=Helps.NO))
+    unsafe = Gate(
+        name=quorum.SAFE, passed=False, why="0 of 3 members show good certificates; opens when etcd-b shows one"
+    )
+    decision = replace(decided(found, facts, "notify"), gates=(unsafe,))
+    told = compose(MessageKind.OPENED, found, decision=decision)
+    assert told.title.endswith("certificate expired: do NOT restart it now")
+    assert "without the old file cures it, but do NOT restart it now: 0 of 3 members" in told.plain.splitlines()[0]
+    assert "\nType later, not now: " in told.plain
+    alone = compose(MessageKind.OPENED, found, decision=replace(decision, gates=()))
+    assert "the old file must go first (commands below)" in alone.plain.splitlines()[0]
+
+
 def test_where_it_is_only_another_members_turn_nothing_is_asked_of_the_reader():
     found, facts = own()
     decision = decided(found, facts, "remedy")

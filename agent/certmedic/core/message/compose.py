@@ -110,8 +110,10 @@ def closed(scene: Scene) -> list[Gate]:
 
 
 def not_now(scene: Scene) -> str:
-    """Return why a restart that cures would do harm now, to the group; "" where it would not."""
-    if scene.diagnosis.remedy.helps is not Helps.YES or scene.diagnosis.cause is Cause.EXPIRES_SOON:
+    """Return why a cure with a restart in it would do harm now, to the group; "" where it would not."""
+    remedy = scene.diagnosis.remedy
+    restarts = remedy.helps is Helps.YES or remedy.kind is RemedyKind.REISSUE_AND_RESTART
+    if not restarts or scene.diagnosis.cause is Cause.EXPIRES_SOON:
         return ""
     return next((gate.why for gate in closed(scene) if gate.name in GROUP), "")
 
@@ -163,7 +165,8 @@ def to_do(scene: Scene) -> str:
     if waits(scene):
         return "certmedic restarts it when its turn comes, after other members; nothing for you to do yet."
     if why := not_now(scene):
-        return f"A restart cures it, but do NOT restart it now: {cut(why, 200)}."
+        how = "A restart" if remedy.helps is Helps.YES else "Its restart without the old file"
+        return f"{how} cures it, but do NOT restart it now: {cut(why, 200)}."
     if typed := approval(scene):
         return f"Allow certmedic to cure it, with {typed}, or do it yourself (commands below)."
     if diagnosis.cause is Cause.EXPIRES_SOON and remedy.helps is Helps.YES:
