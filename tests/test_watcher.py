@@ -185,6 +185,16 @@ def test_our_own_probe_is_no_sighting(lab):
     assert lab.incidents() == []
 
 
+def test_what_expires_while_nothing_is_logged_is_told_as_it_does(lab):
+    # As etcd 3.2 has it, which logs nothing of the clients that it refuses.
+    lab = lab(member(peer_ends=NOW + timedelta(seconds=90)))
+    lab.go(90)
+    assert [one.diagnosis.cause for one in lab.incidents()] == ["expires_soon"]
+    lab.go(30)
+    assert lab.world.kinds() == ["opened", "opened"]
+    assert lab.incidents()[0].diagnosis.cause == "expired"
+
+
 def test_the_silent_case_is_told_without_a_line(lab):
     lab = lab(mode="notify")
     lab.go(5)

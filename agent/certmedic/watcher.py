@@ -265,7 +265,11 @@ class Watcher:
                 now,
             )
         self.store.prune(now=now)
-        self.store.recheck("inventory", None, now + INVENTORY_EVERY)
+        # What ends before the next time is looked at as it does: an etcd before 3.3 says nothing of a client that it refuses.
+        ends = [
+            stored.certificate.not_after + LOOK_EVERY for stored in facts.stored if stored.certificate.not_after > now
+        ]
+        self.store.recheck("inventory", None, min([now + INVENTORY_EVERY, *ends]))
 
     def _announce(self, incident: Incident, now: datetime) -> None:
         """The first word to people, with the decision in it."""
