@@ -1,0 +1,169 @@
+"""Logs that are rotated between any two system calls of their reader.
+
+    with pytest.MonkeyPatch.context() as patched:
+        Moments(patched, lab, [(12, Lab.copy), (40, Lab.truncate)])
+        ...  # before the 12th call the log is copied, before the 40th truncated
+
+The files and what is done to them are real; only the moment is chosen, by a hook before the calls.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from certmedic.core.model import Origin
+from certmedic.edge.files import FileSource, PodSource
+from certmedic.edge.files.log import Log
+from certmedic.edge.files.shapes import Plain
+
+LINE = "{:08} x509: certificate has expired\n"
+CALLS = ("open", "pread", "fstat", "stat", "scandir", "listdir", "lseek")
+
+
+class Lab:
+    """A log, and what is done to it: each step does nothing where its file is not there."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.path = folder / "etcd.log"
+        self.written = 0
+
+    def write(self, count: int = 30) -> None:
+        with self.path.open("a") as file:
+            for number in range(self.written, self.written + count):
+                file.write(LINE.format(number))
+        self.written += count
+
+    def _shift(self) -> Path:
+        for age in range(60, 0, -1):
+            for end in ("", ".gz"):
+                older = self.path.with_name(f"etcd.log.{age}{end}")
+                if older.exists():
+                    older.rename(self.path.with_name(f"etcd.log.{age + 1}{end}"))
+        return self.path.with_name("etcd.log.1")
+
+    def rename(self) -> None:
+        if self.path.exists():
+            self.path.rename(self._shift())
+
+    def copy(self) -> None:
+        if self.path.exists():
+            shutil.copy(self.path, self._shift())
+
+    def truncate(self) -> None:
+        if self.path.exists():
+            os.truncate(self.path, 0)
+
+    def copy_half(self) -> None:
+        if self.path.exists():
+            half = self.path.stat().st_size // 2
+            self._shift().write_bytes(self.path.read_bytes()[:half])
+
+    def copy_rest(self) -> None:
+        if self.path.exists():
+            copy = self.path.with_name("etcd.log.1")
+            with copy.open("ab") as file:
+                file.write(self.path.read_bytes()[copy.stat().st_size :])
+
+    def pack(self) -> None:
+        first = self.path.with_name("etcd.log.1")
+        if first.exists():
+            packed = first.with_name("etcd.log.1.gz")
+            packed.write_bytes(gzip.compress(first.read_bytes()))
+            shutil.copystat(first, packed)
+
+    def remove_packed(self) -> None:
+        self.path.with_name("etcd.log.1").unlink(missing_ok=True)
+
+    def source(self) -> FileSource | PodSource:
+        return FileSource((b"x509:",), [str(self.path.parent / "etcd*.log")], elsewhere=())
+
+    def log(self) -> Log:
+        return Log(str(self.path), f"file:{self.path}", Origin(), Plain((b"x509:",)), print)
+
+
+class PodLab(Lab):
+    """A container's log, to which the kubelet does what it does: rotates it by time, packs what is rotated, starts a new one."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.path = folder / "pods" / "kube-system_etcd-manager-main-a_0123" / "etcd-manager" / "0.log"
+        self.path.parent.mkdir(parents=True)
+        self._rotations = self._restarts = 0
+
+    def source(self) -> FileSource | PodSource:
+        return PodSource((b"x509:",), self.path.parents[2])
+
+    def write(self, count: int = 10) -> None:
+        last = self.written + count - 1
+        for number in range(self.written, self.written + count):
+            head, tail = LINE.format(number)[:12], LINE.format(number)[12:]
+            if number % 3 == 2:  # the needle is in the last of two parts, of which the first may be in the file before
+                self._add(number, f"P {head}\n")
+                if number == last:
+                    self.rename()
+                self._add(number, f"F {tail}")
+            else:
+                self._add(number, f"F {head}{tail}")
+        self.written += count
+
+    def _add(self, number: int, text: str) -> None:
+        with self.path.open("a") as file:
+            file.write(f"2026-03-01T03:00:00.{number:09}Z stderr {text}")
+
+    def rename(self) -> None:
+        if self.path.exists():
+            self._rotations += 1
+            self.path.rename(f"{self.path}.20260301-{self._rotations:06}")
+
+    def pack(self) -> None:
+        for plain in self.path.parent.glob("*.log.20260301-??????"):
+            made = plain.with_name(f"{plain.name}.tmp")
+            made.write_bytes(gzip.compress(plain.read_bytes()))
+            made.rename(f"{plain}.gz")
+            plain.unlink()
+
+    def restart(self) -> None:
+        """Start the container anew, with a log of its own; the one before stays."""
+        self._restarts += 1
+        self.path = self.path.with_name(f"{self._restarts}.log")
+
+
+Step = Callable[[Lab], None]
+
+
+class Moments:
+    """Do each of `steps` once, right before the reader's system call of that number; takes away what was done."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, lab: Lab, steps: list[tuple[int, Callable[[Lab], None]]]
+    ) -> None:
+        self.count = 0
+        self._lab, self._steps, self._inside = lab, steps, False
+        for name in CALLS:
+            monkeypatch.setattr(os, name, self._before(getattr(os, name)))
+
+    def _before(self, call):
+        def counted(*arguments, **named):
+            if not self._inside:
+                self._do(up_to=self.count)
+                self.count += 1
+            return call(*arguments, **named)
+
+        return counted
+
+    def do_all(self) -> None:
+        """Do what is left: the reader makes no more calls."""
+        self._do(up_to=None)
+
+    def _do(self, *, up_to: int | None) -> None:
+        self._inside = True  # the steps make system calls of their own
+        while self._steps and (up_to is None or self._steps[0][0] <= up_to):
+            self._steps.pop(0)[1](self._lab)
+        self._inside = False
