@@ -36,12 +36,12 @@ def test_what_was_moved_aside_in_vain_is_put_back_where_it_was():
             CONFIG.format(mode="remedy", url=received.url, group_for="2s").replace('"60s"', '"20s"')
             + "reissue = true\n"
         )
+        assert until(lambda: all(member.starts() for member in lab.members.values()), seconds=60)
+        before, mode = sick.me.read_bytes(), sick.me.stat().st_mode
         agent = sick.agent(config, log=lab.home / "a.log")
+        # The manager does not come back: its authority's key is gone before it starts. The agent's master has one of its own.
+        (lab.home / "authorities/etcd-peers-ca.key").unlink()
         try:
-            assert until(lambda: own(sick), seconds=60)
-            before, mode = sick.me.read_bytes(), sick.me.stat().st_mode
-            # The manager does not come back: its authority's key is gone before it starts.
-            (lab.home / "authorities/etcd-peers-ca.key").unlink()
             ended = until(lambda: any(i["state"] == "escalated" for i in own(sick)), seconds=120, every=1)
             assert ended, (lab.home / "a.log").read_text()
             assert sick.me.read_bytes() == before
