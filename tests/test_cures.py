@@ -8,7 +8,7 @@ import pytest
 from certmedic import watcher
 from certmedic.core import diagnose as doctor
 from certmedic.core import window
-from certmedic.core.model import Served, Severity
+from certmedic.core.model import Recheck, Served, Severity
 from certmedic.edge.renew import RenewError
 from labs import pki
 from labs.played import BOTH, ME, REFUSED, REFUSING, group, old_manager, renewed_by
@@ -275,6 +275,22 @@ def test_beside_an_old_volume_what_is_in_use_is_cured_and_verified(lab):
     assert len(lab.world.restarts) == 1
     assert [act.state for act in lab.store.acts()] == ["verified"]
     assert ("resolved" in lab.world.kinds(), "escalated" in lab.world.kinds()) == (True, False)
+
+
+def test_a_file_that_was_read_before_it_was_issued_anew_is_no_old_one(lab):
+    lab = lab()
+    while not lab.world.restarts:
+        lab.suffer(1)
+    # Files are read first and hands are shaken then: in between the manager has issued anew.
+    fresh, read = lab.world.files, member(peer_ends=NOW - DAY)
+    lab.world.files, lab.world.idle = (*read, *elsewhere(fresh)), tuple(one.certificate.path for one in read)
+    lab.go(3)
+    lab.watcher.step([Recheck(kind="inventory", incident=None, due=lab.now)], lab.now)
+    assert [act.state for act in lab.store.acts()] == ["done"]
+    assert len(lab.incidents()) == 1
+    lab.world.files, lab.world.idle = fresh, ()
+    lab.go(60)
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
 
 
 # ---------------------------------------------------------------- units and commands

@@ -73,12 +73,12 @@ class Cures:
             # Not later than an earlier start said: who is killed again and again would never come to it.
             self.store.recheck_by("resume", act.incident, now + RESUME_AFTER)
 
-    def under_way(self, group: str) -> int | None:
+    def under_way(self, group: str) -> Incident | None:
         """Return the incident for which something is being done to an etcd group: what its programs miss meanwhile is that act's doing."""
         for act in self.store.acts():
             incident = self.store.incident(act.incident) if act.state in ("intent", "done", "undoing") else None
             if incident is not None and incident.diagnosis.group == group:
-                return incident.id
+                return incident
         return None
 
     def act(self, now: datetime) -> None:

@@ -20,6 +20,7 @@ from certmedic.core.decide import FRESH_FOR, History, decide
 from certmedic.core.lease import access
 from certmedic.core.model import (
     Cause,
+    Confidence,
     Decision,
     Diagnosis,
     Facts,
@@ -178,12 +179,14 @@ class Watcher:
             seen.incident = self._incident_of(diagnosis, now) if diagnosis is not None else None
 
     def _incident_of(self, diagnosis: Diagnosis, now: datetime) -> int:
-        """Return the incident that a line belongs to; where there is none yet, it is opened."""
-        if (diagnosis.cause, diagnosis.suspect) == (Cause.UNEXPLAINED, Suspect.OWN):
-            # A file that was moved aside to be issued anew is missed until it is.
-            curing = self.cures.under_way(diagnosis.group)
-            if curing is not None:
-                return curing
+        """Return the incident that a diagnosis belongs to; where there is none yet, it is opened."""
+        curing = self.cures.under_way(diagnosis.group) if diagnosis.suspect is Suspect.OWN else None
+        if curing is not None:
+            # A file that was moved aside is missed until it is issued anew; one that was read before it was, and is shown since, is not in use.
+            changing = diagnosis.confidence is Confidence.POSSIBLE
+            changing &= set(verify.files_of(diagnosis)) <= set(verify.files_of(curing.diagnosis))
+            if changing or diagnosis.cause is Cause.UNEXPLAINED:
+                return curing.id
         return self._open(diagnosis, now).id
 
     def _gather(self, now: datetime) -> Facts:
@@ -260,7 +263,7 @@ class Watcher:
         of_plane = {plane: ahead(days) for plane, days in wanted.plane.items()}
         for diagnosis in verdict.survey(facts, warn_within=ahead(wanted.warn_days), of_plane=of_plane):
             thresholds = wanted.plane.get(diagnosis.plane, wanted.warn_days)
-            self._open(
+            self._incident_of(
                 message.forecast(diagnosis, thresholds, now) if diagnosis.cause is Cause.EXPIRES_SOON else diagnosis,
                 now,
             )
