@@ -10,7 +10,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from certmedic.core import examine
-from certmedic.core.model import Confidence, Container, Facts, MessageKind, RemedyKind, Suspect
+from certmedic.core.model import Cause, Confidence, Container, Diagnosis, Facts, MessageKind, RemedyKind, Suspect
+from certmedic.core.verdict import is_unused
 from certmedic.core.verify import (
     cure_took,
     files_of,
@@ -26,6 +27,7 @@ from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Act, Incident, Store
 from certmedic.teller import Teller, World
 
+UNDER_WAY = ("intent", "done", "undoing")  # states of an act
 VERIFY_EVERY = timedelta(seconds=2)
 SILENT_FOR = timedelta(seconds=7)  # etcd's probers dial every 4 s
 GRACE = timedelta(seconds=2)  # in which lines are still on their way
@@ -73,13 +75,22 @@ class Cures:
             # Not later than an earlier start said: who is killed again and again would never come to it.
             self.store.recheck_by("resume", act.incident, now + RESUME_AFTER)
 
-    def under_way(self, group: str) -> Incident | None:
-        """Return the incident for which something is being done to an etcd group: what its programs miss meanwhile is that act's doing."""
-        for act in self.store.acts():
-            incident = self.store.incident(act.incident) if act.state in ("intent", "done", "undoing") else None
-            if incident is not None and incident.diagnosis.group == group:
-                return incident
-        return None
+    def accounts_for(self, diagnosis: Diagnosis) -> bool:
+        """Whether what was found comes of an act that is under way on that group: if it lasts, it is found again afterwards.
+
+        A file that was moved aside is missed until it is issued anew; one that was read before it was, and is shown since, is
+        taken for one that is not in use.
+        """
+        missed = diagnosis.suspect is Suspect.OWN and diagnosis.cause is Cause.UNEXPLAINED
+        if not (missed or is_unused(diagnosis)):
+            return False
+        acting = (self.store.incident(act.incident) for act in self.store.acts() if act.state in UNDER_WAY)
+        return any(
+            incident.diagnosis.group == diagnosis.group
+            and (missed or set(files_of(diagnosis)) <= set(files_of(incident.diagnosis)))
+            for incident in acting
+            if incident is not None
+        )
 
     def act(self, now: datetime) -> None:
         """Do what was written down. Runtimes and files are touched outside any transaction."""

@@ -20,7 +20,6 @@ from certmedic.core.decide import FRESH_FOR, History, decide
 from certmedic.core.lease import access
 from certmedic.core.model import (
     Cause,
-    Confidence,
     Decision,
     Diagnosis,
     Facts,
@@ -37,7 +36,7 @@ from certmedic.core.model import (
     SourceUp,
     Suspect,
 )
-from certmedic.cures import Cures
+from certmedic.cures import UNDER_WAY, Cures
 from certmedic.edge.store import Act, Incident, Store
 from certmedic.readers import Readers
 from certmedic.tally import Seen, Tally
@@ -176,18 +175,9 @@ class Watcher:
                 # Its file may have come since the last look, with a volume that was just mounted.
                 self._facts = None
                 diagnosis = doctor.diagnose(fold, self._gather(now))
-            seen.incident = self._incident_of(diagnosis, now) if diagnosis is not None else None
-
-    def _incident_of(self, diagnosis: Diagnosis, now: datetime) -> int:
-        """Return the incident that a diagnosis belongs to; where there is none yet, it is opened."""
-        curing = self.cures.under_way(diagnosis.group) if diagnosis.suspect is Suspect.OWN else None
-        if curing is not None:
-            # A file that was moved aside is missed until it is issued anew; one that was read before it was, and is shown since, is not in use.
-            changing = diagnosis.confidence is Confidence.POSSIBLE
-            changing &= set(verify.files_of(diagnosis)) <= set(verify.files_of(curing.diagnosis))
-            if changing or diagnosis.cause is Cause.UNEXPLAINED:
-                return curing.id
-        return self._open(diagnosis, now).id
+            if diagnosis is not None and self.cures.accounts_for(diagnosis):
+                diagnosis = None
+            seen.incident = self._open(diagnosis, now).id if diagnosis is not None else None
 
     def _gather(self, now: datetime) -> Facts:
         if self._facts is None or not timedelta() <= now - self._facts.at < FACTS_FOR:
@@ -262,8 +252,10 @@ class Watcher:
 
         of_plane = {plane: ahead(days) for plane, days in wanted.plane.items()}
         for diagnosis in verdict.survey(facts, warn_within=ahead(wanted.warn_days), of_plane=of_plane):
+            if self.cures.accounts_for(diagnosis):
+                continue
             thresholds = wanted.plane.get(diagnosis.plane, wanted.warn_days)
-            self._incident_of(
+            self._open(
                 message.forecast(diagnosis, thresholds, now) if diagnosis.cause is Cause.EXPIRES_SOON else diagnosis,
                 now,
             )
@@ -370,7 +362,7 @@ class Watcher:
     def _reconsider(self, incident: Incident, now: datetime) -> None:
         """Look at an incident again: over, or may something be done by now?"""
         acts = self.store.acts(incident=incident.id)
-        if any(act.state in ("intent", "done", "undoing") for act in acts):
+        if any(act.state in UNDER_WAY for act in acts):
             self.store.recheck("incident", incident.id, now + LOOK_EVERY)
             return
         facts = self._gather_for_act(incident, now)

@@ -11,6 +11,8 @@ from certmedic.core import remedies
 from certmedic.core.examine import Finding, displaced, examine, stamp
 from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Severity, Suspect
 
+UNUSED = "|unused"  # ends the key of a diagnosis of files that are not in use
+
 
 def gravest(findings: Sequence[Finding]) -> list[Finding]:
     """Return the findings of the gravest cause among them, of one owner: what one message can be about."""
@@ -38,7 +40,7 @@ def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
     doubtful = any(found.confidence is not Confidence.PROVEN for found in findings)
     since = [found.since for found in findings if found.since is not None]
     return Diagnosis(
-        key=f"own|{place.plane}/{place.group}|{place.renewer}|{first.cause}{'|unused' if idle else ''}",
+        key=f"own|{place.plane}/{place.group}|{place.renewer}|{first.cause}{UNUSED if idle else ''}",
         cause=first.cause,
         suspect=Suspect.OWN,
         confidence=Confidence.POSSIBLE
@@ -58,6 +60,11 @@ def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
         group=place.group,
         since=min(since) if since else None,
     )
+
+
+def is_unused(diagnosis: Diagnosis) -> bool:
+    """Whether the files of a diagnosis are not in use: what listens there shows another certificate."""
+    return diagnosis.key.endswith(UNUSED)
 
 
 def survey(
