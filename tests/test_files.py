@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from certmedic.core.model import LogEntry
 from certmedic.edge.files import FileSource, PodSource, follow, rotation
 from certmedic.edge.files import log as logs
 from certmedic.edge.files.folders import Watch, expand
 from certmedic.edge.files.inotify import Inotify
 from certmedic.edge.files.rotation import Content, Position, rotated_names
 from certmedic.edge.files.shapes import Cri, Plain
-from labs.reading import Reading
+from labs.reading import Reading, settle
+from labs.rotated import Lab
 
 NEEDLES = (b"x509:", b"remote error: tls")
 
@@ -573,77 +575,38 @@ def test_nothing_is_polled_while_nothing_happens(log):
     ) < 0.4  # of 4 s, with 30 reports in them
 
 
-class Rotator:
-    """Writes numbered lines and does to the file what logrotate, kubelet and people do."""
+@pytest.mark.parametrize("seed", range(8))
+def test_every_line_exactly_once_through_rotations_and_restarts(tmp_path, seed):
+    lab, rng = Lab(tmp_path / "logs"), random.Random(seed)  # noqa: S311 - a seed that can be tried again
+    found: list[LogEntry] = []
 
-    def __init__(self, log: Path, seed: int) -> None:
-        self.log, self.rng, self.next = log, random.Random(seed), 0  # noqa: S311 - a seed that can be tried again
-
-    def write(self) -> None:
-        count = self.rng.randrange(1, 40)
-        write(self.log, *range(self.next, self.next + count))
-        self.next += count
-
-    def shift(self) -> Path:
-        for age in range(60, 0, -1):
-            for end in ("", ".gz"):
-                older = self.log.with_name(f"etcd.log.{age}{end}")
-                if older.exists():
-                    older.rename(self.log.with_name(f"etcd.log.{age + 1}{end}"))
-        return self.log.with_name("etcd.log.1")
-
-    def compress(self) -> None:
-        plain = [path for path in self.log.parent.glob("etcd.log.*") if path.suffix != ".gz"]
-        if plain:
-            path = self.rng.choice(plain)
-            packed = path.with_name(f"{path.name}.gz")
-            shutil.copystat(path, packed) if packed.write_bytes(gzip.compress(path.read_bytes())) else None
-            path.unlink()
-
-    def step(self) -> None:
-        match self.rng.choice(["write", "write", "write", "rename", "copytruncate", "compress", "pause"]):
-            case "write":
-                self.write()
-            case "rename" if self.log.exists():
-                self.log.rename(self.shift())
-            case "copytruncate" if self.log.exists():
-                shutil.copy(self.log, self.shift())
-                os.truncate(self.log, 0)
-            case "compress":
-                self.compress()
-            case "pause":
+    def steps(count: int) -> None:
+        for _ in range(count):
+            packs = ["pack remove_packed", "pack_delayed"]
+            lab.do(rng.choice(["write", "write", "write_little", "rename", "copy truncate", *packs]))
+            if rng.random() < 0.15:
                 time.sleep(0.05)
 
-
-@pytest.mark.parametrize("seed", range(8))
-def test_every_line_exactly_once_through_rotations_and_restarts(log, seed):
-    rotator = Rotator(log, seed)
-    rng = random.Random(1000 + seed)  # noqa: S311 - a seed that can be tried again
-    found: list[int] = []
-    write(log)
-    reading = ready(Reading(source(log)))
+    lab.path.touch()
+    reading = ready(Reading(lab.source()))
     for _ in range(12):
-        for _ in range(rng.randrange(1, 12)):
-            rotator.step()
+        steps(rng.randrange(1, 12))
         reading.stop()
         # What a crash leaves: a prefix of what came out was settled, and the position with it.
         # (Before the first report nothing is known of any file: then a restart is a first start.)
         opened = 0 if reading.earlier else 1 + reading.items.index(reading.statuses[0]) + 1
         items = reading.items[: rng.randrange(opened, len(reading.items) + 1)]
         positions = dict(reading.earlier)
-        for item in items:
-            if hasattr(item, "position") and hasattr(item, "stream"):
-                positions[item.stream] = item.position
-        found += [int(item.text.split()[2]) for item in items if hasattr(item, "text")]
-        for _ in range(rng.randrange(4)):
-            rotator.step()  # while it is down
-        reading = Reading(source(log), positions)
-    rotator.write()
-    reading.until(lambda: rotator.next - 1 in numbers(reading))
+        settle(positions, items)
+        found += [item for item in items if isinstance(item, LogEntry)]
+        steps(rng.randrange(4))  # while it is down
+        reading = Reading(lab.source(), positions)
+    lab.write()
+    reading.until(lambda: any(int(text[:8]) == lab.written - 1 for text in reading.texts))
     reading.until_idle()
     reading.stop()
-    found += numbers(reading)
-    assert sorted(found) == list(range(rotator.next))
+    found += reading.entries
+    assert sorted(int(entry.text[:8]) for entry in found) == list(range(lab.written))
     assert reading.outages == []
 
 

@@ -16,11 +16,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
+from certmedic.core.model import Item, LogEntry, SourceStatus
 from certmedic.edge.files import follow
 from certmedic.edge.files.log import Log
 from certmedic.edge.files.rotation import Position
-from labs.rotated import LINE, Lab, Moments, PodLab, Step
+from labs.reading import settle
+from labs.rotated import LINE, Lab, Moments, PodLab
 
 
 def number(entry: LogEntry) -> int:
@@ -57,15 +58,13 @@ def in_the_newest(lab: Lab) -> str:
 
 def in_a_rotated_one(lab: Lab) -> str:
     position = in_the_newest(lab)
-    lab.rename()
-    lab.write()
+    lab.do("rename write")
     return position
 
 
 def in_a_compressed_one(lab: Lab) -> str:
     position = in_a_rotated_one(lab)
-    lab.pack()
-    lab.remove_packed()
+    lab.do("pack remove_packed")
     return position
 
 
@@ -76,73 +75,32 @@ def at_the_end(lab: Lab) -> str:
 
 def at_the_end_of_a_rotated_one(lab: Lab) -> str:
     position = at_the_end(lab)
-    lab.rename()
-    lab.write()
+    lab.do("rename write")
     return position
 
 
-# ---------------------------------------------------------------- what happens at the moment
-
-
-def copytruncated(lab: Lab) -> None:
-    lab.copy()
-    lab.truncate()
-
-
-def copytruncated_and_written_to(lab: Lab) -> None:
-    copytruncated(lab)
-    lab.write(3)
-
-
-def copytruncated_and_grown(lab: Lab) -> None:
-    copytruncated(lab)
-    lab.write(100)
-
-
-def renamed(lab: Lab) -> None:
-    lab.rename()
-
-
-def renamed_and_written_to(lab: Lab) -> None:
-    lab.rename()
-    lab.write(50)
-
-
-def twice(lab: Lab) -> None:
-    copytruncated_and_written_to(lab)
-    copytruncated_and_grown(lab)
-
-
-def renamed_and_copytruncated(lab: Lab) -> None:
-    renamed_and_written_to(lab)
-    copytruncated_and_written_to(lab)
-
-
-def written_to(lab: Lab) -> None:
-    lab.write()
-
-
 STANDS = [in_the_newest, in_a_rotated_one, in_a_compressed_one, at_the_end, at_the_end_of_a_rotated_one]
-HAPPENS = [
-    *(copytruncated, copytruncated_and_written_to, copytruncated_and_grown, renamed, renamed_and_written_to),
-    *(twice, renamed_and_copytruncated, written_to),
+
+# ---------------------------------------------------------------- what happens
+
+GROW = "write write write write"  # beyond what was there before
+AT_ONCE = [
+    *("copy truncate", "copy truncate write_little", f"copy truncate {GROW}", "rename", "rename write", "write"),
+    *(f"copy truncate write_little copy truncate {GROW}", "rename write copy truncate write_little"),
 ]
-
-
-COPYTRUNCATE = [Lab.copy_half, Lab.copy_rest, Lab.truncate]
-RENAME = [Lab.rename, Lab.write]
+COPYTRUNCATE = "copy_half copy_rest truncate"
 STORIES = [
-    [*COPYTRUNCATE, Lab.write],
-    [Lab.write, *COPYTRUNCATE, Lab.write, Lab.write, *COPYTRUNCATE],
-    [*RENAME, *COPYTRUNCATE, Lab.write],
-    [*COPYTRUNCATE, *RENAME, *RENAME],
-    [*RENAME, Lab.pack, Lab.remove_packed, Lab.write, *RENAME],
-    [*COPYTRUNCATE, Lab.pack, Lab.remove_packed, Lab.write, *COPYTRUNCATE, Lab.write],
+    f"{COPYTRUNCATE} write",
+    f"write {COPYTRUNCATE} write write {COPYTRUNCATE}",
+    f"rename write {COPYTRUNCATE} write",
+    f"{COPYTRUNCATE} rename write rename write",
+    "rename write pack remove_packed write rename write",
+    f"{COPYTRUNCATE} pack remove_packed write {COPYTRUNCATE} write",
 ]
 TURNS = int(os.environ.get("CERTMEDIC_TURNS", "10"))
 
 
-def came(lab: Lab, position: str, steps: list[tuple[int, Step]], *, running: bool) -> list[int]:
+def came(lab: Lab, position: str, steps: list[tuple[int, str]], *, running: bool) -> list[int]:
     """Read on from `position`, while `steps` happen, to the end; `running`: the reader has read all that is there already."""
     with contextlib.closing(lab.log()) as log:
         found = []
@@ -156,9 +114,8 @@ def came(lab: Lab, position: str, steps: list[tuple[int, Step]], *, running: boo
                 if not running:
                     log.open(Position.parse(position), since=None)
                 found += all_of(log)
-        late = steps.copy()
-        for _, step in late:
-            step(lab)
+        for _, late in steps:
+            lab.do(late)
             found += all_of(log) if log.contents else []
         lab.write(5)
         if not log.contents:
@@ -181,7 +138,7 @@ def wanted(position: str, lab: Lab) -> list[int]:
 
 
 @pytest.mark.parametrize("running", [False, True])
-@pytest.mark.parametrize("happens", HAPPENS)
+@pytest.mark.parametrize("happens", AT_ONCE)
 @pytest.mark.parametrize("stands", STANDS)
 def test_whenever_it_happens_each_line_comes_once(tmp_path, stands, happens, running):
     wrong = []
@@ -200,9 +157,10 @@ def test_whenever_it_happens_each_line_comes_once(tmp_path, stands, happens, run
 
 
 @pytest.mark.parametrize("running", [False, True])
-@pytest.mark.parametrize("steps", STORIES, ids=lambda steps: "-".join(step.__name__ for step in steps))
+@pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("stands", STANDS)
-def test_whenever_each_step_happens_each_line_comes_once(tmp_path, stands, steps, running):
+def test_whenever_each_step_happens_each_line_comes_once(tmp_path, stands, story, running):
+    steps = story.split()
     rng = random.Random(7)  # noqa: S311 - a seed that can be tried again
     wrong = []
     for turn in range(TURNS):
@@ -233,7 +191,7 @@ class Until:
         return self.over
 
 
-def followed(lab: Lab, positions: dict[str, str], steps: list[tuple[int, Step]]) -> list[Item]:
+def followed(lab: Lab, positions: dict[str, str], steps: list[tuple[int, str]]) -> list[Item]:
     """Follow the log from `positions` while `steps` happen, until nothing more comes of it; returns all that was put."""
     items: list[Item] = []
     stop, reached = Until(), dict(positions)
@@ -258,24 +216,16 @@ def followed(lab: Lab, positions: dict[str, str], steps: list[tuple[int, Step]])
     return items
 
 
-def settle(positions: dict[str, str], items: list[Item]) -> None:
-    for item in items:
-        if isinstance(item, LogEntry | Progress):
-            if item.position is None:
-                positions.pop(item.stream, None)
-            else:
-                positions[item.stream] = item.position
-
-
-WRITE = [written_to]
-DONE_TO = {  # by kind of log, what may happen to it; what stands in one list happens in this order
-    Lab: [WRITE, WRITE, WRITE, [renamed], [copytruncated], COPYTRUNCATE, [Lab.pack, Lab.remove_packed]],
-    PodLab: [WRITE, WRITE, WRITE, [renamed, written_to], [PodLab.pack], [PodLab.restart, written_to]],
+DONE_TO = {  # by kind of log, what may happen to it
+    Lab: ["write", "write", "write", "rename", "copy+truncate", COPYTRUNCATE, "pack remove_packed", "pack_delayed"],
+    PodLab: ["write", "write", "write", "rename+write", "pack", "restart+write"],
 }
 
 
-def story(rng: random.Random, some: list[list[Step]]) -> list[Step]:
-    return [step for _ in range(rng.randrange(1, 7)) for step in rng.choice(some)]
+def story(rng: random.Random, some: list[str]) -> list[str]:
+    """Return steps; of what stands together, "+" joins what happens at once."""
+    together = [step for _ in range(rng.randrange(1, 7)) for step in rng.choice(some).split()]
+    return [step.replace("+", " ") for step in together]
 
 
 @pytest.mark.parametrize("seed", range(TURNS))
@@ -289,7 +239,7 @@ def test_the_follower_killed_and_started_anew_gets_each_line_once(tmp_path, kind
     found: list[int] = []
     for turn in range(6):
         for step in story(rng, DONE_TO[kind]) if rng.random() < 0.5 else []:
-            step(lab)  # while it is down
+            lab.do(step)  # while it is down
         steps = story(rng, DONE_TO[kind])
         moments = sorted(rng.randrange(rng.choice([40, 120, 400])) for _ in steps)
         items = followed(lab, positions, list(zip(moments, steps, strict=True)))

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Self
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceStatus, SourceUp
 from certmedic.edge.inbox import Inbox, start
+
+
+def settle(positions: dict[str, str], items: Iterable[Item]) -> None:
+    """Move positions as the store does, once items are settled."""
+    for item in items:
+        if isinstance(item, LogEntry | Progress):
+            if item.position is None:
+                positions.pop(item.stream, None)
+            else:
+                positions[item.stream] = item.position
 
 
 class Reading:
@@ -39,11 +49,7 @@ class Reading:
         while (item := self._inbox.get(timeout if not took else 0.0)) is not None:
             took = True
             self.items.append(item)
-            if isinstance(item, LogEntry | Progress):
-                if item.position is None:
-                    self.positions.pop(item.stream, None)
-                else:
-                    self.positions[item.stream] = item.position
+            settle(self.positions, [item])
         return took
 
     def until(self, done: Callable[[], object], *, within: float = 30.0) -> None:

@@ -1,8 +1,8 @@
 """Logs that are rotated between any two system calls of their reader.
 
     with pytest.MonkeyPatch.context() as patched:
-        Moments(patched, lab, [(12, Lab.copy), (40, Lab.truncate)])
-        ...  # before the 12th call the log is copied, before the 40th truncated
+        Moments(patched, lab, [(12, "copy"), (40, "truncate write")])
+        ...  # before the 12th call the log is copied, before the 40th truncated and written to
 
 The files and what is done to them are real; only the moment is chosen, by a hook before the calls.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,18 +26,26 @@ CALLS = ("open", "pread", "fstat", "stat", "scandir", "listdir", "lseek")
 
 
 class Lab:
-    """A log, and what is done to it: each step does nothing where its file is not there."""
+    """A log, and what is done to it, step by step; a step does nothing where its file is not there."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.path = folder / "etcd.log"
         self.written = 0
 
+    def do(self, steps: str) -> None:
+        """Take steps: names of methods, with spaces between."""
+        for step in steps.split():
+            getattr(self, step)()
+
     def write(self, count: int = 30) -> None:
         with self.path.open("a") as file:
             for number in range(self.written, self.written + count):
                 file.write(LINE.format(number))
         self.written += count
+
+    def write_little(self) -> None:
+        self.write(3)
 
     def _shift(self) -> Path:
         for age in range(60, 0, -1):
@@ -71,15 +78,23 @@ class Lab:
             with copy.open("ab") as file:
                 file.write(self.path.read_bytes()[copy.stat().st_size :])
 
+    def _pack(self, name: str) -> None:
+        plain = self.path.with_name(name)
+        if plain.exists():
+            packed = plain.with_name(f"{name}.gz")
+            packed.write_bytes(gzip.compress(plain.read_bytes()))
+            shutil.copystat(plain, packed)
+
     def pack(self) -> None:
-        first = self.path.with_name("etcd.log.1")
-        if first.exists():
-            packed = first.with_name("etcd.log.1.gz")
-            packed.write_bytes(gzip.compress(first.read_bytes()))
-            shutil.copystat(first, packed)
+        self._pack("etcd.log.1")
 
     def remove_packed(self) -> None:
         self.path.with_name("etcd.log.1").unlink(missing_ok=True)
+
+    def pack_delayed(self) -> None:
+        """As with logrotate's delaycompress."""
+        self._pack("etcd.log.2")
+        self.path.with_name("etcd.log.2").unlink(missing_ok=True)
 
     def source(self) -> FileSource | PodSource:
         return FileSource((b"x509:",), [str(self.path.parent / "etcd*.log")], elsewhere=())
@@ -135,15 +150,10 @@ class PodLab(Lab):
         self.path = self.path.with_name(f"{self._restarts}.log")
 
 
-Step = Callable[[Lab], None]
-
-
 class Moments:
-    """Do each of `steps` once, right before the reader's system call of that number; takes away what was done."""
+    """Take each of `steps` once, right before the reader's system call of that number; takes away what was done."""
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, lab: Lab, steps: list[tuple[int, Callable[[Lab], None]]]
-    ) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, lab: Lab, steps: list[tuple[int, str]]) -> None:
         self.count = 0
         self._lab, self._steps, self._inside = lab, steps, False
         for name in CALLS:
@@ -165,5 +175,5 @@ class Moments:
     def _do(self, *, up_to: int | None) -> None:
         self._inside = True  # the steps make system calls of their own
         while self._steps and (up_to is None or self._steps[0][0] <= up_to):
-            self._steps.pop(0)[1](self._lab)
+            self._lab.do(self._steps.pop(0)[1])
         self._inside = False
