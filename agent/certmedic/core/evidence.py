@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from certmedic.core.origin import Trust
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
@@ -51,6 +53,9 @@ class Stored:
     place: Place
     modified: datetime
     key_matches: bool | None = None  # against the private key beside it; None where that could not be read
+    trust: Trust = Trust.STRANGER  # SYSTEM: evidence for messages
+    authorised: bool = False  # at its place by a static glob or the configuration, regular, no link, root's up to "/": may be renewed or moved
+    doubt: str = ""  # why it is not authorised, for a person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,7 @@ class Served:
     certificate: Certificate | None
     error: str = ""  # why there is none
     local_port: int = 0  # our end of the connection: what the listener logs about it is our own doing
+    trust: Trust = Trust.STRANGER  # of the process that listens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +93,7 @@ class Container:
     started_at: datetime | None = None
     runtime: str = "docker"  # docker | containerd | systemd | command
     invocation: str = ""  # of a unit: another one with each start
+    trust: Trust = Trust.STRANGER  # SYSTEM: a static pod of kube-system, or a unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +115,7 @@ class Member:
     is_self: bool = False
     clients: tuple[str, int] | None = None  # where its clients' door was reached
     version: str = ""  # of etcd, where its program tells: only of one that runs here
+    verified: bool = False  # its certificate chains to the group's CA, and it proved that it has the key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from certmedic.core.evidence import (
     Stored,
     Told,
 )
+from certmedic.core.origin import Trust
 from certmedic.core.vocabulary import (
     Cause,
     Confidence,
@@ -77,6 +78,7 @@ __all__ = [
     "Suspect",
     "Symptom",
     "Told",
+    "Trust",
 ]
 
 # ---------------------------------------------------------------- what comes in
@@ -94,6 +96,9 @@ class Origin:
     image: str = ""
     pod: str = ""  # Kubernetes pod name
     path: str = ""  # the file that was read
+    namespace: str = ""  # Kubernetes namespace of the pod
+    uid: int | None = None  # of the process that wrote the line
+    trust: Trust = Trust.STRANGER  # by core/origin.py, from what the writer cannot choose
     started_at: datetime | None = None  # when the program that wrote it began, where a saved log tells
 
 
@@ -252,6 +257,7 @@ class Diagnosis:
     first_seen: datetime | None = None
     last_seen: datetime | None = None
     source: str = ""  # cause `blind`: which reader
+    trust: Trust = Trust.SYSTEM  # the least trusted origin that it rests on; of a stranger it is INFO, and decides nothing
 
     @property
     def severity(self) -> Severity:
