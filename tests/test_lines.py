@@ -49,11 +49,3 @@ def test_text_keeps_what_is_there():
     assert lines.text(b"a \xc3\xa9 b\r\n") == "a é b"
     assert lines.text(b"a\nb\n\n") == "a b"
     assert len(lines.text(b"a" * 100_000)) == lines.LIMIT
-
-
-def test_the_names_that_kubelets_give():
-    name = "k8s_etcd-manager_etcd-manager-main-ip-10-0-0-1_kube-system_3f2c_4"
-    assert lines.kubelet_name(name) == ("etcd-manager", "etcd-manager-main-ip-10-0-0-1", "kube-system")
-    assert lines.kubelet_name(f"{name}_7d1b") == ("etcd-manager", "etcd-manager-main-ip-10-0-0-1", "kube-system")
-    for other in ("", "etcd", "k8s_etcd", "my_own_name_with_under_scores"):
-        assert lines.kubelet_name(other) == ("", "", "")

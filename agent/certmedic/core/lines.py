@@ -77,14 +77,3 @@ def _finder(block: bytes) -> Callable[[bytes, int, int], int]:
 def text(raw: bytes) -> str:
     """Decode one line: no line end, at most `LIMIT` bytes, undecodable bytes replaced, inner line ends as blanks."""
     return raw[:LIMIT].rstrip(b"\r\n").replace(b"\n", b" ").decode(errors="replace")
-
-
-def kubelet_name(name: str) -> tuple[str, str, str]:
-    """Split a container's name as the kubelet makes it, `k8s_<container>_<pod>_<namespace>_<uid>_<attempt>`.
-
-    Returns container, pod and namespace; empty strings for any other name. None of the three can hold an underscore.
-    """
-    parts = name.split("_")
-    if len(parts) < 6 or parts[0] != "k8s":
-        return "", "", ""
-    return parts[1], parts[2], parts[3]
