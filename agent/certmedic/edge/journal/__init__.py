@@ -29,6 +29,7 @@ from typing import Any
 from certmedic.core import lines, origin
 from certmedic.core.model import Item, LogEntry, Origin, Progress, SourceStatus, Trust
 from certmedic.core.origin import JournalFields
+from certmedic.edge import bytesearch
 from certmedic.edge.journal.position import Position, moment
 from certmedic.edge.journal.present import SETTLE, Files, room_for
 from certmedic.edge.journal.steps import Steps, steps_of
@@ -307,7 +308,7 @@ class JournalSource:
             except OSError:
                 damaged = True
         at_end = count < TOGETHER
-        if not damaged and not lines.hit(b"\n".join(messages), self._needles):
+        if not damaged and not bytesearch.hit(b"\n".join(messages), self._needles):
             self._seen += count
             return at_end
         reader.seek_cursor(start)
