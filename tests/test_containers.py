@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from certmedic.core.model import SourceDown, SourceUp
+from certmedic.core.model import SourceDown, SourceUp, Trust
 from certmedic.edge import containers
 from certmedic.edge.containers import DockerSource, own_ids
 from certmedic.edge.containers.daemon import Daemon, DockerError
 from certmedic.edge.containers.log import Log, Position
+from certmedic.edge.static_pods import StaticPods
 from labs.docker import BUSYBOX, Docker, start_dockerd
 from labs.reading import Reading
 
@@ -104,6 +105,25 @@ def test_a_line_comes_with_time_container_image_and_pod(docker, run):
     assert origin.pod == "etcd-manager-main-m1"
     assert (reading.status.seen, reading.status.matched, reading.status.detail) == (2, 1, "")
     assert reading.status.lag_seconds == 0
+
+
+@needs_docker
+def test_a_container_is_believed_by_its_name_and_never_by_a_label(docker, run, tmp_path):
+    manifests = tmp_path / "manifests"
+    manifests.mkdir()
+    (manifests / "etcd.yaml").write_text("metadata:\n  name: etcd-manager-main\n  namespace: kube-system\n")
+    static = f"k8s_etcd-manager_etcd-manager-main-m1_kube-system_{'a' * 32}_0"
+    labels = [f"--label=io.kubernetes.pod.{key}" for key in ("namespace=kube-system", "name=etcd", f"uid={'a' * 32}")]
+    wanted = {
+        run("echo 'line 1 x509:'; sleep 600", f"--name={static}"): Trust.SYSTEM,
+        run("echo 'line 2 x509:'; sleep 600", "--name=k8s_etcd_etcd-manager-main-m1_default_b_0"): Trust.STRANGER,
+        run("echo 'line 3 x509:'; sleep 600", "--name=own-etcd", *labels): Trust.CLUSTER,
+        run("echo 'line 4 x509:'; sleep 600", "--name=web", *labels): Trust.STRANGER,
+    }
+    options = {"names": ("own-*", "k8s_*"), "labels": ("io.kubernetes.pod.name",)}
+    with Reading(source(docker, static_pods=StaticPods((str(manifests),)), **options)) as reading:
+        reading.until(lambda: len(reading.entries) == 4)
+    assert {entry.origin.container_id: entry.origin.trust for entry in reading.entries} == wanted
 
 
 @needs_docker

@@ -15,6 +15,7 @@ from certmedic.core import lines, symptoms
 from certmedic.core.diagnose.theirs import neighbours_of
 from certmedic.core.model import LogEntry, Origin, RejectedBy, Role, Sighting, Suspect, Symptom
 from certmedic.core.symptoms.rule import plain
+from certmedic.edge import bytesearch
 
 WHEN = datetime(2026, 11, 24, 15, 32, 49, tzinfo=UTC)
 
@@ -116,7 +117,7 @@ def test_what_is_said_without_the_usual_words_comes_in_too(line):
 def test_the_gate_is_cut_for_block_search():
     sick = 'rejected connection from "10.0.0.1:2" (error "remote error: tls: bad certificate", ServerName "")'
     block = b"I | healthy\n" * 50 + sick.encode() + b"\nI | healthy\n"
-    assert [block[start:end].decode() for start, end in lines.spans(block, symptoms.NEEDLES)] == [sick]
+    assert [block[start:end].decode() for start, end in bytesearch.spans(block, symptoms.NEEDLES)] == [sick]
 
 
 # ---------------------------------------------------------------- who refused whom (FIELD 4.2)

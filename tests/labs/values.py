@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from certmedic.core import certificates
-from certmedic.core.model import Container, Facts, LogEntry, Origin, Place, Stored
+from certmedic.core.model import Container, Facts, LogEntry, Origin, Place, Stored, Trust
 from labs import pki
 
 NOW = datetime(2026, 11, 24, 15, 40, tzinfo=UTC)
@@ -96,6 +96,6 @@ def facts(files=None, *, containers=None, at=NOW, **more):
     )
 
 
-def entry(text, *, at=NOW, stream="journal", **origin):
-    """A line that came in."""
-    return LogEntry(stream=stream, position="1", time=at, text=text, origin=Origin(**origin))
+def entry(text, *, at=NOW, stream="journal", trust=Trust.SYSTEM, **origin):
+    """A line that came in, of a program that is believed unless said otherwise."""
+    return LogEntry(stream=stream, position="1", time=at, text=text, origin=Origin(trust=trust, **origin))

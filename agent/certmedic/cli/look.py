@@ -20,6 +20,7 @@ from certmedic.core import certificates, planes, symptoms, verdict
 from certmedic.core import diagnose as doctor
 from certmedic.core.examine import examine, stamp
 from certmedic.core.model import Diagnosis, Fold, LogEntry, Origin, Severity, Sighting, Stored
+from certmedic.core.origin import OPERATOR
 from certmedic.core.rehearse import rehearse
 from certmedic.edge.facts import Machine
 
@@ -43,8 +44,8 @@ def moment(_: click.Context, param: click.Parameter, value: str | None) -> datet
 
 
 def entry(line: str, *, origin: Origin | None = None, now: datetime) -> LogEntry:
-    """Return one line of unknown origin as an entry."""
-    return LogEntry(stream="-", position="", time=now, text=line, origin=origin or Origin())
+    """Return one line that a person hands over as an entry."""
+    return LogEntry(stream="-", position="", time=now, text=line, origin=origin or Origin(trust=OPERATOR))
 
 
 # ---------------------------------------------------------------- explain
@@ -153,7 +154,7 @@ def sightings(
     """
     for log in logs:
         with opened(log) as lines:
-            origin = Origin(path="" if log == "-" else log)
+            origin = Origin(path="" if log == "-" else log, trust=OPERATOR)
             for raw in lines:
                 if not origin.container and UNDER_ETCD_MANAGER.search(raw):
                     origin = replace(origin, container="etcd-manager")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from certmedic.core import lines
 from certmedic.core.model import Origin
+from certmedic.core.origin import pod_of_container
 
 # Longer names first: the first that a word begins with is taken.
 KNOWN: Final = (
@@ -103,7 +103,7 @@ def program_of(line: str, ident: str, origin: Origin) -> str:
 
 def _place(origin: Origin) -> str:
     """Return the program that a container, a unit, a pod or a file is named after."""
-    for word in (lines.kubelet_name(origin.container)[0] or origin.container, origin.unit, origin.pod):
+    for word in (pod_of_container(origin.container).container or origin.container, origin.unit, origin.pod):
         known = _known(word)
         if known:
             return known

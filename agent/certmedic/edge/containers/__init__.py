@@ -27,10 +27,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from certmedic.core import lines
+from certmedic.core import lines, origin
 from certmedic.core.model import Item, LogEntry, Origin, Progress, SourceStatus
 from certmedic.edge.containers.daemon import BLOCK, Daemon, DockerError, RefusedError
 from certmedic.edge.containers.log import Log, Position
+from certmedic.edge.static_pods import StaticPods
 
 STREAM = "docker"  # its position: until when (seconds since 1970) new containers were watched for
 REPORT_EVERY = 2.0  # seconds
@@ -97,12 +98,14 @@ class DockerSource:
         names: Sequence[str] = (),
         labels: Sequence[str] = (),
         base_url: str = "unix:///var/run/docker.sock",
+        static_pods: StaticPods | None = None,
         lookback: float = 600.0,
         required: bool = False,
     ) -> None:
         self.required = required
         self._needles = needles
         self._names, self._labels = tuple(names), tuple(labels)
+        self._static_pods = static_pods or StaticPods()
         self._daemon = Daemon(base_url)
         self._lookback = lookback
         self._own = own_ids(Path("/proc/self/mountinfo"), Path("/proc/self/cgroup"))
@@ -153,8 +156,8 @@ class DockerSource:
             id_ = container["Id"]
             try:
                 told = self._daemon.get(f"/containers/{id_}/json")
-                origin = _origin(told)
-                if not self._wants(origin, told["Config"].get("Labels") or {}):
+                writer = self._origin(told)
+                if not self._wants(writer, told["Config"].get("Labels") or {}):
                     continue
                 query = {"stdout": "1", "stderr": "1", "timestamps": "1", "since": f"{max(since.timestamp(), 0):.9f}"}
                 connection, data = self._daemon.open(f"/containers/{id_}/logs", **query)
@@ -164,12 +167,12 @@ class DockerSource:
             reader = Log(needles=self._needles, tty=bool(told["Config"].get("Tty")), resumed=None)
             with contextlib.closing(connection):
                 while True:
-                    found = [self._entry(f"{STREAM}:{id_}", origin, *one) for one in reader.feed(data)] if data else []
+                    found = [self._entry(f"{STREAM}:{id_}", writer, *one) for one in reader.feed(data)] if data else []
                     yield number / len(listed), found
                     data = _receive(connection)
                     if not data:
                         break
-            yield number / len(listed), [self._entry(f"{STREAM}:{id_}", origin, *one) for one in reader.finish()]
+            yield number / len(listed), [self._entry(f"{STREAM}:{id_}", writer, *one) for one in reader.finish()]
             self._seen += reader.seen
         yield 1.0, []
 
@@ -206,14 +209,14 @@ class DockerSource:
             told = self._daemon.get(f"/containers/{id_}/json")
         except RefusedError:
             return  # it is gone already
-        origin = _origin(told)
+        writer = self._origin(told)
         labels = told["Config"].get("Labels") or {}
-        if not self._wants(origin, labels):
+        if not self._wants(writer, labels):
             return
         stored = Position.parse(run.resume(f"{STREAM}:{id_}"))
         if stored and stored.time.timestamp() > time.time() + SLACK:
             # The clock was set back. Asked for lines from that time on, the daemon would keep all others from us until then.
-            self._say(f"the log of {origin.container} was left in the future, at {stored.stamp}: lines may come again")
+            self._say(f"the log of {writer.container} was left in the future, at {stored.stamp}: lines may come again")
             stored = None
         query = {"stdout": "1", "stderr": "1", "follow": "1", "timestamps": "1"}
         query["since"] = stored.since if stored else f"{max(run.watched_until, 0):.9f}"
@@ -222,10 +225,10 @@ class DockerSource:
         except RefusedError as error:
             if id_ not in self._refused:
                 self._refused.add(id_)
-                self._say(f"the log of {origin.container} cannot be read: {error}")
+                self._say(f"the log of {writer.container} cannot be read: {error}")
             return
         reader = Log(needles=self._needles, tty=bool(told["Config"].get("Tty")), resumed=stored)
-        followed = _Followed(id=id_, origin=origin, log=reader, resumed=stored, connection=connection)
+        followed = _Followed(id=id_, origin=writer, log=reader, resumed=stored, connection=connection)
         run.followed[id_] = followed
         run.selector.register(connection, selectors.EVENT_READ, followed)
         self._take(run, followed, begun)
@@ -258,15 +261,30 @@ class DockerSource:
         followed.connection.close()
         del run.followed[followed.id], run.heard[followed.id]
 
-    def _wants(self, origin: Origin, labels: dict[str, str]) -> bool:
-        if self._own & {origin.container_id, labels.get("io.kubernetes.sandbox.id", "")}:
+    def _origin(self, told: dict[str, Any]) -> Origin:
+        """Say which container this is, from the daemon's answer. Labels are for display: an image brings its own."""
+        name = str(told["Name"]).lstrip("/")
+        labels = told["Config"].get("Labels") or {}
+        pod = origin.pod_of_container(name)
+        configured = any(fnmatch.fnmatchcase(name, glob) for glob in self._names)
+        return Origin(
+            container=name,
+            container_id=str(told["Id"]),
+            image=str(told["Config"].get("Image", "")),
+            pod=pod.pod or labels.get("io.kubernetes.pod.name", ""),
+            namespace=pod.namespace,
+            trust=origin.of_container(name, self._static_pods.names, configured=configured),
+        )
+
+    def _wants(self, writer: Origin, labels: dict[str, str]) -> bool:
+        if self._own & {writer.container_id, labels.get("io.kubernetes.sandbox.id", "")}:
             return False
         if labels.get("io.kubernetes.docker.type") == "podsandbox":
             return False  # the pause container of a pod, which says nothing
         if not self._names and not self._labels:
             return True
         return any(
-            fnmatch.fnmatchcase(name, glob) for glob in self._names for name in (origin.container, origin.pod) if name
+            fnmatch.fnmatchcase(name, glob) for glob in self._names for name in (writer.container, writer.pod) if name
         ) or any(
             key in labels and (not equals or labels[key] == value)
             for key, equals, value in (label.partition("=") for label in self._labels)
@@ -324,9 +342,9 @@ class DockerSource:
     def _pass_on(self, run: _Run, followed: _Followed, position: Position, line: bytes) -> None:
         run.put(self._entry(followed.stream, followed.origin, position, line))
 
-    def _entry(self, stream: str, origin: Origin, position: Position, line: bytes) -> LogEntry:
+    def _entry(self, stream: str, writer: Origin, position: Position, line: bytes) -> LogEntry:
         self._matched += 1
-        return LogEntry(stream=stream, position=str(position), time=position.time, text=lines.text(line), origin=origin)
+        return LogEntry(stream=stream, position=str(position), time=position.time, text=lines.text(line), origin=writer)
 
     def _progress(self, run: _Run, followed: _Followed) -> None:
         position = followed.log.position
@@ -361,18 +379,6 @@ def _receive(connection: socket.socket) -> bytes:
         return connection.recv(BLOCK)
     except OSError:
         return b""
-
-
-def _origin(told: dict[str, Any]) -> Origin:
-    """Say who a container is, from what the daemon says of it."""
-    name = str(told["Name"]).lstrip("/")
-    labels = told["Config"].get("Labels") or {}
-    return Origin(
-        container=name,
-        container_id=str(told["Id"]),
-        image=str(told["Config"].get("Image", "")),
-        pod=labels.get("io.kubernetes.pod.name") or lines.kubelet_name(name)[1],
-    )
 
 
 def own_ids(mountinfo: Path, cgroup: Path) -> frozenset[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from certmedic.core import lines
+from certmedic.edge import bytesearch
 from certmedic.edge.containers.daemon import DockerError
 
 STAMP = 30  # bytes of a timestamp, 2006-01-02T15:04:05.000000000Z
@@ -102,7 +103,7 @@ class Log:
     def _feed_frames(self, data: bytes) -> Iterator[tuple[Position, bytes]]:
         block = self._rest + data
         every = bool(self._parts or self.resumed)  # whether each line has to be looked at
-        places = iter(lines.places(block, self.needles))
+        places = iter(bytesearch.places(block, self.needles))
         place = next(places, len(block))  # of the next needle
         at, end = 0, len(block)
         while at + 8 <= end:
@@ -152,7 +153,7 @@ class Log:
 
     def _line(self, stamp: bytes, text: bytes) -> Iterator[tuple[Position, bytes]]:
         handled = self._resuming()
-        if lines.hit(text, self.needles) and self._is_new(stamp, text) and not handled:
+        if bytesearch.hit(text, self.needles) and self._is_new(stamp, text) and not handled:
             yield self._current(), text
 
     def _is_new(self, stamp: bytes, text: bytes) -> bool:

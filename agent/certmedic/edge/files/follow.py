@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
+from certmedic.core import origin
+from certmedic.core.model import Item, LogEntry, Progress, SourceStatus, Trust
+from certmedic.edge import owners
 from certmedic.edge.files import inotify
 from certmedic.edge.files.folders import SLACK, Watch, expand
 from certmedic.edge.files.inotify import Inotify
 from certmedic.edge.files.log import QUIET, Log
-from certmedic.edge.files.rotation import Position, bases, rotated_files, rotated_names
+from certmedic.edge.files.rotation import Content, Position, bases, rotated_files, rotated_names
 
 TICK = 1.0  # seconds that one wait lasts at most
 GATHER = 0.02  # seconds that pass after an event until files are read: a busy log is read in blocks, not line by line
@@ -47,6 +49,7 @@ class Files(ABC):
         self._earlier: Watch | None = None  # until when an earlier run has watched
         # Paths at which nothing is any more, each with its rotated files, if those were looked at.
         self._ended: dict[str, frozenset[tuple[str, int]]] = {}
+        self._groups = owners.log_groups()
         self._inotify: Inotify | None = None
         self._folders: dict[int, str] = {}  # by watch
         self._files: dict[int, tuple[Log, tuple[int, int]]] = {}  # by watch: whose, and which of its files
@@ -246,6 +249,11 @@ class Files(ABC):
         self._folders.clear()
         self._files.clear()
         self._say(f"the kernel gives no inotify watch ({error}); files are looked at every second instead")
+
+    def _owned(self, content: Content) -> tuple[Trust, str]:
+        """Judge a file by its owners; returns also the reason if it is not root's."""
+        found = content.resolved
+        return origin.of_log(found.path, found.chain, links=found.links, groups=self._groups, owners=owners.OWNERS)
 
     def _watch_files(self, log: Log, *, closed: bool = False) -> None:
         """Watch what a log has open, and nothing else of it."""

@@ -6,12 +6,12 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from certmedic.core import lines
-from certmedic.core.model import LogEntry, Origin, Progress
+from certmedic.core.model import LogEntry, Origin, Progress, Trust
 from certmedic.edge.files.rotation import HEAD, TAIL, BadContent, Content, Position, Rest, mark_of, what_follows
 from certmedic.edge.files.shapes import Found, Shape
 
@@ -34,6 +34,7 @@ class _Part:
     carry: bytes = b""  # what was read behind `offset`: a line whose end has not come
     skipping: bool = False  # in the middle of a line that is too long
     touched: float = 0.0  # when something last came (monotonic)
+    trust: Trust | None = None  # how far its lines are believed; None until the first that is passed on
 
     @classmethod
     def of(cls, rest: Rest) -> _Part:
@@ -73,15 +74,24 @@ def _now() -> float:
 class Log:
     """The files that have been, are and will be at one path.
 
-    `say` takes sentences about what cannot be read or is gone.
+    `say` takes sentences about what cannot be read or is gone; `judge` says how far the lines of one of the files are believed.
     """
 
-    def __init__(self, path: str, stream: str, origin: Origin, shape: Shape, say: Callable[[str], None]) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a choice of its own
+        self,
+        path: str,
+        stream: str,
+        origin: Origin,
+        shape: Shape,
+        say: Callable[[str], None],
+        judge: Callable[[Content], Trust] = lambda _: Trust.STRANGER,
+    ) -> None:
         self.path, self.stream = path, stream
         self.seen = 0  # lines; of a backlog, about
         self.behind = True  # whether there may be more to read at once
         self.gone = False  # whether nothing is at its path any more
-        self._origin, self._shape, self._say = origin, shape, say
+        self._shape, self._say, self._judge = shape, say, judge
+        self._origins = {trust: replace(origin, trust=trust) for trust in Trust}
         self._parts: deque[_Part] = deque()  # oldest first; the last is the one at `path`
         self._late: list[tuple[_Part, float]] = []  # rotated away, and until when (monotonic) they are looked at
         self._damaged: set[tuple[int, int]] = set()  # rotated files that are given up
@@ -215,7 +225,7 @@ class Log:
             position = str(self.position())
             self.seen += data.count(b"\n")
             for found in self._shape.find(data, end):
-                yield self._entry(found, position)
+                yield self._entry(found, position, part)
             part.handled(data, end)
 
     def _take(self, part: _Part, data: bytes) -> Iterator[LogEntry]:
@@ -255,16 +265,18 @@ class Log:
         self.seen += whole.count(b"\n", 0, sample) * size // sample
         for found in self._shape.find(whole, size):
             self._last = self._told = part.position(raw, min(found.end, len(raw)))
-            yield self._entry(found, str(self._told))
+            yield self._entry(found, str(self._told), part)
         part.handled(raw, end or len(raw))
 
-    def _entry(self, found: Found, position: str) -> LogEntry:
+    def _entry(self, found: Found, position: str, part: _Part) -> LogEntry:
+        if part.trust is None:
+            part.trust = self._judge(part.content)
         return LogEntry(
             stream=self.stream,
             position=position,
             time=found.time or datetime.now(UTC),
             text=lines.text(found.text),
-            origin=self._origin,
+            origin=self._origins[part.trust],
         )
 
     # ------------------------------------------------------------ rotation

@@ -8,17 +8,17 @@ compressed; and another file that happens to have the same name or number is not
 from __future__ import annotations
 
 import contextlib
-import errno
 import gzip
 import hashlib
 import json
 import os
 import re
-import stat
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from certmedic.edge import owners
 
 SLACK = 1.0  # seconds
 HEAD = 1024  # bytes of the beginning that are known again, or as many as had been read
@@ -76,12 +76,9 @@ class Content:
     """A regular file that is open, plain or compressed. OSError where it cannot be opened or is no regular file."""
 
     def __init__(self, path: str) -> None:
-        # Not blocking, since a path may lead to a pipe that nobody writes to.
-        self._file = open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb", buffering=0)  # noqa: PTH123, SIM115 - see above; close() closes it
-        status = os.fstat(self._file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            self._file.close()
-            raise OSError(errno.EINVAL, "not a regular file", path)
+        handle, self.resolved = owners.open_file(path)
+        self._file = open(handle, "rb", buffering=0)  # noqa: PTH123, SIM115 - a descriptor; close() closes it
+        status = os.fstat(handle)
         self._unpacked = gzip.GzipFile(fileobj=self._file) if path.endswith(".gz") else None
         self.path = path
         self.key = (status.st_dev, status.st_ino)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from certmedic.core import lines
+from certmedic.edge import bytesearch
 
 PARTS = (b" stdout P", b" stderr P")  # is in a line that is a part (or speaks of one)
 
@@ -44,7 +45,7 @@ class Plain:
 
     def find(self, block: bytes, size: int | None = None) -> Iterator[Found]:
         """Take the next block, or `size` bytes of it."""
-        for start, end in lines.spans(block, self.needles, size):
+        for start, end in bytesearch.spans(block, self.needles, size):
             # A program that does not append leaves a hole of zeros where its file was truncated.
             yield Found(end + 1, block[start:end].lstrip(b"\0"), None)
 
@@ -64,8 +65,8 @@ class Cri:
     def find(self, block: bytes, size: int | None = None) -> Iterator[Found]:
         """Take the next block, or `size` bytes of it."""
         # Parts are rare. Only where there are any, each line has to be looked at.
-        if not self._parts and not lines.spans(block, PARTS, size):
-            for start, end in lines.spans(block, self.needles, size):
+        if not self._parts and not bytesearch.spans(block, PARTS, size):
+            for start, end in bytesearch.spans(block, self.needles, size):
                 stamp, _, _, text = _split(block[start:end])
                 yield Found(end + 1, text, _time(stamp))
             return
@@ -76,7 +77,7 @@ class Cri:
             text = self._parts.pop(stream, b"") + text
             if tag == b"P":
                 self._parts[stream] = text[: lines.LIMIT]
-            elif lines.hit(text, self.needles):
+            elif bytesearch.hit(text, self.needles):
                 yield Found(at, text, _time(stamp))
 
 

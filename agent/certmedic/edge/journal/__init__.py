@@ -26,11 +26,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from certmedic.core import lines
-from certmedic.core.model import Item, LogEntry, Origin, Progress, SourceStatus
+from certmedic.core import lines, origin
+from certmedic.core.model import Item, LogEntry, Origin, Progress, SourceStatus, Trust
+from certmedic.core.origin import JournalFields
+from certmedic.edge import bytesearch
 from certmedic.edge.journal.position import Position, moment
 from certmedic.edge.journal.present import SETTLE, Files, room_for
 from certmedic.edge.journal.steps import Steps, steps_of
+from certmedic.edge.static_pods import StaticPods
 
 STREAM = "journal"
 TICK = 1.0  # seconds that one wait lasts at most
@@ -57,8 +60,8 @@ class JournalSource:
     """Follow the journal: entries of `units` or `identifiers`, or all where neither is given.
 
     `path` is a directory of journal files, or a list of files, instead of the machine's own journal. A journal that was
-    never read is read from `lookback` seconds ago on. Entries of `exclude_unit`, of this process and of other runs of this
-    program are passed over: they quote what they found, and would be found again.
+    never read is read from `lookback` seconds ago on. Entries of certmedic's own units and of this process are passed over:
+    they quote lines, and would be found again. Lines of `units` are believed, as those of the control plane's units are.
     """
 
     name = "journal"
@@ -69,14 +72,15 @@ class JournalSource:
         *,
         units: Sequence[str] = (),
         identifiers: Sequence[str] = (),
-        exclude_unit: str = "certmedic.service",
         path: str | os.PathLike[str] | Sequence[str] | None = None,
+        static_pods: StaticPods | None = None,
         lookback: float = 600.0,
         required: bool = True,
     ) -> None:
         self.required = required
         self._needles = needles
-        self._units, self._identifiers, self._exclude_unit = tuple(units), tuple(identifiers), exclude_unit
+        self._units, self._identifiers = tuple(units), tuple(identifiers)
+        self._static_pods = static_pods or StaticPods()
         self._path = path
         self._where = "/run/log/journal or /var/log/journal" if path is None else str(path)
         self._lookback = lookback
@@ -304,7 +308,7 @@ class JournalSource:
             except OSError:
                 damaged = True
         at_end = count < TOGETHER
-        if not damaged and not lines.hit(b"\n".join(messages), self._needles):
+        if not damaged and not bytesearch.hit(b"\n".join(messages), self._needles):
             self._seen += count
             return at_end
         reader.seek_cursor(start)
@@ -345,25 +349,51 @@ class JournalSource:
                 return ""
 
         position = Position(steps.cursor(), steps.realtime())
-        unit, program, pid = field("_SYSTEMD_UNIT"), field("SYSLOG_IDENTIFIER") or field("_COMM"), field("_PID")
-        # The pid tells only of entries of this run: others had it before.
-        own_pid = pid == str(os.getpid()) and position.usec / 1e6 >= self._started
-        if unit == self._exclude_unit or program == "certmedic" or own_pid:
-            return
-        container = field("CONTAINER_NAME")
-        origin = Origin(
-            program=program,
-            unit=unit,
-            pid=int(pid) if pid.isdecimal() else None,
-            container=container,
-            container_id=field("CONTAINER_ID_FULL"),
-            image=field("IMAGE_NAME"),
-            pod=lines.kubelet_name(container)[1],
+        writer = JournalFields(
+            uid=_number(field("_UID")),
+            pid=_number(field("_PID")),
+            unit=field("_SYSTEMD_UNIT"),
+            cgroup=field("_SYSTEMD_CGROUP"),
+            transport=field("_TRANSPORT"),
+            comm=field("_COMM"),
+            exe=field("_EXE"),
         )
+        # Another process had our pid before us.
+        own_pid = writer.pid == os.getpid() and position.usec / 1e6 >= self._started
+        if own_pid or origin.OWN_UNIT.fullmatch(writer.unit):
+            return
         time_logged = datetime.fromtimestamp(position.usec / 1e6, UTC)
         self._matched += 1
-        put(LogEntry(stream=STREAM, position=str(position), time=time_logged, text=lines.text(message), origin=origin))
+        text, by = lines.text(message), self._origin(writer, field)
+        put(LogEntry(stream=STREAM, position=str(position), time=time_logged, text=text, origin=by))
         self._position, self._moved = position, False
+
+    def _origin(self, writer: JournalFields, field: Callable[[str], str]) -> Origin:
+        """Say who wrote an entry. SYSLOG_IDENTIFIER and _COMM, which any process chooses, are for display only.
+
+        A pid is kept only of a believed program: others could start a process for each line, each of which would then be
+        parsed as a new kind of line.
+        """
+        identifier = field("SYSLOG_IDENTIFIER")
+        container = field("CONTAINER_NAME")
+        if origin.is_of_container(writer, container or field("CONTAINER_ID_FULL")):
+            pod = origin.pod_of_container(container)
+            return Origin(
+                program=identifier,
+                unit=writer.unit,
+                uid=writer.uid,
+                container=container,
+                container_id=field("CONTAINER_ID_FULL"),
+                image=field("IMAGE_NAME"),
+                pod=pod.pod,
+                namespace=pod.namespace,
+                trust=origin.of_container(container, self._static_pods.names),
+            )
+        trust = origin.of_journal(writer, self._units)
+        if trust is not Trust.SYSTEM:
+            return Origin(program=identifier or writer.comm, unit=writer.unit, uid=writer.uid, trust=trust)
+        program = writer.exe.rpartition("/")[2] or identifier or writer.comm
+        return Origin(program=program, unit=writer.unit, pid=writer.pid, uid=writer.uid, trust=trust)
 
     @property
     def read(self) -> tuple[int, int, str]:
@@ -393,3 +423,7 @@ class JournalSource:
                 detail=self._detail,
             )
         )
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() else None
