@@ -149,6 +149,9 @@ class Played:
         self.undone.append(aside.path)
         return True
 
+    def refresh(self):
+        pass
+
     def channels(self, severity, tag=""):
         return [Channel(id="good", label="json://good"), Channel(id="other", label="json://other")]
 
@@ -171,6 +174,9 @@ class Reached(Played):
     def __init__(self, *urls, **played):
         super().__init__(**played)
         self.way = AppriseNotifier([], {}, urls)
+
+    def refresh(self):
+        self.way.refresh()
 
     def channels(self, severity, tag=""):
         return self.way.channels(severity, tag)
@@ -255,7 +261,7 @@ class Lab:
         """Begin a silence, in the lab's time."""
         asked = {"cause": "", "file": "", "plane": "", "author": "alice", "comment": "known", "starts_at": self.now}
         with self.store.transaction():
-            self.store.silence(Silence(id=0, ends_at=self.now + timedelta(hours=hours), **(asked | what)))
+            self.store.silence(Silence(id=0, ends_at=self.now + timedelta(hours=hours), **(asked | what)), now=self.now)
 
 
 def old_manager(lab, **changed):

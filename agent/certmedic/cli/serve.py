@@ -20,7 +20,7 @@ from certmedic.config import Config, ConfigError, Secret, files, load, units_of
 from certmedic.core import message, planes
 from certmedic.core.model import Severity
 from certmedic.core.symptoms import NEEDLES
-from certmedic.edge import inbox, local, service
+from certmedic.edge import inbox, local, service, worker
 from certmedic.edge.containers import DockerSource
 from certmedic.edge.facts import Machine
 from certmedic.edge.files import FileSource, PodSource
@@ -178,7 +178,12 @@ def serve(
         boot_id=boot_id(),
     )
     watcher = Watcher(
-        config=config, store=store, world=world, started_at=datetime.now(UTC), sources=wanted(config, read)
+        config=config,
+        store=store,
+        world=world,
+        started_at=datetime.now(UTC),
+        sources=wanted(config, read),
+        workers=worker.threads(),
     )
     inbox.start(read, store.positions(), box, stop)
     names = ", ".join(source.name for source in read if is_there(source)) or "nothing"

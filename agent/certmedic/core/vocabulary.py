@@ -109,3 +109,4 @@ class MessageKind(StrEnum):
     RESOLVED = "resolved"
     ESCALATED = "escalated"
     REMINDER = "reminder"
+    DIGEST = "digest"  # of incidents that are held back

@@ -114,6 +114,10 @@ class Screen:
         """Return the terminal and the addresses given."""
         return [Channel(id="screen", label="this terminal"), *self.real.channels(severity, tag)]
 
+    def refresh(self) -> None:
+        """Read the files of channels."""
+        self.real.refresh()
+
     def send_all(self, batch: Sequence[tuple[str, Message]]) -> Iterator[tuple[int, Delivered]]:
         """Print, or hand over."""
         for place, (channel, message) in enumerate(batch):

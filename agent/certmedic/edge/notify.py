@@ -29,6 +29,7 @@ from certmedic.core.model import Message, MessageKind, Severity
 
 SLACK = 1.0  # seconds over an address's own timeouts (cto, rto: 4 s each unless it says otherwise)
 LONGEST = 20.0  # seconds for one attempt, whatever the address says
+READ_AGAIN = 1.0  # seconds between two readings of files with a fault
 HEAD = 4096  # bytes of a file of addresses by which its form is told
 # Of an address, how something is sent and not to whom: without these, a newer apprise, which adds some, still knows a channel.
 MANNERS = frozenset(
@@ -63,6 +64,9 @@ class Notifier(Protocol):
     def channels(self, severity: Severity, tag: str = "") -> Sequence[Channel]:
         """Return the channels that get messages of this severity, or of a tag that a route names."""
 
+    def refresh(self) -> None:
+        """Read the files of channels, if they were not read yet or something was wrong with them."""
+
     def send_all(self, batch: Sequence[tuple[str, Message]]) -> Iterator[tuple[int, Delivered]]:
         """Hand each message to its channel; yield place in `batch` and what became of it, as it comes. Never raises."""
 
@@ -81,6 +85,7 @@ class AppriseNotifier:
         self._urls = tuple(urls)
         self._servers: Mapping[str, Any] | None = None
         self._faults: tuple[str, ...] = ()
+        self._read_at = 0.0
         self._attempts: dict[str, Attempt] = {}
 
     def __repr__(self) -> str:
@@ -158,13 +163,20 @@ class AppriseNotifier:
         attempt.start()
         return None
 
+    def refresh(self) -> None:
+        """Read the files, if they were not read yet; those with a fault again after a while, since it may have been mended."""
+        if self._servers is None or (self._faults and monotonic() - self._read_at > READ_AGAIN):
+            self._read_at = monotonic()
+            loaded: tuple[dict[str, Any], tuple[str, ...]] = ({}, ())
+            if self._configs or self._urls:
+                loaded = _load(self._configs, self._urls)
+            self._servers, self._faults = loaded
+
     def _loaded(self) -> Mapping[str, Any]:
-        """Return channel id -> apprise's server. What is at fault is read again the next time: it may have been mended."""
-        if self._servers is None or self._faults:
-            if not self._configs and not self._urls:
-                return {}
-            self._servers, self._faults = _load(self._configs, self._urls)
-        return self._servers
+        """Return channel id -> apprise's server."""
+        if self._servers is None:
+            self.refresh()
+        return self._servers or {}
 
 
 class Attempt(threading.Thread):

@@ -34,6 +34,7 @@ MESSAGE_IDS: Mapping[str, str] = {
     "undelivered": "3dfa85c77c9748d688d8160b744461ff",
     "channels-faulty": "bae5e64762ed4c429c618eb1625b4c6d",
     "heartbeat-lost": "660e197fce7d476184d59a4c17e97395",
+    "strangers": "4f5d7c0f6f9e4f0d9c3a9f0b7f2a6c1e",
     "heartbeat-back": "6e985af66f95448d8e0651f23d082b6a",
 }
 OPENED_IDS: Mapping[Cause, str] = {
@@ -140,6 +141,13 @@ def channels_faulty_fields(faults: Sequence[str]) -> dict[str, str]:
     """Return what is wrong with the files of addresses as a journal entry."""
     told = "; ".join(faults)
     return _news("channels-faulty", "3", f"not everyone can be told: {told}", {"CERTMEDIC_FAULTS": told})
+
+
+def strangers_fields() -> dict[str, str]:
+    """Return that strangers log more than is looked at, as a journal entry."""
+    return _news(
+        "strangers", "5", "programs that are not trusted log more than is looked at: the rest is only counted", {}
+    )
 
 
 def heartbeat_fields(reason: str) -> dict[str, str]:
