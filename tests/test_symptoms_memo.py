@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from certmedic.core import symptoms
 from certmedic.core.model import LogEntry, Origin, Sighting
-from certmedic.core.symptoms import memo
+from certmedic.core.symptoms import cache
 
 NOW = datetime(2026, 11, 24, 15, 32, 49, tzinfo=UTC)
 SAMPLES = [sample for rule in symptoms.RULES for sample in rule.samples]
@@ -57,7 +57,7 @@ def same(memory: symptoms.Memo, one: LogEntry) -> None:
 
 @pytest.mark.parametrize("dress", DRESSES)
 def test_every_sample_is_remembered_and_told_as_if_it_was_not(dress):
-    memory, dice = symptoms.Memo(), random.Random(1)  # noqa: S311 - the same lines each time
+    memory, dice = symptoms.ParseCache(), random.Random(1)  # noqa: S311 - the same lines each time
     for sample in SAMPLES:
         for _ in range(5):
             at = NOW + timedelta(seconds=dice.randrange(10**7), microseconds=dice.randrange(10**6))
@@ -74,7 +74,7 @@ def test_every_sample_is_remembered_and_told_as_if_it_was_not(dress):
 )
 @settings(max_examples=200, deadline=None)
 def test_whatever_ports_times_and_pids_lines_bear_each_is_told_as_parsed(lines):
-    memory = symptoms.Memo()
+    memory = symptoms.ParseCache()
     for _ in range(3):  # met, learnt, remembered
         for dress, sample, at, port, pid in lines:
             same(memory, entry(dressed(dress, sample, at, port, pid)))
@@ -85,13 +85,13 @@ def test_whatever_ports_times_and_pids_lines_bear_each_is_told_as_parsed(lines):
 @given(st.text(max_size=60), st.text(max_size=60), st.integers(10_000, 65_534))
 @settings(deadline=None)
 def test_strange_text_is_told_as_parsed(before, behind, port):
-    memory = symptoms.Memo()
+    memory = symptoms.ParseCache()
     for number in (port, port, port + 1):
         same(memory, entry(f"{before}10.0.0.2:{number}: remote error: tls: bad certificate{{0}}%s{behind}"))
 
 
 def test_who_wrote_a_line_makes_a_difference():
-    memory = symptoms.Memo()
+    memory = symptoms.ParseCache()
     text = "remote error: tls: bad certificate"
     for program in ("etcd", "kubelet", "etcd", "kubelet", "etcd", "kubelet"):
         same(memory, entry(text, program=program))
@@ -101,7 +101,7 @@ def test_two_parts_that_are_equal_once_are_not_taken_to_be_equal_always():
     # An error is told behind the message unless the message holds it.
     line = '{{"msg":"dial 10.0.0.2:{}: remote error: tls: bad certificate","error":"10.0.0.2:{}: remote error: tls: bad certificate"}}'
     for different, equal in ((0, 1), (1, 0)):
-        memory = symptoms.Memo()
+        memory = symptoms.ParseCache()
         for port in range(40000, 40012):
             same(memory, entry(line.format(port, port + (equal if port % 4 < 2 else different))))
 
@@ -112,32 +112,32 @@ def test_dates_of_a_certificate_and_ports_of_services_are_no_variable_parts():
         ("https://127.0.0.1:2379", "https://127.0.0.1:6443"),
     ):
         line = 'Get "https://127.0.0.1:2379/x": x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-11-19T15:30:41Z'
-        memory = symptoms.Memo()
+        memory = symptoms.ParseCache()
         for text in (line, line, line, line.replace(one, other), line.replace(one, other), line):
             same(memory, entry(text, program="kube-apiserver"))
 
 
 def test_what_a_verdict_hangs_on_is_never_taken_for_a_variable_part():
     line = "x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-11-{}T15:30:41.25Z"
-    memory = symptoms.Memo()
+    memory = symptoms.ParseCache()
     for day in (19, 19, 19, 20, 21):
         same(memory, entry(line.format(day)))
 
 
 def test_lines_of_which_nothing_is_said_and_lines_too_long_are_told_as_parsed():
-    memory = symptoms.Memo()
-    for text in ("unknown flag from 10.0.0.2:40000", "x" * memo.LONGEST + " remote error: tls: bad certificate"):
+    memory = symptoms.ParseCache()
+    for text in ("unknown flag from 10.0.0.2:40000", "x" * cache.LONGEST + " remote error: tls: bad certificate"):
         for _ in range(4):
             same(memory, entry(text))
 
 
 def test_what_strangers_make_up_does_not_fill_the_memory():
-    memory = symptoms.Memo()
-    for number in range(3 * memo.MOST):
+    memory = symptoms.ParseCache()
+    for number in range(3 * cache.MOST):
         for _ in range(2):
             memory.parse(entry(f"{'x' * (number % 700)}: name {number}: remote error: tls: bad certificate"))
     kept = (memory._shapes, memory._known, memory._met)
-    assert max(map(len, kept)) <= memo.MOST
+    assert max(map(len, kept)) <= cache.MOST
 
 
 def test_a_storm_costs_a_fraction():
@@ -150,5 +150,5 @@ def test_a_storm_costs_a_fraction():
             assert isinstance(parse(one), Sighting)
         return time.process_time() - began
 
-    memory = symptoms.Memo()
+    memory = symptoms.ParseCache()
     assert min(cost(memory.parse) for _ in range(3)) < min(cost(symptoms.parse) for _ in range(3)) / 2

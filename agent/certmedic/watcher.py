@@ -78,7 +78,7 @@ class Watcher:
         self.readers = Readers(sources, store, world, started_at=started_at, begin=self._open, end=self._resolve)
         self.inventory: Facts | None = None  # the latest
         self.sightings = 0  # since the start
-        self._memo = symptoms.Memo()
+        self._memo = symptoms.ParseCache()
         self._tally = Tally(store)
         self._to_judge: list[Seen] = []  # of this turn
         self._left: list[Item] = []  # what came in and is for the next turn
