@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from certmedic.core import lines
 from certmedic.core.model import LogEntry, RejectedBy, Role, Sighting, Suspect, Symptom
@@ -20,6 +20,7 @@ LONGEST_MESSAGE: Final = 1024
 LONGEST_FIELD: Final = 512
 
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_NAMES: Final = ("program", "unit", "container", "container_id", "image", "pod", "path", "namespace")
 _CALLS_API: Final = re.compile(r"https://(\[::1\]|127\.0\.0\.1|localhost)(?::(\d{1,5}))?(?:/|$)")
 _ETCD_PORTS: Final = ("2379", "2380", "4001", "4002")
 _FROM_ITSELF: Final = re.compile(r"127\.|\[?::1\]?:|localhost:")
@@ -103,11 +104,19 @@ def printable(text: str) -> str:
 
 
 def _encodable(entry: LogEntry) -> LogEntry:
-    """Return an entry whose text can be stored and printed: a lone surrogate, which no encoding takes, becomes a mark."""
-    if entry.text.isascii():
+    """Return an entry that can be stored and printed: a mark replaces each lone surrogate, which no encoding takes."""
+    text, origin = _without_surrogates(entry.text), entry.origin
+    names = {name: getattr(origin, name) for name in _NAMES}
+    clean: dict[str, Any] = {name: _without_surrogates(value) for name, value in names.items()}
+    if clean != names:
+        origin = replace(origin, **clean)
+    elif text is entry.text:
         return entry
-    clean = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", entry.text)
-    return entry if clean == entry.text else replace(entry, text=clean)
+    return replace(entry, text=text, origin=origin)
+
+
+def _without_surrogates(text: str) -> str:
+    return text if text.isascii() or not _SURROGATE.search(text) else _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _whole(unwrapped: Unwrapped) -> str:
