@@ -12,7 +12,7 @@ from typing import Final
 
 from certmedic.core import symptoms
 from certmedic.core.model import LogEntry, Origin
-from certmedic.core.symptoms.sighting import printable
+from certmedic.core.symptoms import printable
 from certmedic.edge.store import Store
 
 LINES_A_SECOND: Final = 50  # that are parsed
@@ -36,7 +36,7 @@ class Strangers:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._parse = symptoms.Memo().parse  # a cache apart: strangers must not evict what trusted origins log
+        self._parse = symptoms.ParseCache().parse  # a cache apart: strangers must not evict what trusted origins log
         self._kinds: dict[tuple[str, str], _Kind] = {}
         self._second = 0
         self._lines = self._bytes = 0  # of that second

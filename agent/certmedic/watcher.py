@@ -158,7 +158,7 @@ class Watcher:
         self.inventory: Facts | None = None  # the latest
         self.sightings = 0  # since the start
         self.faults: Counter[str] = Counter()  # kind of exception -> how many items ended by it
-        self._memo = symptoms.Memo()
+        self._memo = symptoms.ParseCache()
         self._tally = Tally(store)
         self._to_judge: list[Seen] = []  # of this turn
         self._left: list[Item] = []  # what came in and is for the next turn

@@ -53,7 +53,7 @@ def main() -> None:
     if sys.argv[1] == "certificates":
         sys.stdout.write(f"{inventory(sys.argv[2])}\n")
         return
-    memo, found = symptoms.Memo(), 0
+    memo, found = symptoms.ParseCache(), 0
     reads, positions = source(sys.argv[1], sys.argv[2])
 
     def put(item: Item) -> None:

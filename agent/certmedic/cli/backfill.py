@@ -54,7 +54,7 @@ class Past:
 
     def __init__(self, since: datetime, now: datetime, machine: Machine) -> None:
         self._since, self._now, self._machine = since, now, machine
-        self._memo = symptoms.Memo()
+        self._memo = symptoms.ParseCache()
         self._lines: dict[int, dict[str, int]] = {}
         self._folds: dict[str, Fold] = {}
 

@@ -189,25 +189,32 @@ class Sighting:
 
     @property
     def fold(self) -> str:
-        """Equal for lines that say the same thing, whatever their port, time and source."""
-        told = self.fields.get
-        endpoint = told("endpoint", "")
+        """Equal for lines that report the same fault, whatever their port, time and source.
+
+        Lines of unequal trust never share a fold. A stranger chooses the program name in a line, so its fold has the
+        origin's namespace and uid instead.
+        """
+        stated = self.fields.get
+        endpoint = stated("endpoint", "")
         if endpoint.startswith(("endpoint://", "etcd-endpoints://")):
-            endpoint = endpoint.rpartition("/")[2]  # before it stands a number of the client's
-        # Written out: this is asked of every line of a storm.
+            endpoint = endpoint.rpartition("/")[2]  # the client's own number stands before it
+        origin = self.entry.origin
+        trust = origin.trust
+        # Written out: every line of a storm asks for its fold.
         parts = (
-            self.program,
+            trust,
+            f"{origin.namespace}/{origin.uid}" if trust is Trust.STRANGER else self.program,
             self.symptom,
             self.rejected_by,
             self.role,
             self.remote_host,
-            "/".join(endpoint.split("/", 3)[:3]),  # of a URL, no path: each object has another
-            told("server_name", ""),
-            told("not_after", ""),
-            told("not_before", ""),
-            told("subject", ""),
-            told("issuer", ""),
-            told("remote_peer_id", ""),
+            "/".join(endpoint.split("/", 3)[:3]),  # no path of a URL: each object has another
+            stated("server_name", ""),
+            stated("not_after", ""),
+            stated("not_before", ""),
+            stated("subject", ""),
+            stated("issuer", ""),
+            stated("remote_peer_id", ""),
         )
         return "|".join(parts)
 

@@ -1,12 +1,11 @@
-"""Undressing: from a line as it lies in a log to the message that a program meant to write.
+"""Unwrapping: from a line as it stands in a log to the message that a program wrote.
 
     k3s[1773]: {"level":"warn","msg":"rejected connection","error":"remote error: ..."}
-    -> Bare(message="rejected connection: remote error: ...", pairs={...}, program="k3s")
+    -> Unwrapped(message="rejected connection: remote error: ...", pairs={...}, program="k3s")
 
-A line wears its dresses one over the other: Docker's JSON around klog, syslog around zap, compose around capnslog. Each
-pass of `undress` takes off one, until none is left. Every pattern is anchored or possessive, so that the work grows
-with the length of the line and no faster, whoever wrote it. A line that was cut in the middle is no error: what is
-left of it is read as far as it goes.
+Envelopes nest: Docker's JSON around klog, syslog around zap, compose around capnslog. Each pass of `unwrap` removes the
+outermost envelope, until none is left. Every pattern is anchored or possessive, so that the work grows linearly with the
+length of the line. A line that was cut is no error: it is read up to the cut.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ DECODER: Final = json.JSONDecoder(strict=False)  # strict would refuse a tab wit
 
 MESSAGE_KEYS: Final = ("msg", "message", "MESSAGE", "@message", "log", "M", "textPayload", "event")
 ERROR_KEYS: Final = ("error", "err", "errmsg", "error.message", "reason", "exception")
-# What a structured log says of itself rather than of the matter.
-FURNITURE: Final = frozenset(
+# Keys of a structured log that describe the entry, not the event.
+ENTRY_KEYS: Final = frozenset(
     ("ts", "time", "level", "caller", "logger", "stacktrace", "stream", "@timestamp", "timestamp", "severity", "v")
 )
 
@@ -37,7 +36,7 @@ CRI: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) std(?:out|e
 CAPNSLOG: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ [A-Z] \| ")
 # The month as the machine's own language shortens it: Mar, août, Mär., 11月.
 MONTH_DAY: Final = r"(?:[A-Z][a-z]{2} )?(?:[^\W\d_]{3,5}\.?|\d{1,2}月)\s{1,4}\d{1,2}\s\d\d:\d\d:\d\d(?:\.\d+)?\s"
-# A program's name without a pid is only believed behind the date that syslog writes, which has no year.
+# A program's name without a pid counts only behind syslog's date, which has no year.
 SYSLOG: Final = re.compile(
     rf"(?:<\d{{1,3}}>)?(?:{MONTH_DAY}|(?P<iso>(?:1 )?{STAMP}\s|{MONTH_DAY}\d{{4}}\s))"
     r"(?:[a-z0-9]+\.[a-z]+\s|\S{1,255}\s{1,4})(?P<program>[^\s\[\]:\"={}|]{1,64})(?(iso)\[\d+\]|(?:\[\d+\])?):\s"
@@ -67,7 +66,7 @@ PINGCAP_FIELD: Final = re.compile(r"\[((?:\"(?:[^\"\\]|\\.)*+\"?|[^\]\"])*+)\]?"
 ANSI: Final = re.compile(r"\x1b\[[0-9;]{0,16}[A-Za-z]")
 
 STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*+)("?)')
-# The look-behind keeps the search from beginning anew at every letter of a long word.
+# The look-behind keeps the search from starting again at every letter of a long word.
 LOGFMT: Final = re.compile(r'(?<![\w.@/-])([\w.@/-]{1,64})=(?:"((?:[^"\\]|\\.)*+)"?|(\[[^\]"]{0,200}\]|[^\s"]*))')
 STRUCTURED: Final = re.compile(r'"((?:[^"\\]|\\.)*+)"(?= [\w."-]{1,64}=)')
 QUOTED_KEY: Final = re.compile(r'"([\w.-]{1,64})"(?==)')
@@ -76,20 +75,20 @@ ESCAPES: Final = re.compile(r'(?<!\\)\\++(?=["\'`])|\\[nrt](?![\w\\])|\\u00([0-7
 
 
 @dataclass(frozen=True, slots=True)
-class Bare:
-    """A message without its dress. `pairs` came with it as key and value; `program` is what the dress names."""
+class Unwrapped:
+    """A message without its envelopes; `pairs` and `program` are what the envelopes state beside it."""
 
     message: str
     pairs: Mapping[str, str]
     program: str
 
 
-def undress(line: str) -> Bare:
-    """Take off every dress. Never raises; the result may hold control characters."""
+def unwrap(line: str) -> Unwrapped:
+    """Remove every envelope. Never raises; the result may hold control characters."""
     text, pairs, program = line, dict[str, str](), ""
     if "\x1b" in text:
         text = ANSI.sub("", text)
-    if "\\x5c" in text:  # journalctl and the kernel write a backslash so
+    if "\\x5c" in text:  # journalctl and the kernel escape a backslash this way
         text = text.replace("\\x5c", "\\")
     for _ in range(LAYERS):
         text = text.strip()
@@ -102,23 +101,23 @@ def undress(line: str) -> Bare:
         if inner == text:
             break
         text = inner
-    return Bare(message=unescape(text).replace("\n", " ").replace("\r", " "), pairs=pairs, program=program)
+    return Unwrapped(message=unescape(text).replace("\n", " ").replace("\r", " "), pairs=pairs, program=program)
 
 
 def unescape(text: str) -> str:
-    """Take quoting marks away: however often it was escaped, a quote is a quote, and an inner line end is a blank."""
+    """Remove every level of escaping: an escaped quote becomes a quote, an escaped line end a blank."""
     return ESCAPES.sub(_escaped, text) if "\\" in text else text
 
 
-def _escaped(found: re.Match[str]) -> str:
-    code = found.group(1)
+def _escaped(match: re.Match[str]) -> str:
+    code = match.group(1)
     if code:
         return chr(int(code, 16))
-    return " " if found.group()[-1] in "nrt" else ""
+    return " " if match.group()[-1] in "nrt" else ""
 
 
 def _peel(text: str) -> tuple[str, Mapping[str, str], str]:
-    """Take off the outermost dress: what was inside, the pairs it carried, and the program it names."""
+    """Remove the outermost envelope: returns its content, its pairs and the program that it names."""
     first = text[0]
     if first == "{":
         return _object(text)
@@ -126,15 +125,15 @@ def _peel(text: str) -> tuple[str, Mapping[str, str], str]:
         return _quoted(text)
     if first == "[" and PINGCAP.match(text):
         return _pingcap(text)
-    for dress in PREFIXES_OF_WORDS if first.isalpha() else PREFIXES_OF_NUMBERS:
-        found = dress.match(text)
-        if found:
-            return text[found.end() :], {}, found.groupdict().get("program") or ""
+    for envelope in PREFIXES_OF_WORDS if first.isalpha() else PREFIXES_OF_NUMBERS:
+        match = envelope.match(text)
+        if match:
+            return text[match.end() :], {}, match.groupdict().get("program") or ""
     return _carried(text)
 
 
 def _carried(text: str) -> tuple[str, Mapping[str, str], str]:
-    """Read what is not wrapped around the message but hangs on to it: logfmt, a JSON object at its end."""
+    """Read what follows the message instead of enclosing it: logfmt, a JSON object at its end."""
     if 'msg="' in text or "msg=" in text[:160]:
         pairs = _logfmt(text)
         message = pairs.pop("msg", "")
@@ -160,16 +159,16 @@ def _object(text: str) -> tuple[str, Mapping[str, str], str]:
     """Read a line that is a JSON object, whole or cut."""
     loaded = _load(text)
     program = ""
-    if (
-        isinstance(loaded, dict) and "MESSAGE" in loaded
-    ):  # an entry of the journal: its other fields are about the writer
+    if isinstance(loaded, dict) and "MESSAGE" in loaded:  # a journal entry: its other fields describe the writer
         for key in ("SYSLOG_IDENTIFIER", "_COMM"):
             if isinstance(loaded.get(key), str):
                 program = program or str(loaded[key])
-        said = loaded["MESSAGE"]
-        if isinstance(said, list):  # journalctl writes a message that is not UTF-8 as numbers
-            said = bytes(byte for byte in said if isinstance(byte, int) and 0 <= byte < 256).decode(errors="replace")
-        return (said if isinstance(said, str) and said.strip() else " "), {}, program
+        message = loaded["MESSAGE"]
+        if isinstance(message, list):  # journalctl writes a message that is not UTF-8 as numbers
+            message = bytes(byte for byte in message if isinstance(byte, int) and 0 <= byte < 256).decode(
+                errors="replace"
+            )
+        return (message if isinstance(message, str) and message.strip() else " "), {}, program
     if isinstance(loaded, dict) and isinstance(loaded.get("log"), str) and loaded["log"].strip():
         return loaded["log"], {}, ""
     pairs = _flat(loaded) or _scanned(text)
@@ -184,14 +183,14 @@ def _object(text: str) -> tuple[str, Mapping[str, str], str]:
 
 def _quoted(text: str) -> tuple[str, Mapping[str, str], str]:
     """Read a line that begins with a quote: klog's structured form without its head, or a piece of a JSON object."""
-    said, whole = _load_whole(text)
-    if whole and isinstance(said, str):
-        return said or " ", {}, ""
-    found = STRUCTURED.match(text)
-    if found:
-        rest = QUOTED_KEY.sub(r"\1", text[found.end() :])
+    value, whole = _load_whole(text)
+    if whole and isinstance(value, str):
+        return value or " ", {}, ""
+    match = STRUCTURED.match(text)
+    if match:
+        rest = QUOTED_KEY.sub(r"\1", text[match.end() :])
         pairs = _logfmt(rest)
-        return _joined(unescape(found.group(1)), pairs), pairs, ""
+        return _joined(unescape(match.group(1)), pairs), pairs, ""
     if '":' in text:
         pairs = _scanned(text)
         lone = STRING.match(text)
@@ -205,14 +204,14 @@ def _quoted(text: str) -> tuple[str, Mapping[str, str], str]:
 def _pingcap(text: str) -> tuple[str, Mapping[str, str], str]:
     """Read the unified log format of PD and TiDB: bracketed time, level, source, message, key=value."""
     pairs, message = dict[str, str](), ""
-    for place, found in enumerate(PINGCAP_FIELD.finditer(text)):
+    for place, match in enumerate(PINGCAP_FIELD.finditer(text)):
         if place < 3:
             continue
-        key, equals, value = found.group(1).partition("=")
+        key, equals, value = match.group(1).partition("=")
         if equals and not key.startswith('"'):
             pairs[key] = unescape(value.strip('"'))
         else:
-            message = message or unescape(found.group(1).strip('"'))
+            message = message or unescape(match.group(1).strip('"'))
         if place > PAIRS:
             break
     return _joined(message, pairs) or " ", pairs, ""
@@ -228,7 +227,7 @@ def _joined(message: str, pairs: Mapping[str, str]) -> str:
 
 
 def _load(text: str) -> object:
-    """Read the JSON value at the beginning of a text; None where there is none."""
+    """Read the JSON value at the beginning of a text; None if there is none."""
     try:
         return DECODER.raw_decode(text)[0]
     except (ValueError, RecursionError):
@@ -236,7 +235,7 @@ def _load(text: str) -> object:
 
 
 def _load_whole(text: str) -> tuple[object, bool]:
-    """Read a JSON value, and tell whether the text holds nothing else."""
+    """Read a JSON value; also returns whether the text holds nothing else."""
     try:
         value, end = DECODER.raw_decode(text)
     except (ValueError, RecursionError):
@@ -251,7 +250,7 @@ def _flat(loaded: object) -> dict[str, str]:
 
 def _strings(value: object, key: str, depth: int) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
-        if key and key not in FURNITURE:
+        if key and key not in ENTRY_KEYS:
             yield key, value
     elif isinstance(value, dict) and depth:
         for name, inner in list(value.items())[:PAIRS]:
@@ -266,15 +265,15 @@ def _strings(value: object, key: str, depth: int) -> Iterator[tuple[str, str]]:
 
 
 def _scanned(text: str) -> dict[str, str]:
-    """Read the pairs of strings out of a JSON object that was cut, or of a piece of one."""
+    """Read the pairs of strings from a JSON object that was cut at either end."""
     pairs = dict[str, str]()
     key = ""
-    for place, found in enumerate(STRING.finditer(text)):
-        if text.startswith(":", found.end()):
-            key = found.group(1)
+    for place, match in enumerate(STRING.finditer(text)):
+        if text.startswith(":", match.end()):
+            key = match.group(1)
         elif key:
-            if key not in FURNITURE:
-                pairs[key] = _decoded(found.group(1))
+            if key not in ENTRY_KEYS:
+                pairs[key] = _decoded(match.group(1))
             key = ""
         if place >= 4 * PAIRS:
             break
@@ -282,7 +281,7 @@ def _scanned(text: str) -> dict[str, str]:
 
 
 def _decoded(inner: str) -> str:
-    """Return what a JSON string means, also where it was cut within an escape."""
+    """Decode a JSON string, even if it was cut within an escape."""
     if "\\" not in inner:
         return inner
     try:
@@ -294,9 +293,9 @@ def _decoded(inner: str) -> str:
 def _logfmt(text: str) -> dict[str, str]:
     """Read key=value and key="value" pairs."""
     pairs = dict[str, str]()
-    for place, found in enumerate(LOGFMT.finditer(text)):
-        key, quoted, bare = found.groups()
-        if key not in FURNITURE:
+    for place, match in enumerate(LOGFMT.finditer(text)):
+        key, quoted, bare = match.groups()
+        if key not in ENTRY_KEYS:
             pairs[key] = bare if quoted is None else _decoded(quoted)
         if place >= PAIRS:
             break

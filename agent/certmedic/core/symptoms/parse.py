@@ -1,124 +1,26 @@
-"""From a line to a sighting: undress it, find its rule, settle whose certificate is at fault, read what it states."""
+"""From a line to a sighting: unwrap the message, find its rule, decide whose certificate is at fault, read its fields."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from certmedic.core import lines
 from certmedic.core.model import LogEntry, RejectedBy, Role, Sighting, Suspect, Symptom
-from certmedic.core.symptoms.dress import Bare, undress
-from certmedic.core.symptoms.fields import moment, stated
+from certmedic.core.symptoms.envelope import Unwrapped, unwrap
+from certmedic.core.symptoms.fields import moment, stated_in
+from certmedic.core.symptoms.normalise import Words, normalise
 from certmedic.core.symptoms.program import program_of
-from certmedic.core.symptoms.rule import Rule, Words, plain
-from certmedic.core.symptoms.rules import rule_for
-
-# What a program logs of a certificate holds one of these, and a healthy master rarely writes one. Each begins with two letters
-# that seldom stand together in a log: `rtificat` is found half as fast again as `ertificat`. A few words of the table stand
-# outside the gate: those of commands that a person runs (the table of kubeadm, `linkerd check`, wget).
-NEEDLES: Final[tuple[bytes, ...]] = (
-    *(b"rtificat", b"x509: ", b"tls: ", b"SSL", b"CERT", b"nown", b"no such file"),
-    *(b"Cert", b"client cert ", b"CommonName a", b"mission denied", b"CRL", b"VERIFY", b"X509", b"asn1: "),
-)
+from certmedic.core.symptoms.table import CLIENT, NEEDLES, OTHER_TRADES, OWN_CHECK, SERVER, Rule, rule_for
 
 HEAD, TAIL = 12 * 1024, 4 * 1024  # characters of a long line that are read: verdicts stand at either end
-SAID = 1024
-FIELD = 512
+LONGEST_MESSAGE: Final = 1024
+LONGEST_FIELD: Final = 512
 
-SERVER: Final = (
-    "rejected connection",
-    "handshake error from",
-    "failed to verify client",
-    "client didn't provide",
-    "authenticate the request",
-    "verifying certificate sn=",
-    "client ssl certificate",
-    "client certificate verif",
-    "ssl client c",
-    "tls server: ",
-    "tls :server: ",
-    "sent by client",
-    "client sent no",
-    "client certificate chain",
-    "null cert chain",
-    "process client certificate",
-    "get client certificate",
-    "did not return a certificate",
-    "requires a valid client cert",
-    "could not accept",
-    "ssl accept",
-    "accepting a client",
-    "while reading client request",
-    "handshaking, client: ",
-    "did not trust",
-    "reading preface from client",
-    "failed to read byte",
-)
-CLIENT: Final = (
-    "authentication handshake failed",
-    "error reading server preface",
-    "get https://",
-    'get "https://',
-    "post https://",
-    'post "https://',
-    'put "https://',
-    'patch "https://',
-    'delete "https://',
-    'head "https://',
-    "could not connect",
-    "unable to connect",
-    "failed to connect",
-    "cannot connect",
-    "failed to dial",
-    "error dialing",
-    "dial tcp",
-    'prober "',
-    "prober detected",
-    "peer url",
-    "peerurl(",
-    "unary invoker",
-    "health check for peer",
-    "calling webhook",
-    "process server certificate",
-    "get server certificate",
-    "server certificate",
-    "to upstream",
-    "upstream ssl",
-    "ssl connect",
-    "curl: (",
-    "certificate problem",
-    "tls client: ",
-    "tls :client: ",
-    "unable to access",
-    "broker certificate",
-    "urlopen",
-    "max retries exceeded",
-    "failed to make",
-    "pkix path",
-    "altnames",
-)
-
-# Words of programs that check files of their own machine and say so with the verdicts they use for a peer.
-OWN_CHECK: Final = (
-    "not signed by ca certificate",
-    "could not validate bounds",
-    "loading tls certificate in",
-    "[certs] certificate",
-    "checking external ca",
-    "failure loading",
-    "failed to load certificate",
-    "unable to sign certificate",
-    "got the wrong ca cert",
-    "apiserver loopback client",
-    "does not contain a common name",
-    "does not include an id which matches",
-    "failed to write or validate certificate",
-    "validating ssl certificate",
-    "pem cert /",
-)
-# Programs that have certificates, but none of TLS: of SSH, of DNSSEC, of Kerberos.
-OTHER_TRADES: Final = frozenset(("sshd", "sshd-session", "ssh", "ssh-agent", "named", "krb5kdc"))
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_NAMES: Final = ("program", "unit", "container", "container_id", "image", "pod", "path", "namespace")
 _CALLS_API: Final = re.compile(r"https://(\[::1\]|127\.0\.0\.1|localhost)(?::(\d{1,5}))?(?:/|$)")
 _ETCD_PORTS: Final = ("2379", "2380", "4001", "4002")
 _FROM_ITSELF: Final = re.compile(r"127\.|\[?::1\]?:|localhost:")
@@ -130,18 +32,18 @@ def interesting(raw: bytes) -> bool:
 
 
 def parse(entry: LogEntry) -> Sighting | None:
-    """Return what a line says of a TLS certificate's failure; None where it says nothing of the kind. Never raises."""
+    """Return what a line says about a TLS certificate's failure; None if it reports none. Never raises."""
+    entry = _encodable(entry)
     line = entry.text if len(entry.text) <= HEAD + TAIL else f"{entry.text[:HEAD]} {entry.text[-TAIL:]}"
-    bare = undress(line)
-    text = _whole(bare)
-    words = plain(text)
+    unwrapped = unwrap(line)
+    text = _whole(unwrapped)
+    words = normalise(text)
     rule = rule_for(words)
     if rule is None:
         return None
-    told = stated(text, bare.pairs)
-    not_after, not_before = moment(told.get("not_after", "")), moment(told.get("not_before", ""))
-    fields = {name: printable(value[:FIELD]) for name, value in told.items()}
-    program = printable(program_of(line, bare.program, entry.origin))
+    stated = stated_in(text, unwrapped.pairs)
+    fields = {name: printable(value[:LONGEST_FIELD]) for name, value in stated.items()}
+    program = printable(program_of(line, unwrapped.program, entry.origin))
     if program in OTHER_TRADES:
         return None
     role = _role(words)
@@ -154,11 +56,11 @@ def parse(entry: LogEntry) -> Sighting | None:
         suspect=suspect,
         role=role,
         program=program,
-        said=_said(bare.message, text, words, rule),
+        said=_excerpt(unwrapped.message, text, words, rule),
         meaning=_meaning(rule, role, suspect, program, fields),
         fields=fields,
-        not_after=not_after,
-        not_before=not_before,
+        not_after=moment(stated.get("not_after", "")),
+        not_before=moment(stated.get("not_before", "")),
     )
 
 
@@ -188,29 +90,51 @@ def explanation(sighting: Sighting | None) -> dict[str, object]:
 
 
 def printable(text: str) -> str:
-    """Put a blank for every control character, and a mark for whatever else does not print."""
+    """Replace every control character by a blank, and every other character that does not print by a mark."""
     if text.isprintable():
         return text
     return "".join(
-        one if one.isprintable() else " " if one.isspace() or one < " " else "\N{REPLACEMENT CHARACTER}" for one in text
+        character
+        if character.isprintable()
+        else " "
+        if character.isspace() or character < " "
+        else "\N{REPLACEMENT CHARACTER}"
+        for character in text
     )
 
 
-def _whole(bare: Bare) -> str:
+def _encodable(entry: LogEntry) -> LogEntry:
+    """Return an entry that can be stored and printed: a mark replaces each lone surrogate, which no encoding takes."""
+    text, origin = _without_surrogates(entry.text), entry.origin
+    names = {name: getattr(origin, name) for name in _NAMES}
+    clean: dict[str, Any] = {name: _without_surrogates(value) for name, value in names.items()}
+    if clean != names:
+        origin = replace(origin, **clean)
+    elif text is entry.text:
+        return entry
+    return replace(entry, text=text, origin=origin)
+
+
+def _without_surrogates(text: str) -> str:
+    return text if text.isascii() or not _SURROGATE.search(text) else _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _whole(unwrapped: Unwrapped) -> str:
     """Return the message, and behind a line end the pairs that are not in it already."""
-    more = [f'{key}="{value}"' for key, value in bare.pairs.items() if value and value not in bare.message]
-    return f"{bare.message}\n{' '.join(more)}" if more else bare.message
+    message = unwrapped.message
+    more = [f'{key}="{value}"' for key, value in unwrapped.pairs.items() if value and value not in message]
+    return f"{message}\n{' '.join(more)}" if more else message
 
 
 def _symptom(rule: Rule, fields: Mapping[str, str]) -> Symptom:
-    """Return the rule's symptom, or what the stated date makes of an either-or."""
+    """Return the rule's symptom; a stated date decides an either-or."""
     if rule.symptom is Symptom.EXPIRED_OR_NOT_YET_VALID and ("not_after" in fields) != ("not_before" in fields):
         return Symptom.EXPIRED if "not_after" in fields else Symptom.NOT_YET_VALID
     return rule.symptom
 
 
 def _role(words: Words) -> Role:
-    """Return the part that the program played in the handshake: who was called is a server."""
+    """Return the program's role in the handshake."""
     for phrase in SERVER:
         if phrase in words.text:
             return Role.SERVER
@@ -221,14 +145,14 @@ def _role(words: Words) -> Role:
 
 
 def _suspect(rule: Rule, words: Words, program: str, role: Role, fields: Mapping[str, str]) -> Suspect:
-    """Return whose certificate is at fault: as the rule says, but for a process that met its own."""
+    """Return whose certificate is at fault: the rule's suspect, unless a process met its own certificate."""
     if rule.rejected_by is RejectedBy.REMOTE or rule.suspect is not Suspect.PEER:
         return rule.suspect
     for phrase in OWN_CHECK:
         if phrase in words.text:
             return Suspect.OWN
     if role is Role.SERVER:
-        # etcd's gateway shows the server certificate as a client's when it dials the port of its own process.
+        # etcd's gateway sends the server certificate as its client certificate when it dials the port of its own process.
         gateway = (
             rule.symptom is Symptom.USAGE
             and "rejected connection" in words.text
@@ -241,16 +165,16 @@ def _suspect(rule: Rule, words: Words, program: str, role: Role, fields: Mapping
     return Suspect.PEER
 
 
-def _said(message: str, text: str, words: Words, rule: Rule) -> str:
-    """Return what a person reads of a message: all of it, or the part around what its rule found."""
-    if len(message) <= SAID:
+def _excerpt(message: str, text: str, words: Words, rule: Rule) -> str:
+    """Return what a person reads of a message: all of it, or the part around the words that its rule matched."""
+    if len(message) <= LONGEST_MESSAGE:
         return printable(message.strip())
-    start = max(0, min(_place(words, rule) - SAID // 2, len(text) - SAID))
-    return printable(text[start : start + SAID].strip())
+    start = max(0, min(_place(words, rule) - LONGEST_MESSAGE // 2, len(text) - LONGEST_MESSAGE))
+    return printable(text[start : start + LONGEST_MESSAGE].strip())
 
 
 def _place(words: Words, rule: Rule) -> int:
-    """Return about where in a message its rule found its words."""
+    """Return roughly where in a message its rule matched."""
     if words.heard and rule.heard:
         return len(words.text) - len(words.heard)
     for phrase in rule.says:
