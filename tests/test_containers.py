@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from certmedic.core.model import SourceDown, SourceUp, Trust
-from certmedic.edge import containers
 from certmedic.edge.containers import DockerSource, own_ids
+from certmedic.edge.containers import source as containers
 from certmedic.edge.containers.daemon import Daemon, DockerError
-from certmedic.edge.containers.log import Log, Position
+from certmedic.edge.containers.stream import Position, Stream
 from certmedic.edge.static_pods import StaticPods
 from labs.docker import BUSYBOX, Docker, start_dockerd
 from labs.reading import Reading
@@ -434,7 +434,7 @@ def frame(text: bytes, nanos: int = 0, kind: int = 2) -> bytes:
     return bytes([kind, 0, 0, 0]) + len(body).to_bytes(4, "big") + body
 
 
-def feed(log: Log, data: bytes, sizes) -> list[str]:
+def feed(log: Stream, data: bytes, sizes) -> list[str]:
     found, at = [], 0
     while at < len(data):
         size = next(sizes)
@@ -455,7 +455,7 @@ def test_however_the_blocks_fall_the_lines_are_the_same(tty, seed):
         data += (
             f"{stamp(nanos)} {text}\r\n".encode() if tty else frame(text.encode() + b"\n", nanos, rng.choice([1, 2]))
         )
-    log = Log(needles=NEEDLES, tty=tty, resumed=None)
+    log = Stream(needles=NEEDLES, tty=tty, resumed=None)
     assert feed(log, data, iter(lambda: rng.choice([1, 2, 7, 8, 9, 100, 5000]), None)) == expected
     assert log.seen == 300
     assert log.position == Position(stamp(99), 3)
@@ -464,13 +464,13 @@ def test_however_the_blocks_fall_the_lines_are_the_same(tty, seed):
 @pytest.mark.parametrize("handled", range(13))
 def test_lines_of_the_same_instant_are_passed_over_by_number(handled):
     data = b"".join(frame(f"line {n} x509:\n".encode(), nanos=n // 4) for n in range(12))
-    first = Log(needles=NEEDLES, tty=False, resumed=None)
+    first = Stream(needles=NEEDLES, tty=False, resumed=None)
     positions = [position for position, _ in first.feed(data)]
     resumed = positions[handled - 1] if handled else None
     since = stamp(0) if resumed is None else resumed.stamp
     # The daemon sends the lines from that timestamp on.
     again = b"".join(frame(f"line {n} x509:\n".encode(), nanos=n // 4) for n in range(12) if stamp(n // 4) >= since)
-    second = Log(needles=NEEDLES, tty=False, resumed=resumed)
+    second = Stream(needles=NEEDLES, tty=False, resumed=resumed)
     assert [text for _, text in second.feed(again)] == [f"line {n} x509:\n".encode() for n in range(handled, 12)]
     assert not second.lost
 
@@ -483,7 +483,7 @@ def test_lines_that_the_daemon_sends_twice_were_said_once(tty, size):
         return f"{stamp(nanos)} {text}\r\n".encode() if tty else frame(f"{text}\n".encode(), nanos)
 
     def found(resumed: Position | None, *sequence: int) -> list[str]:
-        log = Log(needles=NEEDLES, tty=tty, resumed=resumed)
+        log = Stream(needles=NEEDLES, tty=tty, resumed=resumed)
         return feed(log, b"".join(map(sent, sequence)), iter(lambda: size, None))
 
     said = [f"x509: bad {nanos // 2}" for nanos in range(7)]
@@ -493,20 +493,20 @@ def test_lines_that_the_daemon_sends_twice_were_said_once(tty, size):
 
 
 def test_a_log_rotated_past_the_position_is_noticed():
-    log = Log(needles=NEEDLES, tty=False, resumed=Position(stamp(5), 1))
+    log = Stream(needles=NEEDLES, tty=False, resumed=Position(stamp(5), 1))
     assert [text for _, text in log.feed(frame(b"line x509:\n", nanos=9))] == [b"line x509:\n"]
     assert log.lost
 
 
 def test_the_parts_of_two_streams_do_not_mix():
-    log = Log(needles=NEEDLES, tty=False, resumed=None)
+    log = Stream(needles=NEEDLES, tty=False, resumed=None)
     data = frame(b"out x5", kind=1) + frame(b"err x5", kind=2) + frame(b"09: o\n", kind=1) + frame(b"09: e\n", kind=2)
     assert [text for _, text in log.feed(data)] == [b"out x509: o\n", b"err x509: e\n"]
     assert log.position == Position(stamp(0), 4)
 
 
 def test_streams_that_overtake_each_other_do_not_move_the_position_back_but_the_clock_does():
-    log = Log(needles=NEEDLES, tty=False, resumed=None)
+    log = Stream(needles=NEEDLES, tty=False, resumed=None)
     assert len(list(log.feed(frame(b"x509: a\n", nanos=100) + frame(b"x509: b\n", nanos=99)))) == 2
     assert log.position == Position(stamp(100), 1)
     earlier = frame(b"x509: c\n").replace(b"T03:00:00", b"T02:59:58")
@@ -515,7 +515,7 @@ def test_streams_that_overtake_each_other_do_not_move_the_position_back_but_the_
 
 
 def test_in_the_middle_of_a_line_there_is_no_position():
-    log = Log(needles=NEEDLES, tty=False, resumed=None)
+    log = Stream(needles=NEEDLES, tty=False, resumed=None)
     assert list(log.feed(frame(b"half a line"))) == []
     assert log.position is None
 
@@ -523,11 +523,11 @@ def test_in_the_middle_of_a_line_there_is_no_position():
 def test_what_is_no_log_is_refused():
     for data in (b"HTTP/1.1 400 Bad Request\r\n", b"\x09\0\0\0\0\0\0\x01a", b"\x01\0\0\0\xff\xff\xff\xff"):
         with pytest.raises(DockerError, match="not made of frames"):
-            list(Log(needles=NEEDLES, tty=False, resumed=None).feed(data))
+            list(Stream(needles=NEEDLES, tty=False, resumed=None).feed(data))
 
 
 def test_garbage_in_place_of_a_timestamp_does_no_harm():
-    log = Log(needles=NEEDLES, tty=True, resumed=None)
+    log = Stream(needles=NEEDLES, tty=True, resumed=None)
     ((position, text),) = log.feed(b"\xff\xfe x509: is not a timestamp, and this line is long enough for one x509:\n")
     assert abs((datetime.now(UTC) - position.time).total_seconds()) < 60
     assert b"x509:" in text

@@ -82,3 +82,11 @@ def _message(body: bytes) -> str:
     with contextlib.suppress(ValueError, TypeError, KeyError):
         return str(json.loads(body)["message"])
     return body.decode(errors="replace").strip()
+
+
+def receive(connection: socket.socket) -> bytes:
+    """Read a block; nothing at the end, of whatever kind."""
+    try:
+        return connection.recv(BLOCK)
+    except OSError:
+        return b""
