@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from certmedic.core.model import SourceDown, SourceUp, Trust
-from certmedic.edge.containers import DockerSource, own_ids
+from certmedic.edge.containers import DockerSource, daemon, own_ids
 from certmedic.edge.containers import source as containers
 from certmedic.edge.containers.daemon import Daemon, DockerError
 from certmedic.edge.containers.stream import Position, Stream
@@ -403,6 +404,46 @@ def test_something_else_behind_the_socket_is_a_clear_outage(tmp_path, answer, re
     server.shutdown(socket.SHUT_RDWR)
     server.close()
     assert reason in reading.outages[0].reason
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.0 200 OK\r\n\r\n"])
+def test_an_answer_that_comes_byte_by_byte_has_a_deadline(tmp_path, monkeypatch, begun):
+    monkeypatch.setattr(daemon, "DEADLINE", 1.0)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen(1)
+
+        def drip() -> None:
+            client, _ = server.accept()
+            with client, contextlib.suppress(OSError):
+                client.sendall(begun)
+                for _ in range(300):
+                    client.sendall(b" ")
+                    time.sleep(0.1)
+
+        threading.Thread(target=drip, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(DockerError, match="no whole answer within 1 s"):
+            Daemon(f"unix://{tmp_path}/s").get("/containers/json")
+        assert time.monotonic() - began < 5
+
+
+def test_an_answer_without_end_is_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(daemon, "MOST_BODY", 100_000)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen(1)
+
+        def pour() -> None:
+            client, _ = server.accept()
+            with client, contextlib.suppress(OSError):
+                client.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                while True:
+                    client.sendall(b" " * 65536)
+
+        threading.Thread(target=pour, daemon=True).start()
+        with pytest.raises(DockerError, match="more than 100000 bytes"):
+            Daemon(f"unix://{tmp_path}/s").get("/containers/json")
 
 
 def test_its_own_container_is_known_and_a_machine_is_not_taken_for_one(tmp_path):
