@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from certmedic.core.model import LogEntry, Trust
-from certmedic.edge.files import FileSource, PodSource, follow, rotation
-from certmedic.edge.files import log as logs
-from certmedic.edge.files.folders import Watch, expand
+from certmedic.edge.files import FileSource, PodSource, rotation, tail
+from certmedic.edge.files import source as follow
+from certmedic.edge.files.formats import Cri, Plain
+from certmedic.edge.files.globs import Watch, expand
 from certmedic.edge.files.inotify import Inotify
 from certmedic.edge.files.rotation import Content, Position, rotated_names
-from certmedic.edge.files.shapes import Cri, Plain
 from certmedic.edge.static_pods import StaticPods
 from labs.reading import Reading, settle
 from labs.rotated import Lab
@@ -104,7 +104,7 @@ def test_only_lines_with_a_needle_in_blocks_of_any_size(log, monkeypatch):
         text += line(number) if rng.random() < 0.1 else f"{number} fine {'z' * rng.randrange(300)}\n"
         expected += [number] if text.endswith(line(number)) else []
     for size in (64, 1000, 4096, 1 << 20):
-        monkeypatch.setattr(logs, "BLOCK", size)
+        monkeypatch.setattr(tail, "BLOCK", size)
         log.unlink(missing_ok=True)
         with ready(Reading(source(log))) as reading:
             log.write_text(text)
@@ -144,7 +144,7 @@ def test_a_last_line_without_its_end_is_held_and_handed_over_once(log):
 
 
 def test_a_line_that_is_too_long_is_its_beginning(log, monkeypatch):
-    monkeypatch.setattr(logs, "BLOCK", 100_000)
+    monkeypatch.setattr(tail, "BLOCK", 100_000)
     write(log)
     with ready(Reading(source(log))) as reading:
         with log.open("a") as file:
@@ -773,7 +773,7 @@ def test_what_the_kubelet_rotated_while_the_agent_was_down(pod):
 
 @pytest.mark.parametrize("block", [50, 1 << 20])
 def test_parts_are_joined_by_stream_wherever_the_needle_lies(pod, block, monkeypatch):
-    monkeypatch.setattr(logs, "BLOCK", block)
+    monkeypatch.setattr(tail, "BLOCK", block)
     add(pod / "0.log", cri("start"))
     with ready(Reading(pods(pod))) as reading:
         add(

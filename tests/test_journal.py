@@ -18,8 +18,8 @@ import pytest
 from systemd.journal import Reader
 
 from certmedic.core.model import Progress, SourceDown, Trust
-from certmedic.edge import journal
-from certmedic.edge.journal import STREAM, JournalSource, steps
+from certmedic.edge.journal import STREAM, JournalSource, fast_reader
+from certmedic.edge.journal import source as journal
 from certmedic.edge.static_pods import StaticPods
 from labs.journal import BOOT, Journald, Record, start_journald, write_journal
 from labs.reading import Reading
@@ -114,7 +114,7 @@ def test_the_public_calls_read_the_same(tmp_path, monkeypatch):
     )
     with Reading(source(tmp_path)) as fast:
         fast.until_idle()
-    monkeypatch.setattr(steps, "FastSteps", lambda reader: reader.no_such_call)
+    monkeypatch.setattr(fast_reader, "FastSteps", lambda reader: reader.no_such_call)
     with Reading(source(tmp_path)) as public:
         public.until_idle()
     assert len(fast.entries) == 6
@@ -127,7 +127,7 @@ def test_the_public_calls_read_the_same(tmp_path, monkeypatch):
 def test_reading_many_at_once_reads_the_same(tmp_path, monkeypatch, every, public):
     monkeypatch.setattr(journal, "BATCH", 10)
     if public:
-        monkeypatch.setattr(steps, "FastSteps", lambda reader: reader.no_such_call)
+        monkeypatch.setattr(fast_reader, "FastSteps", lambda reader: reader.no_such_call)
     wanted = [
         Record(
             message=f"line {n} {'x509:' if n % every == 3 % every else 'fine'}".encode() if n != 5 else None,

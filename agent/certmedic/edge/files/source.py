@@ -1,4 +1,4 @@
-"""Following many logs in one thread, as the kernel tells what happens to them."""
+"""Follow many logs in one thread, by the kernel's events."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from certmedic.core import origin
-from certmedic.core.model import Item, LogEntry, Progress, SourceStatus, Trust
+from certmedic.core.model import Item, LogEntry, Progress, Trust
 from certmedic.edge import owners
 from certmedic.edge.files import inotify
-from certmedic.edge.files.folders import SLACK, Watch, expand
+from certmedic.edge.files.globs import SLACK, Watch, expand
 from certmedic.edge.files.inotify import Inotify
-from certmedic.edge.files.log import QUIET, Log
 from certmedic.edge.files.rotation import Content, Position, bases, rotated_files, rotated_names
+from certmedic.edge.files.tail import QUIET, Tail
+from certmedic.edge.source import Status
 
 TICK = 1.0  # seconds that one wait lasts at most
 GATHER = 0.02  # seconds that pass after an event until files are read: a busy log is read in blocks, not line by line
@@ -40,10 +41,9 @@ class Files(ABC):
         self.required = required
         self._needles = needles
         self._globs = tuple(globs)
-        self._seen = self._matched = 0
-        self._detail = ""
-        self._logs: dict[str, Log] = {}  # by path
-        self._moved: set[Log] = set()  # those read since their positions were put
+        self._status = Status(self.name, logger)
+        self._logs: dict[str, Tail] = {}  # by path
+        self._moved: set[Tail] = set()  # those read since their positions were put
         self._failed: dict[str, str] = {}  # path -> why it cannot be read; each is said once
         self._began = 0.0  # when the first look was taken, in seconds since 1970
         self._earlier: Watch | None = None  # until when an earlier run has watched
@@ -52,10 +52,10 @@ class Files(ABC):
         self._groups = owners.log_groups()
         self._inotify: Inotify | None = None
         self._folders: dict[int, str] = {}  # by watch
-        self._files: dict[int, tuple[Log, tuple[int, int]]] = {}  # by watch: whose, and which of its files
+        self._files: dict[int, tuple[Tail, tuple[int, int]]] = {}  # by watch: whose, and which of its files
 
     @abstractmethod
-    def _log(self, path: str) -> Log | None:
+    def _log(self, path: str) -> Tail | None:
         """Make the log at a path that matches; None where it is not for this source."""
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
@@ -78,7 +78,7 @@ class Files(ABC):
     def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
         """Read every file that was written to after `since`, once, with its rotated ones; yields as the journal's does.
 
-        A line may be older, where its file does not tell when it was written.
+        A line may be older than `since` if its file does not tell when it was written.
         """
         paths, _ = expand(self._globs)
         rotated = {name for path in paths for name in rotated_names(path)}
@@ -90,15 +90,15 @@ class Files(ABC):
                     continue
                 log.open(None, since=since.timestamp())
             except OSError as error:
-                self._say(f"{path} cannot be read: {error.strerror}")
+                self._status.say(f"{path} cannot be read: {error.strerror}")
                 continue
             with contextlib.closing(log):
                 while True:
                     seen, entries = log.seen, list(log.read())
                     if not log.behind:
                         entries += log.finish_line()
-                    self._seen += log.seen - seen
-                    self._matched += len(entries)
+                    self._status.seen += log.seen - seen
+                    self._status.matched += len(entries)
                     yield number / len(wanted), entries
                     if not (log.behind or log.seen != seen):
                         break
@@ -107,7 +107,7 @@ class Files(ABC):
     @property
     def read(self) -> tuple[int, int, str]:
         """How many lines were read, how many of them passed on, and what could not be read."""
-        return self._seen, self._matched, self._detail
+        return self._status.read
 
     def _follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
         dirty = self._scan(resume, first=True)
@@ -132,8 +132,8 @@ class Files(ABC):
                 dirty |= self._scan(resume, first=False)
                 self._drop_ended(put)
 
-    def _finish_lines(self, put: Callable[[Item], None], now: float) -> set[Log]:
-        """Take last lines whose end has not come for long; returns their logs, which may go on in another file now."""
+    def _finish_lines(self, put: Callable[[Item], None], now: float) -> set[Tail]:
+        """Take last lines that have stayed unfinished for long; returns their logs, which may go on in another file now."""
         due = {
             log
             for log in self._logs.values()
@@ -145,20 +145,20 @@ class Files(ABC):
 
     # ------------------------------------------------------------ which files there are
 
-    def _scan(self, resume: Callable[[str], str | None], *, first: bool) -> set[Log]:
+    def _scan(self, resume: Callable[[str], str | None], *, first: bool) -> set[Tail]:
         """Look at the files that are open, and open what matches and is not; returns the logs that have more to read."""
         if first:
             self._began, self._earlier = time.time(), Watch.parse(resume(self.name))
         paths, folders = expand(self._globs)
         while new := folders - set(self._folders.values()) if self._inotify else set():
-            # Looked at again once they are watched: what comes in between would be told by nobody.
+            # Expand again afterwards: files created before the watch existed raised no event.
             for folder in new:
                 self._watch(folder, inotify.FOLDER, self._folders, folder)
             paths, folders = expand(self._globs)
         rotated = {name for path in paths for name in rotated_names(path)}
         for path in set(self._failed) - paths:
             del self._failed[path]
-        # A log may have been rotated away for good before it was seen: a pod's, when its container was started anew.
+        # A log may have been rotated away for good before it was seen, as a pod's is when its container restarts.
         ended = {path: rotated_files(path) for path in bases(folders) - paths if self._matches(path)}
         left = {path for path, now in ended.items() if self._ended.get(path) != now}
         self._ended = {path: now for path, now in (self._ended | ended).items() if path not in paths}
@@ -174,8 +174,8 @@ class Files(ABC):
                 if self._failed.get(path) != str(error):
                     self._failed[path] = str(error)
                     if isinstance(error, FileNotFoundError) and not Path(path).is_symlink():
-                        continue  # it was rotated away just now; the next look finds that
-                    self._say(f"{path} cannot be read: {error.strerror}")
+                        continue  # it was rotated away just now; the next scan finds its rotated file
+                    self._status.say(f"{path} cannot be read: {error.strerror}")
         return {log for log in self._logs.values() if log.behind}
 
     def _matches(self, path: str) -> bool:
@@ -193,7 +193,7 @@ class Files(ABC):
         if log is None:
             return
         position = Position.parse(resume(log.stream))
-        # What was there before anything was watched is history; what has come since is not.
+        # What existed before the first watch is history; what has come since is not.
         since = None if first else self._began
         if self._earlier and self._earlier.watched(path) and not (first and modified < self._earlier.time - SLACK):
             since = self._earlier.time - SLACK
@@ -209,7 +209,7 @@ class Files(ABC):
         self._moved.add(log)
         self._watch_files(log)
 
-    def _forget_if_gone(self, log: Log, put: Callable[[Item], None]) -> None:
+    def _forget_if_gone(self, log: Tail, put: Callable[[Item], None]) -> None:
         if log.gone and log.unfinished_since is None:
             self._progress(log, put)
             del self._logs[log.path]
@@ -220,9 +220,9 @@ class Files(ABC):
             self._drop_ended(put)
 
     def _drop_ended(self, put: Callable[[Item], None]) -> None:
-        """Forget the logs of which nothing is left, under no name: pods come and go for as long as the agent runs."""
+        """Forget logs that have no file left under any name: pods come and go as long as the agent runs."""
         for path in self._ended.keys() - set(self._logs):
-            # Looked at twice: of a file that is just being renamed, a folder may show neither name.
+            # Look twice: while a file is being renamed, a folder may show neither name.
             if any(os.path.lexists(path) or rotated_names(path) for _ in range(2)):
                 continue
             del self._ended[path]
@@ -242,20 +242,20 @@ class Files(ABC):
             self._poll_instead(error)
 
     def _poll_instead(self, error: OSError) -> None:
-        """Go on without inotify where the kernel refuses it: a limit was reached, and to be blind would be worse."""
+        """Go on without inotify if the kernel refuses it, because a limit was reached: polling is better than blindness."""
         if self._inotify is not None:
             self._inotify.close()
             self._inotify = None
         self._folders.clear()
         self._files.clear()
-        self._say(f"the kernel gives no inotify watch ({error}); files are looked at every second instead")
+        self._status.say(f"the kernel gives no inotify watch ({error}); files are looked at every second instead")
 
     def _owned(self, content: Content) -> tuple[Trust, str]:
         """Judge a file by its owners; returns also the reason if it is not root's."""
         found = content.resolved
         return origin.of_log(found.path, found.chain, links=found.links, groups=self._groups, owners=owners.OWNERS)
 
-    def _watch_files(self, log: Log, *, closed: bool = False) -> None:
+    def _watch_files(self, log: Tail, *, closed: bool = False) -> None:
         """Watch what a log has open, and nothing else of it."""
         contents = {} if closed else {content.key: content for content in log.contents if not content.compressed}
         for number in [number for number, (owner, key) in self._files.items() if owner is log and key not in contents]:
@@ -265,7 +265,7 @@ class Files(ABC):
         for key in set(contents) - {key for owner, key in self._files.values() if owner is log}:
             self._watch(contents[key].watch_path, inotify.FILE, self._files, (log, key))
 
-    def _wait(self, timeout: float, dirty: set[Log], stop: threading.Event) -> bool:
+    def _wait(self, timeout: float, dirty: set[Tail], stop: threading.Event) -> bool:
         """Wait for events, and note the logs that they are about; True where files may have come or gone."""
         if self._inotify is None:
             stop.wait(timeout)
@@ -288,24 +288,24 @@ class Files(ABC):
                 rescan = True
                 if mask & inotify.IGNORED:
                     del self._folders[number]
-            # Else it is the last word of a watch that was given back.
+            # Otherwise it is the last event of a watch that was given back.
         if events and timeout:
             stop.wait(GATHER)
         return rescan
 
     # ------------------------------------------------------------ what comes out
 
-    def _pass_on(self, log: Log, entries: Iterable[LogEntry], put: Callable[[Item], None]) -> None:
+    def _pass_on(self, log: Tail, entries: Iterable[LogEntry], put: Callable[[Item], None]) -> None:
         seen, open_before = log.seen, log.contents
         for entry in entries:
-            self._matched += 1
+            self._status.matched += 1
             put(entry)
-        self._seen += log.seen - seen
+        self._status.seen += log.seen - seen
         self._moved.add(log)
         if log.contents != open_before:
             self._watch_files(log)
 
-    def _progress(self, log: Log, put: Callable[[Item], None]) -> None:
+    def _progress(self, log: Tail, put: Callable[[Item], None]) -> None:
         if progress := log.progress():
             put(progress)
 
@@ -313,19 +313,4 @@ class Files(ABC):
         for log in self._moved:
             self._progress(log, put)
         self._moved.clear()
-        put(
-            SourceStatus(
-                source=self.name,
-                seen=self._seen,
-                matched=self._matched,
-                lag_seconds=lag if lag > TICK else 0.0,
-                position=f"{len(self._logs)} files",
-                detail=self._detail,
-            )
-        )
-
-    def _say(self, trouble: str) -> None:
-        if self._detail.endswith(f": {trouble}"):
-            return
-        self._detail = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {trouble}"
-        logger.warning("%s: %s", self.name, trouble)
+        put(self._status.report(lag=lag if lag > TICK else 0.0, position=f"{len(self._logs)} files"))

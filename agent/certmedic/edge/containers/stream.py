@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from certmedic.core import lines
 from certmedic.edge import bytesearch
 from certmedic.edge.containers.daemon import DockerError
+from certmedic.edge.source import from_checkpoint, to_checkpoint
 
 STAMP = 30  # bytes of a timestamp, 2006-01-02T15:04:05.000000000Z
 PIECE = 16 * 1024  # bytes after which the daemon splits a line
@@ -26,19 +27,19 @@ class Position:
     count: int
 
     def __str__(self) -> str:
-        return json.dumps({"stamp": self.stamp, "count": self.count})
+        return to_checkpoint(stamp=self.stamp, count=self.count)
 
     @classmethod
     def parse(cls, stored: str | None) -> Position | None:
-        """Read a stored position; None for none, and for one that makes no sense."""
-        try:
-            told = json.loads(stored or "null")
-            position = cls(str(told["stamp"]), int(told["count"]))
+        """Read a stored position; None if there is none, and for one that makes no sense."""
+
+        def make(kept: Mapping[str, Any]) -> Position:
+            position = cls(str(kept["stamp"]), int(kept["count"]))
             datetime.fromisoformat(position.stamp[:19])
             int(position.stamp[20:29])
-        except (ValueError, TypeError, KeyError):
-            return None
-        return position
+            return position
+
+        return from_checkpoint(stored, make)
 
     @property
     def since(self) -> str:
@@ -56,7 +57,7 @@ class Position:
 
 
 @dataclass(slots=True)
-class Log:
+class Stream:
     """One container's log: blocks of bytes in, lines that hold a needle out.
 
     When a log is rotated while it is followed, Docker 20.10 begins with the new file twice, and sends again what it has sent of it.

@@ -6,72 +6,23 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from certmedic.core import lines
 from certmedic.core.model import LogEntry, Origin, Progress, Trust
-from certmedic.edge.files.rotation import HEAD, TAIL, BadContent, Content, Position, Rest, mark_of, what_follows
-from certmedic.edge.files.shapes import Found, Shape
+from certmedic.edge.files.formats import Found, Shape
+from certmedic.edge.files.part import Part
+from certmedic.edge.files.rotation import BadContent, Content, Position, Rest, mark_of, what_follows
 
 BLOCK = 256 * 1024  # bytes read at a time: searched once for each needle, so that it should stay in a near cache
 SAMPLE = 16 * 1024  # bytes of a whole block of which the lines are counted
 QUIET = 1.0  # seconds after which a last line without its end is taken as it is
-REALTIME_COARSE = 5  # the clock that the kernel stamps files with; Python has no name for it
 LINGER = 60.0  # seconds for which a file that was rotated away is still looked at: its writer may not know yet
 
 
-@dataclass(slots=True, eq=False)
-class _Part:
-    """One file of a log, and how far it was read."""
-
-    content: Content
-    offset: int  # up to here lines were handled
-    head: bytes  # the beginning, as far as it was handled
-    tail: bytes  # what was handled last
-    time: float  # when that was, by the clock that the kernel stamps files with
-    carry: bytes = b""  # what was read behind `offset`: a line whose end has not come
-    skipping: bool = False  # in the middle of a line that is too long
-    touched: float = 0.0  # when something last came (monotonic)
-    trust: Trust | None = None  # how far its lines are believed; None until the first that is passed on
-
-    @classmethod
-    def of(cls, rest: Rest) -> _Part:
-        """Begin where something is left."""
-        return cls(rest.content, rest.offset, rest.head, rest.tail, _now())
-
-    def handled(self, raw: bytes, end: int) -> None:
-        """Move on behind `raw[:end]`, which was read at `offset`."""
-        self.head, self.tail = self._ends(raw, end)
-        self.offset += end
-        self.time = _now()
-
-    def position(self, raw: bytes = b"", end: int = 0) -> Position:
-        """Return the position behind `raw[:end]`, which was read at `offset`."""
-        return Position(offset=self.offset + end, mark=mark_of(*self._ends(raw, end)), time=self.time)
-
-    def _ends(self, raw: bytes, end: int) -> tuple[bytes, bytes]:
-        head = self.head
-        if len(head) < HEAD:
-            head += raw[: min(end, HEAD - len(head))]
-        tail = raw[end - TAIL : end] if end >= TAIL else (self.tail + raw[:end])[-TAIL:]
-        return head, tail
-
-    def replaced(self) -> bool:
-        """Whether the file was truncated, even if it has grown since: it is shorter, or holds something else."""
-        if self.content.compressed:
-            return False
-        if self.content.size < self.offset + len(self.carry) or self.content.head(self.offset) != self.head:
-            return True
-        return self.content.read(self.offset, min(len(self.carry), HEAD)) != self.carry[:HEAD]
-
-
-def _now() -> float:
-    return time.clock_gettime(REALTIME_COARSE)
-
-
-class Log:
+class Tail:
     """The files that have been, are and will be at one path.
 
     `say` takes sentences about what cannot be read or is gone; `judge` says how far the lines of one of the files are believed.
@@ -92,16 +43,17 @@ class Log:
         self.gone = False  # whether nothing is at its path any more
         self._shape, self._say, self._judge = shape, say, judge
         self._origins = {trust: replace(origin, trust=trust) for trust in Trust}
-        self._parts: deque[_Part] = deque()  # oldest first; the last is the one at `path`
-        self._late: list[tuple[_Part, float]] = []  # rotated away, and until when (monotonic) they are looked at
+        self._parts: deque[Part] = deque()  # oldest first; the last is the one at `path`
+        self._late: list[tuple[Part, float]] = []  # rotated away, and until when (monotonic) they are looked at
         self._damaged: set[tuple[int, int]] = set()  # rotated files that are given up
         self._last: Position | None = None  # of the last line handled, in whatever file
         self._told: Position | None = None  # what was put last
 
     def open(self, position: Position | None, *, since: float | None) -> None:
-        """Open what comes after `position`. OSError where nothing is.
+        """Open what comes after `position`. Raises OSError if nothing does.
 
-        Without one, all that was written from `since` on (seconds since 1970), rotated files too; without that, the file at its end.
+        Without a position, open all that was written from `since` on (seconds since 1970), rotated files too; without
+        `since`, the file at its end.
         """
         known = position is not None
         if position is None and since is not None:
@@ -122,7 +74,7 @@ class Log:
         else:
             content = Content(self.path)
             size = content.size
-            self._parts.append(_Part.of(Rest(content, size, content.head(size), content.tail(size))))
+            self._parts.append(Part.of(Rest(content, size, content.head(size), content.tail(size))))
 
     def close(self) -> None:
         """Close every file."""
@@ -141,15 +93,14 @@ class Log:
 
     @property
     def unfinished_since(self) -> float | None:
-        """When (monotonic) the last line that has no end yet came; None where there is none."""
+        """When (monotonic) the unfinished last line came; None if there is none."""
         part = self._parts[0]
         return part.touched if part.carry and not part.skipping else None
 
     def position(self) -> Position:
         """Return how far it was read.
 
-        In a file of which nothing was read yet there is nothing to know it by; so the position stays at the end of the one
-        before it.
+        A file of which nothing was read cannot be recognised later, so the position stays at the end of the file before it.
         """
         part = self._parts[0]
         if part.offset or self._last is None:
@@ -157,7 +108,7 @@ class Log:
         return self._last
 
     def progress(self) -> Progress | None:
-        """Return the position, where it has moved since it was last put."""
+        """Return the position if it has moved since it was last put."""
         if self._shape.pending:
             return None
         position, told = self.position(), self._told
@@ -189,8 +140,8 @@ class Log:
                 self.behind = True
                 return
         if data and not part.offset and not part.carry:
-            # Of this file nothing was known until now. Had it been rotated and written to again before it was read, its
-            # name would be the same: so it is made sure that it is still the next in line.
+            # First data of this file. It may have been rotated and recreated under the same name meanwhile, so check the
+            # order again.
             self._line_up(kept=True)
             if self._parts[0] is not part:
                 return
@@ -201,14 +152,14 @@ class Log:
             yield from self.finish_line()
             self.position()
             self._parts.popleft()
-            # Its writer may not know yet. (Of a copy that is still being made, the original is read instead.)
+            # Its writer may still have it open. (Of a copy that is still being made, the original is read instead.)
             if part.content.path == self.path:
                 self._late.append((part, time.monotonic() + LINGER))
             else:
                 part.content.close()
             self.behind = True
 
-    def _left(self, part: _Part) -> bool:
+    def _left(self, part: Part) -> bool:
         """Whether the writer has gone over to the next file; a last line without its end gets the usual time."""
         if len(self._parts) == 1:
             return False
@@ -216,7 +167,7 @@ class Log:
             return False
         return not part.carry or time.monotonic() - part.touched >= QUIET
 
-    def _read_late(self, part: _Part) -> Iterator[LogEntry]:
+    def _read_late(self, part: Part) -> Iterator[LogEntry]:
         data = b""
         with contextlib.suppress(*BadContent):
             data = part.content.read(part.offset, BLOCK)
@@ -228,7 +179,7 @@ class Log:
                 yield self._entry(found, position, part)
             part.handled(data, end)
 
-    def _take(self, part: _Part, data: bytes) -> Iterator[LogEntry]:
+    def _take(self, part: Part, data: bytes) -> Iterator[LogEntry]:
         part.touched = time.monotonic()
         block = part.carry + data
         part.carry = b""
@@ -241,26 +192,26 @@ class Log:
         if end:
             yield from self._lines(part, block, end)
         if len(block) - end > BLOCK:
-            # A line without end: its beginning is all that anyone wants of it.
+            # A line without end: keep its beginning.
             yield from self._lines(part, block[end : end + lines.LIMIT])
             rest = block[end + lines.LIMIT :]
             part.handled(rest, len(rest))
             part.skipping = True
         elif not end or len(data) < BLOCK or part.content.compressed:
             part.carry = block[end:]
-        # Else there is more at once, and to read the beginning of a line again costs less than to put it before a block.
+        # Otherwise drop the partial line: there is more to read, and re-reading is cheaper than prepending.
 
     def finish_line(self) -> Iterator[LogEntry]:
-        """Take the last line as it is, although its end has not come."""
+        """Take the unfinished last line as it is."""
         part = self._parts[0]
         raw, part.carry = part.carry, b""
         if raw:
             yield from self._lines(part, raw)
 
-    def _lines(self, part: _Part, raw: bytes, end: int | None = None) -> Iterator[LogEntry]:
+    def _lines(self, part: Part, raw: bytes, end: int | None = None) -> Iterator[LogEntry]:
         """Take the lines in `raw[:end]`; the last one may be without its end."""
         whole, size = (raw, end) if end else (raw + b"\n", len(raw) + 1)
-        # To count the lines of a backlog would take as long as to search it twice: its blocks are taken to be as they begin.
+        # Counting all lines of a backlog would cost as much as the search: estimate from the first 16 KiB of each block.
         sample = size if len(whole) < BLOCK else min(size, SAMPLE)
         self.seen += whole.count(b"\n", 0, sample) * size // sample
         for found in self._shape.find(whole, size):
@@ -268,7 +219,7 @@ class Log:
             yield self._entry(found, str(self._told), part)
         part.handled(raw, end or len(raw))
 
-    def _entry(self, found: Found, position: str, part: _Part) -> LogEntry:
+    def _entry(self, found: Found, position: str, part: Part) -> LogEntry:
         if part.trust is None:
             part.trust = self._judge(part.content)
         return LogEntry(
@@ -282,7 +233,7 @@ class Log:
     # ------------------------------------------------------------ rotation
 
     def look(self) -> None:
-        """See what has become of the files."""
+        """Look for rotations."""
         now = time.monotonic()
         for late in [late for late in self._late if late[1] <= now or late[0].content.unlinked]:
             self._late.remove(late)
@@ -302,19 +253,19 @@ class Log:
             self._line_up(kept=True)
 
     def _line_up(self, *, kept: bool) -> bool:
-        """Put in order, anew, what is to be read; `kept`: the file that is being read still holds what was read of it.
+        """Find again which files are to be read, in order; `kept`: the current file still holds what was read of it.
 
-        Returns whether the rest of what was being read was found.
+        Returns whether the rest of the current content was found.
         """
         front = self._parts[0]
         following, found = what_follows(self.path, self.position())
-        # What was read goes on at the path itself: in the same file, or in the one that a copy is just being made of.
+        # The content goes on at the path itself: in the same file, or in a file that is just being copied.
         in_place = found and following[0].content.path == self.path
         parts = []
         if kept and front.offset and not (in_place and following[0].content.key != front.content.key):
             parts.append(front)
         if found and (parts or (not front.offset and not in_place)):
-            # This file is open already, or was read to its end.
+            # It is open already, or was read to its end.
             following.pop(0).content.close()
         parts += self._opened(following)
         if parts:
@@ -336,7 +287,7 @@ class Log:
             self.behind = True
         return found
 
-    def _opened(self, following: list[Rest]) -> list[_Part]:
+    def _opened(self, following: list[Rest]) -> list[Part]:
         parts = []
         others = {part.content.key for part, _ in self._late} | self._damaged
         for rest in following:
@@ -349,10 +300,10 @@ class Log:
                 rest.content.close()
                 parts.append(already)
             else:
-                parts.append(_Part.of(rest))
+                parts.append(Part.of(rest))
         return parts
 
-    def _go_on_after_truncation(self, part: _Part) -> Iterator[LogEntry]:
+    def _go_on_after_truncation(self, part: Part) -> Iterator[LogEntry]:
         """Line up the copy that was made before, if there is one, and then the file from its beginning."""
         if not self._line_up(kept=False):
             self._say(f"{self.path} was truncated, and no copy holds what followed byte {part.offset}, if anything did")

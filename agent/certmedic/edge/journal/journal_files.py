@@ -1,8 +1,8 @@
 """Which journal files there are, which of them libsystemd has opened, and whether it can open them all.
 
-While journald archives a file it cannot be opened for a moment, and libsystemd passes it over without a word. A reader that
-went on without it would never come back to its entries, since by then it would have read later ones. The same happens where a
-process may not have so many files open; so room for all of them is made beforehand.
+While journald archives a file, the file cannot be opened for a moment, and libsystemd skips it silently. A reader that went
+on without it would never come back to its entries, since by then it would have read later ones. The same happens if a process
+may not have so many files open; so room for all of them is made beforehand.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class Files:
         self.numbers: set[int] = set()  # of those that were there when it was last opened
 
     def look(self) -> None:
-        """See which there are, before they are opened."""
+        """Note which files there are, before they are opened."""
         self.numbers = self._numbers()
 
     def changed(self) -> bool:
-        """Whether others are there by now."""
+        """Whether files have come or gone since the last look."""
         return self._numbers() != self.numbers
 
     def complete(self) -> tuple[bool, list[Path]]:
-        """Whether every one is open that can be, and those that are given up: one that was just changed has some seconds' time."""
+        """Whether every file is open that can be, and the files that are given up; a file that just changed gets some seconds."""
         missing = unopened(self._there())
-        # A number is given again where its file is gone.
+        # The number of a file that is gone can be given again.
         self._given_up &= {status.st_ino for status in missing.values()}
         late = {path: status for path, status in missing.items() if status.st_ino not in self._given_up}
         if late and self._patience > 0 and any(time.time() - status.st_ctime < RECENT for status in late.values()):
@@ -78,7 +78,7 @@ def files(where: Iterable[Path]) -> dict[Path, os.stat_result]:
     found = {}
     for folder in where:
         for path in [*folder.glob("*.journal"), *folder.glob("*.journal~")]:
-            # One that is gone by now, or is not for this user, is not waited for.
+            # A file that is gone by now, or that this user may not read, is not waited for.
             with contextlib.suppress(OSError):
                 if os.access(path, os.R_OK):
                     found[path] = path.stat()
@@ -86,7 +86,7 @@ def files(where: Iterable[Path]) -> dict[Path, os.stat_result]:
 
 
 def room_for(count: int) -> int | None:
-    """Have this process allowed to open so many files more, as journalctl does; returns its limit where that is too low."""
+    """Raise this process's limit to so many more open files, as journalctl does; returns the limit if it stays too low."""
     wanted = len(os.listdir("/proc/self/fd")) + count + SPARE  # noqa: PTH208 - only how many
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or wanted <= soft:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import glob
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from certmedic.edge.source import from_checkpoint, to_checkpoint
 
 SLACK = 5.0  # seconds by which clocks of files and of this process may differ
 
@@ -20,16 +21,12 @@ class Watch:
     globs: tuple[str, ...]
 
     def __str__(self) -> str:
-        return json.dumps({"time": round(self.time, 3), "globs": self.globs})
+        return to_checkpoint(time=round(self.time, 3), globs=self.globs)
 
     @classmethod
     def parse(cls, stored: str | None) -> Watch | None:
-        """Read a stored one; None for none, and for one that makes no sense."""
-        try:
-            told = json.loads(stored or "null")
-            return cls(time=float(told["time"]), globs=tuple(map(str, told["globs"])))
-        except (ValueError, TypeError, KeyError):
-            return None
+        """Read a stored one; None if there is none, and for one that makes no sense."""
+        return from_checkpoint(stored, lambda kept: cls(time=float(kept["time"]), globs=tuple(map(str, kept["globs"]))))
 
     def watched(self, path: str) -> bool:
         """Whether a file at this path would have been seen."""
