@@ -18,9 +18,10 @@ from click.testing import CliRunner
 from certmedic.cli import main
 from certmedic.config import Config, Notify, RemedyPolicy
 from certmedic.core import certificates, window
-from certmedic.core.lease import Access, access, held
+from certmedic.core.decision.quorum import safe_to_restart
+from certmedic.core.decision.quorum import with_lease as held
+from certmedic.core.lease import Access, access
 from certmedic.core.model import Gate, Lease, Member, Place, Served, Stored
-from certmedic.core.quorum import safe_to_restart
 from certmedic.edge.facts import members
 from certmedic.edge.facts.members import meet
 from certmedic.edge.facts.roster import voters

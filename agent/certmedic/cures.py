@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 
 from certmedic.core import examine
 from certmedic.core.model import Cause, Confidence, Container, Diagnosis, Facts, MessageKind, RemedyKind, Suspect
-from certmedic.core.verdict import is_unused
 from certmedic.core.verify import (
     cure_took,
     files_of,
@@ -82,7 +81,7 @@ class Cures:
         taken for one that is not in use.
         """
         missed = diagnosis.suspect is Suspect.OWN and diagnosis.cause is Cause.UNEXPLAINED
-        if not (missed or is_unused(diagnosis)):
+        if not (missed or diagnosis.is_unused):
             return False
         acting = (self.store.incident(act.incident) for act in self.store.acts() if act.state in UNDER_WAY)
         return any(
