@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -543,3 +544,22 @@ def test_an_etcd_that_is_told_its_cluster_by_its_environment(tmp_path):
             assert unit["members"][me][:2] == ["events", "localhost"]
         finally:
             running.kill()
+
+
+def test_a_member_that_proves_nothing_is_never_counted_as_good():
+    looks = group("EGG")
+    unproven = [looks[0], *(replace(one, verified=False) for one in looks[1:])]
+
+    gate = safe_to_restart(unproven, "a", NOW)
+
+    assert not gate.passed
+    assert "b (etcd-b:2380) does not prove that it is a member" in gate.why
+    first = group("GEE", "b")
+    assert turn(first, "b", NOW, NONE, waiting_since=NOW).passed
+    assert not turn([replace(first[0], verified=False), *first[1:]], "b", NOW, NONE, waiting_since=NOW).passed
+    expired = group("EEE")
+    assert not safe_to_restart([expired[0], *(replace(o, verified=False) for o in expired[1:])], "a", NOW).passed
+
+
+def test_patience_is_five_minutes():
+    assert timedelta(minutes=5) == PATIENCE
