@@ -44,7 +44,7 @@ def believed(sighting: Sighting, facts: Facts) -> Diagnosis | None:
     found = refused_by_them(scene) if sighting.rejected_by is RejectedBy.REMOTE else refused_by_us(scene)
     if not found.provokable or found.confidence is Confidence.PROVEN:
         return replace(found, provokable=False)
-    return replace(found, key=f"caller|{found.key}")
+    return replace(found, key=f"caller|{found.key}", confidence=Confidence.POSSIBLE)
 
 
 def of_stranger(sighting: Sighting) -> Diagnosis:
