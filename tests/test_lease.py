@@ -475,9 +475,14 @@ def test_of_two_agents_that_both_take_it_for_their_turn_one_acts_and_the_other_s
     with Store(tmp_path / second / "state.sqlite3", readonly=True) as store:
         (act,) = store.acts()
         said = [event["said"] for event in store.events(act.incident) if event["what"] == "decided"]
-    waits = f"no act: etcd-{first} holds the lease in etcd and acts; opens when it gives it back, or after 300 s of its silence"
+    waits = (
+        f"no action: etcd-{first} holds the lease in etcd and acts; opens when it gives it back, or after 300 s of its silence"
+        " (to pass: wait until the other master gives the lease back)"
+    )
     assert waits in said
-    assert [one for one in labs[second].world.journal if f"turn: closed: {waits[8:]}" in one.get("CERTMEDIC_GATES", "")]
+    assert [
+        one for one in labs[second].world.journal if f"turn: BLOCKED: {waits[11:]}" in one.get("CERTMEDIC_GATES", "")
+    ]
     config = tmp_path / "certmedic.toml"
     config.write_text(f'state = "{tmp_path / second}"\n')
     config.chmod(0o640)
