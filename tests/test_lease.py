@@ -18,9 +18,10 @@ from click.testing import CliRunner
 from certmedic.cli import main
 from certmedic.config import Config, Notify, RemedyPolicy
 from certmedic.core import certificates, window
-from certmedic.core.lease import Access, access, held
+from certmedic.core.decision.quorum import safe_to_restart
+from certmedic.core.decision.quorum import with_lease as held
+from certmedic.core.lease import Access, access
 from certmedic.core.model import Gate, Lease, Member, Place, Served, Stored
-from certmedic.core.quorum import safe_to_restart
 from certmedic.edge.facts import members
 from certmedic.edge.facts.members import meet
 from certmedic.edge.facts.roster import voters
@@ -474,9 +475,14 @@ def test_of_two_agents_that_both_take_it_for_their_turn_one_acts_and_the_other_s
     with Store(tmp_path / second / "state.sqlite3", readonly=True) as store:
         (act,) = store.acts()
         said = [event["said"] for event in store.events(act.incident) if event["what"] == "decided"]
-    waits = f"no act: etcd-{first} holds the lease in etcd and acts; opens when it gives it back, or after 300 s of its silence"
+    waits = (
+        f"no action: etcd-{first} holds the lease in etcd and acts; opens when it gives it back, or after 300 s of its silence"
+        " (to pass: wait until the other master gives the lease back)"
+    )
     assert waits in said
-    assert [one for one in labs[second].world.journal if f"turn: closed: {waits[8:]}" in one.get("CERTMEDIC_GATES", "")]
+    assert [
+        one for one in labs[second].world.journal if f"turn: BLOCKED: {waits[11:]}" in one.get("CERTMEDIC_GATES", "")
+    ]
     config = tmp_path / "certmedic.toml"
     config.write_text(f'state = "{tmp_path / second}"\n')
     config.chmod(0o640)

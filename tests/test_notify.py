@@ -178,7 +178,7 @@ def test_a_mail_arrives_with_title_html_and_a_plain_alternative(mailbox, opened)
     assert "oncall@x.example" in mail["To"]
     assert opened.html in mail.get_body(("html",)).get_content().replace("\r\n", "\n")
     plain = mail.get_body(("plain",)).get_content()
-    assert "Restart it (command below): that cures it." in plain
+    assert "Restart it (command below): that fixes it." in plain
     assert "sudo docker stop $(sudo docker ps" in plain
 
 

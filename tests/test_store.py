@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from certmedic.core import codec, verdict
-from certmedic.core.decide import Policy, decide
+from certmedic.core.decision import Policy, decide
 from certmedic.core.model import Decision, Diagnosis, Message, MessageKind, Severity, Told
 from certmedic.edge.store import Store, StoreError, database
 from labs.values import DAY, NOW, facts, member

@@ -25,7 +25,6 @@ from certmedic.core.model import (
     Suspect,
     Trust,
 )
-from certmedic.core.verdict import is_unused
 from certmedic.core.verify import (
     cure_took,
     files_of,
@@ -119,7 +118,7 @@ class Cures:
         taken for one that is not in use.
         """
         missed = diagnosis.suspect is Suspect.OWN and diagnosis.cause is Cause.UNEXPLAINED
-        if not (missed or is_unused(diagnosis)):
+        if not (missed or diagnosis.is_unused):
             return False
         acting = (self.store.incident(act.incident) for act in self.store.acts() if act.state in UNDER_WAY)
         return any(

@@ -25,8 +25,8 @@ from functools import partial
 
 from certmedic.config import Config, policy_of
 from certmedic.core import diagnose as doctor
-from certmedic.core import examine, message, symptoms, verdict, verify
-from certmedic.core.decide import FRESH_FOR, History, decide
+from certmedic.core import message, symptoms, verdict, verify
+from certmedic.core.decision import FRESH_FOR, History, decide, troubled
 from certmedic.core.lease import access
 from certmedic.core.model import (
     Cause,
@@ -597,27 +597,18 @@ class Watcher:
 
     def _troubled(self, diagnosis: Diagnosis) -> tuple[str, ...]:
         """Neighbours in the same etcd group whose certificates are being refused here."""
-        others = [
-            other.diagnosis
-            for other in self.store.incidents(unresolved=True)
-            if other.diagnosis.suspect is Suspect.PEER
-            and other.diagnosis.trust is Trust.SYSTEM
-            and other.diagnosis.cause is not Cause.MISSING_CLIENT_CERT
-            and other.diagnosis.group in ("", diagnosis.group)
-        ]
-        return tuple(dict.fromkeys(name for other in others for name in (other.neighbours or ("a neighbour",))))
+        return troubled((other.diagnosis for other in self.store.incidents(unresolved=True)), diagnosis.group)
 
     def _is_cured(self, incident: Incident, facts: Facts, now: datetime) -> bool:
         """Resolve an incident that is over; return whether it is."""
         diagnosis = incident.diagnosis
-        files = verify.files_of(diagnosis)
+        judged = verdict.is_over(diagnosis, facts)
         if diagnosis.cause is Cause.BLIND:
             good, said = self.readers.is_over(incident, now)
-        elif diagnosis.suspect is Suspect.OWN and files and diagnosis.cause is not Cause.STALE_IN_MEMORY:
-            if diagnosis.cause is Cause.EXPIRES_SOON:
-                good, said = message.renewed(diagnosis, facts)
-            else:
-                good, said = examine.healthy(files, facts)
+        elif diagnosis.cause is Cause.EXPIRES_SOON:
+            good, said = message.renewed(diagnosis, facts)
+        elif judged is not None:
+            good, said = judged
         else:
             good = now - max(incident.last_seen, incident.opened_at) > QUIET_FOR
             said = f"nothing more was seen for {int(QUIET_FOR.total_seconds() // 60)} minutes; it cannot be verified from here"

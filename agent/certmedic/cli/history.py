@@ -16,6 +16,7 @@ from certmedic.cli import show
 from certmedic.cli.look import JSON
 from certmedic.config import ConfigError, load
 from certmedic.core import message
+from certmedic.core.decision import explain
 from certmedic.core.examine import stamp
 from certmedic.core.model import Silence
 from certmedic.edge.store import Incident, Store, StoreError
@@ -165,8 +166,8 @@ def show_incident(number: int, *, as_json: bool, config_path: Path | None) -> No
         show.item("decision ", incident.decision.reason)
         for gate in incident.decision.gates:
             show.item(
-                f"  {'open  ' if gate.passed else 'CLOSED'}  {gate.name:<11} ",
-                gate.why,
+                f"  {'pass   ' if gate.passed else 'BLOCKED'}  {gate.name:<11} ",
+                explain(gate),
                 colour=None if gate.passed else "yellow",
             )
     if folds:

@@ -113,7 +113,9 @@ def diagnose(
     base = (root or "").rstrip("/")
     patterns = (*globs, *(planes.patterns(root=root) if root else ()), *(base + path for path in used))
     facts = replace(
-        Machine(globs=patterns, root=root or "/", live=False).gather(now=now), used=used, called=tuple(called)
+        verdict.vouched(Machine(globs=patterns, root=root or "/", live=False).gather(now=now)),
+        used=used,
+        called=tuple(called),
     )
     found = [diagnosis for fold in folds if (diagnosis := doctor.diagnose(fold, facts)) is not None]
     diagnoses = verdict.merge([*found, *verdict.survey(facts, warn_within=timedelta())])
@@ -312,6 +314,7 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
     if until <= now:
         show.fail(f"--at {until:%Y-%m-%d} is not in the future", 2)
     facts = eyes(config, root).gather(now=now)
+    facts = verdict.vouched(facts) if root else facts
     policy = policy_of(config)
     told = config.certificates
     moments = rehearse(facts, until, policy=policy, warn_days=told.warn_days, of_plane=told.plane)

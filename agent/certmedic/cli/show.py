@@ -170,7 +170,7 @@ def decision(value: Decision | None) -> dict[str, Any] | None:
     """Return a decision as `--json` shows it."""
     if value is None:
         return None
-    gates = [{"name": gate.name, "passed": gate.passed, "why": gate.why} for gate in value.gates]
+    gates = [{"name": gate.name, "passed": gate.passed, "why": gate.why, "opens": gate.opens} for gate in value.gates]
     return {"reason": value.reason, "acts": value.action is not None, "gates": gates}
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from certmedic.config.values import HAVE_MEANS, KEYS, PLANES, FaultError, Secret, duration, fault_of_unknown
 from certmedic.core import planes
-from certmedic.core.decide import Policy
+from certmedic.core.decision import Policy
 from certmedic.core.means import Means
 from certmedic.core.model import Route
 from certmedic.core.window import Window

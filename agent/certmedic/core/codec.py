@@ -40,7 +40,7 @@ def dump(value: Any) -> str:
 @cache
 def _fields(kind: type) -> Mapping[str, Any]:
     hints = typing.get_type_hints(kind)
-    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind) if f.init}
 
 
 def _value(hint: Any, found: Any) -> Any:

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from certmedic.core import certificates, planes
 from certmedic.core.model import Cause, Certificate, Confidence, Facts, Stored
+from certmedic.core.text import stamp as stamp  # noqa: PLC0414 - importers of examine.stamp
 
 LONGEST_CHAIN = 8  # authorities that are looked at in a leaf's own file; strangers may have filled it
 
@@ -35,11 +36,6 @@ class Finding:
     confidence: Confidence
     said: str  # one sentence of evidence
     since: datetime | None = None
-
-
-def stamp(moment: datetime) -> str:
-    """Return a time as people and logs write it."""
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def names_of(certificate: Certificate) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from certmedic.core.decide import History, Policy, decide
+from certmedic.core.decision import History, Policy, decide
 from certmedic.core.model import Cause, Decision, Diagnosis, Facts
 from certmedic.core.verdict import survey
 

@@ -17,6 +17,7 @@ from cryptography import x509
 
 from certmedic.config import Certificates, Config, Notify, RemedyPolicy
 from certmedic.core import planes
+from certmedic.core.decision import explain
 from certmedic.core.examine import stamp
 from certmedic.core.model import Container, Facts, Message, Origin, Severity, Told
 from certmedic.core.symptoms import NEEDLES
@@ -251,7 +252,7 @@ class Teller:
         if what == "decided" and self.old and incident.decision is not None:
             for gate in incident.decision.gates:
                 self.timeline.say(
-                    f"{'':>34}{'open  ' if gate.passed else 'CLOSED'} {gate.name:<11} {gate.why}",
+                    f"{'':>34}{'pass   ' if gate.passed else 'BLOCKED'} {gate.name:<11} {explain(gate)}",
                     colour=None if gate.passed else "yellow",
                 )
             self.over_at = time.monotonic() + 3
