@@ -8,7 +8,7 @@ import pytest
 from certmedic import watcher
 from certmedic.core import diagnose as doctor
 from certmedic.core import window
-from certmedic.core.model import Recheck, Served, Severity
+from certmedic.core.model import Recheck, Served, Severity, Trust
 from certmedic.edge.renew import RenewError
 from labs import pki
 from labs.played import BOTH, ME, REFUSED, REFUSING, group, old_manager, renewed_by
@@ -469,7 +469,7 @@ def test_a_renewal_that_some_callers_do_not_see_is_undone(lab):
 
     def as_before_3_2_19(*, now, with_members=False, nameless=False):
         seen = gather(now=now, with_members=with_members)
-        held = Served(address="127.0.0.1", port=2380, certificate=expired)
+        held = Served(address="127.0.0.1", port=2380, certificate=expired, trust=Trust.SYSTEM)
         return replace(seen, served=(*seen.served, held)) if nameless else seen
 
     lab.world.gather = as_before_3_2_19

@@ -12,7 +12,7 @@ from certmedic.core import verdict
 from certmedic.core.certificates import parse
 from certmedic.core.decide import History, Policy, decide
 from certmedic.core.means import Means
-from certmedic.core.model import Attempt, Cause, Confidence, Helps, Member, RemedyKind, Served, Suspect
+from certmedic.core.model import Attempt, Cause, Confidence, Helps, Member, RemedyKind, Served, Suspect, Trust
 from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, facts, k3s, member, unit
 
 POLICY = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(minutes=15), per_day=2)
@@ -168,7 +168,9 @@ def elsewhere(files, volume=OLD_VOLUME):
 def showing(files):
     """What listens here, if it shows these files."""
     return tuple(
-        Served(address="127.0.0.1", port=port, certificate=one.certificate) for one in files for port in one.place.ports
+        Served(address="127.0.0.1", port=port, certificate=one.certificate, trust=Trust.SYSTEM)
+        for one in files
+        for port in one.place.ports
     )
 
 

@@ -7,7 +7,19 @@ import pytest
 
 from certmedic.core import diagnose as doctor
 from certmedic.core import planes, remedies, verdict
-from certmedic.core.model import Cause, FileFault, Fold, Helps, RejectedBy, Role, Served, Sighting, Suspect, Symptom
+from certmedic.core.model import (
+    Cause,
+    FileFault,
+    Fold,
+    Helps,
+    RejectedBy,
+    Role,
+    Served,
+    Sighting,
+    Suspect,
+    Symptom,
+    Trust,
+)
 from labs import pki
 from labs.values import (
     CLIENTS_CA,
@@ -152,7 +164,7 @@ def test_a_refusal_of_a_program_whose_files_are_unknown_is_unexplained():
 
 def test_a_good_file_and_an_old_certificate_served_is_stale_in_memory():
     old = stored(PEERS_CA.leaf("etcd-a", not_after=ENDED), ME)
-    served = (Served(address="127.0.0.1", port=2380, certificate=old.certificate),)
+    served = (Served(address="127.0.0.1", port=2380, certificate=old.certificate, trust=Trust.SYSTEM),)
 
     found = judged(refused(), served=served)
 

@@ -19,7 +19,7 @@ from certmedic.cli import main
 from certmedic.config import Config, Notify, RemedyPolicy
 from certmedic.core import certificates, window
 from certmedic.core.lease import Access, access, held
-from certmedic.core.model import Gate, Lease, Member, Place, Served, Stored
+from certmedic.core.model import Gate, Lease, Member, Place, Served, Stored, Trust
 from certmedic.core.quorum import safe_to_restart
 from certmedic.edge.facts import members
 from certmedic.edge.facts.members import meet
@@ -54,12 +54,15 @@ def other(name, ends, *, is_self=False):
         serves_clients=shown,
         clients=(name, 4001),
         is_self=is_self,
+        verified=True,
     )
 
 
 def served(files):
     return tuple(
-        Served(address="127.0.0.1", port=4001, certificate=s.certificate) for s in files if s.place.use == "server"
+        Served(address="127.0.0.1", port=4001, certificate=s.certificate, trust=Trust.SYSTEM)
+        for s in files
+        if s.place.use == "server"
     )
 
 

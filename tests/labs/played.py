@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from certmedic.config import Config
 from certmedic.core.means import Means
-from certmedic.core.model import Lease, Member, Served, Silence
+from certmedic.core.model import Lease, Member, Served, Silence, Trust
 from certmedic.edge.notify import AppriseNotifier, Channel, Delivered
 from certmedic.edge.renew import Aside, Renewed
 from certmedic.edge.restart import RestartError
@@ -83,7 +83,9 @@ class Played:
     def gather(self, *, now, with_members=False, nameless=False):
         leaves = [s for s in self.files if not s.certificate.is_ca and s.certificate.path not in self.idle]
         served = tuple(
-            Served(address="127.0.0.1", port=p, certificate=s.certificate) for s in leaves for p in s.place.ports
+            Served(address="127.0.0.1", port=p, certificate=s.certificate, trust=Trust.SYSTEM)
+            for s in leaves
+            for p in s.place.ports
         )
         members = self.members if with_members else ()
         return facts(
