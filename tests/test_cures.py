@@ -256,7 +256,7 @@ def test_forged_lines_and_what_has_expired_on_an_old_volume_cause_no_act(lab):
     assert lab.world.restarts == []
     found = [one for one in lab.incidents() if one.diagnosis.suspect == "own"]
     assert [(one.diagnosis.remedy.helps, one.severity) for one in found] == [("no", "critical")]
-    assert "is not in use: 127.0.0.1:2380 shows another one" in lab.incidents()[-1].decision.reason
+    assert "is not in use: 127.0.0.1:2380 serves another certificate" in lab.incidents()[-1].decision.reason
 
 
 def test_beside_an_old_volume_what_is_in_use_is_cured_and_verified(lab):

@@ -21,11 +21,12 @@ from certmedic.core import certificates, window
 from certmedic.core.decision.quorum import safe_to_restart
 from certmedic.core.decision.quorum import with_lease as held
 from certmedic.core.lease import Access, access
-from certmedic.core.model import Gate, Lease, Member, Place, Served, Stored
+from certmedic.core.model import Gate, Lease, Member, Place, Served, Stored, Trust
 from certmedic.edge.facts import members
 from certmedic.edge.facts.members import meet
 from certmedic.edge.facts.roster import voters
 from certmedic.edge.lease import EtcdLock, _AskError, _Door
+from certmedic.edge.os.readfile import Tree
 from certmedic.edge.store import Store
 from labs import etcd as lab
 from labs import pki
@@ -55,12 +56,15 @@ def other(name, ends, *, is_self=False):
         serves_clients=shown,
         clients=(name, 4001),
         is_self=is_self,
+        verified=True,
     )
 
 
 def served(files):
     return tuple(
-        Served(address="127.0.0.1", port=4001, certificate=s.certificate) for s in files if s.place.use == "server"
+        Served(address="127.0.0.1", port=4001, certificate=s.certificate, trust=Trust.SYSTEM)
+        for s in files
+        if s.place.use == "server"
     )
 
 
@@ -262,7 +266,7 @@ def test_who_was_told_before_an_etcd_was_started_counts_with_those_of_its_flags(
 
 def members_of(group, told):
     """Return whom the etcd of member a is taken to have around it; the others here are asked as well."""
-    etcds = meet(told, (), [])
+    etcds = meet(told, (), [], trusts=lambda _: Trust.SYSTEM, tree=Tree(root=str(group.members["a"].pki.parents[1])))
     mine = [
         one for one in etcds if one.cluster.name == "etcd-a" and group.peers["a"] in {m[2] for m in one.cluster.members}
     ]
@@ -279,7 +283,13 @@ def test_an_etcd_inside_another_program_is_asked_by_its_peer_certificate(group, 
 
     def seen(path, told):
         certificate = certificates.parse(path.read_bytes(), str(path))[0]
-        found = members(20, told=told, embedded=[Stored(certificate=certificate, place=place, modified=NOW)])
+        found = members(
+            20,
+            told=told,
+            embedded=[Stored(certificate=certificate, place=place, modified=NOW)],
+            trusts=lambda _: Trust.SYSTEM,
+            tree=Tree(root=str(tmp_path)),
+        )
         return {(m.name, m.is_self) for m in found.members if m.port in group.peers.values()}, found.members
 
     told = {}
@@ -370,6 +380,7 @@ class Master(Played):
                 port=self.group.peers[key],
                 serves=shown,
                 is_self=key == self.key,
+                verified=True,
             )
             for key, shown in sorted(self.shown.items())
         )
@@ -410,7 +421,7 @@ def files_of(group, key):
     def read(path, use, **more):
         found = certificates.parse(path.read_bytes(), str(path))[0]
         place = {"plane": "kops", "group": "main", "use": use, "renewer": "etcd-manager", **more}
-        return Stored(certificate=found, place=Place(**place), modified=NOW)
+        return Stored(certificate=found, place=Place(**place), modified=NOW, trust=Trust.SYSTEM, authorised=True)
 
     peers, clients = str(pki / "peers/ca.crt"), str(pki / "clients/ca.crt")
     return (

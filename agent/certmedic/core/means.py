@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from certmedic.core import planes
-from certmedic.core.model import Container, Diagnosis, Facts, Stored
+from certmedic.core.model import Container, Diagnosis, Facts, Stored, Trust
+from certmedic.core.origin import KUBE_SYSTEM
 
 # States of a unit in which a restart changes nothing that a person wanted: one that was stopped stays stopped.
 _ALIVE = ("running", "active", "activating", "reloading", "failed", "ready")
@@ -43,10 +44,19 @@ def means_for(watched: Sequence[Stored], means: Sequence[Means]) -> Means | None
 def targets(diagnosis: Diagnosis, facts: Facts, means: Means | None) -> list[Container]:
     """Return what would be restarted: a unit or command as told, else the running etcd-manager containers of the diagnosis' group.
 
-    Those are chosen by pod, never by container name alone.
+    Those are static pods of kube-system. The name alone proves nothing: any tenant can name a pod like an etcd-manager.
     """
     if means is not None and means.command:
-        return [Container(id=shlex.join(means.command), name=means.renewer, image="", state="ready", runtime="command")]
+        return [
+            Container(
+                id=shlex.join(means.command),
+                name=means.renewer,
+                image="",
+                state="ready",
+                runtime="command",
+                trust=Trust.SYSTEM,
+            )
+        ]
     if means is not None:
         named = [one for one in facts.containers if one.runtime == "systemd" and one.id == means.unit]
         return [one for one in named if one.state in _ALIVE]
@@ -56,7 +66,9 @@ def targets(diagnosis: Diagnosis, facts: Facts, means: Means | None) -> list[Con
     return [
         container
         for container in facts.containers
-        if container.pod.startswith(prefix)
+        if container.trust is Trust.SYSTEM
+        and container.namespace == KUBE_SYSTEM
+        and container.pod.startswith(prefix)
         and container.container_name == "etcd-manager"
         and container.state == "running"
     ]

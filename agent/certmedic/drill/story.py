@@ -6,6 +6,7 @@ printed is taken from the agent's own state, with real times; nothing of it is s
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from certmedic.core import planes
 from certmedic.core.decision import explain
 from certmedic.core.examine import stamp
 from certmedic.core.model import Container, Facts, Message, Origin, Severity, Told
+from certmedic.core.origin import Trust
 from certmedic.core.symptoms import NEEDLES
 from certmedic.drill import pki
 from certmedic.drill.etcd import EtcdMissingError, find
@@ -166,11 +168,17 @@ def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str])
         notify=Notify(group_for=timedelta(seconds=2)),
         remedy=RemedyPolicy(cooldown=timedelta(minutes=15), per_day=2, verify_for=timedelta(seconds=20)),
     )
-    machine = Machine(globs=planes.patterns(root=str(member.root)), root=str(member.root))
+    # No systemd and no kubelet starts the members: they are trusted as this user's own.
+    machine = Machine(
+        globs=planes.patterns(root=str(member.root)),
+        root=str(member.root),
+        owner=os.geteuid(),
+        trusts=lambda process: Trust.SYSTEM if process.uid == os.geteuid() else Trust.STRANGER,
+    )
     world = World(
         senses=Eyes(machine, member),
         hands=Runtime(member),
-        pen=Pen(Path(master.root) / "backups", str(member.root)),
+        pen=Pen(Path(master.root) / "backups", str(member.root), os.geteuid()),
         notifier=Screen(timeline, AppriseNotifier((), {}, urls)),
         journal=Quiet(),
         host="drill-master-a",
