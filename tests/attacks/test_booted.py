@@ -148,4 +148,6 @@ def test_packaged_unit_withstands_its_neighbours(deb, tmp_path):
         if property_of(machine, "ActiveState") != "active":
             broken.append("H3: it does not run")
         log = machine("journalctl", "--unit=certmedic", "--no-pager", "--output=cat")
+        if path in log:
+            broken.append("C1: a file that a stranger named became an incident")
     assert broken == [], log[-12000:]
