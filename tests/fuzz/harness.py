@@ -25,15 +25,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from certmedic.edge.containers.log import Log, Position
+from certmedic.edge.files.shapes import Cri, Plain
+
 from certmedic.config import ConfigError, load
 from certmedic.core import certificates, lines, planes
 from certmedic.core.certificates import NotACertificate
 from certmedic.core.model import LogEntry, Origin
 from certmedic.core.symptoms import NEEDLES, interesting, parse
 from certmedic.edge.containers.daemon import DockerError
-from certmedic.edge.containers.log import Log, Position
 from certmedic.edge.facts.listeners import shake_hands
-from certmedic.edge.files.shapes import Cri, Plain
 from labs import pki
 
 SLOWEST = 2.0  # seconds for one input

@@ -29,10 +29,10 @@ from certmedic.edge.facts.containerd import containerd_containers, containerd_fi
 from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images, static_pods
 from certmedic.edge.facts.files import Inventory, read_ends
 from certmedic.edge.facts.listeners import Listener, listeners, listening, own_addresses, shake_hands
-from certmedic.edge.facts.members import MembersSeen, meet, members
+from certmedic.edge.facts.members import MembersSeen, meet, members, peer_addresses
 from certmedic.edge.facts.processes import clock_synchronised, holders, identify, read_process, static_uids
 from certmedic.edge.facts.units import units
-from certmedic.edge.os.readfile import Tree
+from certmedic.edge.os.readfile import Judge, Tree
 
 __all__ = [
     "Inventory",
@@ -55,6 +55,7 @@ HANDSHAKES = 6.0  # seconds for all of them
 MOST_HANDSHAKES = 64
 REMEMBERED_PROBES = 1024
 REMEMBERED_FILES = 256
+PEERS_FOR = 60.0  # seconds for which the addresses of peers are remembered
 ASK_EVERY = 600.0  # seconds
 LONGEST_PATH = 1024
 
@@ -92,11 +93,14 @@ class Machine:
         self._inventory = Inventory(globs, self._used, tree=self._tree, live=live)
         self._probes: OrderedDict[str, None] = OrderedDict()
         self._asked: dict[str, float] = {}  # container or log -> when it may be asked again, on the monotonic clock
+        self._peers: frozenset[str] = frozenset()
+        self._peers_until = 0.0
         self._told: dict[str, Told] = {}  # peer certificate -> the members that its etcd told last
 
     def inventory(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
         """Return the certificates on disk, and the files that could not be used."""
-        self._learn([(use, path) for path, use in manifest_files(self.root).items()])
+        judge = Judge(self._tree) if self.live else None
+        self._learn([(use, path) for path, use in manifest_files(self.root, judge=judge).items()])
         return self._inventory.look()
 
     def gather(
@@ -108,7 +112,7 @@ class Machine:
         once more as who dials an address does, without a name.
         """
         stored, faults = self.inventory()
-        images = manifest_images(self.root)
+        images = manifest_images(self.root, judge=Judge(self._tree) if self.live else None)
         if not self.live:
             return Facts(at=now, host="", stored=stored, faults=faults, images=images)
         signable = frozenset(
@@ -142,6 +146,7 @@ class Machine:
             containers=seen,
             signable=signable,
             members=around.members,
+            peers=self._peer_addresses(),
             images=images,
             clock_synchronised=clock_synchronised(),
             blind=tuple(blind),
@@ -160,6 +165,13 @@ class Machine:
 
     def _members(self, stored: Sequence[Stored]) -> MembersSeen:
         return members(told=self._told, embedded=_embedded(stored), trusts=self.trust_of_process, tree=self._tree)
+
+    def _peer_addresses(self) -> frozenset[str]:
+        """Return the addresses of the other members; looked up again every minute."""
+        if time.monotonic() >= self._peers_until:
+            self._peers_until = time.monotonic() + PEERS_FOR
+            self._peers = peer_addresses(self._told, self.trust_of_process)
+        return self._peers
 
     def _has_signer(self, place: Place) -> bool:
         return any(Path(key).exists() for _, key in planes.signing_authorities(place, self.root))

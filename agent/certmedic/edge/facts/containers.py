@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 import time
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from certmedic.core.model import Container, Trust
-from certmedic.core.origin import KUBE_SYSTEM, of_pod
+from certmedic.core.origin import KUBE_SYSTEM, of_pod, pod_of_manifest
 from certmedic.core.planes import manager_version, paths_of_container, paths_of_manifest
 from certmedic.edge.os import docker
 from certmedic.edge.os.readfile import Judge, Tree, read_bytes
@@ -117,31 +117,39 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.year > 1 else None
 
 
-def manifest_files(root: str = "/") -> dict[str, str]:
-    """Return path -> use of the certificate files that static pods name, as they are here below `root`."""
+def manifest_files(root: str = "/", *, judge: Judge | None = None) -> dict[str, str]:
+    """Return path -> use of the certificate files that static pods name, as they are here below `root`.
+
+    With a `judge` only manifests count that root alone can write.
+    """
     found: dict[str, str] = {}
     folder = Path(root) / "etc/kubernetes/manifests"
     for path in sorted(folder.glob("*"))[:MANIFESTS]:
         if path.suffix in (".manifest", ".yaml", ".yml", ".json"):
-            try:
-                text = read_bytes(str(path)).decode(errors="replace")
-            except OSError:
-                continue
+            text = _manifest(path, judge).decode(errors="replace")
             found |= {root.rstrip("/") + name: use for use, name in paths_of_manifest(text)}
     return found
 
 
-def manifest_images(root: str = "/") -> dict[str, str]:
-    """Return etcd group -> image of etcd-manager, from the static pods of a machine whose root is at `root`."""
+def _manifest(path: Path, judge: Judge | None) -> bytes:
+    if judge is not None and judge.judge(str(path)).trust is not Trust.SYSTEM:
+        return b""
+    with contextlib.suppress(OSError):
+        return read_bytes(str(path))
+    return b""
+
+
+def manifest_images(root: str = "/", *, judge: Judge | None = None) -> dict[str, str]:
+    """Return etcd group -> image of etcd-manager, from the static pods of a machine whose root is at `root`.
+
+    `judge` as in `manifest_files`.
+    """
     found: dict[str, str] = {}
     folder = Path(root) / "etc/kubernetes/manifests"
     for end in ("manifest", "yaml", "json"):
         for path in sorted(folder.glob(f"etcd*.{end}")):
             group = _GROUP.match(path.name)
-            try:
-                images = _IMAGE.findall(read_bytes(str(path)))
-            except OSError:
-                continue
+            images = _IMAGE.findall(_manifest(path, judge))
             image = next((i.decode(errors="replace") for i in images if b"etcd-manager" in i), "")
             if group and image:
                 found.setdefault(group[1], image)
@@ -157,24 +165,9 @@ def static_pods(tree: Tree) -> frozenset[str]:
             if judge.judge(str(path)).trust is not Trust.SYSTEM:
                 continue
             try:
-                namespace, name = _pod_of(read_bytes(str(path)).decode(errors="replace"))
+                namespace, name = pod_of_manifest(read_bytes(str(path)).decode(errors="replace"))
             except OSError:
                 continue
             if namespace == KUBE_SYSTEM:
                 names.add(name)
     return frozenset(names - {""})
-
-
-def _pod_of(text: str) -> tuple[str, str]:
-    """Return namespace and name of a manifest, in JSON or YAML; of YAML the keys of its `metadata` that are indented least."""
-    if text.lstrip().startswith("{"):
-        try:
-            told = json.loads(text)["metadata"]
-            return str(told.get("namespace", "")), str(told.get("name", ""))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return "", ""
-    block = _METADATA.search(text)
-    lines = _KEYS.findall(block[1] if block else "")
-    indent = min((len(space) for space, _, _ in lines), default=0)
-    keys = {key: value for space, key, value in lines if len(space) == indent}
-    return keys.get("namespace", ""), keys.get("name", "")

@@ -111,7 +111,7 @@ class Inventory:
     def _take(self, path: str, seen: _Seen, *, last: bool = False) -> None:
         if path in seen.readings:
             return
-        standing = seen.judge.judge(path) if self.live else Standing(trust=Trust.SYSTEM)
+        standing = self._standing(path, seen) if self.live else Standing(trust=Trust.SYSTEM)
         if standing.trust is not Trust.SYSTEM and not last:
             seen.strangers.append(path)
             return
@@ -125,6 +125,15 @@ class Inventory:
                 seen.left[standing.trust is Trust.SYSTEM] -= len(reading.stored)
             else:
                 seen.aliases[path] = first
+
+    def _standing(self, path: str, seen: _Seen) -> Standing:
+        """Judge a file. At its place in a control plane's layout, one of a service's own account is evidence, and no more."""
+        standing = seen.judge.judge(path)
+        if standing.trust is not Trust.SYSTEM and path in seen.named and planes.in_its_place(self.tree.inside(path)):
+            service = seen.judge.judge(path, accounts=True)
+            if service.trust is Trust.SYSTEM:
+                return replace(service, doubt=standing.doubt)
+        return standing
 
     def _doubt(self, path: str, standing: Standing, seen: _Seen) -> str:
         """Return why a file may not be renewed or moved; "" if it may."""

@@ -14,7 +14,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,6 +126,42 @@ def members(
 
 
 # ---------------------------------------------------------------- who they are
+
+
+def peer_addresses(told: Mapping[str, Told], trusts: Trusts) -> frozenset[str]:
+    """Return the addresses of the other members of the trusted etcds here, without a connection to any of them. Never raises."""
+    doors: dict[_Door, None] = {}
+    for etcd in _etcds([], trusts):
+        peer = next((path for use, path in read_process(etcd.pid) if use == "peer"), "")
+        known = told[peer].voters if peer in told else ()
+        for name, host, port in (*etcd.cluster.members, *known):
+            if name != etcd.cluster.name:
+                doors[_Door(etcd.pid, host, port)] = None
+    found = {door.host for door in doors if _is_address(door.host)}
+    named = [door for door in doors if not _is_address(door.host)]
+    return frozenset(found | {address for door in named if (address := _listed(door))} | _resolved(named))
+
+
+def _resolved(doors: Sequence[_Door]) -> set[str]:
+    """Look names up, all at once: a resolver that hangs has no deadline."""
+    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def ask(door: _Door) -> None:
+        try:
+            answers.put(_looked_up(door))
+        except OSError:
+            answers.put("")
+
+    for door in doors[:MOST_DOORS]:
+        threading.Thread(target=ask, args=(door,), daemon=True, name=f"resolve {door.host}").start()
+    found: set[str] = set()
+    until = time.monotonic() + DEADLINE
+    for _ in doors[:MOST_DOORS]:
+        try:
+            found.add(answers.get(timeout=max(until - time.monotonic(), 0.001)))
+        except queue.Empty:
+            break
+    return found - {""}
 
 
 def is_verified(proof: Proof, cas: Sequence[Certificate]) -> bool:

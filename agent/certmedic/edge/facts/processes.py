@@ -9,8 +9,8 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from certmedic.core import planes
-from certmedic.core.origin import Process, Trust, of_pod
+from certmedic.core import origin, planes
+from certmedic.core.origin import Process
 from certmedic.edge.os.run import RunError, run
 
 # As systemd's timedatectl judges: the kernel lets the error grow to 16 s where nobody disciplines the clock.
@@ -102,11 +102,10 @@ def identify(pid: int) -> Process | None:
 def static_uids(static_pods: Collection[str], folder: str = "/var/log/pods") -> frozenset[str]:
     """Return the uids of this machine's static pods, from the names of the kubelet's folders of logs."""
     try:
-        names = [entry.name.split("_") for entry in os.scandir(folder)]
+        names = [entry.name for entry in os.scandir(folder)]
     except OSError:
         return frozenset()
-    pods = (parts for parts in names if len(parts) == 3)
-    return frozenset(uid for namespace, pod, uid in pods if of_pod(namespace, pod, uid, static_pods) is Trust.SYSTEM)
+    return origin.static_uids(names, static_pods)
 
 
 def holders(inodes: Collection[int]) -> dict[int, set[int]]:

@@ -11,6 +11,7 @@ from certmedic.core import origin
 from certmedic.core.origin import Owner, Trust
 
 MAX_BYTES = 1024 * 1024
+LAST_ACCOUNT = 999  # the last uid of accounts that services have, and people do not (login.defs, SYS_UID_MAX)
 LINKS = 40  # that are followed in one path, as the kernel does
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -52,10 +53,12 @@ class Judge:
     tree: Tree = field(default_factory=Tree)
     _states: dict[str, os.stat_result | None] = field(default_factory=dict)
 
-    def judge(self, path: str, *, also: int | None = None) -> Standing:
-        """Judge a path, its links and every folder above them. `also` is a uid that may own the file beside root."""
+    def judge(self, path: str, *, accounts: bool = False) -> Standing:
+        """Judge a path, its links and every folder above them. With `accounts` system accounts count as root, as etcd's own."""
         link = ""
-        done, waiting = self._parts(path)
+        base, waiting = self._parts(path)
+        done = base
+        owners: list[Owner] = []
         links = 0
         while waiting:
             part = waiting.pop()
@@ -68,12 +71,13 @@ class Judge:
             state = self._state(here)
             if state is None:
                 return Standing(trust=Trust.STRANGER, doubt=f"{here} cannot be looked at", link=link)
-            trust, doubt = self._owned(here, state, also=also if not waiting else None)
-            if trust is not Trust.SYSTEM:
-                return Standing(trust=trust, doubt=doubt, link=link)
+            owner = self._owner(here, state, accounts=accounts)
             if not stat.S_ISLNK(state.st_mode):
+                owners.append(owner)
                 done = here
                 continue
+            if owner.uid != origin.ROOT:
+                return Standing(trust=Trust.STRANGER, doubt=f"{here} is a link of uid {owner.uid}", link=link or here)
             links += 1
             link = link or here
             try:
@@ -86,7 +90,8 @@ class Judge:
             if target.startswith("/"):
                 # An absolute link leads out of a scratch master's folder, where "/" decides.
                 done = ""
-        return Standing(trust=Trust.SYSTEM, link=link)
+        trust, doubt = origin.of_file(reversed(owners))
+        return Standing(trust=trust, doubt=doubt, link=link)
 
     def _parts(self, path: str) -> tuple[str, list[str]]:
         base = self.tree.root.rstrip("/")
@@ -94,13 +99,13 @@ class Judge:
             return base, path[len(base) :].split("/")[::-1]
         return "", os.path.abspath(path).split("/")[::-1]  # noqa: PTH100 - it must not follow links
 
-    def _owned(self, path: str, state: os.stat_result, *, also: int | None) -> tuple[Trust, str]:
-        """Judge one part of a path. A link has no mode of its own: the folder it lies in decides."""
-        uid = origin.ROOT if state.st_uid in (self.tree.owner, also) else state.st_uid
-        if state.st_uid == origin.ROOT:
-            uid = origin.ROOT
-        mode = stat.S_IFREG if stat.S_ISLNK(state.st_mode) else state.st_mode
-        return origin.of_file([Owner(path=path, uid=uid, gid=state.st_gid, mode=mode)])
+    def _owner(self, path: str, state: os.stat_result, *, accounts: bool) -> Owner:
+        """Return who may change one part of a path. A link has no mode of its own: the folder it lies in decides."""
+        ours = state.st_uid == self.tree.owner or (accounts and 0 < state.st_uid <= LAST_ACCOUNT)
+        mode = state.st_mode
+        if accounts and 0 < state.st_gid <= LAST_ACCOUNT:
+            mode &= ~stat.S_IWGRP  # their groups are theirs
+        return Owner(path=path, uid=origin.ROOT if ours else state.st_uid, gid=state.st_gid, mode=mode)
 
     def _state(self, path: str) -> os.stat_result | None:
         if path not in self._states:
