@@ -302,14 +302,23 @@ def test_a_file_in_folders_of_root_alone_is_authorised(tmp_path, leaf):
     assert (copy.trust, copy.authorised) == (Trust.SYSTEM, False)
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702])
+@pytest.mark.parametrize("mode", [0o777, 0o702])
 def test_a_folder_that_everybody_may_write_to_takes_all_trust(tmp_path, leaf, mode):
     path = leaf.write(tmp_path / "a/b/me.crt")
     (tmp_path / "a").chmod(mode)
     assert stand(path, tmp_path) == (Trust.STRANGER, False, f"{tmp_path}/a is writable by everybody")
-    # Nor is what lies below /tmp believed without a tree of its own.
-    one = Inventory([str(path)]).look()[0][0]
-    assert (one.trust, one.authorised) == (Trust.STRANGER, False)
+
+
+def test_a_sticky_folder_leaves_trust_and_takes_authority(tmp_path, leaf):
+    path = leaf.write(tmp_path / "a/b/me.crt")
+    (tmp_path / "a").chmod(0o1777)
+    assert stand(path, tmp_path) == (Trust.SYSTEM, False, f"{tmp_path}/a is writable by everybody")
+
+
+def test_a_file_in_a_sticky_folder_itself_is_not_trusted(tmp_path, leaf):
+    path = leaf.write(tmp_path / "a/me.crt")  # it may be another's hard link
+    (tmp_path / "a").chmod(0o1777)
+    assert stand(path, tmp_path) == (Trust.STRANGER, False, f"{tmp_path}/a is writable by everybody")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")

@@ -489,7 +489,7 @@ def test_a_folder_that_is_read_only(node):
 def full(folder: Path):
     """Mount a small disk there, with what was in the folder, and fill it."""
     kept = {path.name: path.read_bytes() for path in folder.iterdir()}
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "tmpfs", str(folder)], check=True)
     try:
         for name, data in kept.items():
             (folder / name).write_bytes(data)

@@ -116,7 +116,7 @@ def volume(machine: Machine, path: str) -> None:
     """Mount an empty volume."""
     machine("mkdir", "-p", path)
     machine.run("umount", path)  # an earlier one
-    machine("mount", "-t", "tmpfs", "tmpfs", path)
+    machine("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", path)
 
 
 def manager(member: str, volume: str, *more: str) -> list[str]:

@@ -38,7 +38,7 @@ class Standing:
     """Who may change what a path leads to."""
 
     trust: Trust
-    doubt: str = ""  # why it is not SYSTEM, for a person
+    doubt: str = ""  # why nothing may be done to it, for a person; empty if it is root's alone
     link: str = ""  # the first symbolic link in the path; "" where there is none
 
 
@@ -91,6 +91,9 @@ class Judge:
                 # An absolute link leads out of a scratch master's folder, where "/" decides.
                 done = ""
         trust, doubt = origin.of_file(reversed(owners))
+        shared = next((owner.path for owner in owners if owner.mode & stat.S_IWOTH), "")
+        if trust is Trust.SYSTEM and shared:  # a sticky folder: others cannot replace what lies in it, and may add to it
+            doubt = f"{shared} is writable by everybody"
         return Standing(trust=trust, doubt=doubt, link=link)
 
     def _parts(self, path: str) -> tuple[str, list[str]]:

@@ -64,7 +64,7 @@ def leaf_in(content: Content) -> Certificate | None:
 def must_be_roots(path: str, tree: Tree) -> None:
     """Raises RenewError where others than root may change a file, or a link is in its path."""
     standing = Judge(tree).judge(path)
-    if standing.trust is not Trust.SYSTEM:
+    if standing.trust is not Trust.SYSTEM or standing.doubt:
         raise RenewError(f"{path}: {standing.doubt}, so it is not used")
     if standing.link:
         raise RenewError(f"{path}: {standing.link} is a symbolic link, so it is not used")
