@@ -25,16 +25,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from certmedic.edge.containers.log import Log, Position
-from certmedic.edge.files.shapes import Cri, Plain
-
 from certmedic.config import ConfigError, load
 from certmedic.core import certificates, lines, planes
 from certmedic.core.certificates import NotACertificate
 from certmedic.core.model import LogEntry, Origin
+from certmedic.core.origin import pod_of_container
 from certmedic.core.symptoms import NEEDLES, interesting, parse
 from certmedic.edge.containers.daemon import DockerError
+from certmedic.edge.containers.stream import Position, Stream
 from certmedic.edge.facts.listeners import shake_hands
+from certmedic.edge.files.formats import Cri, Plain
 from labs import pki
 
 SLOWEST = 2.0  # seconds for one input
@@ -146,7 +146,7 @@ def pod_log(data: bytes) -> None:
 def docker_log(data: bytes) -> None:
     """What Docker's daemon sends of a log, with frames and without."""
     for tty in (False, True):
-        log = Log(
+        log = Stream(
             needles=NEEDLES, tty=tty, resumed=Position.parse('{"stamp":"2026-11-24T15:32:44.000000000Z","count":1}')
         )
         with contextlib.suppress(DockerError):
@@ -159,9 +159,9 @@ def docker_log(data: bytes) -> None:
 def journal_record(data: bytes) -> None:
     """The fields of a journal record, any of which may be anything."""
     text = lines.text(data)
-    lines.kubelet_name(text)
+    pod = pod_of_container(text)
     words = text.split(" ")
-    origin = Origin(program=words[0], unit=words[-1], container=text, pod=lines.kubelet_name(text)[1])
+    origin = Origin(program=words[0], unit=words[-1], container=text, pod=pod.pod)
     parse(LogEntry(stream="journal", position="1", time=NOW, text=text, origin=origin))
 
 

@@ -145,7 +145,7 @@ def progress() -> Iterator[Say]:
             nonlocal due
             if time.monotonic() >= due:
                 due = time.monotonic() + SAY_EVERY
-                click.echo(f"certmedic: {source}: {share:.0%}, {seen} read", err=True)
+                show.write(f"certmedic: {source}: {share:.0%}, {seen} read", err=True)
 
         yield line
         return

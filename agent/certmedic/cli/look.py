@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -61,14 +60,14 @@ def explain(lines: tuple[str, ...], *, as_json: bool) -> None:
         for raw in sys.stdin.buffer:
             answer = symptoms.explanation(symptoms.parse(entry(raw.decode(errors="replace").rstrip("\r\n"), now=now)))
             if as_json:
-                sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+                show.json_line(answer)
             else:
                 tell_explanation(answer)
         return
     for line in lines:
         answer = symptoms.explanation(symptoms.parse(entry(line, now=now)))
         if as_json:
-            sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            show.json_line(answer)
         else:
             tell_explanation(answer)
 

@@ -17,6 +17,7 @@ import click
 from certmedic.cli import show
 from certmedic.cli.history import CONFIG
 from certmedic.config import Config, ConfigError, Secret, files, load, units_of
+from certmedic.config.ownership import writable_by_others
 from certmedic.core import message, planes
 from certmedic.core.model import Severity
 from certmedic.core.symptoms import NEEDLES
@@ -103,7 +104,7 @@ def notifier(config: Config) -> AppriseNotifier:
     """Return the way to people."""
     files = [item for item in config.notify.apprise if isinstance(item, str)]
     urls = [item for item in config.notify.apprise if isinstance(item, Secret)]
-    return AppriseNotifier(files, config.notify.tags, [url.reveal() for url in urls])
+    return AppriseNotifier(files, config.notify.tags, [url.reveal() for url in urls], writable_by_others)
 
 
 def faults_of(config: Config, way: AppriseNotifier) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import subprocess
 from pathlib import Path
 
@@ -30,11 +31,25 @@ def wall(text: str) -> str:
 
 
 def publish(path: Path, data: bytes) -> None:
-    """Replace a file that everyone may read: whoever opens it sees the old one or the new one, whole. Raises OSError."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(data)
-    fresh.chmod(0o644)  # the service's umask would keep it to itself
-    fresh.replace(path)
+    """Replace a file that everyone may read: whoever opens it sees the old one or the new one, whole. Raises OSError.
+
+    The folder may be another user's, as the node exporter's is: no name is predictable, and no link is followed.
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fresh = f".{path.name}.{secrets.token_hex(8)}"
+    try:
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
+                file.write(data)
+                os.fchmod(file.fileno(), 0o644)  # the service's umask would keep it to itself
+            os.rename(fresh, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(fresh, dir_fd=folder)
+            raise
+    finally:
+        os.close(folder)
 
 
 def withdraw(path: Path) -> None:

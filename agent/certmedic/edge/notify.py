@@ -16,7 +16,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,7 @@ class Delivered:
     error: str = ""
 
 
+Check = Callable[[Path], str | None]
 Results = SimpleQueue[tuple[str, Delivered]]  # channel, and what became of its next message
 
 
@@ -75,11 +76,18 @@ class AppriseNotifier:
     """Apprise, loaded when it is first needed.
 
     `configs` are apprise's own files (text or YAML), or "credential:NAME" for a file that systemd hands over in
-    $CREDENTIALS_DIRECTORY; `tags` maps severities to apprise tags; `urls` are further addresses, without a tag. Not for
-    more than one thread.
+    $CREDENTIALS_DIRECTORY; `tags` maps severities to apprise tags; `urls` are further addresses, without a tag. `check` says
+    why a file is not to be believed. One thread asks for channels, and one sends.
     """
 
-    def __init__(self, configs: Sequence[str], tags: Mapping[str, str], urls: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        configs: Sequence[str],
+        tags: Mapping[str, str],
+        urls: Sequence[str] = (),
+        check: Check = lambda _: None,
+    ) -> None:
+        self._check = check
         self._configs = tuple(configs)
         self._tags = dict(tags)
         self._urls = tuple(urls)
@@ -169,7 +177,7 @@ class AppriseNotifier:
             self._read_at = monotonic()
             loaded: tuple[dict[str, Any], tuple[str, ...]] = ({}, ())
             if self._configs or self._urls:
-                loaded = _load(self._configs, self._urls)
+                loaded = _load(self._configs, self._urls, self._check)
             self._servers, self._faults = loaded
 
     def _loaded(self) -> Mapping[str, Any]:
@@ -223,7 +231,7 @@ def _next(results: Results, until: Mapping[str, float]) -> tuple[str, Delivered 
 # ---------------------------------------------------------------- loading
 
 
-def _load(configs: Sequence[str], urls: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _load(configs: Sequence[str], urls: Sequence[str], check: Check) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return channel id -> server, and what is wrong."""
     # Apprise and the HTTP library under it log addresses: `_listening` hears what may be known, and nobody else does.
     logger = logging.getLogger("apprise")
@@ -238,6 +246,9 @@ def _load(configs: Sequence[str], urls: Sequence[str]) -> tuple[dict[str, Any], 
     for config in configs:
         path = _path(config)
         try:
+            if fault := check(path):
+                faults.append(fault)
+                continue
             with path.open("rb") as file:
                 head = file.read(HEAD)
         except OSError as error:

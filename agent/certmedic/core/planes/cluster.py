@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from certmedic.core.planes.startup import options
 
+MOST_MEMBERS = 32  # etcd recommends seven at most
+LONGEST = 512  # characters of a name and a host together
 _CLIENTS = ("advertise-client-urls", "listen-client-urls")
 
 
@@ -61,9 +63,13 @@ def voters_told(answer: bytes) -> tuple[tuple[str, str, int], ...]:
             for one in json.loads(answer)
             if not one.get("isLearner") and (where := _where(one["peerURLs"][0])) is not None
         ]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return ()
-    return tuple(sorted(found))
+    # Whoever answers chooses the names: one that cannot be printed, or no name at all, makes the whole answer none.
+    sane = all(
+        name.isprintable() and host.isprintable() and len(name) + len(host) <= LONGEST for name, host, _ in found
+    )
+    return tuple(sorted(found)) if sane and len(found) <= MOST_MEMBERS else ()
 
 
 def _where(url: str) -> tuple[str, int] | None:

@@ -80,10 +80,7 @@ class Judge:
                 return Standing(trust=Trust.STRANGER, doubt=f"{here} is a link of uid {owner.uid}", link=link or here)
             links += 1
             link = link or here
-            try:
-                target = os.readlink(here)  # noqa: PTH115 - paths are strings here
-            except OSError:
-                target = ""
+            target = _target(here)
             if not target or links > LINKS:
                 return Standing(trust=Trust.STRANGER, doubt=f"{here} is a link that leads nowhere", link=link)
             waiting += target.split("/")[::-1]
@@ -92,7 +89,9 @@ class Judge:
                 done = ""
         trust, doubt = origin.of_file(reversed(owners))
         shared = next((owner.path for owner in owners if owner.mode & stat.S_IWOTH), "")
-        if trust is Trust.SYSTEM and shared:  # a sticky folder: others cannot replace what lies in it, and may add to it
+        if (
+            trust is Trust.SYSTEM and shared
+        ):  # a sticky folder: others cannot replace what lies in it, and may add to it
             doubt = f"{shared} is writable by everybody"
         return Standing(trust=trust, doubt=doubt, link=link)
 
@@ -117,6 +116,13 @@ class Judge:
             except (OSError, ValueError):
                 self._states[path] = None
         return self._states[path]
+
+
+def _target(link: str) -> str:
+    try:
+        return os.readlink(link)  # noqa: PTH115 - paths are strings here
+    except OSError:
+        return ""
 
 
 def read_bytes(path: str, most: int = MAX_BYTES, *, follow: bool = True) -> bytes:
