@@ -1,4 +1,4 @@
-"""What strangers write into an etcd's answers, flags, start-up lines and manifests neither raises nor gets through unbounded."""
+"""Strangers write members, flags, start-up lines and manifests: the parsers never raise, and bound what they return."""
 
 import json
 
