@@ -612,7 +612,7 @@ def test_the_opening_of_an_incident_has_a_run_book_for_its_cause(cause):
     assert opened["MESSAGE_ID"] != message.event_fields("acted", found, incident=1, decision=None)["MESSAGE_ID"]
 
 
-@pytest.mark.parametrize("event", ["opened", "intent", *MessageKind])
+@pytest.mark.parametrize("event", ["opened", "intent", *OF_ONE])
 def test_every_event_of_an_incident_can_be_written(event):
     found, facts = own()
     fields = message.event_fields(event, found, incident=3, decision=decided(found, facts, "remedy"), outcome="So.")

@@ -1,4 +1,4 @@
-"""The words of the house, each with one meaning: in code, configuration, messages and documentation (DESIGN, words)."""
+"""The words of the agent, each with one meaning in code, configuration, messages and documents (agent/ARCHITECTURE.md)."""
 
 from __future__ import annotations
 
