@@ -329,7 +329,7 @@ class Watcher:
     def _mind_the_clock(self, now: datetime) -> None:
         """Have a clock that was set, or a machine that slept, neither stop what is due nor cut short what a cure may take."""
         gap, self._last = now - self._last, now
-        if gap < timedelta():
+        if gap < timedelta() or self.store.is_ahead(now):
             self._tally.forget()
             self.store.clock_went_back(now, latest=now + LOOK_EVERY)
         elif gap > LONGEST_TURN:

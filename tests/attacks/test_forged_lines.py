@@ -58,6 +58,7 @@ def test_four_hundred_program_names_call_nobody(home):  # H7
 
 def test_true_line_behind_forged_copies_is_told(home):  # H6
     healthy(home)
+    home.member("10.0.0.9")
     home.start()
     # Of a line in JSON the caller's address is a field beside what the line says: the copies name another caller.
     home.pod("default", "web-1", ORDINARY, *[zap("203.0.113.1:40000", SECOND)] * 5, container="web")
@@ -68,6 +69,7 @@ def test_true_line_behind_forged_copies_is_told(home):  # H6
 
 def test_copies_in_a_pod_named_like_a_static_one_hide_nothing(home):  # H6, M2
     healthy(home)
+    home.member("10.0.0.9")
     home.start()
     second = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}.000001 W | embed: "
     true = second + expired_line(ENDED, remote="10.0.0.9:40000")

@@ -124,6 +124,7 @@ def test_certificate_without_an_end_does_not_stop_the_agent(home, watchdog):  # 
     end = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     cas = {"peers_ca": home.peers_ca, "clients_ca": home.clients_ca}
     pki.kops_volume(home.home / "mnt/master-vol-b", group="events", not_after=end, **cas)
+    home.member("10.0.0.9")
     home.start(**watchdog.environ(8))
     home.wait_for(lambda: watchdog.pings or not home.alive, seconds=20)
     home.unit_logs(expired_line(datetime(2026, 11, 19, 15, 30, 41, tzinfo=UTC)))

@@ -138,6 +138,16 @@ class House(Machine):
         files = ["-cert", str(certificate), "-key", str(certificate.with_suffix(".key"))]
         return self.in_unit(*command, *files)
 
+    def member(self, *peers: str) -> None:
+        """Have the unit run something that passes for etcd: by its name, and by flags that name these addresses as its peers.
+
+        Only its process is looked at. What answers on its ports is `serve`'s.
+        """
+        program = self.home / "etcd"
+        shutil.copy("/bin/sh", program)
+        cluster = ",".join(f"etcd-{n}=https://{address}:2380" for n, address in enumerate(("127.0.0.1", *peers)))
+        self.in_unit(str(program), "-c", "sleep 1000; :", "etcd", "--name=etcd-0", f"--initial-cluster={cluster}")
+
     def in_unit(self, *command: str, **more: Any) -> subprocess.Popen[bytes]:
         """Start a program in the control group of a unit of root's."""
         enter = 'for group in $0; do echo $$ >"$group/cgroup.procs" || exit; done; exec "$@"'
@@ -319,7 +329,7 @@ def house(name: str = "house") -> Iterator[House]:
         manifests.mkdir(parents=True, exist_ok=True)
         (manifests / "etcd-manager-main.yaml").write_text(MANIFEST)
         (home / "mnt").mkdir()
-        unit = f"etcd-{namespace}.service"
+        unit = f"etcd@{namespace}.service"  # a name that is believed, and of this master alone
         made = House(
             namespace,
             {home / "etc": "/etc", home / "mnt": "/mnt", home / "log": "/var/log", home / "run": "/run"},

@@ -84,7 +84,11 @@ def globs(config: Config) -> tuple[str, ...]:
 def machine(config: Config) -> Machine:
     """Return the eyes of this machine."""
     return Machine(
-        globs=globs(config), docker_url=docker_socket(), containerd=str(CONTAINERD_SOCKET), units=units_of(config)
+        globs=globs(config),
+        docker_url=docker_socket(),
+        containerd=str(CONTAINERD_SOCKET),
+        units=units_of(config),
+        believed=config.watch.units,
     )
 
 

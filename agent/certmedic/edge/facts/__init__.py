@@ -66,7 +66,7 @@ class Machine:
     `globs` are paths as they are here, so below `root` where that is not "/". With `live=False` only files are read: no
     handshakes, containers, clock or addresses, as for a copy of another machine. `docker_url` or `containerd` (a socket) None: that runtime is not asked;
     neither is a containerd whose socket is not there yet.
-    `units` are those of systemd that may be restarted. `owner` is the uid whose files count as root's: another one only for a
+    `units` are those of systemd that may be restarted, `believed` those whose processes are trusted beside the control plane's. `owner` is the uid whose files count as root's: another one only for a
     scratch master in a folder. `trusts` judges processes instead of `of_process`, where no systemd and no kubelet starts them.
     """
 
@@ -79,10 +79,12 @@ class Machine:
         docker_url: str | None = None,
         containerd: str | None = None,
         units: Sequence[str] = (),
+        believed: Sequence[str] = (),
         owner: int = ROOT,
         trusts: Callable[[Process], Trust] | None = None,
     ) -> None:
         self._trusts = trusts
+        self._believed = tuple(believed)
         self.root = root
         self.live = live
         self.docker_url = docker_url
@@ -267,7 +269,7 @@ class Machine:
             return Trust.STRANGER
         if self._trusts is not None:
             return self._trusts(process)
-        return of_process(process, static_uids(static_pods(self._tree)))
+        return of_process(process, static_uids(static_pods(self._tree)), self._believed)
 
     def _remember_probes(self, ends: Iterable[tuple[str, int]]) -> None:
         for address, port in ends:

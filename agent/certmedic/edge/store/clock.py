@@ -8,6 +8,7 @@ from typing import Final
 
 from certmedic.edge.store.database import Database, moment_of, text_of
 
+SLACK: Final = timedelta(seconds=5)
 APPROVAL_HOLDS: Final = timedelta(hours=4)
 LONGEST_PAUSE: Final = timedelta(minutes=20)  # between two attempts at a delivery, with its spread
 # Times of what has happened. Each becomes now at the latest.
@@ -41,6 +42,16 @@ class Clock(Database):
         self._db.execute("UPDATE rechecks SET due_at = min(due_at, ?) WHERE kind <> 'remind'", (text_of(latest),))
         retry = text_of(now + LONGEST_PAUSE)
         self._db.execute("UPDATE deliveries SET due_at = min(due_at, ?) WHERE state = 'pending'", (retry,))
+
+    def is_ahead(self, now: datetime) -> bool:
+        """Whether a person's command was recorded while the clock was ahead; this run may not have seen it go back."""
+        late = (text_of(now + SLACK), text_of(now + APPROVAL_HOLDS + SLACK))
+        row = self._db.execute(
+            "SELECT EXISTS (SELECT 1 FROM resets WHERE at > ?1) OR EXISTS (SELECT 1 FROM approvals WHERE until > ?2)"
+            " OR EXISTS (SELECT 1 FROM silences WHERE created_at > ?1)",
+            late,
+        ).fetchone()
+        return bool(row[0])
 
     def _shift_acts(self, now: datetime) -> None:
         """Move all times of actions and resets that lie in the future back by the same span."""
