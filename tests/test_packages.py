@@ -371,8 +371,9 @@ def put_volume(machine, tmp_path, *, ended):
 
 
 def refuse(machine, who):
-    """Have a program named etcd log that somebody refused its certificate."""
-    machine("logger", "--tag", "etcd", LINE.format(who))
+    """Have the unit of an etcd log that somebody refused its certificate."""
+    unit = ["--unit=etcd@refused", "--collect", "--property=SyslogIdentifier=etcd"]
+    machine("systemd-run", "--quiet", "--wait", *unit, "sh", "-c", 'echo "$0"; sleep 1', LINE.format(who))
 
 
 METRICS = "/var/lib/prometheus/node-exporter/certmedic.prom"
@@ -381,7 +382,7 @@ LINE = (
 )
 CHATTER = f"""
 n=0
-until [ -e /run/enough ]; do n=$((n + 1)); logger --tag etcd '{LINE.format("10.0.1.9:33'$n'")}'; sleep 0.2; done
+until [ -e /run/enough ]; do n=$((n + 1)); echo '{LINE.format("10.0.1.9:33'$n'")}'; sleep 0.2; done
 logger --tag chatter "all said: $n"
 """
 JOURNAL = ("journalctl", "--unit", "certmedic", "--catalog", "--no-pager", "--output=short")
@@ -494,7 +495,7 @@ def an_upgrade_keeps_all(machine, newer, known):
     assert '"count": 1,' in machine("certmedic", "incidents", "--json")
     # In a file: systemd logs what a command line says, and the line would be counted from there as well.
     machine.write("/root/chatter.sh", CHATTER)
-    machine("systemd-run", "--quiet", "--unit=chatter", "sh", "/root/chatter.sh")
+    machine("systemd-run", "--quiet", "--unit=etcd@chatter", "sh", "/root/chatter.sh")
     install(machine, newer)
     machine.until("active (running)", "systemctl", "status", "certmedic")
     assert machine("certmedic", "--version").strip() == f"certmedic, version {NEXT}"

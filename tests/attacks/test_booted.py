@@ -59,7 +59,7 @@ def as_user(machine, user, *command):
 
 def root_logs(machine, text, number):
     """Have a unit of root's write a line."""
-    machine("systemd-run", "--quiet", "--wait", f"--unit=etcd-{number}", "logger", "--tag", "etcd", text)
+    machine("systemd-run", "--quiet", "--wait", f"--unit=etcd@{number}", "sh", "-c", 'echo "$0"; sleep 1', text)
 
 
 def lay_out(tmp_path):

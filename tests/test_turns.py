@@ -1,0 +1,213 @@
+"""A turn: the watchdog's thread waits for nobody, the transaction touches nothing but the state, and one bad item ends itself."""
+
+import itertools
+import sqlite3
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from certmedic.edge import worker
+from certmedic.edge.store import StoreError
+from certmedic.watcher import Watcher
+from labs.played import REFUSED, Played, sick
+from labs.values import NOW, entry, member
+
+
+class Outside(Played):
+    """A played machine that may not be touched within a transaction."""
+
+    store = None
+
+    def __getattribute__(self, name):
+        outside = (
+            "gather",
+            "learn",
+            "meet",
+            "take",
+            "release",
+            "restart",
+            "renew",
+            "undo",
+            "send_all",
+            "emit",
+            "refresh",
+        )
+        if name in outside and self.store is not None and self.store.in_transaction:
+            raise AssertionError(f"{name} within the transaction")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("lease", ["", "ours"])
+def test_nothing_outside_is_touched_within_the_transaction(lab, lease):
+    lab = lab(world=Outside(files=sick(), lease=lease))
+    lab.world.store = lab.store
+    lab.suffer(40)
+    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.watcher.faults == {}
+
+
+def test_an_entry_for_the_journal_is_dropped_with_its_transaction(lab):
+    lab = lab(sick())
+
+    def killed():
+        with lab.watcher._transaction():
+            lab.watcher.journal.emit({"MESSAGE": "no"})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        killed()
+    with lab.watcher._transaction():
+        lab.watcher.journal.emit({"MESSAGE": "yes"})
+        assert {"MESSAGE": "yes"} not in lab.world.journal
+    assert [fields["MESSAGE"] for fields in lab.world.journal if fields["MESSAGE"] in ("yes", "no")] == ["yes"]
+
+
+def test_a_bad_item_is_logged_once_and_the_rest_goes_on(lab, caplog, monkeypatch):
+    lab = lab(sick(), mode="notify")
+    lab.step()
+    take = lab.watcher._take
+
+    def broken(item, sighting, now):
+        if "broken" in getattr(item, "text", ""):
+            lab.store.event(1, "half", "written", now=now)
+            raise OverflowError("date value out of range")
+        take(item, sighting, now)
+
+    monkeypatch.setattr(lab.watcher, "_take", broken)
+    for second in range(3):
+        lab.watcher.step([entry("broken"), entry(REFUSED.format(40000 + second))], NOW + timedelta(seconds=second + 2))
+
+    assert lab.watcher.faults == {"OverflowError": 3}
+    assert sum("OverflowError" in record.getMessage() for record in caplog.records) == 1
+    assert lab.incidents()[0].count == 3
+    assert not any(event["what"] == "half" for event in lab.store.events(1))  # what it wrote is undone
+
+
+def test_a_bad_recheck_is_tried_again_and_holds_up_no_other(lab, monkeypatch):
+    lab = lab(sick(), mode="notify")
+    lab.step()
+    announce, failed = lab.watcher._announce, []
+
+    def broken(incident, now):
+        if not failed:
+            failed.append(now)
+            raise RuntimeError("once")
+        announce(incident, now)
+
+    monkeypatch.setattr(lab.watcher, "_announce", broken)
+    lab.go(30)
+    assert failed
+    assert lab.world.kinds() == ["opened"]
+
+
+def test_a_disk_that_refuses_still_ends_the_run(lab, monkeypatch):
+    lab = lab(sick())
+
+    def full(*_, **__):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(lab.store, "open_incident", full)
+    with pytest.raises(StoreError, match="full"):
+        lab.step(REFUSED)
+
+
+class Hanging(Played):
+    """A played machine whose look, delivery or restart hangs until it is let go."""
+
+    def __init__(self, what, **played):
+        super().__init__(**played)
+        self.what, self.go_on = what, threading.Event()
+
+    def gather(self, **asked):
+        if self.what == "gather":
+            self.go_on.wait(60)
+        return super().gather(**{**asked, "now": NOW})
+
+    def send_all(self, batch):
+        if self.what == "send_all":
+            self.go_on.wait(60)
+        return super().send_all(batch)
+
+    def restart(self, target):
+        if self.what == "restart":
+            self.go_on.wait(60)
+        return super().restart(target)
+
+
+@pytest.mark.parametrize("what", ["gather", "send_all", "restart"])
+def test_the_loop_turns_while_a_worker_hangs(tmp_path, lab, what):
+    made = lab(world=Hanging(what, files=sick()))
+    watcher = Watcher(
+        config=made.config,
+        store=made.store,
+        world=made.watcher.world,
+        started_at=NOW,
+        sources=made.sources,
+        workers=worker.threads(),
+    )
+    turns, began = [], time.monotonic()
+
+    def going():
+        turns.append(time.monotonic())
+        return time.monotonic() - began < 4
+
+    def take(seconds):
+        time.sleep(min(seconds, 0.1))
+        return [entry(REFUSED.format(40000 + len(turns) % 1000), at=NOW + timedelta(seconds=len(turns) / 10))]
+
+    def now():
+        return NOW + timedelta(seconds=time.monotonic() - began)
+
+    timer = threading.Timer(3, made.world.go_on.set)
+    timer.start()
+    watcher.run(take, now, going)
+    timer.join()
+    gaps = [after - before for before, after in itertools.pairwise(turns)]
+    assert max(gaps) < 1.8  # the watchdog is fed between two of them
+
+
+def test_a_look_that_takes_too_long_is_given_up_and_the_turn_is_made(lab):
+    made = lab(world=Hanging("gather", files=member()))
+    watcher = Watcher(
+        config=made.config,
+        store=made.store,
+        world=made.watcher.world,
+        started_at=NOW,
+        sources=made.sources,
+        workers=worker.threads(),
+    )
+    watcher.begin([entry(REFUSED.format(40001))], NOW)
+    watcher.hear(NOW + timedelta(seconds=30))
+    assert made.store.positions() == {}
+    watcher.hear(NOW + timedelta(seconds=61))
+    assert made.store.positions() == {"journal": "1"}  # judged by what was known, and not read again
+    made.world.go_on.set()
+
+
+def test_a_worker_asks_the_owner_and_waits():
+    hands, written = worker.Thread("hands"), []
+
+    def job():
+        hands.on_owner(lambda: written.append(threading.get_ident()))
+        yield "done"
+
+    hands.begin(job)
+    deadline, result = time.monotonic() + 10, None
+    while result is None and time.monotonic() < deadline:
+        result = hands.result(0.1)
+    assert result == "done"
+    assert written == [threading.get_ident()]
+    assert hands.result(1) is None
+    assert not hands.busy
+
+
+def test_a_job_that_raises_is_heard_of():
+    hands = worker.Thread("hands")
+
+    def job():
+        yield 1 / 0
+
+    hands.begin(job)
+    assert isinstance(hands.result(5), ZeroDivisionError)
