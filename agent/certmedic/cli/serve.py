@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import socket
 import sys
 import threading
@@ -16,7 +17,7 @@ import click
 
 from certmedic.cli import show
 from certmedic.cli.history import CONFIG
-from certmedic.config import Config, ConfigError, Secret, files, load, units_of
+from certmedic.config import Config, ConfigError, Secret, files, load, ownfile, units_of
 from certmedic.core import message, planes
 from certmedic.core.model import Severity
 from certmedic.core.symptoms import NEEDLES
@@ -27,7 +28,7 @@ from certmedic.edge.files import FileSource, PodSource
 from certmedic.edge.files.certificates import CertificateSource
 from certmedic.edge.journal import JournalSource
 from certmedic.edge.lease import EtcdLock
-from certmedic.edge.notify import AppriseNotifier
+from certmedic.edge.notify import AppriseNotifier, file_of
 from certmedic.edge.renew import Pen
 from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, Hands, SystemdHands
 from certmedic.edge.store import Store, StoreError
@@ -103,7 +104,28 @@ def notifier(config: Config) -> AppriseNotifier:
     """Return the way to people."""
     files = [item for item in config.notify.apprise if isinstance(item, str)]
     urls = [item for item in config.notify.apprise if isinstance(item, Secret)]
-    return AppriseNotifier(files, config.notify.tags, [url.reveal() for url in urls])
+    return AppriseNotifier(files, config.notify.tags, [url.reveal() for url in urls], refused=refused)
+
+
+def refused(path: Path) -> str | None:
+    """Return why a file with addresses must not be used: others could change it. None if it is safe, or missing."""
+    try:
+        ownfile.check(path)
+    except ownfile.UnsafeFileError as error:
+        return str(error)
+    except OSError:
+        return None  # the notifier says that it cannot be read
+    return None
+
+
+def open_secrets(config: Config) -> list[str]:
+    """Return which files with addresses everybody may read, a sentence each."""
+    files = [file_of(item) for item in config.notify.apprise if isinstance(item, str)]
+    return [
+        f"{path}: everybody may read this file, and addresses are secrets: sudo chmod o-r {shlex.quote(str(path))}"
+        for path in files
+        if ownfile.is_secret_open(path)
+    ]
 
 
 def faults_of(config: Config, way: AppriseNotifier) -> list[str]:
@@ -226,6 +248,8 @@ def check_config(*, config_path: Path | None) -> None:
     faults = [*faults_of(config, notifier(config)), *cannot_run(config)]
     for fault in faults:
         show.say(fault, colour="red")
+    for warning in open_secrets(config):
+        show.say(f"warning: {warning}", colour="yellow")
     if faults:
         raise SystemExit(1)
     show.say(f"good: {', '.join(map(str, read)) or 'no file, all defaults'}; mode {config.mode}", colour="green")

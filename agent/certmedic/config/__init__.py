@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from certmedic.config import ownfile
 from certmedic.config.values import HAVE_MEANS, KEYS, PLANES, FaultError, Secret, duration, fault_of_unknown
 from certmedic.core import planes
 from certmedic.core.decide import Policy
@@ -139,7 +140,9 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _read(path: Path, faults: list[str]) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(ownfile.read(path).decode())
+    except ownfile.UnsafeFileError as error:
+        faults.append(f"{path}: {error}")
     except OSError as error:
         faults.append(f"{path}: cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:

@@ -16,7 +16,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +72,19 @@ class AppriseNotifier:
 
     `configs` are apprise's own files (text or YAML), or "credential:NAME" for a file that systemd hands over in
     $CREDENTIALS_DIRECTORY; `tags` maps severities to apprise tags; `urls` are further addresses, without a tag. Not for
-    more than one thread.
+    more than one thread. `refused` returns why a file must not be used, or None: others could change it.
     """
 
-    def __init__(self, configs: Sequence[str], tags: Mapping[str, str], urls: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        configs: Sequence[str],
+        tags: Mapping[str, str],
+        urls: Sequence[str] = (),
+        *,
+        refused: Callable[[Path], str | None] = lambda _: None,
+    ) -> None:
         self._configs = tuple(configs)
+        self._refused = refused
         self._tags = dict(tags)
         self._urls = tuple(urls)
         self._servers: Mapping[str, Any] | None = None
@@ -163,7 +171,7 @@ class AppriseNotifier:
         if self._servers is None or self._faults:
             if not self._configs and not self._urls:
                 return {}
-            self._servers, self._faults = _load(self._configs, self._urls)
+            self._servers, self._faults = _load(self._configs, self._urls, self._refused)
         return self._servers
 
 
@@ -211,7 +219,9 @@ def _next(results: Results, until: Mapping[str, float]) -> tuple[str, Delivered 
 # ---------------------------------------------------------------- loading
 
 
-def _load(configs: Sequence[str], urls: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _load(
+    configs: Sequence[str], urls: Sequence[str], refused: Callable[[Path], str | None]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return channel id -> server, and what is wrong."""
     # Apprise and the HTTP library under it log addresses: `_listening` hears what may be known, and nobody else does.
     logger = logging.getLogger("apprise")
@@ -224,7 +234,10 @@ def _load(configs: Sequence[str], urls: Sequence[str]) -> tuple[dict[str, Any], 
     found: list[Any] = []
     asset = apprise.AppriseAsset(app_id="certmedic", app_desc="certmedic", async_mode=False)
     for config in configs:
-        path = _path(config)
+        path = file_of(config)
+        if (reason := refused(path)) is not None:
+            faults.append(f"{path}: {reason}")
+            continue
         try:
             with path.open("rb") as file:
                 head = file.read(HEAD)
@@ -259,7 +272,8 @@ def _known_as(path: Path, head: bytes) -> str:
     return f"file://{quote(str(path))}?format=yaml"
 
 
-def _path(config: str) -> Path:
+def file_of(config: str) -> Path:
+    """Return the file behind an entry of notify.apprise: a path, or "credential:NAME"."""
     name = config.removeprefix("credential:")
     if name == config:
         return Path(config)
