@@ -257,9 +257,7 @@ class Diagnosis:
     first_seen: datetime | None = None
     last_seen: datetime | None = None
     source: str = ""  # cause `blind`: which reader
-    trust: Trust = (
-        Trust.SYSTEM
-    )  # the least trusted origin that it rests on; of a stranger it is INFO, and decides nothing
+    trust: Trust = Trust.SYSTEM  # the least trusted origin that it rests on; of a stranger it is INFO, and decides nothing
 
     @property
     def severity(self) -> Severity:
