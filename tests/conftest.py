@@ -1,5 +1,6 @@
 """What all tests have in common."""
 
+import os
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from labs.pki import authority
 from labs.played import Lab, Played, sick
 from labs.receivers import Hook
 from labs.service import Service
+from labs.trusted import trusted_folder
 
 # How fast a machine is says nothing about the code: a busy one must not turn a property red.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -49,6 +51,15 @@ def clients_ca():
 @pytest.fixture(scope="session")
 def leaf(clients_ca):
     return clients_ca.leaf("etcd-a", dns=("localhost",), ips=("127.0.0.1",))
+
+
+@pytest.fixture
+def trusted_dir():
+    """A folder that only root can change, up to "/": certmedic trusts what lies there, and nothing below `tmp_path`."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: a folder that only root can change")
+    with trusted_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

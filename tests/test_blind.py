@@ -50,7 +50,7 @@ def test_what_worked_and_is_blind_for_long_is_told_once_then_reminded_and_its_en
     assert (one.diagnosis.cause, one.diagnosis.source, one.severity) == ("blind", "docker", "warning")
     assert one.diagnosis.since == NOW
     assert lab.world.kinds() == ["opened"]
-    assert "docker cannot be read, so certmedic is blind there. Look why" in last(lab)
+    assert "docker cannot be read, so certmedic is blind there. Find out why" in last(lab)
     assert "Connection refused" in last(lab)
     assert lab.store.acts() == []
     assert "no act" in lab.incidents()[0].decision.reason

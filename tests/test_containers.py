@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -13,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from certmedic.core.model import SourceDown, SourceUp
-from certmedic.edge import containers
-from certmedic.edge.containers import DockerSource, own_ids
+from certmedic.core.model import SourceDown, SourceUp, Trust
+from certmedic.edge.containers import DockerSource, daemon, own_ids
+from certmedic.edge.containers import source as containers
 from certmedic.edge.containers.daemon import Daemon, DockerError
-from certmedic.edge.containers.log import Log, Position
+from certmedic.edge.containers.stream import Position, Stream
+from certmedic.edge.static_pods import StaticPods
 from labs.docker import BUSYBOX, Docker, start_dockerd
 from labs.reading import Reading
 
@@ -104,6 +106,25 @@ def test_a_line_comes_with_time_container_image_and_pod(docker, run):
     assert origin.pod == "etcd-manager-main-m1"
     assert (reading.status.seen, reading.status.matched, reading.status.detail) == (2, 1, "")
     assert reading.status.lag_seconds == 0
+
+
+@needs_docker
+def test_a_container_is_believed_by_its_name_and_never_by_a_label(docker, run, tmp_path):
+    manifests = tmp_path / "manifests"
+    manifests.mkdir()
+    (manifests / "etcd.yaml").write_text("metadata:\n  name: etcd-manager-main\n  namespace: kube-system\n")
+    static = f"k8s_etcd-manager_etcd-manager-main-m1_kube-system_{'a' * 32}_0"
+    labels = [f"--label=io.kubernetes.pod.{key}" for key in ("namespace=kube-system", "name=etcd", f"uid={'a' * 32}")]
+    wanted = {
+        run("echo 'line 1 x509:'; sleep 600", f"--name={static}"): Trust.SYSTEM,
+        run("echo 'line 2 x509:'; sleep 600", "--name=k8s_etcd_etcd-manager-main-m1_default_b_0"): Trust.STRANGER,
+        run("echo 'line 3 x509:'; sleep 600", "--name=own-etcd", *labels): Trust.CLUSTER,
+        run("echo 'line 4 x509:'; sleep 600", "--name=web", *labels): Trust.STRANGER,
+    }
+    options = {"names": ("own-*", "k8s_*"), "labels": ("io.kubernetes.pod.name",)}
+    with Reading(source(docker, static_pods=StaticPods((str(manifests),)), **options)) as reading:
+        reading.until(lambda: len(reading.entries) == 4)
+    assert {entry.origin.container_id: entry.origin.trust for entry in reading.entries} == wanted
 
 
 @needs_docker
@@ -385,6 +406,46 @@ def test_something_else_behind_the_socket_is_a_clear_outage(tmp_path, answer, re
     assert reason in reading.outages[0].reason
 
 
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.0 200 OK\r\n\r\n"])
+def test_an_answer_that_comes_byte_by_byte_has_a_deadline(tmp_path, monkeypatch, begun):
+    monkeypatch.setattr(daemon, "DEADLINE", 1.0)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen(1)
+
+        def drip() -> None:
+            client, _ = server.accept()
+            with client, contextlib.suppress(OSError):
+                client.sendall(begun)
+                for _ in range(300):
+                    client.sendall(b" ")
+                    time.sleep(0.1)
+
+        threading.Thread(target=drip, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(DockerError, match="no whole answer within 1 s"):
+            Daemon(f"unix://{tmp_path}/s").get("/containers/json")
+        assert time.monotonic() - began < 5
+
+
+def test_an_answer_without_end_is_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(daemon, "MOST_BODY", 100_000)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen(1)
+
+        def pour() -> None:
+            client, _ = server.accept()
+            with client, contextlib.suppress(OSError):
+                client.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                while True:
+                    client.sendall(b" " * 65536)
+
+        threading.Thread(target=pour, daemon=True).start()
+        with pytest.raises(DockerError, match="more than 100000 bytes"):
+            Daemon(f"unix://{tmp_path}/s").get("/containers/json")
+
+
 def test_its_own_container_is_known_and_a_machine_is_not_taken_for_one(tmp_path):
     own, other = "a" * 64, "b" * 64
     mountinfo, cgroup = tmp_path / "mountinfo", tmp_path / "cgroup"
@@ -414,7 +475,7 @@ def frame(text: bytes, nanos: int = 0, kind: int = 2) -> bytes:
     return bytes([kind, 0, 0, 0]) + len(body).to_bytes(4, "big") + body
 
 
-def feed(log: Log, data: bytes, sizes) -> list[str]:
+def feed(log: Stream, data: bytes, sizes) -> list[str]:
     found, at = [], 0
     while at < len(data):
         size = next(sizes)
@@ -435,7 +496,7 @@ def test_however_the_blocks_fall_the_lines_are_the_same(tty, seed):
         data += (
             f"{stamp(nanos)} {text}\r\n".encode() if tty else frame(text.encode() + b"\n", nanos, rng.choice([1, 2]))
         )
-    log = Log(needles=NEEDLES, tty=tty, resumed=None)
+    log = Stream(needles=NEEDLES, tty=tty, resumed=None)
     assert feed(log, data, iter(lambda: rng.choice([1, 2, 7, 8, 9, 100, 5000]), None)) == expected
     assert log.seen == 300
     assert log.position == Position(stamp(99), 3)
@@ -444,13 +505,13 @@ def test_however_the_blocks_fall_the_lines_are_the_same(tty, seed):
 @pytest.mark.parametrize("handled", range(13))
 def test_lines_of_the_same_instant_are_passed_over_by_number(handled):
     data = b"".join(frame(f"line {n} x509:\n".encode(), nanos=n // 4) for n in range(12))
-    first = Log(needles=NEEDLES, tty=False, resumed=None)
+    first = Stream(needles=NEEDLES, tty=False, resumed=None)
     positions = [position for position, _ in first.feed(data)]
     resumed = positions[handled - 1] if handled else None
     since = stamp(0) if resumed is None else resumed.stamp
     # The daemon sends the lines from that timestamp on.
     again = b"".join(frame(f"line {n} x509:\n".encode(), nanos=n // 4) for n in range(12) if stamp(n // 4) >= since)
-    second = Log(needles=NEEDLES, tty=False, resumed=resumed)
+    second = Stream(needles=NEEDLES, tty=False, resumed=resumed)
     assert [text for _, text in second.feed(again)] == [f"line {n} x509:\n".encode() for n in range(handled, 12)]
     assert not second.lost
 
@@ -463,7 +524,7 @@ def test_lines_that_the_daemon_sends_twice_were_said_once(tty, size):
         return f"{stamp(nanos)} {text}\r\n".encode() if tty else frame(f"{text}\n".encode(), nanos)
 
     def found(resumed: Position | None, *sequence: int) -> list[str]:
-        log = Log(needles=NEEDLES, tty=tty, resumed=resumed)
+        log = Stream(needles=NEEDLES, tty=tty, resumed=resumed)
         return feed(log, b"".join(map(sent, sequence)), iter(lambda: size, None))
 
     said = [f"x509: bad {nanos // 2}" for nanos in range(7)]
@@ -473,20 +534,20 @@ def test_lines_that_the_daemon_sends_twice_were_said_once(tty, size):
 
 
 def test_a_log_rotated_past_the_position_is_noticed():
-    log = Log(needles=NEEDLES, tty=False, resumed=Position(stamp(5), 1))
+    log = Stream(needles=NEEDLES, tty=False, resumed=Position(stamp(5), 1))
     assert [text for _, text in log.feed(frame(b"line x509:\n", nanos=9))] == [b"line x509:\n"]
     assert log.lost
 
 
 def test_the_parts_of_two_streams_do_not_mix():
-    log = Log(needles=NEEDLES, tty=False, resumed=None)
+    log = Stream(needles=NEEDLES, tty=False, resumed=None)
     data = frame(b"out x5", kind=1) + frame(b"err x5", kind=2) + frame(b"09: o\n", kind=1) + frame(b"09: e\n", kind=2)
     assert [text for _, text in log.feed(data)] == [b"out x509: o\n", b"err x509: e\n"]
     assert log.position == Position(stamp(0), 4)
 
 
 def test_streams_that_overtake_each_other_do_not_move_the_position_back_but_the_clock_does():
-    log = Log(needles=NEEDLES, tty=False, resumed=None)
+    log = Stream(needles=NEEDLES, tty=False, resumed=None)
     assert len(list(log.feed(frame(b"x509: a\n", nanos=100) + frame(b"x509: b\n", nanos=99)))) == 2
     assert log.position == Position(stamp(100), 1)
     earlier = frame(b"x509: c\n").replace(b"T03:00:00", b"T02:59:58")
@@ -495,7 +556,7 @@ def test_streams_that_overtake_each_other_do_not_move_the_position_back_but_the_
 
 
 def test_in_the_middle_of_a_line_there_is_no_position():
-    log = Log(needles=NEEDLES, tty=False, resumed=None)
+    log = Stream(needles=NEEDLES, tty=False, resumed=None)
     assert list(log.feed(frame(b"half a line"))) == []
     assert log.position is None
 
@@ -503,11 +564,11 @@ def test_in_the_middle_of_a_line_there_is_no_position():
 def test_what_is_no_log_is_refused():
     for data in (b"HTTP/1.1 400 Bad Request\r\n", b"\x09\0\0\0\0\0\0\x01a", b"\x01\0\0\0\xff\xff\xff\xff"):
         with pytest.raises(DockerError, match="not made of frames"):
-            list(Log(needles=NEEDLES, tty=False, resumed=None).feed(data))
+            list(Stream(needles=NEEDLES, tty=False, resumed=None).feed(data))
 
 
 def test_garbage_in_place_of_a_timestamp_does_no_harm():
-    log = Log(needles=NEEDLES, tty=True, resumed=None)
+    log = Stream(needles=NEEDLES, tty=True, resumed=None)
     ((position, text),) = log.feed(b"\xff\xfe x509: is not a timestamp, and this line is long enough for one x509:\n")
     assert abs((datetime.now(UTC) - position.time).total_seconds()) < 60
     assert b"x509:" in text

@@ -7,7 +7,19 @@ import pytest
 
 from certmedic.core import diagnose as doctor
 from certmedic.core import planes, remedies, verdict
-from certmedic.core.model import Cause, FileFault, Fold, Helps, RejectedBy, Role, Served, Sighting, Suspect, Symptom
+from certmedic.core.model import (
+    Cause,
+    FileFault,
+    Fold,
+    Helps,
+    RejectedBy,
+    Role,
+    Served,
+    Sighting,
+    Suspect,
+    Symptom,
+    Trust,
+)
 from labs import pki
 from labs.values import (
     CLIENTS_CA,
@@ -152,7 +164,7 @@ def test_a_refusal_of_a_program_whose_files_are_unknown_is_unexplained():
 
 def test_a_good_file_and_an_old_certificate_served_is_stale_in_memory():
     old = stored(PEERS_CA.leaf("etcd-a", not_after=ENDED), ME)
-    served = (Served(address="127.0.0.1", port=2380, certificate=old.certificate),)
+    served = (Served(address="127.0.0.1", port=2380, certificate=old.certificate, trust=Trust.SYSTEM),)
 
     found = judged(refused(), served=served)
 
@@ -508,8 +520,8 @@ def test_a_restart_is_said_to_help_only_where_it_issues(path, place, image):
     for cause in Cause:
         if cause in remedies.MANUAL:
             assert remedies.for_own(cause, [one], at_hand).helps == "no", cause
-        assert remedies.for_neighbour(cause, "b").helps == "no"
-        assert remedies.for_neighbour(cause, "b").kind == "none"
+        assert remedies.for_peer(cause, "b").helps == "no"
+        assert remedies.for_peer(cause, "b").kind == "none"
     expired = remedies.for_own(Cause.EXPIRED, [one], at_hand)
     issues = place.renewer in ("k3s", "rke2") and place.use not in ("ca", "dynamic-listener")
     issues |= place.renewer == "etcd-manager" and place.use != "ca" and image == NEW_IMAGE
@@ -517,3 +529,104 @@ def test_a_restart_is_said_to_help_only_where_it_issues(path, place, image):
     if path.endswith("etcd-client.crt"):
         assert expired.helps == "no"
     assert verdict.survey(at_hand, warn_within=0 * DAY)[0].remedy == expired
+
+
+# ---------------------------------------------------------------- whose word counts
+
+STRANGER = {"trust": Trust.STRANGER, "namespace": "tenant", "pod": "etcd-manager-main-x"}
+
+
+@pytest.mark.parametrize("rejected", [refused, refusing])
+def test_a_strangers_line_is_shown_and_decides_nothing(rejected):
+    found = judged(rejected(not_after=ENDED, remote="127.0.0.1:5000", origin=STRANGER), member(peer_ends=ENDED))
+
+    assert (found.severity, found.suspect, found.trust) == ("info", "unknown", Trust.STRANGER)
+    assert (found.certificates, found.remedy.command, found.neighbours) == ((), "", ())
+    assert found.key == "stranger|pod tenant/etcd-manager-main-x"
+
+
+def test_four_hundred_program_names_of_one_origin_are_one_key():
+    names = [f"program-{number}" for number in range(400)]
+    assert len({judged(refusing(program=name, origin=STRANGER)).key for name in names}) == 1
+    system = {"unit": "kubelet.service"}
+    assert len({judged(refusing(program=name, origin=system)).key for name in names}) == 1
+    assert len({judged(refused(program=name, origin=system), ()).key for name in names}) == 1
+
+
+@pytest.mark.parametrize("trust", [Trust.CLUSTER, Trust.STRANGER])
+def test_what_strangers_store_and_serve_is_no_evidence(trust):
+    files = tuple(replace(one, trust=trust) for one in member(peer_ends=ENDED))
+    old = stored(PEERS_CA.leaf("etcd-a", not_after=ENDED), ME)
+    served = (Served(address="127.0.0.1", port=2380, certificate=old.certificate, trust=trust),)
+
+    assert judged(refused(), files).cause is Cause.UNEXPLAINED
+    assert judged(refused(), served=served).cause is Cause.DISTRUSTED
+
+
+def test_a_strangers_failed_call_to_a_healthy_member_is_information():
+    fold = refused(role=Role.SERVER, remote="10.9.9.9:5000", said="rejected connection on client endpoint")
+
+    found = judged(fold)
+
+    assert (found.cause, found.severity) == (Cause.DISTRUSTED, "info")
+
+
+@pytest.mark.parametrize(
+    ("more", "severity"),
+    [
+        ({}, "info"),
+        ({"peers": frozenset({"10.0.0.2"})}, "critical"),
+        ({"called": (("peer", "old-a.example"),)}, "critical"),
+    ],
+)
+def test_a_missing_name_is_believed_of_a_member_or_of_ones_own_advertising_and_not_of_any_caller(more, severity):
+    found = judged(refused(server_name="old-a.example"), **more)
+
+    assert (found.cause, found.severity) == (Cause.NAME_MISMATCH, severity)
+    assert found.key.startswith("caller|") is (severity == "info")
+
+
+@pytest.mark.parametrize(
+    ("role", "more", "severity"),
+    [
+        (Role.SERVER, {}, "info"),
+        (Role.SERVER, {"peers": frozenset({"10.0.0.2"})}, "warning"),
+        (Role.CLIENT, {}, "warning"),
+    ],
+)
+def test_an_expired_certificate_of_an_unknown_caller_is_information(role, more, severity):
+    assert judged(refusing(role=role, not_after=ENDED), **more).severity == severity
+
+
+def test_only_a_members_refusal_is_another_clock():
+    files = member(peer_ends=ENDED)
+    assert judged(refused(), files).neighbours == ()
+    assert judged(refused(), files, peers=frozenset({"10.0.0.2"})).neighbours == ("10.0.0.2",)
+
+
+def test_what_etcd_manager_holds_in_memory_is_believed_from_itself_and_from_its_age():
+    origin = {"pod": "etcd-manager-main-ip-10-0-0-1", "container_id": "c1"}
+    loopback = refusing(not_after=ENDED, remote="127.0.0.1:5000", origin=origin)
+    assert judged(loopback).severity == "info"  # any program on this machine can call so
+    aged = (container(started_at=ENDED - timedelta(days=730)),)
+    assert (judged(loopback, containers=aged).cause, judged(loopback, containers=aged).severity) == (
+        Cause.STALE_IN_MEMORY,
+        "critical",
+    )
+
+    itself = refused(
+        role=Role.CLIENT, program="etcd-manager", remote="", endpoint="https://127.0.0.1:4001", origin=origin
+    )
+    assert (judged(itself).cause, judged(itself).severity, judged(itself).remedy.helps) == (
+        Cause.STALE_IN_MEMORY,
+        "critical",
+        "yes",
+    )
+
+
+def test_another_pod_of_the_cluster_is_a_warning_without_proof():
+    origin = {"trust": Trust.CLUSTER, "unit": "x"}
+    fold = own_file("own-key-mismatch")
+    fold = replace(fold, sighting=replace(fold.sighting, entry=entry("x", **origin)))
+    assert judged(fold).severity == "warning"
+    assert judged(refused(origin=origin), member(peer_ends=ENDED)).severity == "critical"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from certmedic.core import certificates, planes, symptoms
-from certmedic.core.model import LogEntry, Origin
+from certmedic.core.model import LogEntry, Origin, Trust
 from certmedic.edge import facts
 from certmedic.edge.facts import Machine
 from certmedic.edge.facts.containers import container_files
@@ -30,6 +30,11 @@ NOW = datetime.now(UTC)
 
 
 # ---------------------------------------------------------------- a real etcd
+
+
+def trusting() -> Machine:
+    """A machine that believes every process: no systemd and no kubelet starts those of a test."""
+    return Machine(globs=[], trusts=lambda process: Trust.SYSTEM)
 
 
 @dataclass
@@ -125,8 +130,8 @@ def test_paths_of_a_process_with_a_root_of_its_own(tmp_path, leaf):
             until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"/busybox"))
             named = dict(facts.read_process(process.pid))
             assert named == {"server": f"/proc/{process.pid}/root/pki/server.crt", "peer": str(host)}
-            machine = Machine(globs=[])
-            machine.learn(Origin(pid=process.pid))
+            machine = trusting()
+            machine.learn(Origin(pid=process.pid, trust=Trust.SYSTEM))
             assert len(machine.inventory()[0]) == 2
         finally:
             process.kill()
@@ -181,17 +186,25 @@ def test_what_a_dead_process_used_its_log_tells(tmp_path, leaf):
     log = tmp_path / "etcd.log"
     log.write_text("noise\n" * 100_000 + started + "noise\n" * 1000)
     os.mkfifo(tmp_path / "pipe")
-    machine = Machine(globs=[])
+    machine = Machine(globs=[], root=str(tmp_path), owner=os.geteuid())
     for path in (tmp_path / "pipe", tmp_path / "none", Path("/dev/zero"), log):
-        machine.learn(Origin(pid=2**22 + 1, path=str(path)))
+        machine.learn(Origin(pid=2**22 + 1, path=str(path), trust=Trust.CLUSTER))
+    assert machine.inventory()[0] == ()  # what strangers name is not read
+    for path in (tmp_path / "pipe", tmp_path / "none", Path("/dev/zero"), log):
+        machine.learn(Origin(pid=2**22 + 1, path=str(path), trust=Trust.SYSTEM))
 
     assert [(one.certificate.path, one.place.use) for one in machine.inventory()[0]] == [(f"{tmp_path}/me.crt", "peer")]
 
 
 def test_what_a_process_uses_is_watched_though_no_glob_names_it(member):
-    machine = Machine(globs=[])
+    stranger = Machine(globs=[])
+    stranger.learn(Origin(pid=member.pid, trust=Trust.SYSTEM))  # its cgroup is no service's
+    assert stranger.inventory()[0] == ()
+    machine = trusting()
     assert machine.inventory()[0] == ()
-    machine.learn(Origin(pid=member.pid))
+    machine.learn(Origin(pid=member.pid, trust=Trust.STRANGER))
+    assert machine.inventory()[0] == ()
+    machine.learn(Origin(pid=member.pid, trust=Trust.SYSTEM))
     found = {one.certificate.path for one in machine.inventory()[0]}
     assert {f"{member.token}/clients/server.crt", f"{member.token}/peers/me.crt"} <= found
     other = Machine(globs=[], live=False)

@@ -13,17 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from certmedic.core.model import LogEntry
-from certmedic.edge.files import FileSource, PodSource, follow, rotation
-from certmedic.edge.files import log as logs
-from certmedic.edge.files.folders import Watch, expand
+from certmedic.core.model import LogEntry, Trust
+from certmedic.edge.files import FileSource, PodSource, rotation, tail
+from certmedic.edge.files import source as follow
+from certmedic.edge.files.formats import Cri, Plain
+from certmedic.edge.files.globs import Watch, expand
 from certmedic.edge.files.inotify import Inotify
 from certmedic.edge.files.rotation import Content, Position, rotated_names
-from certmedic.edge.files.shapes import Cri, Plain
+from certmedic.edge.static_pods import StaticPods
 from labs.reading import Reading, settle
 from labs.rotated import Lab
 
 NEEDLES = (b"x509:", b"remote error: tls")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +104,7 @@ def test_only_lines_with_a_needle_in_blocks_of_any_size(log, monkeypatch):
         text += line(number) if rng.random() < 0.1 else f"{number} fine {'z' * rng.randrange(300)}\n"
         expected += [number] if text.endswith(line(number)) else []
     for size in (64, 1000, 4096, 1 << 20):
-        monkeypatch.setattr(logs, "BLOCK", size)
+        monkeypatch.setattr(tail, "BLOCK", size)
         log.unlink(missing_ok=True)
         with ready(Reading(source(log))) as reading:
             log.write_text(text)
@@ -142,7 +144,7 @@ def test_a_last_line_without_its_end_is_held_and_handed_over_once(log):
 
 
 def test_a_line_that_is_too_long_is_its_beginning(log, monkeypatch):
-    monkeypatch.setattr(logs, "BLOCK", 100_000)
+    monkeypatch.setattr(tail, "BLOCK", 100_000)
     write(log)
     with ready(Reading(source(log))) as reading:
         with log.open("a") as file:
@@ -517,6 +519,53 @@ def test_pipes_folders_and_dead_links_do_no_harm(log):
     assert reading.outages == []
 
 
+def trusts(reading: Reading) -> list[Trust]:
+    return [entry.origin.trust for entry in reading.entries]
+
+
+def test_a_file_of_roots_is_believed_and_one_that_everybody_can_write_to_is_not(log):
+    log.touch(mode=0o640)
+    with ready(Reading(source(log))) as reading:
+        write(log, 1)
+        reading.until(lambda: len(reading.entries) == 1)
+        log.rename(f"{log}.1")
+        log.touch()
+        log.chmod(0o666)
+        write(log, 2)
+        reading.until(lambda: len(reading.entries) == 2)
+        reading.until_idle()
+        assert f"the lines of {log} are recorded and not believed" in reading.status.detail
+        assert "is writable by everybody" in reading.status.detail
+    assert trusts(reading) == [Trust.SYSTEM, Trust.STRANGER]
+
+
+@needs_root
+def test_a_file_of_a_users_or_behind_a_users_link_is_a_strangers(tmp_path):
+    mine, target = tmp_path / "a.log", tmp_path / "target"
+    for path in (mine, target):
+        path.touch()
+        os.chown(path, 1000, 1000)
+    (tmp_path / "b.log").symlink_to(target)
+    os.chown(tmp_path / "b.log", 1000, 1000, follow_symlinks=False)
+    with ready(Reading(FileSource(NEEDLES, [f"{tmp_path}/*.log"]))) as reading:
+        for path in (mine, target):
+            add(path, "x509:\n")
+        reading.until(lambda: len(reading.entries) == 2)
+    assert trusts(reading) == [Trust.STRANGER, Trust.STRANGER]
+
+
+@needs_root
+def test_a_users_link_to_a_file_of_roots_is_not_read(tmp_path):
+    (tmp_path / "secret").touch(mode=0o600)
+    (tmp_path / "a.log").symlink_to(tmp_path / "secret")
+    os.chown(tmp_path / "a.log", 1000, 1000, follow_symlinks=False)
+    with ready(Reading(FileSource(NEEDLES, [f"{tmp_path}/*.log"]))) as reading:
+        add(tmp_path / "secret", "x509: secret\n")
+        reading.until(lambda: "is a link of uid 1000 to a file of uid 0" in reading.status.detail)
+        reading.until_idle()
+    assert reading.entries == []
+
+
 def test_no_match_at_all_is_no_outage(tmp_path):
     with ready(Reading(FileSource(NEEDLES, [str(tmp_path / "none/*.log")]))) as reading:
         reading.until_idle()
@@ -633,6 +682,46 @@ def add(path: Path, text: str) -> None:
         file.write(text)
 
 
+def static_pods(folder: Path, *names: str) -> StaticPods:
+    folder.mkdir()
+    for name in names:
+        (folder / f"{name}.yaml").write_text(f"metadata:\n  name: {name}\n  namespace: kube-system\n")
+    return StaticPods((str(folder),))
+
+
+@pytest.mark.parametrize(
+    ("folder", "trust"),
+    [
+        (f"kube-system_etcd-manager-main-m1_{'a' * 32}", Trust.SYSTEM),
+        ("kube-system_etcd-manager-main-m1_7b0c7a5e-2f50-4f0c-9d7b-0c2a3f6f5a11", Trust.CLUSTER),
+        (f"kube-system_etcd-m1_{'a' * 32}", Trust.CLUSTER),
+        (f"default_etcd-manager-main-m1_{'a' * 32}", Trust.STRANGER),
+    ],
+)
+def test_a_pods_line_is_believed_as_its_folder_and_manifest_say(tmp_path, folder, trust):
+    log = tmp_path / "pods" / folder / "etcd-manager" / "0.log"
+    log.parent.mkdir(parents=True)
+    source = PodSource(NEEDLES, tmp_path / "pods", static_pods=static_pods(tmp_path / "m", "etcd-manager-main"))
+    with ready(Reading(source)) as reading:
+        add(log, cri("a b 1 x509:"))
+        reading.until(lambda: reading.entries)
+    by = reading.entries[0].origin
+    assert (by.trust, by.namespace, by.pod) == (trust, *folder.split("_")[:2])
+
+
+@needs_root
+def test_a_static_pods_line_in_a_folder_of_another_user_is_a_strangers(tmp_path):
+    log = tmp_path / "pods" / f"kube-system_etcd-m1_{'a' * 32}" / "etcd" / "0.log"
+    log.parent.mkdir(parents=True)
+    os.chown(log.parents[1], 1000, 1000)
+    with ready(
+        Reading(PodSource(NEEDLES, tmp_path / "pods", static_pods=static_pods(tmp_path / "m", "etcd")))
+    ) as reading:
+        add(log, cri("a b 1 x509:"))
+        reading.until(lambda: reading.entries)
+    assert reading.entries[0].origin.trust is Trust.STRANGER
+
+
 def test_a_pods_line_comes_with_its_time_pod_and_container(pod):
     add(pod / "0.log", cri("before"))
     with ready(Reading(pods(pod))) as reading:
@@ -684,7 +773,7 @@ def test_what_the_kubelet_rotated_while_the_agent_was_down(pod):
 
 @pytest.mark.parametrize("block", [50, 1 << 20])
 def test_parts_are_joined_by_stream_wherever_the_needle_lies(pod, block, monkeypatch):
-    monkeypatch.setattr(logs, "BLOCK", block)
+    monkeypatch.setattr(tail, "BLOCK", block)
     add(pod / "0.log", cri("start"))
     with ready(Reading(pods(pod))) as reading:
         add(
@@ -780,15 +869,17 @@ def test_dockers_own_logs_behind_links_and_our_own_pod_are_not_read(pod, tmp_pat
     docker = tmp_path / "docker.json"
     add(docker, '{"log":"x509:"}\n')
     (pod / "0.log").symlink_to(docker)
-    own = pod.parents[1] / "kube-system_certmedic_1" / "certmedic"
+    own, strangers = (pod.parents[1] / f"{name}_certmedic_1" / "certmedic" for name in ("kube-system", "default"))
     own.mkdir(parents=True)
+    strangers.mkdir(parents=True)
     with ready(Reading(pods(pod))) as reading:
         add(docker, '{"log":"x509:"}\n')
         add(own / "0.log", cri("x509:"))
+        add(strangers / "0.log", cri("a b 2 x509:"))
         add(pod / "1.log", cri("a b 1 x509:"))
-        reading.until(lambda: reading.entries)
+        reading.until(lambda: len(reading.entries) == 2)
         reading.until_idle()
-    assert numbers(reading) == [1]
+    assert sorted(numbers(reading)) == [1, 2]
 
 
 def test_a_line_that_is_not_in_the_runtimes_shape_is_taken_as_it_is():

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 from certmedic.core.model import LogEntry, SourceDown, SourceStatus
-from certmedic.edge import journal
-from certmedic.edge.files import FileSource, PodSource, follow
-from certmedic.edge.files import log as logs
+from certmedic.edge.files import FileSource, PodSource, tail
+from certmedic.edge.files import source as follow
 from certmedic.edge.inbox import read_forever
 from certmedic.edge.journal import JournalSource
+from certmedic.edge.journal import source as journal
 from labs import waiting
 from labs.journal import REMOTE, Record, write_journal
 
@@ -127,7 +127,7 @@ def _quick(monkeypatch):
         monkeypatch.setattr(module, "REPORT_EVERY", 0.05)
         monkeypatch.setattr(module, "QUIET_REPORT_EVERY", 0.1)
     monkeypatch.setattr(follow, "TICK", 0.1)
-    monkeypatch.setattr(logs, "LINGER", 0.2)
+    monkeypatch.setattr(tail, "LINGER", 0.2)
 
 
 @pytest.mark.skipif(not Path(REMOTE).exists(), reason="needs systemd-journal-remote")

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from certmedic.core import certificates, planes
-from certmedic.core.model import Stored
+from certmedic.core.model import Stored, Trust
 from certmedic.edge import facts
 from certmedic.edge.facts import Inventory
+from certmedic.edge.os.readfile import Tree
 from labs.pki import authority, key_pem, kops_master, kops_volume, new_key
 from labs.waiting import until
 
@@ -266,9 +267,10 @@ def test_many_certificates(tmp_path, peers_ca):
         folder.mkdir(parents=True)
         (folder / "me.crt").write_bytes(leaf.cert_pem)
         (folder / "me.key").write_bytes(leaf.key_pem)
-    inventory = Inventory([str(tmp_path / "*" / "peers" / "*.crt")])
+    tree = Tree(root=str(tmp_path), owner=os.geteuid())
+    inventory = Inventory([str(tmp_path / "*" / "peers" / "*.crt")], tree=tree)
     inventory.look()
-    first = Inventory([str(tmp_path / "*" / "peers" / "*.crt")])
+    first = Inventory([str(tmp_path / "*" / "peers" / "*.crt")], tree=tree)
     began = time.process_time()
     stored, faults = first.look()
     took = time.process_time() - began
@@ -281,3 +283,76 @@ def test_many_certificates(tmp_path, peers_ca):
     again, _ = first.look()
     assert (time.process_time() - began) / count < 0.0002
     assert all(one is two for one, two in zip(stored, again, strict=True))
+
+
+# ---------------------------------------------------------------- who may change a file
+
+
+def stand(path, root, **more):
+    """What is thought of a file, by a machine whose root is a folder of the test."""
+    inventory = Inventory([str(path)], tree=Tree(root=str(root), owner=os.geteuid()), **more)
+    one = inventory.look()[0][0]
+    return one.trust, one.authorised, one.doubt
+
+
+def test_a_file_in_folders_of_root_alone_is_authorised(tmp_path, leaf):
+    path = leaf.write(tmp_path / "a/b/me.crt")
+    assert stand(path, tmp_path) == (Trust.SYSTEM, True, "")
+    copy = Inventory([str(path)], live=False).look()[0][0]
+    assert (copy.trust, copy.authorised) == (Trust.SYSTEM, False)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o702])
+def test_a_folder_that_everybody_may_write_to_takes_all_trust(tmp_path, leaf, mode):
+    path = leaf.write(tmp_path / "a/b/me.crt")
+    (tmp_path / "a").chmod(mode)
+    assert stand(path, tmp_path) == (Trust.STRANGER, False, f"{tmp_path}/a is writable by everybody")
+
+
+def test_a_sticky_folder_leaves_trust_and_takes_authority(tmp_path, leaf):
+    path = leaf.write(tmp_path / "a/b/me.crt")
+    (tmp_path / "a").chmod(0o1777)
+    assert stand(path, tmp_path) == (Trust.SYSTEM, False, f"{tmp_path}/a is writable by everybody")
+
+
+def test_a_file_in_a_sticky_folder_itself_is_not_trusted(tmp_path, leaf):
+    path = leaf.write(tmp_path / "a/me.crt")  # it may be another's hard link
+    (tmp_path / "a").chmod(0o1777)
+    assert stand(path, tmp_path) == (Trust.STRANGER, False, f"{tmp_path}/a is writable by everybody")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
+@pytest.mark.parametrize("part", ["a", "a/b", "a/b/me.crt"])
+def test_a_file_or_folder_of_another_user_takes_all_trust(tmp_path, leaf, part):
+    path = leaf.write(tmp_path / "a/b/me.crt")
+    os.chown(tmp_path / part, 65534, 65534)
+    assert stand(path, tmp_path) == (Trust.STRANGER, False, f"{tmp_path / part} belongs to uid 65534, not to root")
+
+
+def test_a_link_keeps_trust_and_loses_authority(tmp_path, leaf):
+    leaf.write(tmp_path / "real/me.crt")
+    (tmp_path / "link").symlink_to("real")
+    assert stand(tmp_path / "link/me.crt", tmp_path) == (
+        Trust.SYSTEM,
+        False,
+        f"{tmp_path}/link is a symbolic link",
+    )
+
+
+def test_what_only_a_process_names_is_no_authority(tmp_path, leaf):
+    path = str(leaf.write(tmp_path / "me.crt"))
+    one = Inventory([], {path: "peer"}, tree=Tree(root=str(tmp_path), owner=os.geteuid())).look()[0][0]
+    assert (one.trust, one.authorised) == (Trust.SYSTEM, False)
+
+
+def test_a_bundle_of_strangers_is_read_in_part_and_blinds_nobody(tmp_path, leaf):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    for number in range(4):
+        (tmp_path / f"open/{number}.crt").write_bytes(leaf.cert_pem * 300)
+    good = leaf.write(tmp_path / "shut/me.crt")
+    tree = Tree(root=str(tmp_path), owner=os.geteuid())
+    stored, faults = Inventory([str(tmp_path / "open/*.crt"), str(good)], tree=tree).look()
+    assert len(stored) == 201
+    assert [one.certificate.path for one in stored if one.trust is Trust.SYSTEM] == [str(good)]
+    assert {fault.reason for fault in faults} == {"too_large"}

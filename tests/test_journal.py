@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -16,14 +17,22 @@ from typing import Self
 import pytest
 from systemd.journal import Reader
 
-from certmedic.core.model import Progress, SourceDown
-from certmedic.edge import journal
-from certmedic.edge.journal import STREAM, JournalSource, steps
+from certmedic.core.model import Progress, SourceDown, Trust
+from certmedic.edge.journal import STREAM, JournalSource, fast_reader
+from certmedic.edge.journal import source as journal
+from certmedic.edge.static_pods import StaticPods
 from labs.journal import BOOT, Journald, Record, start_journald, write_journal
 from labs.reading import Reading
 
 NEEDLES = (b"x509:", b"remote error: tls")  # the kernel, for one, says x509 without a colon
 NOW = int(time.time() * 1e6)
+ETCD = {
+    "SYSLOG_IDENTIFIER": "etcd",
+    "_UID": "0",
+    "_PID": "812",
+    "_SYSTEMD_UNIT": "etcd.service",
+    "_SYSTEMD_CGROUP": "/system.slice/etcd.service",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +58,7 @@ def records(first: int, count: int, *, usec: int | None = None, boot: str = BOOT
             usec=usec + i * step,
             monotonic=(usec + i * step - NOW) + 360_000_000_000,
             boot=boot,
-            fields={"SYSLOG_IDENTIFIER": "etcd", "_SYSTEMD_UNIT": "etcd.service", "_PID": "812", **fields},
+            fields={**ETCD, **fields},
         )
         for i in range(count)
     ]
@@ -76,10 +85,15 @@ def test_the_fast_calls_are_still_there():
 
 
 def test_entries_come_with_time_origin_and_position(tmp_path):
-    write_journal(tmp_path / "a.journal", records(0, 3, CONTAINER_NAME="k8s_etcd_etcd-main-m1_kube-system_3f_0"))
+    docker = {
+        "_SYSTEMD_UNIT": "docker.service",
+        "_SYSTEMD_CGROUP": "/system.slice/docker.service",
+        "CONTAINER_NAME": "k8s_etcd_etcd-main-m1_kube-system_3f_0",
+    }
+    write_journal(tmp_path / "a.journal", [*records(0, 3), *records(3, 2, **docker)])
     with Reading(source(tmp_path)) as reading:
         reading.until_idle()
-    first, second = reading.entries
+    first, second, container = reading.entries
     assert (first.text, second.text) == (
         "line 0 x509: certificate has expired",
         "line 2 x509: certificate has expired",
@@ -87,8 +101,10 @@ def test_entries_come_with_time_origin_and_position(tmp_path):
     assert first.time == datetime.fromtimestamp((NOW - 60_000_000) / 1e6, UTC)
     assert first.stream == "journal"
     assert (first.origin.program, first.origin.unit, first.origin.pid) == ("etcd", "etcd.service", 812)
-    assert (first.origin.container, first.origin.pod) == ("k8s_etcd_etcd-main-m1_kube-system_3f_0", "etcd-main-m1")
-    assert (reading.status.seen, reading.status.matched, reading.status.lag_seconds) == (3, 2, 0.0)
+    assert (first.origin.uid, first.origin.trust) == (0, Trust.SYSTEM)
+    assert (container.origin.container, container.origin.pod) == (docker["CONTAINER_NAME"], "etcd-main-m1")
+    assert (container.origin.namespace, container.origin.trust) == ("kube-system", Trust.CLUSTER)
+    assert (reading.status.seen, reading.status.matched, reading.status.lag_seconds) == (5, 3, 0.0)
 
 
 def test_the_public_calls_read_the_same(tmp_path, monkeypatch):
@@ -98,7 +114,7 @@ def test_the_public_calls_read_the_same(tmp_path, monkeypatch):
     )
     with Reading(source(tmp_path)) as fast:
         fast.until_idle()
-    monkeypatch.setattr(steps, "FastSteps", lambda reader: reader.no_such_call)
+    monkeypatch.setattr(fast_reader, "FastSteps", lambda reader: reader.no_such_call)
     with Reading(source(tmp_path)) as public:
         public.until_idle()
     assert len(fast.entries) == 6
@@ -111,7 +127,7 @@ def test_the_public_calls_read_the_same(tmp_path, monkeypatch):
 def test_reading_many_at_once_reads_the_same(tmp_path, monkeypatch, every, public):
     monkeypatch.setattr(journal, "BATCH", 10)
     if public:
-        monkeypatch.setattr(steps, "FastSteps", lambda reader: reader.no_such_call)
+        monkeypatch.setattr(fast_reader, "FastSteps", lambda reader: reader.no_such_call)
     wanted = [
         Record(
             message=f"line {n} {'x509:' if n % every == 3 % every else 'fine'}".encode() if n != 5 else None,
@@ -346,20 +362,80 @@ def test_only_the_units_and_identifiers_asked_for(tmp_path):
         assert seen(reading) == expected
 
 
-def test_its_own_entries_are_passed_over(tmp_path):
+def test_own_units_and_own_process_are_not_read_and_a_stranger_cannot_use_the_name(tmp_path):
+    mallory = {"_UID": "1000", "_SYSTEMD_UNIT": "session-3.scope", "_SYSTEMD_CGROUP": "/user.slice/session-3.scope"}
     write_journal(
         tmp_path / "a.journal",
         [
             *records(0, 1, _SYSTEMD_UNIT="certmedic.service"),
-            *records(2, 1, SYSLOG_IDENTIFIER="certmedic"),
+            *records(2, 1, SYSLOG_IDENTIFIER="certmedic", **mallory),
             *records(4, 1, _PID=str(os.getpid())),  # written before this process began: another's
             *records(6, 1, _PID=str(os.getpid()), usec=NOW + 3600_000_000),
             *records(8, 1, usec=NOW + 3601_000_000),
+            *records(10, 1, _SYSTEMD_UNIT="certmedic-reader.service", usec=NOW + 3602_000_000),
         ],
     )
     with Reading(source(tmp_path)) as reading:
         reading.until_idle()
-    assert seen(reading) == [4, 8]
+    assert seen(reading) == [2, 4, 8]
+    assert (reading.entries[0].origin.program, reading.entries[0].origin.trust) == ("certmedic", Trust.STRANGER)
+
+
+def test_a_stranger_cannot_claim_a_program_a_container_or_a_pid(tmp_path):
+    claims = {
+        "SYSLOG_IDENTIFIER": "etcd",
+        "_COMM": "etcd",
+        "_EXE": "/home/mallory/dockerd",
+        "_UID": "1000",
+        "_SYSTEMD_UNIT": "user@1000.service",
+        "_SYSTEMD_CGROUP": "/user.slice/user-1000.slice/user@1000.service/app.slice/docker.service",
+        "_TRANSPORT": "journal",
+        "CONTAINER_NAME": f"k8s_etcd_etcd-main-m1_kube-system_{'a' * 32}_0",
+        "CONTAINER_ID_FULL": "b" * 64,
+    }
+    pods = tmp_path / "manifests"
+    pods.mkdir()
+    (pods / "etcd.yaml").write_text("metadata:\n  name: etcd-main\n  namespace: kube-system\n")
+    write_journal(tmp_path / "a.journal", records(0, 1, **claims))
+    with Reading(source(tmp_path, static_pods=StaticPods((str(pods),)))) as reading:
+        reading.until(lambda: reading.entries)
+    by = reading.entries[0].origin
+    assert (by.trust, by.uid) == (Trust.STRANGER, 1000)
+    assert (by.container, by.container_id, by.pod, by.namespace, by.pid) == ("", "", "", "", None)
+
+
+def test_a_line_of_a_static_pods_container_is_the_systems(tmp_path):
+    dockerd = {
+        "_SYSTEMD_UNIT": "docker.service",
+        "_SYSTEMD_CGROUP": "/system.slice/docker.service",
+        "CONTAINER_NAME": f"k8s_etcd-manager_etcd-manager-main-m1_kube-system_{'a' * 32}_0",
+    }
+    pods = tmp_path / "manifests"
+    pods.mkdir()
+    (pods / "etcd.manifest").write_text('{"metadata": {"namespace": "kube-system", "name": "etcd-manager-main"}}')
+    tenant = dockerd | {"CONTAINER_NAME": f"k8s_etcd_etcd-manager-main-m1_default_{'a' * 32}_0"}
+    write_journal(tmp_path / "a.journal", [*records(0, 1, **dockerd), *records(2, 1, **tenant)])
+    with Reading(source(tmp_path, static_pods=StaticPods((str(pods),)))) as reading:
+        reading.until(lambda: len(reading.entries) == 2)
+    assert [entry.origin.trust for entry in reading.entries] == [Trust.SYSTEM, Trust.STRANGER]
+
+
+def test_a_storm_of_processes_gives_one_origin(tmp_path):
+    """Else a stranger who starts a process for each line would have each of them parsed as a new kind."""
+    storm = [record for n in range(0, 20, 2) for record in records(n, 1, _PID=str(900 + n), _UID="1000")]
+    write_journal(tmp_path / "a.journal", [replace(r, fields={**r.fields, "_SYSTEMD_UNIT": "a.scope"}) for r in storm])
+    with Reading(source(tmp_path)) as reading:
+        reading.until(lambda: len(reading.entries) == 10)
+    assert len({entry.origin for entry in reading.entries}) == 1
+
+
+def test_a_unit_that_the_operator_names_is_believed(tmp_path):
+    fields = {"_SYSTEMD_UNIT": "our-etcd.service", "_SYSTEMD_CGROUP": "/system.slice/our-etcd.service", "_UID": "998"}
+    write_journal(tmp_path / "a.journal", records(0, 1, **fields))
+    for options, trust in (({}, Trust.STRANGER), ({"units": ("our-etcd.service",)}, Trust.SYSTEM)):
+        with Reading(source(tmp_path, **options)) as reading:
+            reading.until(lambda: reading.entries)
+        assert reading.entries[0].origin.trust is trust
 
 
 def test_binary_huge_and_missing_messages(tmp_path):

@@ -18,13 +18,15 @@ from click.testing import CliRunner
 from certmedic.cli import main
 from certmedic.config import Config, Notify, RemedyPolicy
 from certmedic.core import certificates, window
-from certmedic.core.lease import Access, access, held
-from certmedic.core.model import Gate, Lease, Member, Place, Served, Stored
-from certmedic.core.quorum import safe_to_restart
+from certmedic.core.decision.quorum import safe_to_restart
+from certmedic.core.decision.quorum import with_lease as held
+from certmedic.core.lease import Access, access
+from certmedic.core.model import Gate, Lease, Member, Place, Served, Stored, Trust
 from certmedic.edge.facts import members
 from certmedic.edge.facts.members import meet
 from certmedic.edge.facts.roster import voters
 from certmedic.edge.lease import EtcdLock, _AskError, _Door
+from certmedic.edge.os.readfile import Tree
 from certmedic.edge.store import Store
 from labs import etcd as lab
 from labs import pki
@@ -54,12 +56,15 @@ def other(name, ends, *, is_self=False):
         serves_clients=shown,
         clients=(name, 4001),
         is_self=is_self,
+        verified=True,
     )
 
 
 def served(files):
     return tuple(
-        Served(address="127.0.0.1", port=4001, certificate=s.certificate) for s in files if s.place.use == "server"
+        Served(address="127.0.0.1", port=4001, certificate=s.certificate, trust=Trust.SYSTEM)
+        for s in files
+        if s.place.use == "server"
     )
 
 
@@ -261,7 +266,7 @@ def test_who_was_told_before_an_etcd_was_started_counts_with_those_of_its_flags(
 
 def members_of(group, told):
     """Return whom the etcd of member a is taken to have around it; the others here are asked as well."""
-    etcds = meet(told, (), [])
+    etcds = meet(told, (), [], trusts=lambda _: Trust.SYSTEM, tree=Tree(root=str(group.members["a"].pki.parents[1])))
     mine = [
         one for one in etcds if one.cluster.name == "etcd-a" and group.peers["a"] in {m[2] for m in one.cluster.members}
     ]
@@ -278,7 +283,13 @@ def test_an_etcd_inside_another_program_is_asked_by_its_peer_certificate(group, 
 
     def seen(path, told):
         certificate = certificates.parse(path.read_bytes(), str(path))[0]
-        found = members(20, told=told, embedded=[Stored(certificate=certificate, place=place, modified=NOW)])
+        found = members(
+            20,
+            told=told,
+            embedded=[Stored(certificate=certificate, place=place, modified=NOW)],
+            trusts=lambda _: Trust.SYSTEM,
+            tree=Tree(root=str(tmp_path)),
+        )
         return {(m.name, m.is_self) for m in found.members if m.port in group.peers.values()}, found.members
 
     told = {}
@@ -369,6 +380,7 @@ class Master(Played):
                 port=self.group.peers[key],
                 serves=shown,
                 is_self=key == self.key,
+                verified=True,
             )
             for key, shown in sorted(self.shown.items())
         )
@@ -409,7 +421,7 @@ def files_of(group, key):
     def read(path, use, **more):
         found = certificates.parse(path.read_bytes(), str(path))[0]
         place = {"plane": "kops", "group": "main", "use": use, "renewer": "etcd-manager", **more}
-        return Stored(certificate=found, place=Place(**place), modified=NOW)
+        return Stored(certificate=found, place=Place(**place), modified=NOW, trust=Trust.SYSTEM, authorised=True)
 
     peers, clients = str(pki / "peers/ca.crt"), str(pki / "clients/ca.crt")
     return (
@@ -474,9 +486,14 @@ def test_of_two_agents_that_both_take_it_for_their_turn_one_acts_and_the_other_s
     with Store(tmp_path / second / "state.sqlite3", readonly=True) as store:
         (act,) = store.acts()
         said = [event["said"] for event in store.events(act.incident) if event["what"] == "decided"]
-    waits = f"no act: etcd-{first} holds the lease in etcd and acts; opens when it gives it back, or after 300 s of its silence"
+    waits = (
+        f"no action: etcd-{first} holds the lease in etcd and acts; opens when it gives it back, or after 300 s of its silence"
+        " (to pass: wait until the other master gives the lease back)"
+    )
     assert waits in said
-    assert [one for one in labs[second].world.journal if f"turn: closed: {waits[8:]}" in one.get("CERTMEDIC_GATES", "")]
+    assert [
+        one for one in labs[second].world.journal if f"turn: BLOCKED: {waits[11:]}" in one.get("CERTMEDIC_GATES", "")
+    ]
     config = tmp_path / "certmedic.toml"
     config.write_text(f'state = "{tmp_path / second}"\n')
     config.chmod(0o640)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,10 +18,12 @@ from pathlib import Path
 import pytest
 
 from certmedic.core import certificates
-from certmedic.core.model import Facts, Place, Stored
+from certmedic.core.model import Facts, Place, Stored, Trust
 from certmedic.core.verify import cure_took
 from certmedic.edge import facts
 from certmedic.edge.facts import shake_hands
+from certmedic.edge.facts.listeners import probe
+from certmedic.edge.facts.members import is_verified
 from labs.pki import Authority, Leaf, authority
 from labs.waiting import until
 
@@ -224,3 +228,67 @@ def test_own_addresses():
     # Every address that a socket of this machine can be bound to is one of them, and no other is.
     printed = subprocess.run(["ip", "-o", "addr"], capture_output=True, text=True, check=True).stdout
     assert found == {line.split()[3].split("/")[0] for line in printed.splitlines()} | {"127.0.0.1", "::1"}
+
+
+def test_a_listener_that_drips_bytes_is_left_at_the_deadline():
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip():
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")  # a handshake message of 16 KiB begins
+                while not stop.wait(0.1):
+                    connection.sendall(b"\0")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        began = time.monotonic()
+        served = shake_hands("127.0.0.1", server.getsockname()[1], server_name=None, deadline=1)
+        took = time.monotonic() - began
+        stop.set()
+        thread.join(30)
+    assert served.certificate is None
+    assert took < 1 + 5  # the deadline, and what a busy machine takes
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name)
+def test_a_member_is_verified_by_its_chain_and_its_key_and_hears_of_no_refusal(tmp_path, peers_ca, clients_ca, version):
+    leaf = peers_ca.leaf("etcd-b", dns=("etcd-b",), not_after=NOW - timedelta(days=1))
+    with tls_server(tmp_path, leaf, clients_ca, version) as listener:
+        served, proof = probe("127.0.0.1", listener.port, server_name=None, deadline=30)
+        until(lambda: listener.refusals)
+    assert served.certificate is not None
+    assert proof.proven
+    assert is_verified(proof, [certificates.parse(peers_ca.pem, "")[0]])
+    assert not is_verified(proof, [certificates.parse(authority("etcd-peers-ca-main").pem, "")[0]])
+    assert not is_verified(replace(proof, proven=False), [certificates.parse(peers_ca.pem, "")[0]])
+    assert "EOF" in listener.refusals[0] or "closed" in listener.refusals[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="listens as another user")
+def test_a_stranger_on_loopback_does_not_hide_the_real_listener(tmp_path, peers_ca, clients_ca):
+    real = peers_ca.leaf("etcd-a", dns=("etcd-a",), not_after=NOW - timedelta(days=1))
+    with tls_server(tmp_path, real, clients_ca, ssl.TLSVersion.TLSv1_3) as listener:
+        program = (
+            "import socket, sys, time\n"
+            f"s = socket.create_server(('127.0.0.2', {listener.port}))\n"
+            "print('up', flush=True); time.sleep(600)\n"
+        )
+        with subprocess.Popen(
+            ["/usr/bin/python3", "-c", program], user=65534, group=65534, extra_groups=[], stdout=subprocess.PIPE
+        ) as shadow:
+            try:
+                assert shadow.stdout is not None
+                assert shadow.stdout.read(2) == b"up"
+                machine = facts.Machine(
+                    globs=(), trusts=lambda process: Trust.SYSTEM if process.uid == 0 else Trust.STRANGER
+                )
+                served = machine._shake_hands((), (listener.port,), nameless=False)
+                # Without a word on processes, root's listener is no more than the cluster's: this one is in no service.
+                unsure = facts.Machine(globs=())._shake_hands((), (listener.port,), nameless=False)
+            finally:
+                shadow.kill()
+    assert {one.address: one.trust for one in served} == {"127.0.0.1": Trust.SYSTEM, "127.0.0.2": Trust.STRANGER}
+    assert served[0].certificate is not None
+    assert all(one.trust is not Trust.SYSTEM for one in unsure)

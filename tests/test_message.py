@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certmedic.core import decide, message, quorum, verdict
+from certmedic.core import decision as decide
+from certmedic.core import message, verdict
+from certmedic.core.command import run
 from certmedic.core.message import words
 from certmedic.core.model import (
     Cause,
@@ -17,6 +19,7 @@ from certmedic.core.model import (
     Diagnosis,
     Facts,
     Gate,
+    GateName,
     Helps,
     MessageKind,
     Remedy,
@@ -25,6 +28,7 @@ from certmedic.core.model import (
     SourceDown,
     SourceUp,
     Suspect,
+    WaitsFor,
 )
 from labs import values
 from labs.values import NOW
@@ -61,12 +65,14 @@ def neighbour(**more):
             kind=RemedyKind.NONE,
             helps=Helps.NO,
             why="The certificate at fault is on 10.0.0.2.",
-            command="on 10.0.0.2: certmedic certs",
         ),
         "neighbours": ("10.0.0.2",),
         "since": NOW - MINUTE,
     }
     return Diagnosis(**(told | more))
+
+
+OF_ONE = [kind for kind in MessageKind if kind is not MessageKind.DIGEST]  # about one incident
 
 
 def compose(kind, found, **more):
@@ -79,17 +85,17 @@ def compose(kind, found, **more):
 def test_the_first_line_tells_host_verdict_and_the_one_thing_to_do_and_the_rest_holds_all_that_was_promised():
     found, facts = own()
     told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "notify"))
-    assert told.title == "master-a: etcd main: certificate expired: a restart cures it"
+    assert told.title == "master-a: etcd main: certificate expired: a restart fixes it"
     first, _, _rest = told.plain.partition("\n")
-    assert first == "master-a: the certificate of etcd main has expired. Restart it (command below): that cures it."
+    assert first == "master-a: the certificate of etcd main has expired. Restart it (command below): that fixes it."
     for needed in (
         "this machine's own, kops main (certain: the certificate was read)",  # whose
         f"{values.VOLUME}/peers/me.crt (CN etcd-a), expired 2026-11-24 15:31:00 UTC",  # which file
         "Since: 2026-11-24 15:31:00 UTC (9 minutes ago)",
         found.effect,
-        "Restart: cures it. etcd-manager 3.0.20210228 issues this certificate anew at every start",
+        "Restart: fixes it. etcd-manager 3.0.20210228 issues this certificate anew at every start",
         f"Type: {found.remedy.command}",
-        'does nothing itself: mode is "notify"; opens with "remedy".',
+        'does nothing itself: mode is "notify" (to pass: set mode = "remedy").',
         "certmedic show 12",
         "journalctl -u certmedic -x CERTMEDIC_INCIDENT=12",
         "312 lines, 2026-11-24 15:31:00 UTC to 2026-11-24 15:40:00 UTC",
@@ -121,33 +127,31 @@ def test_where_a_restart_could_cost_the_quorum_the_first_line_forbids_it():
     assert told.title == "master-a: etcd main: certificate expired: do NOT restart it now"
     first = told.plain.splitlines()[0]
     assert "do NOT restart it now: other members are refused too (10.0.0.2)" in first
-    assert "Restart: cures it, but not now. etcd-manager" in told.plain
+    assert "Restart: fixes it, but not now. etcd-manager" in told.plain
     assert "Restart it (command below)" not in told.plain
 
 
 def test_where_the_old_file_must_go_first_and_the_group_is_not_safe_nothing_is_to_be_typed_now():
     found, facts = own()
     found = replace(found, remedy=replace(found.remedy, kind=RemedyKind.REISSUE_AND_RESTART, helps=Helps.NO))
-    unsafe = Gate(
-        name=quorum.SAFE, passed=False, why="0 of 3 members show good certificates; opens when etcd-b shows one"
-    )
+    unsafe = Gate(name=GateName.SAFE, passed=False, why="0 of 3 members serve good certificates", opens="fix etcd-b")
     decision = replace(decided(found, facts, "notify"), gates=(unsafe,))
     told = compose(MessageKind.OPENED, found, decision=decision)
     assert told.title.endswith("certificate expired: do NOT restart it now")
-    assert "without the old file cures it, but do NOT restart it now: 0 of 3 members" in told.plain.splitlines()[0]
+    assert "without the old file fixes it, but do NOT restart it now: 0 of 3 members" in told.plain.splitlines()[0]
     assert "\nType later, not now: " in told.plain
     alone = compose(MessageKind.OPENED, found, decision=replace(decision, gates=()))
-    assert "the old file must go first (commands below)" in alone.plain.splitlines()[0]
+    assert "move the old file away first (commands below)" in alone.plain.splitlines()[0]
 
 
 def test_where_it_is_only_another_members_turn_nothing_is_asked_of_the_reader():
     found, facts = own()
     decision = decided(found, facts, "remedy")
-    turn = Gate(name=quorum.TURN, passed=False, why="etcd-b comes first; opens when it shows a good certificate")
+    turn = Gate(name=GateName.TURN, passed=False, why="etcd-b comes first", opens="wait until it serves a good one")
     told = compose(
         MessageKind.OPENED,
         found,
-        decision=replace(decision, action=None, gates=(*decision.gates, turn), reason="no act"),
+        decision=replace(decision, action=None, gates=(*decision.gates, turn), reason="-", waits_for=WaitsFor.TURN),
     )
     assert told.title.endswith("certificate expired: certmedic waits its turn")
     assert "certmedic restarts it when its turn comes" in told.plain.splitlines()[0]
@@ -155,7 +159,7 @@ def test_where_it_is_only_another_members_turn_nothing_is_asked_of_the_reader():
 
 def test_a_forecast_still_asks_for_a_plan_where_no_restart_may_be_made_now():
     found, facts = own(cause=Cause.EXPIRES_SOON)
-    unsafe = Gate(name=quorum.SAFE, passed=False, why="too few")
+    unsafe = Gate(name=GateName.SAFE, passed=False, why="too few")
     decision = replace(decided(found, facts, "notify"), gates=(unsafe,))
     assert compose(MessageKind.OPENED, found, decision=decision).title.endswith("plan a restart")
 
@@ -165,8 +169,8 @@ def test_where_a_person_may_allow_the_cure_the_first_line_says_with_what():
     policy = decide.Policy(mode="approve", restart=("etcd-manager",), cooldown=15 * MINUTE, per_day=2)
     history = decide.History(started_at=NOW - values.DAY, incident=12)
     told = compose(MessageKind.OPENED, found, decision=decide.decide(found, facts, history, policy))
-    assert told.title == "master-a: etcd main: certificate expired: allow the cure: sudo certmedic approve 12"
-    assert "Allow certmedic to cure it, with sudo certmedic approve 12, or do it yourself" in told.plain.splitlines()[0]
+    assert told.title == "master-a: etcd main: certificate expired: allow the fix: sudo certmedic approve 12"
+    assert "Allow certmedic to fix it, with sudo certmedic approve 12, or do it yourself" in told.plain.splitlines()[0]
     assert f"Type one of:\n  sudo certmedic approve 12\n  {found.remedy.command}" in told.plain
 
 
@@ -195,19 +199,19 @@ def test_where_it_signs_anew_in_place_nothing_speaks_of_a_restart_that_it_makes(
     told = compose(MessageKind.OPENED, found, decision=decision)
     assert told.title.endswith("certificate expired: certmedic renews it")
     assert "restarts it" not in told.plain
-    told = compose(MessageKind.ACTED, found, decision=decision, outcome="signed me.crt anew in place")
+    told = compose(MessageKind.ACTED, found, decision=decision, outcome="renewed me.crt in place")
     assert told.title.endswith("certificate expired: renewed, verifying")
-    assert "certmedic signed the certificate of etcd main anew, because" in told.plain
+    assert "certmedic renewed the certificate of etcd main, because" in told.plain
     assert "restarted" not in told.plain
 
 
 def test_where_a_restart_keeps_the_old_file_the_first_line_warns_of_it():
     found, facts = own(old=True)
     told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "remedy"))
-    assert "A restart alone does NOT cure it" in told.plain.splitlines()[0]
-    assert told.title.endswith("a restart does NOT cure it")
-    assert "Restart: does NOT cure it. etcd-manager 3.0.20200307 keeps an expired certificate" in told.plain
-    assert "does nothing itself: no restart is known to cure this" in told.plain
+    assert "A restart alone does NOT fix it" in told.plain.splitlines()[0]
+    assert told.title.endswith("a restart does NOT fix it")
+    assert "Restart: does NOT fix it. etcd-manager 3.0.20200307 keeps an expired certificate" in told.plain
+    assert "does nothing itself: no restart is known to fix this" in told.plain
 
 
 def test_a_neighbours_fault_names_the_neighbour_and_keeps_hands_off_this_machine():
@@ -215,7 +219,7 @@ def test_a_neighbours_fault_names_the_neighbour_and_keeps_hands_off_this_machine
     assert told.title == "master-a: 10.0.0.2: certificate expired: look there, not here"
     first = told.plain.splitlines()[0]
     assert "the certificate of 10.0.0.2 has expired" in first
-    assert "restart nothing here" in first
+    assert "Do not restart anything on this machine" in first
     assert told.severity is Severity.WARNING
 
 
@@ -225,7 +229,7 @@ def test_a_neighbour_that_no_line_names_is_still_one():
 
 @pytest.mark.parametrize("cause", list(Cause))
 @pytest.mark.parametrize("suspect", list(Suspect))
-@pytest.mark.parametrize("kind", list(MessageKind))
+@pytest.mark.parametrize("kind", OF_ONE)
 def test_every_cause_suspect_and_kind_has_its_words(cause, suspect, kind):
     found, facts = own(cause=cause, suspect=suspect)
     told = compose(kind, found, decision=decided(found, facts, "notify"), outcome="It is so.", opened_at=NOW - MINUTE)
@@ -238,11 +242,11 @@ def test_every_cause_suspect_and_kind_has_its_words(cause, suspect, kind):
 @pytest.mark.parametrize("helps", list(Helps))
 @pytest.mark.parametrize("kind", list(RemedyKind))
 def test_title_and_first_line_never_contradict_the_remedy(kind, helps):
-    found, _ = own(remedy=Remedy(kind=kind, helps=helps, why="So it is.", command=""))
+    found, _ = own(remedy=Remedy(kind=kind, helps=helps, why="So it is."))
     told = compose(MessageKind.OPENED, found)
     first = told.plain.splitlines()[0]
-    assert ("that cures it" in first) == (helps is Helps.YES)
-    assert ("does NOT cure it" in first) == (helps is Helps.NO)
+    assert ("that fixes it" in first) == (helps is Helps.YES)
+    assert ("does NOT fix it" in first) == (helps is Helps.NO)
     assert ("does NOT" in told.title) == (helps is Helps.NO)
     assert "Type:" not in told.plain  # nothing to type, no empty head
 
@@ -284,7 +288,7 @@ def test_acted_says_what_was_done_and_that_more_follows():
     told = compose(MessageKind.ACTED, found, decision=decided(found, facts, "remedy"), outcome="c1 was restarted.")
     assert told.title == "master-a: etcd main: certificate expired: restarted, verifying"
     assert "Done: c1 was restarted." in told.plain
-    assert "whether it worked follows" in told.plain.splitlines()[0]
+    assert "the result follows" in told.plain.splitlines()[0]
     assert told.severity is Severity.CRITICAL
 
 
@@ -295,7 +299,6 @@ def test_resolved_tells_the_verified_fact_and_is_no_alarm():
     assert told.title.endswith("RESOLVED")
     assert fact in told.plain
     assert "resolved after 4 minutes" in told.plain.splitlines()[0]
-    assert "Nothing for you to do" in told.plain.splitlines()[0]
     assert told.severity is Severity.INFO
     assert "Type:" not in told.plain
 
@@ -305,10 +308,10 @@ def test_escalated_says_what_was_tried_what_to_do_next_and_that_it_stops():
     told = compose(
         MessageKind.ESCALATED, found, decision=decided(found, facts, "remedy"), outcome="me.crt is still the old one."
     )
-    assert "NOT CURED, a person is needed" in told.title
+    assert "NOT FIXED, a person is needed" in told.title
     assert "Tried: me.crt is still the old one." in told.plain
     assert "Next: Find out why" in told.plain
-    assert "should have cured it" in told.plain
+    assert "should have fixed it" in told.plain
     assert "restarts it now" not in told.plain  # the decision of then is not news
 
 
@@ -359,8 +362,8 @@ def test_evidence_goes_first_then_files_and_what_is_left_ends_with_a_whole_line(
 
 def test_a_command_is_never_cut_into_another_command():
     found, _ = own()
-    typed = "sudo rm -f " + " ".join(f"/mnt/volume/{n:04}/me.crt" for n in range(60))
-    told = compose(MessageKind.OPENED, replace(found, remedy=replace(found.remedy, command=typed)))
+    typed = (run("sudo", "rm", "-f", *(f"/mnt/volume/{n:04}/me.crt" for n in range(60))),)
+    told = compose(MessageKind.OPENED, replace(found, remedy=replace(found.remedy, commands=typed)))
     assert "sudo rm" not in told.plain + told.markdown + told.html
     assert "Type: sudo certmedic show 12  # the command is too long for a message" in re.sub(r" +#", "  #", told.plain)
 
@@ -387,7 +390,6 @@ def diagnoses(draw):
     """A diagnosis in which every word that can come from strangers is hostile."""
     found, _ = own()
     suspect = draw(st.sampled_from(list(Suspect)))
-    command = found.remedy.command if suspect is Suspect.OWN else f"on {draw(hostile)}: certmedic certs"
     return replace(
         found,
         cause=draw(st.sampled_from(list(Cause))),
@@ -399,7 +401,11 @@ def diagnoses(draw):
         ),
         evidence=tuple(draw(st.lists(hostile, max_size=12))),
         effect=draw(hostile),
-        remedy=replace(found.remedy, why=draw(hostile), command=command),
+        remedy=replace(
+            found.remedy,
+            why=draw(hostile),
+            commands=draw(st.sampled_from([found.remedy.commands, (run("mv", draw(hostile), "x"),)])),
+        ),
         neighbours=tuple(draw(st.lists(hostile, max_size=8))),
     )
 
@@ -444,7 +450,7 @@ def text_of(html):
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # how fast the machine is proves nothing
 @given(
     found=diagnoses(),
-    kind=st.sampled_from(list(MessageKind)),
+    kind=st.sampled_from(OF_ONE),
     outcome=hostile,
     host=hostile,
     drill=st.booleans(),
@@ -502,24 +508,31 @@ def test_an_address_in_a_line_can_be_read_but_is_no_link():
     assert words.harmless('endpoint "https://10.0.0.2:2380"') == 'endpoint "https: //10.0.0.2:2380"'
 
 
-def test_a_command_of_ours_is_left_as_it_is_to_be_typed():
-    found, _ = own(old=True)
+def test_a_command_of_ours_is_shown_as_it_is_to_be_typed():
+    found, facts = own(old=True)
     typed = found.remedy.command
     assert "&&" in typed
     assert "$(" in typed
-    for command in (typed, "systemctl restart etcd@main; etcdctl --endpoints=https://127.0.0.1:4001 <in >out"):
-        assert words.command_of(replace(found, remedy=replace(found.remedy, command=command))) == command
-    tagged = replace(found.remedy, command="mv '/x/@everyone' y\x1b")
-    assert words.command_of(replace(found, remedy=tagged)) == "mv '/x/@ everyone' y"
+    told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "notify"))
+    assert f"Type: {typed}\n" in told.plain
+    assert f"`{typed}`" in told.markdown
+    assert typed in text_of(told.html)
+    assert message.event_fields("opened", found, incident=1, decision=None)["CERTMEDIC_COMMAND"] == typed
 
 
-def test_a_name_of_the_other_side_brings_no_shell_into_a_command():
-    whom = "$(reboot);`id`|sh&&\nx https://e @here"
-    found = neighbour(remedy=replace(neighbour().remedy, command=f"on {whom}: certmedic certs"))
-    assert words.command_of(found) == "on rebootidsh x https: //e athere: certmedic certs"
-    assert message.event_fields("opened", found, incident=1, decision=None)["CERTMEDIC_COMMAND"] == words.command_of(
-        found
-    )
+def test_a_field_of_the_journal_never_holds_half_a_command():
+    found, _ = own()
+    long = replace(found.remedy, commands=(run("rm", *(f"/mnt/{n}/me.crt" for n in range(200))),))
+    fields = message.event_fields("opened", replace(found, remedy=long), incident=12, decision=None)
+    assert fields["CERTMEDIC_COMMAND"] == "sudo certmedic show 12"
+
+
+@pytest.mark.parametrize(("path", "shown"), [("/x/me.crt", "/x/me.crt"), ("/x/$(id).crt", "CERTIFICATE-FILE")])
+def test_the_run_books_commands_name_a_plain_path_or_none(path, shown):
+    found, _ = own()
+    found = replace(found, certificates=(replace(found.certificates[0], path=path),))
+    fields = message.event_fields("opened", found, incident=1, decision=None)
+    assert (fields["CERTMEDIC_CERT"], fields["CERTMEDIC_FILE"]) == (path, shown)
 
 
 # ---------------------------------------------------------------- when
@@ -561,7 +574,7 @@ def test_renewed_is_a_date_that_moved_in_every_file():
     half = values.facts(values.member(peer_ends=NOW + 700 * values.DAY, server_ends=NOW + values.DAY))
     both = values.facts(values.member(peer_ends=NOW + 700 * values.DAY, server_ends=NOW + 700 * values.DAY))
     assert message.renewed(found, before)[0] is False
-    assert message.renewed(found, half) == (False, f"{values.VOLUME}/clients/server.crt was not renewed yet")
+    assert message.renewed(found, half) == (False, f"{values.VOLUME}/clients/server.crt is not renewed yet")
     good, said = message.renewed(found, both)
     assert good
     assert said.count("2028-10-24 15:40:00 UTC") == 2
@@ -587,7 +600,7 @@ def test_an_event_holds_what_a_person_would_search_for():
         "PRIORITY": "2",
     }
     assert fields.items() >= told.items()
-    assert fields["CERTMEDIC_REMEDY"].startswith("A restart cures it. ")
+    assert fields["CERTMEDIC_REMEDY"].startswith("A restart fixes it. ")
     assert fields["MESSAGE"] == f"incident 12 opened: etcd main: certificate expired: {values.VOLUME}/peers/me.crt"
 
 
@@ -599,7 +612,7 @@ def test_the_opening_of_an_incident_has_a_run_book_for_its_cause(cause):
     assert opened["MESSAGE_ID"] != message.event_fields("acted", found, incident=1, decision=None)["MESSAGE_ID"]
 
 
-@pytest.mark.parametrize("event", ["opened", "intent", *MessageKind])
+@pytest.mark.parametrize("event", ["opened", "intent", *OF_ONE])
 def test_every_event_of_an_incident_can_be_written(event):
     found, facts = own()
     fields = message.event_fields(event, found, incident=3, decision=decided(found, facts, "remedy"), outcome="So.")

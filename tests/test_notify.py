@@ -15,7 +15,7 @@ import pytest
 from certmedic.core import message, verdict
 from certmedic.core.model import MessageKind, Severity
 from certmedic.edge import notify
-from certmedic.edge.notify import AppriseNotifier
+from certmedic.edge.notify import READ_AGAIN, AppriseNotifier
 from labs import receivers, values
 from labs.waiting import until
 
@@ -148,6 +148,8 @@ def test_a_file_that_was_mended_is_taken_up_without_a_restart(tmp_path):
     notifier = AppriseNotifier([path], TAGS)
     assert notifier.channels(Severity.CRITICAL) == []
     Path(path).write_text("json://late.example\n")
+    time.sleep(READ_AGAIN)
+    notifier.refresh()
     assert told(notifier, Severity.CRITICAL) == ["late.example"]
 
 
@@ -176,7 +178,7 @@ def test_a_mail_arrives_with_title_html_and_a_plain_alternative(mailbox, opened)
     assert "oncall@x.example" in mail["To"]
     assert opened.html in mail.get_body(("html",)).get_content().replace("\r\n", "\n")
     plain = mail.get_body(("plain",)).get_content()
-    assert "Restart it (command below): that cures it." in plain
+    assert "Restart it (command below): that fixes it." in plain
     assert "sudo docker stop $(sudo docker ps" in plain
 
 

@@ -327,3 +327,32 @@ def test_other_lines_name_no_files():
         "peerTLS: cert = , key = , trusted-ca = , client-cert-auth = false",
     ):
         assert planes.paths_from_startup_line(line) == ()
+
+
+@pytest.mark.parametrize("plane", ["k3s", "rke2"])
+@pytest.mark.parametrize("folder", ["server/tls", "agent"])
+def test_rancher_client_ca_is_an_authority(plane, folder):
+    where = planes.place(f"/var/lib/rancher/{plane}/{folder}/client-ca.crt")
+    assert (where.plane, where.use) == (plane, "ca")
+    assert planes.restart_effect(where, None).kind == "nothing"
+
+
+RESTART, ROTATE = "sudo systemctl restart {unit}", "sudo {plane} certificate rotate"
+
+
+@pytest.mark.parametrize(("plane", "unit"), [("k3s", "k3s"), ("rke2", "rke2-server")])
+@pytest.mark.parametrize(
+    ("residual", "kind", "command"),
+    [
+        (None, "renews", RESTART),
+        (timedelta(days=-1), "renews", RESTART),
+        (timedelta(days=90), "renews", RESTART),
+        (timedelta(days=90, seconds=1), "unknown", RESTART),
+        (timedelta(days=120), "unknown", RESTART),
+        (timedelta(days=120, seconds=1), "nothing", ROTATE),
+    ],
+)
+def test_rancher_command_at_each_boundary(plane, unit, residual, kind, command):
+    where = planes.place(f"/var/lib/rancher/{plane}/server/tls/serving-kube-apiserver.crt")
+    effect = planes.restart_effect(where, None, residual=residual)
+    assert (effect.kind, effect.command) == (kind, command.format(plane=plane, unit=unit))

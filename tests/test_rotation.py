@@ -17,9 +17,9 @@ from collections.abc import Iterator
 import pytest
 
 from certmedic.core.model import Item, LogEntry, SourceStatus
-from certmedic.edge.files import follow
-from certmedic.edge.files.log import Log
+from certmedic.edge.files import source as follow
 from certmedic.edge.files.rotation import Position
+from certmedic.edge.files.tail import Tail
 from labs.reading import settle
 from labs.rotated import LINE, Lab, Moments, PodLab
 
@@ -28,7 +28,7 @@ def number(entry: LogEntry) -> int:
     return int(entry.text[:8])
 
 
-def all_of(log: Log) -> Iterator[LogEntry]:
+def all_of(log: Tail) -> Iterator[LogEntry]:
     """Read as the follower does, until nothing more comes of looking again."""
     for _ in range(4):
         log.behind = True

@@ -275,7 +275,7 @@ def test_whatever_the_catalog_shows_of_an_incident_is_there_even_where_nothing_i
     """Where a field is missing, journalctl shows its name: nobody can type `openssl x509 -in CERTMEDIC_CERT`."""
     facts = values.facts(values.member(peer_ends=values.NOW - values.DAY))
     (found,) = verdict.survey(facts, warn_within=values.DAY)
-    remedy = replace(found.remedy, command="", why="So it is.")
+    remedy = replace(found.remedy, commands=(), why="So it is.")
     poor = replace(found, cause=cause, certificates=(), evidence=(), since=None, effect="", remedy=remedy)
     outcome = "" if event in ("opened", "reminder") else "It went so."
     poor = replace(

@@ -1,4 +1,4 @@
-"""What real programs print of real certificates with faults: OpenSSL, curl, Python, Node and etcd, on loopback."""
+"""What OpenSSL, curl, Python, Node and etcd print about faulty certificates, on loopback."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_a_server_refuses_a_client(lab, client, fault, symptom, alert):
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_server_misses_a_clients_certificate(lab, client):
+def test_a_server_reports_a_missing_client_certificate(lab, client):
     with Listener(lab, "good", asks=True) as listener:
         assert sightings(call(client, lab, listener.port)) == []  # told no more than `handshake failure`
     (missed,) = sightings("\n".join(listener.said))
@@ -203,7 +203,7 @@ def test_a_server_misses_a_clients_certificate(lab, client):
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_where_all_is_well_nobody_says_a_thing(lab, client):
+def test_a_good_handshake_gives_no_sighting(lab, client):
     with Listener(lab, "good", asks=True) as listener:
         assert sightings(call(client, lab, listener.port, "good")) == []
     assert sightings("\n".join(listener.said)) == []
@@ -253,7 +253,7 @@ def knock(lab: Path, port: int, *, shown: str = "", trusting: str = "ca") -> Non
 
 
 @pytest.mark.parametrize("logger", ["capnslog", "zap"])
-def test_what_etcd_logs_of_its_clients(lab, tmp_path, logger):
+def test_etcd_log_lines_about_its_clients(lab, tmp_path, logger):
     with member(lab, tmp_path, logger) as (port, log):
         healthy = log.read_text()
         for shown in ("", "expired", "future", "stranger", "server only"):

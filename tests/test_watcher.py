@@ -253,8 +253,8 @@ def test_positions_move_with_lines_and_without(lab):
 def test_where_nothing_comes_and_nothing_is_due_no_turn_is_made_and_what_is_due_is_done_at_its_time(lab, monkeypatch):
     lab, turns = lab(), []
     lab.step(REFUSED)
-    step = lab.watcher.step
-    monkeypatch.setattr(lab.watcher, "step", lambda items, now: (turns.append(now), step(items, now)))
+    begin = lab.watcher.begin
+    monkeypatch.setattr(lab.watcher, "begin", lambda items, now: (turns.append(now), begin(items, now)))
 
     def quiet(seconds):
         lab.now += timedelta(seconds=seconds)

@@ -5,13 +5,26 @@ One act for an incident, and one verdict on it: what cannot be verified in time 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 
 from certmedic.core import examine
-from certmedic.core.model import Cause, Confidence, Container, Diagnosis, Facts, MessageKind, RemedyKind, Suspect
-from certmedic.core.verdict import is_unused
+from certmedic.core.model import (
+    Cause,
+    Confidence,
+    Container,
+    Diagnosis,
+    Facts,
+    MessageKind,
+    RemedyKind,
+    Suspect,
+    Trust,
+)
 from certmedic.core.verify import (
     cure_took,
     files_of,
@@ -25,6 +38,7 @@ from certmedic.core.verify import (
 from certmedic.edge.renew import Aside, Renewed, RenewError
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Act, Incident, Store
+from certmedic.edge.worker import Worker, WorkerError
 from certmedic.teller import Teller, World
 
 UNDER_WAY = ("intent", "done", "undoing")  # states of an act
@@ -37,7 +51,27 @@ RESUME_AFTER = timedelta(
 LOOK_AFTER = timedelta(seconds=15)  # at an incident whose cure failed: a person may cure it
 
 Resolve = Callable[[Incident, str, datetime], None]
-ClosedByNow = Callable[[Incident, Act, datetime], str]
+ClosedByNow = Callable[[Incident, Act, datetime], str | None]
+Transaction = Callable[[], AbstractContextManager[None]]
+
+log = logging.getLogger(__name__)
+
+
+class _Came(Enum):
+    """What became of an act that was tried."""
+
+    DONE = "done"
+    LATE = "late"  # moved aside; the restart was not seen to succeed
+    FAILED = "failed"
+    WRONG = "wrong"  # what was replaced is to be undone
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    act: Act
+    came: _Came
+    said: str
 
 
 class Cures:
@@ -52,6 +86,7 @@ class Cures:
         store: Store,
         world: World,
         teller: Teller,
+        hands: Worker,
         *,
         verify_for: timedelta,
         resolve: Resolve,
@@ -61,6 +96,7 @@ class Cures:
         self.store = store
         self.world = world
         self.teller = teller
+        self.hands = hands
         self.verify_for = verify_for
         self._resolve = resolve
         self._judge_anew = judge_anew
@@ -82,7 +118,7 @@ class Cures:
         taken for one that is not in use.
         """
         missed = diagnosis.suspect is Suspect.OWN and diagnosis.cause is Cause.UNEXPLAINED
-        if not (missed or is_unused(diagnosis)):
+        if not (missed or diagnosis.is_unused):
             return False
         acting = (self.store.incident(act.incident) for act in self.store.acts() if act.state in UNDER_WAY)
         return any(
@@ -92,34 +128,91 @@ class Cures:
             if incident is not None
         )
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being done."""
+        return self.hands.busy
+
     def act(self, now: datetime) -> None:
-        """Do what was written down. Runtimes and files are touched outside any transaction."""
-        for act in self.store.acts(state="intent"):
-            if act.id in self.resuming:
-                continue
-            try:
-                said = self._do(act, now)
-            except RestartError as error:
-                with self.store.transaction():
-                    if act.action.kind is RemedyKind.REISSUE_AND_RESTART:
-                        # It may come late. To find the expired file back then would be the outage, so that waits for the verdict.
-                        self._verify_soon(act, f"moved aside, but {error}", now)
-                    else:
-                        self.failed(act, str(error), now)
-            except RenewError as error:
-                with self.store.transaction():
-                    self._went_wrong(act.id, str(error), now)
-            else:
-                with self.store.transaction():
-                    self._done(act, said, now)
-        for act in self.store.acts(state="undoing"):
-            told = self._undo(act)
-            with self.store.transaction():
-                self.failed(act, f"{act.detail}{told}", now)
-        while self.over:
-            group = self.over.pop()
+        """Have the hands do what was written down. Runtimes and files are touched outside any transaction."""
+        if self.hands.busy:
+            return
+        acts = [act for act in self.store.acts(state="intent") if act.id not in self.resuming]
+        undoing = self.store.acts(state="undoing")
+        groups, self.over = sorted(self.over), set()
+        if acts or undoing or groups:
+            self.hands.begin(lambda: self._work(acts, undoing, groups, now))
+
+    def hear(self, now: datetime, transaction: Transaction) -> None:
+        """Write down what became of acts, and have the hands do what follows from it."""
+        heard = True
+        while heard:
+            heard = False
+            while (result := self.hands.result(0)) is not None:
+                heard = True
+                if isinstance(result, _Outcome):
+                    with transaction():
+                        self._record(result, now)
+                else:
+                    log.error("the hands failed: %s", type(result).__name__)
+            if heard:
+                self.act(now)
+
+    def end(self, now: Callable[[], datetime], transaction: Transaction, *, seconds: float) -> None:
+        """Wait until an act that has begun is done, and write it down."""
+        until = time.monotonic() + seconds
+        while self.hands.busy and time.monotonic() < until:
+            result = self.hands.result(0.2)
+            if isinstance(result, _Outcome):
+                with transaction():
+                    self._record(result, now())
+
+    def _work(
+        self, acts: Sequence[Act], undoing: Sequence[Act], groups: Sequence[str], now: datetime
+    ) -> Iterator[_Outcome]:
+        """Do acts and undo others, on the hands' thread."""
+        for act in acts:
+            yield self._tried(act, now)
+        for act in undoing:
+            yield _Outcome(act, _Came.UNDONE, f"{act.detail}{self._undo(act)}")
+        for group in groups:
             if self.world.lock is not None:
                 self.world.lock.release(group)
+
+    def _tried(self, act: Act, now: datetime) -> _Outcome:
+        try:
+            return _Outcome(act, _Came.DONE, self._do(act, now))
+        except RestartError as error:
+            if act.action.kind is RemedyKind.REISSUE_AND_RESTART:
+                # It may come late. To find the expired file back then would be the outage, so that waits for the verdict.
+                return _Outcome(act, _Came.LATE, f"moved aside, but {error}")
+            return _Outcome(act, _Came.FAILED, str(error))
+        except (RenewError, WorkerError) as error:
+            return _Outcome(act, _Came.WRONG, str(error))
+        except Exception as error:
+            log.exception("the action on %s failed by a fault of certmedic", act.target)
+            return _Outcome(act, _Came.WRONG, f"certmedic failed ({type(error).__name__}); its log has the details")
+
+    def _record(self, outcome: _Outcome, now: datetime) -> None:
+        """Write down what became of an act. Within a transaction."""
+        match outcome.came:
+            case _Came.DONE:
+                self._done(outcome.act, outcome.said, now)
+            case _Came.LATE:
+                self._verify_soon(outcome.act, outcome.said, now)
+            case _Came.FAILED | _Came.UNDONE:
+                self.failed(outcome.act, outcome.said, now)
+            case _Came.WRONG:
+                self._went_wrong(outcome.act.id, outcome.said, now)
+
+    def _write_down(self, act: Act, replaced: list[Mapping[str, str]]) -> None:
+        """Have the owner of the state write down what can be undone, before it is done."""
+
+        def write() -> None:
+            with self.store.transaction():
+                self.store.can_undo(act.id, replaced)
+
+        self.hands.on_owner(write)
 
     def _do(self, act: Act, now: datetime) -> str:
         if act.action.container is None:
@@ -138,8 +231,7 @@ class Cures:
             if missing:
                 raise RenewError(f"{missing[0]}: cannot be read any more")
             aside = [self.world.pen.plan_aside(stored[path]) for path, _ in act.action.watched]
-            with self.store.transaction():
-                self.store.can_undo(act.id, [asdict(one) for one in aside])
+            self._write_down(act, [asdict(one) for one in aside])
         for one in aside:
             self.world.pen.move_aside(one)
         return f"moved {', '.join(one.path for one in aside)} aside"
@@ -151,8 +243,7 @@ class Cures:
 
         def about_to(renewed: Renewed) -> None:
             replaced[renewed.path] = {key: str(value) for key, value in asdict(renewed).items()}
-            with self.store.transaction():
-                self.store.can_undo(act.id, list(replaced.values()))
+            self._write_down(act, list(replaced.values()))
 
         for path, before in act.action.watched:
             stored = next((one for one in facts.stored if one.certificate.path == path), None)
@@ -213,13 +304,12 @@ class Cures:
         self.store.event(act.incident, "withdrawn", why, now=now)
         self.store.recheck("incident", act.incident, now)
 
-    def verify(self, incident: Incident, now: datetime) -> None:
+    def verify(self, incident: Incident, facts: Facts, now: datetime) -> None:
         """Success is a NotAfter that moved, on disk and in a handshake, and silence of those who accused this machine."""
         acts = [act for act in self.store.acts(incident=incident.id) if act.state == "done"]
         if not acts:
             return
         act = acts[-1]
-        facts = self.world.senses.gather(now=now, nameless=True)
         good, said = cure_took(act.action.watched, facts)
         if good and act.action.container is not None and (down := runs_anew(act.action.container, facts)):
             good, said = False, f"{said}; but {down}"
@@ -262,15 +352,15 @@ class Cures:
                 and (other.diagnosis.plane, other.diagnosis.group)
                 == (incident.diagnosis.plane, incident.diagnosis.group)
             )
-            # What only may be so, as of a file that is not in use, anybody who reaches a port can have said.
-            sure = other.diagnosis.suspect is Suspect.OWN and other.diagnosis.confidence is not Confidence.POSSIBLE
-            if same and sure and other.count and other.last_seen > since:
-                return f"this machine was still accused {examine.stamp(other.last_seen)}: {other.diagnosis.evidence[0]}"
+            # Anybody who reaches a port can provoke what is not proven.
+            proven = other.diagnosis.confidence is Confidence.PROVEN and other.diagnosis.trust is Trust.SYSTEM
+            seen = other.system_seen
+            if same and proven and other.diagnosis.suspect is Suspect.OWN and seen is not None and seen > since:
+                return f"this machine was still accused {examine.stamp(seen)}: {other.diagnosis.evidence[0]}"
         return ""
 
-    def resume(self, incident: Incident, now: datetime) -> None:
+    def resume(self, incident: Incident, facts: Facts, now: datetime) -> None:
         """An earlier run wrote an act down and was killed: find out whether it did it, and only if not, do it."""
-        facts = self.world.senses.gather(now=now)
         for act in self.store.acts(state="intent", incident=incident.id):
             if act.id not in self.resuming:
                 continue
@@ -283,9 +373,13 @@ class Cures:
                 self.resuming.discard(act.id)
                 self._done(act, f"{container.name} was restarted; the agent was stopped before it could say so", now)
             elif found and tells_its_starts(container):
-                self.resuming.discard(act.id)  # it was not restarted, and is now, if that is still right
-                # What was moved aside wants its restart in any case.
-                if not act.undo and (why := self._closed_by_now(incident, act, now)):
+                # It was not restarted, and is now, if that is still right. What was moved aside wants its restart in any case.
+                why = "" if act.undo else self._closed_by_now(incident, act, now)
+                if why is None:
+                    self.store.recheck("resume", incident.id, now)
+                    continue
+                self.resuming.discard(act.id)
+                if why:
                     self._withdraw(act, why, now)
             elif now - act.at > self.verify_for:
                 self.resuming.discard(act.id)

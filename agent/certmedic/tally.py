@@ -61,6 +61,15 @@ class Tally:
             self._unwritten.append(line)
         return echo.is_echo(line.brought, sighting.entry.stream)
 
+    def is_due(self, sighting: Sighting, before: datetime) -> bool:
+        """Whether a line's fold is new, or was diagnosed last before a time."""
+        seen = self._folds.get(sighting.fold)
+        return seen is None or seen.diagnosed_at <= before
+
+    def is_new(self, sighting: Sighting) -> bool:
+        """Whether a line's fold is not known."""
+        return sighting.fold not in self._folds
+
     def count(self, sighting: Sighting) -> Seen:
         """Count one more line of a fold, and return all of that fold."""
         time = sighting.entry.time

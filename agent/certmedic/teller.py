@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from certmedic.core import message
 from certmedic.core.model import Facts, MessageKind, Origin, Route, Severity, Told
 from certmedic.core.window import Window
 from certmedic.edge.lease import Lock
-from certmedic.edge.notify import Notifier
+from certmedic.edge.notify import Delivered, Notifier
 from certmedic.edge.renew import Pen
 from certmedic.edge.restart import Hands
-from certmedic.edge.service import Journal
 from certmedic.edge.store import Delivery, Incident, Store
+from certmedic.edge.worker import Worker
 
+Transaction = Callable[[], AbstractContextManager[None]]
+log = logging.getLogger(__name__)
 WALL = "wall"  # the channel that needs no network
 
 
@@ -39,6 +43,13 @@ class Senses(Protocol):
         """Whether "host:port" was this agent's own end of a handshake it made to look at a certificate."""
 
 
+class Entries(Protocol):
+    """Where structured entries go: the journal."""
+
+    def emit(self, fields: Mapping[str, str]) -> None:
+        """Write one entry. Never raises."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """Everything outside: what can be looked up, done and said, and where this is."""
@@ -47,7 +58,7 @@ class World:
     hands: Hands
     pen: Pen
     notifier: Notifier
-    journal: Journal
+    journal: Entries
     host: str
     boot_id: str
     drill: bool = False
@@ -113,38 +124,59 @@ class Teller:
             )
         )
 
-    def deliver(self, now: datetime) -> None:
-        """Hand over what is due; what a channel does not take comes back later and later, and is given up after a day."""
-        due = []
-        for one in self.store.outbox(now=now):
-            if one.channel == WALL:
-                self._write_on_the_wall(one, now)
+    def digest(self, held: Sequence[Incident], now: datetime, *, every: timedelta) -> bool:
+        """Write the digest of what is held back into the outbox; False if the last one is younger than `every`."""
+        last = self.store.last_digest()
+        if last is not None and now - last < every:
+            return False
+        told = [(one.diagnosis.severity, one.diagnosis.cause) for one in held]
+        written = message.digest(told, host=self.world.host)
+        channels = {channel.id: channel.label for channel in self.world.notifier.channels(written.severity, "")}
+        self.store.enqueue(held[0].id, written, channels, now=now)
+        return True
+
+    def deliver(self, now: datetime, courier: Worker) -> None:
+        """Have the courier hand over what is due."""
+        if courier.busy:
+            return
+        due = self.store.outbox(now=now)
+        if due:
+            courier.begin(lambda: self._hand_over(due))
+
+    def _hand_over(self, due: Sequence[Delivery]) -> Iterator[tuple[Delivery, Delivered]]:
+        """Hand messages to terminals and channels, on the courier's thread."""
+        for delivery in due:
+            if delivery.channel == WALL:
+                text = message.wall_text(delivery.message, delivery.incident)
+                error = self.world.wall(text) if self.world.wall else "not wanted"
+                yield delivery, Delivered(ok=not error, error=error)
+        sent = [delivery for delivery in due if delivery.channel != WALL]
+        batch = [(delivery.channel, delivery.message) for delivery in sent]
+        for place, result in self.world.notifier.send_all(batch):
+            yield sent[place], result
+
+    def hear(self, now: datetime, courier: Worker, transaction: Transaction) -> None:
+        """Write down what became of deliveries; what a channel does not take comes back later and later, for a day."""
+        while (result := courier.result(0)) is not None:
+            if isinstance(result, tuple):
+                delivery, delivered = result
+                with transaction():
+                    self._record(delivery, delivered, now)
             else:
-                due.append(one)
-        for place, result in self.world.notifier.send_all([(one.channel, one.message) for one in due]):
-            delivery = due[place]
+                log.error("the courier failed: %s", type(result).__name__)
+
+    def _record(self, delivery: Delivery, result: Delivered, now: datetime) -> None:
+        if result.ok:
+            self.store.delivered(delivery, now=now)
+            return
+        again = None  # whoever is not logged in now does not see the wall later either
+        if delivery.channel != WALL:
             key = f"{delivery.message_id}{delivery.channel}"
             again = message.retry_at(delivery.attempts, now, delivery.created_at, key=key)
-            with self.store.transaction():
-                if result.ok:
-                    self.store.delivered(delivery, now=now)
-                else:
-                    self.store.undelivered(delivery, result.error, again_at=again)
-                    if again is None:
-                        said = f'the message "{delivery.message.kind}" never reached {delivery.label}: {result.error}'
-                        self.store.event(delivery.incident, "given up", said, now=now)
-            if not result.ok and again is None:
-                self.world.journal.emit(
-                    message.undelivered_fields(delivery.incident, delivery.message.kind, delivery.label, result.error)
-                )
-
-    def _write_on_the_wall(self, delivery: Delivery, now: datetime) -> None:
-        """Try once: whoever is not logged in now does not see it later either."""
-        why = (
-            self.world.wall(message.wall_text(delivery.message, delivery.incident)) if self.world.wall else "not wanted"
-        )
-        with self.store.transaction():
-            if why:
-                self.store.undelivered(delivery, why, again_at=None)
-            else:
-                self.store.delivered(delivery, now=now)
+        self.store.undelivered(delivery, result.error, again_at=again)
+        if again is None and delivery.channel != WALL:
+            said = f'the message "{delivery.message.kind}" never reached {delivery.label}: {result.error}'
+            self.store.event(delivery.incident, "given up", said, now=now)
+            self.world.journal.emit(
+                message.undelivered_fields(delivery.incident, delivery.message.kind, delivery.label, result.error)
+            )

@@ -29,7 +29,7 @@ def source(kind: str, what: str):
 
         return DockerSource(symptoms.NEEDLES, base_url=what, lookback=time.time()), {}
     from certmedic.edge.files import FileSource, PodSource
-    from certmedic.edge.files.folders import Watch
+    from certmedic.edge.files.globs import Watch
 
     made = FileSource(symptoms.NEEDLES, [what]) if kind == "files" else PodSource(symptoms.NEEDLES, root=what)
     return made, {made.name: str(Watch(time=0.0, globs=tuple(made._globs)))}
@@ -53,7 +53,7 @@ def main() -> None:
     if sys.argv[1] == "certificates":
         sys.stdout.write(f"{inventory(sys.argv[2])}\n")
         return
-    memo, found = symptoms.Memo(), 0
+    memo, found = symptoms.ParseCache(), 0
     reads, positions = source(sys.argv[1], sys.argv[2])
 
     def put(item: Item) -> None:

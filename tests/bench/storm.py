@@ -16,7 +16,7 @@ from pathlib import Path
 from bench import lines
 from bench.agent import world
 from certmedic.config import Config
-from certmedic.core.model import LogEntry, Origin
+from certmedic.core.model import LogEntry, Origin, Trust
 from certmedic.edge import inbox
 from certmedic.edge.store import Store
 from certmedic.watcher import Watcher
@@ -31,7 +31,9 @@ def main() -> None:
     """Send it through."""
     count, folder = int(sys.argv[1]), Path(sys.argv[2])
     config = Config(mode="observe", state=folder)
-    origins = {program: Origin(program=program, unit=f"{program}.service") for program, _ in lines.KINDS}
+    origins = {
+        program: Origin(program=program, unit=f"{program}.service", trust=Trust.SYSTEM) for program, _ in lines.KINDS
+    }
     dice, start = random.Random(3), datetime.now(UTC)  # noqa: S311 - the same storm each time
 
     def batch(first: int, size: int) -> list[LogEntry]:

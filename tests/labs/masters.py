@@ -28,6 +28,7 @@ from certmedic.drill import pki
 from labs import AGENT
 from labs.docker import Docker, _sweep
 from labs.namespaces import inside, ip, listener
+from labs.static_pod import StaticPod
 
 NEW, OLD = "kopeio/etcd-manager:3.0.20210228", "kopeio/etcd-manager:3.0.20200307"
 
@@ -53,8 +54,14 @@ class Master:
         return self.volume / "pki" / "etcd-cluster-token-etcd" / "peers" / "me.crt"
 
     @property
+    def pod(self) -> StaticPod:
+        return StaticPod(
+            name="etcd-manager-main", node=self.name, container="etcd-manager", file="etcd-main", image=self.image
+        )
+
+    @property
     def container(self) -> str:
-        return f"k8s_etcd-manager_etcd-manager-main-{self.name}_kube-system_0123-{self.name}_0"
+        return self.pod.container_name
 
     def restarts(self) -> tuple[str, str]:
         """What changes when the container is restarted."""
@@ -76,14 +83,9 @@ class Master:
 
     def start_etcd(self, cluster: str, *, life: float | None, keep_expired: bool) -> None:
         """Run the manager's container, as the kubelet would."""
-        labels = {
-            "io.kubernetes.container.name": "etcd-manager",
-            "io.kubernetes.pod.name": f"etcd-manager-main-{self.name}",
-            "io.kubernetes.pod.namespace": "kube-system",
-        }
         self.docker(
-            *["run", "-d", "--network=host", f"--name={self.container}"],
-            *[f"--label={key}={value}" for key, value in labels.items()],
+            *["run", "-d", "--network=host", f"--name={self.container}", f"--cgroup-parent={self.pod.cgroup()}"],
+            *self.pod.label_options,
             *[
                 "-v",
                 "/usr:/usr:ro",
@@ -124,15 +126,16 @@ class Master:
         )
 
     def run(self, command: Sequence[str], **more: object) -> subprocess.Popen[bytes]:
-        """Start a program on this master: in its network, with its volumes at /mnt."""
-        # /etc of its own too, with the authorities' keys where nodeup lays them.
-        etc, keys = self.home / "etc", self.home / "etc/kubernetes/pki/etcd-manager-main"
+        """Start a program on this master: with its network, its volumes at /mnt, and an /etc and a /var/log of the master's."""
+        etc, keys, logs = self.home / "etc", self.home / "etc/kubernetes/pki/etcd-manager-main", self.home / "var/log"
         if not etc.exists():
             shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True)
             keys.mkdir(parents=True)
             for file in (self.home.parent / "authorities").iterdir():
                 shutil.copy(file, keys)
-        return subprocess.Popen(inside(self.namespace, {self.home / "mnt": "/mnt", etc: "/etc"}, *command), **more)  # type: ignore[call-overload]
+            self.pod.lay(self.home)
+        places = {self.home / "mnt": "/mnt", etc: "/etc", logs: "/var/log"}
+        return subprocess.Popen(inside(self.namespace, places, *command), **more)  # type: ignore[call-overload]
 
     def configure(self, config: str) -> Path:
         """Write the agent's configuration."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from certmedic.config import Config
 from certmedic.core.means import Means
-from certmedic.core.model import Lease, Member, Served, Silence
+from certmedic.core.model import Lease, Member, Served, Silence, Trust
 from certmedic.edge.notify import AppriseNotifier, Channel, Delivered
 from certmedic.edge.renew import Aside, Renewed
 from certmedic.edge.restart import RestartError
@@ -48,6 +48,7 @@ def group(*, a, b, c):
             group="main",
             address=n,
             port=2380,
+            verified=True,
             serves=shown[how],
             refused=how == "gone",
             is_self=n == "a",
@@ -83,11 +84,19 @@ class Played:
     def gather(self, *, now, with_members=False, nameless=False):
         leaves = [s for s in self.files if not s.certificate.is_ca and s.certificate.path not in self.idle]
         served = tuple(
-            Served(address="127.0.0.1", port=p, certificate=s.certificate) for s in leaves for p in s.place.ports
+            Served(address="127.0.0.1", port=p, certificate=s.certificate, trust=Trust.SYSTEM)
+            for s in leaves
+            for p in s.place.ports
         )
         members = self.members if with_members else ()
         return facts(
-            self.files, at=now, containers=self.containers, served=served, members=members, signable=self.signable
+            self.files,
+            at=now,
+            containers=self.containers,
+            served=served,
+            members=members,
+            signable=self.signable,
+            peers=frozenset({"10.0.0.2", "10.0.0.3"}),
         )
 
     def learn(self, origin):
@@ -149,6 +158,9 @@ class Played:
         self.undone.append(aside.path)
         return True
 
+    def refresh(self):
+        pass
+
     def channels(self, severity, tag=""):
         return [Channel(id="good", label="json://good"), Channel(id="other", label="json://other")]
 
@@ -171,6 +183,9 @@ class Reached(Played):
     def __init__(self, *urls, **played):
         super().__init__(**played)
         self.way = AppriseNotifier([], {}, urls)
+
+    def refresh(self):
+        self.way.refresh()
 
     def channels(self, severity, tag=""):
         return self.way.channels(severity, tag)
@@ -255,7 +270,7 @@ class Lab:
         """Begin a silence, in the lab's time."""
         asked = {"cause": "", "file": "", "plane": "", "author": "alice", "comment": "known", "starts_at": self.now}
         with self.store.transaction():
-            self.store.silence(Silence(id=0, ends_at=self.now + timedelta(hours=hours), **(asked | what)))
+            self.store.silence(Silence(id=0, ends_at=self.now + timedelta(hours=hours), **(asked | what)), now=self.now)
 
 
 def old_manager(lab, **changed):

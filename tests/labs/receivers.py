@@ -92,7 +92,7 @@ class Hook:
     @property
     def kinds(self):
         """The kinds of the messages that came in, by their titles."""
-        words = {"RESOLVED": "resolved", "NOT CURED": "escalated", "verifying": "acted", "still open": "reminder"}
+        words = {"RESOLVED": "resolved", "NOT FIXED": "escalated", "verifying": "acted", "still open": "reminder"}
         return [next((kind for word, kind in words.items() if word in title), "opened") for title in self.titles]
 
     def __enter__(self):

@@ -18,8 +18,8 @@ import pytest
 
 from certmedic.core.model import Origin
 from certmedic.edge.files import FileSource, PodSource
-from certmedic.edge.files.log import Log
-from certmedic.edge.files.shapes import Plain
+from certmedic.edge.files.formats import Plain
+from certmedic.edge.files.tail import Tail
 
 LINE = "{:08} x509: certificate has expired\n"
 CALLS = ("open", "pread", "fstat", "stat", "scandir", "listdir", "lseek")
@@ -99,8 +99,8 @@ class Lab:
     def source(self) -> FileSource | PodSource:
         return FileSource((b"x509:",), [str(self.path.parent / "etcd*.log")], elsewhere=())
 
-    def log(self) -> Log:
-        return Log(str(self.path), f"file:{self.path}", Origin(), Plain((b"x509:",)), print)
+    def log(self) -> Tail:
+        return Tail(str(self.path), f"file:{self.path}", Origin(), Plain((b"x509:",)), print)
 
 
 class PodLab(Lab):

@@ -12,10 +12,17 @@ from pathlib import Path
 from certmedic.drill import pki
 from labs import crilog
 from labs.machine import Machine
+from labs.static_pod import LOGS, StaticPod
 
 LIFE = 15
 IMAGE = "kopeio/etcd-manager:3.0.20210228"
 MAIN, EVENTS = "/mnt/master-vol-0abc", "/mnt/master-vol-0def"
+PODS = {
+    group: StaticPod(
+        name=f"etcd-manager-{group}", node="a", container="etcd-manager", file=f"etcd-{group}", image=IMAGE
+    )
+    for group in ("main", "events")
+}
 K3S = "/var/lib/rancher/k3s/server/tls/etcd"
 # What is made by whom: a folder -> name of the files -> its authority's CN.
 AUTHORITIES = {
@@ -92,6 +99,9 @@ def prepare(machine: Machine) -> None:
     machine.put(Path(crilog.__file__), "/root/crilog.py")
     machine.write("/root/hook.py", HOOK)
     machine.write("/root/neighbour.sh", NEIGHBOUR)
+    for pod in PODS.values():
+        machine.write(f"/{pod.manifest_path}", pod.manifest)
+        machine("mkdir", "-p", f"/{LOGS}/{pod.log_folder}/{pod.container}")
     machine("systemctl", "daemon-reload")
     machine("systemd-run", "--quiet", "--unit=hook", "python3", "/root/hook.py")
     machine("systemd-run", "--quiet", "--unit=neighbour", "sh", "/root/neighbour.sh")
@@ -106,14 +116,7 @@ def volume(machine: Machine, path: str) -> None:
     """Mount an empty volume."""
     machine("mkdir", "-p", path)
     machine.run("umount", path)  # an earlier one
-    machine("mount", "-t", "tmpfs", "tmpfs", path)
-
-
-def labels(group: str) -> list[str]:
-    """Return what the kubelet says of an etcd-manager's container."""
-    pod = f"etcd-manager-{group}-a"
-    told = {"container.name": "etcd-manager", "pod.name": pod, "pod.namespace": "kube-system"}
-    return [f"--label=io.kubernetes.{key}={value}" for key, value in told.items()]
+    machine("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", path)
 
 
 def manager(member: str, volume: str, *more: str) -> list[str]:
@@ -136,9 +139,10 @@ def start_main(machine: Machine) -> None:
         "ADVERTISE_CLIENT_URLS": "https://127.0.0.1:4001",
         "INITIAL_CLUSTER": "etcd-a=https://127.0.0.1:2380",
     }
+    driver = machine("docker", "info", "--format={{.CgroupDriver}}").strip()
     machine(
-        *["docker", "run", "-d", "--network=host", "--name=k8s_etcd-manager_etcd-manager-main-a_kube-system_0123_0"],
-        *labels("main"),
+        *["docker", "run", "-d", "--network=host", f"--name={PODS['main'].container_name}"],
+        *[f"--cgroup-parent={PODS['main'].cgroup(driver)}", *PODS["main"].label_options],
         *["-v", "/usr:/usr:ro", "-v", "/mnt:/mnt", "-v", "/root/main:/authorities:ro"],
         *["-e", "PYTHONPATH=/usr/share/certmedic", "-e", "PYTHONDONTWRITEBYTECODE=1"],
         *[f"--env=ETCD_{key}={value}" for key, value in told.items()],
@@ -151,13 +155,14 @@ def start_events(machine: Machine) -> None:
     ctr = ("ctr", "--namespace=k8s.io")
     machine(*ctr, "images", "import", "--snapshotter=native", "/root/image.tar")
     name = next(one for one in machine(*ctr, "images", "list", "--quiet").split() if "etcd-manager" in one)
-    log = "/var/log/pods/kube-system_etcd-manager-events-a_0123/etcd-manager"
+    pod = PODS["events"]
+    log = f"/{LOGS}/{pod.log_folder}/{pod.container}"
     machine.write("/root/log-events", f'#!/bin/sh\nexec /usr/bin/python3 /root/crilog.py "{log}"\n')
     machine("chmod", "0755", "/root/log-events")
     mounts = {"/usr": "/usr", "/mnt": "/mnt", "/root/events": "/authorities"}
     machine(
         *[*ctr, "run", "--detach", "--net-host", "--snapshotter=native", "--log-uri=binary:///root/log-events"],
-        *labels("events"),
+        *[f"--cgroup={pod.cgroup()}/events", *pod.label_options],
         *[f"--mount=type=bind,src={here},dst={there},options=rbind:rw" for here, there in mounts.items()],
         *["--env=PYTHONPATH=/usr/share/certmedic", "--env=PYTHONDONTWRITEBYTECODE=1", name, "events"],
         *manager("etcd-events-a", EVENTS, "--token=etcd-cluster-token-etcd-events"),
@@ -176,7 +181,7 @@ def task(machine: Machine) -> str:
 
 def end(machine: Machine) -> None:
     """Have both containers and the main group's volume gone."""
-    machine("docker", "rm", "--force", "k8s_etcd-manager_etcd-manager-main-a_kube-system_0123_0")
+    machine("docker", "rm", "--force", PODS["main"].container_name)
     machine("umount", MAIN)
     machine("ctr", "--namespace=k8s.io", "tasks", "delete", "--force", "events")
     machine("ctr", "--namespace=k8s.io", "containers", "delete", "events")

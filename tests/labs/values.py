@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from certmedic.core import certificates
-from certmedic.core.model import Container, Facts, LogEntry, Origin, Place, Stored
+from certmedic.core.model import Container, Facts, LogEntry, Origin, Place, Stored, Trust
 from labs import pki
 
 NOW = datetime(2026, 11, 24, 15, 40, tzinfo=UTC)
@@ -27,7 +27,7 @@ def stored(
         certificate=certificates.parse_der(leaf.der, path, index),
         place=Place(plane=plane, group=group, use=use, renewer=renewer, ca_path=ca_path, ports=ports),
         modified=NOW,
-        **more,
+        **({"trust": Trust.SYSTEM, "authorised": True} | more),
     )
 
 
@@ -44,7 +44,7 @@ def member(*, peer_ends=NOW + 300 * DAY, server_ends=NOW + 300 * DAY, peer=None,
     )
 
 
-def container(group="main", image=NEW_IMAGE, number="c1", started_at=NOW - DAY, state="running"):
+def container(group="main", image=NEW_IMAGE, number="c1", *, started_at=NOW - DAY, state="running", trust=Trust.SYSTEM):
     """An etcd-manager's container, named as the kubelet names it."""
     pod = f"etcd-manager-{group}-ip-10-0-0-1"
     return Container(
@@ -56,12 +56,15 @@ def container(group="main", image=NEW_IMAGE, number="c1", started_at=NOW - DAY, 
         container_name="etcd-manager",
         state=state,
         started_at=started_at,
+        trust=trust,
     )
 
 
 def unit(name="k3s.service", invocation="i1", state="active"):
     """A unit of systemd, as it was looked up."""
-    return Container(id=name, name=name, image="", state=state, runtime="systemd", invocation=invocation)
+    return Container(
+        id=name, name=name, image="", state=state, runtime="systemd", invocation=invocation, trust=Trust.SYSTEM
+    )
 
 
 K3S = "/var/lib/rancher/k3s/server/tls"
@@ -96,6 +99,6 @@ def facts(files=None, *, containers=None, at=NOW, **more):
     )
 
 
-def entry(text, *, at=NOW, stream="journal", **origin):
-    """A line that came in."""
-    return LogEntry(stream=stream, position="1", time=at, text=text, origin=Origin(**origin))
+def entry(text, *, at=NOW, stream="journal", trust=Trust.SYSTEM, **origin):
+    """A line that came in, of a program that is believed unless said otherwise."""
+    return LogEntry(stream=stream, position="1", time=at, text=text, origin=Origin(trust=trust, **origin))

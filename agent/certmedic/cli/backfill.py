@@ -54,7 +54,7 @@ class Past:
 
     def __init__(self, since: datetime, now: datetime, machine: Machine) -> None:
         self._since, self._now, self._machine = since, now, machine
-        self._memo = symptoms.Memo()
+        self._memo = symptoms.ParseCache()
         self._lines: dict[int, dict[str, int]] = {}
         self._folds: dict[str, Fold] = {}
 
@@ -145,7 +145,7 @@ def progress() -> Iterator[Say]:
             nonlocal due
             if time.monotonic() >= due:
                 due = time.monotonic() + SAY_EVERY
-                click.echo(f"certmedic: {source}: {share:.0%}, {seen} read", err=True)
+                show.write(f"certmedic: {source}: {share:.0%}, {seen} read", err=True)
 
         yield line
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from certmedic.cli import show
 from certmedic.cli.look import JSON
 from certmedic.config import ConfigError, load
 from certmedic.core import message
+from certmedic.core.decision import explain
 from certmedic.core.examine import stamp
 from certmedic.core.model import Silence
 from certmedic.edge.store import Incident, Store, StoreError
@@ -87,18 +88,40 @@ WHICH = HEADS.index("WHICH")
 @JSON
 @CONFIG
 @click.option("--open", "only_open", is_flag=True, help="Only those that last.")
-def incidents(*, as_json: bool, config_path: Path | None, only_open: bool) -> None:
+@click.option("--all", "with_strangers", is_flag=True, help="Also what programs logged that certmedic does not trust.")
+def incidents(*, as_json: bool, config_path: Path | None, only_open: bool, with_strangers: bool) -> None:
     """List what was seen, newest first."""
     now = datetime.now(UTC)
     with store(config_path) as state:
         found, silences = state.incidents(unresolved=only_open), hushes(config_path, state, now)
+        strangers = state.strangers() if with_strangers else []
     quiet = {one.id: message.silence_of(one.diagnosis, silences, now) for one in found if one.state != "resolved"}
     if as_json:
-        show.as_json(incidents=[row(one, quiet.get(one.id)) for one in found])
+        more = {"strangers": strangers} if with_strangers else {}
+        show.as_json(incidents=[row(one, quiet.get(one.id)) for one in found], **more)
         return
     if not found:
         show.say("No incident.", colour="green")
+    else:
+        list_incidents(found, quiet)
+    if with_strangers:
+        list_strangers(strangers)
+
+
+def list_strangers(strangers: Sequence[Mapping[str, Any]]) -> None:
+    """Print what programs logged that are not trusted: it decided nothing."""
+    if not strangers:
+        show.say("No line of a program that is not trusted.")
         return
+    show.say("\nLogged by programs that are not trusted. These lines decide nothing:", bold=True)
+    for one in strangers:
+        show.item(
+            f"  {one['count']} x ", f"{one['who']}: {one['symptom']}, last {one['last_seen'][:19]} UTC: {one['line']}"
+        )
+
+
+def list_incidents(found: Sequence[Incident], quiet: Mapping[int, Silence | None]) -> None:
+    """Print a table of incidents."""
     lines = [
         [
             str(one.id),
@@ -165,8 +188,8 @@ def show_incident(number: int, *, as_json: bool, config_path: Path | None) -> No
         show.item("decision ", incident.decision.reason)
         for gate in incident.decision.gates:
             show.item(
-                f"  {'open  ' if gate.passed else 'CLOSED'}  {gate.name:<11} ",
-                gate.why,
+                f"  {'pass   ' if gate.passed else 'BLOCKED'}  {gate.name:<11} ",
+                explain(gate),
                 colour=None if gate.passed else "yellow",
             )
     if folds:

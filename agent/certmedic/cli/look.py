@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ from certmedic.core import certificates, planes, symptoms, verdict
 from certmedic.core import diagnose as doctor
 from certmedic.core.examine import examine, stamp
 from certmedic.core.model import Diagnosis, Fold, LogEntry, Origin, Severity, Sighting, Stored
+from certmedic.core.origin import OPERATOR
 from certmedic.core.rehearse import rehearse
 from certmedic.edge.facts import Machine
 
@@ -43,8 +43,8 @@ def moment(_: click.Context, param: click.Parameter, value: str | None) -> datet
 
 
 def entry(line: str, *, origin: Origin | None = None, now: datetime) -> LogEntry:
-    """Return one line of unknown origin as an entry."""
-    return LogEntry(stream="-", position="", time=now, text=line, origin=origin or Origin())
+    """Return one line that a person hands over as an entry."""
+    return LogEntry(stream="-", position="", time=now, text=line, origin=origin or Origin(trust=OPERATOR))
 
 
 # ---------------------------------------------------------------- explain
@@ -60,14 +60,14 @@ def explain(lines: tuple[str, ...], *, as_json: bool) -> None:
         for raw in sys.stdin.buffer:
             answer = symptoms.explanation(symptoms.parse(entry(raw.decode(errors="replace").rstrip("\r\n"), now=now)))
             if as_json:
-                sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+                show.json_line(answer)
             else:
                 tell_explanation(answer)
         return
     for line in lines:
         answer = symptoms.explanation(symptoms.parse(entry(line, now=now)))
         if as_json:
-            sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            show.json_line(answer)
         else:
             tell_explanation(answer)
 
@@ -112,7 +112,9 @@ def diagnose(
     base = (root or "").rstrip("/")
     patterns = (*globs, *(planes.patterns(root=root) if root else ()), *(base + path for path in used))
     facts = replace(
-        Machine(globs=patterns, root=root or "/", live=False).gather(now=now), used=used, called=tuple(called)
+        verdict.vouched(Machine(globs=patterns, root=root or "/", live=False).gather(now=now)),
+        used=used,
+        called=tuple(called),
     )
     found = [diagnosis for fold in folds if (diagnosis := doctor.diagnose(fold, facts)) is not None]
     diagnoses = verdict.merge([*found, *verdict.survey(facts, warn_within=timedelta())])
@@ -153,7 +155,7 @@ def sightings(
     """
     for log in logs:
         with opened(log) as lines:
-            origin = Origin(path="" if log == "-" else log)
+            origin = Origin(path="" if log == "-" else log, trust=OPERATOR)
             for raw in lines:
                 if not origin.container and UNDER_ETCD_MANAGER.search(raw):
                     origin = replace(origin, container="etcd-manager")
@@ -311,6 +313,7 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
     if until <= now:
         show.fail(f"--at {until:%Y-%m-%d} is not in the future", 2)
     facts = eyes(config, root).gather(now=now)
+    facts = verdict.vouched(facts) if root else facts
     policy = policy_of(config)
     told = config.certificates
     moments = rehearse(facts, until, policy=policy, warn_days=told.warn_days, of_plane=told.plane)

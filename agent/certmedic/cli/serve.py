@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import socket
 import sys
 import threading
@@ -17,18 +16,19 @@ import click
 
 from certmedic.cli import show
 from certmedic.cli.history import CONFIG
-from certmedic.config import Config, ConfigError, Secret, files, load, ownfile, units_of
+from certmedic.config import Config, ConfigError, Secret, files, load, units_of
+from certmedic.config.ownership import readable_by_everybody, writable_by_others
 from certmedic.core import message, planes
 from certmedic.core.model import Severity
 from certmedic.core.symptoms import NEEDLES
-from certmedic.edge import inbox, local, service
+from certmedic.edge import inbox, local, service, worker
 from certmedic.edge.containers import DockerSource
 from certmedic.edge.facts import Machine
 from certmedic.edge.files import FileSource, PodSource
 from certmedic.edge.files.certificates import CertificateSource
 from certmedic.edge.journal import JournalSource
 from certmedic.edge.lease import EtcdLock
-from certmedic.edge.notify import AppriseNotifier, file_of
+from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.renew import Pen
 from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, Hands, SystemdHands
 from certmedic.edge.store import Store, StoreError
@@ -104,34 +104,23 @@ def notifier(config: Config) -> AppriseNotifier:
     """Return the way to people."""
     files = [item for item in config.notify.apprise if isinstance(item, str)]
     urls = [item for item in config.notify.apprise if isinstance(item, Secret)]
-    return AppriseNotifier(files, config.notify.tags, [url.reveal() for url in urls], refused=refused)
-
-
-def refused(path: Path) -> str | None:
-    """Return why a file with addresses must not be used: others could change it. None if it is safe, or missing."""
-    try:
-        ownfile.check(path)
-    except ownfile.UnsafeFileError as error:
-        return str(error)
-    except OSError:
-        return None  # the notifier says that it cannot be read
-    return None
-
-
-def open_secrets(config: Config) -> list[str]:
-    """Return which files with addresses everybody may read, a sentence each."""
-    files = [file_of(item) for item in config.notify.apprise if isinstance(item, str)]
-    return [
-        f"{path}: everybody may read this file, and addresses are secrets: sudo chmod o-r {shlex.quote(str(path))}"
-        for path in files
-        if ownfile.is_secret_open(path)
-    ]
+    return AppriseNotifier(files, config.notify.tags, [url.reveal() for url in urls], writable_by_others)
 
 
 def faults_of(config: Config, way: AppriseNotifier) -> list[str]:
     """Return what keeps people from being told, a sentence each."""
     nobody = [route.tag for route in config.notify.route if not way.tagged(route.tag)] if config.notify.apprise else []
     return [*way.faults(), *(f"notify.route: no channel carries the tag {tag!r}" for tag in dict.fromkeys(nobody))]
+
+
+def open_secrets(config: Config) -> list[str]:
+    """Return which files with addresses everybody may read, a sentence each."""
+    paths = [Path(item) for item in config.notify.apprise if isinstance(item, str) and item.startswith("/")]
+    return [
+        f"{path}: everybody may read this file, and addresses are secrets: chmod 0640 it"
+        for path in paths
+        if readable_by_everybody(path)
+    ]
 
 
 def cannot_run(config: Config) -> list[str]:
@@ -200,7 +189,12 @@ def serve(
         boot_id=boot_id(),
     )
     watcher = Watcher(
-        config=config, store=store, world=world, started_at=datetime.now(UTC), sources=wanted(config, read)
+        config=config,
+        store=store,
+        world=world,
+        started_at=datetime.now(UTC),
+        sources=wanted(config, read),
+        workers=worker.threads(),
     )
     inbox.start(read, store.positions(), box, stop)
     names = ", ".join(source.name for source in read if is_there(source)) or "nothing"

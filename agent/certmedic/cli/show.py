@@ -35,15 +35,33 @@ def as_json(**values: Any) -> None:
     sys.stdout.write(json.dumps({"schema": SCHEMA, **values}, ensure_ascii=False, indent=2) + "\n")
 
 
+def harmless(text: str) -> str:
+    """Return text for a terminal: no control character moves its cursor, and none turns the direction of writing."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else " " if char == "\t" else "\ufffd" for char in text)
+
+
+def write(text: str, *, err: bool = False) -> None:
+    """Print a line as it is, but for what would steer a terminal. Everything that a person reads goes through here."""
+    click.echo(harmless(text), err=err)
+
+
+def json_line(value: object) -> None:
+    """Print one JSON value on a line; JSON escapes control characters itself."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
 def say(text: str = "", *, colour: str | None = None, bold: bool = False) -> None:
     """Print a line; colour only on a terminal, and not where NO_COLOR is set."""
     plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))
+    text = harmless(text)
     click.echo(text if plain else click.style(text, fg=colour, bold=bold))
 
 
 def fail(text: str, code: int = 1) -> NoReturn:
     """Say on stderr why it does not go on, and exit."""
-    click.echo(f"certmedic: {text}", err=True)
+    write(f"certmedic: {text}", err=True)
     raise SystemExit(code)
 
 
@@ -101,7 +119,7 @@ def table(
         grid.add_column(head, overflow="fold")
     for number, row in enumerate(rows):
         style = colours[number] if number < len(colours) else None
-        grid.add_row(*(Text(str(cell)) for cell in row), style=style or "")
+        grid.add_row(*(Text(harmless(str(cell))) for cell in row), style=style or "")
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else 1000, highlight=False, soft_wrap=not terminal)
     with console.capture() as captured:
@@ -109,7 +127,7 @@ def table(
     for number, line in enumerate(captured.get().splitlines()):
         click.echo(line.rstrip())
         if firsts and number:
-            click.echo(f"  {firsts[number - 1]}")
+            write(f"  {firsts[number - 1]}")
 
 
 def when(moment: datetime | None) -> str | None:
@@ -170,7 +188,7 @@ def decision(value: Decision | None) -> dict[str, Any] | None:
     """Return a decision as `--json` shows it."""
     if value is None:
         return None
-    gates = [{"name": gate.name, "passed": gate.passed, "why": gate.why} for gate in value.gates]
+    gates = [{"name": gate.name, "passed": gate.passed, "why": gate.why, "opens": gate.opens} for gate in value.gates]
     return {"reason": value.reason, "acts": value.action is not None, "gates": gates}
 
 
@@ -233,5 +251,5 @@ def state(path: Path | None) -> Path:
 def refuse(error: ConfigError) -> NoReturn:
     """Say everything that is wrong with the configuration, and exit."""
     for fault in error.faults:
-        click.echo(f"certmedic: {fault}", err=True)
+        write(f"certmedic: {fault}", err=True)
     raise SystemExit(2)

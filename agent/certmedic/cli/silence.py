@@ -128,7 +128,7 @@ def add(  # noqa: PLR0913 - one argument for each option
         ends_at=begins + lasts,
     )
     with hand.change(config_path) as state:
-        number = state.silence(wanted)
+        number = state.silence(wanted, now=now)
     if as_json:
         show.as_json(id=number, ends_at=show.when(wanted.ends_at))
         return

@@ -14,13 +14,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from certmedic.config import ownfile
+from certmedic.config.ownership import MOST_BYTES, writable_by_others
 from certmedic.config.values import HAVE_MEANS, KEYS, PLANES, FaultError, Secret, duration, fault_of_unknown
 from certmedic.core import planes
-from certmedic.core.decide import Policy
+from certmedic.core.decision import Policy
 from certmedic.core.means import Means
 from certmedic.core.model import Route
 from certmedic.core.window import Window
+from certmedic.edge.os import readfile
 
 __all__ = [
     "KEYS",
@@ -140,15 +141,20 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _read(path: Path, faults: list[str]) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(ownfile.read(path).decode())
-    except ownfile.UnsafeFileError as error:
-        faults.append(f"{path}: {error}")
+        if fault := writable_by_others(path):
+            faults.append(fault)
+            return {}
+        return tomllib.loads(readfile.read_bytes(str(path), MOST_BYTES).decode())
+    except readfile.TooLargeError as error:
+        faults.append(f"{path}: is too large: {error.strerror}")
     except OSError as error:
         faults.append(f"{path}: cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
         faults.append(f"{path}: is not UTF-8 text (byte {error.start})")
     except tomllib.TOMLDecodeError as error:
         faults.append(f"{path}: is not TOML: {error}")
+    except RecursionError:
+        faults.append(f"{path}: its values are nested too deeply")
     return {}
 
 

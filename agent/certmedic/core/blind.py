@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from certmedic.core.command import fixed
 from certmedic.core.model import Cause, Confidence, Diagnosis, Helps, Remedy, RemedyKind, Suspect
 
 # An ordinary restart of a daemon is over by then. With the wait for what breaks together, people are told before systemd, whose
@@ -49,7 +50,7 @@ def diagnose(source: str, reason: str, since: datetime) -> Diagnosis:
             kind=RemedyKind.MANUAL,
             helps=Helps.UNKNOWN,
             why="What cures it depends on the reason; certmedic tries again by itself.",
-            command=command,
+            commands=fixed(command),
         ),
         since=since,
         source=source,

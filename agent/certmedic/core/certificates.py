@@ -15,6 +15,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 from cryptography import x509
@@ -29,6 +30,13 @@ from certmedic.core.der import is_pkcs12, pieces, public_numbers, rsa_numbers
 from certmedic.core.model import Certificate
 
 Status = Literal["ok", "expiring", "expired", "not_yet_valid"]
+Signature = Literal["verified", "wrong", "unverifiable"]
+
+# Dates are clamped, so that adding some days to one never overflows: RFC 5280 writes "no end" as 9999-12-31.
+EARLIEST = datetime(1950, 1, 1, tzinfo=UTC)
+LATEST = datetime(9990, 1, 1, tzinfo=UTC)
+LARGEST = 32 * 1024  # bytes of one certificate's DER; real ones have one to four KiB
+REMEMBERED = 2048  # pairs of certificates whose signature was verified
 
 # The marker lines of PEM are found in one pass: a hostile file of nothing but BEGIN lines must not cost quadratic time.
 _MARKER = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 #]{1,64})-----")
@@ -69,8 +77,8 @@ class NotACertificate(ValueError):  # noqa: N818  (the name is a contract of the
 # ---------------------------------------------------------------- reading
 
 
-def parse(data: bytes, path: str, password: bytes | None = None) -> tuple[Certificate, ...]:
-    """Read every certificate in a file's bytes, in their order; `password` opens PKCS#12.
+def parse(data: bytes, path: str, password: bytes | None = None, *, most: int | None = None) -> tuple[Certificate, ...]:
+    """Read every certificate in a file's bytes, in their order; `password` opens PKCS#12, `most` is how many are read.
 
     A kubeconfig that only names files gives an empty tuple. Raises NotACertificate, and nothing else.
     """
@@ -80,10 +88,10 @@ def parse(data: bytes, path: str, password: bytes | None = None) -> tuple[Certif
         return _parse_binary(data, path, password)
     blocks = list(_pem_blocks(data))
     if blocks:
-        return _parse_all(blocks, path)
+        return _parse_all(blocks, path, most)
     embedded = [match[1] for match in _EMBEDDED.finditer(data)]
     if embedded:
-        return _parse_all(_embedded_blocks(embedded), path)
+        return _parse_all(_embedded_blocks(embedded), path, most)
     if _KUBECONFIG.search(data):
         return ()
     for looks, what in _LOOKS_LIKE:
@@ -97,6 +105,8 @@ def parse_der(data: bytes, path: str = "", index: int = 0) -> Certificate:
 
     Extensions that cannot be read count as absent: the dates are what matters most, and they come first.
     """
+    if len(data) > LARGEST:
+        raise NotACertificate(f"its DER has {len(data)} bytes, more than {LARGEST}", reason="broken")
     try:
         cert = x509.load_der_x509_certificate(data)
         found = pieces(data)
@@ -138,11 +148,17 @@ def _parse_binary(data: bytes, path: str, password: bytes | None) -> tuple[Certi
     )
 
 
-def _parse_all(blocks: Iterable[bytes | str], path: str) -> tuple[Certificate, ...]:
+def _parse_all(blocks: Iterable[bytes | str], path: str, most: int | None) -> tuple[Certificate, ...]:
     """Read each block: DER, or a sentence that says what is wrong with it."""
     certificates: list[Certificate] = []
     faults: list[str] = []
     for index, block in enumerate(blocks):
+        if most is not None and index >= most:
+            raise NotACertificate(
+                f"it holds more than {most} certificates; the others were not read",
+                reason="too_large",
+                certificates=tuple(certificates),
+            )
         if isinstance(block, str):
             faults.append(f"certificate {index + 1}: {block}")
             continue
@@ -202,10 +218,10 @@ def _decoded(text: bytes) -> bytes | str:
 def _aware(cert: x509.Certificate, name: str) -> datetime:
     # The aware spelling came with cryptography 42, and the naive one warns since then.
     moment: datetime | None = getattr(cert, f"{name}_utc", None)
-    if moment is not None:
-        return moment
-    naive: datetime = getattr(cert, name)
-    return naive.replace(tzinfo=UTC)
+    if moment is None:
+        naive: datetime = getattr(cert, name)
+        moment = naive.replace(tzinfo=UTC)
+    return min(max(moment, EARLIEST), LATEST)
 
 
 def _extensions(found: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
@@ -332,22 +348,47 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def issued_by(leaf: Certificate, ca: Certificate) -> bool:
     """Whether `ca` signed `leaf`: its subject is the leaf's issuer, and the signature verifies with its key.
 
-    The name alone proves nothing: an authority made anew keeps its name. Where the signature is of a kind that the
-    library cannot verify, the key identifiers must agree instead.
+    The name alone proves nothing: a reissued CA keeps its name. Nor do key identifiers: anybody can write them.
     """
+    return signature(leaf, ca) == "verified"
+
+
+def signature(leaf: Certificate, ca: Certificate) -> Signature:
+    """Verify the signature on `leaf` with the key of `ca`; `unverifiable` if the library does not know its algorithm."""
+    return _remembered_signature(_Bytes(leaf), _Bytes(ca)) if leaf.issuer == ca.subject else "wrong"
+
+
+class _Bytes:
+    """A certificate's DER as half of a key by which a verified signature is remembered."""
+
+    __slots__ = ("der", "mark")
+
+    def __init__(self, certificate: Certificate) -> None:
+        self.der = certificate.der
+        self.mark = hashlib.sha256(certificate.der).digest()  # not the fingerprint field, which a caller may have set
+
+    def __hash__(self) -> int:
+        return hash(self.mark)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Bytes) and self.mark == other.mark
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _remembered_signature(leaf: _Bytes, ca: _Bytes) -> Signature:
     try:
         signed = x509.load_der_x509_certificate(leaf.der)
         signer = x509.load_der_x509_certificate(ca.der)
         if signed.issuer != signer.subject:
-            return False
-        return _signature_verifies(signed, signer)
+            return "wrong"
+        return "verified" if _signature_verifies(signed, signer) else "wrong"
     except InvalidSignature:
-        return False
+        return "wrong"
     except UnsupportedAlgorithm:
-        return bool(ca.subject_key_id) and leaf.authority_key_id == ca.subject_key_id
+        return "unverifiable"
     except ValueError:
         # A key that the library refuses to load (a broken point, a tiny modulus) verifies nothing.
-        return False
+        return "wrong"
 
 
 def _signature_verifies(signed: x509.Certificate, signer: x509.Certificate) -> bool:

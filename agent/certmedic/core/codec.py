@@ -1,4 +1,4 @@
-"""The values of `model` as JSON text, and back. What is written by one version is read by the next."""
+"""The values of `model` as JSON text, and back. A later version reads the text of an earlier one."""
 
 from __future__ import annotations
 
@@ -40,35 +40,46 @@ def dump(value: Any) -> str:
 @cache
 def _fields(kind: type) -> Mapping[str, Any]:
     hints = typing.get_type_hints(kind)
-    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind) if f.init}
 
 
-def _value(hint: Any, found: Any) -> Any:
+def _object(raw: Any) -> Mapping[str, Any]:
+    if not isinstance(raw, dict):
+        raise TypeError(f"an object was expected, not {type(raw).__name__}")
+    return raw
+
+
+def _value(hint: Any, raw: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         rest = [argument for argument in arguments if argument is not types.NoneType]
-        return None if found is None else _value(rest[0], found)
+        return None if raw is None else _value(rest[0], raw)
     if origin is tuple:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
-            return tuple(_value(arguments[0], item) for item in found)
-        return tuple(_value(argument, item) for argument, item in zip(arguments, found, strict=True))
+            return tuple(_value(arguments[0], item) for item in raw)
+        return tuple(_value(argument, item) for argument, item in zip(arguments, raw, strict=True))
     if origin is frozenset:
-        return frozenset(_value(arguments[0], item) for item in found)
+        return frozenset(_value(arguments[0], item) for item in raw)
     if origin is not None and issubclass(origin, Mapping):
-        return {key: _value(arguments[1], item) for key, item in found.items()}
+        return {key: _value(arguments[1], item) for key, item in _object(raw).items()}
     if dataclasses.is_dataclass(hint):
-        # Names that this version does not know are left out, so that a downgrade reads what it can.
+        # Skip fields that this version does not know: after a downgrade the rest is still read.
         known = _fields(typing.cast("type", hint))
-        return typing.cast("type", hint)(**{k: _value(known[k], item) for k, item in found.items() if k in known})
+        return typing.cast("type", hint)(
+            **{k: _value(known[k], item) for k, item in _object(raw).items() if k in known}
+        )
     if hint is datetime:
-        return datetime.fromisoformat(found)
+        return datetime.fromisoformat(raw)
     if hint is bytes:
-        return base64.b64decode(found)
+        return base64.b64decode(raw)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint(found)
-    return found
+        return hint(raw)
+    return raw
 
 
 def load(kind: type[T], text: str) -> T:
     """Return the value of `kind` that `dump` wrote. Raises ValueError, KeyError or TypeError on anything else."""
-    return typing.cast("T", _value(kind, json.loads(text)))
+    try:
+        return typing.cast("T", _value(kind, json.loads(text)))
+    except RecursionError:
+        raise ValueError("the text is nested too deeply") from None

@@ -149,7 +149,8 @@ class Facts:
     members: tuple[Member, ...] = ()  # of every etcd that runs here, this one included; empty where not asked for
     lease: Lease | None = None  # None: not asked for
     used: Mapping[str, str] = field(default_factory=dict)  # file -> use, as etcd's start-up lines in a saved log say
-    called: tuple[tuple[str, str], ...] = ()  # (use, host): how etcd says that it is called, where a saved log tells
+    called: tuple[tuple[str, str], ...] = ()  # (use, host): the names that a trusted etcd advertises for itself
+    peers: frozenset[str] = frozenset()  # addresses of the other members of the etcd groups here, from trusted sources
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> etcd-manager image, from static manifests
     clock_synchronised: bool | None = None  # None: could not tell
     blind: tuple[str, ...] = ()  # what could not be looked at, in sentences

@@ -6,14 +6,16 @@ after a cure. Both are pure and answer for the moment of the facts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from certmedic.core import certificates, planes
-from certmedic.core.model import Cause, Certificate, Confidence, Facts, Stored
+from certmedic.core.model import Cause, Certificate, Confidence, Facts, Served, Stored, Trust
+from certmedic.core.text import stamp as stamp  # noqa: PLC0414 - importers of examine.stamp
 
-LONGEST_CHAIN = 8  # authorities that are looked at in a leaf's own file; strangers may have filled it
+LONGEST_CHAIN = 8  # authorities that are looked at in a leaf's own file
+MOST_CANDIDATES = 8  # signatures that are verified to find who signed one certificate
 
 NEEDED_USAGES = {
     "peer": frozenset({"server", "client"}),
@@ -37,11 +39,6 @@ class Finding:
     since: datetime | None = None
 
 
-def stamp(moment: datetime) -> str:
-    """Return a time as people and logs write it."""
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
 def names_of(certificate: Certificate) -> str:
     """Return the names that a certificate holds, for a sentence."""
     held = ", ".join((*certificate.dns_names, *certificate.ip_addresses))
@@ -62,20 +59,44 @@ def links(stored: Stored, facts: Facts) -> tuple[Certificate, ...]:
 
 
 def chain(leaf: Certificate, known: Sequence[Certificate], sent: Sequence[Certificate]) -> list[Certificate]:
-    """Return the authorities from a leaf up to one of the `known` ones, by way of those `sent` along; empty where none leads there.
+    """Return the authorities from a leaf up to one of the `known` ones, by way of those `sent` along; empty if none leads there.
 
     Of several ways the one that holds longest is taken, as every TLS library takes one that is still good.
     """
-    ways = [[ca] for ca in sorted(known, key=lambda ca: ca.not_after, reverse=True)]
+    ways = {ca.fingerprint: [ca] for ca in sorted(known, key=lambda ca: ca.not_after, reverse=True)}
     waiting = list(sent[:LONGEST_CHAIN])
-    while found := next(
-        ((link, way) for link in waiting for way in ways if certificates.issued_by(link, way[0])), None
-    ):
+    while waiting:
+        found = next(((link, way) for link in waiting for way in _signing(link, ways)), None)
+        if found is None:
+            break
         link, way = found
         waiting.remove(link)
-        ways.append([link, *way])
-    whole = [way for way in ways if certificates.issued_by(leaf, way[0])]
-    return max(whole, key=lambda way: min(ca.not_after for ca in way), default=[])
+        ways.setdefault(link.fingerprint, [link, *way])
+    return max(_signing(leaf, ways), key=lambda way: min(ca.not_after for ca in way), default=[])
+
+
+def _signing(certificate: Certificate, ways: Mapping[str, list[Certificate]]) -> Iterator[list[Certificate]]:
+    """Yield the ways whose first authority signed a certificate."""
+    for ca in candidates(certificate, [way[0] for way in ways.values()]):
+        if certificates.issued_by(certificate, ca):
+            yield ways[ca.fingerprint]
+
+
+def candidates(certificate: Certificate, cas: Iterable[Certificate]) -> list[Certificate]:
+    """Return the authorities that may have signed a certificate, by name and likeliest first, and a bounded number of them.
+
+    A file may hold hundreds of CAs of one name. Each verification costs, so that the cost stays linear in the certificates.
+    """
+    named = [ca for ca in cas if ca.subject == certificate.issuer]
+    wanted = certificate.authority_key_id
+    if wanted and len(named) > 1:
+        named.sort(key=lambda ca: (ca.subject_key_id != wanted, bool(ca.subject_key_id)))
+    return named[:MOST_CANDIDATES]
+
+
+def is_unverifiable(leaf: Certificate, cas: Sequence[Certificate]) -> bool:
+    """Whether a CA of the right name is there, and the leaf's signature is of a kind that cannot be verified here."""
+    return any(certificates.signature(leaf, ca) == "unverifiable" for ca in candidates(leaf, cas))
 
 
 def examine(stored: Stored, facts: Facts) -> Finding | None:
@@ -90,7 +111,16 @@ def examine(stored: Stored, facts: Facts) -> Finding | None:
         found = dated(stored, ca, f"{ca.path}: the CA {ca.subject_cn}, which signed {leaf.path},", facts)
         if found is not None:
             return found
-    return dated(stored, leaf, f"{leaf.path}:", facts) or unfit(stored, is_strange=bool(known) and not way)
+    found = dated(stored, leaf, f"{leaf.path}:", facts)
+    if found is None and known and not way and is_unverifiable(leaf, known):
+        return Finding(
+            stored=stored,
+            culprit=leaf,
+            cause=Cause.UNKNOWN_AUTHORITY,
+            confidence=Confidence.POSSIBLE,
+            said=f"{leaf.path}: its signature cannot be verified here, so whether a CA in {stored.place.ca_path} signed it is not known",
+        )
+    return found or unfit(stored, is_strange=bool(known) and not way)
 
 
 def dated(stored: Stored, culprit: Certificate, what: str, facts: Facts) -> Finding | None:
@@ -127,28 +157,35 @@ def lacking_usages(stored: Stored) -> str:
     return " and ".join(sorted(NEEDED_USAGES.get(stored.place.use, frozenset()) - usages)) if usages else ""
 
 
-def displaced(stored: Stored, facts: Facts) -> str:
-    """Return why a certificate is not the one in use, in a sentence: where it would be shown, another one is; "" where nothing says so.
+def served_by_system(facts: Facts) -> list[tuple[Served, Certificate]]:
+    """Return what trusted listeners serve. Anybody can listen on a port; only the machine's own programs tell what is in use."""
+    return [(s, s.certificate) for s in facts.served if s.certificate is not None and s.trust is Trust.SYSTEM]
 
-    An old volume that is still mounted, or a copy under a glob of the operator's, holds what has expired and harms nobody.
+
+def displaced(stored: Stored, facts: Facts) -> str:
+    """Return why a certificate is not in use, in a sentence: every trusted listener serves another one; "" if nothing says so.
+
+    An old volume that is still mounted, or a copy under a glob of the operator's, may have expired and harms nobody.
     """
     leaf = stored.certificate
     if stored.place.use not in ("peer", "server", "manager-server"):
-        return ""  # before others there may stand a proxy, which shows its own
-    seen = [(s, s.certificate) for s in facts.served if s.port in stored.place.ports and s.certificate is not None]
+        return ""  # a proxy may stand before the others, and serve its own
+    seen = [(s, shown) for s, shown in served_by_system(facts) if s.port in stored.place.ports]
     if any(shown.fingerprint == leaf.fingerprint for _, shown in seen):
         return ""
-    filed = {one.certificate.fingerprint for one in facts.stored}
-    for place, shown in seen:
-        if shown.fingerprint in filed or shown.not_before <= facts.at <= shown.not_after:
-            return f"{leaf.path} is not in use: {place.address}:{place.port} shows another one, which ends {stamp(shown.not_after)}"
-    return ""
+    filed = {one.certificate.fingerprint for one in facts.stored if one.trust is Trust.SYSTEM}
+    if not seen or not all(
+        shown.fingerprint in filed or shown.not_before <= facts.at <= shown.not_after for _, shown in seen
+    ):
+        return ""
+    place, shown = seen[0]
+    return f"{leaf.path} is not in use: {place.address}:{place.port} serves another certificate, which expires {stamp(shown.not_after)}"
 
 
 def rivalled(stored: Stored, facts: Facts) -> str:
-    """Return why it cannot be told whether a certificate is in use, in a sentence; "" where it can.
+    """Return why it is not known whether a certificate is in use, in a sentence; "" if it is known.
 
-    Of each kind etcd-manager has one for a group, where it belongs. A second is an old volume, or a copy of the first.
+    etcd-manager has one certificate of each kind for a group, in its place. A second is an old volume, or a copy.
     """
     leaf, place = stored.certificate, stored.place
     if place.renewer != "etcd-manager":
@@ -157,10 +194,11 @@ def rivalled(stored: Stored, facts: Facts) -> str:
         other.certificate
         for other in facts.stored
         if other.certificate.path != leaf.path
+        and other.trust is Trust.SYSTEM
         and (other.place.plane, other.place.group, other.place.use, other.place.renewer)
         == (place.plane, place.group, place.use, place.renewer)
     ]
-    shown = {seen.certificate.fingerprint for seen in facts.served if seen.certificate is not None}
+    shown = {certificate.fingerprint for _, certificate in served_by_system(facts)}
     if not rivals or (leaf.fingerprint in shown and all(rival.fingerprint not in shown for rival in rivals)):
         return ""
     if planes.in_its_place(leaf.path) and not any(planes.in_its_place(rival.path) for rival in rivals):
@@ -184,14 +222,10 @@ def healthy(files: Iterable[str], facts: Facts) -> tuple[bool, str]:
                 return False, found.said
         stored = here[0]
         told.append(f"{path} is valid until {stamp(stored.certificate.not_after)}")
-        for seen in facts.served:
-            if (
-                seen.port in stored.place.ports
-                and seen.certificate is not None
-                and seen.certificate.not_after < facts.at
-            ):
+        for seen, shown in served_by_system(facts):
+            if seen.port in stored.place.ports and shown.not_after < facts.at:
                 return (
                     False,
-                    f"{seen.address}:{seen.port} still serves a certificate that expired {stamp(seen.certificate.not_after)}",
+                    f"{seen.address}:{seen.port} still serves a certificate that expired {stamp(shown.not_after)}",
                 )
     return True, "; ".join(told)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from certmedic.core import planes, quorum
+from certmedic.core import planes
 from certmedic.core.certificates import issued_by
-from certmedic.core.examine import authorities
-from certmedic.core.model import Certificate, Facts, Gate, Lease, Stored
+from certmedic.core.decision.quorum import of_group
+from certmedic.core.examine import authorities, candidates, served_by_system
+from certmedic.core.model import Certificate, Facts, Stored, Trust
 
 # Which certificates may open etcd's door for clients, likeliest first; a member's own only where it is for clients as well.
 _KEYS = ("apiserver-etcd-client", "client", "server", "peer")
@@ -29,18 +30,21 @@ class Access:
 
 def access(facts: Facts, group: str) -> Access:
     """Return how the etcd of a group may be asked now; without doors or credentials where it cannot be."""
-    members = quorum.of_group(facts.members, group)
+    members = of_group(facts.members, group)
     holder = next((member.name for member in members if member.is_self), facts.host)
-    servers = [s for s in facts.stored if s.place.use == "server" and s.place.group == group and s.place.ca_path]
+    trusted = [s for s in facts.stored if s.trust is Trust.SYSTEM]
+    servers = [s for s in trusted if s.place.use == "server" and s.place.group == group and s.place.ca_path]
     if not servers:
         return Access(holder=holder)
     ports = {port for server in servers for port in server.place.ports}
     here = [
-        (seen.address, seen.port) for seen in facts.served if seen.port in ports and _is_good(seen.certificate, facts)
+        (seen.address, seen.port)
+        for seen, shown in served_by_system(facts)
+        if seen.port in ports and _is_good(shown, facts)
     ]
     members.sort(key=lambda member: not member.is_self)
-    there = [member.clients for member in members if member.clients and _is_good(member.serves_clients, facts)]
-    accepted = [stored for stored in facts.stored if _opens(stored, servers[0], facts)]
+    there = [m.clients for m in members if m.verified and m.clients and _is_good(m.serves_clients, facts)]
+    accepted = [stored for stored in trusted if _opens(stored, servers[0], facts)]
     accepted.sort(key=lambda stored: _KEYS.index(stored.place.use))
     return Access(
         holder=holder,
@@ -64,16 +68,5 @@ def _opens(stored: Stored, server: Stored, facts: Facts) -> bool:
         and (not leaf.usages or "client" in leaf.usages)
         and stored.key_matches is not False
         and bool(planes.key_beside(leaf.path))
-        and any(issued_by(leaf, ca) for ca in authorities(server, facts))
-    )
-
-
-def held(turn: Gate, lease: Lease | None) -> Gate:
-    """Return a member's turn with what the lease says to it; None: it was not asked for."""
-    if lease is None or not turn.passed:
-        return turn
-    return Gate(
-        name=turn.name,
-        passed=lease.state != "theirs",
-        why=lease.why if lease.state == "theirs" else f"{turn.why}; {lease.why}",
+        and any(issued_by(leaf, ca) for ca in candidates(leaf, authorities(server, facts)))
     )

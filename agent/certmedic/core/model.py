@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from certmedic.core.command import Command, shell
 from certmedic.core.evidence import (
     Certificate,
     Container,
@@ -28,6 +29,7 @@ from certmedic.core.origin import Trust
 from certmedic.core.vocabulary import (
     Cause,
     Confidence,
+    GateName,
     Helps,
     MessageKind,
     RejectedBy,
@@ -36,6 +38,7 @@ from certmedic.core.vocabulary import (
     Severity,
     Suspect,
     Symptom,
+    WaitsFor,
 )
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "Attempt",
     "Cause",
     "Certificate",
+    "Command",
     "Confidence",
     "Container",
     "Decision",
@@ -51,6 +55,7 @@ __all__ = [
     "FileFault",
     "Fold",
     "Gate",
+    "GateName",
     "Helps",
     "Item",
     "Lease",
@@ -79,6 +84,7 @@ __all__ = [
     "Symptom",
     "Told",
     "Trust",
+    "WaitsFor",
 ]
 
 # ---------------------------------------------------------------- what comes in
@@ -189,25 +195,32 @@ class Sighting:
 
     @property
     def fold(self) -> str:
-        """Equal for lines that say the same thing, whatever their port, time and source."""
-        told = self.fields.get
-        endpoint = told("endpoint", "")
+        """Equal for lines that report the same fault, whatever their port, time and source.
+
+        Lines of unequal trust never share a fold. A stranger chooses the program name in a line, so its fold has the
+        origin's namespace and uid instead.
+        """
+        stated = self.fields.get
+        endpoint = stated("endpoint", "")
         if endpoint.startswith(("endpoint://", "etcd-endpoints://")):
-            endpoint = endpoint.rpartition("/")[2]  # before it stands a number of the client's
-        # Written out: this is asked of every line of a storm.
+            endpoint = endpoint.rpartition("/")[2]  # the client's own number stands before it
+        origin = self.entry.origin
+        trust = origin.trust
+        # Written out: every line of a storm asks for its fold.
         parts = (
-            self.program,
+            trust,
+            f"{origin.namespace}/{origin.uid}" if trust is Trust.STRANGER else self.program,
             self.symptom,
             self.rejected_by,
             self.role,
             self.remote_host,
-            "/".join(endpoint.split("/", 3)[:3]),  # of a URL, no path: each object has another
-            told("server_name", ""),
-            told("not_after", ""),
-            told("not_before", ""),
-            told("subject", ""),
-            told("issuer", ""),
-            told("remote_peer_id", ""),
+            "/".join(endpoint.split("/", 3)[:3]),  # no path of a URL: each object has another
+            stated("server_name", ""),
+            stated("not_after", ""),
+            stated("not_before", ""),
+            stated("subject", ""),
+            stated("issuer", ""),
+            stated("remote_peer_id", ""),
         )
         return "|".join(parts)
 
@@ -227,13 +240,17 @@ class Fold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """What cures it. `helps` answers one question only: does a restart of `target` cure it?"""
+    """What fixes it. `helps` answers one question only: does a restart of `target` fix it?"""
 
     kind: RemedyKind
     helps: Helps
     why: str
-    command: str  # what a person would type; "" where there is nothing to type
+    commands: tuple[Command, ...] = ()  # what a person types, in this order
     target: str = ""  # "<plane>/<group>", e.g. "kops/main": whose program holds the certificate
+    command: str = field(init=False, default="")  # `commands` as one line for a shell; "" if there is nothing to type
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "command", shell(self.commands))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,11 +274,23 @@ class Diagnosis:
     first_seen: datetime | None = None
     last_seen: datetime | None = None
     source: str = ""  # cause `blind`: which reader
-    trust: Trust = Trust.SYSTEM  # the least trusted origin that it rests on; of a stranger it is INFO, and decides nothing
+    trust: Trust = (
+        Trust.SYSTEM
+    )  # the least trusted origin that it rests on; of a stranger it is INFO, and decides nothing
+    provokable: bool = False  # anyone who reaches the port can cause these lines, and no file that was read proves them
+    is_unused: bool = False  # the files are not in use: the listener serves another certificate
 
     @property
     def severity(self) -> Severity:
-        """Own faults are critical; others', forecasts and blindness are warnings; what anyone can cause from outside is information."""
+        """Own faults are critical; others', forecasts and blindness are warnings; what anyone can cause is information."""
+        if self.trust is Trust.STRANGER or (self.provokable and self.confidence is not Confidence.PROVEN):
+            return Severity.INFO
+        if self.trust is Trust.CLUSTER and self.confidence is not Confidence.PROVEN:
+            return Severity.INFO if self._by_cause is Severity.INFO else Severity.WARNING
+        return self._by_cause
+
+    @property
+    def _by_cause(self) -> Severity:
         if self.cause is Cause.UNEXPLAINED and self.suspect is Suspect.OWN:
             return Severity.WARNING  # a program says so of its own files, which nobody outside can make it say
         if self.cause in (Cause.MISSING_CLIENT_CERT, Cause.DISTRUSTED, Cause.UNEXPLAINED):
@@ -273,11 +302,12 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """One condition of an act, and its answer."""
+    """One condition for acting, and its answer."""
 
-    name: str
+    name: str  # a GateName
     passed: bool
-    why: str  # what was found; where it did not pass, also what would open it
+    why: str  # what is so
+    opens: str = ""  # of a gate that did not pass: what to do or to wait for, so that it does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,9 +324,19 @@ class Action:
 class Decision:
     """What follows from a diagnosis; doing nothing is a decision with a reason too."""
 
-    reason: str
+    reason: str  # for people
     gates: tuple[Gate, ...] = ()
     action: Action | None = None
+    waits_for: WaitsFor | None = None  # None also if several gates did not pass
+
+    @property
+    def blocked_by(self) -> tuple[Gate, ...]:
+        """The gates that did not pass, in order."""
+        return tuple(gate for gate in self.gates if not gate.passed)
+
+    def is_blocked_by(self, *names: GateName) -> bool:
+        """Whether one of these gates did not pass."""
+        return any(gate.name in names for gate in self.blocked_by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,7 +346,7 @@ class Attempt:
     incident: int
     target: str  # "<plane>/<group>"
     at: datetime
-    state: str  # intent | done | verified | failed
+    state: str  # intent | done | undoing | verified | failed | withdrawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

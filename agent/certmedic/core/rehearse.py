@@ -1,6 +1,6 @@
-"""A walk into the future: which certificates break in what order if nobody renews them, what would be said, and what done.
+"""Simulation: in which order certificates expire if nobody renews them, and what the agent would report and do.
 
-Only dates move. Nothing is renewed on the way, so what is shown after a cure that would have been made is the worst case.
+Only the date moves. The simulation renews nothing, so everything after the first fix is the worst case.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from certmedic.core.decide import History, Policy, decide
+from certmedic.core.decision import History, Policy, decide
 from certmedic.core.model import Cause, Decision, Diagnosis, Facts
 from certmedic.core.verdict import survey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """One thing that would happen. A warning has no decision: it is only told."""
+    """One thing that would happen. A warning has no decision: it is only reported."""
 
     at: datetime
     diagnosis: Diagnosis
@@ -31,21 +31,21 @@ def rehearse(
     warn_days: Sequence[int],
     of_plane: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[Moment, ...]:
-    """Return what would happen from the moment of the facts until then, in order. `of_plane`: a plane's own `warn_days`."""
+    """Return what would happen between `facts.at` and `until`, in order. `of_plane`: a plane's own `warn_days`."""
     days_of = of_plane or {}
     every_day = sorted({*warn_days, *(days for those in days_of.values() for days in those)})
     ends = sorted({stored.certificate.not_after for stored in facts.stored})
     breaking = [facts.at, *(end + timedelta(seconds=1) for end in ends if facts.at <= end < until)]
     warning = [(end - timedelta(days=days), days) for end in ends for days in every_day]
     moments: list[Moment] = []
-    told: set[tuple[str, tuple[str, ...]]] = set()
+    reported: set[tuple[str, tuple[str, ...]]] = set()
     for at in breaking:
         then = replace(facts, at=at, served=())
         for diagnosis in survey(then, warn_within=timedelta()):
             mark = (diagnosis.key, tuple(c.path for c in diagnosis.certificates))
-            if mark not in told:
-                told.add(mark)
-                # As it would be with the first failing line after it.
+            if mark not in reported:
+                reported.add(mark)
+                # Assume that the first failing line follows at once.
                 seen = replace(diagnosis, count=1, first_seen=at, last_seen=at)
                 decision = decide(seen, then, History(started_at=facts.at), policy)
                 moments.append(Moment(at=at, diagnosis=diagnosis, decision=decision))

@@ -1,4 +1,7 @@
-"""The verdict: what findings of one cause and one owner come to, what a machine's files say by themselves, and several as one."""
+"""From findings to diagnoses: those of one cause and owner as one, a survey of all files, and several diagnoses joined.
+
+Only files and listeners of trusted origins (`trusted`) are looked at.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,38 @@ from dataclasses import replace
 from datetime import timedelta
 
 from certmedic.core import remedies
-from certmedic.core.examine import Finding, displaced, examine, stamp
-from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Severity, Suspect
+from certmedic.core.examine import Finding, displaced, examine, healthy
+from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Severity, Suspect, Trust
+from certmedic.core.text import count, stamp
 
-UNUSED = "|unused"  # ends the key of a diagnosis of files that are not in use
+GRAVEST = (Cause.CA_EXPIRED, Cause.EXPIRED, Cause.CLOCK, Cause.NOT_YET_VALID)  # before every other cause
+MOST_EVIDENCE = 12  # sentences of one diagnosis
+MOST_NEIGHBOURS = 8  # names of one diagnosis
+
+
+def trusted(facts: Facts) -> Facts:
+    """Return the facts of trusted origins alone: what a stranger stores, runs or serves is no evidence."""
+    return replace(
+        facts,
+        stored=tuple(one for one in facts.stored if one.trust is Trust.SYSTEM),
+        served=tuple(one for one in facts.served if one.trust is Trust.SYSTEM),
+        containers=tuple(one for one in facts.containers if one.trust is Trust.SYSTEM),
+    )
+
+
+def vouched(facts: Facts) -> Facts:
+    """Return facts as trusted ones: a person named these files, as for the offline commands."""
+    return replace(
+        facts,
+        stored=tuple(replace(one, trust=Trust.SYSTEM) for one in facts.stored),
+        served=tuple(replace(one, trust=Trust.SYSTEM) for one in facts.served),
+        containers=tuple(replace(one, trust=Trust.SYSTEM) for one in facts.containers),
+    )
 
 
 def gravest(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings of the gravest cause among them, of one owner: what one message can be about."""
-    order = [Cause.CA_EXPIRED, Cause.EXPIRED, Cause.CLOCK, Cause.NOT_YET_VALID]
-    first = min(findings, key=lambda found: order.index(found.cause) if found.cause in order else len(order))
+    """Return the findings of the gravest cause, of one owner: the subject of one message."""
+    first = min(findings, key=lambda found: GRAVEST.index(found.cause) if found.cause in GRAVEST else len(GRAVEST))
     owner = (first.stored.place.plane, first.stored.place.group, first.stored.place.renewer)
     return [
         found
@@ -40,7 +65,7 @@ def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
     doubtful = any(found.confidence is not Confidence.PROVEN for found in findings)
     since = [found.since for found in findings if found.since is not None]
     return Diagnosis(
-        key=f"own|{place.plane}/{place.group}|{place.renewer}|{first.cause}{UNUSED if idle else ''}",
+        key=f"own|{place.plane}/{place.group}|{place.renewer}|{first.cause}{'|unused' if idle else ''}",
         cause=first.cause,
         suspect=Suspect.OWN,
         confidence=Confidence.POSSIBLE
@@ -59,21 +84,34 @@ def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
         plane=place.plane,
         group=place.group,
         since=min(since) if since else None,
+        is_unused=bool(idle),
     )
 
 
-def is_unused(diagnosis: Diagnosis) -> bool:
-    """Whether the files of a diagnosis are not in use: what listens there shows another certificate."""
-    return diagnosis.key.endswith(UNUSED)
+def is_over(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str] | None:
+    """Whether the files of a diagnosis are good now, and why; None if files cannot tell, so that only silence ends it.
+
+    A fault that looking at the file did not prove (a name, a revocation) is not disproved by looking at the same file again.
+    """
+    facts = trusted(facts)
+    paths = tuple(dict.fromkeys(one.path for one in diagnosis.certificates if one.path))
+    if diagnosis.suspect is not Suspect.OWN or not paths or diagnosis.cause is Cause.STALE_IN_MEMORY:
+        return None
+    before = {one.fingerprint for one in diagnosis.certificates}
+    is_same = any(one.fingerprint in before for path in paths for one in facts.by_path.get(path, ()))
+    if is_same and diagnosis.confidence is not Confidence.PROVEN and not diagnosis.is_unused:
+        return None
+    return healthy(paths, facts)
 
 
 def survey(
     facts: Facts, *, warn_within: timedelta, of_plane: Mapping[str, timedelta] | None = None
 ) -> tuple[Diagnosis, ...]:
-    """What is wrong or soon will be with this machine's files, though nothing has logged it yet: the silent case.
+    """Return what is wrong, or soon will be, with this machine's files, though nothing has logged it yet.
 
-    `warn_within` is how long before its end a certificate is told of; `of_plane` the same of single planes.
+    `warn_within` is how long before its expiry a certificate is reported; `of_plane` the same for single planes.
     """
+    facts = trusted(facts)
     within = of_plane or {}
     faults: dict[tuple[str, str, str, Cause], list[Finding]] = {}
     for stored in facts.stored:
@@ -82,13 +120,12 @@ def survey(
         if found is not None and found.cause not in (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK):
             continue  # chain, key and usage are judged where a line points at them: copies and unused files differ
         if found is None and leaf.not_after - facts.at <= within.get(stored.place.plane, warn_within):
-            days = (leaf.not_after - facts.at).days
             found = Finding(
                 stored=stored,
                 culprit=leaf,
                 cause=Cause.EXPIRES_SOON,
                 confidence=Confidence.PROVEN,
-                said=f"{leaf.path}: expires {stamp(leaf.not_after)}, in {days} days",
+                said=f"{leaf.path}: expires {stamp(leaf.not_after)}, in {count((leaf.not_after - facts.at).days, 'day')}",
                 since=leaf.not_after,
             )
         if found is not None:
@@ -119,26 +156,29 @@ def merge(diagnoses: Iterable[Diagnosis]) -> tuple[Diagnosis, ...]:
 
 
 def distinct(sentences: Iterable[str]) -> tuple[str, ...]:
-    """Return the sentences that differ in more than the port of an address, which is another one each time."""
-    told: dict[str, str] = {}
+    """Return the sentences that differ in more than the port of an address, which changes with each connection."""
+    kept: dict[str, str] = {}
     for sentence in sentences:
-        told.setdefault(re.sub(r"(?<=[\w\]]):\d{4,5}\b", "", sentence), sentence)
-    return tuple(told.values())
+        kept.setdefault(re.sub(r"(?<=[\w\]]):\d{4,5}\b", "", sentence), sentence)
+    return tuple(kept.values())
 
 
 def joined_diagnosis(a: Diagnosis, b: Diagnosis) -> Diagnosis:
-    """Return two diagnoses of the same fault as one."""
-    # Of a file that was read twice the later reading counts.
+    """Return two diagnoses of the same fault as one. It rests on the more trusted of the two."""
+    # If a file was read twice, the later reading counts.
     certs = {(c.path, c.index, "" if c.path else c.fingerprint): c for c in (*a.certificates, *b.certificates)}
     times = [t for t in (a.first_seen, b.first_seen) if t is not None]
     lasts = [t for t in (a.last_seen, b.last_seen) if t is not None]
-    better = min((a, b), key=lambda d: list(Confidence).index(d.confidence))
+    trusts = list(Trust)
+    better = min((a, b), key=lambda d: (list(Confidence).index(d.confidence), trusts.index(d.trust)))
     return replace(
         better,
         certificates=tuple(certs.values()),
-        evidence=distinct((*a.evidence, *b.evidence))[:12],
-        neighbours=tuple(dict.fromkeys((*a.neighbours, *b.neighbours)))[:8],  # strangers write these: bounded
+        evidence=distinct((*a.evidence, *b.evidence))[:MOST_EVIDENCE],
+        neighbours=tuple(dict.fromkeys((*a.neighbours, *b.neighbours)))[:MOST_NEIGHBOURS],
         count=a.count + b.count,
         first_seen=min(times) if times else None,
         last_seen=max(lasts) if lasts else None,
+        trust=min(a.trust, b.trust, key=trusts.index),
+        provokable=a.provokable and b.provokable,
     )

@@ -1,4 +1,4 @@
-"""The words of the house, each with one meaning: in code, configuration, messages and documentation (DESIGN, words)."""
+"""The words of the agent, each with one meaning in code, configuration, messages and documents (agent/ARCHITECTURE.md)."""
 
 from __future__ import annotations
 
@@ -93,6 +93,33 @@ class Helps(StrEnum):
     UNKNOWN = "unknown"
 
 
+class GateName(StrEnum):
+    """The conditions for acting, in the order in which people see them."""
+
+    EVIDENCE = "evidence"
+    CURE = "cure known"
+    VERSION = "version"
+    AUTHORITY = "CA valid"
+    CLOCK = "clock"
+    FRESH = "fresh"
+    WINDOW = "window"
+    TARGET = "target"
+    MEMBERS = "members"
+    SAFE = "member safe"
+    TURN = "turn"
+    BREAKER = "breaker"
+    COOLDOWN = "cool-down"
+    BUDGET = "budget"
+    MODE = "mode"
+
+
+class WaitsFor(StrEnum):
+    """The one thing that still keeps certmedic from acting, if it is one that comes by itself or by a person's word."""
+
+    APPROVAL = "approval"
+    TURN = "turn"
+
+
 class Severity(StrEnum):
     """How loud to be; also the first part of routing."""
 
@@ -109,3 +136,4 @@ class MessageKind(StrEnum):
     RESOLVED = "resolved"
     ESCALATED = "escalated"
     REMINDER = "reminder"
+    DIGEST = "digest"  # of incidents that are held back

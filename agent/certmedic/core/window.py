@@ -63,12 +63,12 @@ def parse(text: str) -> Window:
 def _days(text: str | None) -> frozenset[int]:
     if text is None:
         return frozenset(range(7))
-    found: set[int] = set()
+    chosen: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
         names = [first.title(), (last or first).title()]
         if any(name not in DAYS for name in names):
             raise ValueError(f"allowed: {', '.join(DAYS)}, alone, in a list or as a range; {part} is none")
         begin, end = (DAYS.index(name) for name in names)
-        found |= {day % 7 for day in range(begin, end + 1 if end >= begin else end + 8)}
-    return frozenset(found)
+        chosen |= {day % 7 for day in range(begin, end + 1 if end >= begin else end + 8)}
+    return frozenset(chosen)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from certmedic.core.model import Container
+from certmedic.core.model import Container, Trust
 from certmedic.drill import pki
 
 VOLUME = "master-vol-{:017x}"
@@ -70,6 +70,7 @@ class Member:
             state="running" if self.process is not None and self.process.poll() is None else "exited",
             started_at=self.started_at,
             runtime="docker",
+            trust=Trust.SYSTEM,
         )
 
     @property

@@ -6,6 +6,7 @@ printed is taken from the agent's own state, with real times; nothing of it is s
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +18,10 @@ from cryptography import x509
 
 from certmedic.config import Certificates, Config, Notify, RemedyPolicy
 from certmedic.core import planes
+from certmedic.core.decision import explain
 from certmedic.core.examine import stamp
 from certmedic.core.model import Container, Facts, Message, Origin, Severity, Told
+from certmedic.core.origin import Trust
 from certmedic.core.symptoms import NEEDLES
 from certmedic.drill import pki
 from certmedic.drill.etcd import EtcdMissingError, find
@@ -114,6 +117,10 @@ class Screen:
         """Return the terminal and the addresses given."""
         return [Channel(id="screen", label="this terminal"), *self.real.channels(severity, tag)]
 
+    def refresh(self) -> None:
+        """Read the files of channels."""
+        self.real.refresh()
+
     def send_all(self, batch: Sequence[tuple[str, Message]]) -> Iterator[tuple[int, Delivered]]:
         """Print, or hand over."""
         for place, (channel, message) in enumerate(batch):
@@ -161,11 +168,17 @@ def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str])
         notify=Notify(group_for=timedelta(seconds=2)),
         remedy=RemedyPolicy(cooldown=timedelta(minutes=15), per_day=2, verify_for=timedelta(seconds=20)),
     )
-    machine = Machine(globs=planes.patterns(root=str(member.root)), root=str(member.root))
+    # No systemd and no kubelet starts the members: they are trusted as this user's own.
+    machine = Machine(
+        globs=planes.patterns(root=str(member.root)),
+        root=str(member.root),
+        owner=os.geteuid(),
+        trusts=lambda process: Trust.SYSTEM if process.uid == os.geteuid() else Trust.STRANGER,
+    )
     world = World(
         senses=Eyes(machine, member),
         hands=Runtime(member),
-        pen=Pen(Path(master.root) / "backups", str(member.root)),
+        pen=Pen(Path(master.root) / "backups", str(member.root), os.geteuid()),
         notifier=Screen(timeline, AppriseNotifier((), {}, urls)),
         journal=Quiet(),
         host="drill-master-a",
@@ -247,7 +260,7 @@ class Teller:
         if what == "decided" and self.old and incident.decision is not None:
             for gate in incident.decision.gates:
                 self.timeline.say(
-                    f"{'':>34}{'open  ' if gate.passed else 'CLOSED'} {gate.name:<11} {gate.why}",
+                    f"{'':>34}{'pass   ' if gate.passed else 'BLOCKED'} {gate.name:<11} {explain(gate)}",
                     colour=None if gate.passed else "yellow",
                 )
             self.over_at = time.monotonic() + 3

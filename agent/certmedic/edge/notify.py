@@ -29,6 +29,7 @@ from certmedic.core.model import Message, MessageKind, Severity
 
 SLACK = 1.0  # seconds over an address's own timeouts (cto, rto: 4 s each unless it says otherwise)
 LONGEST = 20.0  # seconds for one attempt, whatever the address says
+READ_AGAIN = 1.0  # seconds between two readings of files with a fault
 HEAD = 4096  # bytes of a file of addresses by which its form is told
 # Of an address, how something is sent and not to whom: without these, a newer apprise, which adds some, still knows a channel.
 MANNERS = frozenset(
@@ -54,6 +55,7 @@ class Delivered:
     error: str = ""
 
 
+Check = Callable[[Path], str | None]
 Results = SimpleQueue[tuple[str, Delivered]]  # channel, and what became of its next message
 
 
@@ -63,6 +65,9 @@ class Notifier(Protocol):
     def channels(self, severity: Severity, tag: str = "") -> Sequence[Channel]:
         """Return the channels that get messages of this severity, or of a tag that a route names."""
 
+    def refresh(self) -> None:
+        """Read the files of channels, if they were not read yet or something was wrong with them."""
+
     def send_all(self, batch: Sequence[tuple[str, Message]]) -> Iterator[tuple[int, Delivered]]:
         """Hand each message to its channel; yield place in `batch` and what became of it, as it comes. Never raises."""
 
@@ -71,8 +76,8 @@ class AppriseNotifier:
     """Apprise, loaded when it is first needed.
 
     `configs` are apprise's own files (text or YAML), or "credential:NAME" for a file that systemd hands over in
-    $CREDENTIALS_DIRECTORY; `tags` maps severities to apprise tags; `urls` are further addresses, without a tag. Not for
-    more than one thread. `refused` returns why a file must not be used, or None: others could change it.
+    $CREDENTIALS_DIRECTORY; `tags` maps severities to apprise tags; `urls` are further addresses, without a tag. `check` says
+    why a file is not to be believed. One thread asks for channels, and one sends.
     """
 
     def __init__(
@@ -80,15 +85,15 @@ class AppriseNotifier:
         configs: Sequence[str],
         tags: Mapping[str, str],
         urls: Sequence[str] = (),
-        *,
-        refused: Callable[[Path], str | None] = lambda _: None,
+        check: Check = lambda _: None,
     ) -> None:
+        self._check = check
         self._configs = tuple(configs)
-        self._refused = refused
         self._tags = dict(tags)
         self._urls = tuple(urls)
         self._servers: Mapping[str, Any] | None = None
         self._faults: tuple[str, ...] = ()
+        self._read_at = 0.0
         self._attempts: dict[str, Attempt] = {}
 
     def __repr__(self) -> str:
@@ -166,13 +171,20 @@ class AppriseNotifier:
         attempt.start()
         return None
 
+    def refresh(self) -> None:
+        """Read the files, if they were not read yet; those with a fault again after a while, since it may have been mended."""
+        if self._servers is None or (self._faults and monotonic() - self._read_at > READ_AGAIN):
+            self._read_at = monotonic()
+            loaded: tuple[dict[str, Any], tuple[str, ...]] = ({}, ())
+            if self._configs or self._urls:
+                loaded = _load(self._configs, self._urls, self._check)
+            self._servers, self._faults = loaded
+
     def _loaded(self) -> Mapping[str, Any]:
-        """Return channel id -> apprise's server. What is at fault is read again the next time: it may have been mended."""
-        if self._servers is None or self._faults:
-            if not self._configs and not self._urls:
-                return {}
-            self._servers, self._faults = _load(self._configs, self._urls, self._refused)
-        return self._servers
+        """Return channel id -> apprise's server."""
+        if self._servers is None:
+            self.refresh()
+        return self._servers or {}
 
 
 class Attempt(threading.Thread):
@@ -219,9 +231,7 @@ def _next(results: Results, until: Mapping[str, float]) -> tuple[str, Delivered 
 # ---------------------------------------------------------------- loading
 
 
-def _load(
-    configs: Sequence[str], urls: Sequence[str], refused: Callable[[Path], str | None]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _load(configs: Sequence[str], urls: Sequence[str], check: Check) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return channel id -> server, and what is wrong."""
     # Apprise and the HTTP library under it log addresses: `_listening` hears what may be known, and nobody else does.
     logger = logging.getLogger("apprise")
@@ -234,11 +244,11 @@ def _load(
     found: list[Any] = []
     asset = apprise.AppriseAsset(app_id="certmedic", app_desc="certmedic", async_mode=False)
     for config in configs:
-        path = file_of(config)
-        if (reason := refused(path)) is not None:
-            faults.append(f"{path}: {reason}")
-            continue
+        path = _path(config)
         try:
+            if fault := check(path):
+                faults.append(fault)
+                continue
             with path.open("rb") as file:
                 head = file.read(HEAD)
         except OSError as error:
@@ -272,8 +282,7 @@ def _known_as(path: Path, head: bytes) -> str:
     return f"file://{quote(str(path))}?format=yaml"
 
 
-def file_of(config: str) -> Path:
-    """Return the file behind an entry of notify.apprise: a path, or "credential:NAME"."""
+def _path(config: str) -> Path:
     name = config.removeprefix("credential:")
     if name == config:
         return Path(config)

@@ -1,4 +1,4 @@
-"""The verdict on a fault of our own: in a file, or only in the memory of a process."""
+"""Diagnoses of faults of this machine: in a file, or only in the memory of a process."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from certmedic.core import remedies
 from certmedic.core.diagnose.scene import Scene, of_etcd_manager
-from certmedic.core.examine import Finding, stamp
+from certmedic.core.examine import Finding
 from certmedic.core.model import Cause, Confidence, Diagnosis, Sighting, Stored, Suspect
+from certmedic.core.text import stamp
 from certmedic.core.verdict import verdict
 
 
@@ -23,7 +24,7 @@ def own(findings: Sequence[Finding], scene: Scene, said: str) -> Diagnosis:
     return replace(base, evidence=(said, *base.evidence))
 
 
-def in_memory(scene: Scene, candidates: Sequence[Stored], said: str) -> Diagnosis:
+def in_memory(scene: Scene, candidates: Sequence[Stored], said: str, *, provokable: bool = False) -> Diagnosis:
     """The files are good, and a process still uses a certificate that is not."""
     group = scene.group or next((s.place.group for s in candidates if s.place.group), "")
     plane = next(
@@ -40,8 +41,9 @@ def in_memory(scene: Scene, candidates: Sequence[Stored], said: str) -> Diagnosi
         certificates=tuple(stored.certificate for stored in candidates),
         evidence=tuple(evidence),
         effect="The program on this machine that holds it is refused: etcd-manager can neither watch nor back up its etcd.",
-        remedy=remedies.for_memory(plane, group),
+        remedy=remedies.for_memory(plane, group, scene.facts),
         plane=plane,
         group=group,
         since=scene.sighting.not_after,
+        provokable=provokable,
     )

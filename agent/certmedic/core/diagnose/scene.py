@@ -1,4 +1,4 @@
-"""One sighting among the facts, and the questions that are asked about it: who wrote it, what was shown, from where."""
+"""One sighting among the facts, and questions about it: who wrote it, what it showed to the other side, who called."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from certmedic.core import certificates
 from certmedic.core.model import Facts, Origin, Role, Sighting, Stored, Suspect
 
-SAME = timedelta(seconds=1)  # a NotAfter in a line equals the certificate's to the second (FIELD 4.1)
+SAME = timedelta(seconds=1)  # a NotAfter in a line equals the certificate's to the second
 ETCD_PROGRAMS = ("etcd", "etcd-manager", "")
 # Which of this machine's certificates a program shows, by its part in the handshake. "" stands for every other program.
 SHOWN: dict[tuple[str, Role], tuple[str, ...]] = {
@@ -26,11 +26,12 @@ SHOWN: dict[tuple[str, Role], tuple[str, ...]] = {
     ("kube-scheduler", Role.SERVER): ("scheduler",),
     ("kube-scheduler", Role.CLIENT): ("scheduler-client",),
 }
+KNOWN_PROGRAMS = frozenset(program for program, _ in SHOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """One sighting among the facts: what the questions below are asked about."""
+    """One sighting among the facts, all of trusted origins."""
 
     sighting: Sighting
     facts: Facts
@@ -40,6 +41,27 @@ class Scene:
     def from_here(self) -> bool:
         """Whether the other end of the connection is on this machine."""
         return self.sighting.remote_host in self.facts.addresses or is_loopback(self.sighting.remote_host)
+
+    @property
+    def by_member(self) -> bool:
+        """Whether the other end is the address of another member of this etcd group."""
+        members = {one.address for one in self.facts.members if not one.is_self and one.group in ("", self.group)}
+        return bool(self.sighting.remote_host) and self.sighting.remote_host in members | self.facts.peers
+
+    @property
+    def provokable(self) -> bool:
+        """Whether any caller could have caused the line: it tells of one that came here, and not of a call that we made."""
+        called_us = self.sighting.role is Role.SERVER or (
+            self.sighting.role is Role.UNKNOWN and bool(self.sighting.remote_host)
+        )
+        return called_us and not self.by_member
+
+    @property
+    def program(self) -> str:
+        """The program's name for a key: a known one, else the name that its origin gives. Text cannot make up others."""
+        origin = self.sighting.entry.origin
+        known = self.sighting.program if self.sighting.program in KNOWN_PROGRAMS else ""
+        return known or origin.unit or origin.pod or origin.container or origin.program or origin.path
 
 
 def is_loopback(host: str) -> bool:

@@ -1,10 +1,11 @@
-"""We refused theirs: usually a neighbour's certificate, sometimes one of this machine's own."""
+"""A program here refused a certificate: usually a peer's or a caller's, sometimes one of this machine's own."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from certmedic.core import remedies
 from certmedic.core.diagnose.owned import in_memory, own, quote
@@ -13,14 +14,16 @@ from certmedic.core.diagnose.scene import (
     Scene,
     called_here,
     door,
+    host_and_port,
     in_group,
     is_gateway,
+    is_loopback,
     is_ours,
     joined,
     of_etcd_manager,
     shown,
 )
-from certmedic.core.examine import Finding, authorities, examine, stamp
+from certmedic.core.examine import Finding, authorities, examine
 from certmedic.core.model import (
     Cause,
     Confidence,
@@ -34,9 +37,24 @@ from certmedic.core.model import (
     Suspect,
     Symptom,
 )
+from certmedic.core.text import stamp
 from certmedic.core.verdict import gravest
 
 DATED = (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK)
+# etcd-manager's certificates in memory live for a year, since 3.0.20200428 for two, from the start of its process.
+MANAGER_LIVES = (timedelta(days=365), timedelta(days=730))
+ISSUED_WITHIN = timedelta(hours=1)  # after its start
+# Names of rules (core/symptoms) about a program's own files.
+RULE_KEY_MISMATCH, RULE_UNUSABLE = "own-key-mismatch", "own-file-unusable"
+RULES_OWN_FILE = frozenset(
+    {
+        *(RULE_KEY_MISMATCH, RULE_UNUSABLE, "own-file-missing"),
+        *("own-expired-crl", "own-future-crl", "own-unusable-crl"),
+        *("own-client-certificate-expired", "own-client-certificate-lacking"),
+        *("own-certificate-expired", "own-certificate-not-yet-valid", "own-certificate-outside-validity"),
+        "own-serving-certificate-lacking",
+    }
+)
 PEER_CAUSES = {
     Symptom.EXPIRED: Cause.EXPIRED,
     Symptom.EXPIRED_OR_NOT_YET_VALID: Cause.EXPIRED,
@@ -71,7 +89,7 @@ def refused_by_us(scene: Scene) -> Diagnosis:
             said = f"this machine refused a certificate of its own: {quote(sighting)}"
             return own(gravest(dated or findings), scene, said)
     if sighting.symptom is Symptom.UNKNOWN_AUTHORITY and sighting.program in ETCD_PROGRAMS:
-        strange = [found for stored in shown(replace_role(scene)) if (found := stranger(stored, facts)) is not None]
+        strange = [found for stored in shown(replace_role(scene)) if (found := other_ca(stored, facts)) is not None]
         if strange:
             said = f"this machine trusts another CA than the one that its own certificate comes from: {quote(sighting)}"
             return own(strange, scene, said)
@@ -79,22 +97,33 @@ def refused_by_us(scene: Scene) -> Diagnosis:
             fault.path for fault in facts.faults
         }
         if unusable:
-            return ours_unseen(scene, min(unusable))
+            return replace(
+                ours_unseen(scene, min(unusable)), provokable=False
+            )  # that file cannot be used, whoever calls
     if expired and not by_time and is_ours(scene) and sighting.role is Role.SERVER and of_etcd_manager(sighting):
         if ended_before_start(scene):
             return self_dial(scene)
-        # etcd-manager holds a client certificate that is in no file, and dials its own etcd with it (FIELD 1.1).
-        said = "the caller is on this machine, and the certificate that it showed is in no file here: etcd-manager keeps such a one in memory"
-        return in_memory(scene, shown(scene), said)
+        # etcd-manager holds a client certificate that is in no file, and dials its own etcd with it.
+        said = "the caller is on this machine and showed a certificate that is in no file here: etcd-manager has one in memory"
+        return in_memory(scene, shown(scene), said, provokable=scene.provokable and not is_of_manager(scene))
     # A caller from here that was refused for its usage is etcd's gateway, or else a client like any other.
     other = sighting.suspect is not Suspect.OWN or (sighting.symptom is Symptom.USAGE and not is_gateway(scene))
     return neighbour(scene) if other else ours_unseen(scene)
 
 
-def stranger(stored: Stored, facts: Facts) -> Finding | None:
+def is_of_manager(scene: Scene) -> bool:
+    """Whether the age of an etcd-manager here proves that its certificate in memory has expired: it began one whole life before."""
+    ends = scene.sighting.not_after
+    return ends is not None and any(
+        start is not None and any(abs(ends - start - life) <= ISSUED_WITHIN for life in MANAGER_LIVES)
+        for start in starts_of(scene)
+    )
+
+
+def other_ca(stored: Stored, facts: Facts) -> Finding | None:
     """Return the finding that a CA file does not fit the leaf beside it, with the CA file as the culprit.
 
-    The others, who share an authority, are refused here and trust this leaf or not: it is this machine's file that is another.
+    The peers agree on one CA; this machine's CA file is the odd one out.
     """
     found = examine(stored, facts)
     if found is None or found.cause is not Cause.UNKNOWN_AUTHORITY:
@@ -103,9 +132,9 @@ def stranger(stored: Stored, facts: Facts) -> Finding | None:
 
 
 def ours_unseen(scene: Scene, path: str = "") -> Diagnosis:
-    """The fault is this machine's, in the file at `path`, in one that the line names, or in one unknown: no check made here explains it."""
+    """The fault is this machine's: in the file at `path`, in one that the line names, or in an unknown one. No check here explains it."""
     sighting, facts = scene.sighting, scene.facts
-    mismatch = sighting.rule == "own-key-mismatch"
+    mismatch = finds_key_mismatch(sighting)
     cause = Cause.KEY_MISMATCH if mismatch else PEER_CAUSES.get(sighting.symptom, Cause.UNEXPLAINED)
     named = sighting.fields.get("cert_file", "")
     loaded = being_loaded(scene, named) if mismatch else []
@@ -117,13 +146,11 @@ def ours_unseen(scene: Scene, path: str = "") -> Diagnosis:
     elif named:
         about.insert(0, f"it names {named}")
     did = (
-        "found fault with a file of its own"
-        if sighting.rule.startswith("own-")
-        else "refused a certificate of this machine"
+        "found fault with a file of its own" if is_about_own_file(sighting) else "refused a certificate of this machine"
     )
     culprit = path or named or (unusable[0].path if len(unusable) == 1 else "")
     return Diagnosis(
-        key=f"own|{sighting.program}|{scene.group}|{cause}",
+        key=f"own|{scene.program}|{scene.group}|{cause}",
         cause=cause,
         suspect=Suspect.OWN,
         confidence=Confidence.LIKELY,
@@ -133,25 +160,40 @@ def ours_unseen(scene: Scene, path: str = "") -> Diagnosis:
             *(about or ["no file here explains it"]),
         ),
         effect="What uses that certificate fails.",
-        remedy=remedies.for_own(cause, loaded, facts) if loaded else remedies.for_unseen(culprit),
+        remedy=remedies.for_own(cause, loaded, facts)
+        if loaded
+        else remedies.for_unseen(
+            culprit, is_known=culprit in facts.by_path or any(f.path == culprit for f in facts.faults)
+        ),
         group=scene.group,
         since=sighting.not_after,
+        provokable=scene.provokable and not is_about_own_file(sighting),
     )
 
 
+def finds_key_mismatch(sighting: Sighting) -> bool:
+    """Whether a program found that its own certificate and key do not match."""
+    return sighting.rule == RULE_KEY_MISMATCH
+
+
+def is_about_own_file(sighting: Sighting) -> bool:
+    """Whether a program found fault with a file of its own, not with a caller."""
+    return sighting.rule in RULES_OWN_FILE
+
+
 def unusable_files(scene: Scene, path: str) -> list[FileFault]:
-    """Return what is known of the file at `path`; where a program does not name the one that it cannot use, of those that it may mean."""
+    """Return what is known of the file at `path`; if a program names no file that it cannot use, of those that it may mean."""
     faults = scene.facts.faults
-    if path or scene.sighting.rule != "own-file-unusable":
+    if path or scene.sighting.rule != RULE_UNUSABLE:
         return [fault for fault in faults if fault.path == path]
     loaded = [fault for fault in faults if fault.path in scene.facts.used]
     return (loaded or list(faults))[:3]
 
 
 def being_loaded(scene: Scene, path: str) -> list[Stored]:
-    """Return the certificates that a program was loading as it failed: of etcd, those that its start-up lines had named by then.
+    """Return the certificates that a program was loading as it failed: for etcd, those that its start-up lines had named by then.
 
-    It names and loads what it shows to peers first, so where it has named that alone it is that.
+    etcd names and loads its peer certificate first. If it named only that one, it failed on that one.
     """
     leaves = [stored for stored in scene.facts.stored if not stored.certificate.is_ca]
     listener = re.search(r"creating (peer|client) listener", scene.sighting.said)
@@ -174,22 +216,30 @@ def explained_by_time(by_time: Sequence[Stored], scene: Scene) -> Diagnosis | No
 
 
 def ended_before_start(scene: Scene) -> bool:
-    """Whether the certificate had ended when the program began: then it is none that the program made for itself."""
-    ends, origin = scene.sighting.not_after, scene.sighting.entry.origin
-    began = [origin.started_at, *(c.started_at for c in scene.facts.containers if c.id == origin.container_id)]
-    return ends is not None and any(start is not None and ends < start for start in began)
+    """Whether the certificate had expired when the program started, so that the program did not issue it itself."""
+    ends = scene.sighting.not_after
+    return ends is not None and any(start is not None and ends < start for start in starts_of(scene))
+
+
+def starts_of(scene: Scene) -> list[datetime | None]:
+    """Return when the program that logged the line may have started."""
+    origin = scene.sighting.entry.origin
+    return [
+        origin.started_at,
+        *(c.started_at for c in scene.facts.containers if origin.container_id and c.id == origin.container_id),
+    ]
 
 
 def self_dial(scene: Scene) -> Diagnosis:
-    """Judge a refusal of etcd's own gateway, which dials its client port with the server certificate (FIELD 3.3)."""
+    """Judge a refusal of etcd's own gateway, which dials its client port with the server certificate."""
     ends = scene.sighting.not_after
     files = [path for path, use in scene.facts.used.items() if use == "server"]
     evidence = [
         f"etcd refused a caller on this machine: {quote(scene.sighting)}",
-        "its gateway dials its own port with the server certificate, and etcd-manager's own certificates are younger than that",
-        f"etcd said at its start that this is {files[0]}; it could not be read here"
+        "its gateway calls its own port with the server certificate; etcd-manager's own certificates are younger",
+        f"etcd logged at its start that this is {files[0]}; it could not be read here"
         if files
-        else "which file that is, its start-up lines say",
+        else "its start-up lines name that file",
     ]
     place = Place(plane="kops", group=scene.group, use="server", renewer="etcd-manager")
     return Diagnosis(
@@ -204,11 +254,12 @@ def self_dial(scene: Scene) -> Diagnosis:
         plane="kops",
         group=scene.group,
         since=ends,
+        provokable=scene.provokable and not files,  # etcd said itself that it started with that file
     )
 
 
 def replace_role(scene: Scene) -> Scene:
-    """The same scene asked from the other end, for a process that refused its own machine's certificate."""
+    """Return the scene seen from the other end, for a process that refused its own machine's certificate."""
     other = Role.CLIENT if scene.sighting.role is Role.SERVER else Role.SERVER
     return replace(
         scene, sighting=replace(scene.sighting, role=other if scene.sighting.program != "etcd" else Role.UNKNOWN)
@@ -227,34 +278,47 @@ def neighbour(scene: Scene) -> Diagnosis:
     if sighting.not_after is not None:
         here = joined(sighting.not_after, scene.facts, scene.group)
         owner = (
-            "though a file here has the same date, it was shown from elsewhere"
+            "a file here has the same date, but the certificate came from elsewhere"
             if here
             else "no certificate file here has that date"
         )
         evidence.append(f"that certificate expired {stamp(sighting.not_after)}; {owner}")
     if cause is Cause.NOT_YET_VALID and scene.facts.clock_synchronised is False:
         evidence.append("this machine's clock is not synchronised: look at the clock first")
-    anyone = cause is Cause.MISSING_CLIENT_CERT or sighting.program == "kube-apiserver" or scene.from_here
+    is_peer = sighting.program in ETCD_PROGRAMS and not scene.from_here and cause is not Cause.MISSING_CLIENT_CERT
+    whose_is_it = "a program on this machine" if scene.from_here or calls_itself(scene) else " / ".join(whom)
     return Diagnosis(
-        key=f"peer|{sighting.program}|{scene.group}|{cause}",
+        key=f"peer|{scene.program}|{scene.group}|{cause}",
         cause=cause,
         suspect=Suspect.PEER,
         confidence=Confidence.LIKELY if whom else Confidence.POSSIBLE,
         certificates=(),
         evidence=tuple(evidence),
-        effect="This master is not at fault. "
-        + (
-            "That client is refused." if anyone else "That neighbour is cut off from the group until it is cured there."
+        effect="That neighbour is cut off from the group until its certificate is fixed there."
+        if is_peer and not scene.provokable
+        else "That client or server cannot connect here.",
+        remedy=remedies.for_peer(
+            cause,
+            whose_is_it,
+            is_here=scene.from_here or calls_itself(scene),
+            is_member_id=bool(whom) and not (sighting.remote_host or sighting.fields.get("endpoint", "")),
         ),
-        remedy=remedies.for_neighbour(cause, "a program on this machine" if scene.from_here else " / ".join(whom)),
         group=scene.group,
         neighbours=whom,
         since=sighting.not_after,
+        provokable=scene.provokable,
     )
 
 
+def calls_itself(scene: Scene) -> bool:
+    """Whether a program called this machine itself, by loopback or one of its addresses."""
+    endpoint = scene.sighting.fields.get("endpoint", "")
+    host = host_and_port(endpoint)[0] if endpoint else ""
+    return bool(host) and (is_loopback(host) or host in scene.facts.addresses)
+
+
 def neighbours_of(sighting: Sighting) -> tuple[str, ...]:
-    """Return what a line tells of the other side: address or name; of an etcd's peer, its id where it tells nothing else."""
-    told = tuple(dict.fromkeys(filter(None, (sighting.remote_host, door(sighting.fields.get("endpoint", ""))))))
+    """Return the other side by address or name; an etcd peer by its id if the line has nothing else."""
+    hosts = tuple(dict.fromkeys(filter(None, (sighting.remote_host, door(sighting.fields.get("endpoint", ""))))))
     number = sighting.fields.get("remote_peer_id", "")
-    return told or ((f"{remedies.MEMBER}{number}",) if number else ())
+    return hosts or ((f"etcd member {number}",) if number else ())

@@ -1,6 +1,7 @@
 """What certmedic says: messages to people, in three forms of one structure, and entries for the journal."""
 
 from certmedic.core.message.compose import compose, test_message
+from certmedic.core.message.digest import digest
 from certmedic.core.message.events import (
     channels_faulty_fields,
     config_refused_fields,
@@ -8,6 +9,7 @@ from certmedic.core.message.events import (
     heartbeat_fields,
     source_fields,
     started_fields,
+    strangers_fields,
     undelivered_fields,
 )
 from certmedic.core.message.nearby import few_lines, in_few_words, login_line, pulse, silence_said, wall_text
@@ -18,6 +20,7 @@ __all__ = [
     "channels_faulty_fields",
     "compose",
     "config_refused_fields",
+    "digest",
     "event_fields",
     "few_lines",
     "forecast",
@@ -31,6 +34,7 @@ __all__ = [
     "silence_said",
     "source_fields",
     "started_fields",
+    "strangers_fields",
     "tag_of",
     "test_message",
     "undelivered_fields",

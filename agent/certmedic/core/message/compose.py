@@ -1,7 +1,7 @@
 """From a diagnosis to what people read.
 
 A tired person reads the first line: the host, the verdict, the one thing to do. The rest answers in this order: whose
-certificate, which file, since when, what it breaks, does a restart cure it, what to type, what certmedic does about it, how
+certificate, which file, since when, what it breaks, does a restart fix it, what to type, what certmedic does about it, how
 to see more, and last the evidence.
 """
 
@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from certmedic.core import quorum
-from certmedic.core.examine import stamp
+from certmedic.core.decision.gates import explain
 from certmedic.core.message.render import Block, Form, render
-from certmedic.core.message.words import ago, brief, clause, command_of, cut, length, whose
+from certmedic.core.message.words import brief, clause, whose
 from certmedic.core.model import (
     Cause,
     Certificate,
@@ -22,17 +21,20 @@ from certmedic.core.model import (
     Decision,
     Diagnosis,
     Gate,
+    GateName,
     Helps,
     Message,
     MessageKind,
     RemedyKind,
     Severity,
     Suspect,
+    WaitsFor,
 )
+from certmedic.core.text import ago, cut, span, stamp
 
-COMMAND = 700  # characters; a longer one is not cut, which could make it another command, but left to `certmedic show`
-GROUP = ("members", quorum.SAFE, quorum.TURN)  # gates by which a restart, by whomever, could cost the quorum
-GATES = 3  # reasons against an act that are told; `certmedic show` has them all
+COMMAND = 700  # characters; a longer command is never cut, which could make it another, but left to `certmedic show`
+GROUP = (GateName.MEMBERS, GateName.SAFE, GateName.TURN)  # a restart against these could cost the quorum
+GATES = 3  # reasons in a message; `certmedic show` has them all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ def compose(  # noqa: PLR0913 - each is a part of the message
     drill: bool = False,
     opened_at: datetime | None = None,
 ) -> Message:
-    """Return one message about an incident. `outcome` is what an act or a check came to, in a sentence.
+    """Return one message about an incident. `outcome` is the result of an action or a check, in a sentence.
 
     The title has at most 120 characters; title and text together at most 1,900 in plain and in Markdown. HTML holds all.
     """
@@ -88,7 +90,7 @@ def headline(scene: Scene) -> str:
         MessageKind.OPENED: f"{what}: {in_short(scene)}",
         MessageKind.ACTED: f"{what}: {'renewed' if in_place(scene) else 'restarted'}, verifying",
         MessageKind.RESOLVED: f"{what}: RESOLVED",
-        MessageKind.ESCALATED: f"{what}: NOT CURED, a person is needed",
+        MessageKind.ESCALATED: f"{what}: NOT FIXED, a person is needed",
         MessageKind.REMINDER: f"{what}: still open, {in_short(scene)}",
     }[scene.kind]
 
@@ -106,27 +108,27 @@ def in_place(scene: Scene) -> bool:
 
 def closed(scene: Scene) -> list[Gate]:
     """Return the gates that keep certmedic from acting."""
-    return [gate for gate in scene.decision.gates if not gate.passed] if scene.decision else []
+    return list(scene.decision.blocked_by) if scene.decision else []
 
 
 def not_now(scene: Scene) -> str:
-    """Return why a cure with a restart in it would do harm now, to the group; "" where it would not."""
+    """Return why a restart would harm the group now; "" if it would not."""
     remedy = scene.diagnosis.remedy
     restarts = remedy.helps is Helps.YES or remedy.kind is RemedyKind.REISSUE_AND_RESTART
     if not restarts or scene.diagnosis.cause is Cause.EXPIRES_SOON:
         return ""
-    return next((gate.why for gate in closed(scene) if gate.name in GROUP), "")
+    return next((explain(gate) for gate in closed(scene) if gate.name in GROUP), "")
 
 
 def waits(scene: Scene) -> bool:
     """Whether certmedic will act by itself as soon as other members have had their turn."""
-    return {gate.name for gate in closed(scene)} == {quorum.TURN}
+    return scene.decision is not None and scene.decision.waits_for is WaitsFor.TURN
 
 
 def approval(scene: Scene) -> str:
-    """Return the command by which a person allows the act that is proposed; "" where none is."""
-    typed, gates = f"certmedic approve {scene.incident}", closed(scene)
-    return f"sudo {typed}" if [gate.name for gate in gates] == ["mode"] and typed in gates[0].why else ""
+    """Return the command by which a person allows the proposed action; "" if none is proposed."""
+    waits = scene.decision is not None and scene.decision.waits_for is WaitsFor.APPROVAL
+    return f"sudo certmedic approve {scene.incident}" if waits else ""
 
 
 def in_short(scene: Scene) -> str:
@@ -143,13 +145,13 @@ def in_short(scene: Scene) -> str:
     if not_now(scene):
         return "do NOT restart it now"
     if typed := approval(scene):
-        return f"allow the cure: {typed}"
+        return f"allow the fix: {typed}"
     if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.remedy.helps is Helps.YES:
         return "plan a restart"
     return {
-        Helps.YES: "a restart cures it",
-        Helps.NO: "a restart does NOT cure it",
-        Helps.UNKNOWN: "look before you restart",
+        Helps.YES: "a restart fixes it",
+        Helps.NO: "a restart does NOT fix it",
+        Helps.UNKNOWN: "a restart may not help",
     }[diagnosis.remedy.helps]
 
 
@@ -157,40 +159,41 @@ def to_do(scene: Scene) -> str:
     """Return the one thing to do, as a sentence."""
     diagnosis, remedy = scene.diagnosis, scene.diagnosis.remedy
     if diagnosis.cause is Cause.BLIND:
-        return "Look why (command below): a certificate that fails there now is not seen."
+        return "Find out why (command below). Until then, certmedic misses certificates that fail there."
     if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
-        return "This machine is not at fault: look there, and restart nothing here."
+        return "Fix it there. Do not restart anything on this machine."
     if acts(scene):
         return f"certmedic {'renews' if in_place(scene) else 'restarts'} it now; nothing for you to do yet."
     if waits(scene):
         return "certmedic restarts it when its turn comes, after other members; nothing for you to do yet."
     if why := not_now(scene):
         how = "A restart" if remedy.helps is Helps.YES else "Its restart without the old file"
-        return f"{how} cures it, but do NOT restart it now: {cut(why, 200)}."
+        return f"{how} fixes it, but do NOT restart it now: {cut(why, 200)}."
     if typed := approval(scene):
-        return f"Allow certmedic to cure it, with {typed}, or do it yourself (commands below)."
+        return f"Allow certmedic to fix it, with {typed}, or do it yourself (commands below)."
     if diagnosis.cause is Cause.EXPIRES_SOON and remedy.helps is Helps.YES:
-        return "A restart renews it: plan one before that day."
+        return "A restart renews it: plan one before it expires."
     if remedy.helps is Helps.YES:
-        return "Restart it (command below): that cures it."
+        return "Restart it (command below): that fixes it." if remedy.command else "Restart it: that fixes it."
     if remedy.helps is Helps.UNKNOWN:
-        return "Look before you restart anything: it is not known whether that helps."
+        return "A restart may not help: read on before you restart anything."
+    below = " (commands below)" if remedy.command else ""
     return {
-        RemedyKind.REISSUE_AND_RESTART: "A restart alone does NOT cure it: the old file must go first (commands below).",
-        RemedyKind.RENEW: "A restart does NOT cure it: renew the certificate (command below).",
-    }.get(remedy.kind, "A restart does NOT cure it: read on for what does.")
+        RemedyKind.REISSUE_AND_RESTART: f"A restart alone does NOT fix it: move the old file away first{below}.",
+        RemedyKind.RENEW: f"A restart does NOT fix it: renew the certificate{below}.",
+    }.get(remedy.kind, "A restart does NOT fix it: read on for what does.")
 
 
 def lead(scene: Scene) -> str:
     """Return the first line: host, verdict, the one thing to do."""
     host, wrong = cut(scene.host, 60), clause(scene.diagnosis, scene.now)
-    lasted = f" after {length(scene.now - scene.opened_at)}" if scene.opened_at else ""
+    lasted = f" after {span(scene.now - scene.opened_at)}" if scene.opened_at else ""
     return {
         MessageKind.OPENED: f"{host}: {wrong}. {to_do(scene)}",
         MessageKind.ACTED: f"{host}: certmedic {done(scene)}, because {wrong}."
-        " Nothing for you to do yet: whether it worked follows.",
-        MessageKind.RESOLVED: f"{host}: resolved{lasted}. It was: {wrong}. Nothing for you to do.",
-        MessageKind.ESCALATED: f"{host}: NOT CURED, a person is needed now: {wrong}. certmedic tried once and stops here.",
+        " Nothing for you to do yet: the result follows.",
+        MessageKind.RESOLVED: f"{host}: resolved{lasted}. It was: {wrong}.",
+        MessageKind.ESCALATED: f"{host}: NOT FIXED, a person is needed now: {wrong}. certmedic tried once and stops here.",
         MessageKind.REMINDER: f"{host}: still open{lasted}: {wrong}. {to_do(scene)}",
     }[scene.kind]
 
@@ -198,7 +201,7 @@ def lead(scene: Scene) -> str:
 def done(scene: Scene) -> str:
     """Return what certmedic did, in a few words."""
     name = whose(scene.diagnosis)
-    return f"signed the certificate of {name} anew" if in_place(scene) else f"restarted {name}"
+    return f"renewed the certificate of {name}" if in_place(scene) else f"restarted {name}"
 
 
 def owner(diagnosis: Diagnosis) -> Block:
@@ -209,13 +212,13 @@ def owner(diagnosis: Diagnosis) -> Block:
         Confidence.POSSIBLE: "possible, not proven",
     }[diagnosis.confidence]
     plane = f", {diagnosis.plane} {diagnosis.group}".rstrip() if diagnosis.plane else ""
-    told = {
+    text = {
         Suspect.OWN: f"this machine's own{plane}",
         Suspect.PEER: f"not this machine's, but that of {', '.join(diagnosis.neighbours) or 'a neighbour'}",
         Suspect.OUTSIDE: f"not the control plane's, but that of {', '.join(diagnosis.neighbours) or 'a client'}",
         Suspect.UNKNOWN: "not known: nothing on this machine explains it",
     }[diagnosis.suspect]
-    return Block("Whose", (told if diagnosis.suspect is Suspect.UNKNOWN else f"{told} ({sure})",))
+    return Block("Whose", (text if diagnosis.suspect is Suspect.UNKNOWN else f"{text} ({sure})",))
 
 
 def dated(certificate: Certificate, now: datetime) -> str:
@@ -245,23 +248,23 @@ def since(scene: Scene) -> Block:
 
 
 def restart(scene: Scene) -> Block:
-    """Say whether a restart cures it, and why."""
+    """Say whether a restart fixes it, and why."""
     remedy = scene.diagnosis.remedy
     verdict = {
-        Helps.YES: "should have cured it."
+        Helps.YES: "should have fixed it."
         if scene.kind is MessageKind.ESCALATED and not in_place(scene)
-        else "cures it, but not now."
+        else "fixes it, but not now."
         if not_now(scene)
-        else "cures it.",
-        Helps.NO: "does NOT cure it.",
-        Helps.UNKNOWN: "may or may not cure it.",
+        else "fixes it.",
+        Helps.NO: "does NOT fix it.",
+        Helps.UNKNOWN: "may not fix it.",
     }[remedy.helps]
     return Block("Restart", (f"{verdict} {remedy.why}",))
 
 
 def command(scene: Scene) -> Block:
     """Show what a person would type, and when."""
-    typed = command_of(scene.diagnosis)
+    typed = scene.diagnosis.remedy.command
     if len(typed) > COMMAND:
         typed = f"sudo certmedic show {scene.incident}  # the command is too long for a message"
     if allow := approval(scene):
@@ -281,14 +284,14 @@ def doing(scene: Scene) -> Block:
     if decision is None or scene.diagnosis.suspect is not Suspect.OWN:
         return Block("certmedic", ())
     if acts(scene):
-        now = "signs it anew in place" if in_place(scene) else "restarts it now"
-        return Block("certmedic", (f"{now}, then checks that the date moved, and tells you how it went.",))
+        now = "renews it in place" if in_place(scene) else "restarts it now"
+        return Block("certmedic", (f"{now}, then checks that the date moved, and reports the result.",))
     if approval(scene):
-        return Block("certmedic", ("waits for a person's leave, which then holds for four hours.",))
-    if any(gate.name == "cure known" for gate in closed(scene)):
-        reasons = ["no restart is known to cure this"]  # the reason itself stands above
+        return Block("certmedic", ("waits for a person's approval, which then holds for four hours.",))
+    if decision.is_blocked_by(GateName.CURE):
+        reasons = ["no restart is known to fix this"]  # the reason itself stands above
     else:
-        reasons = [gate.why for gate in closed(scene)[:GATES]] or [decision.reason.removeprefix("no act: ")]
+        reasons = [explain(gate) for gate in closed(scene)[:GATES]] or ["see the reason above"]
     return Block("certmedic", ("does nothing itself: " + "; ".join(reasons) + ".",))
 
 
@@ -327,7 +330,7 @@ def case(scene: Scene) -> tuple[Block, ...]:
 
 def blind(scene: Scene) -> tuple[Block, ...]:
     """Return all that is known of a source that cannot be read."""
-    still = "Certificates in files are still watched. It tries again by itself, and reads on where it stopped: what the source still keeps is not lost."
+    still = "Certificates in files are still watched. certmedic retries, and reads on where it stopped."
     return (
         Block("Reason", scene.diagnosis.evidence),
         since(scene),
@@ -363,8 +366,8 @@ def resolved(scene: Scene) -> tuple[Block, ...]:
 
 
 def escalated(scene: Scene) -> tuple[Block, ...]:
-    """Return the parts of the message that certmedic is at its end."""
-    step = "Find out why it did not take: is the container up, and what does its log say? Then cure it by hand; certmedic will not act on this incident again."
+    """Return the parts of the message that the action failed."""
+    step = "Find out why it failed: is the container up, and what does its log say? Then fix it by hand. certmedic does not act on this incident again."
     return (
         Block("Tried", (scene.outcome,)),
         Block("Next", (step,)),

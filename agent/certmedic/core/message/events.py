@@ -1,4 +1,4 @@
-"""What the journal is told: one structured entry for each thing that a person would look for.
+"""Entries for the journal: one structured entry for each event that a person would look for.
 
 Every kind of event has a MESSAGE_ID that never changes; the opening of an incident has one for each cause, so that the text
 behind it (systemd/certmedic.catalog, shown by `journalctl -x`) is a run-book for that very fault. Fields are named
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from certmedic.core.message.words import WHAT, command_of, cut, harmless, printable, whose
+from certmedic.core.command import is_plain_path
+from certmedic.core.decision.gates import explain
+from certmedic.core.message.words import WHAT, harmless, whose
 from certmedic.core.model import (
     Cause,
     Decision,
@@ -19,6 +21,7 @@ from certmedic.core.model import (
     SourceDown,
     SourceUp,
 )
+from certmedic.core.text import cut, printable
 
 MESSAGE_IDS: Mapping[str, str] = {
     "decided": "5dfcec41c36247a4b162e048694227b3",
@@ -34,6 +37,7 @@ MESSAGE_IDS: Mapping[str, str] = {
     "undelivered": "3dfa85c77c9748d688d8160b744461ff",
     "channels-faulty": "bae5e64762ed4c429c618eb1625b4c6d",
     "heartbeat-lost": "660e197fce7d476184d59a4c17e97395",
+    "strangers": "4f5d7c0f6f9e4f0d9c3a9f0b7f2a6c1e",
     "heartbeat-back": "6e985af66f95448d8e0651f23d082b6a",
 }
 OPENED_IDS: Mapping[Cause, str] = {
@@ -55,9 +59,9 @@ OPENED_IDS: Mapping[Cause, str] = {
 }
 PRIORITY: Mapping[Severity, str] = {Severity.CRITICAL: "2", Severity.WARNING: "4", Severity.INFO: "6"}
 HELPS: Mapping[Helps, str] = {
-    Helps.YES: "A restart cures it.",
-    Helps.NO: "A restart does NOT cure it.",
-    Helps.UNKNOWN: "Whether a restart cures it is not known.",
+    Helps.YES: "A restart fixes it.",
+    Helps.NO: "A restart does NOT fix it.",
+    Helps.UNKNOWN: "A restart may not fix it.",
 }
 LONGEST = 1000  # characters of one field; what is longer is in `certmedic show`
 
@@ -67,19 +71,19 @@ def event_fields(
 ) -> dict[str, str]:
     """Return one event of an incident as a journal entry.
 
-    `event` is opened, decided, intent or a MessageKind; `outcome` is what an act or a check came to, in a sentence.
+    `event` is opened, decided, intent or a MessageKind; `outcome` is the result of an action or a check, in a sentence.
     """
     files = tuple(dict.fromkeys(one.path for one in diagnosis.certificates if one.path))
     ends = diagnosis.certificates[0].not_after if diagnosis.certificates else diagnosis.since
     first = files[0] if files else ""
     seen = first or (diagnosis.evidence[0] if diagnosis.cause is Cause.BLIND else "")
-    told = outcome or (decision.reason if event in ("decided", "intent") and decision else seen)
-    # The catalog's texts need these: where a field is missing, journalctl shows its name in its place.
+    detail = outcome or (decision.reason if event in ("decided", "intent") and decision else seen)
+    # The catalog needs these fields: journalctl shows the name of a missing one.
     certificate, day = first or "no-file-on-this-machine", ends.isoformat() if ends else "not known"
     verdict = f"incident {incident} {event}: {whose(diagnosis)}: {WHAT[diagnosis.cause]}"
     return _tidy(
         {
-            "MESSAGE": f"{verdict}: {told}" if told else verdict,
+            "MESSAGE": f"{verdict}: {detail}" if detail else verdict,
             "MESSAGE_ID": OPENED_IDS[diagnosis.cause] if event == "opened" else MESSAGE_IDS[event],
             "PRIORITY": "5" if event == "resolved" else PRIORITY[diagnosis.severity],
             "CERTMEDIC_EVENT": event,
@@ -89,11 +93,12 @@ def event_fields(
             "CERTMEDIC_WHOSE": whose(diagnosis),
             "CERTMEDIC_SOURCE": diagnosis.source,
             "CERTMEDIC_CERT": certificate,
+            "CERTMEDIC_FILE": first if is_plain_path(first) else "CERTIFICATE-FILE",  # for the catalog's commands
             "CERTMEDIC_CERTS": " ".join(files) if len(files) > 1 else "",
             "CERTMEDIC_NOT_AFTER": day,
             "CERTMEDIC_EFFECT": diagnosis.effect or "not known",
             "CERTMEDIC_REMEDY": f"{HELPS[diagnosis.remedy.helps]} {diagnosis.remedy.why}",
-            "CERTMEDIC_COMMAND": command_of(diagnosis) or "(nothing to type)",
+            "CERTMEDIC_COMMAND": _typed(diagnosis.remedy.command, incident),
             "CERTMEDIC_DECISION": decision.reason if decision else "",
             "CERTMEDIC_GATES": _gates(decision) if decision else "",
             "CERTMEDIC_OUTCOME": outcome,
@@ -103,9 +108,16 @@ def event_fields(
 
 
 def _gates(decision: Decision) -> str:
-    """Return every gate by its name, the closed ones first, with what would open each."""
-    closed = [f"{gate.name}: closed: {gate.why}" for gate in decision.gates if not gate.passed]
-    return "; ".join([*closed, *(f"{gate.name}: open" for gate in decision.gates if gate.passed)])
+    """Return every gate by its name, the blocking ones first, with what opens each."""
+    blocking = [f"{gate.name}: BLOCKED: {explain(gate)}" for gate in decision.blocked_by]
+    return "; ".join([*blocking, *(f"{gate.name}: pass" for gate in decision.gates if gate.passed)])
+
+
+def _typed(command: str, incident: int) -> str:
+    """Return a command for a field. It is never cut, which could make it another command."""
+    if len(command) > LONGEST:
+        return f"sudo certmedic show {incident}"
+    return command or "(nothing to type)"
 
 
 def source_fields(item: SourceDown | SourceUp) -> dict[str, str]:
@@ -123,10 +135,10 @@ def started_fields(*, mode: str, sources: str) -> dict[str, str]:
 
 
 def config_refused_fields(faults: Sequence[str]) -> dict[str, str]:
-    """Return a configuration that was not taken up as a journal entry."""
-    told = "; ".join(faults)
-    said = f"the new configuration is wrong, the old one stays: {told}"
-    return _news("config-refused", "3", said, {"CERTMEDIC_FAULTS": told})
+    """Return a refused configuration as a journal entry."""
+    listed = "; ".join(faults)
+    text = f"the new configuration is wrong, the old one stays: {listed}"
+    return _news("config-refused", "3", text, {"CERTMEDIC_FAULTS": listed})
 
 
 def undelivered_fields(incident: int, kind: str, channel: str, reason: str) -> dict[str, str]:
@@ -138,15 +150,22 @@ def undelivered_fields(incident: int, kind: str, channel: str, reason: str) -> d
 
 def channels_faulty_fields(faults: Sequence[str]) -> dict[str, str]:
     """Return what is wrong with the files of addresses as a journal entry."""
-    told = "; ".join(faults)
-    return _news("channels-faulty", "3", f"not everyone can be told: {told}", {"CERTMEDIC_FAULTS": told})
+    listed = "; ".join(faults)
+    return _news("channels-faulty", "3", f"some channels do not work: {listed}", {"CERTMEDIC_FAULTS": listed})
+
+
+def strangers_fields() -> dict[str, str]:
+    """Return that strangers log more than is looked at, as a journal entry."""
+    return _news(
+        "strangers", "5", "programs that are not trusted log more than is looked at: the rest is only counted", {}
+    )
 
 
 def heartbeat_fields(reason: str) -> dict[str, str]:
-    """Return that the heartbeat is no longer taken, or with no reason that it is again, as a journal entry."""
+    """Return that the heartbeat is refused, or with no reason that it is accepted again, as a journal entry."""
     if not reason:
-        return _news("heartbeat-back", "5", "the heartbeat is taken again", {})
-    return _news("heartbeat-lost", "4", f"the heartbeat is not taken: {reason}", {"CERTMEDIC_REASON": reason})
+        return _news("heartbeat-back", "5", "the heartbeat is accepted again", {})
+    return _news("heartbeat-lost", "4", f"the heartbeat is refused: {reason}", {"CERTMEDIC_REASON": reason})
 
 
 def _news(event: str, priority: str, said: str, fields: Mapping[str, str]) -> dict[str, str]:
@@ -156,8 +175,8 @@ def _news(event: str, priority: str, said: str, fields: Mapping[str, str]) -> di
 
 
 def _tidy(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the fields that have a value, each on one line; what strangers wrote can neither call nor hide anything."""
-    exact = ("CERTMEDIC_CERT", "CERTMEDIC_CERTS", "CERTMEDIC_COMMAND")  # to be searched for, or typed
+    """Return the fields that have a value, each on one line; foreign text can neither call nor hide anything."""
+    exact = ("CERTMEDIC_CERT", "CERTMEDIC_CERTS", "CERTMEDIC_FILE", "CERTMEDIC_COMMAND")  # searched for, or typed
     return {
         name: cut(printable(value) if name in exact else harmless(value), LONGEST)
         for name, value in fields.items()

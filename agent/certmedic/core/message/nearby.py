@@ -1,14 +1,14 @@
-"""Words for those who are at the machine, or watch it from afar: all terminals, the line at login, the heartbeat."""
+"""One-line texts: for all terminals, at login, and in the heartbeat."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from certmedic.core.examine import stamp
 from certmedic.core.message.compose import Scene, in_short
-from certmedic.core.message.words import brief, cut, harmless, printable, whose
-from certmedic.core.model import Decision, Diagnosis, Facts, Message, MessageKind, Silence
+from certmedic.core.message.words import brief, harmless, whose
+from certmedic.core.model import Decision, Diagnosis, Facts, Message, MessageKind, Silence, Trust
+from certmedic.core.text import count, cut, printable, stamp
 
 MOST = 5  # lines at login
 
@@ -28,12 +28,12 @@ def login_line(  # noqa: PLR0913 - each is a part of the line
     escalated: bool,
     silence: Silence | None,
 ) -> str:
-    """Return an open incident in a line for whoever logs in."""
+    """Return an open incident as the line that people see at login."""
     if silence is not None:
         whom = f" by {silence.author}" if silence.id else ", maintenance window,"
         state = f"silenced{whom} until {stamp(silence.ends_at)}"
     elif escalated:
-        state = "NOT CURED, a person is needed"
+        state = "NOT FIXED, a person is needed"
     else:
         scene = Scene(
             kind=MessageKind.REMINDER,
@@ -46,33 +46,34 @@ def login_line(  # noqa: PLR0913 - each is a part of the line
             opened_at=None,
         )
         state = in_short(scene)
-    told = f"{cut(whose(diagnosis), 40)}: {brief(diagnosis, now)}: {state}"
-    return f"certmedic: {cut(harmless(told), 140)} (sudo certmedic show {incident})"
+    text = f"{cut(whose(diagnosis), 40)}: {brief(diagnosis, now)}: {state}"
+    return f"certmedic: {cut(harmless(text), 140)} (sudo certmedic show {incident})"
 
 
 def in_few_words(diagnosis: Diagnosis, now: datetime) -> str:
-    """Return who it is about, and what is wrong there."""
+    """Return whose certificate it is, and what is wrong."""
     return harmless(f"{cut(whose(diagnosis), 40)}: {brief(diagnosis, now)}")
 
 
 def few_lines(lines: Sequence[str]) -> tuple[str, ...]:
-    """Return no more lines than a person reads at login."""
+    """Return at most `MOST` lines, and one that counts the rest."""
     rest = len(lines) - MOST
     more = (f"certmedic: and {rest} more (sudo certmedic incidents --open)",) if rest > 0 else ()
     return (*lines[:MOST], *more)
 
 
 def pulse(host: str, facts: Facts, now: datetime) -> str:
-    """Return what a heartbeat says: how many certificates there are, and which ends next."""
-    ends = sorted((stored.certificate for stored in facts.stored), key=lambda one: one.not_after)
+    """Return the heartbeat's text: how many trusted certificates there are, and which expires next."""
+    trusted = (stored.certificate for stored in facts.stored if stored.trust is Trust.SYSTEM)
+    ends = sorted(trusted, key=lambda one: one.not_after)
     coming = [one for one in ends if one.not_after > now]
     gone = f", {len(ends) - len(coming)} expired" if len(coming) < len(ends) else ""
-    head = f"{host}: {len(ends)} certificate{'s' if len(ends) != 1 else ''}{gone}"
+    head = f"{host}: {count(len(ends), 'certificate')}{gone}"
     return f"{head}; next expiry {stamp(coming[0].not_after)}: {printable(coming[0].path)}" if coming else head
 
 
 def silence_said(silence: Silence) -> str:
-    """Return who asked for silence, until when, and why."""
+    """Return who silenced it, until when, and why."""
     if not silence.id:
         return f"maintenance window {silence.comment}, until {stamp(silence.ends_at)}"
     return f"by {silence.author} until {stamp(silence.ends_at)}: {silence.comment} (silence {silence.id})"

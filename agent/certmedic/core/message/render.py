@@ -1,6 +1,6 @@
 """How a message looks: one tuple of blocks, rendered as plain text, Markdown and HTML.
 
-The most needed block comes first. So whatever has to be left out for a service that takes little is cut from the end.
+The most needed block comes first, so that a service with little room loses only the end.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from certmedic.core.message.words import cut, harmless, spans
+from certmedic.core.message.words import harmless, spans
 from certmedic.core.model import Message, MessageKind, Severity
+from certmedic.core.text import cut
 
 TITLE = 120  # characters
 WHOLE = 1900  # characters of title and text: Discord takes 2,000, the least of the chat services that matter
@@ -23,7 +24,7 @@ class Form(Enum):
 
     LEAD = "lead"  # the first line
     TEXT = "text"  # sentences, in which names and paths of strangers may stand
-    CODE = "code"  # to be copied as it is: not of strangers
+    CODE = "code"  # commands, to be copied as they are: never altered here
     QUOTE = "quote"  # words of strangers from end to end
 
 
@@ -52,7 +53,7 @@ def render(kind: MessageKind, severity: Severity, title: str, blocks: Sequence[B
 
 
 def tame(block: Block) -> Block:
-    """Return a block in which the words of strangers are harmless and no line is endless."""
+    """Return a block in which foreign text is harmless and no line is endless. Commands stay as they are."""
     if block.form is Form.CODE:
         return replace(block, lines=tuple(filter(None, block.lines)))
     return replace(block, lines=tuple(cut(harmless(line), LINE) for line in block.lines if line))
@@ -81,15 +82,15 @@ def fewer(block: Block) -> Block:
 
 def as_plain(blocks: Sequence[Block]) -> str:
     """Render blocks as plain text."""
-    told = []
+    text = []
     for block in blocks:
         if block.form is Form.LEAD:
-            told.append(block.lines[0] + "\n")
+            text.append(block.lines[0] + "\n")
         elif len(block.lines) == 1:
-            told.append(f"{block.head}: {block.lines[0]}")
+            text.append(f"{block.head}: {block.lines[0]}")
         else:
-            told += [f"{block.head}:", *(f"  {line}" for line in block.lines)]
-    return "\n".join(told)
+            text += [f"{block.head}:", *(f"  {line}" for line in block.lines)]
+    return "\n".join(text)
 
 
 def as_markdown(blocks: Sequence[Block]) -> str:
@@ -98,16 +99,16 @@ def as_markdown(blocks: Sequence[Block]) -> str:
     Lists, code between single backticks, and single asterisks, which are italic in one half of the chats and bold in the
     other. A backslash is no escape in all of them, so what could be markup is set as code.
     """
-    told = []
+    text = []
     for block in blocks:
         lines = [line_in_markdown(line, block.form) for line in block.lines]
         if block.form is Form.LEAD:
-            told.append(lines[0] + "\n")
+            text.append(lines[0] + "\n")
         elif len(lines) == 1:
-            told.append(f"- *{block.head}:* {lines[0]}")
+            text.append(f"- *{block.head}:* {lines[0]}")
         else:
-            told += [f"- *{block.head}:*", *(f"  - {line}" for line in lines)]
-    return "\n".join(told)
+            text += [f"- *{block.head}:*", *(f"  - {line}" for line in lines)]
+    return "\n".join(text)
 
 
 def line_in_markdown(line: str, form: Form) -> str:
@@ -119,7 +120,7 @@ def line_in_markdown(line: str, form: Form) -> str:
 
 def as_html(blocks: Sequence[Block]) -> str:
     """Render blocks as the HTML that mail programs show alike, and that Telegram, which knows few tags, takes too."""
-    return "\n".join(told for block in blocks for told in block_in_html(block))
+    return "\n".join(line for block in blocks for line in block_in_html(block))
 
 
 def block_in_html(block: Block) -> Iterator[str]:

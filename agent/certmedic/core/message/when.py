@@ -1,4 +1,4 @@
-"""When people are told: again after a failure, and about what is to come."""
+"""When messages go out: retries after a failure, and forecasts at their thresholds."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from certmedic.core.examine import stamp
 from certmedic.core.model import Diagnosis, Facts
+from certmedic.core.text import stamp
 
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=15)
@@ -15,7 +15,7 @@ KEEP_TRYING = timedelta(days=1)
 
 
 def retry_at(attempts: int, now: datetime, created_at: datetime, *, key: str = "") -> datetime | None:
-    """Return when a channel that failed `attempts` times before is tried again; None gives a message up after a day.
+    """Return when to retry a channel that failed `attempts` times; None gives the message up, after a day.
 
     5 s, doubled each time, at most 15 min; longer by up to a fifth, which `key` chooses, so that not all come at once.
     """
@@ -26,7 +26,7 @@ def retry_at(attempts: int, now: datetime, created_at: datetime, *, key: str = "
 
 
 def forecast(diagnosis: Diagnosis, thresholds: Sequence[int], now: datetime) -> Diagnosis:
-    """Return a forecast as the one of the threshold that it has come under: each is an incident of its own, told once."""
+    """Return a forecast with the key of the threshold that it has passed: each threshold is one incident, reported once."""
     left = diagnosis.since - now if diagnosis.since else timedelta()
     under = min((days for days in thresholds if left <= timedelta(days=days)), default=max(thresholds, default=0))
     return replace(diagnosis, key=f"{diagnosis.key}|{under}")
@@ -34,7 +34,7 @@ def forecast(diagnosis: Diagnosis, thresholds: Sequence[int], now: datetime) -> 
 
 def renewed(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str]:
     """Whether every certificate of a forecast was renewed, and what it is now."""
-    told = []
+    renewals = []
     for before in diagnosis.certificates:
         now = next(
             (
@@ -45,6 +45,6 @@ def renewed(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str]:
             None,
         )
         if now is None or now.not_after <= before.not_after:
-            return False, f"{before.path} was not renewed yet"
-        told.append(f"{before.path} was renewed and is valid until {stamp(now.not_after)}")
-    return bool(told), "; ".join(told)
+            return False, f"{before.path} is not renewed yet"
+        renewals.append(f"{before.path} was renewed and is valid until {stamp(now.not_after)}")
+    return bool(renewals), "; ".join(renewals)

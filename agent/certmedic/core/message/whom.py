@@ -1,4 +1,4 @@
-"""Who hears of an incident: the channels of a tag, or, while a person has asked for silence, nobody."""
+"""Routing: the channels that hear of an incident, and the silences under which none does."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from certmedic.core.window import Window
 def tag_of(kind: MessageKind, diagnosis: Diagnosis, routes: Iterable[Route]) -> str:
     """Return the tag of the first route that fits; "" where none does, and the severity alone decides.
 
-    "resolved" is routed as the incident was, by its severity while it lasted: whoever was called is told that it is over.
+    "resolved" is routed as the incident was, by its severity while it lasted, so that the same people hear of its end.
     """
-    found = {"severity": diagnosis.severity, "cause": diagnosis.cause, "plane": diagnosis.plane, "event": kind}
+    values = {"severity": diagnosis.severity, "cause": diagnosis.cause, "plane": diagnosis.plane, "event": kind}
     for route in routes:
-        if all(getattr(route, name) in ("", value) for name, value in found.items()):
+        if all(getattr(route, name) in ("", value) for name, value in values.items()):
             return route.tag
     return ""
 
@@ -41,9 +41,9 @@ def windows(maintenance: Iterable[Window], now: datetime) -> tuple[Silence, ...]
 
 
 def silence_of(diagnosis: Diagnosis, silences: Iterable[Silence], now: datetime) -> Silence | None:
-    """Return the silence under which an incident is now, that which ends last; None where there is none.
+    """Return the silence that covers an incident now, the one that ends last; None without one.
 
-    A glob is met only where every file of the incident meets it: what is known of one file must not hide another.
+    A glob must match every file of the incident: a silence for one file must not hide another.
     """
     files = [one.path for one in diagnosis.certificates if one.path]
     fitting = [

@@ -1,18 +1,18 @@
-"""Words for people: what is wrong in a few words, times that a person grasps, and the taming of text by strangers.
+"""Phrases for what is wrong, and foreign text made harmless for chats.
 
-Whatever comes from a log, a certificate or the other side of a connection was written by strangers. It is shown as it is,
-but for what would call people, format, link or hide: `harmless` takes that out before any rendering, `spans` says which
-words of a sentence must be set as code so that no chat reads markup or a link into them.
+Whatever comes from a log, a certificate or the other side of a connection was written by strangers. `harmless` takes out what
+would call people, format, link or hide. `spans` marks the words that must be set as code, so that no chat reads markup or a link
+into them. Neither ever touches a command (core/command.py).
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from certmedic.core.model import Cause, Diagnosis, Suspect
+from certmedic.core.text import cut, printable, span
 
 # In a title, after a colon.
 WHAT: Mapping[Cause, str] = {
@@ -37,15 +37,15 @@ CLAUSES: Mapping[Cause, str] = {
     Cause.EXPIRED: "the certificate of {} has expired",
     Cause.CA_EXPIRED: "the CA behind {} has expired",
     Cause.NOT_YET_VALID: "the certificate of {} is not valid yet",
-    Cause.CLOCK: "the clock is wrong, so that a good certificate of {} looks bad",
-    Cause.NAME_MISMATCH: "the certificate of {} lacks the name by which it is called",
+    Cause.CLOCK: "the clock is wrong, so a good certificate of {} looks bad",
+    Cause.NAME_MISMATCH: "the certificate of {} lacks the name that its client called",
     Cause.UNKNOWN_AUTHORITY: "the certificate of {} was signed by a CA that is not trusted",
     Cause.KEY_MISMATCH: "the certificate of {} does not belong to its private key",
     Cause.USAGE: "the certificate of {} was issued for another use",
     Cause.MISSING_CLIENT_CERT: "{} called without a client certificate",
     Cause.REVOKED: "the certificate of {} was revoked",
-    Cause.STALE_IN_MEMORY: "{} still uses an old certificate that it holds in memory",
-    Cause.DISTRUSTED: "the certificate of {} is refused, though it is good by every check made here",
+    Cause.STALE_IN_MEMORY: "{} still uses an old certificate from its memory",
+    Cause.DISTRUSTED: "the certificate of {} is refused, but all local checks pass",
     Cause.EXPIRES_SOON: "the certificate of {} expires soon",
     Cause.UNEXPLAINED: "TLS fails at {}, and no certificate on this machine explains it",
     Cause.BLIND: "{} cannot be read, so certmedic is blind there",
@@ -56,7 +56,7 @@ LOGS: Mapping[str, str] = {"journal": "the journal", "pods": "the pods' logs", "
 
 
 def whose(diagnosis: Diagnosis) -> str:
-    """Return the one that a diagnosis is about, in a word or two: "etcd main", "kubeadm kube-apiserver", "10.0.0.2"."""
+    """Return the subject of a diagnosis in a word or two: "etcd main", "kubeadm kube-apiserver", "10.0.0.2"."""
     if diagnosis.source:
         return LOGS.get(diagnosis.source, diagnosis.source)
     if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
@@ -68,7 +68,7 @@ def whose(diagnosis: Diagnosis) -> str:
 
 
 def brief(diagnosis: Diagnosis, now: datetime) -> str:
-    """Return what is wrong in a few words; of what is to come, how soon."""
+    """Return what is wrong in a few words; for a forecast, how soon."""
     if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.since is not None:
         return f"certificate {soon(diagnosis.since, now)}"
     return WHAT[diagnosis.cause]
@@ -82,49 +82,20 @@ def clause(diagnosis: Diagnosis, now: datetime) -> str:
 
 
 def soon(moment: datetime, now: datetime) -> str:
-    """Return how soon something expires that was still good when it was judged."""
-    return f"expires in {length(moment - now)}" if moment > now else "expires now"
-
-
-def length(span: timedelta) -> str:
-    """Return a span in the unit that a person grasps: "13 days", "4 hours"."""
-    seconds = max(int(span.total_seconds()), 0)
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= size:
-            return f"{seconds // size} {unit}{'s' if seconds // size != 1 else ''}"
-    return f"{seconds} second{'s' if seconds != 1 else ''}"
-
-
-def ago(span: timedelta) -> str:
-    """Return a time that passed, or that is to come where `span` is negative."""
-    return f"{length(span)} ago" if span >= timedelta() else f"in {length(-span)}"
-
-
-def cut(text: str, limit: int) -> str:
-    """Return text of at most `limit` characters; what was cut off is marked."""
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+    """Return how soon a certificate expires that was still good when it was judged."""
+    return f"expires in {span(moment - now)}" if moment > now else "expires now"
 
 
 # ---------------------------------------------------------------- text of strangers
 
-# Control, format (direction marks, zero-width), private, surrogate, unassigned; line and paragraph separators.
-UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
 LOOKALIKES = str.maketrans({"`": "'", "<": "\u2039", ">": "\u203a", "@": "(at)", "\uff20": "(at)"})
 # A word that holds more than letters, digits and the marks of a sentence, or looks like a host name or an :emoji:.
 MARKED = re.compile(r"[^\w,;:.?!\"'()%…\u2039\u203a-]|_|\w\.\w|:[A-Za-z]\w*:")
 EDGES = re.compile(r"""([("']*)(.*?)([,;:.?!)"']*)""", re.DOTALL)
 
 
-def printable(text: str) -> str:
-    """Return text on one line, without characters that cannot be seen or that turn the direction of writing."""
-    seen = (
-        " " if char.isspace() else char for char in text if char.isspace() or unicodedata.category(char) not in UNSEEN
-    )
-    return re.sub(r" {2,}", " ", "".join(seen)).strip()
-
-
 def harmless(text: str) -> str:
-    """Return text of strangers that calls nobody, formats nothing, links nowhere and hides nothing, in any of the chats.
+    """Return foreign text that calls nobody, formats nothing, links nowhere and hides nothing, in any of the chats.
 
     "@" becomes "(at)", angle brackets and backticks become look-alikes, and what makes a link (a scheme, "www.", a
     bracketed label) is taken apart by a space.
@@ -133,18 +104,6 @@ def harmless(text: str) -> str:
     shown = re.sub(r":(?=//)", ": ", shown)
     shown = re.sub(r"\](?=[(\[])", "] ", shown)
     return re.sub(r"(?i)\b(www)(?=\.)", r"\1 ", shown)
-
-
-def command_of(diagnosis: Diagnosis) -> str:
-    """Return what a person would type, fit to be copied.
-
-    For this machine's own faults it is of our making, with quoted paths, and only what calls people is taken apart. In
-    others there are names in the other side's words: of those nothing is left that a shell or a chat reads.
-    """
-    if diagnosis.suspect is not Suspect.OWN:
-        return re.sub(r"[$;&|\\\"'(){}*?!~#^]", "", harmless(diagnosis.remedy.command.replace("`", "")))
-    shown = printable(diagnosis.remedy.command).replace("`", "'")
-    return re.sub(r"(?i)@(?=everyone|here|channel|all\b)|<(?=[!@#])", lambda match: match[0] + " ", shown)
 
 
 def spans(text: str) -> Iterator[tuple[bool, str]]:

@@ -1,12 +1,12 @@
-"""What is known of each control plane: where its certificates lie, who renews each, and what a restart does to it.
+"""Control planes: where the certificates lie, who renews each, and the effect of a restart on it.
 
     table.py      the data: every kind of file, and the etcd groups of kops
     places.py     path and certificate -> what the file is for
     effects.py    what a restart does to it, and what a person would type
     keys.py       where private keys lie: beside a certificate, and those of authorities
-    cluster.py    which cluster an etcd was started into
-    pods.py       which files a static pod or a container was told of, and where those are on the host
-    startup.py    which files an etcd says it uses: its start-up lines, flags and environment
+    cluster.py    the cluster of an etcd, by its flags and by its answer to GET /members
+    pods.py       the files that a static pod or a container names, as paths on the host
+    startup.py    the files that an etcd names in its start-up lines, flags and environment
 
 Sources, each read at the commit named; the comments say which:
 

@@ -1,4 +1,4 @@
-"""Which cluster an etcd was started into, by its flags and its environment, and which it is in, by its own word."""
+"""The cluster of an etcd: as its flags and environment name it, and as its answer to GET /members does."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
-from certmedic.core.planes.startup import options
+from certmedic.core.planes.startup import is_host, options
 
+MOST_MEMBERS = 32  # etcd advises at most 7; a longer list is not a cluster that we understand
 _CLIENTS = ("advertise-client-urls", "listen-client-urls")
 
 
@@ -23,50 +25,65 @@ class Cluster:
 
 
 def cluster_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> Cluster | None:
-    """Return the cluster of an etcd by its flags and ETCD_ variables; None where they do not name one.
+    """Return the cluster of an etcd by its flags and ETCD_ variables; None if they name none, or more than MOST_MEMBERS.
 
-    It is the cluster as it was when this member joined: who came or went since does not show.
+    It is the cluster at the time when this member joined: later changes do not show.
     """
-    told = options(argv, environ)
-    name = told.get("name", "default")
-    listed = [one.partition("=") for one in told.get("initial-cluster", "").split(",")]
-    found: dict[str, tuple[str, int]] = {}
-    if told.get("initial-advertise-peer-urls"):
-        listed.insert(0, (name, "=", told["initial-advertise-peer-urls"].split(",")[0]))
-    for member, _, url in listed:
-        where = _where(url)
-        if member.strip() and where is not None:
-            found.setdefault(member.strip(), where)
-    if not found or not told.get("initial-cluster"):
+    flags = options(argv, environ)
+    name = flags.get("name", "default")
+    listed = [item.partition("=") for item in flags.get("initial-cluster", "").split(",", MOST_MEMBERS)]
+    if len(listed) > MOST_MEMBERS or not is_host(name):
         return None
-    ports = {where[1] for key in _CLIENTS for url in told.get(key, "").split(",") if (where := _where(url))}
-    members = tuple((member, *where) for member, where in sorted(found.items()))
+    if flags.get("initial-advertise-peer-urls"):
+        listed.insert(0, (name, "=", flags["initial-advertise-peer-urls"].split(",", 1)[0]))
+    peers: dict[str, tuple[str, int]] = {}
+    for member, _, url in listed:
+        endpoint = _endpoint(url)
+        if is_host(member.strip()) and endpoint is not None and is_host(endpoint[0]):
+            peers.setdefault(member.strip(), endpoint)
+    if not peers or not flags.get("initial-cluster"):
+        return None
+    urls = [url for key in _CLIENTS for url in flags.get(key, "").split(",", MOST_MEMBERS)[:MOST_MEMBERS]]
+    ports = {endpoint[1] for url in urls if (endpoint := _endpoint(url))}
+    members = tuple((member, *endpoint) for member, endpoint in sorted(peers.items()))[:MOST_MEMBERS]
     return Cluster(name=name, members=members, client_port=ports.pop() if len(ports) == 1 else None)
 
 
 def cluster_from_config(text: str) -> Cluster | None:
-    """Return the cluster of the etcd inside k3s or rke2 by the file that they write for it; None where it does not name one."""
-    told = dict(re.findall(r"^(name|initial-cluster): *[\"']?([^\s\"']+)", text, re.MULTILINE))
-    return cluster_from_flags((), {f"ETCD_{key.upper().replace('-', '_')}": value for key, value in told.items()})
+    """Return the cluster of the etcd inside k3s or rke2 by the configuration that they write for it; None if it names none."""
+    values = dict(re.findall(r"^(name|initial-cluster): *[\"']?([^\s\"']+)", text, re.MULTILINE))
+    return cluster_from_flags((), {f"ETCD_{key.upper().replace('-', '_')}": value for key, value in values.items()})
 
 
 def voters_told(answer: bytes) -> tuple[tuple[str, str, int], ...]:
-    """Return (name, host, port of its peers) of each member that votes, as etcd answers GET /members; empty where it is no such answer.
+    """Return (name, host, port of its peers) of each voting member in etcd's answer to GET /members.
 
-    One that was added and has not started yet has no name, and counts for the quorum all the same: it goes by its address.
+    Empty if the answer is not such a list, if it has more than MOST_MEMBERS, or if one voter has no printable name and https
+    endpoint: a list with a voter left out would understate the quorum. A member that was added and has not started yet has no name and
+    counts for the quorum all the same; its address stands for the name.
     """
     try:
-        found = [
-            (str(one.get("name") or f"{where[0]}:{where[1]}"), *where)
-            for one in json.loads(answer)
-            if not one.get("isLearner") and (where := _where(one["peerURLs"][0])) is not None
-        ]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        listed = json.loads(answer)
+        if not isinstance(listed, list) or len(listed) > MOST_MEMBERS:
+            return ()
+        voters = [_voter(member) for member in listed if not member.get("isLearner")]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return ()
-    return tuple(sorted(found))
+    return tuple(sorted(voters))
 
 
-def _where(url: str) -> tuple[str, int] | None:
+def _voter(member: Mapping[str, Any]) -> tuple[str, str, int]:
+    endpoint = _endpoint(member["peerURLs"][0])
+    if endpoint is None:
+        raise ValueError("a member without an https endpoint")
+    host, port = endpoint
+    name = member.get("name") or f"{host}:{port}"
+    if not isinstance(name, str) or not is_host(name) or not is_host(host):
+        raise ValueError("a member whose name or host is not printable")
+    return name, host, port
+
+
+def _endpoint(url: str) -> tuple[str, int] | None:
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port

@@ -144,12 +144,6 @@ def _rancher(place: Place, residual: timedelta | None) -> Effect:
             " between the two, and which release runs here is not known.",
             command=restart,
         )
-    if residual is not None and residual > timedelta(days=90):
-        return Effect(
-            kind="unknown",
-            why=f"{place.plane} issues a certificate anew at its start in its last 120 days, but in its last 90 before May 2025; its version is not known here.",
-            command=f"sudo {place.plane} certificate rotate",
-        )
     return Effect(
         kind="renews",
         why=f"{place.plane} issues anew at its start whatever has expired or is in its last 90 days (120 since May 2025)."

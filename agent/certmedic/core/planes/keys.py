@@ -35,9 +35,9 @@ def etcd_version(program: str) -> str:
 
 
 def takes_up(version: str) -> bool | None:
-    """Whether an etcd shows a new file to every caller at the next handshake; None where its version does not tell.
+    """Whether an etcd serves a new file to every client from the next handshake on; None if the version is not known.
 
-    From 3.2.0 on it does so to who sends a name, and to who dials an address from 3.2.19, 3.3.4 and 3.4.0 on (etcd PR 9570).
+    Since 3.2.0 for clients that send SNI; since 3.2.19, 3.3.4 and 3.4.0 for clients that dial an IP as well (etcd PR 9570).
     """
     match = _VERSION.match(version)
     if match is None:
@@ -50,8 +50,8 @@ def takes_up(version: str) -> bool | None:
 def signing_authorities(place: Place, root: str = "/") -> tuple[tuple[str, str], ...]:
     """Return (certificate, private key) of each authority that may have signed what lies at `place`, likeliest first.
 
-    Whether the files are there, and which of them really signed it, is for the caller to see. Only kops keeps such keys on
-    its masters, in /etc/kubernetes/pki/etcd-manager-<group>; for any other plane or use there is none.
+    The caller checks whether the files exist and which of them signed the certificate. Only kops keeps such keys on its
+    masters, in /etc/kubernetes/pki/etcd-manager-<group>; for any other plane or use there is none.
     """
     if place.plane != "kops":
         return ()

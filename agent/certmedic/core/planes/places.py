@@ -27,27 +27,27 @@ def host_path(path: str) -> str:
 def place(
     path: str, certificate: Certificate | None = None, *, siblings: Iterable[Certificate] = (), use: str = ""
 ) -> Place:
-    """Return what a certificate file is for, by its path, and where that does not tell by what is in it.
+    """Return what a certificate file is for: by its path, else by its content.
 
-    `siblings` are other certificates of the same etcd volume: where neither path nor certificate tells the etcd group, the
-    first of them that does counts. `use` is what a running process was seen to use the file for.
+    `siblings` are other certificates of the same etcd volume: if neither path nor certificate names the etcd group, the first
+    sibling that does decides. `use` is what a running process uses the file for.
     """
     path = host_path(path)
     pattern, prefix = _recognise(path)
     is_ca = certificate is not None and certificate.is_ca
     if pattern is None:
         return Place(plane="", group="", use="ca" if is_ca else use, renewer="unknown")
-    told = pattern.use or use or _use_by_name(posixpath.basename(path).lower())
+    purpose = pattern.use or use or _use_by_name(posixpath.basename(path).lower())
     # The chain of a leaf in the leaf's file, the authority inside a kubeconfig.
     if is_ca and (not pattern.use or _may_hold_chain(path, certificate)):
-        told = "ca"
+        purpose = "ca"
     group = _group(path, pattern, certificate, siblings) if pattern.plane == "kops" else ""
-    if told == "ca":
-        return Place(plane=pattern.plane, group=group, use=told, renewer=pattern.renewer)
+    if purpose == "ca":
+        return Place(plane=pattern.plane, group=group, use=purpose, renewer=pattern.renewer)
     return Place(
         plane=pattern.plane,
         group=group,
-        use=told,
+        use=purpose,
         renewer=pattern.renewer,
         ca_path=_beside(path, prefix, pattern.ca),
         ports=_ports(pattern, group),
@@ -63,7 +63,7 @@ def _may_hold_chain(path: str, certificate: Certificate | None) -> bool:
     return (certificate is not None and certificate.index > 0) or path.endswith((".conf", "/kubeconfig"))
 
 
-# By the last part of their paths that they must share with a file and that is no wildcard: a master may hold thousands of files.
+# Patterns by the last part of their path, or by its folder if that part has a wildcard: a master may hold thousands of files.
 _BY_NAME: dict[str, list[Pattern]] = {}
 _BY_FOLDER: dict[str, list[Pattern]] = {}
 _OTHERS: list[Pattern] = []
@@ -78,7 +78,7 @@ for _pattern in (pattern for plane in PLANES.values() for pattern in plane):
 
 @lru_cache(maxsize=1024)
 def _named(end: tuple[str, ...]) -> tuple[Pattern, ...]:
-    """Return the patterns that fit a path's last two parts; remembered, since the same few come again and again."""
+    """Return the patterns that fit a path's last two parts; cached, because the same few names recur."""
     likely = (*_BY_NAME.get(end[-1], ()), *_BY_FOLDER.get(end[0], ()), *_OTHERS)
     # A path of one part, which is both here, may end any pattern.
     if len(end) == 1:

@@ -1,4 +1,4 @@
-"""What a static pod's manifest and a container's description tell of certificate files: flags, and where they lie on the host."""
+"""The certificate files that a static pod's manifest or a container's description names, as paths on the host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from certmedic.core.planes.places import host_path
-from certmedic.core.planes.startup import paths_from_flags
+from certmedic.core.planes.startup import is_path, paths_from_flags
 
 Mounts = Sequence[tuple[str, str]]  # (path in the container, path on the host)
 
@@ -19,6 +19,8 @@ _VARIABLE = re.compile(r"""name:\s*["']?(ETCD_[A-Z_]+)["']?\s+value:\s*["']?([^\
 _ITEM = re.compile(r"(?m)^[ \t]*-[ \t]")
 _NAME = re.compile(r"""(?m)^[ \t]*name:[ \t]*["']?([\w.-]+)""")
 _MOUNT = re.compile(r"""\bmountPath:[ \t]*["']?([^\s"']+)""")
+LONGEST_MANIFEST = 256 * 1024  # characters; kops' and kubeadm's have under 10,000
+MOST_MOUNTS = 256
 _HOST = re.compile(r"""\bhostPath:\s{1,200}path:[ \t]*["']?([^\s"']+)""")
 
 
@@ -33,17 +35,21 @@ def on_host(path: str, mounts: Mounts) -> str:
 
 
 def paths_of_container(argv: Sequence[str], environ: Mapping[str, str], mounts: Mounts) -> tuple[tuple[str, str], ...]:
-    """Return (use, path on the host) for each certificate file that a container was told of and that a mount holds."""
+    """Return (use, path on the host) for each certificate file that a container's flags name and that a mount holds."""
     named = paths_from_flags(argv, environ)
-    found = ((use, host_path(on_host(path, mounts))) for use, path in named if path.startswith("/"))
-    return tuple((use, path) for use, path in found if path)
+    mounts = mounts[:MOST_MOUNTS]
+    on_machine = ((use, host_path(on_host(path, mounts))) for use, path in named if path.startswith("/"))
+    return tuple((use, path) for use, path in on_machine if is_path(path))
 
 
 def paths_of_manifest(text: str) -> tuple[tuple[str, str], ...]:
     """Return (use, path on the host) for each certificate file that the flags of a static pod name, in JSON or YAML.
 
-    No YAML is parsed: flags, and the names and paths of mounts and volumes, are cut out of it.
+    No YAML is parsed: flags, and the names and paths of mounts and volumes, are cut out of it. Empty for a text that is too
+    long or is no manifest.
     """
+    if len(text) > LONGEST_MANIFEST:
+        return ()
     flags = _FLAG.findall(text)
     if text.lstrip().startswith("{"):
         try:
@@ -68,9 +74,9 @@ def paths_of_manifest(text: str) -> tuple[tuple[str, str], ...]:
 
 def _named(items: Iterable[str], wanted: re.Pattern[str]) -> Iterable[tuple[str, str]]:
     for item in items:
-        found, name = wanted.search(item), _NAME.search(item)
-        if found and name:
-            yield name[1], found[1]
+        path, name = wanted.search(item), _NAME.search(item)
+        if path and name:
+            yield name[1], path[1]
 
 
 def _strings(pairs: Iterable[tuple[Any, Any]]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which certificate files an etcd says it uses: in the lines of its start, in its flags and in its environment."""
+"""The certificate files that an etcd names in its start-up lines, flags and environment."""
 
 from __future__ import annotations
 
@@ -29,6 +29,21 @@ _FLAGS: Mapping[str, str] = {
     "proxy-client-cert-file": "front-proxy-client",
 }
 
+# Flags, variables and lines come from processes of anyone: more than this is no configuration of etcd.
+MOST_PATHS = 64
+LONGEST_PATH = 4096  # PATH_MAX
+LONGEST_HOST = 253  # a DNS name
+
+
+def is_path(text: str) -> bool:
+    """Whether a path is short and printable: without control characters, surrogates or marks that turn the text around."""
+    return 0 < len(text) <= LONGEST_PATH and text.isprintable()
+
+
+def is_host(text: str) -> bool:
+    """Whether a member's name or a host is short and printable."""
+    return 0 < len(text) <= LONGEST_HOST and text.isprintable()
+
 
 def paths_from_startup_line(text: str) -> tuple[tuple[str, str], ...]:
     """Return (use, path) for each certificate file that a start-up line of etcd names; uses are `peer`, `server` and `ca`.
@@ -41,8 +56,10 @@ def paths_from_startup_line(text: str) -> tuple[tuple[str, str], ...]:
     face = "peer" if _PEER_FACE.search(text) else "server" if _CLIENT_FACE.search(text) else ""
     if not face:
         return ()
-    found = [(face if name == "cert" else "ca", value.strip()) for name, value in _VALUE.findall(text)]
-    return tuple(dict.fromkeys((use, path) for use, path in found if path.startswith("/")))
+    named = [(face if name == "cert" else "ca", value.strip()) for name, value in _VALUE.findall(text)]
+    return tuple(dict.fromkeys((use, path) for use, path in named if path.startswith("/") and is_path(path)))[
+        :MOST_PATHS
+    ]
 
 
 # `advertise client URLs = https://a:4001` of capnslog, `"initial-advertise-peer-urls":["https://a:2380"]` of zap.
@@ -51,14 +68,15 @@ _HOST = re.compile(r"https://(\[[0-9a-fA-F:]+\]|[^\s:/\",]+)")
 
 
 def hosts_from_startup_line(text: str) -> tuple[tuple[str, str], ...]:
-    """Return (use, host) for each name or address by which a start-up line of etcd says that it is called."""
+    """Return (use, host) for each name or address that etcd advertises in a start-up line."""
     if "dvertise" not in text:
         return ()
     return tuple(
         ("peer" if face.lower() == "peer" else "server", host.strip("[]"))
         for face, urls in _ADVERTISED.findall(text)
         for host in _HOST.findall(urls)
-    )
+        if is_host(host.strip("[]"))
+    )[:MOST_PATHS]
 
 
 def paths_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -66,21 +84,21 @@ def paths_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[t
 
     A flag counts more than the variable of the same name. Paths are as the process sees them, perhaps relative.
     """
-    found = options(argv, environ)
-    return tuple(dict.fromkeys((use, found[name]) for name, use in _FLAGS.items() if found.get(name)))
+    values = options(argv, environ)
+    return tuple(dict.fromkeys((use, values[name]) for name, use in _FLAGS.items() if is_path(values.get(name, ""))))
 
 
 def options(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     """Return flag (without dashes) -> value of an etcd's flags, and of its own variables where there is no such flag."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for name, value in environ.items():
         if name.startswith("ETCD_"):
-            found[name.removeprefix("ETCD_").lower().replace("_", "-")] = value
+            values[name.removeprefix("ETCD_").lower().replace("_", "-")] = value
     for at, argument in enumerate(argv):
         if not argument.startswith("-"):
             continue
         name, is_joined, value = argument.lstrip("-").partition("=")
         if not is_joined and at + 1 < len(argv):
             value = argv[at + 1]
-        found[name] = value
-    return found
+        values[name] = value
+    return values

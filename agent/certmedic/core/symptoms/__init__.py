@@ -1,16 +1,15 @@
-"""What a log line says: the gate's needles, the rule table, and the way from a line to a `Sighting`.
+"""What a log line says: needles of the byte gate, the rules, and the way from a line to a `Sighting`.
 
-dress     takes the message out of what it was logged in
-rule      what a rule is, and the spelling that rules and messages share
-own, alerts, identity, validity, trust    the table, by what is wrong
-rules     the table as one, and the way through it
-fields    what the line states; `program`: who wrote it
-sighting  needles, `parse`, `explanation`; `memo`: the same for a storm of equal lines
+rules/     the rules and the shared phrases, as data
+table      loads, checks and compiles them once
+envelope   takes the message out of what it was logged in
+normalise  brings a message to the spelling of the rules
+fields     reads what the line states; `program`: which program wrote it
+parse      from a line to a sighting; `cache`: the same for a storm of equal lines
 """
 
-from certmedic.core.symptoms.memo import Memo
-from certmedic.core.symptoms.rule import Rule
-from certmedic.core.symptoms.rules import RULES
-from certmedic.core.symptoms.sighting import NEEDLES, explanation, interesting, parse
+from certmedic.core.symptoms.cache import ParseCache
+from certmedic.core.symptoms.parse import explanation, interesting, parse, printable
+from certmedic.core.symptoms.table import NEEDLES, RULES, Rule
 
-__all__ = ["NEEDLES", "RULES", "Memo", "Rule", "explanation", "interesting", "parse"]
+__all__ = ["NEEDLES", "RULES", "ParseCache", "Rule", "explanation", "interesting", "parse", "printable"]

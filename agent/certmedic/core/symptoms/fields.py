@@ -1,4 +1,4 @@
-"""What a line itself states: addresses, names, dates, by the names that `explain --json` gives them."""
+"""What a line itself states: addresses, names and dates, under the field names of `explain --json`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-# Java writes zones by their letters. Those that mean two things (CST, IST, BST) are not here: no date is better than a wrong one.
+# Java writes zones as letters. Ambiguous zones (CST, IST, BST) are left out: no date is better than a wrong date.
 ZONES: Final = {
     "UTC": 0, "GMT": 0, "Z": 0, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3, "JST": 9, "KST": 9,
     "EST": -5, "EDT": -4, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
@@ -22,7 +22,7 @@ _WORDY: Final = re.compile(
 )
 _UNIX: Final = re.compile(r"\d{9,11}$")
 
-# Dates as they stand in sentences: ISO with or without zone, Java's, OpenSSL's, RFC 1123, kubeadm's table, Unix seconds.
+# Dates as programs write them in sentences: ISO with or without zone, Java's, OpenSSL's, RFC 1123, kubeadm's table, Unix seconds.
 DATE: Final = (
     r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z| ?[+-]\d\d:?\d\d(?: [A-Z]{3,4})?| [A-Z]{3,4})?"
     r"|(?:[A-Z][a-z]{2},? )?\d{1,2}[ -][A-Z][a-z]{2}[ -]\d{4} \d\d:\d\d(?::\d\d)? [A-Z]{1,4}"
@@ -104,7 +104,7 @@ _ENDPOINT: Final = (
 )
 _ENDPOINT_KEYS: Final = ("target", "endpoint", "address", "addr", "url", "server")
 
-_TOLD: Final = (
+_STATED: Final = (
     ("server_name", "ServerName", re.compile(r"ServerName:? \"([^\"]{0,255})\"")),
     ("prober", "prober", re.compile(r"prober \"(\w{1,64})\"")),
     ("issuer", "authority certificate", re.compile(r"authority certificate \"([^\"]{1,500})\"")),
@@ -127,7 +127,7 @@ _TOLD: Final = (
     ("cert_file", ": permission denied", re.compile(r"(?<![^\s\"'])([^\s\"']{1,500}): permission denied")),
     ("cert_file", "[key: ", re.compile(r"\[key: (?:(?=,), cert: )?([^\s,\]]{1,500})")),
 )
-_TOLD_KEYS: Final = (
+_STATED_KEYS: Final = (
     ("server_name", ("server-name", "server_name", "serverName")),
     ("prober", ("round-tripper-name",)),
     ("remote_peer_id", ("remote-peer-id", "remote-member-id", "peer-id")),
@@ -144,59 +144,59 @@ _NAMES: Final = (
 )
 
 
-def stated(text: str, pairs: Mapping[str, str]) -> dict[str, str]:
-    """Return what a message and its pairs state; an empty server name is stated too: the client sent none."""
-    told: dict[str, str] = {}
-    _sides(text, pairs, told)
-    for name, keys in _TOLD_KEYS:
+def stated_in(text: str, pairs: Mapping[str, str]) -> dict[str, str]:
+    """Return what a message and its pairs state. An empty `server_name` means that the client sent no SNI."""
+    fields: dict[str, str] = {}
+    _sides(text, pairs, fields)
+    for name, keys in _STATED_KEYS:
         for key in keys:
             if key in pairs:
-                told.setdefault(name, pairs[key])
-    for name, literal, pattern in _TOLD:
-        if literal in text and name not in told:
-            found = pattern.search(text)
-            if found:
-                told[name] = found.group(1).replace('"', "").strip()
-    _names(text, told)
-    _dates(text, told)
-    return told
+                fields.setdefault(name, pairs[key])
+    for name, literal, pattern in _STATED:
+        if literal in text and name not in fields:
+            match = pattern.search(text)
+            if match:
+                fields[name] = match.group(1).replace('"', "").strip()
+    _names(text, fields)
+    _dates(text, fields)
+    return fields
 
 
-def _sides(text: str, pairs: Mapping[str, str], told: dict[str, str]) -> None:
-    """Add who called (`remote_addr`) or who was called (`endpoint`)."""
+def _sides(text: str, pairs: Mapping[str, str], fields: dict[str, str]) -> None:
+    """Add the caller (`remote_addr`) or the endpoint that was called (`endpoint`)."""
     remote = _first(_REMOTE_KEYS, pairs) or _search(_REMOTE, text)
     if remote and (":" in remote or "." in remote or "rejected connection from" in text):
-        told["remote_addr"] = remote
+        fields["remote_addr"] = remote
     elif remote:
         remote = ""
     endpoint = _url(text)
     if not endpoint and not remote:
         endpoint = _search(_ENDPOINT, text).replace("', port=", ":") or _first(_ENDPOINT_KEYS, pairs)
     if endpoint:
-        told["endpoint"] = endpoint
+        fields["endpoint"] = endpoint
 
 
 def _url(text: str) -> str:
-    """Return the URL that was called: one behind a method, else the first behind a word of direction."""
+    """Return the URL that was called: the first behind an HTTP method, else the first behind a preposition."""
     towards = ""
-    for found in _URL.finditer(text):
-        before = text[max(0, found.start() - 16) : found.start()].rstrip("\"'`\u2018{")
+    for match in _URL.finditer(text):
+        before = text[max(0, match.start() - 16) : match.start()].rstrip("\"'`\u2018{")
         if before.endswith(_METHODS):
-            return found.group().rstrip(":,.;])")
+            return match.group().rstrip(":,.;])")
         if not towards and before.endswith(_TOWARDS):
-            towards = found.group().rstrip(":,.;])")
+            towards = match.group().rstrip(":,.;])")
     return towards
 
 
-def _names(text: str, told: dict[str, str]) -> None:
-    """Add the name that was called, and those that the certificate holds instead."""
+def _names(text: str, fields: dict[str, str]) -> None:
+    """Add the name that was called, and the names in the certificate."""
     if "valid" in text or "none matched" in text:
         for pattern in _NAMES:
-            found = pattern.search(text)
-            if found:
-                if found.group(1):
-                    told["cert_names"] = found.group(1)
-                told["wanted_name"] = found.group(2)
+            match = pattern.search(text)
+            if match:
+                if match.group(1):
+                    fields["cert_names"] = match.group(1)
+                fields["wanted_name"] = match.group(2)
                 return
 
 
@@ -210,33 +210,33 @@ def _first(keys: tuple[str, ...], pairs: Mapping[str, str]) -> str:
 def _search(table: tuple[tuple[str, re.Pattern[str]], ...], text: str) -> str:
     for literal, pattern in table:
         if literal in text:
-            found = pattern.search(text)
-            if found:
-                return found.group(1)
+            match = pattern.search(text)
+            if match:
+                return match.group(1)
     return ""
 
 
-def _dates(text: str, told: dict[str, str]) -> None:
-    """Add the dates of a certificate's validity, and the time at which it was judged, as they were written."""
+def _dates(text: str, fields: dict[str, str]) -> None:
+    """Add the dates of a certificate's validity, and the time at which it was checked, as written."""
     verdict = _VERDICT.search(text) if "current time " in text else None
     if verdict:
-        told["current_time"] = verdict.group(1)
-        told["not_after" if verdict.group(2) == "after" else "not_before"] = verdict.group(3)
+        fields["current_time"] = verdict.group(1)
+        fields["not_after" if verdict.group(2) == "after" else "not_before"] = verdict.group(3)
         return
     low = text.lower()
     for name, hints, pattern in _DATES:
         if any(hint in low for hint in hints):
-            found = pattern.search(text)
-            if found:
-                told[name] = found.group(1)
-    if "not_after" not in told and "<invalid>" in text:
+            match = pattern.search(text)
+            if match:
+                fields[name] = match.group(1)
+    if "not_after" not in fields and "<invalid>" in text:
         row = _ROW.search(text)
         if row:
-            told["not_after"] = row.group(1)
+            fields["not_after"] = row.group(1)
 
 
 def moment(text: str) -> datetime | None:
-    """Read a date as programs write it; None where it is none, or where its zone means two things."""
+    """Read a date as programs write it; None if it is no date, or if its zone is ambiguous."""
     try:
         return _moment(text.strip())
     except (ValueError, OverflowError, OSError):
@@ -256,15 +256,15 @@ def _moment(text: str) -> datetime | None:
     wordy = _WORDY.match(text)
     if wordy is None:
         return None
-    found = {name.rstrip("1234"): value for name, value in wordy.groupdict().items() if value}
-    offset = _offset(found["zone"])
+    parts = {name.rstrip("1234"): value for name, value in wordy.groupdict().items() if value}
+    offset = _offset(parts["zone"])
     if offset is None:
         return None
-    hour, minute, second = (found["time"] + ":0").split(":")[:3]
+    hour, minute, second = (parts["time"] + ":0").split(":")[:3]
     written = datetime(
-        int(found["year"]),
-        MONTHS.index(found["month"]) + 1,
-        int(found["day"]),
+        int(parts["year"]),
+        MONTHS.index(parts["month"]) + 1,
+        int(parts["day"]),
         int(hour),
         int(minute),
         int(second),

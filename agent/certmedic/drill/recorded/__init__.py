@@ -25,6 +25,7 @@ from certmedic.core.model import (
     Sighting,
     Stored,
     Suspect,
+    Trust,
 )
 
 FOLDER = Path(__file__).parent
@@ -59,7 +60,7 @@ class Recording:
 
     def sightings(self, member: str) -> Iterator[Sighting]:
         """Yield what a member's log says of certificates, in order."""
-        origin = Origin(container="etcd-manager", path="/var/log/etcd.log")
+        origin = Origin(container="etcd-manager", path="/var/log/etcd.log", trust=Trust.SYSTEM)
         for line in self.logs[member].splitlines():
             try:
                 moment = datetime.fromisoformat(line[:STAMP]).replace(tzinfo=UTC)
@@ -101,6 +102,7 @@ def _stored(root: Path) -> tuple[Stored, ...]:
             certificate=certificate,
             place=planes.place(certificate.path, certificate),
             modified=certificate.not_before,
+            trust=Trust.SYSTEM,
         )
         for path in sorted(root.rglob("*.crt"))
         for certificate in certificates.parse(path.read_bytes(), f"/{path.relative_to(root)}")

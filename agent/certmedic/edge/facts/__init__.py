@@ -17,19 +17,22 @@ import contextlib
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from certmedic.core import planes
-from certmedic.core.model import Container, Facts, FileFault, Origin, Place, Served, Stored, Told
+from certmedic.core.model import Container, Facts, FileFault, Origin, Place, Served, Stored, Told, Trust
+from certmedic.core.origin import ROOT, Process, least, of_process
 from certmedic.edge.facts.containerd import containerd_containers, containerd_files
-from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
+from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images, static_pods
 from certmedic.edge.facts.files import Inventory, read_ends
-from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
-from certmedic.edge.facts.members import MembersSeen, meet, members
-from certmedic.edge.facts.processes import clock_synchronised, read_process
+from certmedic.edge.facts.listeners import Listener, listeners, listening, own_addresses, shake_hands
+from certmedic.edge.facts.members import MembersSeen, meet, members, peer_addresses
+from certmedic.edge.facts.processes import clock_synchronised, holders, identify, read_process, static_uids
 from certmedic.edge.facts.units import units
+from certmedic.edge.os.readfile import Judge, Tree
 
 __all__ = [
     "Inventory",
@@ -49,8 +52,10 @@ __all__ = [
 
 HANDSHAKE = 2.0  # seconds for one listener
 HANDSHAKES = 6.0  # seconds for all of them
+MOST_HANDSHAKES = 64
 REMEMBERED_PROBES = 1024
 REMEMBERED_FILES = 256
+PEERS_FOR = 60.0  # seconds for which the addresses of peers are remembered
 ASK_EVERY = 600.0  # seconds
 LONGEST_PATH = 1024
 
@@ -61,7 +66,8 @@ class Machine:
     `globs` are paths as they are here, so below `root` where that is not "/". With `live=False` only files are read: no
     handshakes, containers, clock or addresses, as for a copy of another machine. `docker_url` or `containerd` (a socket) None: that runtime is not asked;
     neither is a containerd whose socket is not there yet.
-    `units` are those of systemd that may be restarted.
+    `units` are those of systemd that may be restarted. `owner` is the uid whose files count as root's: another one only for a
+    scratch master in a folder. `trusts` judges processes instead of `of_process`, where no systemd and no kubelet starts them.
     """
 
     def __init__(  # noqa: PLR0913 - each is one kind of thing that is looked at
@@ -73,21 +79,28 @@ class Machine:
         docker_url: str | None = None,
         containerd: str | None = None,
         units: Sequence[str] = (),
+        owner: int = ROOT,
+        trusts: Callable[[Process], Trust] | None = None,
     ) -> None:
+        self._trusts = trusts
         self.root = root
         self.live = live
         self.docker_url = docker_url
         self.containerd = containerd
         self.units = tuple(units)
         self._used: OrderedDict[str, str] = OrderedDict()  # files that programs were seen to use -> as what
-        self._inventory = Inventory(globs, self._used)
+        self._tree = Tree(root=root, owner=owner)
+        self._inventory = Inventory(globs, self._used, tree=self._tree, live=live)
         self._probes: OrderedDict[str, None] = OrderedDict()
         self._asked: dict[str, float] = {}  # container or log -> when it may be asked again, on the monotonic clock
+        self._peers: frozenset[str] = frozenset()
+        self._peers_until = 0.0
         self._told: dict[str, Told] = {}  # peer certificate -> the members that its etcd told last
 
     def inventory(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
         """Return the certificates on disk, and the files that could not be used."""
-        self._learn([(use, path) for path, use in manifest_files(self.root).items()])
+        judge = Judge(self._tree) if self.live else None
+        self._learn([(use, path) for path, use in manifest_files(self.root, judge=judge).items()])
         return self._inventory.look()
 
     def gather(
@@ -99,7 +112,7 @@ class Machine:
         once more as who dials an address does, without a name.
         """
         stored, faults = self.inventory()
-        images = manifest_images(self.root)
+        images = manifest_images(self.root, judge=Judge(self._tree) if self.live else None)
         if not self.live:
             return Facts(at=now, host="", stored=stored, faults=faults, images=images)
         signable = frozenset(
@@ -107,11 +120,12 @@ class Machine:
         )
         blind: list[str] = []
         seen: tuple[Container, ...] = ()
+        static = static_pods(self._tree)
         if self.docker_url is not None:
-            seen, unseen = containers(self.docker_url)
+            seen, unseen = containers(self.docker_url, static_pods=static)
             blind += [unseen] if unseen else []
         if self.containerd is not None and Path(self.containerd).exists():
-            more, unseen = containerd_containers(self.containerd)
+            more, unseen = containerd_containers(self.containerd, static_pods=static)
             seen += more
             blind += [unseen] if unseen else []
         more, unseen = units(self.units)
@@ -119,7 +133,7 @@ class Machine:
         blind += [unseen] if unseen else []
         served = self._shake_hands(stored, ports, nameless=nameless)
         blind += [f"{s.address}:{s.port} listens and shows no certificate: {s.error}" for s in served if s.error]
-        around = members(told=self._told, embedded=_embedded(stored)) if with_members else MembersSeen()
+        around = self._members(stored) if with_members else MembersSeen()
         blind += around.blind
         self._remember_probes(around.probes)
         return Facts(
@@ -132,6 +146,7 @@ class Machine:
             containers=seen,
             signable=signable,
             members=around.members,
+            peers=self._peer_addresses(),
             images=images,
             clock_synchronised=clock_synchronised(),
             blind=tuple(blind),
@@ -144,8 +159,19 @@ class Machine:
         """
         if self.live:
             self._told = {**known, **self._told}
-            meet(self._told, _embedded(self.inventory()[0]), [])
+            embedded = _embedded(self.inventory()[0])
+            meet(self._told, embedded, [], trusts=self.trust_of_process, tree=self._tree)
         return dict(self._told)
+
+    def _members(self, stored: Sequence[Stored]) -> MembersSeen:
+        return members(told=self._told, embedded=_embedded(stored), trusts=self.trust_of_process, tree=self._tree)
+
+    def _peer_addresses(self) -> frozenset[str]:
+        """Return the addresses of the other members; looked up again every minute."""
+        if time.monotonic() >= self._peers_until:
+            self._peers_until = time.monotonic() + PEERS_FOR
+            self._peers = peer_addresses(self._told, self.trust_of_process)
+        return self._peers
 
     def _has_signer(self, place: Place) -> bool:
         return any(Path(key).exists() for _, key in planes.signing_authorities(place, self.root))
@@ -160,9 +186,13 @@ class Machine:
         Its process is asked, or where that is gone or unknown its container, and the start-up lines in the log. What was
         asked is not asked again for some minutes: these lines may come by the hundred.
         """
-        if not self.live:
-            return
-        if origin.pid is not None and (named := read_process(origin.pid)):
+        if not self.live or origin.trust is not Trust.SYSTEM:
+            return  # what strangers name is not read
+        if (
+            origin.pid is not None
+            and self.trust_of_process(origin.pid) is Trust.SYSTEM
+            and (named := read_process(origin.pid))
+        ):
             self._learn(named)
             return
         who = origin.container_id or origin.path
@@ -202,17 +232,42 @@ class Machine:
             names.update(dict.fromkeys(one.place.ports, next(plain, None)))
         until = time.monotonic() + HANDSHAKES
         served: list[Served] = []
-        calls = [(address, port, names[port]) for address, port in listening(names)]
+        found = listeners(names)
+        trusts = self._trust_of(found)
+        calls = [(address, port, names[port]) for address, port in trusts]
         calls += [(address, port, None) for address, port, name in calls if nameless and name]
-        for address, port, name in calls:
+        # Trusted listeners first: a stranger's must not take their time.
+        calls.sort(key=lambda call: trusts[call[:2]] is not Trust.SYSTEM)
+        for address, port, name in calls[:MOST_HANDSHAKES]:
             left = min(HANDSHAKE, until - time.monotonic())
+            trust = trusts[address, port]
             if left <= 0:
-                served.append(Served(address=address, port=port, certificate=None, error="others took all the time"))
+                error = "others took all the time"
+                served.append(Served(address=address, port=port, certificate=None, error=error, trust=trust))
                 continue
-            seen = shake_hands(address, port, server_name=name, deadline=left)
+            seen = replace(shake_hands(address, port, server_name=name, deadline=left), trust=trust)
             served.append(seen)
             self._remember_probes([(address, seen.local_port)])
         return tuple(served)
+
+    def _trust_of(self, found: Sequence[Listener]) -> dict[tuple[str, int], Trust]:
+        """Judge listeners by the processes that hold their sockets; of one whose process cannot be seen, root's is CLUSTER."""
+        held = holders([one.inode for one in found])
+        trusts: dict[tuple[str, int], list[Trust]] = {}
+        for one in found:
+            unseen = Trust.CLUSTER if one.uid == ROOT else Trust.STRANGER
+            those = [self.trust_of_process(pid) for pid in held[one.inode] if pid != 1] or [unseen]
+            trusts.setdefault((one.address, one.port), []).extend(those)
+        return {where: least(those) for where, those in trusts.items()}
+
+    def trust_of_process(self, pid: int) -> Trust:
+        """Judge a process by its uid, executable and cgroup."""
+        process = identify(pid)
+        if process is None:
+            return Trust.STRANGER
+        if self._trusts is not None:
+            return self._trusts(process)
+        return of_process(process, static_uids(static_pods(self._tree)))
 
     def _remember_probes(self, ends: Iterable[tuple[str, int]]) -> None:
         for address, port in ends:
@@ -222,7 +277,11 @@ class Machine:
 
 
 def _embedded(stored: Sequence[Stored]) -> list[Stored]:
-    return [s for s in stored if s.place.use == "peer" and s.place.plane in ("k3s", "rke2") and s.place.ports]
+    return [
+        s
+        for s in stored
+        if s.trust is Trust.SYSTEM and s.place.use == "peer" and s.place.plane in ("k3s", "rke2") and s.place.ports
+    ]
 
 
 def _our_end(address: str) -> str:

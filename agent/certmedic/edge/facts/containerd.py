@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from certmedic.core import planes
 from certmedic.core.model import Container
+from certmedic.core.origin import of_pod
+from certmedic.edge.os.run import OutOfTimeError, RunError, run
 
 DEADLINE = 5.0  # seconds, for all that is asked
 MOST = 4  # containers of one name in a pod: those that have ended are kept for a while
@@ -26,8 +28,13 @@ class _UnseenError(Exception):
     pass
 
 
-def containerd_containers(address: str = ADDRESS, *, namespace: str = "k8s.io") -> tuple[tuple[Container, ...], str]:
-    """Return containerd's etcd-manager containers, running or not, and a sentence on what could not be seen. Never raises."""
+def containerd_containers(
+    address: str = ADDRESS, *, namespace: str = "k8s.io", static_pods: Collection[str] = ()
+) -> tuple[tuple[Container, ...], str]:
+    """Return containerd's etcd-manager containers, running or not, and a sentence on what could not be seen. Never raises.
+
+    `static_pods` are the names in manifests that only root can write: their containers are trusted.
+    """
     if not Path(address).is_socket():
         return (), f"there is no containerd socket at {address}, so no container was looked at"
     until = time.monotonic() + DEADLINE
@@ -43,7 +50,7 @@ def containerd_containers(address: str = ADDRESS, *, namespace: str = "k8s.io") 
         states = {words[0]: words[2] for words in tasks if len(words) == 3}
         home = Path(address).parent / "io.containerd.runtime.v2.task" / namespace
         told = [json.loads(ctr("containers", "info", number)) for number in numbers]
-        return tuple(_container(one, states.get(str(one["ID"]), ""), home) for one in told), ""
+        return tuple(_container(one, states.get(str(one["ID"]), ""), home, static_pods) for one in told), ""
     except (_UnseenError, ValueError, KeyError, TypeError, AttributeError) as error:
         return (), f"containerd at {address} does not tell its containers, so none was looked at: {error}"
 
@@ -76,19 +83,21 @@ def containerd_files(
     return tuple(found)
 
 
-def _container(told: dict[str, Any], state: str, home: Path) -> Container:
+def _container(told: dict[str, Any], state: str, home: Path, static_pods: Collection[str]) -> Container:
     labels = told.get("Labels") or {}
     number, inner = str(told["ID"]), str(labels.get("io.kubernetes.container.name", ""))
+    pod, namespace = (str(labels.get(f"io.kubernetes.pod.{what}", "")) for what in ("name", "namespace"))
     return Container(
         id=number,
         name=f"{inner}-{number[:13]}",
         image=str(told.get("Image", "")),
-        pod=str(labels.get("io.kubernetes.pod.name", "")),
-        namespace=str(labels.get("io.kubernetes.pod.namespace", "")),
+        pod=pod,
+        namespace=namespace,
         container_name=inner,
         state=_STATES.get(state, "exited"),
         started_at=_started(home / number / "config.json") if state in _STATES else None,
         runtime="containerd",
+        trust=of_pod(namespace, pod, str(labels.get("io.kubernetes.pod.uid", "")), static_pods),
     )
 
 
@@ -102,13 +111,11 @@ def _started(bundle: Path) -> datetime | None:
 
 def _ask(argv: list[str], until: float) -> str:
     try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=max(until - time.monotonic(), 0.001), check=False
-        )
-    except subprocess.TimeoutExpired:
+        done = run(argv, deadline=until)
+    except OutOfTimeError:
         raise _UnseenError(f"no answer within {DEADLINE:g} s") from None
-    except OSError as error:
-        raise _UnseenError(f"{argv[0]} cannot be run: {error.strerror or error}") from error
-    if done.returncode:
-        raise _UnseenError(done.stderr.strip()[-300:] or f"{argv[0]} failed with {done.returncode}")
-    return done.stdout
+    except RunError as error:
+        raise _UnseenError(str(error)) from error
+    if done.code:
+        raise _UnseenError(done.err.strip()[-300:] or f"{argv[0]} failed with {done.code}")
+    return done.out

@@ -3,73 +3,57 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
-import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from certmedic.core.model import Container
+from certmedic.core.model import Container, Trust
+from certmedic.core.origin import KUBE_SYSTEM, of_pod, pod_of_manifest
 from certmedic.core.planes import manager_version, paths_of_container, paths_of_manifest
-from certmedic.edge.facts.files import read_bytes
+from certmedic.edge.os import docker
+from certmedic.edge.os.readfile import Judge, Tree, read_bytes
 
 DEADLINE = 5.0  # seconds, for all that is asked of the daemon
+# Of kubeadm and kops, of RKE2 and of k3s.
+STATIC_FOLDERS = (
+    "etc/kubernetes/manifests",
+    "var/lib/rancher/rke2/agent/pod-manifests",
+    "var/lib/rancher/k3s/agent/pod-manifests",
+)
 MANIFESTS = 64  # static pods of a machine; more are no master's
 
 # JSON or YAML, and no parser for either: one value of one key is wanted.
 _IMAGE = re.compile(rb"""["']?\bimage["']?\s*:\s*["']?([^\s"',}]+)""")
+_METADATA = re.compile(r"^metadata:[ \t]*\n((?:[ \t]+.*\n?|\n)*)", re.MULTILINE)
+_KEYS = re.compile(r"""(?m)^([ \t]+)["']?(\w+)["']?:[ \t]*["']?([a-z0-9.-]*)""")
 _GROUP = re.compile(r"etcd-([a-z]+)")
 
 
-def containers(docker_url: str) -> tuple[tuple[Container, ...], str]:
+def containers(docker_url: str, *, static_pods: Collection[str] = ()) -> tuple[tuple[Container, ...], str]:
     """Return the Docker daemon's containers, running or not, and a sentence on what could not be seen. Never raises.
 
     `docker_url` is that of a socket, e.g. unix:///run/docker.sock. Only those named etcd-manager are looked at closely:
-    when they started, and which tag their image has, since the kubelet starts images by id.
+    when they started, and which tag their image has, since the kubelet starts images by id. `static_pods` are the names in
+    manifests that only root can write: their containers are trusted.
     """
-    path = docker_url.removeprefix("unix://")
     until = time.monotonic() + DEADLINE
     try:
-        found = [_container(path, told, until) for told in _ask(path, "/containers/json?all=1")]
+        listed = docker.ask(docker_url, "/containers/json?all=1", deadline=until)
+        found = [_container(docker_url, told, until, static_pods) for told in listed]
     except FileNotFoundError:
+        path = docker_url.removeprefix("unix://")
         return (), f"there is no Docker socket at {path}, so no container was looked at"
-    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = getattr(error, "strerror", None) or error
         return (), f"Docker at {docker_url} does not answer, so no container was looked at: {why}"
     return tuple(found), ""
 
 
-class _Socket(HTTPConnection):
-    """HTTP over a unix socket: the Docker SDK would cost 17 MB and a third of a second for three requests."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("docker", timeout=DEADLINE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def _ask(path: str, what: str) -> Any:
-    """Return what the daemon behind a socket answers; a HTTPException that says why where it refuses."""
-    with contextlib.closing(_Socket(path)) as connection:
-        connection.request("GET", what)
-        answer = connection.getresponse()
-        told = json.loads(answer.read())
-        if answer.status != HTTPStatus.OK:
-            raise HTTPException(f"{what}: {told['message']}")
-        return told
-
-
-def _container(path: str, told: Mapping[str, Any], until: float) -> Container:
+def _container(url: str, told: Mapping[str, Any], until: float, static_pods: Collection[str]) -> Container:
     labels: Mapping[str, str] = told.get("Labels") or {}
     name = next(iter(told.get("Names") or ()), "").lstrip("/")
     # k8s_<container>_<pod>_<namespace>_<uid>_<attempt>, kubelet's dockershim; the labels say the same, more surely.
@@ -78,28 +62,34 @@ def _container(path: str, told: Mapping[str, Any], until: float) -> Container:
     image = str(told.get("Image", ""))
     started = None
     if inner == "etcd-manager" and time.monotonic() < until:
-        image, started = _closely(path, told, image)
+        image, started = _closely(url, told, image, until)
+    pod = labels.get("io.kubernetes.pod.name") or (parts[2] if len(parts) > 2 else "")
+    namespace = labels.get("io.kubernetes.pod.namespace") or (parts[3] if len(parts) > 3 else "")
+    # Of the name alone: an image brings labels of its own, and only the kubelet gives names that begin with k8s_.
+    whole = len(parts) > 5 and (parts[1], parts[2], parts[3]) == (inner, pod, namespace)
     return Container(
         id=str(told["Id"]),
         name=name,
         image=image,
-        pod=labels.get("io.kubernetes.pod.name") or (parts[2] if len(parts) > 2 else ""),
-        namespace=labels.get("io.kubernetes.pod.namespace") or (parts[3] if len(parts) > 3 else ""),
+        pod=pod,
+        namespace=namespace,
         container_name=inner,
         state=str(told.get("State", "")),
         started_at=started,
+        trust=of_pod(namespace, pod, parts[4], static_pods) if whole else Trust.STRANGER,
     )
 
 
-def _closely(path: str, told: Mapping[str, Any], image: str) -> tuple[str, datetime | None]:
+def _closely(url: str, told: Mapping[str, Any], image: str, until: float) -> tuple[str, datetime | None]:
     """Return an etcd-manager's image by a tag that tells its version, and when it started."""
     try:
-        seen = _ask(path, f"/containers/{told['Id']}/json")
+        seen = docker.ask(url, f"/containers/{quote(str(told['Id']), safe='')}/json", deadline=until)
         started = _moment(seen["State"]["StartedAt"])
         if manager_version(image) is None:
-            tags = [seen["Config"]["Image"], *(_ask(path, f"/images/{seen['Image']}/json").get("RepoTags") or ())]
+            about = docker.ask(url, f"/images/{quote(str(seen['Image']), safe='')}/json", deadline=until)
+            tags = [seen["Config"]["Image"], *(about.get("RepoTags") or ())]
             image = next((tag for tag in tags if manager_version(tag)), image)
-    except HTTPException:
+    except docker.DockerError:
         # It was removed while we looked at it.
         return image, None
     return image, started
@@ -108,7 +98,8 @@ def _closely(path: str, told: Mapping[str, Any], image: str) -> tuple[str, datet
 def container_files(docker_url: str, number: str) -> tuple[tuple[str, str], ...]:
     """Return (use, path on the host) for each certificate file that a container, running or not, was told of. Never raises."""
     try:
-        told = _ask(docker_url.removeprefix("unix://"), f"/containers/{quote(number, safe='')}/json")
+        path = f"/containers/{quote(number, safe='')}/json"
+        told = docker.ask(docker_url, path, deadline=time.monotonic() + DEADLINE)
         config = told["Config"]
         argv = [str(word) for word in (told.get("Path", ""), *(told.get("Args") or ()))]
         pairs = (str(word).partition("=") for word in config.get("Env") or ())
@@ -116,7 +107,7 @@ def container_files(docker_url: str, number: str) -> tuple[tuple[str, str], ...]
             (str(one["Destination"]), str(one["Source"])) for one in told.get("Mounts") or () if one.get("Source")
         ]
         return paths_of_container(argv, {name: value for name, _, value in pairs}, mounts)
-    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ()  # the container or the daemon is gone; that it is blind the look at all containers says
 
 
@@ -126,32 +117,57 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.year > 1 else None
 
 
-def manifest_files(root: str = "/") -> dict[str, str]:
-    """Return path -> use of the certificate files that static pods name, as they are here below `root`."""
+def manifest_files(root: str = "/", *, judge: Judge | None = None) -> dict[str, str]:
+    """Return path -> use of the certificate files that static pods name, as they are here below `root`.
+
+    With a `judge` only manifests count that root alone can write.
+    """
     found: dict[str, str] = {}
     folder = Path(root) / "etc/kubernetes/manifests"
     for path in sorted(folder.glob("*"))[:MANIFESTS]:
         if path.suffix in (".manifest", ".yaml", ".yml", ".json"):
-            try:
-                text = read_bytes(str(path)).decode(errors="replace")
-            except OSError:
-                continue
+            text = _manifest(path, judge).decode(errors="replace")
             found |= {root.rstrip("/") + name: use for use, name in paths_of_manifest(text)}
     return found
 
 
-def manifest_images(root: str = "/") -> dict[str, str]:
-    """Return etcd group -> image of etcd-manager, from the static pods of a machine whose root is at `root`."""
+def _manifest(path: Path, judge: Judge | None) -> bytes:
+    if judge is not None and judge.judge(str(path)).trust is not Trust.SYSTEM:
+        return b""
+    with contextlib.suppress(OSError):
+        return read_bytes(str(path))
+    return b""
+
+
+def manifest_images(root: str = "/", *, judge: Judge | None = None) -> dict[str, str]:
+    """Return etcd group -> image of etcd-manager, from the static pods of a machine whose root is at `root`.
+
+    `judge` as in `manifest_files`.
+    """
     found: dict[str, str] = {}
     folder = Path(root) / "etc/kubernetes/manifests"
     for end in ("manifest", "yaml", "json"):
         for path in sorted(folder.glob(f"etcd*.{end}")):
             group = _GROUP.match(path.name)
-            try:
-                images = _IMAGE.findall(read_bytes(str(path)))
-            except OSError:
-                continue
+            images = _IMAGE.findall(_manifest(path, judge))
             image = next((i.decode(errors="replace") for i in images if b"etcd-manager" in i), "")
             if group and image:
                 found.setdefault(group[1], image)
     return found
+
+
+def static_pods(tree: Tree) -> frozenset[str]:
+    """Return the names of kube-system's static pods, from the manifests that only root can write."""
+    judge = Judge(tree)
+    names = set()
+    for folder in STATIC_FOLDERS:
+        for path in sorted(Path(tree.root, folder).glob("*"))[:MANIFESTS]:
+            if judge.judge(str(path)).trust is not Trust.SYSTEM:
+                continue
+            try:
+                namespace, name = pod_of_manifest(read_bytes(str(path)).decode(errors="replace"))
+            except OSError:
+                continue
+            if namespace == KUBE_SYSTEM:
+                names.add(name)
+    return frozenset(names - {""})

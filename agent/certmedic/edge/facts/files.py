@@ -17,10 +17,15 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from certmedic.core import planes
-from certmedic.core.certificates import NotACertificate, key_matches, parse
-from certmedic.core.model import Certificate, FileFault, Stored
+from certmedic.core.certificates import EARLIEST, LATEST, NotACertificate, key_matches, parse
+from certmedic.core.model import Certificate, FileFault, Stored, Trust
+from certmedic.edge.os.readfile import Judge, Standing, TooLargeError, Tree, read_bytes
+from certmedic.edge.os.readfile import read_ends as ends_of
 
-MAX_BYTES = 1024 * 1024
+MOST_OF_FILE = 200  # certificates of one file that are read
+# Certificates of one look. What others than root may write shares the smaller number, and comes last.
+MOST = 10_000
+MOST_OF_STRANGERS = 200
 END_BYTES = 256 * 1024  # of each end of a log
 SETTLED = 100_000_000  # ns; a file that changed so recently may change again without its times showing it
 
@@ -38,6 +43,8 @@ class _Reading:
 
     signatures: tuple[_Signature | None, ...]
     use: str  # what a process was seen to use the file for
+    standing: Standing
+    doubt: str  # why it may not be renewed or moved
     settled: bool
     stored: tuple[Stored, ...] = ()
     fault: FileFault | None = None
@@ -51,23 +58,39 @@ class _Seen:
     aliases: dict[str, str] = field(default_factory=dict)  # every other path to it -> that first one
     readings: dict[str, _Reading] = field(default_factory=dict)
     faults: list[FileFault] = field(default_factory=list)
+    judge: Judge = field(default_factory=Judge)
+    named: set[str] = field(default_factory=set)  # paths of the globs
+    strangers: list[str] = field(default_factory=list)  # paths that others than root may write, read last
+    left: dict[bool, int] = field(default_factory=lambda: {True: MOST, False: MOST_OF_STRANGERS})
+
+    def stored_in(self, path: str) -> tuple[Stored, ...]:
+        """Return the certificates that were read from a file."""
+        reading = self.readings.get(path)
+        return reading.stored if reading else ()
 
 
 @dataclass(slots=True)
 class Inventory:
-    """The certificate files of one machine; keeps what it read until the file changes."""
+    """The certificate files of one machine; keeps what it read until the file changes.
+
+    `live=False` is for a copy of another machine's files: the operator hands them over, so that they are believed, and
+    nothing is done to them.
+    """
 
     globs: Sequence[str]
     more: Mapping[str, str] = field(default_factory=dict)  # path -> use, of files that a process was seen to use
+    tree: Tree = field(default_factory=Tree)
+    live: bool = True
     _kept: dict[str, _Reading] = field(default_factory=dict)
 
     def look(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
         """Return the certificates in use and the files that could not be used. Never raises."""
-        seen = _Seen()
+        seen = _Seen(judge=Judge(self.tree))
         for folder in dict.fromkeys(_fixed_part(pattern) for pattern in self.globs):
             seen.faults.extend(_closed_folder(folder))
         for pattern in self.globs:
             for path in _named_by(pattern):
+                seen.named.add(path)
                 self._take(path, seen)
         for path in self.more:
             self._take(path, seen)
@@ -75,13 +98,22 @@ class Inventory:
         cas = dict.fromkeys(one.place.ca_path for reading in seen.readings.values() for one in reading.stored)
         for path in filter(None, cas):
             self._take(path, seen)
+        for path in seen.strangers:
+            self._take(path, seen, last=True)
+        cas = dict.fromkeys(one.place.ca_path for path in seen.strangers for one in seen.stored_in(path))
+        for path in filter(None, cas):
+            self._take(path, seen, last=True)
         self._kept = seen.readings
         faults = seen.faults + [reading.fault for reading in seen.readings.values() if reading.fault is not None]
         stored = [one for reading in seen.readings.values() for one in reading.stored]
         return tuple(_related(stored, seen.aliases)), tuple({fault.path: fault for fault in faults}.values())
 
-    def _take(self, path: str, seen: _Seen) -> None:
+    def _take(self, path: str, seen: _Seen, *, last: bool = False) -> None:
         if path in seen.readings:
+            return
+        standing = self._standing(path, seen) if self.live else Standing(trust=Trust.SYSTEM)
+        if standing.trust is not Trust.SYSTEM and not last:
+            seen.strangers.append(path)
             return
         state = _state(path)
         if isinstance(state, FileFault):
@@ -89,16 +121,43 @@ class Inventory:
         elif state is not None:
             first = seen.real.setdefault((state.st_dev, state.st_ino), path)
             if first == path:
-                seen.readings[path] = self._read(path, state)
+                reading = seen.readings[path] = self._read(path, state, standing, seen)
+                seen.left[standing.trust is Trust.SYSTEM] -= len(reading.stored)
             else:
                 seen.aliases[path] = first
 
-    def _read(self, path: str, state: os.stat_result) -> _Reading:
+    def _standing(self, path: str, seen: _Seen) -> Standing:
+        """Judge a file. At its place in a control plane's layout, one of a service's own account is evidence, and no more."""
+        standing = seen.judge.judge(path)
+        if standing.trust is not Trust.SYSTEM and path in seen.named and planes.in_its_place(self.tree.inside(path)):
+            service = seen.judge.judge(path, accounts=True)
+            if service.trust is Trust.SYSTEM:
+                return replace(service, doubt=standing.doubt)
+        return standing
+
+    def _doubt(self, path: str, standing: Standing, seen: _Seen) -> str:
+        """Return why a file may not be renewed or moved; "" if it may."""
+        if not self.live:
+            return "it is a copy of another machine's file"
+        if standing.link:
+            return f"{standing.link} is a symbolic link"
+        if path not in seen.named:
+            return "neither a control plane's own layout nor the configuration names it"
+        return standing.doubt
+
+    def _read(self, path: str, state: os.stat_result, standing: Standing, seen: _Seen) -> _Reading:
         helper = _key_path(path)
         signatures = (_signature(state), _signature(_stat(helper)) if helper else None)
         use = self.more.get(path, "")
         kept = self._kept.get(path)
-        if kept is not None and kept.settled and (kept.signatures, kept.use) == (signatures, use):
+        doubt = self._doubt(path, standing, seen)
+        left = min(MOST_OF_FILE, seen.left[standing.trust is Trust.SYSTEM])
+        if (
+            kept is not None
+            and kept.settled
+            and (kept.signatures, kept.use, kept.standing, kept.doubt) == (signatures, use, standing, doubt)
+            and len(kept.stored) <= left
+        ):
             return kept
         shown = _printable(path)
         settled = time.time_ns() - state.st_ctime_ns > SETTLED
@@ -107,8 +166,8 @@ class Inventory:
         data = b""
         try:
             data = read_bytes(path)
-            found = parse(data, shown, _password(path))
-        except _TooLargeError as error:
+            found = parse(data, shown, _password(path), most=left)
+        except TooLargeError as error:
             fault = FileFault(path=shown, reason="too_large", detail=str(error))
         except OSError as error:
             fault = FileFault(path=shown, reason="unreadable", detail=_told(error))
@@ -124,43 +183,26 @@ class Inventory:
                 place=planes.place(shown, certificate, use=use),
                 modified=modified,
                 key_matches=_key_matches(certificate, data, helper),
+                trust=standing.trust,
+                authorised=not doubt,
+                doubt=doubt,
             )
             for certificate in found
         )
-        return _Reading(signatures=signatures, use=use, settled=settled, stored=stored, fault=fault)
-
-
-class _TooLargeError(OSError):
-    pass
-
-
-def read_bytes(path: str) -> bytes:
-    """Read a small regular file. Raises OSError; a pipe or device put in a file's place does not stop the reader."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode):
-            raise OSError(0, "it is no regular file")
-        if state.st_size > MAX_BYTES:
-            raise _TooLargeError(f"{state.st_size} bytes; files of more than {MAX_BYTES} bytes are not read")
-        return os.read(handle, state.st_size)
-    finally:
-        os.close(handle)
+        return _Reading(
+            signatures=signatures,
+            use=use,
+            standing=standing,
+            doubt=doubt,
+            settled=settled,
+            stored=stored,
+            fault=fault,
+        )
 
 
 def read_ends(path: str) -> list[str]:
-    """Return the lines at the beginning and at the end of a log of any size, where programs tell of their start. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode):
-            raise OSError(0, "it is no regular file")
-        data = os.pread(handle, END_BYTES, 0)
-        if state.st_size > END_BYTES:
-            data += b"\n" + os.pread(handle, END_BYTES, max(END_BYTES, state.st_size - END_BYTES))
-    finally:
-        os.close(handle)
-    return data.decode(errors="replace").splitlines()
+    """Return the lines at both ends of a log of any size, where programs name their files when they start. Raises OSError."""
+    return ends_of(path, END_BYTES).decode(errors="replace").splitlines()
 
 
 # ---------------------------------------------------------------- which files
@@ -234,9 +276,9 @@ def _printable(path: str) -> str:
 def _moment(seconds: float) -> datetime:
     """Return a file's time, which may be any number: `touch` sets it."""
     try:
-        return datetime.fromtimestamp(seconds, UTC)
+        return min(max(datetime.fromtimestamp(seconds, UTC), EARLIEST), LATEST)
     except (ValueError, OverflowError):
-        return datetime.max.replace(tzinfo=UTC)
+        return LATEST
 
 
 def _stat(path: str) -> os.stat_result | None:

@@ -8,6 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from certmedic.core.certificates import NotACertificate, parse_der
 from certmedic.core.model import Certificate, Served
 
 MAX_NAME = 254  # longest name of DNS
+MOST_RECEIVED = 256 * 1024  # bytes of one handshake
+MOST_STEPS = 512  # reads of one handshake
+MOST_SENT = 8  # certificates of a chain
+PARTING = 0.5  # seconds to wait for the other side's end
 _LISTEN = "0A"  # state of a socket in /proc/net/tcp
 
 
@@ -32,10 +37,20 @@ def own_addresses() -> frozenset[str]:
     return frozenset(found)
 
 
-def listening(ports: Iterable[int]) -> tuple[tuple[str, int], ...]:
-    """Return (address, port) for each of these ports on which something listens here; loopback where that is among them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """A listening socket of this machine, as the kernel lists it."""
+
+    address: str  # to dial
+    port: int
+    uid: int
+    inode: int
+
+
+def listeners(ports: Iterable[int]) -> tuple[Listener, ...]:
+    """Return what listens here on these ports, at every address."""
     wanted = set(ports)
-    found: dict[int, list[str]] = {}
+    found = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             lines = Path(table).read_text("ascii").splitlines()[1:]
@@ -45,8 +60,15 @@ def listening(ports: Iterable[int]) -> tuple[tuple[str, int], ...]:
             fields = line.split()
             host, _, port = fields[1].rpartition(":")
             if fields[3] == _LISTEN and int(port, 16) in wanted:
-                found.setdefault(int(port, 16), []).append(_dialled(host))
-    return tuple((min(hosts, key=lambda host: not _is_loopback(host)), port) for port, hosts in sorted(found.items()))
+                found.append(
+                    Listener(address=_dialled(host), port=int(port, 16), uid=int(fields[7]), inode=int(fields[9]))
+                )
+    return tuple(sorted(found, key=lambda one: (one.port, not _is_loopback(one.address), one.address)))
+
+
+def listening(ports: Iterable[int]) -> tuple[tuple[str, int], ...]:
+    """Return (address, port) for each address at which something listens here on these ports, loopback first."""
+    return tuple(dict.fromkeys((one.address, one.port) for one in listeners(ports)))
 
 
 def _dialled(kernel: str) -> str:
@@ -65,11 +87,31 @@ def _is_loopback(host: str) -> bool:
 
 
 def shake_hands(address: str, port: int, *, server_name: str | None, deadline: float) -> Served:
-    """Return the leaf that a listener shows, though it may refuse us: no client certificate is needed. Never raises.
+    """Return the leaf that a listener serves, though it may refuse us: no client certificate is needed. Never raises.
 
-    `server_name` is sent as SNI, `deadline` is in seconds for all of it. TLS 1.0 to 1.3. The handshake is left as soon as the
-    certificate is seen, without an alert, so that the other side logs an end of the connection and no TLS failure.
+    `address` is numeric, `server_name` is sent as SNI, `deadline` is in seconds for all of it. TLS 1.0 to 1.3. The handshake is
+    left as soon as the certificate is seen, without an alert, so that the other side logs an end of the connection and no TLS
+    failure.
     """
+    return probe(address, port, server_name=server_name, deadline=deadline, prove=False)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a listener sent in a handshake."""
+
+    chain: tuple[bytes, ...] = ()  # DER, the leaf first
+    proven: bool = False  # it signed the handshake with the leaf's key
+
+
+def probe(
+    address: str, port: int, *, server_name: str | None, deadline: float, prove: bool = True
+) -> tuple[Served, Proof]:
+    """Do as `shake_hands`, and with `prove` wait until the listener has proven that it has the key. Never raises.
+
+    Nothing is sent after the first flight, so no client certificate and no refusal of ours is logged.
+    """
+    seen = Proof()
     until = time.monotonic() + deadline
     local_port = 0
     shown = b""
@@ -77,7 +119,8 @@ def shake_hands(address: str, port: int, *, server_name: str | None, deadline: f
     try:
         with socket.create_connection((address, port), timeout=deadline) as sock:
             local_port = sock.getsockname()[1]
-            shown = _listen(sock, _client(server_name), until)
+            seen = _listen(sock, _client(server_name), until, prove=prove)
+            shown = seen.chain[0] if seen.chain else b""
             _part(sock, until)
     except TimeoutError:
         error = f"no answer within {deadline:g} s"
@@ -91,37 +134,74 @@ def shake_hands(address: str, port: int, *, server_name: str | None, deadline: f
             certificate, error = parse_der(shown), ""
         except NotACertificate as fault:
             error = f"what it showed is no certificate: {fault}"
-    return Served(address=address, port=port, certificate=certificate, error=error, local_port=local_port)
+    return Served(address=address, port=port, certificate=certificate, error=error, local_port=local_port), seen
 
 
-def _listen(sock: socket.socket, tls: Any, until: float) -> bytes:
-    """Go through the handshake until a certificate is shown, and return it as DER; b"" where the other side ends it before."""
-    while True:
+def _listen(sock: socket.socket, tls: Any, until: float, *, prove: bool) -> Proof:
+    """Go through the handshake until the listener sends its certificate, and with `prove` until it proves that it has the key."""
+    received = 0
+    for _ in range(MOST_STEPS):
         try:
             over = _step(tls)
         except _NoTLSError:
-            if shown := _shown(tls):
-                return shown
+            if chain := _shown(tls):
+                return Proof(chain)
             raise
-        shown = _shown(tls)
-        if over or shown:
-            return shown
-        _flush(tls, sock)
-        # A deadline that has passed is the shortest time-out, as zero would mean "do not wait, and fail otherwise".
-        sock.settimeout(max(until - time.monotonic(), 0.001))
-        data = sock.recv(65536)
+        chain = _shown(tls)
+        if chain and (not prove or _is_proven(tls, over=over)):
+            return Proof(chain, proven=prove)
+        if over:
+            return Proof(chain)
+        try:
+            if not chain:
+                _flush(tls, sock, until)
+            data = b"" if received >= MOST_RECEIVED else _receive(sock, until)
+        except OSError:
+            if chain:
+                return Proof(chain)
+            raise
         if not data:
-            return b""
+            return Proof(chain)
+        received += len(data)
         tls.bio_write(data)
+    return Proof(_shown(tls))
+
+
+def _is_proven(tls: Any, *, over: bool) -> bool:
+    """Whether the listener's signature over this handshake was verified.
+
+    In TLS 1.3 that is so when the handshake is over. In TLS 1.2 the client answers only after it has verified the signature
+    over the parameters of (EC)DHE; with a static RSA key nothing is signed.
+    """
+    version = tls.get_protocol_version_name()
+    if version == "TLSv1.3":
+        return over
+    if version != "TLSv1.2" or not (tls.get_cipher_name() or "").startswith(("ECDHE-RSA", "ECDHE-ECDSA", "DHE-RSA")):
+        return False
+    from OpenSSL import SSL  # noqa: PLC0415 - see _client
+
+    try:
+        return bool(tls.bio_read(65536))
+    except SSL.WantReadError:
+        return False
+
+
+def _receive(sock: socket.socket, until: float) -> bytes:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    sock.settimeout(left)
+    return sock.recv(65536)
 
 
 def _part(sock: socket.socket, until: float) -> None:
     """End in order: to close while bytes are unread would reset the connection."""
+    until = min(until, time.monotonic() + PARTING)
+    received = 0
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_WR)
-        sock.settimeout(max(min(until - time.monotonic(), 0.5), 0.001))
-        while sock.recv(65536):
-            pass
+        while received < MOST_RECEIVED and (data := _receive(sock, until)):
+            received += len(data)
 
 
 class _NoTLSError(Exception):
@@ -148,12 +228,15 @@ def _client(server_name: str | None) -> Any:
     return tls
 
 
-def _shown(tls: Any) -> bytes:
-    """Return the leaf that the other side has shown so far, as DER; b"" for none."""
+def _shown(tls: Any) -> tuple[bytes, ...]:
+    """Return the chain that the other side has sent so far, as DER, the leaf first; empty for none."""
     from OpenSSL import crypto  # noqa: PLC0415 - see _client
 
     leaf = tls.get_peer_certificate()
-    return crypto.dump_certificate(crypto.FILETYPE_ASN1, leaf) if leaf is not None else b""
+    if leaf is None:
+        return ()
+    sent = (tls.get_peer_cert_chain() or [leaf])[:MOST_SENT]
+    return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in sent)
 
 
 def _step(tls: Any) -> bool:
@@ -170,9 +253,10 @@ def _step(tls: Any) -> bool:
     return True
 
 
-def _flush(tls: Any, sock: socket.socket) -> None:
+def _flush(tls: Any, sock: socket.socket, until: float) -> None:
     from OpenSSL import SSL  # noqa: PLC0415 - see _client
 
     with contextlib.suppress(SSL.WantReadError):
         while data := tls.bio_read(65536):
+            sock.settimeout(max(until - time.monotonic(), 0.001))
             sock.sendall(data)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
-import subprocess
+import time
+from collections.abc import Collection
 from pathlib import Path
 
-from certmedic.core import planes
+from certmedic.core import origin, planes
+from certmedic.core.origin import Process
+from certmedic.edge.os.run import RunError, run
 
 # As systemd's timedatectl judges: the kernel lets the error grow to 16 s where nobody disciplines the clock.
 LINKS = 40  # that are followed, as the kernel does
@@ -78,6 +82,51 @@ def resolved(root: str, path: str) -> str:
     return "/".join([root, *done])
 
 
+def identify(pid: int) -> Process | None:
+    """Return a process by what it cannot choose; None if it has gone."""
+    home = Path(f"/proc/{pid}")
+    try:
+        uid = home.stat().st_uid
+        found = [line.split(":", 2) for line in (home / "cgroup").read_text(errors="replace").splitlines()]
+    except OSError:
+        return None
+    try:
+        exe = str((home / "exe").readlink())
+    except OSError:
+        exe = ""
+    groups = {name: path for _, name, path in (parts for parts in found if len(parts) == 3)}
+    unified = groups.get("", "/")
+    return Process(uid=uid, exe=exe, cgroup=unified if unified != "/" else groups.get("name=systemd", "/"))
+
+
+def static_uids(static_pods: Collection[str], folder: str = "/var/log/pods") -> frozenset[str]:
+    """Return the uids of this machine's static pods, from the names of the kubelet's folders of logs."""
+    try:
+        names = [entry.name for entry in os.scandir(folder)]
+    except OSError:
+        return frozenset()
+    return origin.static_uids(names, static_pods)
+
+
+def holders(inodes: Collection[int]) -> dict[int, set[int]]:
+    """Return socket inode -> processes that have it open, as far as they may be looked at."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    found: dict[int, set[int]] = {inode: set() for inode in inodes}
+    if not wanted:
+        return found
+    for home in Path("/proc").glob("[0-9]*"):
+        try:
+            handles = os.listdir(home / "fd")  # noqa: PTH208 - there may be thousands
+        except OSError:
+            continue
+        for handle in handles:
+            with contextlib.suppress(OSError):
+                inode = wanted.get(os.readlink(f"{home}/fd/{handle}"))  # noqa: PTH115 - as above
+                if inode is not None:
+                    found[inode].add(int(home.name))
+    return found
+
+
 class _Timex(ctypes.Structure):
     """The beginning of struct timex, and room for the rest of it (adjtimex(2))."""
 
@@ -99,9 +148,7 @@ def clock_synchronised() -> bool | None:
     if ctypes.CDLL(None).adjtimex(ctypes.byref(timex)) >= 0:
         return bool(timex.maxerror < _UNDISCIPLINED)
     try:
-        asked = subprocess.run(
-            ["timedatectl", "show", "--property=NTPSynchronized", "--value"], capture_output=True, timeout=2, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
+        asked = run(["timedatectl", "show", "--property=NTPSynchronized", "--value"], deadline=time.monotonic() + 2)
+    except RunError:
         return None
-    return {b"yes": True, b"no": False}.get(asked.stdout.strip())
+    return {"yes": True, "no": False}.get(asked.out.strip()) if asked.code == 0 else None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import time
 from collections.abc import Sequence
 from http import HTTPStatus
-from http.client import HTTPException, HTTPSConnection
 
 from certmedic.core import planes
+from certmedic.edge.os import http
 
-DEADLINE = 2.0  # seconds, for each step of one question
+DEADLINE = 2.0  # seconds, for the whole question
 MOST_READ = 256 * 1024
 
 Voters = tuple[tuple[str, str, int], ...]  # name, host and port of peers
@@ -21,18 +23,20 @@ def voters(host: str, port: int, *, certificate: str, cas: Sequence[str]) -> Vot
     `host` is an address. It does not tell those whose own certificate has expired, so that it is asked while that is good.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if not cas:
+        return ()
     context.check_hostname = False  # it is dialled by address, and on this machine
     try:
         for ca in cas:
             context.load_verify_locations(ca)
         context.load_cert_chain(certificate, planes.key_beside(certificate) or None)
-        connection = HTTPSConnection(host, port, timeout=DEADLINE, context=context)
-        try:
-            connection.request("GET", "/members")
-            answer = connection.getresponse()
-            told = answer.read(MOST_READ)
-        finally:
-            connection.close()
-    except (OSError, HTTPException):
+        deadline = time.monotonic() + DEADLINE
+        with socket.create_connection((host, port), timeout=DEADLINE) as plain:
+            http.left(plain, deadline)
+            with context.wrap_socket(plain) as sock:
+                reply = http.exchange(sock, "GET", "/members", deadline=deadline, most=MOST_READ)
+    except (OSError, ValueError):
         return ()
-    return planes.voters_told(told) if answer.status == HTTPStatus.OK else ()
+    found = planes.voters_told(reply.body) if reply.status == HTTPStatus.OK else ()
+    # A name or host that cannot be shown is no member's.
+    return found if all(f"{name}{host}".isprintable() for name, host, _ in found) else ()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
+import time
 from collections.abc import Mapping, Sequence
 
-from certmedic.core.model import Container
+from certmedic.core.model import Container, Trust
+from certmedic.edge.os.run import OutOfTimeError, RunError, run
 
 DEADLINE = 5.0  # seconds
 _ASKED = "Id,LoadState,ActiveState,Type,InvocationID"
@@ -16,21 +17,14 @@ def units(names: Sequence[str]) -> tuple[tuple[Container, ...], str]:
     if not names:
         return (), ""
     try:
-        asked = subprocess.run(
-            ["systemctl", "show", f"--property={_ASKED}", "--", *names],
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-            check=False,
-            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
-        )
-    except subprocess.TimeoutExpired:
+        asked = run(["systemctl", "show", f"--property={_ASKED}", "--", *names], deadline=time.monotonic() + DEADLINE)
+    except OutOfTimeError:
         return (), f"systemd does not tell how {', '.join(names)} fares within {DEADLINE:g} s"
-    except OSError as error:
-        return (), f"systemctl cannot be run: {error.strerror or error}"
-    if asked.returncode:
-        return (), f"systemd does not tell how {', '.join(names)} fares: {asked.stderr.strip()[-300:]}"
-    told = [dict(line.partition("=")[::2] for line in one.splitlines()) for one in asked.stdout.split("\n\n")]
+    except RunError as error:
+        return (), f"systemctl cannot be run: {error}"
+    if asked.code:
+        return (), f"systemd does not tell how {', '.join(names)} fares: {asked.err.strip()[-300:]}"
+    told = [dict(line.partition("=")[::2] for line in one.splitlines()) for one in asked.out.split("\n\n")]
     return tuple(_unit(one) for one in told if one.get("LoadState") == "loaded"), ""
 
 
@@ -46,4 +40,5 @@ def _unit(told: Mapping[str, str]) -> Container:
         state=state,
         runtime="systemd",
         invocation=told.get("InvocationID", ""),
+        trust=Trust.SYSTEM,
     )

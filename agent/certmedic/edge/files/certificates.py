@@ -1,4 +1,4 @@
-"""Watching the folders of certificates, so that the inventory is true without looking again and again."""
+"""Watch the folders of certificates, so that the inventory is current without polling."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from datetime import UTC, datetime
 
 from certmedic.core.model import Item, Recheck, SourceStatus
 from certmedic.edge.files import inotify
-from certmedic.edge.files.folders import expand
+from certmedic.edge.files.globs import expand
 from certmedic.edge.files.inotify import Inotify
 
 TICK = 1.0  # seconds that one wait lasts at most
-SETTLE = 0.5  # seconds after a change until it is told: certificates and keys are written one after the other, in place
-LOOK_EVERY = 30.0  # seconds between two looks for folders: a mount is told by nobody
+SETTLE = 0.5  # seconds from a change to the report: certificates and keys are written one after the other, in place
+LOOK_EVERY = 30.0  # seconds between two looks for folders: a mount raises no event
 REPORT_EVERY = 60.0
 
 
 class CertificateSource:
-    """Tell the owner to take inventory when a file comes, goes or is written where `globs` look for certificates."""
+    """Ask for an inventory when a file comes, goes or is written where `globs` look for certificates."""
 
     name = "certificates"
     required = False  # the inventory is taken every few minutes as well
@@ -29,9 +29,9 @@ class CertificateSource:
         self._globs = tuple(globs)
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:  # noqa: ARG002 - there is nothing to resume: the first inventory finds what changed before
-        """Watch until `stop` is set; OSError where the kernel gives no watches."""
+        """Watch until `stop` is set; raises OSError if the kernel gives no watches."""
         kernel, watched = Inotify(), dict[str, int]()
-        told, look, changes = 0.0, 0.0, 0
+        reported, look, changes = 0.0, 0.0, 0
         try:
             while not stop.is_set():
                 if time.monotonic() >= look:
@@ -39,9 +39,9 @@ class CertificateSource:
                     for folder in expand(self._globs)[1] - watched.keys():
                         with contextlib.suppress(FileNotFoundError):  # it went away again; the next look finds that
                             watched[folder] = kernel.watch(folder, inotify.FOLDER | inotify.CLOSE_WRITE)
-                            look = 0.0  # what came into it before it was watched was told by nobody
-                if not told or time.monotonic() - told > REPORT_EVERY:
-                    told = time.monotonic()
+                            look = 0.0  # rescan: files created before the watch existed raised no event
+                if not reported or time.monotonic() - reported > REPORT_EVERY:
+                    reported = time.monotonic()
                     where = f"{len(watched)} folders"
                     put(SourceStatus(source=self.name, seen=changes, matched=changes, lag_seconds=0.0, position=where))
                 if not self._changed(kernel, watched, stop):

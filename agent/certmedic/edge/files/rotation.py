@@ -1,24 +1,24 @@
 """Where in a rotated log reading goes on: what a position means, and which files hold what comes after it.
 
-A position names content, not a file: an offset, and a hash of the file's beginning and of what lies just before the offset.
-So what was left unread is found again in the renamed file, in the copy that copytruncate made, and in either of them
-compressed; and another file that happens to have the same name or number is not taken for it.
+A position names content, not a file: an offset, and a hash of the file's beginning and of the bytes just before the offset.
+So unread content is found again in the renamed file, in the copy that copytruncate made, and in either of them compressed.
+Another file that happens to have the same name or inode is not mistaken for it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import gzip
 import hashlib
-import json
 import os
 import re
-import stat
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from certmedic.edge import owners
+from certmedic.edge.source import from_checkpoint, to_checkpoint
 
 SLACK = 1.0  # seconds
 HEAD = 1024  # bytes of the beginning that are known again, or as many as had been read
@@ -39,22 +39,21 @@ class Position:
     time: float  # when, in seconds since 1970
 
     def __str__(self) -> str:
-        return json.dumps({"offset": self.offset, "mark": self.mark, "time": round(self.time, 3)})
+        return to_checkpoint(offset=self.offset, mark=self.mark, time=round(self.time, 3))
 
     @classmethod
     def parse(cls, stored: str | None) -> Position | None:
-        """Read a stored position; None for none, and for one that makes no sense."""
-        try:
-            told = json.loads(stored or "null")
-            position = cls(offset=int(told["offset"]), mark=str(told["mark"]), time=float(told["time"]))
-        except (ValueError, TypeError, KeyError):
-            return None
-        return position if position.offset >= 0 else None
+        """Read a stored position; None if there is none, and for one that makes no sense."""
+        position = from_checkpoint(
+            stored,
+            lambda kept: cls(offset=int(kept["offset"]), mark=str(kept["mark"]), time=float(kept["time"])),
+        )
+        return position if position and position.offset >= 0 else None
 
     def found_in(self, content: Content) -> Rest | None:
-        """Return what is left of `content`, where it is what was read, or a copy of it, with all that was read still in it."""
+        """Return the rest of `content` if it is the file that was read, or a complete copy of it."""
         try:
-            # Where nothing was read, there is nothing to know it by. The beginning first: of a compressed file, it is cheap.
+            # A file of which nothing was read cannot be recognised. The beginning first: it is cheap in a compressed file.
             if self.offset > 0 and self.mark.startswith(_hash(head := content.head(self.offset))):
                 tail = content.tail(self.offset)
                 return Rest(content, self.offset, head, tail) if self.mark == mark_of(head, tail) else None
@@ -76,12 +75,9 @@ class Content:
     """A regular file that is open, plain or compressed. OSError where it cannot be opened or is no regular file."""
 
     def __init__(self, path: str) -> None:
-        # Not blocking, since a path may lead to a pipe that nobody writes to.
-        self._file = open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb", buffering=0)  # noqa: PTH123, SIM115 - see above; close() closes it
-        status = os.fstat(self._file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            self._file.close()
-            raise OSError(errno.EINVAL, "not a regular file", path)
+        handle, self.resolved = owners.open_file(path)
+        self._file = open(handle, "rb", buffering=0)  # noqa: PTH123, SIM115 - a descriptor; close() closes it
+        status = os.fstat(handle)
         self._unpacked = gzip.GzipFile(fileobj=self._file) if path.endswith(".gz") else None
         self.path = path
         self.key = (status.st_dev, status.st_ino)
@@ -89,7 +85,7 @@ class Content:
 
     @property
     def watch_path(self) -> str:
-        """A path that leads to this very file, whatever is at `path` by now."""
+        """A path to this very file, even if another file is at `path` by now."""
         return f"/proc/self/fd/{self._file.fileno()}"
 
     @property
@@ -107,16 +103,16 @@ class Content:
 
     @property
     def compressed(self) -> bool:
-        """Whether it is; such a file is never added to."""
+        """Whether the file is compressed; nothing is added to such a file."""
         return self._unpacked is not None
 
     @property
     def unlinked(self) -> bool:
-        """Whether no name leads to it any more."""
+        """Whether the file has no name any more."""
         return os.fstat(self._file.fileno()).st_nlink == 0
 
     def read(self, offset: int, size: int) -> bytes:
-        """Read from `offset` on, nothing at the end; one of BadContent where it is damaged."""
+        """Read from `offset` on; b"" at the end. Raises one of BadContent if the file is damaged."""
         if self._unpacked is None:
             return os.pread(self._file.fileno(), size, offset)
         self._unpacked.seek(offset)
@@ -126,7 +122,7 @@ class Content:
                 parts.append(data)
                 size -= len(data)
         except BadContent:
-            # What could be unpacked before the damage is good.
+            # Keep what could be unpacked before the damage.
             if not parts:
                 raise
         return b"".join(parts)
@@ -186,9 +182,9 @@ def bases(folders: Iterable[str]) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A file that is to be read from an offset on, and the ends of what lies before it, as they were when it was looked at.
+    """A file to be read from an offset on, with the beginning and the end of what lies before, as they were then.
 
-    By the time that it is read, the file may have been truncated, and hold something else there.
+    The file may be truncated and hold something else by the time that it is read.
     """
 
     content: Content
@@ -200,13 +196,13 @@ class Rest:
 def what_follows(path: str, position: Position) -> tuple[list[Rest], bool]:
     """Open what is to be read after `position`: the rest of its file under whatever name it has now, then all that is newer.
 
-    Returns the files, oldest first, and whether the rest was found. Where it was not, the files written to since are given,
-    as far as they are still there.
+    Returns the files, oldest first, and whether the rest was found. If it was not, returns the files that were written to
+    since and still exist.
     """
     opened: list[Content] = []
     following: list[Rest] = []
     found = False
-    # While a rotation is under way names change hands, and what was a file's may be in a copy that was not there yet.
+    # During a rotation names change hands, and content moves to a copy that did not exist yet: look until names stay.
     for _ in range(20):
         for content in opened:
             content.close()
@@ -228,12 +224,12 @@ def what_follows(path: str, position: Position) -> tuple[list[Rest], bool]:
 
 
 def _following(path: str, position: Position, opened: list[Content]) -> tuple[list[Rest], bool]:
-    # The newest, since copytruncate has two for a moment, of which the older is the copy.
+    # The newest first: during copytruncate two files match, and the older is the copy.
     for index in reversed(range(len(opened))):
         if rest := position.found_in(opened[index]):
             newer = [content for content in opened[index + 1 :] if content.path == path or not content.empty]
             return [rest, *map(Rest, _without_copy(newer))], True
-    # Of a log that was empty nothing can be recognised; but then all that was written since is new.
+    # An empty log cannot be recognised, but then everything written since is new.
     since = position.time if position.offset else position.time - SLACK
     newer = [content for content in opened if content.path == path or (content.modified > since and not content.empty)]
     return [*map(Rest, _without_copy(newer))], False

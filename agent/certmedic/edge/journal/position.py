@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+
+from certmedic.edge import source
+from certmedic.edge.source import from_checkpoint, to_checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +16,12 @@ class Position:
     usec: int
 
     def __str__(self) -> str:
-        return json.dumps({"cursor": self.cursor, "usec": self.usec})
+        return to_checkpoint(cursor=self.cursor, usec=self.usec)
 
     @classmethod
     def parse(cls, stored: str | None) -> Position | None:
-        """Read a stored position; None for none, and for one that makes no sense."""
-        try:
-            told = json.loads(stored or "null")
-            return cls(str(told["cursor"]), int(told["usec"]))
-        except (ValueError, TypeError, KeyError):
-            return None
+        """Read a stored position; None if there is none, and for one that makes no sense."""
+        return from_checkpoint(stored, lambda kept: cls(str(kept["cursor"]), int(kept["usec"])))
 
     def same_entry(self, cursor: str) -> bool:
         """Whether another cursor names the same entry, whatever file it lies in: boot, both clocks and hash are equal."""
@@ -38,5 +35,5 @@ def _identity(cursor: str) -> list[str]:
 
 
 def moment(usec: int) -> str:
-    """Write a time for a person."""
-    return f"{datetime.fromtimestamp(usec / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    """Write a time (microseconds since 1970) for a person."""
+    return source.moment(usec / 1e6)

@@ -2,6 +2,7 @@
 
 sign.py    a leaf signed anew by the authority that signed it
 aside.py   a leaf moved away, so that a new one is issued
+allowed.py what a renewed certificate may hold
 files.py   files that are replaced, kept and put back
 """
 
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from certmedic.core import planes
 from certmedic.core.model import Stored
+from certmedic.core.origin import ROOT
+from certmedic.edge.os.readfile import Tree
 from certmedic.edge.renew import aside
 from certmedic.edge.renew.aside import Aside
 from certmedic.edge.renew.files import RenewError, backup_path
@@ -24,14 +27,15 @@ __all__ = ["Aside", "Pen", "RenewError", "Renewed", "backup_path", "renew", "und
 class Pen:
     """Renews what is asked for, with the authorities of this machine, and keeps what was before in `backups`."""
 
-    def __init__(self, backups: Path, root: str = "/") -> None:
+    def __init__(self, backups: Path, root: str = "/", owner: int = ROOT) -> None:
         self.backups = backups
         self.root = root
+        self.tree = Tree(root=root, owner=owner)
 
     def renew(self, stored: Stored, *, now: datetime, about_to: Callable[[Renewed], None]) -> Renewed:
         """Sign one leaf anew in its place; `about_to` hears it before. Raises RenewError, and then the file is as it was."""
         authorities = [pair for pair in planes.signing_authorities(stored.place, self.root) if Path(pair[1]).exists()]
-        return renew(stored, authorities=authorities, backups=self.backups, now=now, about_to=about_to)
+        return renew(stored, authorities=authorities, backups=self.backups, now=now, tree=self.tree, about_to=about_to)
 
     def undo(self, renewed: Renewed) -> None:
         """Put one file back. Raises RenewError."""

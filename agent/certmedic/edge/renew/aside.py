@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from certmedic.core.model import Stored
-from certmedic.edge.renew.files import RenewError, backup_path, keep, leaf_in, read, real_path, sync_folder, told
+from certmedic.edge.renew.files import KEY, RenewError, backup_path, keep, leaf_in, prune, read, sync_folder, told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aside:
     """What is moved where, complete enough to be done and undone, by another process too."""
 
-    path: str  # where `Stored` named a link, what it leads to
+    path: str
     backup: str  # its copy, with owner and mode
     fingerprint: str  # of the certificate in it
 
@@ -25,11 +27,14 @@ def planned(stored: Stored, backups: Path) -> Aside:
     path = stored.certificate.path
     if stored.certificate.is_ca or stored.certificate.index:
         raise RenewError(f"{path}: it is no leaf in a file of its own; only those are moved aside")
+    if not stored.authorised:
+        raise RenewError(f"{path}: it is not moved aside: {stored.doubt or 'it is not authorised'}")
     try:
-        real = real_path(path)
+        if KEY.search(read(path).data):
+            raise RenewError(f"{path}: it holds its private key as well, so it is not moved aside")
     except OSError as error:
         raise RenewError(told(error, path)) from error
-    return Aside(path=real, backup=str(backup_path(stored, backups)), fingerprint=stored.certificate.fingerprint)
+    return Aside(path=path, backup=str(backup_path(stored, backups)), fingerprint=stored.certificate.fingerprint)
 
 
 def move_aside(aside: Aside) -> None:
@@ -48,6 +53,7 @@ def move_aside(aside: Aside) -> None:
             raise RenewError(f"{aside.path}: it changed since it was looked at; look again")
         backup = Path(aside.backup)
         backup.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        prune(backup.parent, time.time())
         keep(backup, old)
         old.must_be_unchanged()
         Path(aside.path).unlink()
@@ -70,7 +76,7 @@ def put_back(aside: Aside) -> bool:
         raise RenewError(f"{aside.path}: it is gone, and so is its copy {aside.backup}") from None
     except OSError as error:
         raise RenewError(told(error, aside.backup)) from error
-    beside = path.with_name(f".{path.name}.certmedic.back")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.certmedic.back")
     try:
         keep(beside, before)
         # A link, since it fails where another has written a new file meanwhile.

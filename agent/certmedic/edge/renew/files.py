@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
+import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from certmedic.core import certificates
 from certmedic.core.certificates import NotACertificate
-from certmedic.core.model import Certificate, Stored
+from certmedic.core.model import Certificate, Stored, Trust
+from certmedic.edge.os.readfile import Judge, TooLargeError, Tree, read_state
 
 MAX_BYTES = 1024 * 1024
+MOST_BACKUPS = 20
+OLDEST_BACKUP = 180 * 86400.0  # seconds
 LONGEST_NAME = 200  # of a backup, in characters of the path it is of; a file name may have 255 bytes
 
 BLOCK = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----.*?-----END (?:X509 )?CERTIFICATE-----\r?\n?", re.DOTALL)
+KEY = re.compile(rb"-----BEGIN ([A-Z0-9 ]{0,32}PRIVATE KEY)-----.*?(?:-----END \1-----\r?\n?|\Z)", re.DOTALL)
 
 
 class RenewError(Exception):
@@ -55,24 +61,36 @@ def leaf_in(content: Content) -> Certificate | None:
         return None
 
 
-def real_path(path: str) -> str:
-    """Return the file that a path leads to. Raises RenewError where a link leads out of its folder."""
-    folder, real = os.path.realpath(os.path.dirname(path)), os.path.realpath(path)  # noqa: PTH120 - paths are strings here
-    if os.path.dirname(real) != folder:  # noqa: PTH120 - as above
-        raise RenewError(f"{path}: it is a link to {real}, in another folder, whose owner is to renew it")
-    return real
+def must_be_roots(path: str, tree: Tree) -> None:
+    """Raises RenewError where others than root may change a file, or a link is in its path."""
+    standing = Judge(tree).judge(path)
+    if standing.trust is not Trust.SYSTEM or standing.doubt:
+        raise RenewError(f"{path}: {standing.doubt}, so it is not used")
+    if standing.link:
+        raise RenewError(f"{path}: {standing.link} is a symbolic link, so it is not used")
+
+
+def without_keys(data: bytes) -> bytes:
+    """Return a file's content without the private keys in it: a backup holds none."""
+    return KEY.sub(b"", data)
+
+
+def prune(backups: Path, now: float) -> None:
+    """Remove backups that are old, or that many newer ones follow."""
+    with contextlib.suppress(OSError):
+        found = sorted(((one.lstat().st_mtime, one) for one in backups.iterdir() if one.is_file()), reverse=True)
+        for number, (modified, one) in enumerate(found):
+            if number >= MOST_BACKUPS or now - modified > OLDEST_BACKUP:
+                one.unlink()
 
 
 def read(path: str) -> Content:
-    """Read a small regular file. Raises OSError; a pipe in a file's place does not stop the reader."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    """Read a small regular file. Raises OSError; a pipe in a file's place does not stop the reader, and a link is refused."""
     try:
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_BYTES:
-            raise OSError(0, "it is no regular file of ordinary size", path)
-        return Content(path, os.read(handle, MAX_BYTES), state)
-    finally:
-        os.close(handle)
+        data, state = read_state(path, MAX_BYTES, follow=False)
+    except TooLargeError as error:
+        raise OSError(0, "it is no regular file of ordinary size", path) from error
+    return Content(path, data, state)
 
 
 def write(path: Path, data: bytes, *, like: os.stat_result, instead_of: Content | None = None) -> None:
@@ -80,8 +98,9 @@ def write(path: Path, data: bytes, *, like: os.stat_result, instead_of: Content 
 
     `instead_of` is what must still be there when it takes the name.
     """
-    beside = path.with_name(f".{path.name}.certmedic.tmp")
-    beside.unlink(missing_ok=True)  # of a run that was killed
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.certmedic.tmp"):
+        left.unlink(missing_ok=True)  # by a run that was killed
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.certmedic.tmp")
     try:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(handle, "wb") as file:  # noqa: PTH123 - it is open already
@@ -102,8 +121,8 @@ def write(path: Path, data: bytes, *, like: os.stat_result, instead_of: Content 
 
 
 def keep(path: Path, content: Content) -> None:
-    """Write a copy of a file, with its owner and mode. Raises OSError, and then there is none."""
-    write(path, content.data, like=content.state)
+    """Write a copy of a file without its private keys, with its owner and mode. Raises OSError, and then there is none."""
+    write(path, without_keys(content.data), like=content.state)
 
 
 def sync_folder(path: Path) -> None:

@@ -6,7 +6,8 @@ file cures without a restart. Nothing is ever half there: a file is written besi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,8 +22,23 @@ from certmedic.core import certificates, planes
 from certmedic.core.certificates import NotACertificate
 from certmedic.core.der import pieces
 from certmedic.core.model import Certificate, Stored
-from certmedic.edge.renew.files import BLOCK, Content, RenewError, backup_path, leaf_in, read, real_path, told, write
+from certmedic.edge.os.readfile import Tree
+from certmedic.edge.renew import allowed
+from certmedic.edge.renew.files import (
+    BLOCK,
+    Content,
+    RenewError,
+    backup_path,
+    keep,
+    leaf_in,
+    must_be_roots,
+    prune,
+    read,
+    told,
+    write,
+)
 
+MOST_IN_FILE = 200  # certificates of one file
 LIFE = timedelta(days=730)  # as etcd-manager's own
 
 
@@ -30,7 +46,7 @@ LIFE = timedelta(days=730)  # as etcd-manager's own
 class Renewed:
     """What was done, complete enough to be undone, by another process too."""
 
-    path: str  # the file that was replaced: where `Stored` named a link, what it leads to
+    path: str  # the file that was replaced
     backup: str  # what was there before, with its owner and mode
     not_after: datetime  # of the new certificate
     ca_path: str  # certificate of the authority that signed it
@@ -54,22 +70,28 @@ def renew(  # noqa: PLR0913 - each is one thing that the new one depends on
     backups: Path,
     now: datetime,
     life: timedelta = LIFE,
+    tree: Tree = Tree(),  # noqa: B008 - a frozen value
     about_to: Callable[[Renewed], None] = lambda _: None,
 ) -> Renewed:
-    """Sign the leaf in a file anew and put it in the old one's place. Raises RenewError, and then the file is as it was.
+    """Reissue the leaf in a file, in place. Raises RenewError, and then the file is as it was.
 
-    `authorities` are the files (certificate, private key) of those that may have signed it: taken is the one that did, is
-    valid at `now`, and is in the file that the leaf's users check it against. Public key, subject, names and all other
-    extensions stay. As etcd-manager does it, the new one begins with its authority; it ends after `life`, or with its
-    authority. Certificates that follow the leaf in its file stay. `backups` is made where it is missing. `about_to` hears what will
-    be done before anything is.
+    Only an authorised file is renewed. `authorities` are the files (certificate, private key) of those that may have signed it:
+    taken is the one that did, is valid at `now`, is root's alone in the `tree`, and is in the file that the leaf's users check it
+    against. Key and subject stay; names, usages and other extensions are those of allowed.py. As etcd-manager's, the new one
+    begins with its CA. It lives no longer than the old one did, than `life`, or than its CA. Certificates that follow the leaf in
+    its file stay. `backups` is made where it is missing. `about_to` hears what will be done before anything is.
     """
+    if not stored.authorised:
+        raise RenewError(f"{stored.certificate.path}: it is not renewed: {stored.doubt or 'it is not authorised'}")
     try:
-        old = read(real_path(stored.certificate.path))
+        must_be_roots(stored.certificate.path, tree)
+        old = read(stored.certificate.path)
         leaf = _present_leaf(stored, old)
-        _must_have_its_key(leaf, old)
-        ca = _signer(leaf, stored.place.ca_path, authorities, now)
-        new = _signed(leaf, ca, min((now + life).replace(microsecond=0), ca.certificate.not_after))
+        _must_have_its_key(leaf, old, tree)
+        ca = _signer(leaf, stored.place.ca_path, authorities, now, tree)
+        life = min(life, leaf.not_after - leaf.not_before)
+        end = min((now + life).replace(microsecond=0), ca.certificate.not_after)
+        new = _signed(leaf, ca, end, stored.place.use)
         renewed = Renewed(
             path=old.path,
             backup=str(backup_path(stored, backups)),
@@ -80,7 +102,8 @@ def renew(  # noqa: PLR0913 - each is one thing that the new one depends on
         about_to(renewed)
         block = x509.load_der_x509_certificate(new.der).public_bytes(serialization.Encoding.PEM)
         backups.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write(Path(renewed.backup), old.data, like=old.state)
+        prune(backups, now.timestamp())
+        keep(Path(renewed.backup), old)
         write(Path(old.path), BLOCK.sub(lambda _: block, old.data, count=1), like=old.state, instead_of=old)
     except OSError as error:
         raise RenewError(told(error, stored.certificate.path)) from error
@@ -94,14 +117,19 @@ def undo(renewed: Renewed) -> None:
     """
     try:
         present, before = read(renewed.path), read(renewed.backup)
-        if present.data == before.data:
+        shown, former = leaf_in(present), BLOCK.search(before.data)
+        known = leaf_in(before)
+        if former is None or known is None:
+            raise RenewError(f"{renewed.backup}: it holds no certificate, so nothing can be put back")
+        if shown is not None and shown.fingerprint == known.fingerprint:
             return
-        shown = leaf_in(present)
         if shown is None or shown.fingerprint != renewed.fingerprint:
             raise RenewError(
                 f"{renewed.path}: another has replaced it since, so it is left as it is; the one before is {renewed.backup}"
             )
-        write(Path(renewed.path), before.data, like=before.state, instead_of=present)
+        # The certificate alone: a backup holds no key, and what else is in the file stays.
+        data = BLOCK.sub(lambda _: former[0], present.data, count=1)
+        write(Path(renewed.path), data, like=present.state, instead_of=present)
     except OSError as error:
         raise RenewError(told(error, renewed.path)) from error
 
@@ -128,7 +156,7 @@ def _present_leaf(stored: Stored, old: Content) -> Certificate:
     return leaf
 
 
-def _must_have_its_key(leaf: Certificate, old: Content) -> None:
+def _must_have_its_key(leaf: Certificate, old: Content, tree: Tree) -> None:
     if b"PRIVATE KEY-----" in old.data:
         path, data = old.path, old.data
     else:
@@ -137,7 +165,7 @@ def _must_have_its_key(leaf: Certificate, old: Content) -> None:
             raise RenewError(
                 f"{old.path}: where its private key lies is not known, so it cannot be proven to be in use"
             )
-        data = read(path).data
+        data = _of_root(path, tree).data
     matches = certificates.key_matches(leaf, data)
     if matches is None:
         raise RenewError(f"{path}: the private key cannot be read; is it encrypted?")
@@ -147,16 +175,25 @@ def _must_have_its_key(leaf: Certificate, old: Content) -> None:
         )
 
 
-def _signer(leaf: Certificate, trusted_path: str, authorities: Sequence[tuple[str, str]], now: datetime) -> _Authority:
+def _of_root(path: str, tree: Tree) -> Content:
+    """Read a file that only root may change. Raises OSError or RenewError."""
+    os.lstat(path)  # one that is not there is named as such
+    must_be_roots(path, tree)
+    return read(path)
+
+
+def _signer(
+    leaf: Certificate, trusted_path: str, authorities: Sequence[tuple[str, str]], now: datetime, tree: Tree
+) -> _Authority:
     """Return the authority that signs anew. Raises RenewError, which says of each that was looked at why it is not the one."""
     if not trusted_path:
         raise RenewError(f"{leaf.path}: against which authority it is checked is not known")
-    trusted = _certificates_in(trusted_path)
+    trusted = _certificates_in(trusted_path, tree)
     found: list[_Authority] = []
     why: list[str] = []
     for certificate_path, key_path in authorities:
         try:
-            found.append(_candidate(leaf, (certificate_path, key_path), trusted, now))
+            found.append(_candidate(leaf, (certificate_path, key_path), trusted, now, tree))
         except OSError as error:
             why.append(told(error, certificate_path))
         except RenewError as error:
@@ -167,10 +204,12 @@ def _signer(leaf: Certificate, trusted_path: str, authorities: Sequence[tuple[st
     raise RenewError(f"{leaf.path}: no authority on this machine can sign it anew: {said}")
 
 
-def _candidate(leaf: Certificate, files: tuple[str, str], trusted: Sequence[Certificate], now: datetime) -> _Authority:
+def _candidate(
+    leaf: Certificate, files: tuple[str, str], trusted: Sequence[Certificate], now: datetime, tree: Tree
+) -> _Authority:
     """Return the authority of a pair of files, if it may sign. Raises RenewError or OSError, which say why not."""
     path, key_path = files
-    signers = [ca for ca in _certificates_in(path) if ca.is_ca and certificates.issued_by(leaf, ca)]
+    signers = [ca for ca in _certificates_in(path, tree) if ca.is_ca and certificates.issued_by(leaf, ca)]
     if not signers:
         raise RenewError(f"{path} did not sign it")
     known = {ca.fingerprint for ca in trusted}
@@ -182,16 +221,16 @@ def _candidate(leaf: Certificate, files: tuple[str, str], trusted: Sequence[Cert
     valid = [ca for ca in agreed if ca.not_before <= now < ca.not_after]
     if not valid:
         raise RenewError(f"{path} signed it, but is valid only from {agreed[0].not_before} to {agreed[0].not_after}")
-    pem = read(key_path).data
+    pem = _of_root(key_path, tree).data
     for ca in valid:
         if certificates.key_matches(ca, pem):
             return _Authority(path, ca, _loaded(pem, key_path))
     raise RenewError(f"{key_path} is not the private key of {path}, or cannot be read")
 
 
-def _certificates_in(path: str) -> tuple[Certificate, ...]:
+def _certificates_in(path: str, tree: Tree) -> tuple[Certificate, ...]:
     try:
-        return certificates.parse(read(path).data, path)
+        return certificates.parse(_of_root(path, tree).data, path, most=MOST_IN_FILE)
     except NotACertificate as error:
         # Of a bundle with one broken certificate the others count, as they do for the programs that load it.
         if error.certificates:
@@ -209,14 +248,14 @@ def _loaded(pem: bytes, path: str) -> Any:
 # ---------------------------------------------------------------- signing
 
 
-def _signed(leaf: Certificate, ca: _Authority, end: datetime) -> Certificate:
+def _signed(leaf: Certificate, ca: _Authority, end: datetime, use: str) -> Certificate:
     """Return a certificate like the leaf, signed anew. Raises RenewError where it would not be better, or not alike."""
     if end <= leaf.not_after:
         raise RenewError(f"{leaf.path}: a new one would end {end}, no later than the present one")
     old, signer = x509.load_der_x509_certificate(leaf.der), x509.load_der_x509_certificate(ca.certificate.der)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(old.subject)
+        .subject_name(allowed.subject(old, leaf.path))
         .issuer_name(signer.subject)
         .public_key(old.public_key())
         .serial_number(x509.random_serial_number())
@@ -224,8 +263,8 @@ def _signed(leaf: Certificate, ca: _Authority, end: datetime) -> Certificate:
         .not_valid_after(end)
     )
     try:
-        for extension in (*_kept(old), *_authority_key_id(old, signer)):
-            builder = builder.add_extension(extension.value, critical=extension.critical)
+        for value, critical in (*allowed.extensions(old, use, leaf.path), (_authority_key_id(signer), False)):
+            builder = builder.add_extension(value, critical=critical)
         if not isinstance(ca.key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
             raise RenewError(f"{ca.path}: with a key of its kind nothing is signed here")
         algorithm = None if isinstance(ca.key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
@@ -241,26 +280,13 @@ def _signed(leaf: Certificate, ca: _Authority, end: datetime) -> Certificate:
     return new
 
 
-def _kept(old: x509.Certificate) -> Iterator[x509.Extension[Any]]:
-    return (extension for extension in old.extensions if not isinstance(extension.value, x509.AuthorityKeyIdentifier))
-
-
-def _authority_key_id(old: x509.Certificate, signer: x509.Certificate) -> Iterator[x509.Extension[Any]]:
-    """Yield the identifier of the signer's key, as the signer itself gives it; else what the old certificate has."""
+def _authority_key_id(signer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Return the identifier of the signer's key, as the signer itself gives it; else it is computed."""
     for extension in signer.extensions:
         if isinstance(extension.value, x509.SubjectKeyIdentifier):
-            named = x509.AuthorityKeyIdentifier(extension.value.digest, None, None)
-            yield x509.Extension(x509.AuthorityKeyIdentifier.oid, False, named)
-            return
-    yield from (e for e in old.extensions if isinstance(e.value, x509.AuthorityKeyIdentifier))
+            return x509.AuthorityKeyIdentifier(extension.value.digest, None, None)
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())  # type: ignore[arg-type]  # as in allowed.py
 
 
 def _told_by(certificate: Certificate) -> tuple[object, ...]:
-    return (
-        certificate.dns_names,
-        certificate.ip_addresses,
-        certificate.usages,
-        certificate.is_ca,
-        certificate.subject_key_id,
-        certificate.key_fingerprint,
-    )
+    return certificate.dns_names, certificate.ip_addresses, certificate.is_ca, certificate.key_fingerprint

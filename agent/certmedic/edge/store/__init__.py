@@ -21,10 +21,13 @@ from certmedic.core.model import (
     Recheck,
     Sighting,
     Told,
+    Trust,
 )
 from certmedic.edge.store.acts import Act, Acts
+from certmedic.edge.store.clock import Clock
 from certmedic.edge.store.database import StoreError, moment_of, text_of
 from certmedic.edge.store.outbox import Delivery, Outbox
+from certmedic.edge.store.strangers import Strangers
 
 __all__ = ["Act", "Delivery", "Incident", "Store", "StoreError"]
 
@@ -49,9 +52,10 @@ class Incident:
     last_seen: datetime
     resolved_at: datetime | None
     count: int
+    system_seen: datetime | None = None  # when a trusted origin logged it last
 
 
-class Store(Acts, Outbox):
+class Store(Acts, Outbox, Strangers, Clock):
     """The state file, open. Raises StoreError where it cannot be opened, is of a later version, or is damaged."""
 
     # ------------------------------------------------------------ positions and sources
@@ -120,18 +124,6 @@ class Store(Acts, Outbox):
             "INSERT OR REPLACE INTO members VALUES (?, ?)", [(path, codec.dump(one)) for path, one in told.items()]
         )
 
-    # ------------------------------------------------------------ the clock
-
-    def clock_went_back(self, now: datetime, *, latest: datetime) -> None:
-        """Have nothing of what was lie in the future, and what is to be looked at again wait until `latest` at most."""
-        at = text_of(now)
-        self._db.execute(
-            "UPDATE incidents SET opened_at = min(opened_at, ?1), last_seen = min(last_seen, ?1) WHERE state <> 'resolved'",
-            (at,),
-        )
-        self._db.execute("UPDATE actions SET at = min(at, ?1), ended_at = min(ended_at, ?1)", (at,))
-        self._db.execute("UPDATE rechecks SET due_at = min(due_at, ?) WHERE kind <> 'remind'", (text_of(latest),))
-
     # ------------------------------------------------------------ incidents
 
     def _incident(self, row: sqlite3.Row) -> Incident:
@@ -150,6 +142,7 @@ class Store(Acts, Outbox):
             last_seen=last,
             resolved_at=moment_of(row["resolved_at"]),
             count=row["count"],
+            system_seen=moment_of(row["system_seen"]),
         )
 
     def incident(self, number: int) -> Incident | None:
@@ -196,6 +189,11 @@ class Store(Acts, Outbox):
             "UPDATE incidents SET count = count + ?, last_seen = max(last_seen, ?) WHERE id = ?",
             (times, text_of(last), incident),
         )
+        if sighting.entry.origin.trust is Trust.SYSTEM:
+            self._db.execute(
+                "UPDATE incidents SET system_seen = max(coalesce(system_seen, ''), ?) WHERE id = ?",
+                (text_of(last), incident),
+            )
 
     def folds(self, incident: int) -> list[dict[str, Any]]:
         """Return the kinds of lines of an incident, most frequent first."""
@@ -234,6 +232,11 @@ class Store(Acts, Outbox):
             " (SELECT 1 FROM events WHERE incident = ?1 AND what = ?3 AND said = ?4)",
             (incident, text_of(now), what, said),
         )
+
+    def has_event(self, incident: int, what: str) -> bool:
+        """Whether the story of an incident has such a line."""
+        known = self._db.execute("SELECT 1 FROM events WHERE incident = ? AND what = ? LIMIT 1", (incident, what))
+        return known.fetchone() is not None
 
     def events(self, incident: int) -> list[dict[str, Any]]:
         """Return the story of an incident, oldest first."""

@@ -17,6 +17,14 @@ MIGRATIONS = (
         "CREATE INDEX lines_by_age ON lines (at)",
     ),
     ("CREATE TABLE members (certificate TEXT PRIMARY KEY, told TEXT NOT NULL) STRICT",),
+    (
+        "ALTER TABLE incidents ADD COLUMN system_seen TEXT",
+        "ALTER TABLE silences ADD COLUMN created_at TEXT NOT NULL DEFAULT ''",
+        (
+            "CREATE TABLE strangers (who TEXT NOT NULL, symptom TEXT NOT NULL, line TEXT NOT NULL, count INTEGER NOT NULL,"
+            " first_seen TEXT NOT NULL, last_seen TEXT NOT NULL, PRIMARY KEY (who, symptom)) STRICT"
+        ),
+    ),
 )
 VERSION = 1 + len(MIGRATIONS)  # of the schema, kept in PRAGMA user_version
 
@@ -88,6 +96,26 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._db.in_transaction
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Part of a transaction: if it raises, all of it is undone and what was written before stays."""
+        try:
+            self._db.execute("SAVEPOINT item")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK TO item")
+                raise
+            finally:
+                self._db.execute("RELEASE item")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: could not be written: {error}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

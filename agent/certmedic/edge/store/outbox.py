@@ -13,7 +13,7 @@ from certmedic.core.model import (
     MessageKind,
     Silence,
 )
-from certmedic.edge.store.database import Database, text_of
+from certmedic.edge.store.database import Database, moment_of, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Outbox(Database):
                 " (SELECT id FROM messages WHERE incident = ? AND kind = ?)",
                 (incident, MessageKind.REMINDER),
             )
-        if message.kind is MessageKind.REMINDER:
+        if message.kind in (MessageKind.REMINDER, MessageKind.DIGEST):
             row = self._db.execute(
                 "SELECT count(*) FROM messages WHERE incident = ? AND kind = ?", (incident, message.kind)
             ).fetchone()
@@ -117,6 +117,20 @@ class Outbox(Database):
             ),
         )
 
+    def last_digest(self) -> datetime | None:
+        """Return when the latest digest was written; None if there is none."""
+        row = self._db.execute("SELECT max(created_at) FROM messages WHERE kind = ?", (MessageKind.DIGEST,)).fetchone()
+        return moment_of(row[0])
+
+    def announced_since(self, since: datetime, severity: str) -> int:
+        """Return how many incidents of a severity people were first told of since then."""
+        row = self._db.execute(
+            "SELECT count(*) FROM messages m JOIN incidents i ON i.id = m.incident"
+            " WHERE m.kind = ? AND m.created_at > ? AND i.severity = ?",
+            (MessageKind.OPENED, text_of(since), severity),
+        ).fetchone()
+        return int(row[0])
+
     def messages(self, incident: int | None = None) -> list[dict[str, Any]]:
         """Return messages with their deliveries, oldest first, of one incident or all."""
         rows = self._db.execute(
@@ -142,12 +156,12 @@ class Outbox(Database):
         )
         return [{**dict(row), "waiting": int(row["waiting"]), "expired": int(row["expired"])} for row in rows]
 
-    def silence(self, silence: Silence) -> int:
+    def silence(self, silence: Silence, *, now: datetime) -> int:
         """Record a silence, whose id does not count yet; return the id it got."""
         return int(
             self._db.execute(
-                "INSERT INTO silences (cause, file, plane, author, comment, starts_at, ends_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                "INSERT INTO silences (cause, file, plane, author, comment, starts_at, ends_at, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 (
                     silence.cause,
                     silence.file,
@@ -156,6 +170,7 @@ class Outbox(Database):
                     silence.comment,
                     text_of(silence.starts_at),
                     text_of(silence.ends_at),
+                    text_of(now),
                 ),
             ).fetchone()[0]
         )
@@ -171,7 +186,9 @@ class Outbox(Database):
     def silences(self, *, now: datetime | None = None) -> list[Silence]:
         """Return silences, oldest first; with `now` only those that have not ended."""
         rows = self._db.execute(
-            "SELECT * FROM silences WHERE ?1 IS NULL OR ends_at > ?1 ORDER BY id", (text_of(now) if now else None,)
+            "SELECT id, cause, file, plane, author, comment, starts_at, ends_at FROM silences"
+            " WHERE ?1 IS NULL OR ends_at > ?1 ORDER BY id",
+            (text_of(now) if now else None,),
         )
         return [
             Silence(

@@ -39,7 +39,8 @@ CREATE TABLE incidents (
     announced_at TEXT,                  -- when people were told; NULL: they were not
     last_seen   TEXT NOT NULL,
     resolved_at TEXT,
-    count       INTEGER NOT NULL DEFAULT 0
+    count       INTEGER NOT NULL DEFAULT 0,
+    system_seen TEXT                    -- when a trusted origin logged it last; NULL: none has
 ) STRICT;
 -- The same fault is one incident for as long as it lasts.
 CREATE UNIQUE INDEX one_open_incident_a_key ON incidents (key) WHERE state <> 'resolved';
@@ -102,7 +103,8 @@ CREATE TABLE silences (
     author    TEXT NOT NULL,
     comment   TEXT NOT NULL,
     starts_at TEXT NOT NULL,
-    ends_at   TEXT NOT NULL
+    ends_at   TEXT NOT NULL,
+    created_at TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
 CREATE TABLE rechecks (
@@ -130,4 +132,15 @@ CREATE TABLE approvals (
 CREATE TABLE resets (
     at     TEXT NOT NULL,
     author TEXT NOT NULL
+) STRICT;
+
+-- What strangers logged: shown on request, evidence for nothing. Bounded: the oldest rows go.
+CREATE TABLE strangers (
+    who        TEXT NOT NULL,           -- a pod, a unit, a uid or a file
+    symptom    TEXT NOT NULL,
+    line       TEXT NOT NULL,           -- the first, as it was read
+    count      INTEGER NOT NULL,
+    first_seen TEXT NOT NULL,
+    last_seen  TEXT NOT NULL,
+    PRIMARY KEY (who, symptom)
 ) STRICT;

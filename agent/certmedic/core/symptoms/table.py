@@ -1,0 +1,171 @@
+"""The rules: loaded from rules/*.toml, checked whole and compiled once, at import.
+
+The first rule that matches a message is its rule. The numbers in the file names set the order, from what settles a
+verdict to what hints at one: faults of own files, which quote all other verdicts; received alerts; verdicts of this
+process, the precise ones before the vague ones. Two short cuts serve the lines that a master writes by the thousand, Go's
+alerts and Go's verdicts, and lead to the same rule.
+
+Add a rule: write a `[[rule]]` with samples and negatives in a file of rules/. tests/test_symptom_rules.py does the rest.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Final
+
+from certmedic.core.model import RejectedBy, Suspect, Symptom
+from certmedic.core.symptoms.normalise import Words, is_normal, names_alert
+
+# In a pattern, %NAME% stands for a name or path; normalising may have put blanks for its dashes. %EXT% in a pattern or
+# phrase stands for each extension of a certificate file.
+NAME: Final = r"[^\n;,]{1,200}?"
+EXTENSIONS: Final = ("crt", "key", "pem", "cert", "cer", "crl", "p12", "pfx", "jks")
+
+_PHRASES: Final = ("says", "heard", "sent", "hints", "unless")
+_KEYS: Final = {*_PHRASES, "name", "meaning", "symptom", "rejected_by", "suspect", "pattern", "samples", "negatives"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Negative:
+    """A line that a rule must not match: another rule does, or none ("")."""
+
+    line: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One thing that a line can say. One of `says`, `heard`, `sent` and `pattern` suffices."""
+
+    name: str
+    meaning: str  # ends the sentence "<who> refused <whose certificate>: <meaning>."
+    symptom: Symptom
+    rejected_by: RejectedBy
+    suspect: Suspect
+    samples: tuple[str, ...]  # lines in the shape in which programs write them
+    negatives: tuple[Negative, ...]
+    says: tuple[str, ...] = ()
+    heard: tuple[str, ...] = ()  # names of an alert that came in
+    sent: tuple[str, ...] = ()  # names of an alert that this process sent
+    pattern: re.Pattern[str] | None = None
+    hints: tuple[str, ...] = ()  # every match of the pattern holds one: without it the costly pattern is not tried
+    unless: tuple[str, ...] = ()  # phrases that take the sense away
+
+    def matches(self, words: Words) -> bool:
+        """Whether the message says this."""
+        return self._is_in(words) and not _any(self.unless, words.text)
+
+    def _is_in(self, words: Words) -> bool:
+        return (
+            _any(self.says, words.text)
+            or (bool(self.heard and words.heard) and names_alert(words.heard, self.heard))
+            or (bool(self.sent and words.sent) and names_alert(words.sent, self.sent))
+            or (
+                self.pattern is not None
+                and (not self.hints or _any(self.hints, words.text))
+                and self.pattern.search(words.text) is not None
+            )
+        )
+
+
+def _any(phrases: tuple[str, ...], text: str) -> bool:
+    # A loop: any() over a generator costs three times as much, some thirty times a line.
+    for phrase in phrases:  # noqa: SIM110 - see above
+        if phrase in text:
+            return True
+    return False
+
+
+def rules_of(file: str, text: str) -> list[Rule]:
+    """Read the rules of one file. Raises ValueError that names the file, the rule and what is wrong."""
+    rules = []
+    for number, record in enumerate(tomllib.loads(text)["rule"]):
+        try:
+            rules.append(_rule(record))
+        except (KeyError, TypeError, ValueError, re.error) as error:
+            raise ValueError(f"{file}: rule {record.get('name', number)}: {error!r}") from error
+    return rules
+
+
+def _rule(record: dict[str, Any]) -> Rule:
+    if unknown := record.keys() - _KEYS:
+        raise ValueError(f"unknown keys: {sorted(unknown)}")
+    phrases = {key: tuple(_expanded(record.get(key, ()))) for key in _PHRASES}
+    pattern = "|".join(record.get("pattern", ()))
+    if wrong := [phrase for found in phrases.values() for phrase in found if not is_normal(phrase)]:
+        raise ValueError(f"not in the spelling of normalise.py: {wrong}")
+    if not (phrases["says"] or phrases["heard"] or phrases["sent"] or pattern):
+        raise ValueError("needs says, heard, sent or a pattern")
+    if not record["samples"] or not record["negatives"]:
+        raise ValueError("needs a sample and a negative")
+    return Rule(
+        name=record["name"],
+        meaning=record["meaning"],
+        symptom=Symptom(record["symptom"]),
+        rejected_by=RejectedBy(record["rejected_by"]),
+        suspect=Suspect(record["suspect"]),
+        samples=tuple(record["samples"]),
+        negatives=tuple(Negative(**negative) for negative in record["negatives"]),
+        pattern=re.compile(pattern.replace("%NAME%", NAME).replace("%EXT%", f"(?:{'|'.join(EXTENSIONS)})"))
+        if pattern
+        else None,
+        **phrases,
+    )
+
+
+def _expanded(phrases: list[str]) -> list[str]:
+    return [
+        phrase.replace("%EXT%", extension)
+        for phrase in phrases
+        for extension in (EXTENSIONS if "%EXT%" in phrase else ("",))
+    ]
+
+
+def _loaded() -> tuple[tuple[Rule, ...], dict[str, Any]]:
+    """Read every file of rules/: the rules in order, and words.toml."""
+    files = {
+        file.name: file.read_text(encoding="utf-8") for file in resources.files(__package__).joinpath("rules").iterdir()
+    }
+    words = tomllib.loads(files.pop("words.toml"))
+    rules = tuple(rule for name in sorted(files) for rule in rules_of(name, files[name]))
+    if len({rule.name for rule in rules}) != len(rules):
+        raise ValueError("two rules have the same name")
+    return rules, words
+
+
+RULES, _WORDS = _loaded()
+NEEDLES: Final[tuple[bytes, ...]] = tuple(needle.encode() for needle in _WORDS["needles"])
+SERVER: Final[tuple[str, ...]] = tuple(_WORDS["roles"]["server"])
+CLIENT: Final[tuple[str, ...]] = tuple(_WORDS["roles"]["client"])
+OWN_CHECK: Final[tuple[str, ...]] = tuple(_WORDS["own_check"]["says"])
+CHATTER: Final[dict[str, str]] = _WORDS["chatter"]  # phrase -> sample
+PROGRAMS: Final[tuple[str, ...]] = tuple(_WORDS["programs"]["known"])
+ALL_IN_ONE: Final[frozenset[str]] = frozenset(_WORDS["programs"]["all_in_one"])
+STARTS_ETCD: Final[frozenset[str]] = frozenset(_WORDS["programs"]["starts_etcd"])
+OTHER_TRADES: Final[frozenset[str]] = frozenset(_WORDS["programs"]["other_trades"])
+ETCD_WORDS: Final[tuple[str, ...]] = tuple(_WORDS["programs"]["etcd"])
+OTHER_WORDS: Final[tuple[tuple[str, str], ...]] = tuple(_WORDS["programs"]["words"].items())
+
+_CHATTER: Final = tuple(CHATTER)
+_ALERTS: Final = tuple(rule for rule in RULES if rule.rejected_by is RejectedBy.REMOTE)
+_GO: Final = "x509: certificate "
+_GO_VERDICTS: Final = tuple((words, rule) for rule in RULES for words in rule.says if words.startswith(_GO))
+
+
+def rule_for(words: Words) -> Rule | None:
+    """Return the rule of a message; None if it reports no failure of a certificate."""
+    if words.heard:
+        for rule in _ALERTS:
+            if rule.matches(words):
+                return rule
+    if _GO in words.text:
+        for verdict, rule in _GO_VERDICTS:
+            if verdict in words.text:
+                return rule
+    for rule in RULES:
+        if rule.matches(words):
+            return None if rule.suspect is Suspect.PEER and _any(_CHATTER, words.text) else rule
+    return None

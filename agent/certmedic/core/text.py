@@ -1,0 +1,53 @@
+"""Text for people: foreign text made printable, times, spans and cuts.
+
+Whatever comes from a log, a certificate or the other side of a connection goes through `printable` before it reaches a
+message, a journal field or a terminal.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import datetime, timedelta
+
+# Control, format (direction marks, zero-width), private, surrogate, unassigned; line and paragraph separators.
+_INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
+
+
+def printable(text: str) -> str:
+    """Return text on one line, without invisible characters and without those that turn the direction of writing."""
+    shown = (
+        " " if char.isspace() else char
+        for char in text
+        if char.isspace() or unicodedata.category(char) not in _INVISIBLE
+    )
+    return re.sub(r" {2,}", " ", "".join(shown)).strip()
+
+
+def cut(text: str, limit: int) -> str:
+    """Return text of at most `limit` characters; an ellipsis marks a cut."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def stamp(moment: datetime) -> str:
+    """Return a time as people and logs write it."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def span(length: timedelta) -> str:
+    """Return a span in its largest whole unit: "13 days", "1 hour"; a negative span is "0 seconds"."""
+    seconds = max(int(length.total_seconds()), 0)
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            return count(seconds // size, unit)
+    return count(seconds, "second")
+
+
+def ago(length: timedelta) -> str:
+    """Return a time that passed, "2 days ago", or for a negative span one to come, "in 2 days"."""
+    return f"{span(length)} ago" if length >= timedelta() else f"in {span(-length)}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 day", "2 days"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

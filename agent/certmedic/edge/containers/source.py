@@ -1,0 +1,322 @@
+"""The containers of a Docker daemon as a source: each log is followed from its position for as long as the container lives.
+
+One thread waits for the daemon's events and for one stream of each container's log. Both are requested with plain HTTP over
+the daemon's unix socket. The Docker SDK hands out a stream frame by frame, needs a thread for each, and costs 17 MB and a
+third of a second before the first line. HTTP/1.0 makes the daemon send a stream without chunks, so that whole blocks are
+read and searched.
+
+A position is the timestamp of the last line handled and the number of lines that bear it: a log is requested from that
+timestamp on, and so many lines are skipped. A new container is read from the end of the last watch on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import json
+import logging
+import select
+import selectors
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from certmedic.core import lines, origin
+from certmedic.core.model import Item, LogEntry, Origin, Progress
+from certmedic.edge.containers.daemon import BLOCK, Daemon, DockerError, RefusedError, receive
+from certmedic.edge.containers.own import own_ids
+from certmedic.edge.containers.run import STREAM, Followed, Run, stream_of
+from certmedic.edge.containers.stream import Position, Stream
+from certmedic.edge.source import Status
+from certmedic.edge.static_pods import StaticPods
+
+REPORT_EVERY = 2.0  # seconds
+QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
+AGAIN_AFTER = 2.0  # seconds until a log is requested again that ended although its container runs
+SILENCE = 60.0  # seconds without a line of a container, after which the daemon is asked whether it has one
+ON_ITS_WAY = 0.5  # seconds for a line to arrive that the daemon has
+SLACK = 30.0  # seconds by which the end of the last watch is put back: the daemon may have been behind
+
+logger = logging.getLogger(__name__)
+
+
+class DockerSource:
+    """Follow the logs of containers whose name or pod matches one of `names` (globs) or that bear one of `labels`.
+
+    A label is `key` or `key=value`; without names and labels, all are followed. This agent's own container is passed over.
+    On the first watch, containers are read from `lookback` seconds ago on.
+    """
+
+    name = "docker"
+
+    def __init__(  # noqa: PLR0913 - each is a choice of its own, with a name at every call
+        self,
+        needles: tuple[bytes, ...],
+        *,
+        names: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        base_url: str = "unix:///var/run/docker.sock",
+        static_pods: StaticPods | None = None,
+        lookback: float = 600.0,
+        required: bool = False,
+    ) -> None:
+        self.required = required
+        self._needles = needles
+        self._names, self._labels = tuple(names), tuple(labels)
+        self._static_pods = static_pods or StaticPods()
+        self._daemon = Daemon(base_url)
+        self._lookback = lookback
+        self._own = own_ids(Path("/proc/self/mountinfo"), Path("/proc/self/cgroup"))
+        self._status = Status(self.name, logger)
+        self._lag = 0.0
+        self._refused: set[str] = set()  # ids of containers whose log cannot be had, each said once
+
+    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Read until `stop` is set. Raises DockerError if the daemon is missing, goes away or answers nonsense."""
+        watched_until = time.time() - self._lookback
+        with contextlib.suppress(ValueError, TypeError):
+            watched_until = min(float(resume(STREAM) or ""), time.time() - SLACK)
+        with selectors.DefaultSelector() as selector, contextlib.ExitStack() as closing:
+            run = Run(resume=resume, put=put, watched_until=watched_until, selector=selector)
+            closing.callback(run.close)
+            # The events first, so that no container starts between the list and them.
+            only = json.dumps({"type": ["container"], "event": ["start", "destroy"]})
+            events, told = self._daemon.open("/events", filters=only)
+            closing.callback(events.close)
+            selector.register(events, selectors.EVENT_READ)
+            for container in self._daemon.get("/containers/json", all="1"):
+                self._attach(run, container["Id"])
+            reported = 0.0
+            while not stop.is_set():
+                told = self._started(run, told)
+                for key, _ in selector.select(timeout=1.0):
+                    if key.data is not None:
+                        self._read(run, key.data)
+                    elif data := receive(events):
+                        told += data
+                    else:
+                        raise DockerError("the Docker daemon closed the connection: it stopped or was restarted")
+                now = time.monotonic()
+                for id_ in [id_ for id_, due in run.again.items() if due <= now]:
+                    del run.again[id_]
+                    self._attach(run, id_)
+                for followed in [one for id_, one in run.followed.items() if now - run.heard[id_] >= SILENCE]:
+                    self._make_sure(run, followed)
+                if now - reported >= (REPORT_EVERY if run.moved else QUIET_REPORT_EVERY) or not reported:
+                    self._report(run)
+                    reported = now
+
+    def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
+        """Read what every container said from `since` on, once; yields as the journal's does. DockerError as of `follow`."""
+        listed = self._daemon.get("/containers/json", all="1")
+        for number, container in enumerate(listed):
+            id_ = container["Id"]
+            try:
+                told = self._daemon.get(f"/containers/{id_}/json")
+                writer = self._origin(told)
+                if not self._wants(writer, told["Config"].get("Labels") or {}):
+                    continue
+                query = {"stdout": "1", "stderr": "1", "timestamps": "1", "since": f"{max(since.timestamp(), 0):.9f}"}
+                connection, data = self._daemon.open(f"/containers/{id_}/logs", **query)
+            except RefusedError as error:
+                self._status.say(f"the log of {container['Names']} cannot be read: {error}")
+                continue
+            reader = Stream(needles=self._needles, tty=bool(told["Config"].get("Tty")), resumed=None)
+            with contextlib.closing(connection):
+                while True:
+                    found = [self._entry(stream_of(id_), writer, *one) for one in reader.feed(data)] if data else []
+                    yield number / len(listed), found
+                    data = receive(connection)
+                    if not data:
+                        break
+            yield number / len(listed), [self._entry(stream_of(id_), writer, *one) for one in reader.finish()]
+            self._status.seen += reader.seen
+        yield 1.0, []
+
+    @property
+    def read(self) -> tuple[int, int, str]:
+        """How many lines were read, how many of them passed on, and what could not be read."""
+        return self._status.read
+
+    def _started(self, run: Run, told: bytes) -> bytes:
+        """Attach to the containers that events tell of, forget those that are gone; returns the event that is not complete."""
+        *whole, rest = told.split(b"\n")
+        for event in filter(None, whole):
+            try:
+                said = json.loads(event)
+                what, id_ = str(said["Action"]), str(said["Actor"]["ID"])
+            except (ValueError, TypeError, KeyError) as error:
+                raise DockerError(f"the Docker daemon sent an event that makes no sense: {event[:200]!r}") from error
+            if what == "destroy":
+                run.destroyed.add(id_)
+                if id_ not in run.followed:
+                    self._forget(run, id_)
+            elif id_ in run.followed:
+                # It was restarted before the end of its log came in; that may or may not go on with the new run.
+                run.again[id_] = time.monotonic() + AGAIN_AFTER
+            else:
+                self._attach(run, id_)
+        return rest
+
+    def _attach(self, run: Run, id_: str) -> None:
+        """Open a container's log where it was left, if it is to be followed at all."""
+        if id_ in run.followed:
+            return
+        try:
+            told = self._daemon.get(f"/containers/{id_}/json")
+        except RefusedError:
+            return  # it is gone already
+        writer = self._origin(told)
+        labels = told["Config"].get("Labels") or {}
+        if not self._wants(writer, labels):
+            return
+        stored = Position.parse(run.resume(stream_of(id_)))
+        if stored and stored.time.timestamp() > time.time() + SLACK:
+            # The clock was set back. Asked for lines from that time on, the daemon would keep all others from us until then.
+            self._status.say(
+                f"the log of {writer.container} was left in the future, at {stored.stamp}: lines may come again"
+            )
+            stored = None
+        query = {"stdout": "1", "stderr": "1", "follow": "1", "timestamps": "1"}
+        query["since"] = stored.since if stored else f"{max(run.watched_until, 0):.9f}"
+        try:
+            connection, begun = self._daemon.open(f"/containers/{id_}/logs", **query)
+        except RefusedError as error:
+            if id_ not in self._refused:
+                self._refused.add(id_)
+                self._status.say(f"the log of {writer.container} cannot be read: {error}")
+            return
+        reader = Stream(needles=self._needles, tty=bool(told["Config"].get("Tty")), resumed=stored)
+        followed = Followed(id=id_, origin=writer, log=reader, resumed=stored, connection=connection)
+        run.followed[id_] = followed
+        run.selector.register(connection, selectors.EVENT_READ, followed)
+        self._take(run, followed, begun)
+
+    def _make_sure(self, run: Run, followed: Followed) -> None:
+        """Request a log again whose stream has dried up: Docker 20.10 may silently stop sending a log that is rotated."""
+        run.heard[followed.id] = time.monotonic()
+        query = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": "1"}
+        try:
+            connection, data = self._daemon.open(f"/containers/{followed.id}/logs", **query)
+        except RefusedError:
+            return  # it is gone
+        with contextlib.closing(connection):
+            while more := receive(connection):
+                data += more
+        last = Stream(needles=(), tty=followed.log.tty, resumed=None)
+        list(last.feed(data))
+        heard = followed.log.stamp or (followed.resumed.stamp if followed.resumed else "")
+        newer = last.stamp > heard if heard else Position(last.stamp, 1).time.timestamp() > run.watched_until
+        if last.stamp and newer and not select.select([followed.connection], [], [], ON_ITS_WAY)[0]:
+            self._status.say(
+                f"the Docker daemon had stopped sending the log of {followed.origin.container}; it is requested again"
+            )
+            self._let_go(run, followed)
+            self._attach(run, followed.id)
+
+    def _let_go(self, run: Run, followed: Followed) -> None:
+        self._progress(run, followed)
+        run.selector.unregister(followed.connection)
+        followed.connection.close()
+        del run.followed[followed.id], run.heard[followed.id]
+
+    def _origin(self, told: dict[str, Any]) -> Origin:
+        """Say which container this is, from the daemon's answer. Labels are for display: an image brings its own."""
+        name = str(told["Name"]).lstrip("/")
+        labels = told["Config"].get("Labels") or {}
+        pod = origin.pod_of_container(name)
+        configured = any(fnmatch.fnmatchcase(name, glob) for glob in self._names)
+        return Origin(
+            container=name,
+            container_id=str(told["Id"]),
+            image=str(told["Config"].get("Image", "")),
+            pod=pod.pod or labels.get("io.kubernetes.pod.name", ""),
+            namespace=pod.namespace,
+            trust=origin.of_container(name, self._static_pods.names, configured=configured),
+        )
+
+    def _wants(self, writer: Origin, labels: dict[str, str]) -> bool:
+        if self._own & {writer.container_id, labels.get("io.kubernetes.sandbox.id", "")}:
+            return False
+        if labels.get("io.kubernetes.docker.type") == "podsandbox":
+            return False  # the pause container of a pod, which says nothing
+        if not self._names and not self._labels:
+            return True
+        return any(
+            fnmatch.fnmatchcase(name, glob) for glob in self._names for name in (writer.container, writer.pod) if name
+        ) or any(
+            key in labels and (not equals or labels[key] == value)
+            for key, equals, value in (label.partition("=") for label in self._labels)
+        )
+
+    def _read(self, run: Run, followed: Followed) -> None:
+        """Take what a container's connection holds; at its end, close it."""
+        data = receive(followed.connection)
+        if data:
+            self._take(run, followed, data)
+            return
+        for position, line in followed.log.finish():
+            self._pass_on(run, followed, position, line)
+        followed_on = followed.log.position != followed.resumed
+        self._let_go(run, followed)
+        if followed.id in run.destroyed:
+            self._forget(run, followed.id)
+            return
+        # The daemon may end a stream before the last lines of a container that exits: request it again until nothing is
+        # added. A log that ended although its container runs is requested again in the same way.
+        if followed_on or self._runs(followed.id):
+            run.again[followed.id] = time.monotonic() + AGAIN_AFTER
+
+    def _forget(self, run: Run, id_: str) -> None:
+        """Keep nothing of a container that is gone: containers come and go as long as the agent runs."""
+        run.destroyed.discard(id_)
+        run.again.pop(id_, None)
+        self._refused.discard(id_)
+        run.put(Progress(stream=stream_of(id_), position=None))
+
+    def _runs(self, id_: str) -> bool:
+        try:
+            return bool(self._daemon.get(f"/containers/{id_}/json")["State"].get("Running"))
+        except RefusedError:
+            return False
+
+    def _take(self, run: Run, followed: Followed, data: bytes) -> None:
+        reader = followed.log
+        run.heard[followed.id] = time.monotonic()
+        seen = reader.seen
+        for position, line in reader.feed(data):
+            self._pass_on(run, followed, position, line)
+        self._status.seen += reader.seen - seen
+        if reader.lost:
+            reader.lost = False
+            self._status.say(
+                f"the log of {followed.origin.container} was rotated past where it was left: lines may be missing"
+            )
+        if reader.seen != seen:
+            run.moved.add(followed.id)
+            # A full block means that there is more: it is still catching up.
+            last = reader.position if len(data) == BLOCK else None
+            self._lag = time.time() - last.time.timestamp() if last else 0.0
+
+    def _pass_on(self, run: Run, followed: Followed, position: Position, line: bytes) -> None:
+        run.put(self._entry(followed.stream, followed.origin, position, line))
+
+    def _entry(self, stream: str, writer: Origin, position: Position, line: bytes) -> LogEntry:
+        self._status.matched += 1
+        return LogEntry(stream=stream, position=str(position), time=position.time, text=lines.text(line), origin=writer)
+
+    def _progress(self, run: Run, followed: Followed) -> None:
+        position = followed.log.position
+        if followed.id in run.moved and position:
+            run.moved.discard(followed.id)
+            if run.resume(followed.stream) != str(position):
+                run.put(Progress(stream=followed.stream, position=str(position)))
+
+    def _report(self, run: Run) -> None:
+        for followed in list(run.followed.values()):
+            self._progress(run, followed)
+        run.put(Progress(stream=STREAM, position=f"{time.time() - SLACK:.0f}"))
+        run.put(self._status.report(lag=self._lag, position=f"{len(run.followed)} containers"))

@@ -1,0 +1,316 @@
+"""Follow many logs in one thread, by the kernel's events."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import logging
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from certmedic.core import origin
+from certmedic.core.model import Item, LogEntry, Progress, Trust
+from certmedic.edge import owners
+from certmedic.edge.files import inotify
+from certmedic.edge.files.globs import SLACK, Watch, expand
+from certmedic.edge.files.inotify import Inotify
+from certmedic.edge.files.rotation import Content, Position, bases, rotated_files, rotated_names
+from certmedic.edge.files.tail import QUIET, Tail
+from certmedic.edge.source import Status
+
+TICK = 1.0  # seconds that one wait lasts at most
+GATHER = 0.02  # seconds that pass after an event until files are read: a busy log is read in blocks, not line by line
+REPORT_EVERY = 2.0  # seconds
+QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
+
+logger = logging.getLogger(__name__)
+
+
+class Files(ABC):
+    """Follow the files that match `globs`: absolute paths, in which `*` stays within one folder."""
+
+    name: str
+
+    def __init__(self, needles: tuple[bytes, ...], globs: Sequence[str], *, required: bool) -> None:
+        self.required = required
+        self._needles = needles
+        self._globs = tuple(globs)
+        self._status = Status(self.name, logger)
+        self._logs: dict[str, Tail] = {}  # by path
+        self._moved: set[Tail] = set()  # those read since their positions were put
+        self._failed: dict[str, str] = {}  # path -> why it cannot be read; each is said once
+        self._began = 0.0  # when the first look was taken, in seconds since 1970
+        self._earlier: Watch | None = None  # until when an earlier run has watched
+        # Paths at which nothing is any more, each with its rotated files, if those were looked at.
+        self._ended: dict[str, frozenset[tuple[str, int]]] = {}
+        self._groups = owners.log_groups()
+        self._inotify: Inotify | None = None
+        self._folders: dict[int, str] = {}  # by watch
+        self._files: dict[int, tuple[Tail, tuple[int, int]]] = {}  # by watch: whose, and which of its files
+
+    @abstractmethod
+    def _log(self, path: str) -> Tail | None:
+        """Make the log at a path that matches; None where it is not for this source."""
+
+    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Read until `stop` is set."""
+        try:
+            try:
+                self._inotify = Inotify()
+            except OSError as error:
+                self._poll_instead(error)
+            self._follow(resume, put, stop)
+        finally:
+            for log in self._logs.values():
+                log.close()
+            if self._inotify is not None:
+                self._inotify.close()
+            self._inotify = None
+            for kept in (self._logs, self._moved, self._failed, self._folders, self._files, self._ended):
+                kept.clear()
+
+    def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
+        """Read every file that was written to after `since`, once, with its rotated ones; yields as the journal's does.
+
+        A line may be older than `since` if its file does not tell when it was written.
+        """
+        paths, _ = expand(self._globs)
+        rotated = {name for path in paths for name in rotated_names(path)}
+        wanted = sorted(path for path in paths - rotated if not path.endswith(".gz"))
+        for number, path in enumerate(wanted):
+            try:
+                log = self._log(path)
+                if log is None or any(Path(path).samefile(other) for other in wanted[:number]):
+                    continue
+                log.open(None, since=since.timestamp())
+            except OSError as error:
+                self._status.say(f"{path} cannot be read: {error.strerror}")
+                continue
+            with contextlib.closing(log):
+                while True:
+                    seen, entries = log.seen, list(log.read())
+                    if not log.behind:
+                        entries += log.finish_line()
+                    self._status.seen += log.seen - seen
+                    self._status.matched += len(entries)
+                    yield number / len(wanted), entries
+                    if not (log.behind or log.seen != seen):
+                        break
+        yield 1.0, []
+
+    @property
+    def read(self) -> tuple[int, int, str]:
+        """How many lines were read, how many of them passed on, and what could not be read."""
+        return self._status.read
+
+    def _follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        dirty = self._scan(resume, first=True)
+        caught_up, reported, watch_told = time.time(), 0.0, 0.0
+        while not stop.is_set():
+            for log in list(dirty):
+                self._pass_on(log, log.read(), put)
+                if not log.behind:
+                    dirty.discard(log)
+                    self._forget_if_gone(log, put)
+            now = time.monotonic()
+            dirty |= self._finish_lines(put, now)
+            if not dirty:
+                caught_up = time.time()
+            if now - reported >= (REPORT_EVERY if self._moved else QUIET_REPORT_EVERY) or not reported:
+                reported = now
+                self._report(put, lag=time.time() - caught_up)
+                if now - watch_told >= QUIET_REPORT_EVERY or not watch_told:
+                    watch_told = now
+                    put(Progress(stream=self.name, position=str(Watch(time=time.time(), globs=self._globs))))
+            if self._wait(0.0 if dirty else TICK, dirty, stop) or (self._failed and reported == now):
+                dirty |= self._scan(resume, first=False)
+                self._drop_ended(put)
+
+    def _finish_lines(self, put: Callable[[Item], None], now: float) -> set[Tail]:
+        """Take last lines that have stayed unfinished for long; returns their logs, which may go on in another file now."""
+        due = {
+            log
+            for log in self._logs.values()
+            if log.unfinished_since is not None and now - log.unfinished_since >= QUIET
+        }
+        for log in due:
+            self._pass_on(log, log.finish_line(), put)
+        return due
+
+    # ------------------------------------------------------------ which files there are
+
+    def _scan(self, resume: Callable[[str], str | None], *, first: bool) -> set[Tail]:
+        """Look at the files that are open, and open what matches and is not; returns the logs that have more to read."""
+        if first:
+            self._began, self._earlier = time.time(), Watch.parse(resume(self.name))
+        paths, folders = expand(self._globs)
+        while new := folders - set(self._folders.values()) if self._inotify else set():
+            # Expand again afterwards: files created before the watch existed raised no event.
+            for folder in new:
+                self._watch(folder, inotify.FOLDER, self._folders, folder)
+            paths, folders = expand(self._globs)
+        rotated = {name for path in paths for name in rotated_names(path)}
+        for path in set(self._failed) - paths:
+            del self._failed[path]
+        # A log may have been rotated away for good before it was seen, as a pod's is when its container restarts.
+        ended = {path: rotated_files(path) for path in bases(folders) - paths if self._matches(path)}
+        left = {path for path, now in ended.items() if self._ended.get(path) != now}
+        self._ended = {path: now for path, now in (self._ended | ended).items() if path not in paths}
+        for log in list(self._logs.values()):
+            log.look()
+            self._watch_files(log)
+        for path in sorted((paths | left) - rotated - set(self._logs)):
+            try:
+                self._open(path, resume, first=first, there=path not in left)
+                self._failed.pop(path, None)
+            except OSError as error:
+                self._ended.pop(path, None)
+                if self._failed.get(path) != str(error):
+                    self._failed[path] = str(error)
+                    if isinstance(error, FileNotFoundError) and not Path(path).is_symlink():
+                        continue  # it was rotated away just now; the next scan finds its rotated file
+                    self._status.say(f"{path} cannot be read: {error.strerror}")
+        return {log for log in self._logs.values() if log.behind}
+
+    def _matches(self, path: str) -> bool:
+        return any(fnmatch.fnmatchcase(path, one) for one in self._globs)
+
+    def _open(self, path: str, resume: Callable[[str], str | None], *, first: bool, there: bool) -> None:
+        """Open a log that is new to this run; `there`: and not only its rotated files."""
+        modified = time.time()
+        if there:
+            status = Path(path).stat()
+            key, modified = (status.st_dev, status.st_ino), status.st_mtime
+            if path.endswith(".gz") or any(key == c.key for log in self._logs.values() for c in log.contents):
+                return  # another name of a file that is read already
+        log = self._log(path)
+        if log is None:
+            return
+        position = Position.parse(resume(log.stream))
+        # What existed before the first watch is history; what has come since is not.
+        since = None if first else self._began
+        if self._earlier and self._earlier.watched(path) and not (first and modified < self._earlier.time - SLACK):
+            since = self._earlier.time - SLACK
+        if not there and position is None and since is None:
+            return
+        try:
+            log.open(position, since=since)
+        except FileNotFoundError:
+            if there:
+                raise
+            return  # its rotated files were all read
+        self._logs[path] = log
+        self._moved.add(log)
+        self._watch_files(log)
+
+    def _forget_if_gone(self, log: Tail, put: Callable[[Item], None]) -> None:
+        if log.gone and log.unfinished_since is None:
+            self._progress(log, put)
+            del self._logs[log.path]
+            self._moved.discard(log)
+            log.close()
+            self._watch_files(log, closed=True)
+            self._ended.setdefault(log.path, frozenset())
+            self._drop_ended(put)
+
+    def _drop_ended(self, put: Callable[[Item], None]) -> None:
+        """Forget logs that have no file left under any name: pods come and go as long as the agent runs."""
+        for path in self._ended.keys() - set(self._logs):
+            # Look twice: while a file is being renamed, a folder may show neither name.
+            if any(os.path.lexists(path) or rotated_names(path) for _ in range(2)):
+                continue
+            del self._ended[path]
+            if log := self._log(path):
+                put(Progress(stream=log.stream, position=None))
+
+    # ------------------------------------------------------------ what the kernel tells
+
+    def _watch(self, path: str, mask: int, watches: dict[int, Any], what: object) -> None:
+        if self._inotify is None:
+            return
+        try:
+            watches[self._inotify.watch(path, mask)] = what
+        except FileNotFoundError:
+            pass  # it went away again; the next look finds that
+        except OSError as error:
+            self._poll_instead(error)
+
+    def _poll_instead(self, error: OSError) -> None:
+        """Go on without inotify if the kernel refuses it, because a limit was reached: polling is better than blindness."""
+        if self._inotify is not None:
+            self._inotify.close()
+            self._inotify = None
+        self._folders.clear()
+        self._files.clear()
+        self._status.say(f"the kernel gives no inotify watch ({error}); files are looked at every second instead")
+
+    def _owned(self, content: Content) -> tuple[Trust, str]:
+        """Judge a file by its owners; returns also the reason if it is not root's."""
+        found = content.resolved
+        return origin.of_log(found.path, found.chain, links=found.links, groups=self._groups, owners=owners.OWNERS)
+
+    def _watch_files(self, log: Tail, *, closed: bool = False) -> None:
+        """Watch what a log has open, and nothing else of it."""
+        contents = {} if closed else {content.key: content for content in log.contents if not content.compressed}
+        for number in [number for number, (owner, key) in self._files.items() if owner is log and key not in contents]:
+            del self._files[number]
+            if self._inotify is not None:
+                self._inotify.forget(number)
+        for key in set(contents) - {key for owner, key in self._files.values() if owner is log}:
+            self._watch(contents[key].watch_path, inotify.FILE, self._files, (log, key))
+
+    def _wait(self, timeout: float, dirty: set[Tail], stop: threading.Event) -> bool:
+        """Wait for events, and note the logs that they are about; True where files may have come or gone."""
+        if self._inotify is None:
+            stop.wait(timeout)
+            dirty.update(self._logs.values())
+            return True
+        rescan = False
+        events = False
+        for number, mask in self._inotify.events(timeout):
+            events = True
+            if mask & inotify.Q_OVERFLOW:
+                dirty.update(self._logs.values())
+                rescan = True
+            elif number in self._files:
+                log = self._files[number][0]
+                dirty.add(log)
+                rescan |= bool(mask & ~inotify.MODIFY) or log.untouched
+                if mask & inotify.IGNORED:
+                    del self._files[number]
+            elif number in self._folders:
+                rescan = True
+                if mask & inotify.IGNORED:
+                    del self._folders[number]
+            # Otherwise it is the last event of a watch that was given back.
+        if events and timeout:
+            stop.wait(GATHER)
+        return rescan
+
+    # ------------------------------------------------------------ what comes out
+
+    def _pass_on(self, log: Tail, entries: Iterable[LogEntry], put: Callable[[Item], None]) -> None:
+        seen, open_before = log.seen, log.contents
+        for entry in entries:
+            self._status.matched += 1
+            put(entry)
+        self._status.seen += log.seen - seen
+        self._moved.add(log)
+        if log.contents != open_before:
+            self._watch_files(log)
+
+    def _progress(self, log: Tail, put: Callable[[Item], None]) -> None:
+        if progress := log.progress():
+            put(progress)
+
+    def _report(self, put: Callable[[Item], None], *, lag: float) -> None:
+        for log in self._moved:
+            self._progress(log, put)
+        self._moved.clear()
+        put(self._status.report(lag=lag if lag > TICK else 0.0, position=f"{len(self._logs)} files"))

@@ -1,0 +1,311 @@
+"""One log, through all its rotations: what is left of older files first, then the file that is written to."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from certmedic.core import lines
+from certmedic.core.model import LogEntry, Origin, Progress, Trust
+from certmedic.edge.files.formats import Found, Shape
+from certmedic.edge.files.part import Part
+from certmedic.edge.files.rotation import BadContent, Content, Position, Rest, mark_of, what_follows
+
+BLOCK = 256 * 1024  # bytes read at a time: searched once for each needle, so that it should stay in a near cache
+SAMPLE = 16 * 1024  # bytes of a whole block of which the lines are counted
+QUIET = 1.0  # seconds after which a last line without its end is taken as it is
+LINGER = 60.0  # seconds for which a file that was rotated away is still looked at: its writer may not know yet
+
+
+class Tail:
+    """The files that have been, are and will be at one path.
+
+    `say` takes sentences about what cannot be read or is gone; `judge` says how far the lines of one of the files are believed.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a choice of its own
+        self,
+        path: str,
+        stream: str,
+        origin: Origin,
+        shape: Shape,
+        say: Callable[[str], None],
+        judge: Callable[[Content], Trust] = lambda _: Trust.STRANGER,
+    ) -> None:
+        self.path, self.stream = path, stream
+        self.seen = 0  # lines; of a backlog, about
+        self.behind = True  # whether there may be more to read at once
+        self.gone = False  # whether nothing is at its path any more
+        self._shape, self._say, self._judge = shape, say, judge
+        self._origins = {trust: replace(origin, trust=trust) for trust in Trust}
+        self._parts: deque[Part] = deque()  # oldest first; the last is the one at `path`
+        self._late: list[tuple[Part, float]] = []  # rotated away, and until when (monotonic) they are looked at
+        self._damaged: set[tuple[int, int]] = set()  # rotated files that are given up
+        self._last: Position | None = None  # of the last line handled, in whatever file
+        self._told: Position | None = None  # what was put last
+
+    def open(self, position: Position | None, *, since: float | None) -> None:
+        """Open what comes after `position`. Raises OSError if nothing does.
+
+        Without a position, open all that was written from `since` on (seconds since 1970), rotated files too; without
+        `since`, the file at its end.
+        """
+        known = position is not None
+        if position is None and since is not None:
+            position = Position(offset=0, mark=mark_of(b"", b""), time=since)
+        if position is not None:
+            following, found = what_follows(self.path, position)
+            if not following:
+                following = [Rest(Content(self.path))]  # raises the reason
+            if not found and position.offset:
+                moment = datetime.fromtimestamp(position.time, UTC)
+                self._say(
+                    f"{self.path}: what followed byte {position.offset}, read at {moment:%Y-%m-%d %H:%M:%S} UTC, is in no "
+                    "file any more"
+                )
+            self._parts.extend(self._opened(following))
+            self._last = position
+            self._told = position if known else None
+        else:
+            content = Content(self.path)
+            size = content.size
+            self._parts.append(Part.of(Rest(content, size, content.head(size), content.tail(size))))
+
+    def close(self) -> None:
+        """Close every file."""
+        for part in [*self._parts, *(part for part, _ in self._late)]:
+            part.content.close()
+
+    @property
+    def contents(self) -> list[Content]:
+        """The files that are open."""
+        return [part.content for part in (*self._parts, *(part for part, _ in self._late))]
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was read of the newest file."""
+        return not self._parts[-1].offset
+
+    @property
+    def unfinished_since(self) -> float | None:
+        """When (monotonic) the unfinished last line came; None if there is none."""
+        part = self._parts[0]
+        return part.touched if part.carry and not part.skipping else None
+
+    def position(self) -> Position:
+        """Return how far it was read.
+
+        A file of which nothing was read cannot be recognised later, so the position stays at the end of the file before it.
+        """
+        part = self._parts[0]
+        if part.offset or self._last is None:
+            self._last = part.position()
+        return self._last
+
+    def progress(self) -> Progress | None:
+        """Return the position if it has moved since it was last put."""
+        if self._shape.pending:
+            return None
+        position, told = self.position(), self._told
+        if told and (told.offset, told.mark) == (position.offset, position.mark):
+            return None
+        self._told = position
+        return Progress(stream=self.stream, position=str(position))
+
+    # ------------------------------------------------------------ reading
+
+    def read(self) -> Iterator[LogEntry]:
+        """Read a block of what is next; `behind` then says whether there is more."""
+        self.behind = False
+        for part, _ in self._late:
+            yield from self._read_late(part)
+        part = self._parts[0]
+        try:
+            data = part.content.read(part.offset + len(part.carry), BLOCK)
+            # Afterwards: what was read may be of what was written after the file was truncated.
+            if part.replaced():
+                yield from self._go_on_after_truncation(part)
+                return
+        except BadContent as error:
+            self._say(f"{part.content.path} cannot be read on from byte {part.offset}: {error}")
+            data = b""
+            if len(self._parts) > 1:
+                self._damaged.add(part.content.key)
+                self._parts.popleft().content.close()
+                self.behind = True
+                return
+        if data and not part.offset and not part.carry:
+            # First data of this file. It may have been rotated and recreated under the same name meanwhile, so check the
+            # order again.
+            self._line_up(kept=True)
+            if self._parts[0] is not part:
+                return
+        if data:
+            self.behind = len(data) == BLOCK or len(self._parts) > 1
+            yield from self._take(part, data)
+        elif self._left(part):
+            yield from self.finish_line()
+            self.position()
+            self._parts.popleft()
+            # Its writer may still have it open. (Of a copy that is still being made, the original is read instead.)
+            if part.content.path == self.path:
+                self._late.append((part, time.monotonic() + LINGER))
+            else:
+                part.content.close()
+            self.behind = True
+
+    def _left(self, part: Part) -> bool:
+        """Whether the writer has gone over to the next file; a last line without its end gets the usual time."""
+        if len(self._parts) == 1:
+            return False
+        if not part.content.compressed and not any(later.content.size for later in list(self._parts)[1:]):
+            return False
+        return not part.carry or time.monotonic() - part.touched >= QUIET
+
+    def _read_late(self, part: Part) -> Iterator[LogEntry]:
+        data = b""
+        with contextlib.suppress(*BadContent):
+            data = part.content.read(part.offset, BLOCK)
+        if end := data.rfind(b"\n") + 1:
+            # The position stays where the newer file is read.
+            position = str(self.position())
+            self.seen += data.count(b"\n")
+            for found in self._shape.find(data, end):
+                yield self._entry(found, position, part)
+            part.handled(data, end)
+
+    def _take(self, part: Part, data: bytes) -> Iterator[LogEntry]:
+        part.touched = time.monotonic()
+        block = part.carry + data
+        part.carry = b""
+        if part.skipping:
+            end = block.find(b"\n") + 1
+            part.handled(block, end or len(block))
+            block = block[end:] if end else b""
+            part.skipping = not end
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield from self._lines(part, block, end)
+        if len(block) - end > BLOCK:
+            # A line without end: keep its beginning.
+            yield from self._lines(part, block[end : end + lines.LIMIT])
+            rest = block[end + lines.LIMIT :]
+            part.handled(rest, len(rest))
+            part.skipping = True
+        elif not end or len(data) < BLOCK or part.content.compressed:
+            part.carry = block[end:]
+        # Otherwise drop the partial line: there is more to read, and re-reading is cheaper than prepending.
+
+    def finish_line(self) -> Iterator[LogEntry]:
+        """Take the unfinished last line as it is."""
+        part = self._parts[0]
+        raw, part.carry = part.carry, b""
+        if raw:
+            yield from self._lines(part, raw)
+
+    def _lines(self, part: Part, raw: bytes, end: int | None = None) -> Iterator[LogEntry]:
+        """Take the lines in `raw[:end]`; the last one may be without its end."""
+        whole, size = (raw, end) if end else (raw + b"\n", len(raw) + 1)
+        # Counting all lines of a backlog would cost as much as the search: estimate from the first 16 KiB of each block.
+        sample = size if len(whole) < BLOCK else min(size, SAMPLE)
+        self.seen += whole.count(b"\n", 0, sample) * size // sample
+        for found in self._shape.find(whole, size):
+            self._last = self._told = part.position(raw, min(found.end, len(raw)))
+            yield self._entry(found, str(self._told), part)
+        part.handled(raw, end or len(raw))
+
+    def _entry(self, found: Found, position: str, part: Part) -> LogEntry:
+        if part.trust is None:
+            part.trust = self._judge(part.content)
+        return LogEntry(
+            stream=self.stream,
+            position=position,
+            time=found.time or datetime.now(UTC),
+            text=lines.text(found.text),
+            origin=self._origins[part.trust],
+        )
+
+    # ------------------------------------------------------------ rotation
+
+    def look(self) -> None:
+        """Look for rotations."""
+        now = time.monotonic()
+        for late in [late for late in self._late if late[1] <= now or late[0].content.unlinked]:
+            self._late.remove(late)
+            late[0].content.close()
+        try:
+            status = Path(self.path).stat()
+        except OSError:
+            self._line_up(kept=True)  # another file may have come and been rotated away since
+            newest = self._parts[-1].content
+            self.gone = newest.unlinked or newest.path != self.path
+            self.behind |= self.gone  # what it holds is to be read before it is let go
+            return
+        self.gone = False
+        # As long as nothing was read of a file, a rotation of it does not show in the file itself.
+        emptied = self.untouched and not status.st_size
+        if (status.st_dev, status.st_ino) != self._parts[-1].content.key or not self._parts[0].offset or emptied:
+            self._line_up(kept=True)
+
+    def _line_up(self, *, kept: bool) -> bool:
+        """Find again which files are to be read, in order; `kept`: the current file still holds what was read of it.
+
+        Returns whether the rest of the current content was found.
+        """
+        front = self._parts[0]
+        following, found = what_follows(self.path, self.position())
+        # The content goes on at the path itself: in the same file, or in a file that is just being copied.
+        in_place = found and following[0].content.path == self.path
+        parts = []
+        if kept and front.offset and not (in_place and following[0].content.key != front.content.key):
+            parts.append(front)
+        if found and (parts or (not front.offset and not in_place)):
+            # It is open already, or was read to its end.
+            following.pop(0).content.close()
+        parts += self._opened(following)
+        if parts:
+            keys = {part.content.key for part in parts}
+            for part in self._parts:
+                if part in parts:
+                    continue
+                if (
+                    part.content.path == self.path
+                    and not part.offset
+                    and part.content.key not in keys
+                    and part.content.empty
+                ):
+                    # Rotated away before anything was written to it, which its writer may still do.
+                    self._late.append((part, time.monotonic() + LINGER))
+                else:
+                    part.content.close()
+            self._parts = deque(parts)
+            self.behind = True
+        return found
+
+    def _opened(self, following: list[Rest]) -> list[Part]:
+        parts = []
+        others = {part.content.key for part, _ in self._late} | self._damaged
+        for rest in following:
+            key = rest.content.key
+            if key in others and rest.content.path != self.path:
+                rest.content.close()
+                continue
+            already = next((part for part in self._parts if part.content.key == key), None)
+            if already and already.offset == rest.offset and not already.replaced():
+                rest.content.close()
+                parts.append(already)
+            else:
+                parts.append(Part.of(rest))
+        return parts
+
+    def _go_on_after_truncation(self, part: Part) -> Iterator[LogEntry]:
+        """Line up the copy that was made before, if there is one, and then the file from its beginning."""
+        if not self._line_up(kept=False):
+            self._say(f"{self.path} was truncated, and no copy holds what followed byte {part.offset}, if anything did")
+            if part.carry:
+                yield from self._lines(part, part.carry)

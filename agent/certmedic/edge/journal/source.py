@@ -1,0 +1,273 @@
+"""The journal as a source: it is opened, read from the last position, waited for, and opened again when files come or go.
+
+Entries are stepped through with the C reader's own calls, which the public `Reader` inherits: one field per entry, five
+times faster than the public calls, which build a dictionary of all fields. The other fields are read only of an entry that
+passes the gate; during a catch-up the gate takes many messages at once.
+
+A position is the last entry handled: its cursor, its time and its boot. If the cursor is dead, its time is tried, then the
+end of the journal; the status says what may have been missed. When files come or go, the journal is opened again at the last
+position: readers that were kept over a rotation have been found deaf in many programs. libsystemd learns of it by inotify,
+and of a lack of inotify watches it says nothing: so the files are also listed now and then.
+
+At each step libsystemd looks at every file: a journal of 300 files is read at a fifth of the speed of a journal of two, as by
+journalctl.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from certmedic.core import lines, origin
+from certmedic.core.model import Item, LogEntry, Progress
+from certmedic.edge.journal.batch import Batches
+from certmedic.edge.journal.fast_reader import Steps, steps_of
+from certmedic.edge.journal.journal_files import SETTLE, Files, room_for
+from certmedic.edge.journal.position import Position, moment
+from certmedic.edge.journal.seek import seek
+from certmedic.edge.journal.wait import Wait
+from certmedic.edge.journal.writer import field_of, fields_of, origin_of
+from certmedic.edge.source import Status
+from certmedic.edge.static_pods import StaticPods
+
+STREAM = "journal"
+TICK = 1.0  # seconds that one wait lasts at most
+ANNOUNCED = 0.25  # seconds after which journald announces what it wrote
+LOOK_EVERY = 10.0  # seconds between two looks at which files there are
+REPORT_EVERY = 5.0  # seconds
+QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
+FAILURES = 5  # in a row, without an entry between them, until the reader gives up; it is started again after a pause
+BATCH = 1024  # entries between two looks at the clock
+
+log = logging.getLogger(__name__)
+
+
+class JournalError(Exception):
+    """The journal cannot be read; says why and what to do."""
+
+
+class JournalSource:
+    """Follow the journal: entries of `units` or `identifiers`, or all where neither is given.
+
+    `path` is a directory of journal files, or a list of files, instead of the machine's own journal. A journal that was
+    never read is read from `lookback` seconds ago on. Entries of certmedic's own units and of this process are passed over:
+    they quote lines, and would be found again. Lines of `units` are believed, as those of the control plane's units are.
+    """
+
+    name = "journal"
+
+    def __init__(  # noqa: PLR0913 - each is a choice of its own, with a name at every call
+        self,
+        needles: tuple[bytes, ...],
+        *,
+        units: Sequence[str] = (),
+        identifiers: Sequence[str] = (),
+        path: str | os.PathLike[str] | Sequence[str] | None = None,
+        static_pods: StaticPods | None = None,
+        lookback: float = 600.0,
+        required: bool = True,
+    ) -> None:
+        self.required = required
+        self._units, self._identifiers = tuple(units), tuple(identifiers)
+        self._static_pods = static_pods or StaticPods()
+        self._path = path
+        self._where = "/run/log/journal or /var/log/journal" if path is None else str(path)
+        self._lookback = lookback
+        self._started = time.time()
+        self._status = Status(self.name, log)
+        self._batches = Batches(needles, self._status)
+        self._position: Position | None = None  # of the last item that was put
+        self._moved = False  # whether the reader has come further than that
+        self._files = Files(path)
+
+    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Read until `stop` is set; JournalError or OSError where the journal cannot be read."""
+        self._position = Position.parse(resume(STREAM))
+        failures = 0
+        while not stop.is_set():
+            before = self._position
+            try:
+                with self._opened() as reader:
+                    complete, damaged = self._files.complete()
+                    for file in damaged:
+                        self._status.say(f"{file} cannot be opened, it is damaged or not a journal; it is not read")
+                    if complete:
+                        self._read(reader, put, stop)
+            except (OSError, JournalError) as error:
+                # A damaged file: when it is opened again, libsystemd often leaves it out and goes on behind it. Or the
+                # moment of a rotation in which there is no file at all.
+                failures = failures + 1 if self._position == before else 1
+                self._status.say(f"the journal had to be opened again: {error}", log=False)
+                if failures >= FAILURES:
+                    raise
+            # Files come and go several at a time. Whatever goes wrong, this loop does not run hot either.
+            stop.wait(SETTLE)
+
+    def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
+        """Read what is there from `since` on, once; yields what share of it was read, with the entries found meanwhile.
+
+        JournalError or OSError where the journal cannot be read.
+        """
+        start, entries = since.timestamp(), list[LogEntry]()
+
+        def put(item: Item) -> None:
+            if isinstance(item, LogEntry):
+                entries.append(item)
+
+        pass_on = functools.partial(self._pass_on, put=put)
+        with self._opened() as reader:
+            steps = steps_of(reader)
+            reader.seek_realtime(start)
+            at_end = self._batches.one_by_one(steps, BATCH, pass_on)
+            while not at_end:
+                share = (steps.realtime() / 1e6 - start) / max(time.time() - start, 1.0)
+                yield min(max(share, 0.0), 1.0), entries
+                entries.clear()
+                at_end = self._batches.read(reader, steps, BATCH, pass_on, at_end=False)
+        yield 1.0, entries
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Any]:
+        # Imported here: this module can be loaded, and its error be told, where the library is missing.
+        try:
+            from systemd.journal import Reader  # noqa: PLC0415 - see above
+        except ImportError as error:
+            raise JournalError(f"systemd-python cannot be loaded ({error}): install python3-systemd") from error
+        self._files.look()
+        if limit := room_for(len(self._files.numbers)):
+            raise JournalError(
+                f"the journal in {self._where} has {len(self._files.numbers)} files, and this process may open only {limit} in all: raise "
+                "LimitNOFILE= of its unit, or ulimit -n"
+            )
+        try:
+            if self._path is None:
+                reader = Reader()
+            elif isinstance(self._path, str | os.PathLike):
+                reader = Reader(path=os.fspath(self._path))
+            else:
+                reader = Reader(files=list(self._path))
+        except OSError as error:
+            raise JournalError(f"the journal in {self._where} cannot be opened: {error.strerror}") from error
+        with contextlib.closing(reader):
+            if not reader.get_usage():
+                raise JournalError(
+                    f"no journal file can be read in {self._where}: is systemd-journald running, and is this user root or "
+                    "in the group systemd-journal?"
+                )
+            for unit in self._units:
+                reader.add_match(f"_SYSTEMD_UNIT={unit}")
+            if self._units and self._identifiers:
+                reader.add_disjunction()
+            for identifier in self._identifiers:
+                reader.add_match(f"SYSLOG_IDENTIFIER={identifier}")
+            yield reader
+
+    def _read(self, reader: Any, put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Read until `stop` is set or until journal files have come or gone."""
+        # The descriptor must exist before seeking: changes from here on then raise an event.
+        changes = None
+        try:
+            fd = reader.fileno()
+            changes = select.poll()
+            changes.register(fd, reader.get_events())
+        except OSError as error:
+            if error.errno != errno.EMEDIUMTYPE:  # what a list of files answers
+                self._status.say(
+                    f"the kernel gives no inotify ({error.strerror}); the journal is looked at every second instead"
+                )
+        steps = steps_of(reader)
+        if trouble := seek(reader, steps, self._position, self._lookback):
+            self._status.say(trouble)
+        self._moved = False
+        try:
+            self._go_on(reader, steps, put, stop, changes)
+        except OSError:
+            # What was read until then is not to be read again.
+            self._moved = True
+            self._report(steps, put, at_end=False)
+            raise
+
+    def _go_on(
+        self,
+        reader: Any,
+        steps: Steps,
+        put: Callable[[Item], None],
+        stop: threading.Event,
+        changes: select.poll | None,
+    ) -> None:
+        from systemd.journal import INVALIDATE  # noqa: PLC0415 - as in _opened
+
+        wait, pass_on = Wait(TICK), functools.partial(self._pass_on, put=put)
+        reported, read = 0.0, time.monotonic()
+        looked = read
+        at_end = True
+        while not stop.is_set():
+            seen, before = self._status.seen, read
+            at_end = self._batches.read(reader, steps, BATCH, pass_on, at_end=at_end)
+            now = read = time.monotonic()
+            new = self._status.seen - seen
+            self._moved |= new > 0
+            wait.learn(now - before, new)
+            busy = self._moved or wait.busy
+            if now - reported >= (REPORT_EVERY if busy else QUIET_REPORT_EVERY) or not reported:
+                self._report(steps, put, at_end=at_end)
+                reported = now
+            if not at_end:
+                continue
+            tick = wait.seconds
+            if changes is None:
+                stop.wait(tick)
+            else:
+                if tick < ANNOUNCED:
+                    time.sleep(tick)  # an announcement would only end the wait sooner
+                    tick = 0
+                if changes.poll(1000 * tick) and reader.process() == INVALIDATE:  # wait() would cost twice as much
+                    break
+            if now - looked >= (LOOK_EVERY if changes else TICK):
+                looked = now
+                if self._files.changed():
+                    break
+        # Stop using this reader: it may skip older entries of a file that it discovers late. A new one sees all files.
+        if not stop.is_set():
+            self._report(steps, put, at_end=False)
+
+    def _pass_on(self, steps: Steps, message: bytes, put: Callable[[Item], None]) -> None:
+        field = field_of(steps)
+        position = Position(steps.cursor(), steps.realtime())
+        writer = fields_of(field)
+        # Another process had our pid before us.
+        own_pid = writer.pid == os.getpid() and position.usec / 1e6 >= self._started
+        if own_pid or origin.OWN_UNIT.fullmatch(writer.unit):
+            return
+        time_logged = datetime.fromtimestamp(position.usec / 1e6, UTC)
+        self._status.matched += 1
+        text, by = lines.text(message), origin_of(writer, field, self._units, self._static_pods)
+        put(LogEntry(stream=STREAM, position=str(position), time=time_logged, text=text, origin=by))
+        self._position, self._moved = position, False
+
+    @property
+    def read(self) -> tuple[int, int, str]:
+        """How many entries were read, how many of them passed on, and what could not be read."""
+        return self._status.read
+
+    def _report(self, steps: Steps, put: Callable[[Item], None], *, at_end: bool) -> None:
+        if self._moved:
+            # There is no current entry where a rotation took its file away: the next one has a position again.
+            with contextlib.suppress(OSError, KeyError):
+                position = Position(steps.cursor(), steps.realtime())
+                if position != self._position:
+                    put(Progress(stream=STREAM, position=str(position)))
+                    self._position = position
+                self._moved = False
+        last = self._position
+        lag = 0.0 if at_end or last is None else time.time() - last.usec / 1e6
+        put(self._status.report(lag=lag, position=moment(last.usec) if last else ""))

@@ -1,0 +1,118 @@
+"""What a renewed certificate may hold, by the use of its place. What the table does not list is dropped or refused.
+
+    use                     usages           common name
+    peer                    server, client   a member's name
+    server                  server (client)  a member's name
+    manager-server          server           a member's name
+    manager-client          client           a member's name
+    apiserver-etcd-client   client           a program's name
+
+Of every use: one common name in plain letters that does not begin with "system:", no organisation, DNS names and addresses
+only, no CA, digital signature and key encipherment. Other uses are not renewed here. Usages are never widened: the new
+certificate has those of the table that the old one had.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+from certmedic.edge.renew.files import RenewError
+
+_SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+
+# use -> (usages that are allowed, usages that are needed)
+USAGES: Mapping[str, tuple[tuple[ObjectIdentifier, ...], tuple[ObjectIdentifier, ...]]] = {
+    "peer": ((_SERVER, _CLIENT), (_SERVER, _CLIENT)),
+    "server": ((_SERVER, _CLIENT), (_SERVER,)),
+    "manager-server": ((_SERVER,), (_SERVER,)),
+    "manager-client": ((_CLIENT,), (_CLIENT,)),
+    "apiserver-etcd-client": ((_CLIENT,), (_CLIENT,)),
+}
+_COMMON_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_DNS_NAME = re.compile(
+    r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?"
+)
+_MOST_NAMES = 64
+
+
+def subject(old: x509.Certificate, path: str) -> x509.Name:
+    """Return the subject, if it is allowed. Raises RenewError."""
+    names = list(old.subject)
+    if len(names) != 1 or names[0].oid != NameOID.COMMON_NAME:
+        raise RenewError(f"{path}: its subject holds more than a common name, so it is not renewed here")
+    if not _COMMON_NAME.fullmatch(str(names[0].value)):
+        raise RenewError(f"{path}: its common name is not that of a member or program, so it is not renewed here")
+    return old.subject
+
+
+def extensions(old: x509.Certificate, use: str, path: str) -> Iterator[tuple[x509.ExtensionType, bool]]:
+    """Yield each extension of the new certificate and whether it is critical, but for the authority's. Raises RenewError."""
+    yield x509.BasicConstraints(ca=False, path_length=None), True
+    yield (
+        x509.KeyUsage(
+            digital_signature=True,
+            key_encipherment=True,
+            content_commitment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=False,
+            crl_sign=False,
+            encipher_only=False,
+            decipher_only=False,
+        ),
+        True,
+    )
+    yield x509.ExtendedKeyUsage(_usages(old, use, path)), False
+    names = _names(old, path)
+    if names:
+        yield x509.SubjectAlternativeName(names), False
+    yield x509.SubjectKeyIdentifier.from_public_key(old.public_key()), False
+    unknown = [one.oid.dotted_string for one in old.extensions if one.critical and one.oid not in _KNOWN]
+    if unknown:
+        raise RenewError(f"{path}: it has a critical extension that is not known here ({unknown[0]})")
+
+
+_KNOWN = (
+    x509.BasicConstraints.oid,
+    x509.KeyUsage.oid,
+    x509.ExtendedKeyUsage.oid,
+    x509.SubjectAlternativeName.oid,
+    x509.SubjectKeyIdentifier.oid,
+    x509.AuthorityKeyIdentifier.oid,
+)
+
+
+def _usages(old: x509.Certificate, use: str, path: str) -> list[ObjectIdentifier]:
+    if use not in USAGES:
+        raise RenewError(f"{path}: a certificate of this kind ({use or 'unknown'}) is not renewed here")
+    allowed, needed = USAGES[use]
+    try:
+        had = list(old.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        had = list(allowed)
+    chosen = [one for one in allowed if one in had or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in had]
+    if not set(needed) <= set(chosen):
+        raise RenewError(f"{path}: its extended key usage does not fit its place ({use}), and is not widened here")
+    return chosen
+
+
+def _names(old: x509.Certificate, path: str) -> list[x509.GeneralName]:
+    try:
+        found = list(old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return []
+    if len(found) > _MOST_NAMES:
+        raise RenewError(f"{path}: it has {len(found)} names; more than {_MOST_NAMES} are not renewed here")
+    for one in found:
+        is_address = isinstance(one, x509.IPAddress) and isinstance(
+            one.value, ipaddress.IPv4Address | ipaddress.IPv6Address
+        )
+        is_name = isinstance(one, x509.DNSName) and len(one.value) < 254 and _DNS_NAME.fullmatch(one.value)
+        if not is_address and not is_name:
+            raise RenewError(f"{path}: it has an alternative name that is neither a DNS name nor an address")
+    return found

@@ -1,0 +1,19 @@
+"""What people are told to type shows the agent's own entries: any program can write fields that are called as ours."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACES = ("README.md", "agent/**/*.py", "agent/*.md", "packaging/**/*", "systemd/*", ".github/*.md")
+FILES = [path for place in PLACES for path in sorted(ROOT.glob(place)) if path.is_file()]
+OURS = re.compile(r"-u certmedic|--unit[= ]certmedic|_SYSTEMD_UNIT=certmedic")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_hint_for_the_journal_names_the_unit(path):
+    hints = [
+        line for line in path.read_text(errors="replace").splitlines() if "journalctl" in line and "CERTMEDIC_" in line
+    ]
+    assert [line for line in hints if not OURS.search(line)] == []

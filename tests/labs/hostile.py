@@ -1,0 +1,96 @@
+"""Programs of strangers, for `House.stranger`: what they run is Python, as any user can run it.
+
+home.stranger("python3", "-c", DRIPPING, "127.0.0.1", "4001", cert, key)
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+import time
+from pathlib import Path
+
+# A TLS server that shows its certificate and then sends a byte every 0.1 s, for as long as anybody listens.
+DRIPPING = """
+import socket, ssl, sys, threading, time
+host, port, cert, key = sys.argv[1:5]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(cert, key)
+def drip(conn):
+    came, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(came, going, server_side=True)
+    try:
+        came.write(conn.recv(65536))
+        try:
+            tls.do_handshake()
+        except ssl.SSLError:
+            pass
+        conn.sendall(going.read())
+        while True:
+            conn.sendall(b"x")
+            time.sleep(0.1)
+    except OSError:
+        pass
+server = socket.create_server((host, int(port)))
+while True:
+    threading.Thread(target=drip, args=(server.accept()[0],), daemon=True).start()
+"""
+
+# A process that calls itself etcd and answers who its members are; it writes down which client certificates it was shown.
+# Its arguments: record cert key ca port answer, then whatever flags it wants to be seen with.
+ETCD = """
+import socket, ssl, sys, threading
+open("/proc/self/comm", "w").write("etcd")
+record, cert, key, ca, port, answer = sys.argv[1:7]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(cert, key)
+context.load_verify_locations(ca)
+context.verify_mode = ssl.CERT_OPTIONAL
+def serve(conn):
+    try:
+        with context.wrap_socket(conn, server_side=True) as tls:
+            if tls.getpeercert():
+                with open(record, "a") as file:
+                    file.write(f"{tls.getpeercert()['subject']}\\n")
+            tls.recv(65536)
+            body = answer.encode()
+            tls.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
+    except OSError:
+        pass
+server = socket.create_server(("127.0.0.1", int(port)), backlog=64)
+while True:
+    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+"""
+
+
+class Watchdog:
+    """Listens where an agent pings its watchdog, and remembers when."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self.pings: list[float] = []
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                if b"WATCHDOG=1" in self._socket.recv(65536):
+                    self.pings.append(time.monotonic())
+            except OSError:
+                return
+
+    def environ(self, seconds: float) -> dict[str, str]:
+        """Return the environment by which systemd asks for pings within so many seconds."""
+        return {"NOTIFY_SOCKET": str(self.path), "WATCHDOG_USEC": str(int(seconds * 1e6))}
+
+    def longest_gap(self, until: float | None = None) -> float:
+        """Return the longest time without a ping since the first, until now."""
+        moments = [*self.pings, time.monotonic() if until is None else until]
+        return max((b - a for a, b in itertools.pairwise(moments)), default=float("inf"))
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._socket.close()

@@ -1,0 +1,41 @@
+"""Values as JSON text and back: a damaged state raises only the errors that `load` promises."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certmedic.core import codec
+from certmedic.core.model import Certificate, Decision, Diagnosis, LogEntry
+
+KINDS = (Certificate, Decision, Diagnosis, LogEntry)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(sorted({name for kind in KINDS for name in kind.__dataclass_fields__}))
+
+
+@given(st.sampled_from(KINDS), (JSON | st.dictionaries(NAMES, JSON)).map(json.dumps) | st.text())
+def test_damaged_text_raises_only_what_is_promised(kind, text):
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        assert isinstance(codec.load(kind, text), kind)
+
+
+@pytest.mark.parametrize("text", ["[]", "5", "null", '"x"', "[" * 100_000, "", '{"gates": 5}', '{"gates": [5]}'])
+def test_text_that_is_no_decision_is_refused(text):
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        codec.load(Decision, text)
+
+
+def test_times_and_foreign_text_survive_the_round_trip():
+    entry = LogEntry(
+        stream="journal", position="p", time=datetime(2026, 2, 3, 4, 5, 6, 7, UTC), text="\ufffd \u20ac \x1b[2J"
+    )
+    assert codec.load(LogEntry, codec.dump(entry)) == entry

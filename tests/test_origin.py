@@ -1,0 +1,480 @@
+"""Who is believed: one row for each road into the agent, and nothing that a stranger chooses changes the answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from certmedic.core import origin
+from certmedic.core.origin import JournalFields, Owner, Process, Trust
+from certmedic.edge import owners
+from certmedic.edge.static_pods import StaticPods
+
+SYSTEM, CLUSTER, STRANGER = Trust.SYSTEM, Trust.CLUSTER, Trust.STRANGER
+HASH = "0123456789abcdef0123456789abcdef"
+UUID = "7b0c7a5e-2f50-4f0c-9d7b-0c2a3f6f5a11"
+ID = "f" * 64
+STATIC = frozenset({"etcd-manager-main", "kube-apiserver"})
+ETCD_POD = "etcd-manager-main-ip-10-0-0-1"
+USER = "/user.slice/user-1000.slice"
+BURSTABLE = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod"
+
+
+def fields(unit="kubelet.service", cgroup=None, **more):
+    cgroup = f"/system.slice/{unit}" if cgroup is None else cgroup
+    return JournalFields(**{"uid": 0, "pid": 812, "unit": unit, "cgroup": cgroup, "transport": "stdout", **more})
+
+
+@pytest.mark.parametrize(
+    ("entry", "trust"),
+    [
+        # Services of the control plane, by every transport that a program can use.
+        (fields("kubelet.service"), SYSTEM),
+        (fields("kubelet.service", transport="journal"), SYSTEM),
+        (fields("k3s.service", transport="syslog"), SYSTEM),
+        (fields("rke2-server.service"), SYSTEM),
+        (fields("containerd.service"), SYSTEM),
+        (fields("docker.service"), SYSTEM),
+        (fields("kops-configuration.service"), SYSTEM),
+        (fields("etcd.service", uid=998), SYSTEM),  # User=etcd
+        (fields("etcd@main.service", cgroup="/system.slice/system-etcd.slice/etcd@main.service"), SYSTEM),
+        (fields("kubelet.service", cgroup="/runtime.slice/kubelet.service"), SYSTEM),  # EKS
+        (fields("k3s.service", cgroup="/system.slice/k3s.service/init"), SYSTEM),
+        (fields("snap.microk8s.daemon-kubelite.service"), SYSTEM),
+        # The kernel and auditd quote what any process chooses.
+        (fields("", "", uid=None, transport="kernel"), STRANGER),
+        (fields("kubelet.service", transport="audit"), STRANGER),
+        (fields("kubelet.service", transport="kernel"), STRANGER),
+        # Services of root's that quote strangers.
+        (fields("ssh.service"), STRANGER),
+        (fields("cron.service"), STRANGER),
+        (fields("rsyslog.service"), STRANGER),
+        (fields("fluent-bit.service"), STRANGER),
+        (fields("systemd-coredump@3-99.service"), STRANGER),
+        (fields("init.scope", "/init.scope", pid=1), STRANGER),  # systemd quotes the names of mounts
+        # Services of other users.
+        (fields("prometheus-node-exporter.service", uid=115), STRANGER),
+        (fields("etcd-exporter.service", uid=997), STRANGER),
+        (fields("kube-state-metrics.service", uid=996), STRANGER),
+        # Sessions and user managers, root's too.
+        (fields("session-4.scope", f"{USER}/session-4.scope", uid=1000, transport="syslog"), STRANGER),
+        (fields("session-1.scope", "/user.slice/user-0.slice/session-1.scope", transport="syslog"), STRANGER),
+        (fields("user@1000.service", f"{USER}/user@1000.service/app.slice/etcd.service", uid=1000), STRANGER),
+        (fields("user@0.service", "/user.slice/user-0.slice/user@0.service/init.scope"), STRANGER),
+        (fields("etcd.service", f"{USER}/etcd.service"), STRANGER),
+        # A service that names its own part of the cgroup tree.
+        (fields("web.service", "/system.slice/web.service/etcd.service", uid=33), STRANGER),
+        (fields("etcd.service", "/system.slice/web.service/etcd.service", uid=33), STRANGER),
+        # Containers whose processes reach journald's socket.
+        (fields("", f"/kubepods/besteffort/pod{UUID}/{ID}", transport="journal"), STRANGER),
+        (fields(f"cri-containerd-{ID}.scope", f"{BURSTABLE}1.slice/cri-containerd-{ID}.scope"), STRANGER),
+        (fields(f"docker-{ID}.scope", f"/system.slice/docker-{ID}.scope"), STRANGER),
+        (fields("etcd.service", f"/docker/{ID}/system.slice/etcd.service"), STRANGER),
+        (fields("etcd.service", "/machine.slice/machine-x.scope/system.slice/etcd.service"), STRANGER),
+        (fields("etcd.service", "/machine.slice/etcd.service"), STRANGER),
+        (fields("etcd.service", "/kubepods.slice/etcd.service"), STRANGER),
+        # The runtime's cgroup driver is not the kubelet's: pods lie in the runtime's own cgroup.
+        (fields("containerd.service", f"/system.slice/containerd.service/kubepods-pod{UUID}.slice:cri:{ID}"), STRANGER),
+        (fields("docker.service", f"/system.slice/docker.service/docker/{ID}"), STRANGER),
+        # The process was gone before journald looked it up.
+        (fields("", ""), STRANGER),
+        (fields("kubelet.service", ""), STRANGER),
+        (fields("", "/"), STRANGER),
+        (fields("kubelet.service", uid=None), STRANGER),
+        (JournalFields(), STRANGER),
+    ],
+)
+def test_journal_entry(entry, trust):
+    assert origin.of_journal(entry) is trust
+
+
+def test_a_named_unit_is_believed_only_where_systemd_runs_it():
+    named = {"our-etcd.service"}
+    assert origin.of_journal(fields("our-etcd.service", uid=998), named) is SYSTEM
+    assert origin.of_journal(fields("our-etcd.service", f"{USER}/our-etcd.service", uid=998), named) is STRANGER
+    assert origin.of_journal(fields("other.service"), named) is STRANGER
+
+
+@pytest.mark.parametrize(
+    ("entry", "container", "wanted"),
+    [
+        (fields("docker.service", comm="dockerd", exe="/usr/bin/dockerd"), "k8s_a_b_c_d_0", True),
+        (fields("containerd.service", exe="/usr/bin/nerdctl"), "web", True),
+        (fields("docker.service", exe="/usr/bin/dockerd"), "", False),  # dockerd's own line
+        (fields("session-4.scope", f"{USER}/session-4.scope", exe="/tmp/dockerd", comm="dockerd"), "x", False),
+        (fields("", f"/kubepods/pod{UUID}/{ID}", exe="/usr/bin/dockerd", comm="dockerd"), "x", False),
+    ],
+)
+def test_only_a_runtime_speaks_for_containers(entry, container, wanted):
+    assert origin.is_of_container(entry, container) is wanted
+
+
+@pytest.mark.parametrize(
+    ("folder", "trust"),
+    [
+        (f"kube-system_{ETCD_POD}_{HASH}", SYSTEM),
+        (f"kube-system_{ETCD_POD}_{UUID}", CLUSTER),  # made through the API server
+        (f"kube-system_other-ip-10-0-0-1_{HASH}", CLUSTER),  # no manifest names it
+        (f"kube-system_coredns-7d_{UUID}", CLUSTER),
+        (f"openshift-etcd_kube-apiserver-m1_{HASH}", SYSTEM),
+        (f"openshift-etcd_kube-apiserver-m1_{UUID}", STRANGER),
+        (f"default_{ETCD_POD}_{HASH}", STRANGER),
+        (f"default_{ETCD_POD}_{UUID}", STRANGER),
+        (f"kube-system_{ETCD_POD}", STRANGER),
+        (f"kube-system_{ETCD_POD}_{HASH}_x", STRANGER),
+        ("", STRANGER),
+    ],
+)
+def test_pods_log(folder, trust):
+    pod = origin.pod_of_folder(folder)
+    assert origin.of_pod(pod.namespace, pod.pod, pod.uid, STATIC) is trust
+
+
+@pytest.mark.parametrize(
+    ("name", "configured", "trust"),
+    [
+        (f"k8s_etcd-manager_{ETCD_POD}_kube-system_{HASH}_0", False, SYSTEM),
+        (f"k8s_etcd-manager_{ETCD_POD}_kube-system_{HASH}_0_7d1b", False, SYSTEM),
+        (f"k8s_etcd-manager_{ETCD_POD}_kube-system_{UUID}_0", True, CLUSTER),
+        (f"k8s_etcd-manager_{ETCD_POD}_default_{HASH}_0", True, STRANGER),
+        (f"k8s_etcd-manager_{ETCD_POD}_default_{UUID}_0", True, STRANGER),
+        ("k8s_etcd", True, STRANGER),
+        ("etcd", True, CLUSTER),
+        ("etcd", False, STRANGER),
+        ("", False, STRANGER),
+    ],
+)
+def test_container_of_docker(name, configured, trust):
+    assert origin.of_container(name, STATIC, configured=configured) is trust
+
+
+def test_no_static_pod_is_believed_without_its_manifest():
+    assert origin.of_pod("kube-system", ETCD_POD, HASH, ()) is CLUSTER
+
+
+def test_static_uids_are_those_of_believed_pods():
+    folders = [f"kube-system_{ETCD_POD}_{HASH}", f"default_web_{UUID}", f"default_{ETCD_POD}_{'b' * 32}", "nonsense"]
+    assert origin.static_uids(folders, STATIC) == {HASH}
+
+
+# ---------------------------------------------------------------- files
+
+
+def folder(path, uid=0, gid=0, mode=0o755):
+    return Owner(path, uid, gid, stat.S_IFDIR | mode)
+
+
+def file(path, uid=0, gid=0, mode=0o640):
+    return Owner(path, uid, gid, stat.S_IFREG | mode)
+
+
+ROOT = folder("/")
+VAR = folder("/var")
+LOG = folder("/var/log")
+UBUNTU = folder("/var/log", gid=104, mode=0o775)
+TMP = folder("/tmp", mode=0o1777)
+FILES = [
+    # what it is, chain, trust as a log, trust as a certificate
+    ("root's", [file("/var/log/etcd.log"), LOG, VAR, ROOT], SYSTEM, SYSTEM),
+    ("root's on Ubuntu", [file("/var/log/etcd.log"), UBUNTU, VAR, ROOT], SYSTEM, STRANGER),
+    ("the log group's", [file("/var/log/etcd.log", gid=104, mode=0o660), UBUNTU, VAR, ROOT], STRANGER, STRANGER),
+    ("syslog's", [file("/var/log/etcd.log", uid=104), UBUNTU, VAR, ROOT], STRANGER, STRANGER),
+    ("a user's", [file("/var/log/etcd.log", uid=1000), LOG, VAR, ROOT], STRANGER, STRANGER),
+    ("everybody's", [file("/var/log/etcd.log", mode=0o666), LOG, VAR, ROOT], STRANGER, STRANGER),
+    ("a group's", [file("/var/log/etcd.log", gid=999, mode=0o660), LOG, VAR, ROOT], STRANGER, STRANGER),
+    ("in a user's folder", [file("/h/b/etcd.log"), folder("/h/b", uid=1000), folder("/h"), ROOT], STRANGER, STRANGER),
+    ("in a group's folder", [file("/v/etcd.log"), folder("/v", gid=999, mode=0o775), ROOT], STRANGER, STRANGER),
+    ("in everybody's folder", [file("/v/etcd.log"), folder("/v", mode=0o777), ROOT], STRANGER, STRANGER),
+    ("a folder above is a user's", [file("/v/a/b"), folder("/v/a"), folder("/v", uid=1), ROOT], STRANGER, STRANGER),
+    ("in /tmp, perhaps a hard link", [file("/tmp/etcd.log"), TMP, ROOT], STRANGER, STRANGER),
+    ("in root's folder in /tmp", [file("/tmp/a/etcd.log"), folder("/tmp/a", mode=0o700), TMP, ROOT], SYSTEM, SYSTEM),
+    ("in a user's folder in /tmp", [file("/tmp/a/e.log"), folder("/tmp/a", uid=5), TMP, ROOT], STRANGER, STRANGER),
+    ("a link", [Owner("/v/a.log", 0, 0, stat.S_IFLNK | 0o777), folder("/v"), ROOT], STRANGER, STRANGER),
+]
+
+
+@pytest.mark.parametrize(("what", "chain", "as_log", "as_certificate"), FILES, ids=[row[0] for row in FILES])
+def test_file(what, chain, as_log, as_certificate):
+    log, why = origin.of_log(chain[0].path, chain, groups={104, 4}, owners={0})
+    certificate, doubt = origin.of_file(chain)
+    assert (log, certificate) == (as_log, as_certificate)
+    assert (bool(why), bool(doubt)) == (as_log is STRANGER, as_certificate is STRANGER)
+
+
+@pytest.mark.parametrize(
+    "name", ["messages", "syslog", "syslog.1", "messages-20261101.gz", "auth.log", "auth.log.2.gz", "audit.log",
+             "kube-apiserver-audit-2026.log", "daemon.log", "user.log", "secure", "kern.log"]
+)  # fmt: skip
+def test_a_file_that_collects_everybodys_lines_is_not_its_owners_word(name):
+    assert origin.of_log(f"/var/log/{name}", [file(name), LOG, VAR, ROOT], groups=(), owners={0})[0] is STRANGER
+
+
+def test_a_link_of_a_strangers_to_roots_log_is_not_believed():
+    chain, link = [file("/var/log/etcd.log"), LOG, VAR, ROOT], Owner("/srv/etcd.log", 1000, 0, stat.S_IFLNK | 0o777)
+    trust, why = origin.of_log("/var/log/etcd.log", chain, links=[link], groups=(), owners={0})
+    assert trust is STRANGER
+    assert "/srv/etcd.log is a link of uid 1000" in why
+
+
+def test_an_agent_that_root_does_not_run_believes_its_own_user_too():
+    chain = [file("/srv/etcd.log", uid=1000), folder("/srv", uid=1000), ROOT]
+    assert origin.of_file(chain, owners={0, 1000})[0] is SYSTEM
+    assert origin.of_file(chain)[0] is STRANGER
+
+
+# ---------------------------------------------------------------- processes and listeners
+
+
+def process(cgroup, uid=0, exe="/usr/local/bin/etcd"):
+    return Process(uid=uid, exe=exe, cgroup=cgroup)
+
+
+@pytest.mark.parametrize(
+    ("seen", "trust"),
+    [
+        # A static pod, by cgroupfs and by systemd, with each runtime.
+        (process(f"/kubepods/burstable/pod{HASH}/{ID}"), SYSTEM),
+        (process(f"/kubepods/pod{HASH}/{ID}", uid=10001), SYSTEM),
+        (process(f"{BURSTABLE}{HASH}.slice/cri-containerd-{ID}.scope"), SYSTEM),
+        (process(f"/kubepods.slice/kubepods-pod{HASH}.slice/docker-{ID}.scope"), SYSTEM),
+        (process(f"{BURSTABLE}{HASH}.slice/crio-{ID}.scope"), SYSTEM),
+        (
+            process(
+                f"/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{HASH}.slice/cri-containerd-{ID}.scope"
+            ),
+            SYSTEM,
+        ),
+        # Other pods, root's in their container too.
+        (process(f"/kubepods/burstable/pod{UUID}/{ID}"), STRANGER),
+        (process(f"{BURSTABLE}{UUID.replace('-', '_')}.slice/cri-containerd-{ID}.scope"), STRANGER),
+        (process(f"/kubepods/besteffort/pod{UUID}/{ID}/kubepods/pod{HASH}/x"), STRANGER),
+        (process(f"/system.slice/containerd.service/kubepods-burstable-pod{UUID}.slice:cri-containerd:{ID}"), STRANGER),
+        # Services.
+        (process("/system.slice/etcd.service", uid=998), SYSTEM),
+        (process("/system.slice/k3s.service"), SYSTEM),
+        (process("/system.slice/snap.microk8s.daemon-kubelite.service"), SYSTEM),
+        (process("/system.slice/prometheus-node-exporter.service", uid=115), STRANGER),
+        (process("/system.slice/cron.service"), STRANGER),  # `sudo etcd --cert-file=...` in a user's crontab
+        (process("/system.slice/ssh.service"), STRANGER),
+        # Users, who name their own part of the tree.
+        (process(f"{USER}/session-4.scope", uid=1000), STRANGER),
+        (process(f"{USER}/user@1000.service/app.slice/etcd.service", uid=1000), STRANGER),
+        (process(f"{USER}/user@1000.service/kubepods/burstable/pod{HASH}/{ID}", uid=1000), STRANGER),
+        (process("/user.slice/user-0.slice/session-1.scope"), STRANGER),
+        (process("/system.slice/web.service/etcd.service", uid=33), STRANGER),
+        (process(f"/system.slice/web.service/kubepods/pod{HASH}/{ID}", uid=33), STRANGER),
+        # Containers that no kubelet made, and processes that have no cgroup.
+        (process(f"/docker/{ID}"), STRANGER),
+        (process(f"/system.slice/docker-{ID}.scope"), STRANGER),
+        (process("/"), STRANGER),
+        (process(""), STRANGER),
+    ],
+)
+def test_process_and_its_listener(seen, trust):
+    assert origin.of_process(seen, {HASH}) is trust
+
+
+def test_least():
+    assert origin.least([SYSTEM, CLUSTER]) is CLUSTER
+    assert origin.least([CLUSTER, STRANGER, SYSTEM]) is STRANGER
+    assert origin.least([SYSTEM]) is SYSTEM
+    assert origin.least([]) is STRANGER
+
+
+# ---------------------------------------------------------------- what a stranger chooses changes nothing
+
+words = some.text(max_size=40) | some.sampled_from(
+    ["etcd", "kubelet", "dockerd", "certmedic", "etcd.service", "kube-system", ETCD_POD, HASH, f"k8s_etcd_{ETCD_POD}_kube-system_{HASH}_0"]
+)  # fmt: skip
+components = some.text(some.characters(blacklist_characters="/\n"), min_size=1, max_size=20) | some.sampled_from(
+    [
+        "system.slice",
+        "etcd.service",
+        "kubelet.service",
+        "init",
+        "kubepods",
+        "kubepods.slice",
+        f"pod{HASH}",
+        "init.scope",
+    ]
+)
+below = some.lists(components, max_size=5).map(lambda parts: "".join(f"/{part}" for part in parts))
+
+
+@given(words, words, words)
+def test_a_sessions_names_change_nothing(comm, exe, container):
+    entry = fields("session-4.scope", f"{USER}/session-4.scope", uid=1000, comm=comm, exe=f"/tmp/{exe}")
+    assert origin.of_journal(entry) is STRANGER
+    assert not origin.is_of_container(entry, container)
+
+
+@given(below, some.sampled_from([0, 1000]))
+def test_a_cgroup_below_a_users_a_pods_or_a_services_own_changes_nothing(path, uid):
+    for top in (
+        f"{USER}/user@1000.service",
+        f"/kubepods/besteffort/pod{UUID}/{ID}",
+        f"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{UUID.replace('-', '_')}.slice",
+        "/system.slice/web.service",
+        f"/docker/{ID}",
+    ):
+        assert origin.of_process(process(top + path, uid=uid), {HASH}) is STRANGER
+        parts = (top + path).split("/")[1:]
+        unit = next((part for part in parts if not part.endswith(".slice")), "")  # as journald tells it
+        assert origin.of_journal(fields(unit, top + path, uid=uid)) is STRANGER
+
+
+@given(words, words, words)
+def test_a_tenants_names_change_nothing(namespace, pod, container):
+    if namespace == "kube-system":
+        namespace = "default"
+    assert origin.of_pod(namespace, pod, UUID, STATIC) is STRANGER
+    kubelet = "_".join(part.replace("_", "-") for part in (container, pod, namespace))  # no name holds an underscore
+    assert origin.of_container(f"k8s_{kubelet}_{UUID}_0", STATIC) is STRANGER
+
+
+@given(words)
+def test_no_name_makes_a_strangers_file_roots(name):
+    path = f"/srv/{name}"
+    assert origin.of_log(path, [file(path, uid=1000), folder("/srv"), ROOT], groups={4}, owners={0})[0] is STRANGER
+
+
+@given(words)
+def test_no_name_in_kube_system_makes_a_static_pod(pod):
+    assert origin.of_pod("kube-system", pod, UUID, STATIC) is CLUSTER
+
+
+# ---------------------------------------------------------------- manifests
+
+YAML = """apiVersion: v1
+kind: Pod
+metadata:
+  annotations:
+    name: not-this
+  # name: nor-this
+  name: {name}
+  labels:
+    k8s-app: etcd
+    name: nor-that
+  namespace: kube-system
+spec:
+  containers:
+  - name: etcd
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "pod"),
+    [
+        (YAML.format(name="etcd-manager-main"), ("kube-system", "etcd-manager-main")),
+        (YAML.format(name='"etcd"'), ("kube-system", "etcd")),
+        (YAML.format(name="etcd  # ours"), ("kube-system", "etcd")),
+        ("spec:\n  x: 1\nmetadata:\n    name: a\n", ("default", "a")),
+        (json.dumps({"metadata": {"name": "a", "namespace": "kube-system"}}), ("kube-system", "a")),
+        (json.dumps({"metadata": {"name": "a"}}), ("default", "a")),
+        (YAML.format(name=""), ("", "")),
+        (YAML.format(name="../x"), ("", "")),
+        ("metadata: 1", ("", "")),
+        ("{", ("", "")),
+        ('{"metadata": []}', ("", "")),
+        ("[" * 100_000, ("", "")),
+        ("", ("", "")),
+    ],
+)
+def test_the_pod_of_a_manifest(text, pod):
+    assert origin.pod_of_manifest(text) == pod
+
+
+@given(some.text() | some.lists(some.sampled_from([*"\n :{}'\"#", "metadata:", "name", "x"])).map("".join))
+def test_a_manifest_of_any_text_is_read(text):
+    namespace, name = origin.pod_of_manifest(text)
+    assert bool(namespace) == bool(name)
+
+
+@pytest.fixture
+def manifests(tmp_path):
+    path = tmp_path / "manifests"
+    path.mkdir(mode=0o755)
+    return path
+
+
+def put(folder, name, pod, mode=0o644):
+    path = folder / name
+    path.write_text(YAML.format(name=pod))
+    path.chmod(mode)
+    return path
+
+
+def test_static_pods_follow_their_folder(manifests, monkeypatch):
+    monkeypatch.setattr("certmedic.edge.static_pods._LOOK_EVERY", 0.0)
+    pods = StaticPods((str(manifests), str(manifests / "none")))
+    assert pods.names == set()
+    put(manifests, "etcd.manifest", "etcd-manager-main")
+    put(manifests, ".hidden.yaml", "hidden")
+    (manifests / "web.yaml").write_text("metadata:\n  name: web\n")
+    assert pods.names == {"etcd-manager-main"}
+    (manifests / "etcd.manifest").unlink()
+    assert pods.names == set()
+
+
+def test_manifests_that_others_can_write_to_count_for_nothing(manifests):
+    put(manifests, "group.yaml", "everybodys", mode=0o666)
+    (manifests / "large.yaml").write_text(YAML.format(name="large") + "#" * 300_000)
+    os.mkfifo(manifests / "pipe.yaml")
+    (manifests / "link.yaml").symlink_to("/dev/zero")
+    put(manifests, "good.yaml", "good")
+    assert StaticPods((str(manifests),)).names == {"good"}
+    manifests.chmod(0o777)
+    assert StaticPods((str(manifests),)).names == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
+def test_only_roots_manifests_count(manifests):
+    os.chown(put(manifests, "etcd.yaml", "etcd"), 1000, 1000)
+    assert StaticPods((str(manifests),)).names == set()
+    os.chown(manifests / "etcd.yaml", 0, 0)
+    assert StaticPods((str(manifests),)).names == {"etcd"}
+    os.chown(manifests, 1000, 1000)
+    assert StaticPods((str(manifests),)).names == set()
+
+
+# ---------------------------------------------------------------- opening
+
+
+def test_resolve_lists_every_folder_and_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.log").touch()
+    (tmp_path / "folder").symlink_to("real")
+    (tmp_path / "b.log").symlink_to(tmp_path / "folder" / ".." / "real" / "a.log")
+    found = owners.resolve(str(tmp_path / "b.log"))
+    assert found.path == os.path.realpath(tmp_path / "real" / "a.log")
+    assert [link.path for link in found.links] == [str(tmp_path / "b.log"), str(tmp_path / "folder")]
+    assert [owner.path for owner in found.chain][0 :: len(found.chain) - 1] == [found.path, "/"]
+    state = (tmp_path / "real" / "a.log").stat()
+    assert found.key == (state.st_dev, state.st_ino)
+
+
+def test_a_circle_of_links_ends(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="too many links"):
+        owners.resolve(str(tmp_path / "a"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes links of other users")
+def test_a_strangers_link_to_anothers_file_is_not_opened(tmp_path):
+    secret, own = tmp_path / "secret.log", tmp_path / "own.log"
+    secret.touch()
+    own.touch()
+    os.chown(own, 1000, 1000)
+    for target in (secret, own):
+        link = tmp_path / f"link-{target.name}"
+        link.symlink_to(target)
+        os.chown(link, 1000, 1000, follow_symlinks=False)
+    with pytest.raises(OSError, match="is a link of uid 1000 to a file of uid 0"):
+        owners.open_file(str(tmp_path / "link-secret.log"))
+    os.close(owners.open_file(str(tmp_path / "link-own.log"))[0])
