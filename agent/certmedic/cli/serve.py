@@ -17,7 +17,7 @@ import click
 from certmedic.cli import show
 from certmedic.cli.history import CONFIG
 from certmedic.config import Config, ConfigError, Secret, files, load, units_of
-from certmedic.config.ownership import writable_by_others
+from certmedic.config.ownership import readable_by_everybody, writable_by_others
 from certmedic.core import message, planes
 from certmedic.core.model import Severity
 from certmedic.core.symptoms import NEEDLES
@@ -115,6 +115,16 @@ def faults_of(config: Config, way: AppriseNotifier) -> list[str]:
     """Return what keeps people from being told, a sentence each."""
     nobody = [route.tag for route in config.notify.route if not way.tagged(route.tag)] if config.notify.apprise else []
     return [*way.faults(), *(f"notify.route: no channel carries the tag {tag!r}" for tag in dict.fromkeys(nobody))]
+
+
+def open_secrets(config: Config) -> list[str]:
+    """Return which files with addresses everybody may read, a sentence each."""
+    paths = [Path(item) for item in config.notify.apprise if isinstance(item, str) and item.startswith("/")]
+    return [
+        f"{path}: everybody may read this file, and addresses are secrets: chmod 0640 it"
+        for path in paths
+        if readable_by_everybody(path)
+    ]
 
 
 def cannot_run(config: Config) -> list[str]:
@@ -236,6 +246,8 @@ def check_config(*, config_path: Path | None) -> None:
     faults = [*faults_of(config, notifier(config)), *cannot_run(config)]
     for fault in faults:
         show.say(fault, colour="red")
+    for warning in open_secrets(config):
+        show.say(f"warning: {warning}", colour="yellow")
     if faults:
         raise SystemExit(1)
     show.say(f"good: {', '.join(map(str, read)) or 'no file, all defaults'}; mode {config.mode}", colour="green")
