@@ -22,6 +22,7 @@ from labs.containerd import start_containerd
 from labs.masters import kill, manager_layer, until
 from labs.namespaces import STORY, Machine, listener, network
 from labs.receivers import Hook
+from labs.static_pod import LOGS, StaticPod
 
 pytestmark = STORY
 LIFE = 8.0
@@ -40,11 +41,8 @@ wall = false
 [remedy]
 verify_for = "60s"
 """
-LABELS = {
-    "io.kubernetes.container.name": "etcd-manager",
-    "io.kubernetes.pod.name": "etcd-manager-main-a",
-    "io.kubernetes.pod.namespace": "kube-system",
-}
+POD = StaticPod(name="etcd-manager-main", node="a", container="etcd-manager", file="etcd-main")
+LABELS = POD.labels
 # Who checks the certificate, as a neighbour does, and refuses it once it has expired. TLS 1.2, since in 1.3 OpenSSL sends its
 # refusal in a form that Go takes for a broken record.
 NEIGHBOUR = "while sleep 0.5; do openssl s_client -tls1_2 -connect 127.0.0.1:4001 -CAfile {ca} -verify_return_error </dev/null; done"
@@ -56,20 +54,21 @@ class Lab(Machine):
     def __init__(self, containerd, namespace):
         self.containerd = containerd
         self.home = containerd.home
-        super().__init__(
-            namespace, {self.home / "mnt": "/mnt", self.home / "log": "/var/log", self.home / "run": "/run"}
-        )
+        shutil.copytree("/etc", self.home / "etc", symlinks=True, ignore_dangling_symlinks=True)
+        POD.lay(self.home)
+        places = {"mnt": "/mnt", "var/log": "/var/log", "run": "/run", "etc": "/etc"}
+        super().__init__(namespace, {self.home / folder: place for folder, place in places.items()})
         self.authorities = self.home / "authorities"
         for ca, cn in (("etcd-peers-ca", "etcd-peers-ca-main"), ("etcd-clients-ca", "etcd-clients-ca")):
             pki.authority(cn).write(self.authorities, ca)
-        for folder in ("mnt/master-vol-a", "log/pods", "run"):
+        for folder in ("mnt/master-vol-a", "run"):
             (self.home / folder).mkdir(parents=True)
         (self.home / "run/containerd").symlink_to(self.home / "state")
         containerd.import_image(manager_layer())
 
     def start(self, number, *, life):
         """Run a pod with etcd under its manager, whose first certificates live so long."""
-        folder = self.home / f"log/pods/kube-system_etcd-manager-main-a_{number}/etcd-manager"
+        folder = self.home / LOGS / POD.log_folder / POD.container
         logger = self.home / f"log-{number}"
         logger.write_text(f'#!/bin/sh\nexec {sys.executable} {crilog.__file__} "{folder}"\n')
         logger.chmod(0o755)
@@ -88,7 +87,7 @@ class Lab(Machine):
             "--initial-cluster=etcd-a=https://127.0.0.1:2380",
             labels=LABELS,
             options=[
-                *["--net-host", "--env=PYTHONPATH=/agent", "--env=PYTHONDONTWRITEBYTECODE=1"],
+                *[f"--cgroup={POD.cgroup()}/{number}", "--net-host", "--env=PYTHONPATH=/agent", "--env=PYTHONDONTWRITEBYTECODE=1"],
                 *[f"--mount=type=bind,src={here},dst={there},options=rbind:rw" for here, there in mounts.items()],
                 f"--log-uri=binary://{logger}",
             ],
