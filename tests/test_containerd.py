@@ -87,7 +87,12 @@ class Lab(Machine):
             "--initial-cluster=etcd-a=https://127.0.0.1:2380",
             labels=LABELS,
             options=[
-                *[f"--cgroup={POD.cgroup()}/{number}", "--net-host", "--env=PYTHONPATH=/agent", "--env=PYTHONDONTWRITEBYTECODE=1"],
+                *[
+                    f"--cgroup={POD.cgroup()}/{number}",
+                    "--net-host",
+                    "--env=PYTHONPATH=/agent",
+                    "--env=PYTHONDONTWRITEBYTECODE=1",
+                ],
                 *[f"--mount=type=bind,src={here},dst={there},options=rbind:rw" for here, there in mounts.items()],
                 f"--log-uri=binary://{logger}",
             ],

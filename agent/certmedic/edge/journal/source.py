@@ -20,11 +20,13 @@ import errno
 import functools
 import logging
 import os
+import resource
 import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from certmedic.core import lines, origin
@@ -44,6 +46,7 @@ TICK = 1.0  # seconds that one wait lasts at most
 ANNOUNCED = 0.25  # seconds after which journald announces what it wrote
 LOOK_EVERY = 10.0  # seconds between two looks at which files there are
 REPORT_EVERY = 5.0  # seconds
+MOST_MAPPED = 12 * 1024 * 1024  # bytes of journal files in memory, until the journal is opened again
 QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
 FAILURES = 5  # in a row, without an entry between them, until the reader gives up; it is started again after a pause
 BATCH = 1024  # entries between two looks at the clock
@@ -208,7 +211,7 @@ class JournalSource:
 
         wait, pass_on = Wait(TICK), functools.partial(self._pass_on, put=put)
         reported, read = 0.0, time.monotonic()
-        looked = read
+        looked, at_first = read, mapped()
         at_end = True
         while not stop.is_set():
             seen, before = self._status.seen, read
@@ -234,7 +237,8 @@ class JournalSource:
                     break
             if now - looked >= (LOOK_EVERY if changes else TICK):
                 looked = now
-                if self._files.changed():
+                # libsystemd keeps what it has read mapped, which counts as our memory until the reader is closed.
+                if self._files.changed() or mapped() > at_first + MOST_MAPPED:
                     break
         # Stop using this reader: it may skip older entries of a file that it discovers late. A new one sees all files.
         if not stop.is_set():
@@ -271,3 +275,11 @@ class JournalSource:
         last = self._position
         lag = 0.0 if at_end or last is None else time.time() - last.usec / 1e6
         put(self._status.report(lag=lag, position=moment(last.usec) if last else ""))
+
+
+def mapped() -> int:
+    """Return how many bytes of files this process has mapped and in memory (proc(5), statm); 0 if the kernel does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text("ascii").split()[2]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return 0
