@@ -19,7 +19,7 @@ from certmedic.cli import backfill, main
 from labs import waiting
 from labs.docker import start_dockerd
 from labs.journal import JOURNALD, start_journald
-from labs.proof import Agent, Containers, PlainFile, PodLog, failure
+from labs.proof import UNIT, Agent, Containers, PlainFile, PodLog, failure
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_files_are_read_with_what_was_rotated_and_only_since_then(tmp_path):
 def test_every_source_is_read_beside_a_running_service_whose_state_stays_as_it_is():
     dice = random.Random(2)  # noqa: S311 - the same each time
     with ExitStack() as closing:
-        journald, docker = closing.enter_context(start_journald()), closing.enter_context(start_dockerd())
+        journald, docker = closing.enter_context(start_journald(unit=UNIT)), closing.enter_context(start_dockerd())
         agent = Agent(journald.home, docker.url)
         closing.callback(agent.kill)
         file, pod = PlainFile(agent.home / "log" / "tls.log", dice), PodLog(agent.home / "log" / "pods", dice)
@@ -107,11 +107,12 @@ def test_every_source_is_read_beside_a_running_service_whose_state_stays_as_it_i
         told = json.loads(done.stdout)
         assert {one["source"] for one in told["sources"]} == {"journal", "docker", "pods", "files"}
         assert [one["error"] for one in told["sources"]] == [""] * 4
-        assert sorted(one["count"] for one in told["incidents"]) == [10, 50]
+        # By whom: the unit 21, the static pod 24 more, the file 15 more.
+        assert sorted(one["count"] for one in told["incidents"]) == [15, 21, 24]
         for one in told["incidents"]:
             assert datetime.fromisoformat(one["first_seen"]) <= datetime.fromisoformat(one["last_seen"])
         assert (done.stderr, plain.stderr) == (b"", b"")  # quick, and no terminal
-        assert b"seen     50 times" in plain.stdout
+        assert b"seen     24 times" in plain.stdout
         assert json.loads(none.stdout)["incidents"] == []
         time.sleep(1)
         assert agent.recorded() == before

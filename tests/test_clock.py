@@ -1,4 +1,4 @@
-"""A clock that goes back: nothing that happened lies in the future, and what people recorded holds no longer than it should."""
+"""A clock that goes back: no past event lies in the future, and no permission holds longer than it should."""
 
 from datetime import timedelta
 
@@ -15,8 +15,8 @@ AHEAD = NOW + 400 * DAY
 
 @pytest.fixture
 def store(tmp_path):
-    with Store(tmp_path / "s") as one:
-        yield one
+    with Store(tmp_path / "s") as opened:
+        yield opened
 
 
 def back(store, now=NOW):
@@ -100,4 +100,4 @@ def test_a_delivery_is_tried_again_soon(lab):
     back(lab.store)
     assert lab.store.next_due() <= NOW + timedelta(minutes=20)
     assert [row["label"] for row in lab.store.channels()] == ["json://good", "json://other"]
-    assert Severity.CRITICAL in {one.diagnosis.severity for one in lab.incidents()}
+    assert Severity.CRITICAL in {incident.diagnosis.severity for incident in lab.incidents()}

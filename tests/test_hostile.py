@@ -14,8 +14,9 @@ import pytest
 from labs import pki
 from labs.journal import start_journald
 from labs.masters import kill, until
-from labs.namespaces import STORY, Machine, listener, network
+from labs.namespaces import STORY, Machine, inside, listener, network
 from labs.receivers import Hook
+from labs.units import control_groups, within
 
 pytestmark = STORY
 LINES = 10_000
@@ -87,10 +88,17 @@ class Lab(Machine):
             not_after=self.ends - timedelta(days=330),
         )
         files = {2380: next(volume.rglob("me.crt")), 4001: next(volume.rglob("server.crt"))}
+        groups = control_groups(f"etcd@{namespace}.service")  # by which the agent trusts what is served
         self.servers = [
-            self.run(
-                *["openssl", "s_server", "-quiet", "-accept", f"{port}"],
-                *["-cert", f"{file}", "-key", f"{file.with_suffix('.key')}"],
+            subprocess.Popen(
+                within(
+                    groups,
+                    *inside(namespace, self.places, "openssl", "s_server", "-quiet", "-accept", f"{port}"),
+                    *["-cert", f"{file}", "-key", f"{file.with_suffix('.key')}"],
+                ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
             )
             for port, file in files.items()
         ]
@@ -148,7 +156,7 @@ def test_ten_thousand_forged_failures_cause_no_act_and_no_flood(lab, tmp_path):
                     g["name"] for g in one["decision"]["gates"] if not g["passed"]
                 ], one
             assert any("is not in use" in " ".join(one["diagnosis"]["evidence"]) for one in found)
-            assert 1 <= len(received.messages) <= MOST_MESSAGES, received.titles
+            assert len(received.messages) <= MOST_MESSAGES, received.titles
             assert memory < MOST_MEMORY
         finally:
             kill(agent)

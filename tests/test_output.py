@@ -1,4 +1,4 @@
-"""What reaches a terminal goes through one module, which lets nothing foreign steer it."""
+"""One module prints, and no foreign text steers a terminal."""
 
 import re
 from pathlib import Path

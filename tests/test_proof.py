@@ -22,7 +22,7 @@ import pytest
 from labs import waiting
 from labs.docker import start_dockerd
 from labs.journal import JOURNALD, Journald, start_journald
-from labs.proof import Agent, Containers, PlainFile, PodLog, failure
+from labs.proof import UNIT, Agent, Containers, PlainFile, PodLog, failure
 
 SEEDS = int(os.environ.get("CERTMEDIC_SEEDS", "1"))
 LINES = int(os.environ.get("CERTMEDIC_LINES", "200"))
@@ -116,7 +116,7 @@ class Run:
 def test_every_failure_is_counted_once_whatever_happens_to_logs_daemons_and_agent(seed):
     dice = random.Random(seed)  # noqa: S311 - the same run each time
     with contextlib.ExitStack() as closing:
-        journald = closing.enter_context(start_journald())
+        journald = closing.enter_context(start_journald(unit=UNIT))
         socket = journald.home / "docker.sock"  # where Docker appears later
         agent = Agent(journald.home, f"unix://{socket}")
         closing.callback(agent.kill)

@@ -26,6 +26,7 @@ from certmedic.drill import pki as drill_pki
 from certmedic.drill.master import free_ports
 from labs import AGENT, pki
 from labs.masters import masters, until
+from labs.units import control_groups, within
 from labs.values import DAY, NOW, PEERS_CA
 
 NONE = timedelta(0)
@@ -516,6 +517,8 @@ def test_an_etcd_that_is_told_its_cluster_by_its_environment(tmp_path):
         "ETCD_KEY_FILE": str(token / "clients/server.key"),
     }
 
+    groups = control_groups(f"etcd@{os.getpid()}.service")  # by which the agent trusts the process
+
     def look(*before):
         command = [*before, sys.executable, "-c", LOOK]
         return json.loads(
@@ -526,7 +529,9 @@ def test_an_etcd_that_is_told_its_cluster_by_its_environment(tmp_path):
 
     with (
         (tmp_path / "etcd.log").open("wb") as log,
-        subprocess.Popen([etcd.find()], env=environ, stdout=log, stderr=log, cwd=tmp_path) as running,
+        subprocess.Popen(
+            within(groups, str(etcd.find())), env=environ, stdout=log, stderr=log, cwd=tmp_path
+        ) as running,
     ):
         try:
             me = environ["ETCD_NAME"]

@@ -1,4 +1,4 @@
-"""What strangers log: counted and shown, within one budget, and without any effect on the rest."""
+"""Strangers' lines are counted and shown, within one budget, and have no effect on the rest."""
 
 from datetime import timedelta
 
@@ -65,7 +65,7 @@ def test_a_flood_of_strangers_does_not_delay_a_trusted_line(lab):
     lab = lab(sick(), mode="notify")
     flood = [stranger(f"x{n}: {REFUSING}", n, program=f"etcd-{n}") for n in range(1000)]
     lab.watcher.step([*flood, entry(REFUSED.format(40001))], NOW + timedelta(seconds=1))
-    assert [one.diagnosis.severity for one in lab.incidents()] == [Severity.CRITICAL]
+    assert [incident.diagnosis.severity for incident in lab.incidents()] == [Severity.CRITICAL]
 
 
 def test_rows_of_strangers_are_bounded_and_the_oldest_go(lab):
@@ -114,9 +114,9 @@ def test_lines_of_other_pods_make_nothing_fresh(lab):
         at = NOW + timedelta(seconds=second + 2)
         lab.watcher.step([entry(REFUSED.format(40000 + second), at=at, trust=Trust.CLUSTER)], at)
     assert lab.world.restarts == []
-    (incident,) = (one for one in lab.incidents() if one.diagnosis.cause == "expired")
-    assert incident.system_seen is None
-    assert "fresh" in [str(gate.name) for gate in incident.decision.gates if not gate.passed]
+    (known,) = (incident for incident in lab.incidents() if incident.diagnosis.cause == "expired")
+    assert known.system_seen is None
+    assert "fresh" in [str(gate.name) for gate in known.decision.gates if not gate.passed]
 
 
 def test_a_forecast_is_not_closed_by_what_is_not_proven(lab):
@@ -124,4 +124,4 @@ def test_a_forecast_is_not_closed_by_what_is_not_proven(lab):
     for second in range(5):
         at = NOW + timedelta(seconds=second)
         lab.watcher.step([entry(REFUSED.format(40000 + second), at=at, trust=Trust.CLUSTER)], at)
-    assert [one.state for one in lab.incidents() if one.diagnosis.cause == "expires_soon"] == ["open"]
+    assert [incident.state for incident in lab.incidents() if incident.diagnosis.cause == "expires_soon"] == ["open"]

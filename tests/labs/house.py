@@ -34,6 +34,7 @@ from labs.journal import Journald
 from labs.namespaces import Machine, inside, listener, network
 from labs.receivers import Hook
 from labs.trusted import trusted_folder
+from labs.units import control_groups, within
 
 NOBODY = 65534
 ENDLESS = datetime.max.replace(tzinfo=UTC)
@@ -93,18 +94,6 @@ def refused_line(remote: str = "10.0.0.2:40001", server_name: str = "etcd-a") ->
     )
 
 
-def control_groups(unit: str) -> list[Path]:
-    """Make the control group of a unit, in the hierarchies by which systemd knows its units."""
-    points = [Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
-    groups = []
-    for point in points:
-        if (point / "cgroup.procs").exists():
-            group = point / "system.slice" / unit
-            group.mkdir(parents=True, exist_ok=True)
-            groups.append(group)
-    return groups
-
-
 @dataclass
 class House(Machine):
     """A master and its agent."""
@@ -150,10 +139,8 @@ class House(Machine):
 
     def in_unit(self, *command: str, **more: Any) -> subprocess.Popen[bytes]:
         """Start a program in the control group of a unit of root's."""
-        enter = 'for group in $0; do echo $$ >"$group/cgroup.procs" || exit; done; exec "$@"'
-        groups = " ".join(map(str, self.groups))
         started = subprocess.Popen(
-            ["sh", "-c", enter, groups, *inside(self.namespace, self.places, *command)], **self._quiet(more)
+            within(self.groups, *inside(self.namespace, self.places, *command)), **self._quiet(more)
         )
         self.begun.append(started)
         return started

@@ -21,6 +21,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labs.units import control_groups, within
+
 REMOTE = "/lib/systemd/systemd-journal-remote"
 JOURNALD = "/lib/systemd/systemd-journald"
 BOOT = "0" * 31 + "1"
@@ -90,6 +92,7 @@ class Journald:
 
     home: Path
     options: tuple[str, ...] = ()
+    unit: str = ""  # of which entries come; empty: of none
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     writer: subprocess.Popen[str] | None = field(default=None, repr=False)
 
@@ -143,8 +146,9 @@ class Journald:
         packet = b"MESSAGE\n" + len(raw).to_bytes(8, "little") + raw + b"\n"
         packet += b"".join(f"{name}={value}\n".encode() for name, value in fields.items())
         if self.writer is None:
+            groups = control_groups(self.unit) if self.unit else []
             self.writer = subprocess.Popen(
-                [sys.executable, "-c", _WRITER, str(self.socket)],
+                within(groups, sys.executable, "-c", _WRITER, str(self.socket)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -171,12 +175,14 @@ class Journald:
 
 
 @contextlib.contextmanager
-def start_journald(*options: str) -> Iterator[Journald]:
+def start_journald(*options: str, unit: str = "") -> Iterator[Journald]:
     """Run a journald with `options` (as "RuntimeMaxFiles=500"), and afterwards leave nothing of it behind.
+
+    Entries come from a process of `unit`, if one is named.
 
     The folder is in /tmp since socket paths are short.
     """
-    journald = Journald(Path(tempfile.mkdtemp(prefix="certmedic-journald-")), options)
+    journald = Journald(Path(tempfile.mkdtemp(prefix="certmedic-journald-")), options, unit)
     try:
         journald.start()
         yield journald

@@ -16,6 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from labs.docker import BUSYBOX, Docker
+from labs.static_pod import StaticPod
+
+UNIT = "relay.service"  # whose entries the agent believes, since its configuration names it
+POD = StaticPod(name="relay", node="m1", container="relay")
+# The state keeps the kinds of lines of one incident up to a number: here all of them, to find each again.
+PROGRAM = "from certmedic.edge import store; store.MOST_FOLDS = 10**6; from certmedic.cli import main; main()"
 
 
 def failure(number: int, at: datetime | None = None) -> str:
@@ -40,12 +46,19 @@ class Agent:
         self.home, self.docker_url = home, docker_url
         self.state = home / "state" / "state.sqlite3"
         self.config = home / "certmedic.toml"
-        self.config.write_text(f'mode = "observe"\nstate = "{home / "state"}"\nwatch.files = ["/var/log/tls*.log"]\n')
+        self.config.write_text(
+            f'mode = "observe"\nstate = "{home / "state"}"\nwatch.files = ["/var/log/tls*.log"]\nwatch.journal.units = ["{UNIT}"]\n'
+        )
+        shutil.copytree("/etc", home / "etc", symlinks=True, ignore_dangling_symlinks=True)
+        manifest = home / POD.manifest_path
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        manifest.write_text(POD.manifest)
         self.process: subprocess.Popen | None = None
 
     def _command(self, *words: str) -> list[str]:
-        script = 'mount --bind "$0/run" /run && mount --bind "$0/log" /var/log && exec "$@"'
-        certmedic = [sys.executable, "-P", "-m", "certmedic", words[0], "--config", str(self.config), *words[1:]]
+        binds = {"run": "/run", "log": "/var/log", "etc": "/etc"}
+        script = " && ".join([*(f'mount --bind "$0/{here}" {there}' for here, there in binds.items()), 'exec "$@"'])
+        certmedic = [sys.executable, "-P", "-c", PROGRAM, words[0], "--config", str(self.config), *words[1:]]
         return ["unshare", "--mount", "sh", "-c", script, str(self.home), *certmedic]
 
     @property
@@ -132,7 +145,7 @@ class PodLog:
     """A container's log as containerd writes it, rotated as the kubelet does it."""
 
     def __init__(self, pods: Path, dice: random.Random) -> None:
-        self.folder, self.dice, self.restarts, self.rotations = pods / "kube-system_relay-m1_7f3a" / "relay", dice, 0, 0
+        self.folder, self.dice, self.restarts, self.rotations = pods / POD.log_folder / POD.container, dice, 0, 0
 
     @property
     def path(self) -> Path:
@@ -176,19 +189,22 @@ class Containers:
     def __init__(self, docker: Docker, dice: random.Random) -> None:
         self.docker, self.dice = docker, dice
         docker.busybox()
-        docker("run", "-d", "--network=none", "--name=relay", BUSYBOX, "sleep", "100000")
+        self.started = 0
+        docker("run", "-d", "--network=none", f"--name={POD.container_name}", BUSYBOX, "sleep", "100000")
 
     def write(self, lines: list[str]) -> None:
         said = "".join(f"{line}\n" for line in lines).encode()
         if self.dice.random() < 0.2:
-            self.docker("run", "-i", "--network=none", BUSYBOX, "cat", stdin=said)
+            self.started += 1
+            name = f"{POD.container_name.removesuffix('_0')}_{self.started}"
+            self.docker("run", "-i", "--network=none", f"--name={name}", BUSYBOX, "cat", stdin=said)
         else:
-            self.docker("exec", "-i", "relay", "sh", "-c", "cat > /proc/1/fd/1", stdin=said)
+            self.docker("exec", "-i", POD.container_name, "sh", "-c", "cat > /proc/1/fd/1", stdin=said)
 
     def restart(self, *, kill: bool = False) -> None:
         self.docker.stop(kill=kill)
         self.docker.start()
-        self.docker("start", "relay")
+        self.docker("start", POD.container_name)
 
     def logged(self) -> set[int]:
         """What Docker itself kept."""

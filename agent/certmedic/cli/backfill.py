@@ -19,7 +19,7 @@ from certmedic.config import duration
 from certmedic.core import diagnose as doctor
 from certmedic.core import echo, symptoms, verdict
 from certmedic.core.examine import stamp
-from certmedic.core.model import Diagnosis, Fold, LogEntry
+from certmedic.core.model import Diagnosis, Fold, LogEntry, Sighting, Trust
 from certmedic.edge import inbox
 from certmedic.edge.containers import DockerError, DockerSource
 from certmedic.edge.facts import Machine
@@ -66,8 +66,7 @@ class Past:
         at = entry.time
         if entry.stream.startswith("file:"):  # which knows only when it was read
             at = echo.written_at(sighting, self._now) or at
-        brought = self._lines.setdefault(echo.number(echo.words(sighting)), {})
-        if at < self._since or echo.is_echo(brought, entry.stream):
+        if at < self._since or (entry.origin.trust is Trust.SYSTEM and self._is_echo(sighting)):
             return
         known = self._folds.get(sighting.fold)
         if known is None:
@@ -76,6 +75,11 @@ class Past:
         self._folds[sighting.fold] = replace(
             known, count=known.count + 1, first_seen=min(known.first_seen, at), last_seen=max(known.last_seen, at)
         )
+
+    def _is_echo(self, sighting: Sighting) -> bool:
+        """Whether a trusted line came already by another trusted source. Copies of others count against nothing."""
+        brought = self._lines.setdefault(echo.number(echo.words(sighting)), {})
+        return echo.is_echo(brought, sighting.entry.stream)
 
     def incidents(self) -> tuple[Diagnosis, ...]:
         """Judge it by what is so now, most serious first."""

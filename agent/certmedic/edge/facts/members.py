@@ -343,7 +343,7 @@ def _is_etcd(home: Path, trusts: Trusts) -> bool:
     return (
         (home / "comm").read_text() == "etcd\n"
         and trusts(int(home.name)) is Trust.SYSTEM
-        and _program(home, ()).rpartition("/")[2].startswith("etcd")
+        and (_program(home, ()) or "/etcd").rpartition("/")[2].startswith("etcd")  # empty: closed to us
         and _same_network(home)
     )
 
