@@ -1,4 +1,4 @@
-"""One turn of the loop: what it needs to know of the machine, what the probe found, and what it has to say afterwards."""
+"""One turn of the loop: its request to the probe, the answer, and the journal entries that follow its transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from certmedic.teller import Entries, Senses
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a turn needs to know of the machine."""
+    """The facts that a turn needs."""
 
     at: datetime
     looks: bool = False  # at incidents or files, which want the facts of this moment
@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """What the probe found."""
+    """The probe's answer to a request."""
 
     facts: Facts | None  # None: only an act was to be verified
     for_verification: Facts | None = None
@@ -78,7 +78,7 @@ class Deferred:
 
 
 def look(request: Request, senses: Senses, lock: Lock | None) -> Iterator[Looked]:
-    """Look at the machine: what a turn needs, on the probe's thread."""
+    """Gather the facts that a turn needs, on the probe's thread."""
     for origin in request.learn:
         senses.learn(origin)
     members = None if request.known_members is None else senses.meet(request.known_members)

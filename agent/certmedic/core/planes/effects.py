@@ -52,9 +52,10 @@ def restart_command(group: str, runtime: str = "docker") -> str:
     """
     pod = etcd_manager_pod_prefix(group or "main")
     if runtime != "docker":
-        return f"sudo crictl stop $(sudo crictl ps -q --name '^etcd-manager$' --pod $(sudo crictl pods -q --state ready --name '^{pod}'))"
+        return f"sudo crictl stop $(sudo crictl ps -q --name '^etcd-manager$' --pod $(sudo crictl pods -q --state ready --namespace kube-system --name '^{pod}'))"
     return (
         "sudo docker stop $(sudo docker ps -q --filter label=io.kubernetes.container.name=etcd-manager"
+        " --filter label=io.kubernetes.pod.namespace=kube-system"
         f" --filter name=_{pod})"
     )
 
