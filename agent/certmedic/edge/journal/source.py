@@ -207,8 +207,6 @@ class JournalSource:
         stop: threading.Event,
         changes: select.poll | None,
     ) -> None:
-        from systemd.journal import INVALIDATE  # noqa: PLC0415 - as in _opened
-
         wait, pass_on = Wait(TICK), functools.partial(self._pass_on, put=put)
         reported, read = 0.0, time.monotonic()
         looked, at_first = read, mapped()
@@ -224,25 +222,32 @@ class JournalSource:
             if now - reported >= (REPORT_EVERY if busy else QUIET_REPORT_EVERY) or not reported:
                 self._report(steps, put, at_end=at_end)
                 reported = now
+                if mapped() > at_first + MOST_MAPPED:
+                    break  # libsystemd keeps what it has read mapped: our memory, until the reader is closed
             if not at_end:
                 continue
-            tick = wait.seconds
-            if changes is None:
-                stop.wait(tick)
-            else:
-                if tick < ANNOUNCED:
-                    time.sleep(tick)  # an announcement would only end the wait sooner
-                    tick = 0
-                if changes.poll(1000 * tick) and reader.process() == INVALIDATE:  # wait() would cost twice as much
-                    break
+            if self._waits(reader, wait.seconds, stop, changes):
+                break
             if now - looked >= (LOOK_EVERY if changes else TICK):
                 looked = now
-                # libsystemd keeps what it has read mapped, which counts as our memory until the reader is closed.
-                if self._files.changed() or mapped() > at_first + MOST_MAPPED:
+                if self._files.changed():
                     break
         # Stop using this reader: it may skip older entries of a file that it discovers late. A new one sees all files.
         if not stop.is_set():
             self._report(steps, put, at_end=False)
+
+    @staticmethod
+    def _waits(reader: Any, tick: float, stop: threading.Event, changes: select.poll | None) -> bool:
+        """Wait for entries at most `tick` seconds; whether journal files have come or gone."""
+        from systemd.journal import INVALIDATE  # noqa: PLC0415 - as in _opened
+
+        if changes is None:
+            stop.wait(tick)
+            return False
+        if tick < ANNOUNCED:
+            time.sleep(tick)  # an announcement would only end the wait sooner
+            tick = 0
+        return bool(changes.poll(1000 * tick)) and reader.process() == INVALIDATE  # wait() would cost twice as much
 
     def _pass_on(self, steps: Steps, message: bytes, put: Callable[[Item], None]) -> None:
         field = field_of(steps)
