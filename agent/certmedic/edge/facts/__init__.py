@@ -56,6 +56,7 @@ MOST_HANDSHAKES = 64
 REMEMBERED_PROBES = 1024
 REMEMBERED_FILES = 256
 PEERS_FOR = 60.0  # seconds for which the addresses of peers are remembered
+NO_PEERS_FOR = 5.0  # the same where none were found: an etcd may be about to start
 ASK_EVERY = 600.0  # seconds
 LONGEST_PATH = 1024
 
@@ -171,8 +172,8 @@ class Machine:
     def _peer_addresses(self) -> frozenset[str]:
         """Return the addresses of the other members; looked up again every minute."""
         if time.monotonic() >= self._peers_until:
-            self._peers_until = time.monotonic() + PEERS_FOR
             self._peers = peer_addresses(self._told, self.trust_of_process)
+            self._peers_until = time.monotonic() + (PEERS_FOR if self._peers else NO_PEERS_FOR)
         return self._peers
 
     def _has_signer(self, place: Place) -> bool:
