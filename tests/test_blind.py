@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certmedic import watcher
 from certmedic.core import blind
+from certmedic.core.incident import life
 from certmedic.core.model import Route, SourceDown, SourceStatus, SourceUp
 from certmedic.core.symptoms import NEEDLES
 from certmedic.edge import inbox
@@ -24,7 +24,7 @@ def lab(lab):
 
 
 def take(lab, *items):
-    lab.watcher.step(items, lab.now)
+    lab.loop.step(items, lab.now)
 
 
 def works(source):
@@ -212,13 +212,13 @@ def test_a_real_daemon_that_is_gone_is_told_and_its_return_too(lab, monkeypatch)
     lab, box, stop = lab(), inbox.Inbox(), threading.Event()
     monkeypatch.setattr(blind, "GRACE", timedelta(seconds=3))
     monkeypatch.setattr(blind, "STEADY", timedelta(seconds=3))
-    monkeypatch.setattr(watcher, "QUIET_LOOK_EVERY", timedelta(seconds=1))
+    monkeypatch.setattr(life, "QUIET_LOOK_EVERY", timedelta(seconds=1))
     with start_dockerd() as daemon:
         try:
             inbox.start([DockerSource(NEEDLES, base_url=daemon.url)], {}, box, stop)
 
             def turned(kinds):
-                lab.watcher.step(box.drain(0.2), datetime.now(UTC))
+                lab.loop.step(box.drain(0.2), datetime.now(UTC))
                 return lab.world.kinds() == kinds
 
             until(lambda: turned([]) and lab.store.sources())

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from certmedic import watcher
 from certmedic.core import diagnose as doctor
 from certmedic.core import window
 from certmedic.core.model import Recheck, Served, Severity, Trust
 from certmedic.edge.renew import RenewError
+from certmedic.turn import JUDGED_AT_ONCE
 from labs import pki
 from labs.played import BOTH, ME, REFUSED, REFUSING, group, old_manager, renewed_by
 from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, entry, k3s, member, stored, unit
@@ -81,7 +81,7 @@ def test_a_flood_of_forged_lines_holds_up_no_cure_and_is_judged_in_measure(lab, 
         forged = [REFUSED.replace("etcd-a", f"x{turn}-{number}") for number in range(300)]
         before = len(judged)
         lab.step(*forged, *([REFUSED] if lab.ails else []))
-        assert len(judged) - before <= 2 * watcher.JUDGED_AT_ONCE
+        assert len(judged) - before <= 2 * JUDGED_AT_ONCE
         if lab.world.restarts:
             break
 
@@ -285,7 +285,7 @@ def test_a_file_that_was_read_before_it_was_issued_anew_is_no_old_one(lab):
     fresh, read = lab.world.files, member(peer_ends=NOW - DAY)
     lab.world.files, lab.world.idle = (*read, *elsewhere(fresh)), tuple(one.certificate.path for one in read)
     lab.go(3)
-    lab.watcher.step([Recheck(kind="inventory", incident=None, due=lab.now)], lab.now)
+    lab.loop.step([Recheck(kind="inventory", incident=None, due=lab.now)], lab.now)
     assert [act.state for act in lab.store.acts()] == ["done"]
     assert len(lab.incidents()) == 1
     lab.world.files, lab.world.idle = fresh, ()
@@ -326,7 +326,7 @@ def say(lab, text):
     """A line of the member that etcd-manager runs."""
     lab.position += 1
     one = entry(text.format(40000 + lab.position), at=lab.now, pod="etcd-manager-main-ip-10-0-0-1")
-    lab.watcher.step([replace(one, position=str(lab.position))], lab.now)
+    lab.loop.step([replace(one, position=str(lab.position))], lab.now)
 
 
 @pytest.mark.parametrize(

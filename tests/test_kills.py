@@ -34,7 +34,7 @@ def test_the_same_entries_read_again_and_again_are_one_act(lab):
     ]
     for turn in range(90):
         lab.now += timedelta(seconds=1)
-        lab.watcher.step(entries, lab.now)  # as where a position was lost
+        lab.loop.step(entries, lab.now)  # as where a position was lost
         if turn % 20 == 0:
             lab.kill()
 

@@ -662,13 +662,15 @@ verify_for = "60s"
 
 
 def cured(machine, number):
-    """Wait until so many incidents are over; returns what they and their acts came to, by what was at fault."""
-    states = '"state": "resolved"'
-    machine.until("\n".join(["over"] * number), "sh", "-c", f"certmedic incidents --json | grep -o '{states}' | sed s/.*/over/",
-                  seconds=240)  # fmt: skip
-    told = [json.loads(machine("certmedic", "show", str(one["id"]), "--json")) for one in incidents(machine)]
-    assert [act["state"] for one in told for act in one["acts"]] == ["verified"] * number
-    return told
+    """Wait until so many actions have cured their incidents; returns all incidents with their actions."""
+    deadline = time.monotonic() + 240
+    while True:
+        shown = [json.loads(machine("certmedic", "show", str(each["id"]), "--json")) for each in incidents(machine)]
+        states = [act["state"] for each in shown for act in each["acts"]]
+        if states == ["verified"] * number and all(each["state"] == "resolved" for each in shown if each["acts"]):
+            return shown
+        assert time.monotonic() < deadline, [(each["diagnosis"], each["acts"]) for each in shown]
+        time.sleep(1)
 
 
 def gate_of(one, name):
@@ -726,7 +728,8 @@ def it_renews_in_place_and_restarts_a_unit(machine):
     machine("chown", "0:4002", *files)  # of another owner they would not be renewed
     machine("chmod", "0640", files[0])
     before, task = machine("stat", "--format=%u:%g %a %n", *files), sickroom.task(machine)
-    told = {one["diagnosis"]["plane"]: one for one in cured(machine, 4) if one["id"] > 2}
+    # A client that was refused while k3s restarted may have left an incident of its own, on which nothing is done.
+    told = {one["diagnosis"]["plane"]: one for one in cured(machine, 4) if one["id"] > 2 and one["acts"]}
     assert {*told} == {"kops", "k3s"}
     assert machine("stat", "--format=%u:%g %a %n", *files) == before
     assert sickroom.task(machine) == task  # nothing was restarted

@@ -82,12 +82,12 @@ def pulse(lab, hook, tmp_path, monkeypatch):
     config.write_text(f'[notify]\nheartbeat = "http://127.0.0.1:{hook.port}/{SECRET}"\nheartbeat_every = "5m"\n')
     config.chmod(0o640)
     lab = lab(member(), mode="notify")
-    lab.pulse = Pulse(config=load(config), store=lab.store, world=lab.watcher.world, required={"journal"})
+    lab.pulse = Pulse(config=load(config), store=lab.store, world=lab.loop.world, required={"journal"})
     lab.step()
 
     def turns(*ticks):
         for tick in ticks:
-            lab.pulse.turn(lab.watcher, lab.now, tick)
+            lab.pulse.turn(lab.loop, lab.now, tick)
             thread = lab.pulse.heartbeat._thread
             if thread is not None:
                 thread.join(30)
@@ -105,10 +105,10 @@ def test_a_heartbeat_comes_at_its_interval_and_says_what_is_watched(pulse, hook)
 
 
 def test_there_is_no_heartbeat_while_what_must_be_read_is_not(pulse, hook):
-    pulse.watcher.readers.blind["journal"] = "gone"
+    pulse.loop.readers.blind["journal"] = "gone"
     pulse.turns(0, 300, 600)
     assert hook.requests == []
-    pulse.watcher.readers.blind = {"docker": "gone"}  # nobody needs it
+    pulse.loop.readers.blind = {"docker": "gone"}  # nobody needs it
     pulse.turns(601)
     assert len(hook.requests) == 1
 
@@ -183,9 +183,9 @@ def test_the_watchdog_is_fed_four_times_an_interval_and_not_each_turn(pulse, tmp
             return count
 
         for tick in range(200):
-            pulse.pulse.turn(pulse.watcher, pulse.now, tick / 10)
+            pulse.pulse.turn(pulse.loop, pulse.now, tick / 10)
         assert heard() == 4
-        pulse.watcher.readers.blind["journal"] = "gone"
+        pulse.loop.readers.blind["journal"] = "gone"
         pulse.turns(30, 40, 50)
         assert heard() == 0
 
@@ -198,15 +198,15 @@ def test_the_numbers_have_the_names_that_dashboards_know_and_our_own(lab, tmp_pa
         lab.step(REFUSED)
     lab.step(seconds=50)
     config = replace(Config(), metrics=replace(Config().metrics, textfile=tmp_path / "c.prom"))
-    pulse = Pulse(config=config, store=lab.store, world=lab.watcher.world, required=())
-    pulse.turn(lab.watcher, lab.now, 0.0)
+    pulse = Pulse(config=config, store=lab.store, world=lab.loop.world, required=())
+    pulse.turn(lab.loop, lab.now, 0.0)
     text = (tmp_path / "c.prom").read_text()
     peer = sick()[0].certificate
     labels = (
         f'embedded_key="",embedded_kind="",filename="me.crt",filepath="{peer.path}",issuer_CN="etcd-peers-ca-main"'
         f',serial_number="{int(peer.serial, 16)}",subject_CN="etcd-a"'
     )
-    seen = lab.watcher.inventory.stored[0].certificate
+    seen = lab.loop.inventory.stored[0].certificate
     labels = labels.replace(str(int(peer.serial, 16)), str(int(seen.serial, 16)))
     for sample in (
         f"x509_cert_not_after{{{labels}}} {seen.not_after.timestamp()}",
@@ -235,9 +235,9 @@ def test_a_folder_that_cannot_be_written_is_complained_of_once_and_holds_up_noth
     lab = lab(member(), mode="notify")
     lab.step()
     config = replace(Config(), metrics=replace(Config().metrics, textfile=tmp_path / "none" / "c.prom"))
-    pulse = Pulse(config=config, store=lab.store, world=lab.watcher.world, required=())
+    pulse = Pulse(config=config, store=lab.store, world=lab.loop.world, required=())
     for tick in (0.0, 60.0, 120.0):
-        pulse.turn(lab.watcher, lab.now, tick)
+        pulse.turn(lab.loop, lab.now, tick)
     assert [r.getMessage().split(":")[0] for r in caplog.records] == ["metrics.textfile"]
 
 
@@ -255,8 +255,8 @@ def test_the_wall_says_why_it_could_not(monkeypatch, tmp_path):
 def test_only_what_is_critical_is_written_on_the_wall_and_once_whether_it_works_or_not(lab):
     told = []
     lab = lab(mode="notify")
-    lab.watcher.teller.world = replace(
-        lab.watcher.world, wall=lambda text: told.append(text) or ("" if len(told) > 1 else "wall: nobody")
+    lab.loop.teller.world = replace(
+        lab.loop.world, wall=lambda text: told.append(text) or ("" if len(told) > 1 else "wall: nobody")
     )
     for _ in range(60):
         lab.step(REFUSED, REFUSING)
@@ -271,8 +271,8 @@ def test_the_line_at_login_forbids_a_restart_that_could_cost_the_quorum(lab, tmp
     lab = lab()
     for _ in range(10):
         lab.step(REFUSED, REFUSING)
-    pulse = Pulse(config=Config(), store=lab.store, world=lab.watcher.world, required=())
-    pulse.turn(lab.watcher, lab.now, 0.0)
+    pulse = Pulse(config=Config(), store=lab.store, world=lab.loop.world, required=())
+    pulse.turn(lab.loop, lab.now, 0.0)
     assert (tmp_path / "motd").read_text().splitlines() == [
         "certmedic: 10.0.0.2: certificate expired: look there, not here (sudo certmedic show 2)",
         "certmedic: etcd main: certificate expired: do NOT restart it now (sudo certmedic show 1)",
@@ -286,12 +286,12 @@ def test_the_line_at_login_names_at_most_five_and_hides_what_strangers_wrote(lab
     files = tuple(stored(leaf, f"/mnt/{g}/me.crt", group=f"\x1b[31m{g}") for g in groups)
     lab = lab(files, mode="notify")
     lab.go(5)
-    pulse = Pulse(config=Config(), store=lab.store, world=lab.watcher.world, required=())
-    pulse.turn(lab.watcher, lab.now, 0.0)
+    pulse = Pulse(config=Config(), store=lab.store, world=lab.loop.world, required=())
+    pulse.turn(lab.loop, lab.now, 0.0)
     lines = (tmp_path / "motd").read_text().splitlines()
     assert len(lines) == 6
     assert lines[-1] == "certmedic: and 2 more (sudo certmedic incidents --open)"
     assert "\x1b" not in "".join(lines)
     lab.hush()
-    pulse.turn(lab.watcher, lab.now, 2.0)
+    pulse.turn(lab.loop, lab.now, 2.0)
     assert "silenced by alice until" in (tmp_path / "motd").read_text()

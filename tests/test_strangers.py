@@ -33,11 +33,11 @@ def test_strangers_lines_open_no_incident_and_start_no_look(lab):
     lab.step()
     looks = lab.world.looks
     for second in range(5):
-        lab.watcher.step([stranger(REFUSING, n) for n in range(20)], NOW + timedelta(seconds=second + 2))
+        lab.loop.step([stranger(REFUSING, n) for n in range(20)], NOW + timedelta(seconds=second + 2))
 
     assert lab.incidents() == []
     assert lab.world.looks == looks
-    assert lab.watcher.sightings == 0
+    assert lab.loop.sightings == 0
     (row,) = lab.store.strangers()
     assert (row["who"], row["symptom"], row["count"]) == ("uid 1000", "expired", 100)
 
@@ -46,25 +46,23 @@ def test_beyond_the_budget_lines_are_counted_and_the_journal_says_so_once(lab):
     lab = lab(member())
     lab.step()
     for second in range(3):
-        lab.watcher.step(
-            [stranger(REFUSED, n) for n in range(LINES_A_SECOND + 10)], NOW + timedelta(seconds=second + 2)
-        )
+        lab.loop.step([stranger(REFUSED, n) for n in range(LINES_A_SECOND + 10)], NOW + timedelta(seconds=second + 2))
 
-    assert lab.watcher.strangers.over_budget == 30
+    assert lab.loop.strangers.over_budget == 30
     assert sum(row["count"] for row in lab.store.strangers()) == 3 * LINES_A_SECOND
     assert [fields["CERTMEDIC_EVENT"] for fields in lab.world.journal].count("strangers") == 1
 
 
 def test_the_budget_counts_bytes_too(lab):
     lab = lab(member())
-    lab.watcher.step([stranger(REFUSED + "x" * (BYTES_A_SECOND // 4), n) for n in range(10)], NOW)
-    assert lab.watcher.strangers.over_budget == 7
+    lab.loop.step([stranger(REFUSED + "x" * (BYTES_A_SECOND // 4), n) for n in range(10)], NOW)
+    assert lab.loop.strangers.over_budget == 7
 
 
 def test_a_flood_of_strangers_does_not_delay_a_trusted_line(lab):
     lab = lab(sick(), mode="notify")
     flood = [stranger(f"x{n}: {REFUSING}", n, program=f"etcd-{n}") for n in range(1000)]
-    lab.watcher.step([*flood, entry(REFUSED.format(40001))], NOW + timedelta(seconds=1))
+    lab.loop.step([*flood, entry(REFUSED.format(40001))], NOW + timedelta(seconds=1))
     assert [incident.diagnosis.severity for incident in lab.incidents()] == [Severity.CRITICAL]
 
 
@@ -100,11 +98,11 @@ def test_copies_of_a_stranger_hide_no_true_line(lab):
     lab = lab(sick(), mode="notify")
     line = '2026-11-24 15:40:01.1 W | embed: rejected connection from "10.0.0.2:41001" (error "remote error: tls: bad certificate")'
     for stream in ("file:/tmp/a", "journal", "pod:/x"):
-        lab.watcher.step([stranger(line) for _ in range(5)], NOW + timedelta(seconds=1))
-        lab.watcher.step([entry(line, stream=stream, trust=Trust.CLUSTER)], NOW + timedelta(seconds=1))
-    before = lab.watcher.sightings
-    lab.watcher.step([entry(line, stream="journal")], NOW + timedelta(seconds=2))
-    assert lab.watcher.sightings == before + 1
+        lab.loop.step([stranger(line) for _ in range(5)], NOW + timedelta(seconds=1))
+        lab.loop.step([entry(line, stream=stream, trust=Trust.CLUSTER)], NOW + timedelta(seconds=1))
+    before = lab.loop.sightings
+    lab.loop.step([entry(line, stream="journal")], NOW + timedelta(seconds=2))
+    assert lab.loop.sightings == before + 1
 
 
 def test_lines_of_other_pods_make_nothing_fresh(lab):
@@ -112,7 +110,7 @@ def test_lines_of_other_pods_make_nothing_fresh(lab):
     lab.step()
     for second in range(30):
         at = NOW + timedelta(seconds=second + 2)
-        lab.watcher.step([entry(REFUSED.format(40000 + second), at=at, trust=Trust.CLUSTER)], at)
+        lab.loop.step([entry(REFUSED.format(40000 + second), at=at, trust=Trust.CLUSTER)], at)
     assert lab.world.restarts == []
     (known,) = (incident for incident in lab.incidents() if incident.diagnosis.cause == "expired")
     assert known.system_seen is None
@@ -123,5 +121,5 @@ def test_a_forecast_is_not_closed_by_what_is_not_proven(lab):
     lab = lab(member(peer_ends=NOW + 5 * DAY), mode="notify")
     for second in range(5):
         at = NOW + timedelta(seconds=second)
-        lab.watcher.step([entry(REFUSED.format(40000 + second), at=at, trust=Trust.CLUSTER)], at)
+        lab.loop.step([entry(REFUSED.format(40000 + second), at=at, trust=Trust.CLUSTER)], at)
     assert [incident.state for incident in lab.incidents() if incident.diagnosis.cause == "expires_soon"] == ["open"]

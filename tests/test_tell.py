@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from certmedic.config import load
+from certmedic.core.incident.life import MOST_OPEN
 from certmedic.core.model import Route
 from certmedic.edge.notify import AppriseNotifier
-from certmedic.watcher import MOST_OPEN
 from labs import receivers
 from labs.played import REFUSED, REFUSING, Reached, sick
 from labs.values import DAY, NOW, PEERS_CA, VOLUME, member, stored

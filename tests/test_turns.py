@@ -8,9 +8,12 @@ from datetime import timedelta
 
 import pytest
 
+from certmedic import loop
+from certmedic.core.incident import RecheckKind, advance
+from certmedic.core.model import SourceUp
 from certmedic.edge import worker
 from certmedic.edge.store import StoreError
-from certmedic.watcher import Watcher
+from certmedic.loop import Loop
 from labs.played import REFUSED, Played, sick
 from labs.values import NOW, entry, member
 
@@ -45,21 +48,21 @@ def test_nothing_outside_is_touched_within_the_transaction(lab, lease):
     lab.world.store = lab.store
     lab.suffer(40)
     assert lab.world.kinds() == ["opened", "acted", "resolved"]
-    assert lab.watcher.faults == {}
+    assert lab.loop.faults == {}
 
 
 def test_an_entry_for_the_journal_is_dropped_with_its_transaction(lab):
     lab = lab(sick())
 
     def killed():
-        with lab.watcher._transaction():
-            lab.watcher.journal.emit({"MESSAGE": "no"})
+        with lab.loop.journal.transaction():
+            lab.loop.journal.emit({"MESSAGE": "no"})
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         killed()
-    with lab.watcher._transaction():
-        lab.watcher.journal.emit({"MESSAGE": "yes"})
+    with lab.loop.journal.transaction():
+        lab.loop.journal.emit({"MESSAGE": "yes"})
         assert {"MESSAGE": "yes"} not in lab.world.journal
     assert [fields["MESSAGE"] for fields in lab.world.journal if fields["MESSAGE"] in ("yes", "no")] == ["yes"]
 
@@ -67,38 +70,57 @@ def test_an_entry_for_the_journal_is_dropped_with_its_transaction(lab):
 def test_a_bad_item_is_logged_once_and_the_rest_goes_on(lab, caplog, monkeypatch):
     lab = lab(sick(), mode="notify")
     lab.step()
-    take = lab.watcher._take
+    take = lab.loop._take_word
 
-    def broken(item, sighting, now):
-        if "broken" in getattr(item, "text", ""):
+    def broken(item, now):
+        if item.source == "broken":
             lab.store.event(1, "half", "written", now=now)
             raise OverflowError("date value out of range")
-        take(item, sighting, now)
+        take(item, now)
 
-    monkeypatch.setattr(lab.watcher, "_take", broken)
+    monkeypatch.setattr(lab.loop, "_take_word", broken)
     for second in range(3):
-        lab.watcher.step([entry("broken"), entry(REFUSED.format(40000 + second))], NOW + timedelta(seconds=second + 2))
+        lab.loop.step(
+            [SourceUp(source="broken"), entry(REFUSED.format(40000 + second))], NOW + timedelta(seconds=second + 2)
+        )
 
-    assert lab.watcher.faults == {"OverflowError": 3}
+    assert lab.loop.faults == {"OverflowError": 3}
     assert sum("OverflowError" in record.getMessage() for record in caplog.records) == 1
     assert lab.incidents()[0].count == 3
     assert not any(event["what"] == "half" for event in lab.store.events(1))  # what it wrote is undone
 
 
+def test_a_bad_line_is_logged_once_and_the_rest_goes_on(lab, caplog, monkeypatch):
+    lab = lab(sick(), mode="notify")
+    is_echo = lab.loop.tally.is_echo
+
+    def broken(sighting):
+        if "broken" in sighting.said:
+            raise ValueError("no such line")
+        return is_echo(sighting)
+
+    monkeypatch.setattr(lab.loop.tally, "is_echo", broken)
+    lab.step(REFUSED.replace("etcd-a", "broken"), REFUSED, REFUSED.replace("etcd-a", "broken"), REFUSED)
+
+    assert lab.loop.faults == {"ValueError": 2}
+    assert sum("ValueError" in record.getMessage() for record in caplog.records) == 1
+    assert lab.incidents()[0].count == 2
+
+
 def test_a_bad_recheck_is_tried_again_and_holds_up_no_other(lab, monkeypatch):
     lab = lab(sick(), mode="notify")
     lab.step()
-    announce, failed = lab.watcher._announce, []
+    failed = []
 
-    def broken(incident, now):
+    def broken(kind, incident, *given):
         if not failed:
-            failed.append(now)
+            failed.append(kind)
             raise RuntimeError("once")
-        announce(incident, now)
+        return advance(kind, incident, *given)
 
-    monkeypatch.setattr(lab.watcher, "_announce", broken)
+    monkeypatch.setattr(loop, "advance", broken)
     lab.go(30)
-    assert failed
+    assert failed == [RecheckKind.ANNOUNCE]
     assert lab.world.kinds() == ["opened"]
 
 
@@ -139,10 +161,10 @@ class Hanging(Played):
 @pytest.mark.parametrize("what", ["gather", "send_all", "restart"])
 def test_the_loop_turns_while_a_worker_hangs(tmp_path, lab, what):
     made = lab(world=Hanging(what, files=sick()))
-    watcher = Watcher(
+    running = Loop(
         config=made.config,
         store=made.store,
-        world=made.watcher.world,
+        world=made.loop.world,
         started_at=NOW,
         sources=made.sources,
         workers=worker.threads(),
@@ -162,7 +184,7 @@ def test_the_loop_turns_while_a_worker_hangs(tmp_path, lab, what):
 
     timer = threading.Timer(3, made.world.go_on.set)
     timer.start()
-    watcher.run(take, now, going)
+    running.run(take, now, going)
     timer.join()
     gaps = [after - before for before, after in itertools.pairwise(turns)]
     assert max(gaps) < 1.8  # the watchdog is fed between two of them
@@ -170,18 +192,18 @@ def test_the_loop_turns_while_a_worker_hangs(tmp_path, lab, what):
 
 def test_a_look_that_takes_too_long_is_given_up_and_the_turn_is_made(lab):
     made = lab(world=Hanging("gather", files=member()))
-    watcher = Watcher(
+    running = Loop(
         config=made.config,
         store=made.store,
-        world=made.watcher.world,
+        world=made.loop.world,
         started_at=NOW,
         sources=made.sources,
         workers=worker.threads(),
     )
-    watcher.begin([entry(REFUSED.format(40001))], NOW)
-    watcher.hear(NOW + timedelta(seconds=30))
+    running.begin([entry(REFUSED.format(40001))], NOW)
+    running.hear(NOW + timedelta(seconds=30))
     assert made.store.positions() == {}
-    watcher.hear(NOW + timedelta(seconds=61))
+    running.hear(NOW + timedelta(seconds=61))
     assert made.store.positions() == {"journal": "1"}  # judged by what was known, and not read again
     made.world.go_on.set()
 

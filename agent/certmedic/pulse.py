@@ -19,8 +19,8 @@ from certmedic.core.model import Severity, Silence
 from certmedic.edge import local, service
 from certmedic.edge.heartbeat import Heartbeat
 from certmedic.edge.store import Store
+from certmedic.loop import Loop
 from certmedic.teller import World
-from certmedic.watcher import Watcher
 
 LOGIN_EVERY = 2.0  # seconds
 METRICS_EVERY = 60.0
@@ -44,22 +44,22 @@ class Pulse:
         self._complaints: dict[str, str] = {}
         self._shown: bytes | None = None
 
-    def turn(self, watcher: Watcher, now: datetime, tick: float) -> None:
+    def turn(self, loop: Loop, now: datetime, tick: float) -> None:
         """Give the signs that are due. `tick` is seconds on a monotonic clock."""
         interval = service.watchdog_interval()
-        if not self.required & watcher.readers.blind.keys():
+        if not self.required & loop.readers.blind.keys():
             if interval is not None and self._due("watchdog", tick, interval / 4):
                 service.watchdog()
             every = self.config.notify.heartbeat_every.total_seconds()
             # Not before the first inventory: the call tells of the certificates.
-            if self.heartbeat is not None and watcher.inventory is not None and self._due("heartbeat", tick, every):
-                self.heartbeat.beat(message.pulse(self.world.host, watcher.inventory, now))
+            if self.heartbeat is not None and loop.inventory is not None and self._due("heartbeat", tick, every):
+                self.heartbeat.beat(message.pulse(self.world.host, loop.inventory, now))
         if self.heartbeat is not None:
             self._hear(self.heartbeat)
         if self.login is not None and self._due("login", tick, LOGIN_EVERY):
             self._try("the line at login", lambda: self._write_login(now))
-        if self.config.metrics.textfile and watcher.inventory and self._due("metrics", tick, METRICS_EVERY):
-            self._try("metrics.textfile", lambda: self._write_metrics(watcher, now))
+        if self.config.metrics.textfile and loop.inventory and self._due("metrics", tick, METRICS_EVERY):
+            self._try("metrics.textfile", lambda: self._write_metrics(loop, now))
 
     def _due(self, sign: str, tick: float, every: float) -> bool:
         if tick < self._next.get(sign, tick):
@@ -112,7 +112,7 @@ class Pulse:
             local.withdraw(self.login)
         self._shown = text
 
-    def _write_metrics(self, watcher: Watcher, now: datetime) -> None:
+    def _write_metrics(self, loop: Loop, now: datetime) -> None:
         from certmedic.edge import metrics  # noqa: PLC0415 - an agent without the file never loads Prometheus's library
 
         assert self.config.metrics.textfile is not None  # noqa: S101 - as above
@@ -121,9 +121,9 @@ class Pulse:
             at=now,
             version=__version__,
             mode=self.config.mode,
-            facts=watcher.inventory,
+            facts=loop.inventory,
             sources=self.store.sources(),
-            sightings=watcher.sightings,
+            sightings=loop.sightings,
             incidents=[
                 (str(i.diagnosis.severity), str(i.diagnosis.cause)) for i in self.store.incidents(unresolved=True)
             ],

@@ -61,21 +61,21 @@ class Tally:
             self._unwritten.append(line)
         return echo.is_echo(line.brought, sighting.entry.stream)
 
-    def is_due(self, sighting: Sighting, before: datetime) -> bool:
-        """Whether a line's fold is new, or was diagnosed last before a time."""
-        seen = self._folds.get(sighting.fold)
+    def is_due(self, fold: str, before: datetime) -> bool:
+        """Whether a fold is new, or was diagnosed last before a time."""
+        seen = self._folds.get(fold)
         return seen is None or seen.diagnosed_at <= before
 
-    def is_new(self, sighting: Sighting) -> bool:
-        """Whether a line's fold is not known."""
-        return sighting.fold not in self._folds
+    def is_new(self, fold: str) -> bool:
+        """Whether a fold is not known."""
+        return fold not in self._folds
 
-    def count(self, sighting: Sighting) -> Seen:
+    def count(self, fold: str, sighting: Sighting) -> Seen:
         """Count one more line of a fold, and return all of that fold."""
         time = sighting.entry.time
-        seen = self._folds.get(sighting.fold)
+        seen = self._folds.get(fold)
         if seen is None:
-            seen = self._folds[sighting.fold] = Seen(sighting=sighting, first=time, last=time)
+            seen = self._folds[fold] = Seen(sighting=sighting, first=time, last=time)
         seen.total += 1
         seen.unwritten += 1
         seen.first = min(seen.first, time)

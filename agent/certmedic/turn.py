@@ -1,16 +1,27 @@
-"""One turn of the loop: its request to the probe, the answer, and the journal entries that follow its transaction."""
+"""One turn of the loop: its items and due rechecks, the facts that they need, and the look at the machine that gathers them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from certmedic.core import diagnose as doctor
+from certmedic.core import symptoms
+from certmedic.core.incident import Incident, IncidentState, RecheckKind, Terms
 from certmedic.core.lease import access
-from certmedic.core.model import Facts, Item, Lease, Origin, Recheck, Sighting, Told
+from certmedic.core.model import Cause, Facts, Fold, Item, Lease, LogEntry, Origin, Recheck, Sighting, Told, Trust
 from certmedic.edge.lease import Lock
 from certmedic.edge.store import Store
-from certmedic.teller import Entries, Senses
+from certmedic.tally import Tally
+from certmedic.teller import Senses
+
+DIAGNOSE_EVERY = timedelta(seconds=30)  # equal lines are diagnosed again no more often
+# Kinds of lines diagnosed in one turn. The rest waits: a flood of new kinds must not hold up the watchdog.
+JUDGED_AT_ONCE = 64
+FACTS_FOR = timedelta(seconds=2)  # age up to which gathered facts serve new lines
+
+Line = tuple[Item, Sighting | None, str]  # an item; the sighting of a trusted line that shows a symptom, and its fold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,16 +29,16 @@ class Request:
     """The facts that a turn needs."""
 
     at: datetime
-    looks: bool = False  # at incidents or files, which want the facts of this moment
-    learn: tuple[Origin, ...] = ()  # whose certificate files to look up; of trusted origins only
+    looks: bool = False  # at incidents or files, which need the facts of this moment
+    learn: tuple[Origin, ...] = ()  # programs whose certificate files to look up; trusted origins only
     with_members: bool = False
     verifies: bool = False  # also what listeners serve to clients that send no SNI
-    known_members: Mapping[str, Told] | None = None  # None: who the members are need not be asked
+    known_members: Mapping[str, Told] | None = None  # None: do not ask etcd who the members are
     leases: frozenset[str] = frozenset()  # etcd groups whose lease to take
 
     @property
     def plain(self) -> bool:
-        """Whether facts of a moment ago may do."""
+        """Whether recent facts suffice."""
         return not (self.with_members or self.verifies or self.leases or self.looks) and self.known_members is None
 
 
@@ -35,46 +46,92 @@ class Request:
 class Looked:
     """The probe's answer to a request."""
 
-    facts: Facts | None  # None: only an act was to be verified
+    facts: Facts | None  # None: the turn only verifies an action
     for_verification: Facts | None = None
     members: Mapping[str, Told] | None = None
     leases: Mapping[str, Lease] = field(default_factory=dict)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A turn that has begun: its items, and what was due."""
+    """A turn that has begun."""
 
-    items: Sequence[tuple[Item, Sighting | None]]
+    items: Sequence[Line]
+    left: Sequence[Item]  # for the next turn
     due: Sequence[Recheck]
-    request: Request | None  # None: nothing of the machine is needed
+    request: Request | None  # None: the turn needs no look at the machine
     began: datetime
 
 
-class Deferred:
-    """The journal. An entry that a transaction leads to is written once that is on the disk."""
+class Turns:
+    """Parses items, and finds out which facts a turn needs."""
 
-    def __init__(self, journal: Entries, store: Store) -> None:
-        self._journal = journal
+    def __init__(self, store: Store, tally: Tally, terms: Terms, leases: Mapping[int, str]) -> None:
         self._store = store
-        self._entries: list[Mapping[str, str]] = []
+        self._tally = tally
+        self._terms = terms
+        self._leases = leases  # incident -> etcd group whose lease it needs
+        self._parse: Callable[[LogEntry], Sighting | None] = symptoms.ParseCache().parse
 
-    def emit(self, fields: Mapping[str, str]) -> None:
-        """Write an entry, or within a transaction keep it until `flush`."""
-        if self._store.in_transaction:
-            self._entries.append(fields)
-        else:
-            self._journal.emit(fields)
+    def begin(self, waiting: Sequence[Item], now: datetime, facts: Facts | None) -> Turn:
+        """Return the turn of the waiting items and due rechecks. Its request is None if `facts`, the latest, suffice."""
+        items: list[Line] = []
+        new: dict[str, Sighting] = {}
+        before = now - DIAGNOSE_EVERY
+        for item in waiting:
+            if len(new) >= JUDGED_AT_ONCE:
+                break
+            sighting, fold = None, ""
+            if isinstance(item, LogEntry) and item.origin.trust is not Trust.STRANGER:
+                sighting = self._parse(item)
+                if sighting is not None:
+                    fold = sighting.fold
+                    if self._tally.is_due(fold, before):
+                        new[fold] = sighting
+            items.append((item, sighting, fold))
+        due = self._store.due(now=now)
+        request = self._request(list(new.values()), due, now)
+        if request is not None and facts is not None and request.plain and timedelta() <= now - facts.at < FACTS_FOR:
+            # An unexplained line needs newer facts: a volume may just have been mounted.
+            first = [sighting for fold, sighting in new.items() if self._tally.is_new(fold)]
+            if all(explains(facts, sighting) for sighting in first):
+                request = None
+        return Turn(items=items, left=waiting[len(items) :], due=due, request=request, began=now)
 
-    def flush(self) -> None:
-        """Write what was kept."""
-        entries, self._entries = self._entries, []
-        for fields in entries:
-            self._journal.emit(fields)
+    def _request(self, lines: Sequence[Sighting], due: Sequence[Recheck], now: datetime) -> Request | None:
+        kinds = {recheck.kind for recheck in due}
+        looked_at = [
+            incident
+            for recheck in due
+            if recheck.incident is not None
+            and recheck.kind in (RecheckKind.ANNOUNCE, RecheckKind.INCIDENT, RecheckKind.RESUME)
+            if (incident := lasting(self._store, recheck.incident)) is not None
+        ]
+        if not (lines or looked_at or kinds & {RecheckKind.INVENTORY, RecheckKind.VERIFY}):
+            return None
+        asks_members = self._terms.policy.mode in ("approve", "remedy") and RecheckKind.INVENTORY in kinds
+        return Request(
+            at=now,
+            looks=bool(looked_at) or RecheckKind.INVENTORY in kinds,
+            learn=tuple(dict.fromkeys(new.entry.origin for new in lines if new.entry.origin.trust is Trust.SYSTEM)),
+            with_members=any(self._terms.may_act_on(incident) for incident in looked_at),
+            verifies=RecheckKind.VERIFY in kinds,
+            known_members=self._store.members() if asks_members else None,
+            leases=frozenset(self._leases[incident.id] for incident in looked_at if incident.id in self._leases),
+        )
 
-    def drop(self) -> None:
-        """Forget what was kept: the transaction did not happen."""
-        self._entries = []
+
+def lasting(store: Store, number: int) -> Incident | None:
+    """Return an unresolved incident by its number; None if there is none."""
+    incident = store.incident(number)
+    return None if incident is None or incident.state is IncidentState.RESOLVED else incident
+
+
+def explains(facts: Facts, sighting: Sighting) -> bool:
+    """Whether facts explain a line."""
+    time = sighting.entry.time
+    diagnosis = doctor.diagnose(Fold(sighting=sighting, count=1, first_seen=time, last_seen=time), facts)
+    return diagnosis is None or diagnosis.cause is not Cause.UNEXPLAINED
 
 
 def look(request: Request, senses: Senses, lock: Lock | None) -> Iterator[Looked]:

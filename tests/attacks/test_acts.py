@@ -20,7 +20,7 @@ def own(container_):
 def turn(lab, *items, seconds=1):
     """Take one turn with these items."""
     lab.now += timedelta(seconds=seconds)
-    lab.watcher.step(list(items), lab.now)
+    lab.loop.step(list(items), lab.now)
 
 
 def complain(lab, number=1):

@@ -65,7 +65,7 @@ def play(folder, files, story):
             items = [strange(at=lab.now, **one) for one in (story[second] if second < len(story) else [])]
             if lab.ails and second >= 5 and second % 3 == 0:
                 items.append(trusted(REFUSED.format(40000 + second), at=lab.now))
-            lab.watcher.step(items, lab.now)
+            lab.loop.step(items, lab.now)
         return {
             "restarts": [one.id for one in world.restarts],
             "renewed": world.renewed,

@@ -20,7 +20,7 @@ from certmedic.config import Config
 from certmedic.core.model import Item, LogEntry
 from certmedic.edge import inbox
 from certmedic.edge.store import Store
-from certmedic.watcher import Watcher
+from certmedic.loop import Loop
 
 
 def main() -> None:
@@ -43,11 +43,11 @@ def main() -> None:
         return not stop.is_set()
 
     with Store(config.state / "state.sqlite3") as store:
-        watcher = Watcher(config=config, store=store, world=world(config), started_at=datetime.now(UTC), sources={})
+        loop = Loop(config=config, store=store, world=world(config), started_at=datetime.now(UTC), sources={})
         inbox.start(serve.sources(config), store.positions(), box, stop)
         sys.stdout.write("READY\n")
         sys.stdout.flush()
-        watcher.run(take, lambda: datetime.now(UTC), going)
+        loop.run(take, lambda: datetime.now(UTC), going)
     sys.stdout.write(json.dumps(recorded))
 
 

@@ -241,7 +241,7 @@ def start(_count: int, rounds: int, say: Say) -> Row:
 
 
 def storm(count: int, rounds: int, say: Say) -> Row:
-    """Send failing lines of twenty kinds through Watcher and Store."""
+    """Send failing lines of twenty kinds through Loop and Store."""
     told = []
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")

@@ -1,4 +1,4 @@
-"""A storm through the real line: N failing lines of twenty kinds into Watcher and Store. Prints a JSON object.
+"""A storm through the real line: N failing lines of twenty kinds into Loop and Store. Prints a JSON object.
 
 COUNT FOLDER
 """
@@ -19,7 +19,7 @@ from certmedic.config import Config
 from certmedic.core.model import LogEntry, Origin, Trust
 from certmedic.edge import inbox
 from certmedic.edge.store import Store
-from certmedic.watcher import Watcher
+from certmedic.loop import Loop
 
 
 def resident() -> float:
@@ -48,14 +48,14 @@ def main() -> None:
         return entries
 
     with Store(folder / "state.sqlite3") as store:
-        watcher = Watcher(config=config, store=store, world=world(config), started_at=start, sources={})
-        watcher.step([], start)  # the first inventory
-        watcher.step(batch(0, inbox.BATCH), datetime.now(UTC))  # the first diagnoses
+        loop = Loop(config=config, store=store, world=world(config), started_at=start, sources={})
+        loop.step([], start)  # the first inventory
+        loop.step(batch(0, inbox.BATCH), datetime.now(UTC))  # the first diagnoses
         before, done, wall, cpu = resident(), inbox.BATCH, 0.0, 0.0
         while done < count:
             items = batch(done, min(inbox.BATCH, count - done))
             began, used = time.perf_counter(), time.process_time()
-            watcher.step(items, datetime.now(UTC))
+            loop.step(items, datetime.now(UTC))
             wall += time.perf_counter() - began
             cpu += time.process_time() - used
             done += len(items)

@@ -12,8 +12,8 @@ from certmedic.edge.notify import AppriseNotifier, Channel, Delivered
 from certmedic.edge.renew import Aside, Renewed
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Store
+from certmedic.loop import Loop
 from certmedic.teller import World
-from certmedic.watcher import Watcher
 from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, entry, facts, k3s, kubeadm, member, unit
 
 REFUSED = (
@@ -221,7 +221,7 @@ class Lab:
             boot_id="b",
             lock=self.world if self.world.lease else None,
         )
-        self.watcher = Watcher(
+        self.loop = Loop(
             config=self.config,
             store=self.store,
             world=world,
@@ -245,7 +245,7 @@ class Lab:
                     position=str(self.position),
                 )
             )
-        self.watcher.step(items, self.now)
+        self.loop.step(items, self.now)
 
     def go(self, seconds):
         for _ in range(int(seconds)):

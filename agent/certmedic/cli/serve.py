@@ -32,9 +32,9 @@ from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.renew import Pen
 from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, Hands, SystemdHands
 from certmedic.edge.store import Store, StoreError
+from certmedic.loop import Loop
 from certmedic.pulse import Pulse
 from certmedic.teller import World
-from certmedic.watcher import Watcher
 
 DOCKER_SOCKET = Path("/var/run/docker.sock")
 PODS = Path("/var/log/pods")
@@ -192,7 +192,7 @@ def serve(
         host=socket.gethostname(),
         boot_id=boot_id(),
     )
-    watcher = Watcher(
+    loop = Loop(
         config=config,
         store=store,
         world=world,
@@ -224,10 +224,10 @@ def serve(
             else:
                 reloading = True
                 stop.set()
-        pulse.turn(watcher, datetime.now(UTC), time.monotonic())
+        pulse.turn(loop, datetime.now(UTC), time.monotonic())
         return not stop.is_set()
 
-    watcher.run(box.drain, lambda: datetime.now(UTC), going)
+    loop.run(box.drain, lambda: datetime.now(UTC), going)
     if reloading:
         service.notify_reloading()
     else:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from certmedic.core.command import fixed
 from certmedic.core.model import Cause, Confidence, Diagnosis, Helps, Remedy, RemedyKind, Suspect
+from certmedic.core.text import stamp
 
 # An ordinary restart of a daemon is over by then. With the wait for what breaks together, people are told before systemd, whose
 # watchdog goes unfed while a source that must be read is blind, restarts the agent.
@@ -55,3 +56,13 @@ def diagnose(source: str, reason: str, since: datetime) -> Diagnosis:
         since=since,
         source=source,
     )
+
+
+def end(source: str, reads_since: datetime | None, now: datetime, *, announced: bool) -> str | None:
+    """Return what ended the incident of a blind source, in a sentence; None while it lasts.
+
+    `reads_since`: None while it is blind. If people were told, the source has to read for `STEADY` without a break.
+    """
+    if reads_since is None or (announced and now - reads_since < STEADY):
+        return None
+    return f"{source} is read again since {stamp(reads_since)}, from where it had stopped"

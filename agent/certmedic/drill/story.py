@@ -34,8 +34,8 @@ from certmedic.edge.renew import Pen
 from certmedic.edge.restart import RestartError
 from certmedic.edge.service import Journal
 from certmedic.edge.store import Incident, Store
+from certmedic.loop import Loop
 from certmedic.teller import World
-from certmedic.watcher import Watcher
 
 LIFE = 20.0  # seconds that member a's first certificates live
 PATIENCE = 90.0  # seconds for the whole story
@@ -187,11 +187,11 @@ def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str])
     )
     stop, box = threading.Event(), inbox.Inbox()
     with Store(Path(master.root) / "state.sqlite3") as store:
-        watcher = Watcher(config=config, store=store, world=world, started_at=datetime.now(UTC), sources={})
+        loop = Loop(config=config, store=store, world=world, started_at=datetime.now(UTC), sources={})
         inbox.start([FileSource(NEEDLES, globs=[str(member.log)])], {}, box, stop)
         teller = Teller(timeline, store, master, old=old)
 
-        watcher.run(box.drain, lambda: datetime.now(UTC), teller.going)
+        loop.run(box.drain, lambda: datetime.now(UTC), teller.going)
         stop.set()
         return teller.end()
 

@@ -106,7 +106,7 @@ def normalise(message: str) -> Words:
 
 def is_normal(phrase: str) -> bool:
     """Whether a phrase can be in a message that `normalise` made."""
-    return phrase == phrase.lower() and not any(ord(character) in SPELLING for character in phrase)
+    return phrase == phrase.lower().translate(SPELLING)
 
 
 def _asked(found: re.Match[str]) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
 from certmedic.core.model import RejectedBy, Suspect, Symptom
@@ -22,6 +22,7 @@ from certmedic.core.symptoms.normalise import Words, is_normal, names_alert
 # In a pattern, %NAME% stands for a name or path; normalising may have put blanks for its dashes. %EXT% in a pattern or
 # phrase stands for each extension of a certificate file.
 NAME: Final = r"[^\n;,]{1,200}?"
+RULE_FILES: Final = Path(__file__).parent / "rules"
 EXTENSIONS: Final = ("crt", "key", "pem", "cert", "cer", "crl", "p12", "pfx", "jks")
 
 _PHRASES: Final = ("says", "heard", "sent", "hints", "unless")
@@ -126,9 +127,7 @@ def _expanded(phrases: list[str]) -> list[str]:
 
 def _loaded() -> tuple[tuple[Rule, ...], dict[str, Any]]:
     """Read every file of rules/: the rules in order, and words.toml."""
-    files = {
-        file.name: file.read_text(encoding="utf-8") for file in resources.files(__package__).joinpath("rules").iterdir()
-    }
+    files = {file.name: file.read_text(encoding="utf-8") for file in RULE_FILES.iterdir()}
     words = tomllib.loads(files.pop("words.toml"))
     rules = tuple(rule for name in sorted(files) for rule in rules_of(name, files[name]))
     if len({rule.name for rule in rules}) != len(rules):

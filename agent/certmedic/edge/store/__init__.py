@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from certmedic.core import codec
+from certmedic.core.incident.state import Act, Incident, IncidentState
 from certmedic.core.model import (
     Decision,
     Diagnosis,
@@ -23,7 +23,7 @@ from certmedic.core.model import (
     Told,
     Trust,
 )
-from certmedic.edge.store.acts import Act, Acts
+from certmedic.edge.store.acts import Acts
 from certmedic.edge.store.clock import Clock
 from certmedic.edge.store.database import StoreError, moment_of, text_of
 from certmedic.edge.store.outbox import Delivery, Outbox
@@ -35,24 +35,6 @@ MOST_FOLDS = 100  # of one incident
 KEEP_RESOLVED = timedelta(days=90)
 KEEP_LINES = timedelta(days=2)  # a source that lags longer is taken at its word
 MOST_LINES = 100_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
-    """A fault that lasts, and how far it has come."""
-
-    id: int
-    key: str
-    state: str  # open | escalated | resolved
-    severity: str
-    diagnosis: Diagnosis
-    decision: Decision | None
-    opened_at: datetime
-    announced_at: datetime | None
-    last_seen: datetime
-    resolved_at: datetime | None
-    count: int
-    system_seen: datetime | None = None  # when a trusted origin logged it last
 
 
 class Store(Acts, Outbox, Strangers, Clock):
@@ -133,7 +115,7 @@ class Store(Acts, Outbox, Strangers, Clock):
         return Incident(
             id=row["id"],
             key=row["key"],
-            state=row["state"],
+            state=IncidentState(row["state"]),
             severity=row["severity"],
             diagnosis=codec.load(Diagnosis, row["diagnosis"]),
             decision=codec.load(Decision, row["decision"]) if row["decision"] else None,

@@ -5,31 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certmedic.core import codec
+from certmedic.core.incident.state import Act, ActState
 from certmedic.core.model import (
     Action,
-    Attempt,
 )
 from certmedic.edge.store.database import Database, moment_of, text_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
-    """An action as it was written down."""
-
-    id: int
-    incident: int
-    target: str
-    action: Action
-    state: str  # intent | done | verified | undoing | failed | withdrawn
-    boot_id: str
-    at: datetime
-    ended_at: datetime | None
-    detail: str
-    undo: tuple[dict[str, str], ...]
 
 
 class Acts(Database):
@@ -43,7 +26,7 @@ class Acts(Database):
             incident=row["incident"],
             target=row["target"],
             action=codec.load(Action, row["action"]),
-            state=row["state"],
+            state=ActState(row["state"]),
             boot_id=row["boot_id"],
             at=at,
             ended_at=moment_of(row["ended_at"]),
@@ -58,7 +41,7 @@ class Acts(Database):
             (incident, target, codec.dump(action), boot_id, text_of(now)),
         )
 
-    def acts(self, *, state: str | None = None, incident: int | None = None) -> list[Act]:
+    def acts(self, *, state: ActState | None = None, incident: int | None = None) -> list[Act]:
         """Return acts, oldest first, of one state or one incident where asked."""
         rows = self._db.execute(
             "SELECT * FROM actions WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR incident = ?2) ORDER BY id",
@@ -70,26 +53,15 @@ class Acts(Database):
         """Record what an act replaced, so that it can be put back."""
         self._db.execute("UPDATE actions SET undo = ? WHERE id = ?", (json.dumps(list(replaced)), number))
 
-    def end_act(self, number: int, state: str, detail: str, *, now: datetime) -> None:
+    def end_act(self, number: int, state: ActState, detail: str, *, now: datetime) -> None:
         """Record how an act went: done, verified, to be undone, or failed."""
         self._db.execute(
             "UPDATE actions SET state = ?, detail = ?, ended_at = ? WHERE id = ?", (state, detail, text_of(now), number)
         )
 
-    def attempts(self, *, since: datetime, but: int = 0) -> tuple[Attempt, ...]:
-        """Return every act begun since then, `but` for one, whatever became of it: each counts against the budget."""
-        rows = self._db.execute(
-            "SELECT incident, target, at, state FROM actions WHERE at >= ? AND id <> ? AND state <> 'withdrawn'",
-            (text_of(since), but),
-        )
-        return tuple(
-            Attempt(incident=r["incident"], target=r["target"], at=datetime.fromisoformat(r["at"]), state=r["state"])
-            for r in rows
-        )
-
     def not_looked(self, gap: timedelta) -> None:
         """Have a time in which nobody looked not count against the acts that are to be verified."""
-        for act in self.acts(state="done"):
+        for act in self.acts(state=ActState.DONE):
             ended = text_of((act.ended_at or act.at) + gap)
             self._db.execute("UPDATE actions SET ended_at = ? WHERE id = ?", (ended, act.id))
 

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Self
 
@@ -73,7 +72,7 @@ class Database:
         self._db.execute("PRAGMA synchronous = FULL")  # an intent must be on the disk before the act
         self._db.execute("PRAGMA foreign_keys = ON")
         if version == 0:
-            schema = resources.files("certmedic.edge.store").joinpath("schema.sql").read_text("utf-8")
+            schema = Path(__file__).with_name("schema.sql").read_text("utf-8")
             self._db.executescript(f"BEGIN;{schema};PRAGMA user_version = {VERSION};COMMIT;")
         elif version < VERSION:
             self._migrate()

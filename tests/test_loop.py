@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from certmedic import tally, watcher
+from certmedic import tally, turn
 from certmedic.core.model import Progress, SourceDown, SourceUp
 from labs.played import OWN_TIME, REFUSED, REFUSING
 from labs.values import DAY, NOW, member
@@ -36,7 +36,7 @@ def test_a_storm_of_equal_lines_is_one_incident_with_a_counter(lab):
 
 
 def test_a_line_that_comes_again_by_another_source_is_counted_once_after_hours_storms_and_kills(lab, monkeypatch):
-    monkeypatch.setattr(watcher, "JUDGED_AT_ONCE", tally.REMEMBERED_LINES + 1)
+    monkeypatch.setattr(turn, "JUDGED_AT_ONCE", tally.REMEMBERED_LINES + 1)
     lab = lab(mode="notify")
 
     lab.step(OWN_TIME, stream="journal")
@@ -54,10 +54,10 @@ def test_a_line_that_comes_again_by_another_source_is_counted_once_after_hours_s
 
 def test_of_a_flood_of_kinds_some_are_judged_in_a_turn_and_a_kill_loses_none(lab):
     lab = lab(mode="notify")
-    kinds = [OWN_TIME.replace("etcd-a", f"etcd-{number}") for number in range(5 * watcher.JUDGED_AT_ONCE // 2)]
+    kinds = [OWN_TIME.replace("etcd-a", f"etcd-{number}") for number in range(5 * turn.JUDGED_AT_ONCE // 2)]
 
     lab.step(*kinds)
-    assert sum(i.count for i in lab.incidents()) == watcher.JUDGED_AT_ONCE
+    assert sum(i.count for i in lab.incidents()) == turn.JUDGED_AT_ONCE
     settled = lab.store.positions()["journal"]
     lab.kill()
     lab.position = int(settled)
@@ -231,7 +231,7 @@ def test_a_plane_of_its_own_thresholds_is_told_of_at_those(lab, of_plane, told):
 def test_a_blind_source_is_told_to_the_journal_once_and_its_return_too(lab):
     lab = lab(member())
 
-    lab.watcher.step([SourceDown(source="docker", reason="no socket"), SourceUp(source="docker")], NOW)
+    lab.loop.step([SourceDown(source="docker", reason="no socket"), SourceUp(source="docker")], NOW)
 
     assert [f["CERTMEDIC_EVENT"] for f in lab.world.journal] == ["source-blind", "source-back"]
     assert lab.store.sources()[0]["down"] == ""
@@ -240,12 +240,12 @@ def test_a_blind_source_is_told_to_the_journal_once_and_its_return_too(lab):
 def test_positions_move_with_lines_and_without(lab):
     lab = lab(member())
 
-    lab.watcher.step([Progress(stream="file:/x", position="7")], NOW)
+    lab.loop.step([Progress(stream="file:/x", position="7")], NOW)
     lab.step("nothing of interest")
 
     assert lab.store.positions() == {"file:/x": "7", "journal": "1"}
 
-    lab.watcher.step([Progress(stream="file:/x", position="8"), Progress(stream="file:/x", position=None)], NOW)
+    lab.loop.step([Progress(stream="file:/x", position="8"), Progress(stream="file:/x", position=None)], NOW)
 
     assert lab.store.positions() == {"journal": "1"}
 
@@ -253,15 +253,15 @@ def test_positions_move_with_lines_and_without(lab):
 def test_where_nothing_comes_and_nothing_is_due_no_turn_is_made_and_what_is_due_is_done_at_its_time(lab, monkeypatch):
     lab, turns = lab(), []
     lab.step(REFUSED)
-    begin = lab.watcher.begin
-    monkeypatch.setattr(lab.watcher, "begin", lambda items, now: (turns.append(now), begin(items, now)))
+    begin = lab.loop.begin
+    monkeypatch.setattr(lab.loop, "begin", lambda items, now: (turns.append(now), begin(items, now)))
 
     def quiet(seconds):
         lab.now += timedelta(seconds=seconds)
         return ()
 
     def run_until(end):
-        lab.watcher.run(quiet, lambda: lab.now, lambda: lab.now < end)
+        lab.loop.run(quiet, lambda: lab.now, lambda: lab.now < end)
 
     run_until(NOW + timedelta(minutes=10))
     made = len(turns)

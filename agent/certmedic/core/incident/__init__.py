@@ -1,0 +1,40 @@
+"""The life of an incident: its states, and what follows from each look at it."""
+
+from certmedic.core.incident.circumstances import Circumstances, Terms
+from certmedic.core.incident.cure import Outcome, Result, tried
+from certmedic.core.incident.effects import Effect
+from certmedic.core.incident.life import HELD_BACK, LOOK_EVERY, advance
+from certmedic.core.incident.over import is_of_an_act, resolved, superseded
+from certmedic.core.incident.state import (
+    UNDER_WAY,
+    Act,
+    ActState,
+    Incident,
+    IncidentState,
+    RecheckKind,
+    TransitionError,
+    moved,
+)
+
+__all__ = [
+    "HELD_BACK",
+    "LOOK_EVERY",
+    "UNDER_WAY",
+    "Act",
+    "ActState",
+    "Circumstances",
+    "Effect",
+    "Incident",
+    "IncidentState",
+    "Outcome",
+    "RecheckKind",
+    "Result",
+    "Terms",
+    "TransitionError",
+    "advance",
+    "is_of_an_act",
+    "moved",
+    "resolved",
+    "superseded",
+    "tried",
+]

@@ -1,0 +1,67 @@
+"""The circumstances of a look at an incident, beside the facts of the machine: other incidents, actions, approvals, leases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from certmedic.core.decision import FRESH_FOR, History, Policy, troubled
+from certmedic.core.incident.state import Act, ActState, Incident
+from certmedic.core.model import Attempt, Cause, Lease, Suspect
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The operator's settings for all incidents."""
+
+    policy: Policy
+    remind_every: timedelta
+    verify_for: timedelta  # an action must show success within so long
+
+    def may_act_on(self, incident: Incident) -> bool:
+        """Whether mode and suspect allow an action at all."""
+        diagnosis = incident.diagnosis
+        own = diagnosis.suspect is Suspect.OWN and diagnosis.cause is not Cause.BLIND
+        return own and self.policy.mode in ("approve", "remedy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """The circumstances at the time of one look."""
+
+    terms: Terms
+    started_at: datetime  # when this agent started
+    others: Sequence[Incident] = ()  # all unresolved ones, this one among them
+    acts: Sequence[Act] = ()  # of all incidents, oldest first
+    resuming: frozenset[int] = frozenset()  # actions of an earlier run that may have begun
+    tripped: str = ""  # the action that failed since the last reset, in a sentence
+    approved: str = ""  # who approved an action on this incident, if the approval still holds
+    told_of: int = 0  # incidents of this severity first reported within the last hour
+    with_lease: bool = False  # whether an action needs the lease of its etcd group
+    lease: Lease | None = None  # None: it was not requested
+    reads_since: datetime | None = None  # of the source of a `blind` incident; None: it cannot be read
+
+    def acts_of(self, incident: Incident) -> list[Act]:
+        """Return the actions on an incident, oldest first."""
+        return [act for act in self.acts if act.incident == incident.id]
+
+    def history(self, incident: Incident, now: datetime, *, act: Act | None = None) -> History:
+        """Return the history for the gates. An `act` of an earlier run is left out, as if it had not begun."""
+        return History(
+            # The lines that led to the earlier run's action were fresh then.
+            started_at=self.started_at if act is None else min(self.started_at, act.at - FRESH_FOR),
+            attempts=tuple(self._attempts(now - DAY, act)),
+            incident=incident.id,
+            troubled=troubled((other.diagnosis for other in self.others), incident.diagnosis.group),
+            waiting_since=incident.opened_at,
+            tripped=self.tripped,
+            approved=self.approved,
+        )
+
+    def _attempts(self, since: datetime, but: Act | None) -> Iterator[Attempt]:
+        for act in self.acts:
+            if act.at >= since and act.state is not ActState.WITHDRAWN and (but is None or act.id != but.id):
+                yield Attempt(incident=act.incident, target=act.target, at=act.at, state=act.state)

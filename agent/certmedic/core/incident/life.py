@@ -1,0 +1,192 @@
+"""The life of an incident: each look at it reports it, decides on an action, or ends it.
+
+`advance` is the only entry. It is pure: the same arguments lead to the same effects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from certmedic.core import blind, message, verdict
+from certmedic.core.decision import decide
+from certmedic.core.incident import cure
+from certmedic.core.incident.circumstances import Circumstances
+from certmedic.core.incident.effects import Decide, Effect, Intend, Journal, LookAgain, Note, Rejudge, TakeLease, Tell
+from certmedic.core.incident.over import resolved
+from certmedic.core.incident.state import UNDER_WAY, Act, Incident, IncidentState, RecheckKind
+from certmedic.core.model import Cause, Decision, Facts, MessageKind, Severity
+
+LOOK_EVERY = timedelta(seconds=15)  # at an incident that can be verified by looking at files
+QUIET_LOOK_EVERY = timedelta(minutes=1)
+QUIET_FOR = timedelta(minutes=15)  # an incident that cannot be verified here ends after so long without a line
+MOST_OPEN = 8  # incidents of one cause that are reported at a time
+MOST_AN_HOUR = 12  # incidents of one severity that are reported
+DIGEST_AFTER = timedelta(minutes=1)
+HELD_BACK = "held back"  # the event of an incident that is not reported for now
+
+
+def advance(due: RecheckKind, incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
+    """Return the effects of the look at an unresolved incident for which a recheck of kind `due` is due."""
+    match due:
+        case RecheckKind.ANNOUNCE:
+            return _announce(incident, facts, around, now)
+        case RecheckKind.INCIDENT:
+            return _reconsider(incident, facts, around, now)
+        case RecheckKind.VERIFY:
+            return cure.verify(incident, facts, around, now)
+        case RecheckKind.RESUME:
+            return _resume(incident, facts, around, now)
+        case RecheckKind.REMIND:
+            return _remind(incident, around, now)
+        case RecheckKind.INVENTORY | RecheckKind.BLIND | RecheckKind.DIGEST:
+            raise ValueError(f"{due} is of the whole machine")
+
+
+def look_every(incident: Incident) -> timedelta:
+    """Return the time until the next look. Each look shakes hands, so one that is not urgent waits longer."""
+    return LOOK_EVERY if incident.diagnosis.severity is Severity.CRITICAL else QUIET_LOOK_EVERY
+
+
+def _announce(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
+    """Report a new incident, with the decision on it."""
+    if (end := _end(incident, facts, around, now)) is not None:
+        return resolved(incident, end)
+    effects: list[Effect] = []
+    for fault in verdict.survey(facts, warn_within=timedelta()):
+        if fault.key == incident.key:  # other files of the same renewer that broke with it
+            joined = verdict.joined_diagnosis(incident.diagnosis, fault)
+            incident = replace(incident, diagnosis=joined)
+            effects.append(Rejudge(joined))
+    decision, waits = _decided(incident, facts, around, now)
+    if waits:
+        return [*effects, TakeLease(), LookAgain(RecheckKind.ANNOUNCE, now)]
+    effects += decision
+    if incident.diagnosis.cause is not Cause.EXPIRES_SOON:  # a forecast is reported again at its next threshold
+        effects.append(LookAgain(RecheckKind.REMIND, now + around.terms.remind_every))
+    return [*effects, LookAgain(RecheckKind.INCIDENT, now + look_every(incident))]
+
+
+def _reconsider(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
+    """Look at an incident again: is it over, or may an action be taken by now?"""
+    acts = around.acts_of(incident)
+    if any(act.state in UNDER_WAY for act in acts):
+        return [LookAgain(RecheckKind.INCIDENT, now + LOOK_EVERY)]
+    if (end := _end(incident, facts, around, now)) is not None:
+        return resolved(incident, end)
+    effects: list[Effect] = []
+    if incident.state is IncidentState.OPEN:
+        effects, waits = _decided(incident, facts, around, now)
+        if waits:
+            return [TakeLease(), LookAgain(RecheckKind.INCIDENT, now)]
+    elif incident.announced_at is None and acts:  # the silence under which its action failed has ended
+        effects = [Tell(MessageKind.ESCALATED, acts[-1].detail)]
+    return [*effects, LookAgain(RecheckKind.INCIDENT, now + look_every(incident))]
+
+
+def _remind(incident: Incident, around: Circumstances, now: datetime) -> list[Effect]:
+    again = LookAgain(RecheckKind.REMIND, now + around.terms.remind_every)
+    if incident.announced_at is None:
+        return [again]
+    return [Journal(MessageKind.REMINDER), Tell(MessageKind.REMINDER), again]
+
+
+def _resume(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
+    """Find out whether an earlier run, which was killed, performed its action. Perform it only if not."""
+    effects: list[Effect] = []
+    for act in around.acts_of(incident):
+        if act.id not in around.resuming:
+            continue
+        if not cure.was_not_begun(act, facts) or act.undo:  # files that were moved aside need the restart in any case
+            effects += cure.resume(act, incident, facts, around, now)
+            continue
+        decision = _ask(incident, facts, around, now, act)
+        if decision is None:
+            return [*effects, TakeLease(), LookAgain(RecheckKind.RESUME, now)]
+        effects += cure.begin_or_withdraw(act, decision, now)
+    return effects
+
+
+def _decided(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> tuple[list[Effect], bool]:
+    """Return the effects of the decision on an incident, and whether it needs the lease first."""
+    diagnosis = counted(incident).diagnosis
+    decision = _ask(incident, facts, around, now)
+    if decision is None:
+        return [], True
+    effects: list[Effect] = []
+    changed = incident.decision is None or incident.decision.reason != decision.reason
+    if changed:
+        effects.append(Note("decided", decision.reason))
+    effects.append(Decide(decision, diagnosis))
+    if changed and decision.action is None and around.terms.may_act_on(incident):
+        effects.append(Journal("decided"))
+    if incident.announced_at is None:
+        effects += _report(incident, around, now)
+    if decision.action is not None:
+        effects += [
+            Intend(decision.action, diagnosis.remedy.target),
+            Note("intent", decision.reason),
+            Journal("intent"),
+        ]
+    return effects, False
+
+
+def counted(incident: Incident) -> Incident:
+    """Return an incident whose diagnosis states how many lines were counted, and when the last trusted one was logged."""
+    last = incident.system_seen if incident.count else None
+    return replace(incident, diagnosis=replace(incident.diagnosis, count=incident.count, last_seen=last))
+
+
+def _ask(
+    incident: Incident, facts: Facts, around: Circumstances, now: datetime, act: Act | None = None
+) -> Decision | None:
+    """Return the decision on an incident, as if an `act` of an earlier run had not begun.
+
+    None: the decision needs the lease of the etcd group, which was not requested yet.
+    """
+    diagnosis = counted(incident).diagnosis
+    history = around.history(incident, now, act=act)
+    decision = decide(diagnosis, facts, history, around.terms.policy)
+    if decision.action is None or decision.action.container is None or not around.with_lease:
+        return decision
+    if around.lease is None:
+        return None
+    return decide(diagnosis, replace(facts, lease=around.lease), history, around.terms.policy)
+
+
+def _report(incident: Incident, around: Circumstances, now: datetime) -> list[Effect]:
+    """Report an incident, or leave it to the next digest."""
+    reason = held_back(incident, around)
+    if reason is None:
+        return [Tell(MessageKind.OPENED)]
+    return [Note(HELD_BACK, reason, once=True), LookAgain(RecheckKind.DIGEST, now + DIGEST_AFTER, at_latest=True)]
+
+
+def held_back(incident: Incident, around: Circumstances) -> str | None:
+    """Return why an incident is not reported now; None if it is."""
+    if incident.diagnosis.severity is Severity.INFO:
+        return None
+    reported = [other for other in around.others if other.announced_at is not None]
+    if sum(other.diagnosis.cause is incident.diagnosis.cause for other in reported) >= MOST_OPEN:
+        return f"{MOST_OPEN} incidents of this cause are open and were reported"
+    if around.told_of >= MOST_AN_HOUR:
+        return f"{MOST_AN_HOUR} incidents of this severity were reported within the last hour"
+    return None
+
+
+def _end(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> str | None:
+    """Return a sentence that says what ended an incident; None while it lasts."""
+    diagnosis = incident.diagnosis
+    if diagnosis.cause is Cause.BLIND:
+        announced = incident.announced_at is not None
+        return blind.end(diagnosis.source, around.reads_since, now, announced=announced)
+    if diagnosis.cause is Cause.EXPIRES_SOON:
+        good, reason = message.renewed(diagnosis, facts)
+        return reason if good else None
+    judged = verdict.is_over(diagnosis, facts)
+    if judged is not None:
+        return judged[1] if judged[0] else None
+    if now - max(incident.last_seen, incident.opened_at) > QUIET_FOR:
+        minutes = int(QUIET_FOR.total_seconds() // 60)
+        return f"nothing more was seen for {minutes} minutes; it cannot be verified from here"
+    return None

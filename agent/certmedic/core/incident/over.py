@@ -1,0 +1,48 @@
+"""The end of an incident."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from certmedic.core import verify
+from certmedic.core.incident.effects import Effect, Journal, JudgeAgain, Note, Resolve, Tell
+from certmedic.core.incident.state import UNDER_WAY, Act, Incident
+from certmedic.core.model import Cause, Confidence, Diagnosis, MessageKind, Suspect, Trust
+
+
+def resolved(incident: Incident, reason: str) -> list[Effect]:
+    """Return the effects of the end of an incident. `reason` is a sentence that says what ended it."""
+    tell: list[Effect] = [Tell(MessageKind.RESOLVED, reason)] if incident.announced_at is not None else []
+    return [Note("resolved", reason), Journal(MessageKind.RESOLVED, reason), *tell, Resolve(), JudgeAgain()]
+
+
+def superseded(incident: Incident, others: Iterable[Incident]) -> list[Incident]:
+    """Return the forecasts that a new incident replaces: its message includes theirs."""
+    diagnosis = incident.diagnosis
+    if diagnosis.confidence is not Confidence.PROVEN or diagnosis.trust is not Trust.SYSTEM:
+        return []
+    files = set(verify.files_of(diagnosis))
+    return [
+        other
+        for other in others
+        if other.diagnosis.cause is Cause.EXPIRES_SOON
+        and other.id != incident.id
+        and files & set(verify.files_of(other.diagnosis))
+    ]
+
+
+def is_of_an_act(diagnosis: Diagnosis, incidents: Iterable[Incident], acts: Iterable[Act]) -> bool:
+    """Whether an action that is under way on the same group explains a diagnosis. If the fault lasts, it is found again afterwards.
+
+    Programs miss a file that was moved aside until it is reissued. A file that was read before it was reissued looks unused.
+    """
+    missed = diagnosis.suspect is Suspect.OWN and diagnosis.cause is Cause.UNEXPLAINED
+    if not (missed or diagnosis.is_unused):
+        return False
+    acting = {act.incident for act in acts if act.state in UNDER_WAY}
+    return any(
+        incident.diagnosis.group == diagnosis.group
+        and (missed or set(verify.files_of(diagnosis)) <= set(verify.files_of(incident.diagnosis)))
+        for incident in incidents
+        if incident.id in acting
+    )

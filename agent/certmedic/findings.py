@@ -1,0 +1,96 @@
+"""Opens incidents: for log lines, for certificates on disk, and for sources that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from certmedic.apply import Applier
+from certmedic.core import diagnose as doctor
+from certmedic.core import message, verdict
+from certmedic.core.incident import LOOK_EVERY, Incident, RecheckKind, effects, is_of_an_act, superseded
+from certmedic.core.model import Cause, Diagnosis, Facts, Fold
+from certmedic.edge.store import Store
+from certmedic.tally import Seen
+from certmedic.teller import Teller
+
+INVENTORY_EVERY = timedelta(minutes=10)
+
+Passes = Callable[[str, Callable[[], None]], bool]
+
+
+class Findings:
+    """Opens incidents. Every method runs within a transaction.
+
+    `warn_days` and `of_plane` are the days before expiry at which a forecast is reported. An action is planned `plan_ahead` of expiry.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it works on, and what the operator asked for
+        self,
+        store: Store,
+        teller: Teller,
+        applier: Applier,
+        *,
+        group_for: timedelta,
+        warn_days: Sequence[int],
+        of_plane: dict[str, tuple[int, ...]],
+        plan_ahead: timedelta,
+    ) -> None:
+        self._store = store
+        self._teller = teller
+        self._applier = applier
+        self._group_for = group_for
+        self._warn_days = warn_days
+        self._of_plane = of_plane
+        self._plan_ahead = plan_ahead
+
+    def judge(self, seen: Seen, facts: Facts, now: datetime) -> None:
+        """Diagnose equal lines, and open their incident."""
+        fold = Fold(sighting=seen.sighting, count=seen.total, first_seen=seen.first, last_seen=seen.last)
+        diagnosis = doctor.diagnose(fold, facts)
+        if diagnosis is not None and self._is_of_an_act(diagnosis):
+            diagnosis = None
+        seen.incident = self.open(diagnosis, now).id if diagnosis is not None else None
+
+    def open(self, diagnosis: Diagnosis, now: datetime) -> Incident:
+        """Return the open incident of a diagnosis, after adding the diagnosis to it. Opens one if there is none."""
+        known = self._store.lasting(diagnosis.key)
+        if known is not None:
+            diagnosis = verdict.joined_diagnosis(known.diagnosis, diagnosis)
+        incident, new = self._store.open_incident(diagnosis, now=now)
+        if new:
+            reason = f"{diagnosis.cause}, {diagnosis.suspect}: {diagnosis.evidence[0]}"
+            # Files that break together are reported, and decided on, together.
+            announce = effects.LookAgain(RecheckKind.ANNOUNCE, now + self._group_for)
+            self._applier.apply(incident, [effects.Journal("opened"), effects.Note("opened", reason), announce], now)
+            for other in superseded(incident, self._store.incidents(unresolved=True)):
+                why = f"by incident {incident.id}: {diagnosis.cause}"
+                self._applier.apply(other, [effects.Note("superseded", why), effects.Resolve()], now)
+        return incident
+
+    def take_inventory(self, facts: Facts, passes: Passes, now: datetime) -> None:
+        """Open incidents for certificates that have expired or soon will, even if nothing has failed yet."""
+        of_plane = {plane: self._ahead(days) for plane, days in self._of_plane.items()}
+        for fault in verdict.survey(facts, warn_within=self._ahead(self._warn_days), of_plane=of_plane):
+            if self._is_of_an_act(fault):
+                continue
+            diagnosis = fault
+            if fault.cause is Cause.EXPIRES_SOON:
+                diagnosis = message.forecast(fault, self._of_plane.get(fault.plane, self._warn_days), now)
+
+            def opened(diagnosis: Diagnosis = diagnosis) -> None:
+                self.open(diagnosis, now)
+
+            passes("a certificate", opened)
+        self._store.prune(now=now)
+        # Look again at each expiry before the next inventory: an etcd before 3.3 does not log the clients that it refuses.
+        later = now + INVENTORY_EVERY
+        ends = [stored.certificate.not_after for stored in facts.stored]
+        soon = [end + LOOK_EVERY for end in ends if now < end < later]
+        self._store.recheck(RecheckKind.INVENTORY, None, min([later, *soon]))
+
+    def _ahead(self, thresholds: Sequence[int]) -> timedelta:
+        return max(timedelta(days=max(thresholds, default=0)), self._plan_ahead)
+
+    def _is_of_an_act(self, diagnosis: Diagnosis) -> bool:
+        return is_of_an_act(diagnosis, self._store.incidents(unresolved=True), self._store.acts())

@@ -1,0 +1,504 @@
+"""The life of an incident as tables: which state may follow which, and what each look at it leads to. Nothing here has a store."""
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certmedic.core import blind, verdict
+from certmedic.core.decision import Policy
+from certmedic.core.incident import (
+    Act,
+    ActState,
+    Circumstances,
+    Incident,
+    IncidentState,
+    Outcome,
+    RecheckKind,
+    Result,
+    Terms,
+    TransitionError,
+    advance,
+    effects,
+    is_of_an_act,
+    moved,
+    superseded,
+    tried,
+)
+from certmedic.core.incident.cure import LOOK_AFTER, SILENT_FOR, VERIFY_EVERY
+from certmedic.core.incident.life import MOST_AN_HOUR, MOST_OPEN, QUIET_FOR
+from certmedic.core.incident.state import TRANSITIONS
+from certmedic.core.model import (
+    Action,
+    Cause,
+    Confidence,
+    Lease,
+    MessageKind,
+    RemedyKind,
+    Served,
+    Suspect,
+    Trust,
+)
+from labs.values import DAY, NOW, VOLUME, container, facts, member
+
+ME = f"{VOLUME}/peers/me.crt"
+SECOND = timedelta(seconds=1)
+TERMS = Terms(
+    policy=Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(hours=1), per_day=2),
+    remind_every=timedelta(hours=4),
+    verify_for=timedelta(minutes=3),
+)
+SICK, WELL = member(peer_ends=NOW - DAY), member()
+
+
+def diagnosis(files=SICK, **changed):
+    """The diagnosis of a machine's own files, as the inventory makes it."""
+    (fault,) = verdict.survey(facts(files), warn_within=timedelta())
+    return replace(fault, **changed)
+
+
+def incident(number=1, state=IncidentState.OPEN, *, announced=NOW, seen=NOW, judged=None, **changed):
+    """An incident that trusted lines showed a moment ago."""
+    judged = diagnosis() if judged is None else judged
+    usual = {
+        "id": number,
+        "key": judged.key,
+        "state": state,
+        "severity": "critical",
+        "diagnosis": judged,
+        "decision": None,
+        "opened_at": NOW,
+        "announced_at": announced,
+        "last_seen": seen,
+        "resolved_at": None,
+        "count": 1,
+        "system_seen": seen,
+    }
+    return Incident(**{**usual, **changed})
+
+
+def act(state=ActState.INTENT, *, number=1, kind=RemedyKind.RESTART, target=None, at=NOW, **changed):
+    """An action on incident 1: a restart of etcd-manager, so that the peer certificate is renewed."""
+    restarted = container() if target is None else target
+    action = Action(kind=kind, container=restarted or None, watched=((ME, NOW - DAY),), ports=())
+    usual = {"incident": 1, "target": "etcd-manager-main", "boot_id": "b", "ended_at": None, "detail": "", "undo": ()}
+    return Act(id=number, action=action, state=state, at=at, **{**usual, **changed})
+
+
+def around(*acts, **changed):
+    return Circumstances(**{"terms": TERMS, "started_at": NOW - DAY, "acts": acts, **changed})
+
+
+def kinds(follow):
+    """Return short names of effects: messages by their kind, actions by their new state, looks by their kind."""
+    names = {
+        effects.Tell: lambda tell: f"tell {tell.kind}",
+        effects.Journal: lambda entry: f"journal {entry.event}",
+        effects.Note: lambda note: f"note {note.event}",
+        effects.MoveAct: lambda move: f"act {move.state}",
+        effects.LookAgain: lambda look: f"look {look.kind}",
+    }
+    return [names.get(type(effect), lambda other: type(other).__name__)(effect) for effect in follow]
+
+
+def served(files=WELL):
+    """Return facts in which the files are served and the manager was restarted."""
+    shown = tuple(
+        Served(address="127.0.0.1", port=port, certificate=file.certificate, trust=Trust.SYSTEM)
+        for file in files
+        for port in file.place.ports
+    )
+    return {"files": files, "served": shown, "containers": (container(number="c2"),)}
+
+
+# ---------------------------------------------------------------- states
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(TRANSITIONS, repeat=2)))
+def test_only_what_the_table_names_may_follow(before, after):
+    if after in TRANSITIONS[before]:
+        assert moved(before, after) is after
+    else:
+        with pytest.raises(TransitionError, match=f"{after} cannot follow {before}"):
+            moved(before, after)
+
+
+@pytest.mark.parametrize("first", [IncidentState.OPEN, ActState.INTENT])
+def test_each_state_is_reached_from_the_first_and_none_leads_back(first):
+    reached, to_do = set(), [first]
+    while to_do:
+        state = to_do.pop()
+        assert state not in TRANSITIONS[state]
+        reached.add(state)
+        to_do += TRANSITIONS[state] - reached
+    assert reached == set(type(first))
+
+
+# ---------------------------------------------------------------- looks
+
+DECIDED = ["note decided", "Decide"]
+ACTS = ["Intend", "note intent", "journal intent"]
+ENDS = ["note resolved", "journal resolved", "tell resolved", "Resolve", "JudgeAgain"]
+
+
+@pytest.mark.parametrize(
+    ("due", "of", "machine", "with_", "expected"),
+    [
+        pytest.param(
+            RecheckKind.ANNOUNCE,
+            {"announced": None},
+            {"files": SICK},
+            {},
+            ["Rejudge", *DECIDED, "tell opened", *ACTS, "look remind", "look incident"],
+            id="an expired file is told of and acted on",
+        ),
+        pytest.param(
+            RecheckKind.ANNOUNCE,
+            {"announced": None},
+            {"files": SICK},
+            {"with_lease": True},
+            ["Rejudge", "TakeLease", "look announce"],
+            id="the lease is taken first",
+        ),
+        pytest.param(
+            RecheckKind.ANNOUNCE,
+            {"announced": None},
+            {"files": SICK},
+            {"with_lease": True, "lease": Lease(state="ours", why="it is ours")},
+            ["Rejudge", *DECIDED, "tell opened", *ACTS, "look remind", "look incident"],
+            id="with the lease it is acted on",
+        ),
+        pytest.param(
+            RecheckKind.ANNOUNCE,
+            {"announced": None},
+            {"files": SICK},
+            {"with_lease": True, "lease": Lease(state="theirs", why="etcd-b has it")},
+            ["Rejudge", *DECIDED, "journal decided", "tell opened", "look remind", "look incident"],
+            id="while another has the lease it is only told of",
+        ),
+        pytest.param(
+            RecheckKind.ANNOUNCE,
+            {"announced": None},
+            {"files": WELL},
+            {},
+            ["note resolved", "journal resolved", "Resolve", "JudgeAgain"],
+            id="what is cured before it was told of is never told of",
+        ),
+        pytest.param(
+            RecheckKind.ANNOUNCE,
+            {"announced": None},
+            {"files": SICK},
+            {"told_of": MOST_AN_HOUR},
+            ["Rejudge", *DECIDED, "note held back", "look digest", *ACTS, "look remind", "look incident"],
+            id="one more in an hour is held back, and acted on",
+        ),
+        pytest.param(RecheckKind.INCIDENT, {}, {"files": WELL}, {}, ENDS, id="what is cured is over"),
+        pytest.param(
+            RecheckKind.INCIDENT,
+            {},
+            {"files": SICK},
+            {"acts": [act(ActState.DONE)]},
+            ["look incident"],
+            id="while an action is under way nothing is decided",
+        ),
+        pytest.param(
+            RecheckKind.INCIDENT,
+            {"state": IncidentState.ESCALATED},
+            {"files": SICK},
+            {"acts": [act(ActState.FAILED)]},
+            ["look incident"],
+            id="what is escalated is only looked at",
+        ),
+        pytest.param(
+            RecheckKind.INCIDENT,
+            {"state": IncidentState.ESCALATED, "announced": None},
+            {"files": SICK},
+            {"acts": [act(ActState.FAILED, detail="docker said no")]},
+            ["tell escalated", "look incident"],
+            id="after a silence people hear of the action that failed under it",
+        ),
+        pytest.param(
+            RecheckKind.REMIND, {}, {}, {}, ["journal reminder", "tell reminder", "look remind"], id="a reminder"
+        ),
+        pytest.param(
+            RecheckKind.REMIND, {"announced": None}, {}, {}, ["look remind"], id="no reminder of what was never told"
+        ),
+        pytest.param(RecheckKind.VERIFY, {}, {}, {}, [], id="nothing to verify without an action"),
+    ],
+)
+def test_a_look_leads_to(due, of, machine, with_, expected):
+    machine = dict(machine)
+    follow = advance(due, incident(**of), facts(machine.pop("files", SICK), **machine), around(**with_), NOW)
+    assert kinds(follow) == expected
+
+
+@pytest.mark.parametrize("due", [RecheckKind.INVENTORY, RecheckKind.BLIND, RecheckKind.DIGEST])
+def test_what_is_of_the_machine_is_no_look_at_an_incident(due):
+    with pytest.raises(ValueError, match="of the whole machine"):
+        advance(due, incident(), facts(), around(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("others", "held"),
+    [(MOST_OPEN - 1, False), (MOST_OPEN, True)],
+)
+def test_of_one_cause_only_so_many_are_told_of(others, held):
+    open_ones = [incident(number) for number in range(2, 2 + others)]
+    follow = advance(RecheckKind.ANNOUNCE, incident(announced=None), facts(SICK), around(others=open_ones), NOW)
+    assert ("note held back" in kinds(follow)) is held
+    assert ("tell opened" in kinds(follow)) is not held
+
+
+@pytest.mark.parametrize(("quiet", "over"), [(QUIET_FOR, False), (QUIET_FOR + SECOND, True)])
+def test_what_cannot_be_verified_ends_when_it_has_been_quiet(quiet, over):
+    judged = replace(diagnosis(), suspect=Suspect.PEER, certificates=())
+    follow = advance(RecheckKind.INCIDENT, incident(judged=judged), facts(SICK), around(), NOW + quiet)
+    assert ("Resolve" in kinds(follow)) is over
+
+
+@pytest.mark.parametrize(
+    ("announced", "reads_for", "over"),
+    [
+        (NOW, None, False),
+        (NOW, blind.STEADY - SECOND, False),
+        (NOW, blind.STEADY, True),
+        (None, timedelta(), True),
+    ],
+)
+def test_a_blind_source_is_over_once_it_reads_steadily(announced, reads_for, over):
+    judged = blind.diagnose("journal", "it is gone", NOW)
+    since = None if reads_for is None else NOW - reads_for
+    looked_at = incident(judged=judged, announced=announced)
+    follow = advance(RecheckKind.INCIDENT, looked_at, facts(), around(reads_since=since), NOW)
+    assert ("Resolve" in kinds(follow)) is over
+
+
+# ---------------------------------------------------------------- actions
+
+
+@pytest.mark.parametrize(
+    ("result", "of", "expected"),
+    [
+        (Result.DONE, {}, ["act done", "note acted", "look verify", "journal acted", "tell acted"]),
+        (Result.LATE, {}, ["act done", "note acted", "look verify"]),
+        (
+            Result.FAILED,
+            {},
+            ["act failed", "note failed", "ReleaseLease", "Escalate", "journal escalated", "tell escalated"],
+        ),
+        (
+            Result.UNDONE,
+            {"state": ActState.UNDOING},
+            ["act failed", "note failed", "ReleaseLease", "Escalate", "journal escalated", "tell escalated"],
+        ),
+        (Result.WRONG, {"kind": RemedyKind.REISSUE_AND_RESTART, "undo": ({"path": ME},)}, ["act undoing"]),
+        (
+            Result.WRONG,
+            {"kind": RemedyKind.RENEW, "undo": ({"path": ME},)},
+            ["act failed", "note failed", "ReleaseLease", "Escalate", "journal escalated", "tell escalated"],
+        ),
+    ],
+)
+def test_an_outcome_leads_to(result, of, expected):
+    follow = tried(Outcome(1, 1, result, "said"), act(**of), incident(), NOW)
+    assert [kind for kind in kinds(follow) if kind != "look incident"] == expected
+    for effect in follow:
+        if isinstance(effect, effects.MoveAct):
+            assert moved(act(**of).state, effect.state) is effect.state
+        if isinstance(effect, effects.LookAgain) and effect.kind is RecheckKind.INCIDENT:
+            assert effect.at == NOW + LOOK_AFTER
+
+
+def test_what_failed_under_a_resolved_incident_escalates_nothing():
+    follow = tried(Outcome(1, 1, Result.FAILED, "said"), act(), incident(state=IncidentState.RESOLVED), NOW)
+    assert "Escalate" not in kinds(follow)
+
+
+FAILS = [
+    "act failed",
+    "note failed",
+    "ReleaseLease",
+    "Escalate",
+    "journal escalated",
+    "tell escalated",
+    "look incident",
+]
+
+
+@pytest.mark.parametrize(
+    ("machine", "seen", "after", "expected"),
+    [
+        pytest.param(served(), NOW, SILENT_FOR, ["JudgeAgain", "look verify"], id="not silent for long enough"),
+        pytest.param(
+            served(),
+            NOW,
+            SILENT_FOR + SECOND,
+            ["JudgeAgain", "ReleaseLease", "act verified", *ENDS],
+            id="served, and silent",
+        ),
+        pytest.param({"files": SICK}, NOW, timedelta(minutes=3), ["look verify"], id="within the time"),
+        pytest.param({"files": SICK}, NOW, timedelta(minutes=3, seconds=1), FAILS, id="out of time"),
+        pytest.param(
+            {**served(), "containers": (container(),)},
+            NOW,
+            timedelta(minutes=3, seconds=1),
+            FAILS,
+            id="renewed, and the manager was not started",
+        ),
+        pytest.param(
+            served(),
+            NOW + timedelta(minutes=1),
+            timedelta(minutes=2),
+            ["JudgeAgain", "look verify"],
+            id="still accused",
+        ),
+        pytest.param(
+            served(),
+            NOW + timedelta(minutes=1),
+            timedelta(minutes=3, seconds=1),
+            ["JudgeAgain", *FAILS],
+            id="accused until the end",
+        ),
+    ],
+)
+def test_a_cure_is_verified(machine, seen, after, expected):
+    machine = dict(machine)
+    looked_at = incident(seen=seen, judged=diagnosis(confidence=Confidence.PROVEN))
+    circumstances = around(act(ActState.DONE, ended_at=NOW), others=[looked_at])
+    follow = advance(RecheckKind.VERIFY, looked_at, facts(machine.pop("files"), **machine), circumstances, NOW + after)
+    assert kinds(follow) == expected
+
+
+@pytest.mark.parametrize(
+    ("accuser", "counts"),
+    [
+        ({}, True),
+        ({"trust": Trust.CLUSTER}, False),
+        ({"confidence": Confidence.LIKELY}, False),
+        ({"suspect": Suspect.PEER}, False),
+        ({"group": "events"}, False),
+    ],
+)
+def test_only_proven_accusers_of_the_same_group_hold_up_a_verdict(accuser, counts):
+    looked_at = incident()
+    seen = NOW + timedelta(minutes=1)
+    other = incident(2, seen=seen, judged=diagnosis(**accuser), opened_at=NOW + SECOND)
+    machine = served()
+    circumstances = around(act(ActState.DONE, ended_at=NOW), others=[looked_at, other])
+    at = NOW + timedelta(minutes=2)
+    follow = advance(RecheckKind.VERIFY, looked_at, facts(machine.pop("files"), **machine), circumstances, at)
+    assert ("act verified" in kinds(follow)) is not counts
+
+
+@pytest.mark.parametrize(
+    ("of", "machine", "after", "expected"),
+    [
+        pytest.param({}, {"files": SICK}, SECOND, ["Take"], id="not begun, and still right"),
+        pytest.param(
+            {},
+            {"files": SICK, "containers": (container(number="c2"),)},
+            SECOND,
+            ["Take", "act done", "note acted", "look verify", "journal acted", "tell acted"],
+            id="done before the kill",
+        ),
+        pytest.param(
+            {},
+            {"files": SICK, "containers": (container(state="exited"),)},
+            SECOND,
+            ["Take"],
+            id="stopped and not started",
+        ),
+        pytest.param({}, {"files": SICK, "containers": ()}, SECOND, ["look resume"], id="in the middle of it"),
+        pytest.param(
+            {},
+            {"files": SICK, "containers": ()},
+            timedelta(minutes=3, seconds=1),
+            ["Take", *FAILS],
+            id="in the middle of it for too long",
+        ),
+        pytest.param({"target": False}, {"files": SICK}, SECOND, ["Take"], id="a renewal is taken up again"),
+        pytest.param(
+            {},
+            {"files": WELL},
+            SECOND,
+            ["Take", "act done", "note acted", "look verify", "journal acted", "tell acted"],
+            id="the files were renewed meanwhile",
+        ),
+        pytest.param(
+            {"undo": ({"path": ME, "backup": "b", "fingerprint": "f"},)},
+            {"files": SICK},
+            SECOND,
+            ["Take"],
+            id="what was moved aside wants its restart",
+        ),
+    ],
+)
+def test_an_action_of_an_earlier_run_is_taken_up(of, machine, after, expected):
+    machine = dict(machine)
+    begun = around(act(**of), resuming=frozenset({1}))
+    follow = advance(RecheckKind.RESUME, incident(), facts(machine.pop("files"), **machine), begun, NOW + after)
+    assert kinds(follow) == expected
+
+
+def test_an_action_that_is_not_right_any_more_is_withdrawn():
+    begun = around(act(), resuming=frozenset({1}), tripped="the last one failed")
+    follow = advance(RecheckKind.RESUME, incident(), facts(SICK), begun, NOW + SECOND)
+    assert kinds(follow) == ["Take", "act withdrawn", "note withdrawn", "look incident"]
+
+
+def test_an_action_that_needs_the_lease_waits_for_it():
+    begun = around(act(), resuming=frozenset({1}), with_lease=True)
+    follow = advance(RecheckKind.RESUME, incident(), facts(SICK), begun, NOW + SECOND)
+    assert kinds(follow) == ["TakeLease", "look resume"]
+
+
+def test_an_action_of_this_run_is_not_taken_up():
+    assert advance(RecheckKind.RESUME, incident(), facts(SICK), around(act()), NOW) == []
+
+
+def test_the_verification_is_looked_at_again_in_time():
+    (again,) = advance(RecheckKind.VERIFY, incident(), facts(SICK), around(act(ActState.DONE, ended_at=NOW)), NOW)
+    assert again == effects.LookAgain(RecheckKind.VERIFY, NOW + VERIFY_EVERY)
+
+
+# ---------------------------------------------------------------- others
+
+
+@pytest.mark.parametrize(
+    ("new", "forecast", "ends"),
+    [
+        ({}, {"cause": Cause.EXPIRES_SOON}, True),
+        ({}, {}, False),
+        ({"confidence": Confidence.LIKELY}, {"cause": Cause.EXPIRES_SOON}, False),
+        ({"trust": Trust.CLUSTER}, {"cause": Cause.EXPIRES_SOON}, False),
+        ({}, {"cause": Cause.EXPIRES_SOON, "certificates": ()}, False),
+    ],
+)
+def test_a_proven_incident_ends_the_forecast_of_its_files(new, forecast, ends):
+    other = incident(2, judged=diagnosis(**forecast))
+    assert superseded(incident(judged=diagnosis(**new)), [other]) == ([other] if ends else [])
+
+
+def test_an_incident_does_not_end_itself():
+    only = incident(judged=diagnosis(cause=Cause.EXPIRES_SOON))
+    assert superseded(only, [only]) == []
+
+
+@pytest.mark.parametrize(
+    ("judged", "state", "of_it"),
+    [
+        ({"cause": Cause.UNEXPLAINED}, ActState.DONE, True),
+        ({"cause": Cause.UNEXPLAINED}, ActState.VERIFIED, False),
+        ({"cause": Cause.UNEXPLAINED, "group": "events"}, ActState.DONE, False),
+        ({"cause": Cause.UNEXPLAINED, "suspect": Suspect.PEER}, ActState.DONE, False),
+        ({"is_unused": True}, ActState.INTENT, True),
+        ({}, ActState.INTENT, False),
+    ],
+)
+def test_what_an_action_makes_look_broken_is_not_an_incident(judged, state, of_it):
+    assert is_of_an_act(diagnosis(**judged), [incident()], [act(state)]) is of_it
+
+
+def test_each_kind_of_message_has_one_name_for_the_journal():
+    assert {str(kind) for kind in MessageKind} >= {"opened", "acted", "escalated", "resolved", "reminder"}
