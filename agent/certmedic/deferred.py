@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from certmedic.edge.store import Store
-from certmedic.teller import Entries
+from certmedic.ports import Entries
 
 
 class Deferred:

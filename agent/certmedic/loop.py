@@ -43,10 +43,11 @@ from certmedic.edge import worker
 from certmedic.edge.store import Store, StoreError
 from certmedic.findings import INVENTORY_EVERY, Findings
 from certmedic.perform import Performer
+from certmedic.ports import World
 from certmedic.readers import Readers
 from certmedic.strangers import Strangers
 from certmedic.tally import Seen, Tally
-from certmedic.teller import Teller, World
+from certmedic.teller import Teller
 from certmedic.turn import DIAGNOSE_EVERY, Looked, Turn, Turns, lasting, look
 
 TICK = 1.0  # seconds that the loop waits at most, so that it feeds the watchdog and sees a stop or a new recheck

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 
 from certmedic.core.incident import Act, ActState, Outcome, RecheckKind, Result
 from certmedic.core.model import RemedyKind
-from certmedic.edge.renew import Aside, Renewed, RenewError
+from certmedic.edge.renew import RenewError
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Store
 from certmedic.edge.worker import Worker, WorkerError
-from certmedic.teller import World
+from certmedic.ports import Aside, Renewed, World
 
 # Longer than a runtime takes to restart a container.
 RESUME_AFTER = timedelta(seconds=15)

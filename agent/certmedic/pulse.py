@@ -20,7 +20,7 @@ from certmedic.edge import local, service
 from certmedic.edge.heartbeat import Heartbeat
 from certmedic.edge.store import Store
 from certmedic.loop import Loop
-from certmedic.teller import World
+from certmedic.ports import World
 
 LOGIN_EVERY = 2.0  # seconds
 METRICS_EVERY = 60.0

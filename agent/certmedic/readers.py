@@ -10,7 +10,7 @@ from certmedic.core import blind, message
 from certmedic.core.incident import Incident, RecheckKind
 from certmedic.core.model import Diagnosis, SourceDown, SourceStatus, SourceUp
 from certmedic.edge.store import Store
-from certmedic.teller import World
+from certmedic.ports import World
 
 SETTLED = timedelta(seconds=30)  # a source that was blind when the agent stopped must read for so long
 

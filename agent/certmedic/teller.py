@@ -3,67 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from certmedic.core import message
-from certmedic.core.model import Facts, MessageKind, Origin, Route, Severity, Told
+from certmedic.core.model import MessageKind, Route, Severity
 from certmedic.core.window import Window
-from certmedic.edge.lease import Lock
-from certmedic.edge.notify import Delivered, Notifier
-from certmedic.edge.renew import Pen
-from certmedic.edge.restart import Hands
 from certmedic.edge.store import Delivery, Incident, Store
 from certmedic.edge.worker import Worker
+from certmedic.ports import Delivered, World
 
 Transaction = Callable[[], AbstractContextManager[None]]
 log = logging.getLogger(__name__)
 WALL = "wall"  # the channel that needs no network
-
-
-class Senses(Protocol):
-    """What can be looked up on this machine."""
-
-    def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
-        """Return the facts of this moment, with the other members of its etcd groups where asked.
-
-        `nameless`: also what listeners show to who calls them by no name. Never raises: what cannot be seen is in `Facts.blind`.
-        """
-
-    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
-        """Remember who the members of its etcd groups are, for the time when they do not tell; `known` is from an earlier run. Never raises."""
-
-    def learn(self, origin: Origin) -> None:
-        """Look up which certificate files the program that wrote a line was started with."""
-
-    def is_own_probe(self, address: str) -> bool:
-        """Whether "host:port" was this agent's own end of a handshake it made to look at a certificate."""
-
-
-class Entries(Protocol):
-    """Where structured entries go: the journal."""
-
-    def emit(self, fields: Mapping[str, str]) -> None:
-        """Write one entry. Never raises."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """Everything outside: what can be looked up, done and said, and where this is."""
-
-    senses: Senses
-    hands: Hands
-    pen: Pen
-    notifier: Notifier
-    journal: Entries
-    host: str
-    boot_id: str
-    drill: bool = False
-    lock: Lock | None = None  # among the masters; None: handshakes alone decide
-    wall: Callable[[str], str] | None = None  # writes to every terminal; returns why it did not, "" where it did
 
 
 class Teller:

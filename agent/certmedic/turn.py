@@ -11,10 +11,9 @@ from certmedic.core import symptoms
 from certmedic.core.incident import Incident, IncidentState, RecheckKind, Terms
 from certmedic.core.lease import access
 from certmedic.core.model import Cause, Facts, Fold, Item, Lease, LogEntry, Origin, Recheck, Sighting, Told, Trust
-from certmedic.edge.lease import Lock
 from certmedic.edge.store import Store
+from certmedic.ports import Lock, Senses
 from certmedic.tally import Tally
-from certmedic.teller import Senses
 
 DIAGNOSE_EVERY = timedelta(seconds=30)  # equal lines are diagnosed again no more often
 # Kinds of lines diagnosed in one turn. The rest waits: a flood of new kinds must not hold up the watchdog.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from certmedic.cli import serve
 from certmedic.config import Config
 from certmedic.edge import service
-from certmedic.teller import World
+from certmedic.ports import World
 
 
 def world(config: Config) -> World:

@@ -8,12 +8,11 @@ from datetime import timedelta
 from certmedic.config import Config
 from certmedic.core.means import Means
 from certmedic.core.model import Lease, Member, Served, Silence, Trust
-from certmedic.edge.notify import AppriseNotifier, Channel, Delivered
-from certmedic.edge.renew import Aside, Renewed
+from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Store
 from certmedic.loop import Loop
-from certmedic.teller import World
+from certmedic.ports import Aside, Channel, Delivered, Renewed, World
 from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, entry, facts, k3s, kubeadm, member, unit
 
 REFUSED = (

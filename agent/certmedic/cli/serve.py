@@ -30,11 +30,11 @@ from certmedic.edge.journal import JournalSource
 from certmedic.edge.lease import EtcdLock
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.renew import Pen
-from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, Hands, SystemdHands
+from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, SystemdHands
 from certmedic.edge.store import Store, StoreError
 from certmedic.loop import Loop
+from certmedic.ports import Source, World
 from certmedic.pulse import Pulse
-from certmedic.teller import World
 
 DOCKER_SOCKET = Path("/var/run/docker.sock")
 PODS = Path("/var/log/pods")
@@ -46,10 +46,10 @@ def docker_socket() -> str:
     return os.environ.get("DOCKER_HOST") or f"unix://{DOCKER_SOCKET}"
 
 
-def sources(config: Config) -> list[inbox.Source]:
+def sources(config: Config) -> list[Source]:
     """Return what is read on this machine."""
     watch = config.watch
-    chosen: list[inbox.Source] = []
+    chosen: list[Source] = []
     if watch.journal:
         chosen.append(JournalSource(NEEDLES, units=watch.units, identifiers=watch.identifiers))
     if watch.docker is not False:
@@ -65,12 +65,12 @@ def sources(config: Config) -> list[inbox.Source]:
     return chosen
 
 
-def is_there(source: inbox.Source) -> bool:
+def is_there(source: Source) -> bool:
     """Whether a source has something to read, and does not wait for it."""
     return PODS.exists() if isinstance(source, PodSource) else not isinstance(source, inbox.WhenThere) or source.there
 
 
-def wanted(config: Config, read: Sequence[inbox.Source]) -> dict[str, bool]:
+def wanted(config: Config, read: Sequence[Source]) -> dict[str, bool]:
     """Return what is read by now: name -> whether it was asked for, and not only found to be there."""
     asked = {"docker": bool(config.watch.docker), "pods": bool(config.watch.pods), "files": True}
     return {source.name: source.required or asked.get(source.name, False) for source in read if is_there(source)}
@@ -92,7 +92,7 @@ def machine(config: Config) -> Machine:
     )
 
 
-def hands(config: Config) -> Hands:
+def hands(config: Config) -> AnyHands:
     """Return the means to restart something here."""
     return AnyHands(
         {

@@ -29,13 +29,13 @@ from certmedic.drill.master import Master, Member, scratch_master
 from certmedic.edge import inbox
 from certmedic.edge.facts import Machine
 from certmedic.edge.files import FileSource
-from certmedic.edge.notify import AppriseNotifier, Channel, Delivered
+from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.renew import Pen
 from certmedic.edge.restart import RestartError
 from certmedic.edge.service import Journal
 from certmedic.edge.store import Incident, Store
 from certmedic.loop import Loop
-from certmedic.teller import World
+from certmedic.ports import Channel, Delivered, World
 
 LIFE = 20.0  # seconds that member a's first certificates live
 PATIENCE = 90.0  # seconds for the whole story

@@ -15,9 +15,9 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceUp
+from certmedic.ports import Source
 
 FIRST_PAUSE = 1.0  # seconds
 LONGEST_PAUSE = 60.0
@@ -25,20 +25,6 @@ LOOK_EVERY = 2.0  # seconds between two looks for a path that is not there
 BATCH = 2000  # items of one turn, and of one transaction: many in a storm, few enough that a stop is answered at once
 
 log = logging.getLogger(__name__)
-
-
-class Source(Protocol):
-    """One thing that is read. `required`: while it is blind, the watchdog goes unfed."""
-
-    name: str
-    required: bool
-
-    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
-        """Read until `stop` is set; raise on failure.
-
-        `resume(stream)` gives the position after which a stream is to be read, None for one never seen. As soon as the
-        source reads, and every few seconds from then on, it puts a SourceStatus.
-        """
 
 
 class WhenThere:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.client import HTTPException, HTTPSConnection
-from typing import Any, Protocol
+from typing import Any
 
 from certmedic.core.lease import Access
 from certmedic.core.model import Lease
@@ -24,16 +24,6 @@ from certmedic.core.model import Lease
 DEADLINE = 4.0  # seconds for all that is asked at once
 PREFIXES = ("/v3", "/v3beta", "/v3alpha")  # etcd from 3.4, 3.3, 3.2
 MOST_READ = 64 * 1024
-
-
-class Lock(Protocol):
-    """By which one master of a group acts at a time."""
-
-    def take(self, group: str, access: Access) -> Lease:
-        """Try to have the lease of a group's etcd. Never raises, and answers within a few seconds."""
-
-    def release(self, group: str) -> None:
-        """Give back what was taken, if etcd can be asked; else it ends by itself. Never raises."""
 
 
 class _AskError(Exception):

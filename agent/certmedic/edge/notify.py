@@ -18,14 +18,14 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from certmedic.core.model import Message, MessageKind, Severity
+from certmedic.ports import Channel, Delivered
 
 SLACK = 1.0  # seconds over an address's own timeouts (cto, rto: 4 s each unless it says otherwise)
 LONGEST = 20.0  # seconds for one attempt, whatever the address says
@@ -39,37 +39,8 @@ MANNERS = frozenset(
 TEXT_IS_MARKDOWN = frozenset({"discord", "mmost", "mmosts"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
-    """One address, without its secret."""
-
-    id: str
-    label: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivered:
-    """What became of a message. `error` holds no address; apprise does not tell what is worth another try, so all is."""
-
-    ok: bool
-    error: str = ""
-
-
 Check = Callable[[Path], str | None]
 Results = SimpleQueue[tuple[str, Delivered]]  # channel, and what became of its next message
-
-
-class Notifier(Protocol):
-    """The way to people."""
-
-    def channels(self, severity: Severity, tag: str = "") -> Sequence[Channel]:
-        """Return the channels that get messages of this severity, or of a tag that a route names."""
-
-    def refresh(self) -> None:
-        """Read the files of channels, if they were not read yet or something was wrong with them."""
-
-    def send_all(self, batch: Sequence[tuple[str, Message]]) -> Iterator[tuple[int, Delivered]]:
-        """Hand each message to its channel; yield place in `batch` and what became of it, as it comes. Never raises."""
 
 
 class AppriseNotifier:

@@ -19,9 +19,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from certmedic.core.model import Container
+from certmedic.ports import Hands
 
 STOP_SECONDS = 10  # etcd-manager has no SIGTERM handler (FIELD 1.2): a longer grace only prolongs the outage
 KILL_SECONDS = 20  # that what ignores its SIGTERM may take to be killed
@@ -39,13 +40,6 @@ class RestartError(Exception):
 
 class OutOfTimeError(RestartError):
     """A program was killed at the end of its time."""
-
-
-class Hands(Protocol):
-    """What can be done on this machine."""
-
-    def restart(self, container: Container) -> str:
-        """Restart a container and return what was done, in a sentence. Raises RestartError where it could not be."""
 
 
 class AnyHands:

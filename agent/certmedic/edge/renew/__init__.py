@@ -17,11 +17,11 @@ from certmedic.core.model import Stored
 from certmedic.core.origin import ROOT
 from certmedic.edge.os.readfile import Tree
 from certmedic.edge.renew import aside
-from certmedic.edge.renew.aside import Aside
 from certmedic.edge.renew.files import RenewError, backup_path
-from certmedic.edge.renew.sign import Renewed, renew, undo
+from certmedic.edge.renew.sign import renew, undo
+from certmedic.ports import Aside, Renewed
 
-__all__ = ["Aside", "Pen", "RenewError", "Renewed", "backup_path", "renew", "undo"]
+__all__ = ["Pen", "RenewError", "backup_path", "renew", "undo"]
 
 
 class Pen:

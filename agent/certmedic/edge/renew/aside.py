@@ -6,20 +6,11 @@ import contextlib
 import os
 import secrets
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from certmedic.core.model import Stored
 from certmedic.edge.renew.files import KEY, RenewError, backup_path, keep, leaf_in, prune, read, sync_folder, told
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aside:
-    """What is moved where, complete enough to be done and undone, by another process too."""
-
-    path: str
-    backup: str  # its copy, with owner and mode
-    fingerprint: str  # of the certificate in it
+from certmedic.ports import Aside
 
 
 def planned(stored: Stored, backups: Path) -> Aside:

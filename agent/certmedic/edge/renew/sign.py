@@ -37,20 +37,10 @@ from certmedic.edge.renew.files import (
     told,
     write,
 )
+from certmedic.ports import Renewed
 
 MOST_IN_FILE = 200  # certificates of one file
 LIFE = timedelta(days=730)  # as etcd-manager's own
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Renewed:
-    """What was done, complete enough to be undone, by another process too."""
-
-    path: str  # the file that was replaced
-    backup: str  # what was there before, with its owner and mode
-    not_after: datetime  # of the new certificate
-    ca_path: str  # certificate of the authority that signed it
-    fingerprint: str  # of the new certificate
 
 
 @dataclass(frozen=True, slots=True)
