@@ -1,5 +1,6 @@
 """The commands, started as a person starts them: what they print, what they exit with, and what they do with bad input."""
 
+import gzip
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certmedic.cli import show
+from certmedic.cli import output
 from labs import AGENT, pki
 from labs.masters import until
 from labs.receivers import Hook
@@ -97,6 +98,57 @@ def test_diagnose_at_another_time_finds_nothing(root):
     assert done.returncode == 0
 
 
+def test_diagnose_dates_failures_by_the_log(root):
+    day = f"{datetime.now(UTC) - 3 * DAY:%Y-%m-%d}"
+    (root / "etcd.log").write_text("".join(f"{day} 04:00:0{second}.1 W | {REFUSED}\n" for second in (1, 2, 3)))
+
+    (answer,) = json.loads(certmedic("diagnose", "--json", "--root", root, root / "etcd.log").stdout)["diagnoses"]
+
+    assert (answer["first_seen"], answer["last_seen"]) == (f"{day}T04:00:01Z", f"{day}T04:00:03Z")
+
+
+def test_diagnose_takes_a_line_whose_date_does_not_exist(root):
+    (root / "etcd.log").write_text(f"2026-13-45 99:99:99.000001 W | {REFUSED}\n")
+
+    (answer,) = json.loads(certmedic("diagnose", "--json", "--root", root, root / "etcd.log").stdout)["diagnoses"]
+
+    assert answer["count"] == 1
+
+
+def test_diagnose_says_that_it_read_no_certificate(root):
+    (root / "etcd.log").write_text(f"{REFUSED}\n")
+    hint = "No certificate was read. Name certificates with --certs GLOB or --root DIR."
+
+    assert hint in certmedic("diagnose", root / "etcd.log").stdout
+    assert hint not in certmedic("diagnose", "--root", root, root / "etcd.log").stdout
+
+
+@pytest.mark.parametrize("cut", [10, 5, None])
+def test_diagnose_could_not_tell_from_a_damaged_archive(tmp_path, cut):
+    log = tmp_path / "etcd.log.gz"
+    log.write_bytes(b"no archive" if cut is None else gzip.compress(f"{REFUSED}\n".encode() * 100)[:-cut])
+
+    done = certmedic("diagnose", log)
+
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"certmedic: {log}: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_failure_seen_once_is_seen_1_time(root):
+    (root / "etcd.log").write_text(f"{REFUSED}\n")
+
+    assert re.search(r"^  seen     1 time, last ", certmedic("diagnose", root / "etcd.log").stdout, re.MULTILINE)
+
+
+def test_explain_shows_each_line_of_stdin_above_its_meaning():
+    done = certmedic("explain", "-", stdin=f"hello\x1b[2J\n{REFUSED}\n")
+
+    assert done.stdout.splitlines()[:2] == ["> hello\ufffd[2J", "No TLS certificate failure in this line."]
+    assert done.stdout.splitlines()[2] == f"> {REFUSED}"
+    assert not certmedic("explain", REFUSED).stdout.startswith(">")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -146,11 +198,17 @@ def test_certs_check_exits_by_the_worst(tmp_path, days, code):
         tmp_path / "mnt/master-vol-1", peers_ca=peers, clients_ca=clients, not_after=datetime.now(UTC) + days * DAY
     )
 
-    assert certmedic("certs", "--check", "--root", str(tmp_path)).returncode == code
+    done = certmedic("certs", "--check", "--root", tmp_path)
+
+    assert done.returncode == code
+    assert done.stdout.splitlines()[0].startswith(("OK: ", "WARNING: ", "CRITICAL: ")[code])
 
 
 def test_certs_check_without_certificates_could_not_tell(tmp_path):
-    assert certmedic("certs", "--check", "--root", str(tmp_path)).returncode == 3
+    done = certmedic("certs", "--check", "--root", tmp_path)
+
+    assert done.returncode == 3
+    assert done.stdout.startswith("UNKNOWN: no certificate found\n")
 
 
 def test_a_broken_file_is_named_and_blinds_nothing_else(root):
@@ -175,12 +233,12 @@ def test_what_a_configuration_names_is_looked_for_in_the_copy(root, tmp_path):
 
 
 def test_on_a_terminal_a_path_is_never_broken(root, monkeypatch, capsys):
-    monkeypatch.setattr(show, "columns", lambda: 80)
+    monkeypatch.setattr(output, "columns", lambda: 80)
     paths = [f"/mnt/master-vol-01/pki/{'x' * length}/me.crt" for length in (30, 90)]
 
-    show.table(["FILE", "SUBJECT", "STATUS"], [[path, "s" * 60, "ok"] for path in paths], stacked=True)
+    output.table(["FILE", "SUBJECT", "STATUS"], [[path, "s" * 60, "ok"] for path in paths], stacked=True)
     lines = capsys.readouterr().out.splitlines()
-    show.table(["FILE", "SUBJECT"], [["/x", "s"]], stacked=True)
+    output.table(["FILE", "SUBJECT"], [["/x", "s"]], stacked=True)
 
     assert [line.strip() for line in lines[2::2]] == paths
     assert [line.split()[-1] for line in lines[1::2]] == ["ok", "ok"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from certmedic.cli import serve
+from certmedic import app
 from certmedic.config import Config
 from certmedic.edge import service
 from certmedic.ports import World
@@ -11,10 +11,10 @@ from certmedic.ports import World
 def world(config: Config) -> World:
     """Return them. In mode "observe" neither hands nor pen are ever used."""
     return World(
-        senses=serve.machine(config),
+        senses=app.machine(config),
         hands=None,
         pen=None,
-        notifier=serve.notifier(config),
+        notifier=app.notifier(config),
         journal=service.Journal(),
         host="master-a",
         boot_id="b",

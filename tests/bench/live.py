@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.agent import world
-from certmedic.cli import serve
+from certmedic import app
 from certmedic.config import Config
 from certmedic.core.model import Item, LogEntry
 from certmedic.edge import inbox
@@ -44,7 +44,7 @@ def main() -> None:
 
     with Store(config.state / "state.sqlite3") as store:
         loop = Loop(config=config, store=store, world=world(config), started_at=datetime.now(UTC), sources={})
-        inbox.start(serve.sources(config), store.positions(), box, stop)
+        inbox.start(app.sources(config), store.positions(), box, stop)
         sys.stdout.write("READY\n")
         sys.stdout.flush()
         loop.run(take, lambda: datetime.now(UTC), going)

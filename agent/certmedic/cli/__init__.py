@@ -1,4 +1,4 @@
-"""The commands. Only here is anything printed, and only here does the process exit.
+"""The commands, one module for each noun. Only `output` prints; `inputs` reads options, configuration and state.
 
 Exit codes: 0 good, 1 failed, 2 usage or configuration; for `diagnose` and `certs --check` 0 good, 1 warning, 2 critical,
 3 could not tell, as Nagios wants them. `--json` prints one object with a schema number and nothing else.
@@ -9,21 +9,26 @@ from __future__ import annotations
 import click
 
 from certmedic import __version__
-from certmedic.cli import backfill, hand, history, look, serve, silence
+from certmedic.cli import backfill, certs, explain, incidents, inputs, service, silence
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=inputs.examples("certmedic certs", "certmedic incidents --open"),
+)
 @click.version_option(__version__, prog_name="certmedic")
 def main() -> None:
-    """Whose TLS certificate failed on this Kubernetes master, which file, and what cures it."""
+    """Find the failed TLS certificate on this Kubernetes master: whose it is, which file, and what fixes it."""
 
 
 for command in (
-    *look.COMMANDS,
-    *backfill.COMMANDS,
-    *history.COMMANDS,
-    *hand.COMMANDS,
-    *silence.COMMANDS,
-    *serve.COMMANDS,
+    explain.explain,
+    certs.certs,
+    certs.simulate,
+    certs.diagnose,
+    backfill.backfill,
+    *incidents.COMMANDS,
+    silence.silence_group,
+    *service.COMMANDS,
 ):
     main.add_command(command)

@@ -1,39 +1,34 @@
-"""`backfill`: what happened before the service was there. It reads, judges and prints, and touches neither state nor machine."""
+"""`backfill`: the failures that the logs still hold from before the service ran. It changes neither state nor machine."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
-from certmedic.cli import look, serve, show
-from certmedic.cli.history import CONFIG
+from certmedic import app
+from certmedic.cli import inputs, output
 from certmedic.config import duration
 from certmedic.core import diagnose as doctor
 from certmedic.core import echo, symptoms, verdict
-from certmedic.core.examine import stamp
 from certmedic.core.model import Diagnosis, Fold, LogEntry, Sighting, Trust
+from certmedic.core.text import stamp
 from certmedic.edge import inbox
 from certmedic.edge.containers import DockerError, DockerSource
 from certmedic.edge.facts import Machine
 from certmedic.edge.files import FileSource, PodSource
 from certmedic.edge.journal import JournalError, JournalSource
 
-SAY_EVERY = 10.0  # seconds, where no terminal shows a bar
-
 Reader = JournalSource | DockerSource | PodSource | FileSource
-Say = Callable[[str, float, int], None]  # source, share of it that was read, lines read
 
 
 def since(_: click.Context, param: click.Parameter, value: str) -> datetime:
-    """Read a time as journalctl does: a date, a time, or how long ago."""
+    """Parse a time as journalctl does: a date, a time, or how long ago."""
     now = datetime.now(UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     named = {"today": midnight, "yesterday": midnight - timedelta(days=1)}
@@ -42,15 +37,13 @@ def since(_: click.Context, param: click.Parameter, value: str) -> datetime:
     with contextlib.suppress(ValueError, OverflowError):
         return now - duration(re.sub(r"^-|\s+ago$", "", value))
     with contextlib.suppress(ValueError):
-        told = datetime.fromisoformat(value)
-        return told if told.tzinfo else told.replace(tzinfo=UTC)
-    raise click.BadParameter(
-        f"{value!r} is no time; write 2026-11-01, 2026-11-01T04:00:00Z, 3d or yesterday", param=param
-    )
+        return inputs.utc(value)
+    sentence = f"{value!r} is no time; write 2026-11-01, 2026-11-01T04:00:00Z, 3d or yesterday"
+    raise click.BadParameter(sentence, param=param)
 
 
 class Past:
-    """What was found so far: equal lines as one, each line once."""
+    """The failures read so far: equal lines are one fold, and each line counts once."""
 
     def __init__(self, since: datetime, now: datetime, machine: Machine) -> None:
         self._since, self._now, self._machine = since, now, machine
@@ -59,12 +52,12 @@ class Past:
         self._folds: dict[str, Fold] = {}
 
     def take(self, entry: LogEntry) -> None:
-        """Take a line that passed the gate."""
+        """Take a line that held a needle."""
         sighting = self._memo.parse(entry)
         if sighting is None:
             return
         at = entry.time
-        if entry.stream.startswith("file:"):  # which knows only when it was read
+        if entry.stream.startswith("file:"):  # its entries have the time of reading
             at = echo.written_at(sighting, self._now) or at
         if at < self._since or (entry.origin.trust is Trust.SYSTEM and self._is_echo(sighting)):
             return
@@ -77,95 +70,69 @@ class Past:
         )
 
     def _is_echo(self, sighting: Sighting) -> bool:
-        """Whether a trusted line came already by another trusted source. Copies of others count against nothing."""
+        """Whether another trusted source brought this trusted line already. A stranger's copy hides nothing."""
         brought = self._lines.setdefault(echo.number(echo.words(sighting)), {})
         return echo.is_echo(brought, sighting.entry.stream)
 
     def incidents(self) -> tuple[Diagnosis, ...]:
-        """Judge it by what is so now, most serious first."""
+        """Judge the failures by the facts of now, most serious first."""
         facts = self._machine.gather(now=self._now)
-        found = [doctor.diagnose(fold, facts) for fold in self._folds.values()]
-        return verdict.merge(one for one in found if one is not None)
+        diagnoses = (doctor.diagnose(fold, facts) for fold in self._folds.values())
+        return verdict.merge(diagnosis for diagnosis in diagnoses if diagnosis is not None)
 
 
-@click.command()
-@look.JSON
-@CONFIG
+@click.command(
+    short_help="Report failures from before the service ran.",
+    epilog=inputs.examples("certmedic backfill --since 3d", "certmedic backfill --since 2026-11-01T04:00:00Z --json"),
+)
+@inputs.JSON
+@inputs.CONFIG
 @click.option(
-    "--since", "start", required=True, callback=since, metavar="WHEN", help="2026-11-01, 2026-11-01T04:00:00Z, 3d, ..."
+    "--since", "start", required=True, callback=since, metavar="WHEN", help="E.g. 3d, yesterday, 2026-11-01T04:00:00Z."
 )
 def backfill(*, as_json: bool, config_path: Path | None, start: datetime) -> None:
-    """Read what the logs still hold and say what happened before the service was there; it changes and sends nothing."""
-    config = show.config(config_path)
+    """Report the failures that the logs still hold, each counted once. It changes and sends nothing."""
+    settings = inputs.config(config_path)
+    if os.geteuid() != 0:
+        output.write("certmedic: without root some logs cannot be read: sudo certmedic backfill ...", err=True)
     now = datetime.now(UTC)
-    past = Past(start, now, serve.machine(config))
-    told = []
-    with progress() as say:
-        for source in serve.sources(config):
+    past = Past(start, now, app.machine(settings))
+    reports = []
+    with output.progress() as progress:
+        for source in app.sources(settings):
             reader = source.source if isinstance(source, inbox.WhenThere) else source
-            if isinstance(reader, Reader) and serve.is_there(source):
-                told.append(read(reader, start, past, say))
-    found = past.incidents()
+            if isinstance(reader, Reader) and app.is_there(source):
+                reports.append(read(reader, start, past, progress))
+    diagnoses = past.incidents()
     if as_json:
-        show.as_json(since=show.when(start), sources=told, incidents=[show.diagnosis(one) for one in found])
+        incidents = [output.diagnosis(diagnosis) for diagnosis in diagnoses]
+        output.as_json(since=output.when(start), sources=reports, incidents=incidents)
     else:
-        for how in told:
-            show.item(
-                f"{how['source']:<10} ",
-                f"{how['seen']} read, {how['matched']} matched  {how['error'] or how['detail']}".rstrip(),
-                colour="red" if how["error"] else None,
+        for report in reports:
+            output.item(
+                f"{report['source']:<10} ",
+                f"{report['seen']} read, {report['matched']} matched  {report['error'] or report['detail']}".rstrip(),
+                colour="red" if report["error"] else None,
             )
-        for one in found:
-            show.say()
-            show.tell(one, now=now)
-            if one.first_seen:
-                show.say(f"  first    {stamp(one.first_seen)}")
-        if not found:
-            show.say(f"No certificate has failed since {stamp(start)}, as far as these logs tell.", colour="green")
-    raise SystemExit(1 if any(one["error"] for one in told) else 0)
+        for diagnosis in diagnoses:
+            output.say()
+            output.tell(diagnosis, now=now)
+            if diagnosis.first_seen:
+                output.say(f"  first    {stamp(diagnosis.first_seen)}")
+        if not diagnoses:
+            output.say(f"No certificate has failed since {stamp(start)}, as far as these logs tell.", colour="green")
+    raise SystemExit(1 if any(report["error"] for report in reports) else 0)
 
 
-def read(reader: Reader, start: datetime, past: Past, say: Say) -> dict[str, object]:
-    """Read one source; returns what is to be said of it."""
+def read(reader: Reader, start: datetime, past: Past, progress: output.Progress) -> dict[str, object]:
+    """Read one source into `past`; return what `--json` says of the source."""
     error = ""
     try:
         for share, entries in reader.past(start):
             for entry in entries:
                 past.take(entry)
-            say(reader.name, share, reader.read[0])
+            progress(reader.name, share, reader.read[0])
     except (OSError, JournalError, DockerError) as reason:
         error = str(reason)
     seen, matched, detail = reader.read
     return {"source": reader.name, "seen": seen, "matched": matched, "detail": detail, "error": error}
-
-
-@contextlib.contextmanager
-def progress() -> Iterator[Say]:
-    """Show how far it is: a bar on a terminal, elsewhere now and then a line; on stderr, as stdout is for what was found."""
-    if not sys.stderr.isatty():
-        due = time.monotonic() + SAY_EVERY
-
-        def line(source: str, share: float, seen: int) -> None:
-            nonlocal due
-            if time.monotonic() >= due:
-                due = time.monotonic() + SAY_EVERY
-                show.write(f"certmedic: {source}: {share:.0%}, {seen} read", err=True)
-
-        yield line
-        return
-    from rich.console import Console  # noqa: PLC0415 - heavy, and only a terminal needs it
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
-
-    columns = (TextColumn("{task.description:<10}"), BarColumn(), TextColumn("{task.fields[seen]:,} read"))
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bars:
-        tasks = {}
-
-        def bar(source: str, share: float, seen: int) -> None:
-            if source not in tasks:
-                tasks[source] = bars.add_task(source, total=1.0, seen=0)
-            bars.update(tasks[source], completed=share, seen=seen)
-
-        yield bar
-
-
-COMMANDS = (backfill,)

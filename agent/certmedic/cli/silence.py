@@ -1,20 +1,19 @@
-"""`silence`: a person asks not to be told. It is about messages only; what is seen, judged and cured stays as it is."""
+"""`silence`: suppresses messages for a while. Incidents are recorded, judged and fixed as always."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
-from certmedic.cli import hand, history, show
-from certmedic.cli.history import CONFIG
-from certmedic.cli.look import JSON, moment
+from certmedic.cli import inputs, output
 from certmedic.config import PLANES, duration
-from certmedic.core.examine import stamp
 from certmedic.core.model import Cause, Silence
+from certmedic.core.text import stamp
+from certmedic.edge.store import Store
 
 WORDS = 200  # characters of a comment or a name
 
@@ -37,64 +36,73 @@ def words(_: click.Context, param: click.Parameter, value: str | None) -> str | 
     return text
 
 
-def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the silences that have not ended."""
-    with history.quietly(ctx) as state:
-        found = state.silences(now=datetime.now(UTC)) if state else []
-    return [
-        CompletionItem(str(one.id), help=f"{told(one)}, {one.comment}")
-        for one in found
-        if str(one.id).startswith(incomplete)
-    ]
+def offered(state: Store) -> Iterable[tuple[int, str]]:
+    """Return the silences that the shell offers."""
+    silences = state.silences(now=datetime.now(UTC))
+    return [(silence.id, f"{conditions(silence)}, {silence.comment}") for silence in silences]
 
 
-def told(one: Silence) -> str:
-    """Return in a few words what is silenced."""
-    asked = {"cause": one.cause, "file": one.file, "plane": one.plane}
+def conditions(silence: Silence) -> str:
+    """Return what is silenced, in a few words."""
+    asked = {"cause": silence.cause, "file": silence.file, "plane": silence.plane}
     return ", ".join(f"{name} {value}" for name, value in asked.items() if value) or "everything"
 
 
-def row(one: Silence, now: datetime) -> dict[str, Any]:
+def row(silence: Silence, now: datetime) -> dict[str, Any]:
     """Return a silence as `--json` shows it."""
     return {
-        "id": one.id,
-        "cause": one.cause or None,
-        "file": one.file or None,
-        "plane": one.plane or None,
-        "author": one.author,
-        "comment": one.comment,
-        "starts_at": show.when(one.starts_at),
-        "ends_at": show.when(one.ends_at),
-        "state": state_of(one, now),
+        "id": silence.id,
+        "cause": silence.cause or None,
+        "file": silence.file or None,
+        "plane": silence.plane or None,
+        "author": silence.author,
+        "comment": silence.comment,
+        "starts_at": output.when(silence.starts_at),
+        "ends_at": output.when(silence.ends_at),
+        "state": state_of(silence, now),
     }
 
 
-def state_of(one: Silence, now: datetime) -> str:
-    """Return whether a silence holds: pending, active or over."""
-    return "over" if one.ends_at <= now else "pending" if one.starts_at > now else "active"
+def state_of(silence: Silence, now: datetime) -> str:
+    """Return whether a silence is pending, active or over."""
+    return "over" if silence.ends_at <= now else "pending" if silence.starts_at > now else "active"
 
 
-@click.group()
-def silence() -> None:
-    """Ask for no messages about something that is known, for a while.
+@click.group(
+    name="silence",
+    short_help="Suppress messages about known faults for a while.",
+    epilog=inputs.examples(
+        "certmedic silence add --cause expired --for 2h --comment 'renewal at 14:00'", "certmedic silence list --all"
+    ),
+)
+def silence_group() -> None:
+    """Suppress messages about known faults for a while.
 
-    A silence is about messages only. Incidents under it are still recorded, judged, cured where that is allowed, and resolved;
-    the journal and `certmedic show` tell of them. A message that falls under it is dropped, not kept for later; but what still
-    lasts when the silence ends is told then, and what was told before is told to be over.
+    Only messages are suppressed. Incidents are still recorded, judged, fixed if that is allowed, and resolved; the journal
+    and `certmedic show` have them. A suppressed message is dropped, not delayed. When the silence ends, certmedic reports
+    faults that still last. A fault that was reported before the silence is reported as resolved during it.
     """
 
 
-@silence.command()
-@click.option("--cause", type=click.Choice([str(cause) for cause in Cause]), help="Only incidents of this cause.")
-@click.option("--file", default="", metavar="GLOB", help="Only incidents all of whose files match, e.g. '*/me.crt'.")
+@silence_group.command(
+    short_help="Begin a silence.",
+    epilog=inputs.examples(
+        "certmedic silence add --file '*/me.crt' --for 2h --comment 'I renew it'",
+        "certmedic silence add --all --from 2026-12-01 --for 1d --comment upgrade",
+    ),
+)
+@click.option(
+    "--cause", metavar="CAUSE", type=click.Choice([*Cause]), help="Only incidents with this cause, e.g. expired."
+)
+@click.option("--file", default="", metavar="GLOB", help="Only incidents whose files all match, e.g. '*/me.crt'.")
 @click.option("--plane", type=click.Choice(PLANES), help="Only incidents of this plane.")
-@click.option("--all", "everything", is_flag=True, help="Every message, for work on this machine.")
-@click.option("--for", "lasts", required=True, callback=length, metavar="TIME", help='How long: "30m", "2h", "7d".')
-@click.option("--from", "starts", callback=moment, metavar="TIME", help="When it begins (UTC); now, unless given.")
-@click.option("--comment", required=True, callback=words, help="Why, for whoever wonders.")
-@click.option("--author", callback=words, help="Who asks; you, unless given.")
-@JSON
-@CONFIG
+@click.option("--all", "everything", is_flag=True, help="All incidents, e.g. for work on this machine.")
+@click.option("--for", "lasts", required=True, callback=length, metavar="TIME", help="How long, e.g. 30m, 2h, 7d.")
+@click.option("--from", "starts", callback=inputs.moment, metavar="TIME", help="Begin (UTC). [default: now]")
+@click.option("--comment", required=True, callback=words, help="Why, for the next reader.")
+@click.option("--author", callback=words, help="Who asks for it. [default: you]")
+@inputs.JSON
+@inputs.CONFIG
 def add(  # noqa: PLR0913 - one argument for each option
     *,
     cause: str | None,
@@ -108,7 +116,7 @@ def add(  # noqa: PLR0913 - one argument for each option
     as_json: bool,
     config_path: Path | None,
 ) -> None:
-    """Begin a silence. Of several conditions all must be met."""
+    """Begin a silence. It covers the incidents that meet every condition given."""
     if everything == bool(cause or file or plane):
         raise click.UsageError("say what: --cause, --file, --plane or several of them; or --all for everything")
     if file and not file.startswith(("/", "*")):
@@ -122,57 +130,68 @@ def add(  # noqa: PLR0913 - one argument for each option
         cause=cause or "",
         file=file,
         plane=plane or "",
-        author=author or hand.author(),
+        author=author or inputs.author(),
         comment=comment,
         starts_at=begins,
         ends_at=begins + lasts,
     )
-    with hand.change(config_path) as state:
+    with inputs.state(inputs.config(config_path), writable=True) as state:
         number = state.silence(wanted, now=now)
     if as_json:
-        show.as_json(id=number, ends_at=show.when(wanted.ends_at))
+        output.as_json(id=number, ends_at=output.when(wanted.ends_at))
         return
     when = f"from {stamp(wanted.starts_at)} " if starts else ""
-    show.say(f"silence {number}: {told(wanted)}, {when}until {stamp(wanted.ends_at)}", colour="green")
+    output.say(f"silence {number}: {conditions(wanted)}, {when}until {stamp(wanted.ends_at)}", colour="green")
 
 
-@silence.command(name="list")
-@click.option("--all", "everything", is_flag=True, help="Also those that are over.")
-@JSON
-@CONFIG
+@silence_group.command(
+    name="list",
+    short_help="List silences.",
+    epilog=inputs.examples("certmedic silence list", "certmedic silence list --all --json"),
+)
+@click.option("--all", "everything", is_flag=True, help="Also silences that are over.")
+@inputs.JSON
+@inputs.CONFIG
 def list_silences(*, everything: bool, as_json: bool, config_path: Path | None) -> None:
-    """List the silences that hold or are to come."""
+    """List the silences that are active or pending."""
     now = datetime.now(UTC)
-    with history.store(config_path) as state:
-        found = state.silences(now=None if everything else now)
+    with inputs.state(inputs.config(config_path)) as state:
+        silences = state.silences(now=None if everything else now)
     if as_json:
-        show.as_json(silences=[row(one, now) for one in found])
+        output.as_json(silences=[row(silence, now) for silence in silences])
         return
-    if not found:
-        show.say("No silence.", colour="green")
+    if not silences:
+        output.say("No silence.", colour="green")
         return
     lines = [
-        [str(one.id), state_of(one, now), told(one), f"{one.ends_at:%Y-%m-%d %H:%M}", one.author, one.comment]
-        for one in found
+        [
+            str(silence.id),
+            state_of(silence, now),
+            conditions(silence),
+            f"{silence.ends_at:%Y-%m-%d %H:%M}",
+            silence.author,
+            silence.comment,
+        ]
+        for silence in silences
     ]
-    show.table(["ID", "STATE", "WHAT", "UNTIL (UTC)", "BY", "WHY"], lines)
+    output.table(["ID", "STATE", "WHAT", "UNTIL (UTC)", "BY", "WHY"], lines)
 
 
-@silence.command()
-@click.argument("number", type=int, metavar="ID", shell_complete=complete)
-@JSON
-@CONFIG
+@silence_group.command(
+    short_help="End a silence now.",
+    epilog=inputs.examples("certmedic silence expire 1", "certmedic silence expire 1 --json"),
+)
+@click.argument("number", type=int, metavar="ID", shell_complete=inputs.completion(offered))
+@inputs.JSON
+@inputs.CONFIG
 def expire(*, number: int, as_json: bool, config_path: Path | None) -> None:
     """End a silence now."""
     now = datetime.now(UTC)
-    with hand.change(config_path) as state:
+    with inputs.state(inputs.config(config_path), writable=True) as state:
         ended = state.expire_silence(number, now=now)
     if not ended:
-        show.fail(f"there is no silence {number} that holds; `certmedic silence list` shows those that do")
+        output.fail(f"no silence {number} is active or pending; `certmedic silence list` lists them")
     if as_json:
-        show.as_json(id=number, ends_at=show.when(now))
+        output.as_json(id=number, ends_at=output.when(now))
         return
-    show.say(f"silence {number} is over", colour="green")
-
-
-COMMANDS = (silence,)
+    output.say(f"silence {number} is over", colour="green")

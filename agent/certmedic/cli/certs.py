@@ -1,0 +1,309 @@
+"""`certs`, `simulate`, `diagnose`: judge certificates now, in the future, and by saved logs. They change nothing."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import re
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from certmedic import app
+from certmedic.cli import inputs, output
+from certmedic.cli.explain import entry_of
+from certmedic.config import policy_of
+from certmedic.core import certificates, echo, planes, symptoms, verdict
+from certmedic.core import diagnose as doctor
+from certmedic.core.examine import examine
+from certmedic.core.model import Diagnosis, Facts, FileFault, Fold, Origin, Severity, Sighting, Stored
+from certmedic.core.origin import OPERATOR
+from certmedic.core.rehearse import rehearse
+from certmedic.core.text import ago, span, stamp
+from certmedic.edge.facts import Machine
+
+UNDER_ETCD_MANAGER = re.compile(rb"etcd-manager|certs\.go:\d+\] generating certificate for|etcdserver\.go:\d+\] ")
+BEGAN = re.compile(rb"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)")
+EXIT = {Severity.CRITICAL: 2, Severity.WARNING: 1, Severity.INFO: 0}
+WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")  # by exit code, as Nagios names them
+
+
+# ---------------------------------------------------------------- certs
+
+
+@click.command(
+    short_help="List the certificates on this machine by expiry.",
+    epilog=inputs.examples("certmedic certs --wide", "certmedic certs --check --at 2027-03-01"),
+)
+@inputs.JSON
+@click.option("--wide", is_flag=True, help="Also show the issuer, the use and the listeners that serve it.")
+@click.option(
+    "--check", is_flag=True, help="Exit 1 if a certificate expires soon, 2 if one is bad, 3 if none is found."
+)
+@inputs.CONFIG
+@inputs.AT
+@inputs.ROOT
+def certs(  # noqa: PLR0913 - each is an option of the command
+    *, as_json: bool, wide: bool, check: bool, config_path: Path | None, at: datetime | None, root: str | None
+) -> None:
+    """List every certificate on this machine: file, subject, expiry, status and renewer. The first to expire is on top.
+
+    --check makes it a Nagios or NRPE check, whose first line is a summary.
+    """
+    settings = inputs.config(config_path)
+    now = at or datetime.now(UTC)
+    facts = app.inspector(settings, root).gather(now=now)
+    warns = settings.certificates
+
+    def status(stored: Stored) -> str:
+        fault = examine(stored, facts)
+        days = max(warns.plane.get(stored.place.plane, warns.warn_days), default=0)
+        return str(fault.cause) if fault is not None else certificates.status(stored.certificate, now, days)
+
+    rows = sorted(((stored, status(stored)) for stored in facts.stored), key=lambda row: row[0].certificate.not_after)
+    states = Counter(state for _, state in rows)
+    code = 3 if not rows else 2 if states.keys() - {"ok", "expiring"} else 1 if states["expiring"] else 0
+    if as_json:
+        output.as_json(
+            certificates=[
+                {
+                    **output.certificate(stored.certificate),
+                    "residual_seconds": int(certificates.residual(stored.certificate, now).total_seconds()),
+                    "status": state,
+                    "plane": stored.place.plane,
+                    "group": stored.place.group,
+                    "used_as": stored.place.use,
+                    "renewed_by": stored.place.renewer,
+                    "served": served(stored, facts),
+                }
+                for stored, state in rows
+            ],
+            faults=[{"path": fault.path, "reason": fault.reason, "detail": fault.detail} for fault in facts.faults],
+        )
+    else:
+        if check:
+            summary = ", ".join(f"{number} {state}" for state, number in states.items()) or "no certificate found"
+            output.say(f"{WORDS[code]}: {summary}")
+        tell_certificates(rows, facts, now, wide=wide)
+        tell_faults(facts.faults)
+    if check:
+        raise SystemExit(code)
+
+
+def served(stored: Stored, facts: Facts) -> str:
+    """Return the listeners that serve a certificate."""
+    return ", ".join(
+        f"{listener.address}:{listener.port}"
+        for listener in facts.served
+        if listener.certificate and listener.certificate.fingerprint == stored.certificate.fingerprint
+    )
+
+
+def tell_certificates(rows: Sequence[tuple[Stored, str]], facts: Facts, now: datetime, *, wide: bool) -> None:
+    """Print the table of certificates."""
+    if not rows:
+        output.say("No certificates found where a master keeps them; certificates.paths names further places.")
+        return
+    cells: dict[str, Callable[[Stored, str], str]] = {
+        "FILE": lambda stored, _: stored.certificate.path,
+        "SUBJECT": lambda stored, _: stored.certificate.subject_cn or stored.certificate.subject,
+        "ISSUER": lambda stored, _: stored.certificate.issuer_cn or stored.certificate.issuer,
+        "EXPIRES": lambda stored, _: f"{stored.certificate.not_after:%Y-%m-%d %H:%M}",
+        "RESIDUAL": lambda stored, _: residual(certificates.residual(stored.certificate, now)),
+        "STATUS": lambda _, state: state,
+        "USED AS": lambda stored, _: stored.place.use,
+        "RENEWED BY": lambda stored, _: stored.place.renewer,
+        "SERVED": lambda stored, _: served(stored, facts),
+    }
+    heads = [head for head in cells if wide or head not in ("ISSUER", "USED AS", "SERVED")]
+    output.table(
+        heads,
+        [[cells[head](*row) for head in heads] for row in rows],
+        stacked=True,
+        colours=[output.COLOURS.get(state, None if state == "ok" else "red") for _, state in rows],
+    )
+
+
+def residual(left: timedelta) -> str:
+    """Return the time until expiry, or since."""
+    return ago(-left) if left < timedelta() else span(left)
+
+
+def tell_faults(faults: Iterable[FileFault]) -> None:
+    """Print the files that could not be used."""
+    for fault in faults:
+        output.say(f"could not use {fault.path}: {fault.reason}: {fault.detail}", colour="yellow")
+
+
+# ---------------------------------------------------------------- simulate
+
+
+@click.command(
+    short_help="Show what breaks until a day if nobody renews.",
+    epilog=inputs.examples(
+        "certmedic simulate --at 2027-03-01", "certmedic simulate --at 2027-03-01 --root ./master-a"
+    ),
+)
+@inputs.JSON
+@click.option("--at", "until", required=True, callback=inputs.moment, metavar="TIME", help="The last day to look at.")
+@inputs.CONFIG
+@inputs.ROOT
+def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: str | None) -> None:
+    """Show which certificates expire until a day if nobody renews them.
+
+    Each is listed in order of time, with what breaks, what certmedic would send, and what it would do.
+    """
+    settings = inputs.config(config_path)
+    now = datetime.now(UTC)
+    if until <= now:
+        output.fail(f"--at {until:%Y-%m-%d} is not in the future", 2)
+    facts = app.inspector(settings, root).gather(now=now)
+    facts = verdict.vouched(facts) if root else facts
+    warns = settings.certificates
+    moments = rehearse(facts, until, policy=policy_of(settings), warn_days=warns.warn_days, of_plane=warns.plane)
+    if as_json:
+        output.as_json(
+            moments=[
+                {
+                    "at": output.when(m.at),
+                    "diagnosis": output.diagnosis(m.diagnosis),
+                    "decision": output.decision(m.decision),
+                }
+                for m in moments
+            ]
+        )
+        return
+    for m in moments:
+        paths = dict.fromkeys(f"  {certificate.path}" for certificate in m.diagnosis.certificates)
+        if m.decision is None:
+            left = span(m.diagnosis.since - m.at) if m.diagnosis.since else "soon"
+            output.say("\n".join([f"{stamp(m.at)}  told: expires in {left}:", *paths]), colour="yellow")
+        else:
+            output.say(f"{stamp(m.at)}  {m.diagnosis.cause}:", colour="red", bold=True)
+            output.say("\n".join(paths))
+            output.item(f"{'':25}", m.diagnosis.effect)
+            output.item(f"{'':25}", f"restart {m.diagnosis.remedy.helps}; {m.decision.reason}")
+    if not moments:
+        output.say(f"Nothing breaks until {stamp(until)}.", colour="green")
+
+
+# ---------------------------------------------------------------- diagnose
+
+
+@click.command(
+    short_help="Judge saved logs against certificates, offline.",
+    epilog=inputs.examples(
+        "certmedic diagnose --root ./master-a ./master-a/var/log/etcd.log",
+        "journalctl -o cat | certmedic diagnose --certs '/etc/kubernetes/pki/*.crt' -",
+    ),
+)
+@inputs.JSON
+@inputs.AT
+@click.option("--certs", "globs", multiple=True, metavar="GLOB", help="Certificates to read. May be repeated.")
+@inputs.ROOT
+@click.argument("logs", nargs=-1, required=True, metavar="LOG... | -")
+def diagnose(
+    *, logs: tuple[str, ...], as_json: bool, at: datetime | None, globs: tuple[str, ...], root: str | None
+) -> None:
+    """Judge saved logs against certificates, on any machine: whose certificate failed, which file, does a restart help.
+
+    It reads only the certificates that --certs or --root name, and those that etcd names in its log. Logs may be gzipped.
+
+    Exit code: 0 nothing is wrong, 1 warning, 2 critical, 3 could not tell.
+    """
+    now = at or datetime.now(UTC)
+    used: dict[str, str] = {}
+    called: set[tuple[str, str]] = set()
+    try:
+        folds = list(folded(sightings(logs, now, used, called)))
+    except OSError as error:
+        output.fail(f"{error.filename}: {error.strerror}", 3)
+    base = (root or "").rstrip("/")
+    patterns = (*globs, *(planes.patterns(root=root) if root else ()), *(base + path for path in used))
+    facts = replace(
+        verdict.vouched(Machine(globs=patterns, root=root or "/", live=False).gather(now=now)),
+        used=used,
+        called=tuple(called),
+    )
+    judged = [diagnosis for fold in folds if (diagnosis := doctor.diagnose(fold, facts)) is not None]
+    diagnoses = verdict.merge([*judged, *verdict.survey(facts, warn_within=timedelta())])
+    if as_json:
+        output.as_json(diagnoses=[output.diagnosis(diagnosis) for diagnosis in diagnoses])
+    else:
+        tell_diagnoses(diagnoses, now)
+        tell_faults(facts.faults)
+        if not facts.stored:
+            output.say("No certificate was read. Name certificates with --certs GLOB or --root DIR.", colour="yellow")
+    raise SystemExit(max((EXIT[diagnosis.severity] for diagnosis in diagnoses), default=0))
+
+
+def tell_diagnoses(diagnoses: Sequence[Diagnosis], now: datetime) -> None:
+    """Print diagnoses for a person."""
+    for number, diagnosis in enumerate(diagnoses):
+        if number:
+            output.say()
+        output.tell(diagnosis, now=now)
+    if not diagnoses:
+        output.say("Nothing is wrong, as far as these logs and certificates tell.", colour="green")
+
+
+def opened(log: str) -> BinaryIO:
+    """Open a log for reading bytes; "-" is stdin and .gz is unpacked."""
+    if log == "-":
+        return sys.stdin.buffer
+    return gzip.open(log, "rb") if log.endswith(".gz") else Path(log).open("rb")  # type: ignore[return-value]  # GzipFile reads as one
+
+
+@contextmanager
+def named(log: str) -> Iterator[None]:
+    """Have the error of a damaged .gz be an OSError that names the log."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise OSError(errno.EIO, str(error), log) from error
+
+
+def sightings(
+    logs: Iterable[str], now: datetime, used: dict[str, str], called: set[tuple[str, str]]
+) -> Iterator[Sighting]:
+    """Read logs in any format and yield their TLS failures. Raises OSError if a log cannot be read.
+
+    The files and hosts that etcd names at its start go to `used` (file -> use) and `called` (use, host).
+    """
+    for log in logs:
+        with opened(log) as lines, named(log):
+            origin = Origin(path="" if log == "-" else log, trust=OPERATOR)
+            for raw in lines:
+                if not origin.container and UNDER_ETCD_MANAGER.search(raw):
+                    origin = replace(origin, container="etcd-manager")
+                if origin.started_at is None and (began := BEGAN.search(raw)):
+                    with suppress(ValueError):
+                        origin = replace(origin, started_at=inputs.utc(began[1].decode()))
+                if b"cert" in raw and b"trusted-ca" in raw:
+                    used |= {path: use for use, path in planes.paths_from_startup_line(raw.decode(errors="replace"))}
+                if b"dvertise" in raw:
+                    called |= set(planes.hosts_from_startup_line(raw.decode(errors="replace")))
+                if not symptoms.interesting(raw):
+                    continue
+                sighting = symptoms.parse(entry_of(raw, origin=origin, now=now))
+                if sighting is not None:
+                    time = echo.written_at(sighting, now) or now
+                    yield replace(sighting, entry=replace(sighting.entry, time=time))
+
+
+def folded(seen: Iterable[Sighting]) -> Iterator[Fold]:
+    """Yield equal sightings as one, in the order of their first."""
+    together: dict[str, list[Sighting]] = {}
+    for sighting in seen:
+        together.setdefault(sighting.fold, []).append(sighting)
+    for same in together.values():
+        times = [sighting.entry.time for sighting in same]
+        yield Fold(sighting=same[0], count=len(same), first_seen=min(times), last_seen=max(times))

@@ -1,0 +1,101 @@
+"""The inputs of the commands: options and their parsers, the configuration, and the state that the service wrote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from click.shell_completion import CompletionItem
+
+from certmedic.cli import output
+from certmedic.config import Config, ConfigError, load
+from certmedic.edge.store import Store, StoreError
+
+STATE = "state.sqlite3"
+
+
+def utc(text: str) -> datetime:
+    """Return an ISO 8601 time; without a zone it is UTC. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def moment(_: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    """Parse a time of the command line: RFC 3339, or a date; without a zone it is UTC."""
+    try:
+        return None if value is None else utc(value)
+    except ValueError:
+        sentence = f"{value!r} is not a time; write 2027-03-01 or 2027-03-01T04:00:00Z"
+        raise click.BadParameter(sentence, param=param) from None
+
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+CONFIG = click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file.")
+AT = click.option("--at", callback=moment, metavar="TIME", help="Judge as if it were this time (UTC). [default: now]")
+ROOT = click.option(
+    "--root", type=click.Path(exists=True, file_okay=False), help="Read a copy of a master's files as if it were /."
+)
+
+
+def examples(*commands: str) -> str:
+    """Return the end of a command's help: examples, one on a line. Click keeps the layout of a paragraph after a backspace."""
+    return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
+
+
+def config(path: Path | None) -> Config:
+    """Read the configuration, or print every fault of it and exit."""
+    try:
+        return load(path)
+    except ConfigError as error:
+        refuse(error)
+
+
+def refuse(error: ConfigError) -> NoReturn:
+    """Print every fault of the configuration, and exit."""
+    for fault in error.faults:
+        output.write(f"certmedic: {fault}", err=True)
+    raise SystemExit(2)
+
+
+@contextmanager
+def state(settings: Config, *, writable: bool = False) -> Iterator[Store]:
+    """Open the service's state, for reading or for one transaction; or print why that fails, and exit."""
+    file = settings.state / STATE
+    try:
+        exists = file.exists()
+    except PermissionError:
+        output.fail(f"{file}: only root may read it: sudo certmedic ...")
+    if not exists:
+        output.fail(f"{file}: no state here yet: has the service run? (systemctl status certmedic)")
+    try:
+        with Store(file, readonly=not writable) as store, store.transaction() if writable else nullcontext():
+            yield store
+    except StoreError as error:
+        output.fail(str(error))
+
+
+def completion(rows: Callable[[Store], Iterable[tuple[int, str]]]) -> Callable[..., list[CompletionItem]]:
+    """Return a shell completion that offers the numbers of `rows`, each with its text; nothing if the state is unreadable."""
+
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        with suppress(ConfigError, StoreError):
+            path = load(ctx.params.get("config_path")).state / STATE
+            with Store(path, readonly=True) as store:
+                return [
+                    CompletionItem(str(number), help=text)
+                    for number, text in rows(store)
+                    if str(number).startswith(incomplete)
+                ]
+        return []
+
+    return complete
+
+
+def author() -> str:
+    """Return the user who runs the command, seen through sudo."""
+    return os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid {os.getuid()}"

@@ -1,0 +1,288 @@
+"""`run`, `status`, `check-config`, `test-notify`: the service, its health, its configuration and its channels."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from certmedic import app
+from certmedic.cli import inputs, output
+from certmedic.cli.incidents import row, silence_of, silences_of
+from certmedic.config import Config, ConfigError, files, load
+from certmedic.config.ownership import readable_by_everybody
+from certmedic.core import message
+from certmedic.core.model import Severity
+from certmedic.core.text import span, stamp
+from certmedic.edge import service as systemd
+from certmedic.edge.store import Store, StoreError
+
+# ---------------------------------------------------------------- run
+
+
+@click.command(
+    short_help="Run the service until it is stopped.",
+    epilog=inputs.examples("certmedic run", "certmedic run --config ./certmedic.toml"),
+)
+@inputs.CONFIG
+def run(*, config_path: Path | None) -> None:
+    """Run the service: watch logs and certificates, report failures, and fix them if the configuration allows it.
+
+    SIGHUP reloads the configuration. SIGTERM stops the service after an action that has begun.
+    """
+    try:
+        config = load(config_path)
+    except ConfigError as error:
+        systemd.notify_status("; ".join(error.faults))
+        inputs.refuse(error)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        store = Store(config.state / inputs.STATE)
+    except StoreError as error:
+        systemd.notify_status(str(error))
+        output.fail(str(error))
+    stop, reload = threading.Event(), threading.Event()
+    systemd.stop_on_signals(stop, reload)
+    with store:
+        try:
+            again = serve(config, config_path, store, stop, reload)
+        except StoreError as error:
+            output.fail(str(error))
+    if again:
+        # The process replaces itself, so that nothing of the old configuration is left. It keeps the interpreter's options:
+        # with them the packages' launcher keeps other people's modules out.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
+
+
+def serve(
+    config: Config, config_path: Path | None, store: Store, stop: threading.Event, reload: threading.Event
+) -> bool:
+    """Run the loop until `stop` is set; return True if `reload` was set and the new configuration is good.
+
+    Raises StoreError if the state can no longer be written.
+    """
+    service = app.service_of(config, store, stop)
+    journal, loop = service.world.journal, service.loop
+    journal.emit(message.started_fields(mode=config.mode, sources=service.reads))
+    if service.faults:
+        journal.emit(message.channels_faulty_fields(service.faults))
+    status = f"mode {config.mode}; reads {service.reads}"
+    systemd.notify_ready(status)
+    reloading = False
+
+    def going() -> bool:
+        nonlocal reloading
+        if reload.is_set():
+            reload.clear()
+            try:
+                load(config_path)
+            except ConfigError as error:
+                journal.emit(message.config_refused_fields(error.faults))
+                systemd.notify_status(f"{status}; the configuration on disk is wrong and not in use")
+            else:
+                reloading = True
+                stop.set()
+        service.pulse.turn(loop, datetime.now(UTC), time.monotonic())
+        return not stop.is_set()
+
+    loop.run(service.inbox.drain, lambda: datetime.now(UTC), going)
+    if reloading:
+        systemd.notify_reloading()
+    else:
+        systemd.notify_stopping()
+    return reloading
+
+
+# ---------------------------------------------------------------- status
+
+
+@click.command(
+    short_help="Show sources, channels and open incidents.",
+    epilog=inputs.examples("certmedic status", "certmedic status --json"),
+)
+@inputs.JSON
+@inputs.CONFIG
+def status(*, as_json: bool, config_path: Path | None) -> None:
+    """Show how far each source is read, which messages wait for delivery, and which incidents are open."""
+    settings, now = inputs.config(config_path), datetime.now(UTC)
+    with inputs.state(settings) as state:
+        sources, opened, channels = state.sources(), state.incidents(unresolved=True), state.channels()
+        silences = [silence for silence in silences_of(settings, state, now) if silence.starts_at <= now]
+    waiting = sum(channel["waiting"] for channel in channels)
+    oldest = min((channel["oldest"] for channel in channels if channel["oldest"]), default=None)
+    rows = [(incident, silence_of(incident, silences, now)) for incident in opened]
+    if as_json:
+        age = max((now - datetime.fromisoformat(oldest)).total_seconds(), 0.0) if oldest else 0
+        output.as_json(
+            sources=sources,
+            open=[row(*pair) for pair in rows],
+            outbox={"pending": waiting, "oldest": oldest, "age_seconds": age},
+            channels=channels,
+            silences=[silence.id for silence in silences if silence.id],
+            maintenance=[
+                {"window": silence.comment, "ends_at": output.when(silence.ends_at)}
+                for silence in silences
+                if not silence.id
+            ],
+        )
+        return
+    for source in sources:
+        tell_source(source)
+    if not sources:
+        output.say("No source has reported yet.")
+    late = f", the oldest for {since(oldest, now)}" if oldest else ""
+    output.say(f"outbox       {waiting} waiting{late}", colour="yellow" if waiting else None)
+    for channel in channels:
+        output.item(
+            "channel      ",
+            health(channel, now),
+            colour="red" if channel["waiting"] and channel["error"] else None,
+        )
+    for silence in silences:
+        output.item("silence      ", message.silence_said(silence))
+    for incident, hush in rows:
+        output.item(
+            f"incident {incident.id}  ".ljust(13),
+            f"{message.in_few_words(incident.diagnosis, now)}{', silenced' if hush else ''}, last seen {stamp(incident.last_seen)}",
+            colour=output.COLOURS[incident.severity],
+        )
+    if not rows:
+        output.say("No open incident.", colour="green")
+
+
+def tell_source(source: dict[str, Any]) -> None:
+    """Print how far a source is read, or why it cannot be read."""
+    position = f", at {source['position']}" if source.get("position") else ""
+    counts = (
+        f"{source.get('seen', 0)} read, {source.get('matched', 0)} matched, lag {source.get('lag_seconds', 0):.0f} s"
+    )
+    text = f"BLIND: {source['down']}" if source["down"] else f"{counts}{position}  {source.get('detail', '')}".rstrip()
+    output.say(f"{source['source']:<12} {text}", colour="red" if source["down"] else None)
+
+
+def since(moment: str, now: datetime) -> str:
+    """Return how long ago a stored time was, in words."""
+    return span(now - datetime.fromisoformat(moment))
+
+
+def health(channel: dict[str, Any], now: datetime) -> str:
+    """Return the state of a channel, in words."""
+    parts = [f"{channel['waiting']} waiting"] if channel["waiting"] else []
+    if channel["waiting"] and channel["error"]:
+        parts[0] += f" after {channel['attempts']} tries: {channel['error']}"
+    last = channel["last_sent"]
+    parts.append(f"last taken {since(last, now)} ago" if last else "never took a message")
+    if channel["expired"]:
+        parts.append(f"{channel['expired']} never taken")
+    return f"{channel['label']}: {'; '.join(parts)}"
+
+
+# ---------------------------------------------------------------- check-config, test-notify
+
+
+def open_secrets(config: Config) -> list[str]:
+    """Return the files of addresses that every user may read, a sentence each."""
+    paths = [Path(item) for item in config.notify.apprise if isinstance(item, str) and item.startswith("/")]
+    return [
+        f"{path}: everybody may read this file, and addresses are secrets: chmod 0640 it"
+        for path in paths
+        if readable_by_everybody(path)
+    ]
+
+
+def missing_programs(config: Config) -> list[str]:
+    """Return the commands of the configuration that cannot be run, a sentence each."""
+    programs = [means.command[0] for means in config.remedy.means if means.command]
+    return [f"remedy.means: {p}: is no program that can be run" for p in programs if not os.access(p, os.X_OK)]
+
+
+@click.command(
+    name="check-config",
+    short_help="Check the configuration.",
+    epilog=inputs.examples("certmedic check-config", "certmedic check-config --config ./certmedic.toml"),
+)
+@inputs.CONFIG
+def check_config(*, config_path: Path | None) -> None:
+    """Check the configuration, the channels and the commands in it, and print every fault at once."""
+    from certmedic.config import DEFAULT_PATH  # noqa: PLC0415 - the tests replace it
+
+    config = inputs.config(config_path)
+    read = files(config_path or DEFAULT_PATH)
+    faults = [*app.channel_faults(config, app.notifier(config)), *missing_programs(config)]
+    for fault in faults:
+        output.say(fault, colour="red")
+    for warning in open_secrets(config):
+        output.say(f"warning: {warning}", colour="yellow")
+    if faults:
+        raise SystemExit(1)
+    output.say(f"good: {', '.join(map(str, read)) or 'no file, all defaults'}; mode {config.mode}", colour="green")
+
+
+@click.command(
+    name="test-notify",
+    short_help="Send a test message to every channel.",
+    epilog=inputs.examples("certmedic test-notify", "certmedic test-notify --severity critical"),
+)
+@inputs.CONFIG
+@click.option(
+    "--severity", type=click.Choice([str(level) for level in Severity]), help="Only channels that get this severity."
+)
+@click.option("--tag", help="Only channels with this apprise tag, and those without tags.")
+def test_notify(*, config_path: Path | None, severity: str | None, tag: str | None) -> None:
+    """Send a test message to every channel and print the result of each."""
+    config = inputs.config(config_path)
+    way = app.notifier(config)
+    test = message.test_message(socket.gethostname(), datetime.now(UTC))
+    levels = [Severity(severity)] if severity else list(Severity)
+    if tag:
+        channels = {channel.id: channel for channel in way.tagged(tag)}
+    else:
+        channels = {channel.id: channel for level in levels for channel in way.channels(level)}
+        routed = {} if severity else {c.id: c for route in config.notify.route for c in way.tagged(route.tag)}
+        channels |= routed
+    faults = app.channel_faults(config, way)
+    for fault in faults:
+        output.say(f"FAILED  {fault}", colour="red")
+    if not channels and tag and config.notify.apprise:
+        output.fail(f"no channel carries the tag {tag!r}, and none is for everything")
+    if not channels:
+        output.fail("no channel is configured: notify.apprise names apprise's files, see certmedic.toml(5)")
+    bad = len(faults)
+    for channel in channels.values():
+        result = way.send(channel.id, test)
+        bad += not result.ok
+        output.say(
+            f"{'sent  ' if result.ok else 'FAILED'}  {channel.label}  {result.error}".rstrip(),
+            colour="green" if result.ok else "red",
+        )
+    raise SystemExit(1 if bad else 0)
+
+
+@click.command(
+    short_help="Watch an expired certificate being found and fixed.",
+    epilog=inputs.examples("certmedic drill", "certmedic drill --old"),
+)
+@click.option("--old", is_flag=True, help="An etcd-manager that keeps an expired certificate over a restart.")
+@click.option(
+    "--notify",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="Send the messages for real to this apprise URL, marked as a drill.",
+)
+def drill(*, old: bool, urls: tuple[str, ...]) -> None:
+    """Watch a real etcd certificate expire, be found, reported and renewed, in about a minute."""
+    from certmedic.drill import story  # noqa: PLC0415 - the service never needs it
+
+    raise SystemExit(story.play(old=old, urls=urls, say=output.say))
+
+
+COMMANDS = (run, status, check_config, test_notify, drill)

@@ -1,0 +1,85 @@
+"""`certmedic approve` accepts an approval only for an action that is proposed, and only if the service waits for it."""
+
+import pytest
+from click.testing import CliRunner
+
+from certmedic.cli import main
+from labs.played import REFUSED
+from labs.values import OLD_IMAGE, container
+
+
+@pytest.fixture
+def approve(tmp_path):
+    """Return a function that approves incident 1 of a lab, with a configuration of some mode."""
+
+    def _approve(lab, mode="approve"):
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "state.sqlite3").symlink_to(lab.path)
+        config = tmp_path / "certmedic.toml"
+        config.write_text(f'state = "{tmp_path}/home"\nmode = "{mode}"\n')
+        return CliRunner().invoke(main, ["approve", "1", "--config", str(config)])
+
+    return _approve
+
+
+def approvals(lab):
+    return [event["said"] for event in lab.store.events(1) if event["what"] == "approved"]
+
+
+def test_proposed_action_is_approved(lab, approve):
+    lab = lab(mode="approve")
+    lab.suffer(5)
+    done = approve(lab)
+
+    assert (done.exit_code, done.stdout) == (0, "approved: incident 1; `certmedic show 1` shows the result\n")
+    assert len(approvals(lab)) == 1
+    assert lab.store.approved(1, now=lab.now)
+
+
+def test_approval_may_come_before_the_next_failure_is_logged(lab, approve):
+    lab = lab(mode="approve")
+    lab.suffer(5)
+    lab.go(1)
+    for _ in range(6):
+        lab.step(seconds=600)  # closes the gate "fresh"
+    assert [gate.name for gate in lab.incidents()[0].decision.gates if not gate.passed] == ["fresh", "mode"]
+
+    assert approve(lab).exit_code == 0
+
+
+@pytest.mark.parametrize("mode", ["observe", "notify", "remedy"])
+def test_approval_is_refused_in_a_mode_without_approvals(lab, approve, mode):
+    lab = lab(mode=mode, fails="no")
+    lab.step(REFUSED)
+    done = approve(lab, mode)
+
+    assert done.exit_code == 1
+    assert f'mode is "{mode}"; only mode "approve" waits for approvals' in done.output
+    assert approvals(lab) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "remedy", "reason"),
+    [
+        ({"containers": ()}, {}, "its image is not known"),
+        ({"containers": (container(image=OLD_IMAGE),)}, {}, "A restart does not fix it."),
+        ({}, {"restart": ()}, "remedy.restart does not list etcd-manager"),
+    ],
+)
+def test_approval_is_refused_if_no_action_is_proposed(lab, approve, changed, remedy, reason):
+    lab = lab(mode="approve", remedy=remedy, **changed)
+    lab.suffer(5)
+    done = approve(lab)
+
+    assert done.exit_code == 1
+    assert "certmedic: incident 1 has no action to approve: " in done.output
+    assert reason in done.output
+    assert approvals(lab) == []
+
+
+def test_approval_is_refused_before_a_decision(lab, approve):
+    lab = lab(mode="approve")
+    lab.step(REFUSED)
+    assert lab.incidents()[0].decision is None
+
+    assert "no decision yet" in approve(lab).output

@@ -1,0 +1,56 @@
+"""The help of every command: a whole summary on a narrow terminal, and two examples that the command accepts."""
+
+import re
+import shlex
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from certmedic.cli import main
+
+EXAMPLE = re.compile(r"^ {4,}(?:.*\| )?certmedic (.+)$", re.MULTILINE)
+
+
+def commands(group=main, words=()):
+    """Yield each command with the words that call it."""
+    yield words, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*words, name))
+
+
+def shown(*words):
+    done = CliRunner().invoke(main, [*words, "--help"], prog_name="certmedic", terminal_width=80)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("words", [(), ("silence",)])
+def test_no_summary_is_cut_or_wrapped_at_80_columns(words):
+    group = dict(commands())[words]
+    summaries = shown(*words).partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
+
+    assert "..." not in "".join(summaries)
+    assert [line.split()[0] for line in summaries] == sorted(group.commands)
+    assert max(map(len, summaries)) <= 80
+
+
+@pytest.mark.parametrize("words", [words for words, _ in commands()], ids=" ".join)
+def test_help_has_two_examples_that_the_parser_takes(words):
+    examples = EXAMPLE.findall(shown(*words))
+
+    assert len(examples) == 2
+    for example in examples:
+        arguments = shlex.split(example)
+        assert tuple(arguments[: len(words)]) == words
+        command, names = main, []
+        while isinstance(command, click.Group):
+            names.append(arguments.pop(0))
+            command = command.commands[names[-1]]
+        context = click.Context(command, info_name=" ".join(names))
+        command.make_parser(context).parse_args(arguments)  # raises UsageError
+
+
+def test_help_fits_80_columns():
+    too_long = {words: [line for line in shown(*words).splitlines() if len(line) > 80] for words, _ in commands()}
+    assert {words: lines for words, lines in too_long.items() if lines} == {}
