@@ -175,7 +175,8 @@ def test_check_config_says_which_command_is_no_program(tmp_path):
     done = certmedic("check-config", "--config", str(config), stdin="")
 
     assert done.returncode == 1
-    assert "/none/such: is no program that can be run" in done.stdout + done.stderr
+    assert done.stdout == "remedy.means: /none/such: is no program that can be run\n"
+    assert done.stderr == f"certmedic: the rest of {config} is good, and the service uses it; mode notify\n"
 
 
 def test_certs_lists_what_ends_first_on_top_and_checks_as_nagios_wants(root):

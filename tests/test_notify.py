@@ -126,6 +126,24 @@ def test_credentials_are_found_where_systemd_puts_them(tmp_path, monkeypatch, co
     assert told(AppriseNotifier(["credential:apprise"], TAGS), Severity.CRITICAL) == ["cred.example"]
 
 
+def test_faulty_entry_is_named_as_an_entry_with_the_reason_of_apprise(tmp_path):
+    entries = "".join(f"  - json://good.example/{number}:\n      - tag: oncall\n" for number in range(4))
+    yaml = written(tmp_path, f"urls:\n{entries}  - bogus://{SECRET}\n", "channels.yml")
+    text = written(tmp_path, f"json://good.example\nnonsense {SECRET}\n", "channels.conf")
+    faults = AppriseNotifier([yaml, text], TAGS).faults()
+
+    # A newer apprise does not number the entry.
+    assert faults[0] in (
+        f"{yaml}: entry 5: apprise cannot use it: Unparseable URL",
+        f"{yaml}: holds something that apprise cannot use: Unparseable URL",
+    )
+    assert faults[1:] in [
+        (f"{text}: line 2: apprise cannot use it: {reason}",)
+        for reason in ("Invalid Apprise TEXT configuration format", "Unparseable tag assignment")
+    ]
+    assert SECRET not in "".join(faults)
+
+
 def test_files_that_cannot_be_used_are_named_with_the_line_and_without_the_address(tmp_path):
     missing = str(tmp_path / "missing.conf")
     bad = written(tmp_path, f"json://good.example\nbogus://{SECRET}\n")
@@ -136,7 +154,7 @@ def test_files_that_cannot_be_used_are_named_with_the_line_and_without_the_addre
     assert f"{missing}: cannot be read: No such file or directory" in faults
     newer = f"{bad}: holds something that apprise cannot use"  # it no longer tells the line
     assert f"{bad}: line 2: apprise cannot use it" in faults or newer in faults
-    assert f"{broken}: line 1: apprise" in faults or f"{broken}: holds no address that apprise can use" in faults
+    assert f"{broken}: entry 1: apprise" in faults or f"{broken}: holds no address that apprise can use" in faults
     assert f"{empty}: holds no address that apprise can use" in faults
     assert "address number 1: apprise cannot use it" in faults
     assert SECRET not in faults

@@ -221,9 +221,10 @@ def check_config(*, config_path: Path | None) -> None:
         output.say(fault, colour="red")
     for warning in open_secrets(config):
         output.say(f"warning: {warning}", colour="yellow")
+    names = ", ".join(map(str, read)) or "no file, all defaults"
     if faults:
-        raise SystemExit(1)
-    output.say(f"good: {', '.join(map(str, read)) or 'no file, all defaults'}; mode {config.mode}", colour="green")
+        output.fail(f"the rest of {names} is good, and the service uses it; mode {config.mode}")
+    output.say(f"good: {names}; mode {config.mode}", colour="green")
 
 
 @click.command(

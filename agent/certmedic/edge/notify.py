@@ -35,6 +35,15 @@ HEAD = 4096  # bytes of a file of addresses by which its form is told
 MANNERS = frozenset(
     {"cto", "rto", "verify", "format", "overflow", "emojis", "tz", "store", "retry", "wait", "optional", "image"}
 )
+# Beginnings of what apprise logs about a file. What follows them may hold an address.
+REASONS = (
+    "Could not load URL",
+    "Invalid Apprise TEXT configuration format",
+    "Invalid URL",
+    "Unparseable URL",
+    "Unparseable tag assignment",
+    "Unsupported URL",
+)
 # Services that apprise hands plain text to, and that render it as Markdown.
 TEXT_IS_MARKDOWN = frozenset({"discord", "mmost", "mmosts"})
 
@@ -335,7 +344,7 @@ def _patience(server: Any) -> float:
 
 
 class _Ear(logging.Handler):
-    """Keeps of what apprise says on one thread the numbers only: lines of a file, and answers of a receiver."""
+    """Keeps the harmless parts of what apprise logs on one thread: places in a file with a known reason, and HTTP statuses."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -347,8 +356,10 @@ class _Ear(logging.Handler):
             return
         text = record.getMessage()
         status = re.search(r"\berror=(\d{3})\b", text)
-        line = re.search(r"\b(?:line|entry) #?(\d+)", text)
-        self.heard.append(f"HTTP {status[1]}" if status else f"line {line[1]}" if line else "")
+        place = re.search(r"\b(line|entry) #?(\d+)", text)
+        reason = next((f": {reason}" for reason in REASONS if text.startswith(reason)), "")
+        fault = f"{place[1]} {place[2]}: apprise cannot use it{reason}" if place else reason
+        self.heard.append(f"HTTP {status[1]}" if status else fault)
 
 
 @contextmanager
@@ -363,11 +374,12 @@ def _listening() -> Iterator[list[str]]:
 
 
 def _faults(servers: Sequence[Any], heard: Sequence[str]) -> list[str]:
-    """Return what is wrong with a file. Not every apprise tells the line."""
-    lines = [f"{said}: apprise cannot use it" for said in dict.fromkeys(heard) if said.startswith("line ")]
+    """Return what is wrong with a file. Not every apprise logs the line or the entry."""
+    places = [fault for fault in dict.fromkeys(heard) if fault.startswith(("line ", "entry "))]
+    reason = next((fault for fault in heard if fault.startswith(": ")), "")
     if not servers:
-        return lines or ["holds no address that apprise can use"]
-    return lines or (["holds something that apprise cannot use"] if heard else [])
+        return places or [f"holds no address that apprise can use{reason}"]
+    return places or ([f"holds something that apprise cannot use{reason}"] if heard else [])
 
 
 def _reason(heard: Sequence[str]) -> str:
