@@ -81,9 +81,11 @@ class Past:
         return verdict.merge(diagnosis for diagnosis in diagnoses if diagnosis is not None)
 
 
-@click.command(
-    short_help="Report failures from before the service ran.",
-    epilog=inputs.examples("certmedic backfill --since 3d", "certmedic backfill --since 2026-11-01T04:00:00Z --json"),
+@inputs.command(
+    "backfill",
+    "Report failures from before the service ran.",
+    "certmedic backfill --since 3d",
+    "certmedic backfill --since 2026-11-01T04:00:00Z --json",
 )
 @inputs.JSON
 @inputs.CONFIG

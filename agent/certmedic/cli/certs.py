@@ -39,9 +39,11 @@ WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")  # by exit code, as Nagios name
 # ---------------------------------------------------------------- certs
 
 
-@click.command(
-    short_help="List the certificates on this machine by expiry.",
-    epilog=inputs.examples("certmedic certs --wide", "certmedic certs --check --at 2027-03-01"),
+@inputs.command(
+    "certs",
+    "List the certificates on this machine by expiry.",
+    "certmedic certs --wide",
+    "certmedic certs --check --at 2027-03-01",
 )
 @inputs.JSON
 @click.option("--wide", is_flag=True, help="Also show the issuer, the use and the listeners that serve it.")
@@ -146,11 +148,11 @@ def tell_faults(faults: Iterable[FileFault]) -> None:
 # ---------------------------------------------------------------- simulate
 
 
-@click.command(
-    short_help="Show what breaks until a day if nobody renews.",
-    epilog=inputs.examples(
-        "certmedic simulate --at 2027-03-01", "certmedic simulate --at 2027-03-01 --root ./master-a"
-    ),
+@inputs.command(
+    "simulate",
+    "Show what breaks until a day if nobody renews.",
+    "certmedic simulate --at 2027-03-01",
+    "certmedic simulate --at 2027-03-01 --root ./master-a",
 )
 @inputs.JSON
 @click.option("--at", "until", required=True, callback=inputs.moment, metavar="TIME", help="The last day to look at.")
@@ -198,12 +200,11 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
 # ---------------------------------------------------------------- diagnose
 
 
-@click.command(
-    short_help="Judge saved logs against certificates, offline.",
-    epilog=inputs.examples(
-        "certmedic diagnose --root ./master-a ./master-a/var/log/etcd.log",
-        "journalctl -o cat | certmedic diagnose --certs '/etc/kubernetes/pki/*.crt' -",
-    ),
+@inputs.command(
+    "diagnose",
+    "Judge saved logs against certificates, offline.",
+    "certmedic diagnose --root ./master-a ./master-a/var/log/etcd.log",
+    "journalctl -o cat | certmedic diagnose --certs '/etc/kubernetes/pki/*.crt' -",
 )
 @inputs.JSON
 @inputs.AT

@@ -21,12 +21,11 @@ def entry_of(line: bytes, *, origin: Origin | None = None, now: datetime) -> Log
     return LogEntry(stream="-", position="", time=now, text=text, origin=origin or Origin(trust=OPERATOR))
 
 
-@click.command(
-    short_help="Explain what a log line means.",
-    epilog=inputs.examples(
-        "certmedic explain 'remote error: tls: bad certificate'",
-        "journalctl -u kubelet -o cat | certmedic explain --json -",
-    ),
+@inputs.command(
+    "explain",
+    "Explain what a log line means.",
+    "certmedic explain 'remote error: tls: bad certificate'",
+    "journalctl -u kubelet -o cat | certmedic explain --json -",
 )
 @inputs.JSON
 @click.argument("lines", nargs=-1, required=True, metavar="LINE... | -")

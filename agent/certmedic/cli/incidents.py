@@ -64,9 +64,8 @@ def row(incident: Incident, silence: Silence | None) -> dict[str, Any]:
 # ---------------------------------------------------------------- incidents
 
 
-@click.command(
-    short_help="List incidents, newest first.",
-    epilog=inputs.examples("certmedic incidents --open", "certmedic incidents --all --json"),
+@inputs.command(
+    "incidents", "List incidents, newest first.", "certmedic incidents --open", "certmedic incidents --all --json"
 )
 @inputs.JSON
 @inputs.CONFIG
@@ -128,11 +127,7 @@ def tell_incidents(rows: Sequence[tuple[Incident, Silence | None]]) -> None:
 # ---------------------------------------------------------------- show
 
 
-@click.command(
-    name="show",
-    short_help="Show one incident with its decision and story.",
-    epilog=inputs.examples("certmedic show 1", "certmedic show 1 --json"),
-)
+@inputs.command("show", "Show one incident with its decision and story.", "certmedic show 1", "certmedic show 1 --json")
 @inputs.JSON
 @inputs.CONFIG
 @NUMBER
@@ -208,9 +203,11 @@ def delivery(row: Mapping[str, Any]) -> str:
 # ---------------------------------------------------------------- approve, reset
 
 
-@click.command(
-    short_help="Approve the action proposed for an incident.",
-    epilog=inputs.examples("certmedic approve 1", "certmedic approve 1 --config ./certmedic.toml"),
+@inputs.command(
+    "approve",
+    "Approve the action proposed for an incident.",
+    "certmedic approve 1",
+    "certmedic approve 1 --config ./certmedic.toml",
 )
 @inputs.CONFIG
 @NUMBER
@@ -242,9 +239,8 @@ def unapprovable(decision: Decision | None) -> Iterator[str]:
         yield explain(blocking[0])
 
 
-@click.command(
-    short_help="Allow actions again after one has failed.",
-    epilog=inputs.examples("certmedic reset", "certmedic reset --config ./certmedic.toml"),
+@inputs.command(
+    "reset", "Allow actions again after one has failed.", "certmedic reset", "certmedic reset --config ./certmedic.toml"
 )
 @inputs.CONFIG
 def reset(*, config_path: Path | None) -> None:

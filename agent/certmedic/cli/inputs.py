@@ -43,8 +43,13 @@ ROOT = click.option(
 
 
 def examples(*commands: str) -> str:
-    """Return the end of a command's help: examples, one on a line. Click keeps the layout of a paragraph after a backspace."""
+    """Return the end of a command's help. Click keeps the lines of a paragraph that begins with a backspace."""
     return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
+
+
+def command(name: str, summary: str, *commands: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Return the decorator of a command: its name, its line in the list of commands, and examples."""
+    return click.command(name, short_help=summary, epilog=examples(*commands))
 
 
 def config(path: Path | None) -> Config:

@@ -28,9 +28,8 @@ from certmedic.edge.store import Store, StoreError
 # ---------------------------------------------------------------- run
 
 
-@click.command(
-    short_help="Run the service until it is stopped.",
-    epilog=inputs.examples("certmedic run", "certmedic run --config ./certmedic.toml"),
+@inputs.command(
+    "run", "Run the service until it is stopped.", "certmedic run", "certmedic run --config ./certmedic.toml"
 )
 @inputs.CONFIG
 def run(*, config_path: Path | None) -> None:
@@ -104,10 +103,7 @@ def serve(
 # ---------------------------------------------------------------- status
 
 
-@click.command(
-    short_help="Show sources, channels and open incidents.",
-    epilog=inputs.examples("certmedic status", "certmedic status --json"),
-)
+@inputs.command("status", "Show sources, channels and open incidents.", "certmedic status", "certmedic status --json")
 @inputs.JSON
 @inputs.CONFIG
 def status(*, as_json: bool, config_path: Path | None) -> None:
@@ -204,10 +200,11 @@ def missing_programs(config: Config) -> list[str]:
     return [f"remedy.means: {p}: is no program that can be run" for p in programs if not os.access(p, os.X_OK)]
 
 
-@click.command(
-    name="check-config",
-    short_help="Check the configuration.",
-    epilog=inputs.examples("certmedic check-config", "certmedic check-config --config ./certmedic.toml"),
+@inputs.command(
+    "check-config",
+    "Check the configuration.",
+    "certmedic check-config",
+    "certmedic check-config --config ./certmedic.toml",
 )
 @inputs.CONFIG
 def check_config(*, config_path: Path | None) -> None:
@@ -227,10 +224,11 @@ def check_config(*, config_path: Path | None) -> None:
     output.say(f"good: {names}; mode {config.mode}", colour="green")
 
 
-@click.command(
-    name="test-notify",
-    short_help="Send a test message to every channel.",
-    epilog=inputs.examples("certmedic test-notify", "certmedic test-notify --severity critical"),
+@inputs.command(
+    "test-notify",
+    "Send a test message to every channel.",
+    "certmedic test-notify",
+    "certmedic test-notify --severity critical",
 )
 @inputs.CONFIG
 @click.option(
@@ -267,9 +265,8 @@ def test_notify(*, config_path: Path | None, severity: str | None, tag: str | No
     raise SystemExit(1 if bad else 0)
 
 
-@click.command(
-    short_help="Watch an expired certificate being found and fixed.",
-    epilog=inputs.examples("certmedic drill", "certmedic drill --old"),
+@inputs.command(
+    "drill", "Watch an expired certificate being found and fixed.", "certmedic drill", "certmedic drill --old"
 )
 @click.option("--old", is_flag=True, help="An etcd-manager that keeps an expired certificate over a restart.")
 @click.option(

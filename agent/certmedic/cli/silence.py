@@ -69,7 +69,7 @@ def state_of(silence: Silence, now: datetime) -> str:
 
 
 @click.group(
-    name="silence",
+    "silence",
     short_help="Suppress messages about known faults for a while.",
     epilog=inputs.examples(
         "certmedic silence add --cause expired --for 2h --comment 'renewal at 14:00'", "certmedic silence list --all"
@@ -84,12 +84,11 @@ def silence_group() -> None:
     """
 
 
-@silence_group.command(
-    short_help="Begin a silence.",
-    epilog=inputs.examples(
-        "certmedic silence add --file '*/me.crt' --for 2h --comment 'I renew it'",
-        "certmedic silence add --all --from 2026-12-01 --for 1d --comment upgrade",
-    ),
+@inputs.command(
+    "add",
+    "Begin a silence.",
+    "certmedic silence add --file '*/me.crt' --for 2h --comment 'I renew it'",
+    "certmedic silence add --all --from 2026-12-01 --for 1d --comment upgrade",
 )
 @click.option(
     "--cause", metavar="CAUSE", type=click.Choice([*Cause]), help="Only incidents with this cause, e.g. expired."
@@ -144,11 +143,7 @@ def add(  # noqa: PLR0913 - one argument for each option
     output.say(f"silence {number}: {conditions(wanted)}, {when}until {stamp(wanted.ends_at)}", colour="green")
 
 
-@silence_group.command(
-    name="list",
-    short_help="List silences.",
-    epilog=inputs.examples("certmedic silence list", "certmedic silence list --all --json"),
-)
+@inputs.command("list", "List silences.", "certmedic silence list", "certmedic silence list --all --json")
 @click.option("--all", "everything", is_flag=True, help="Also silences that are over.")
 @inputs.JSON
 @inputs.CONFIG
@@ -177,10 +172,7 @@ def list_silences(*, everything: bool, as_json: bool, config_path: Path | None) 
     output.table(["ID", "STATE", "WHAT", "UNTIL (UTC)", "BY", "WHY"], lines)
 
 
-@silence_group.command(
-    short_help="End a silence now.",
-    epilog=inputs.examples("certmedic silence expire 1", "certmedic silence expire 1 --json"),
-)
+@inputs.command("expire", "End a silence now.", "certmedic silence expire 1", "certmedic silence expire 1 --json")
 @click.argument("number", type=int, metavar="ID", shell_complete=inputs.completion(offered))
 @inputs.JSON
 @inputs.CONFIG
@@ -195,3 +187,7 @@ def expire(*, number: int, as_json: bool, config_path: Path | None) -> None:
         output.as_json(id=number, ends_at=output.when(now))
         return
     output.say(f"silence {number} is over", colour="green")
+
+
+for subcommand in (add, list_silences, expire):
+    silence_group.add_command(subcommand)
