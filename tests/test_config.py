@@ -27,7 +27,7 @@ def test_an_empty_file_is_the_default(write):
 
 
 def test_no_default_file_is_the_default(monkeypatch, tmp_path):
-    monkeypatch.setattr("certmedic.config.DEFAULT_PATH", tmp_path / "none.toml")
+    monkeypatch.setattr("certmedic.config.loader.DEFAULT_PATH", tmp_path / "none.toml")
 
     assert load() == Config()
 

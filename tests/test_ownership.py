@@ -202,5 +202,5 @@ def test_addresses_that_everybody_may_read_are_warned_of(config):
 
 
 def test_no_file_at_all_is_still_good(monkeypatch, tmp_path):
-    monkeypatch.setattr("certmedic.config.DEFAULT_PATH", tmp_path / "none.toml")
+    monkeypatch.setattr("certmedic.config.loader.DEFAULT_PATH", tmp_path / "none.toml")
     assert load() == Config()

@@ -209,10 +209,8 @@ def missing_programs(config: Config) -> list[str]:
 @inputs.CONFIG
 def check_config(*, config_path: Path | None) -> None:
     """Check the configuration, the channels and the commands in it, and print every fault at once."""
-    from certmedic.config import DEFAULT_PATH  # noqa: PLC0415 - the tests replace it
-
     config = inputs.config(config_path)
-    read = files(config_path or DEFAULT_PATH)
+    read = files(config_path)
     faults = [*app.channel_faults(config, app.notifier(config)), *missing_programs(config)]
     for fault in faults:
         output.say(fault, colour="red")

@@ -1,0 +1,209 @@
+"""The configuration as one table: each field of a section is a row with the type, default, parser and text of one key.
+
+The default is as in TOML, and its own parser reads it. The text is the string below the field: its first paragraph goes to the
+sample file, README and the manual page, the others to the manual page alone. `./dev generate` writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from certmedic.config import values
+from certmedic.config.setting import setting, setting_of_each, settings
+from certmedic.core.means import Means
+from certmedic.core.model import Route, Severity
+from certmedic.core.window import Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Which logs are read. `docker` and `pods` are None for "auto"."""
+
+    journal: bool = setting(True, values.boolean)
+    """Read the journal. Or a table: { units = ["kubelet.service"], identifiers = ["etcd"] }"""
+    units: tuple[str, ...] = setting([], values.strings, "journal.units")
+    """Read only entries of these systemd units.
+
+    Lines of these units are believed as those of the control plane's units are. If identifiers are set as well, entries
+    of either are read.
+    """
+    identifiers: tuple[str, ...] = setting([], values.strings, "journal.identifiers")
+    """Read only entries with these syslog identifiers."""
+    docker: bool | None = setting("auto", values.auto)
+    """Read Docker's logs; "auto": once its socket exists. Or a table: { names = ["*etcd*"], labels = [] }"""
+    docker_names: tuple[str, ...] = setting([], values.strings, "docker.names")
+    """Read only containers whose name or pod matches one of these patterns."""
+    docker_labels: tuple[str, ...] = setting([], values.strings, "docker.labels")
+    """Read only containers that have one of these labels, as KEY or KEY=VALUE. If names are set as well, either suffices."""
+    pods: bool | None = setting("auto", values.auto)
+    """Read the files under /var/log/pods; "auto": once there are any.
+
+    Links to Docker's own files are skipped, because they hold the same lines.
+    """
+    files: tuple[str, ...] = setting(
+        ["/var/log/etcd*.log", "/var/lib/rancher/rke2/agent/logs/kubelet.log"], values.globs
+    )
+    """Read these files, as absolute globs. The default is where kops' etcd-manager and the kubelet of RKE2 write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificates:
+    """Which certificates are looked for, and when their expiry is reported."""
+
+    planes: tuple[str, ...] = setting("auto", values.plane_names)
+    """Control planes to look at; "auto": kops, kubeadm, k3s, rke2, etcd, microk8s, openshift."""
+    paths: tuple[str, ...] = setting([], values.globs)
+    """Further certificate files, as absolute globs. Example: ["/opt/etcd/tls/*.crt"]"""
+    warn_days: tuple[int, ...] = setting([30, 14, 7, 3, 1], values.days)
+    """Warn this many days before a certificate expires.
+
+    There is one warning at each of these days, for each owner of certificates. An empty list gives none.
+    """
+    plane: Mapping[str, tuple[int, ...]] = setting_of_each(values.PLANES, {}, values.days, "plane.*.warn_days")
+    """Other days for one plane. Example: plane.k3s.warn_days = [100, 14, 3]
+
+    It suits a plane whose certificates are renewed earlier or later than those of the others.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """Who is told, and how often."""
+
+    apprise: tuple[str | values.Secret, ...] = setting([], values.destinations)
+    """Apprise's files of addresses (an example is in /usr/share/doc/certmedic/examples), "credential:NAME" for a file that systemd
+    hands over, or apprise URLs. Addresses are secrets: chmod 0640 the file that holds them. Without an address, all messages are in
+    the journal: journalctl -u certmedic -x. Example: ["/etc/certmedic/apprise.yml"]
+
+    A file is named by its absolute path. For a credential, see `LoadCredentialEncrypted=` in `systemd.exec`(5).
+    """
+    tags: Mapping[str, str] = setting_of_each(
+        tuple(Severity), {"critical": "oncall", "warning": "team", "info": "team"}, values.word, "tags.*"
+    )
+    """The apprise tag that gets messages of each severity. Channels without a tag get all messages."""
+    route: tuple[Route, ...] = setting([], values.routes)
+    """Finer than tags: the first route that fits a message decides. Example: [{ tag = "etcd", plane = "kops", severity = "critical" }]
+
+    A route is a table with a `tag` and any of the conditions `severity`, `cause`, `plane` and `event`.
+    `certmedic incidents` shows the causes; `blind` is a log that cannot be read.
+    """
+    group_for: timedelta = setting("30s", values.duration)
+    """Wait this long before the first message, to group the faults that belong together."""
+    remind_every: timedelta = setting("6h", values.duration)
+    """Remind people of an incident that lasts."""
+    maintenance: tuple[Window, ...] = setting([], values.windows)
+    """Send no messages in these weekly windows. Example: ["Sun 02:00-04:00 Europe/Berlin"]
+
+    A window has hours, days if not all, and a time zone if not UTC. It holds back messages as a silence does
+    (`certmedic silence`): incidents are still recorded, judged, cured where that is allowed, and resolved.
+    The end of an incident that was reported before is reported at once. Other incidents are reported when the window closes,
+    if they still last. For work that does not come again, use `certmedic silence add`.
+    """
+    wall: bool = setting(True, values.boolean)
+    """Also write critical incidents to every terminal of this machine.
+
+    `wall`(1) does it. The service cannot reach the text consoles, but whoever logs in reads a line for each open incident.
+    """
+    heartbeat: values.Secret | None = setting(None, values.web_address)
+    """Call this while all is well: its listener notices when the agent dies. Example: heartbeat = "https://hc.example/ID"
+
+    It is an http or https address, and a secret as those of `apprise` are. The call carries the next expiry.
+    """
+    heartbeat_every: timedelta = setting("5m", values.interval)
+    """Call the heartbeat this often, at most once a minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """Where metrics are written."""
+
+    textfile: Path | None = setting(None, values.text_file)
+    """Write metrics for Prometheus's node exporter. Example: textfile = "/var/lib/prometheus/node-exporter/certmedic.prom"
+
+    The file ends in `.prom` and lies in the folder that the node exporter reads. The unit lets the service write to
+    `/var/lib/prometheus/node-exporter` and `/var/lib/node_exporter`. Another folder needs a drop-in with `ReadWritePaths=`, and must
+    be root's. Links that another user placed on the way to it are not followed, and a folder in which everybody may write is refused.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemedyPolicy:
+    """Which actions are allowed, how often, and how soon again."""
+
+    restart: tuple[str, ...] = setting(["etcd-manager"], values.renewers)
+    """The only programs that may be restarted; also "k3s", "rke2", and those of remedy.means.
+
+    Each has the word that `certmedic certs --wide` shows under "renewed by": `etcd-manager` (its container), `k3s` (the unit
+    k3s.service), `rke2` (rke2-server.service), and with a means `kubeadm`, `nodeup`, `etcd`, `operator` and `unknown`.
+
+    Before a member of an etcd group is restarted, the agent takes a lease in that etcd, at the key `/certmedic/GROUP/acting`, so
+    that two masters never act at once. The lease ends by itself. If etcd cannot be asked, handshakes with the other members decide alone.
+    """
+    means: tuple[Means, ...] = setting([], values.means)
+    """Units and commands for programs that run in no container; see examples/remedy.toml.
+
+    Each means is a table that begins with `[[remedy.means]]`:
+
+    - `for`: The program, by its word in `restart`.
+
+    - `group`: Of etcd-manager, only this etcd group (main, events, ...); unset, each group.
+
+    - `unit`: The systemd unit that is restarted. A unit that a person has stopped is left alone. A unit of `Type=oneshot` is run.
+
+    - `command`: Or a program, by its absolute path, and its arguments, as a list. There is no shell, nothing of the service's
+    environment but `CERTMEDIC_FOR`, and after a minute it is killed. It runs in the service's sandbox, so a oneshot `unit` suits
+    a program better that writes to the machine. If the service is killed while the command runs, it is not run again, and a
+    person is called unless the certificates were renewed.
+
+    - `renews`: Your word that this renews the certificates, true or false. All but k3s and rke2 need it.
+    """
+    renew: bool = setting(False, values.boolean)
+    """Sign leaves in place if their CA's key is here; the unit needs examples/renew.conf.
+
+    The new leaf is for the same key. Without the key of its CA on this master, nothing is signed. The service may not write there until the drop-in `renew.conf` allows it.
+    """
+    reissue: bool = setting(False, values.boolean)
+    """Move expired files aside for an old etcd-manager; the unit needs examples/renew.conf.
+
+    An etcd-manager older than 3.0.20200428 keeps an expired leaf and issues a missing one. Before its restart the leaf is moved into
+    the state directory, if the key of its CA is on this master. If no new leaf appears, the old file is put back with its owner and mode.
+    """
+    cooldown: timedelta = setting("15m", values.duration)
+    """Leave a container alone for this long after an action."""
+    per_day: int = setting(2, values.count)
+    """Act at most this often in 24 hours."""
+    verify_for: timedelta = setting("3m", values.duration)
+    """Call a person if the new certificate is not on disk and served by then."""
+    window: Window | None = setting("", values.window)
+    """Make planned cures only then; empty: at any time. Example: "Sun 02:00-04:00 UTC" """
+    plan_ahead: timedelta = setting(0, values.days_ahead, "plan_ahead_days")
+    """Plan a cure this many days before a certificate expires; 0: never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole configuration, checked."""
+
+    mode: str = setting("notify", values.one_of("observe", "notify", "approve", "remedy"))
+    """`observe`: write to the journal only. `notify`: also tell the channels below. `approve`: also propose a cure, and wait for
+    `certmedic approve`. `remedy`: cure, once for each incident, where the cure is known to renew the certificate that expired.
+
+    With `approve` and `remedy`, every gate must be open; `certmedic show` lists the gates.
+    """
+    state: Path = setting("/var/lib/certmedic", values.path)
+    """The service keeps its state here.
+
+    It may write nowhere else, so another folder also needs a drop-in of the unit with `ReadWritePaths=`.
+    """
+    watch: Watch = field(default_factory=Watch)
+    certificates: Certificates = field(default_factory=Certificates)
+    notify: Notify = field(default_factory=Notify)
+    metrics: Metrics = field(default_factory=Metrics)
+    remedy: RemedyPolicy = field(default_factory=RemedyPolicy)
+
+
+# Every key that people can write, with its parser.
+KEYS = {key: row.parse for pattern, _, row in settings(Config) for key in row.keys(pattern).values()}
