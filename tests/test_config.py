@@ -1,13 +1,14 @@
 """The configuration is checked whole, and a secret in it is never shown."""
 
-import itertools
+import re
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from certmedic.config import Config, ConfigError, Secret, load, units_of
+from certmedic.config import KEYS, PLANES, Config, ConfigError, Secret, load, units_of
+from certmedic.config.values import RESTARTABLE
 from certmedic.core.means import Means
+from labs import documents
 
 
 @pytest.fixture
@@ -199,10 +200,29 @@ def test_a_window_that_is_none_is_refused_with_what_is_allowed(write):
         load(write('[remedy]\nwindow = "Sunday"'))
 
 
-def test_the_readme_shows_the_defaults(write):
-    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    after = readme.split("Every key has a default; an empty file is a good one.\n\n", 1)[1].splitlines()
-    block = itertools.takewhile(lambda line: line.startswith("    ") or not line, after)
-    shown = "\n".join(line[4:] for line in block)
+@pytest.mark.parametrize("path", documents.texts(), ids=lambda path: path.name)
+def test_texts_that_follow_from_the_table_are_current(path):
+    assert path.read_text() == documents.texts()[path], f"{path} is not current: run ./dev generate"
+
+
+@pytest.mark.parametrize("mark", ["", "#"])
+def test_shown_defaults_are_the_defaults(write, mark):
+    shown = documents.block(mark)
 
     assert load(write(shown)) == Config()
+    for key in KEYS:
+        assert re.search(rf"\b{key.rpartition('.')[2]} = ", shown), key
+
+
+def test_texts_name_every_plane_and_renewer():
+    rows = {row.name: row for row in documents.rows()}
+
+    assert ", ".join(PLANES) in rows["planes"].comment
+    assert [name for name in RESTARTABLE if f"`{name}`" not in rows["restart"].more[0]] == []
+
+
+@pytest.mark.parametrize("row", [row for row in documents.rows() if row.example], ids=lambda row: row.name)
+def test_shown_examples_can_be_used(write, row):
+    example = row.example if row.default is None else f"{row.name} = {row.example}"
+
+    assert load(write(f"[{row.section}]\n{example}")) != Config()

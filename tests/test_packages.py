@@ -23,7 +23,7 @@ import pytest
 
 from certmedic import __version__
 from certmedic.cli import main
-from certmedic.config import KEYS, Config, load
+from certmedic.config import KEYS, load
 from certmedic.edge.store import database
 from labs import machine as machines
 from labs import pki, sickroom
@@ -168,22 +168,6 @@ def test_the_packages_depend_on_exactly_what_is_imported():
         )
         assert found[on_debian] == floor[on_pypi]
     assert python.rstrip("~") == project["requires-python"].removeprefix(">=")
-
-
-def test_the_configuration_file_says_the_defaults_and_every_key(tmp_path):
-    text = (PACKAGING / "certmedic.toml").read_text()
-    (tmp_path / "as-it-is.toml").write_text(text)
-    assert load(tmp_path / "as-it-is.toml") == Config()
-    # A commented line with a key in it is a default; only where the default is nobody and nothing, it is an example.
-    taken = re.sub(r"^#(?=[a-z_]+ = )", "", text, flags=re.MULTILINE)
-    said = tomllib.loads(taken)
-    for table, key in (("notify", "apprise"), ("notify", "heartbeat"), ("metrics", "textfile")):
-        assert said[table].pop(key)
-        taken = re.sub(rf"^{key} = .*\n", "", taken, flags=re.MULTILINE)
-    (tmp_path / "taken.toml").write_text(taken)
-    assert load(tmp_path / "taken.toml") == Config()
-    for key in KEYS:
-        assert re.search(rf"\b{key.split('.')[-1]} = ", text) or key.split(".")[-1] in text, key
 
 
 def test_the_examples_can_be_used_as_they_are(tmp_path):

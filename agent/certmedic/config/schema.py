@@ -1,7 +1,8 @@
 """The configuration as one table: each field of a section is a row with the type, default, parser and text of one key.
 
 The default is as in TOML, and its own parser reads it. The text is the string below the field: its first paragraph goes to the
-sample file, README and the manual page, the others to the manual page alone. `./dev generate` writes them.
+sample file, README and the manual page, the others to the manual page alone. "Example: VALUE" ends the first paragraph,
+"Example: KEY = VALUE" if the key is unset by default. `./dev generate` writes these texts.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Watch:
     units: tuple[str, ...] = setting([], values.strings, "journal.units")
     """Read only entries of these systemd units.
 
-    Lines of these units are believed as those of the control plane's units are. If identifiers are set as well, entries
-    of either are read.
+    Lines of these units are believed like those of the control plane's units. If `journal.identifiers` is set, too, entries of
+    either are read.
     """
     identifiers: tuple[str, ...] = setting([], values.strings, "journal.identifiers")
     """Read only entries with these syslog identifiers."""
@@ -37,7 +38,7 @@ class Watch:
     docker_names: tuple[str, ...] = setting([], values.strings, "docker.names")
     """Read only containers whose name or pod matches one of these patterns."""
     docker_labels: tuple[str, ...] = setting([], values.strings, "docker.labels")
-    """Read only containers that have one of these labels, as KEY or KEY=VALUE. If names are set as well, either suffices."""
+    """Read only containers that have one of these labels, as KEY or KEY=VALUE. If names are set, too, either suffices."""
     pods: bool | None = setting("auto", values.auto)
     """Read the files under /var/log/pods; "auto": once there are any.
 
@@ -98,14 +99,14 @@ class Notify:
     """Send no messages in these weekly windows. Example: ["Sun 02:00-04:00 Europe/Berlin"]
 
     A window has hours, days if not all, and a time zone if not UTC. It holds back messages as a silence does
-    (`certmedic silence`): incidents are still recorded, judged, cured where that is allowed, and resolved.
+    (`certmedic silence`): incidents are still recorded, judged, resolved, and cured if that is allowed.
     The end of an incident that was reported before is reported at once. Other incidents are reported when the window closes,
     if they still last. For work that does not come again, use `certmedic silence add`.
     """
     wall: bool = setting(True, values.boolean)
     """Also write critical incidents to every terminal of this machine.
 
-    `wall`(1) does it. The service cannot reach the text consoles, but whoever logs in reads a line for each open incident.
+    `wall`(1) does it. The service cannot reach the text consoles, but each login on this machine shows a line for each open incident.
     """
     heartbeat: values.Secret | None = setting(None, values.web_address)
     """Call this while all is well: its listener notices when the agent dies. Example: heartbeat = "https://hc.example/ID"
@@ -153,10 +154,10 @@ class RemedyPolicy:
 
     - `unit`: The systemd unit that is restarted. A unit that a person has stopped is left alone. A unit of `Type=oneshot` is run.
 
-    - `command`: Or a program, by its absolute path, and its arguments, as a list. There is no shell, nothing of the service's
-    environment but `CERTMEDIC_FOR`, and after a minute it is killed. It runs in the service's sandbox, so a oneshot `unit` suits
-    a program better that writes to the machine. If the service is killed while the command runs, it is not run again, and a
-    person is called unless the certificates were renewed.
+    - `command`: Instead of a unit: a program by its absolute path, and its arguments, as a list. It has no shell, gets nothing of
+    the service's environment but `CERTMEDIC_FOR`, and is killed after a minute. It runs in the service's sandbox: for a program
+    that writes to the machine, a oneshot `unit` is better. If the service is killed while the command runs, the command is not
+    repeated, and a person is called unless the certificates were renewed.
 
     - `renews`: Your word that this renews the certificates, true or false. All but k3s and rke2 need it.
     """
@@ -189,7 +190,7 @@ class Config:
 
     mode: str = setting("notify", values.one_of("observe", "notify", "approve", "remedy"))
     """`observe`: write to the journal only. `notify`: also tell the channels below. `approve`: also propose a cure, and wait for
-    `certmedic approve`. `remedy`: cure, once for each incident, where the cure is known to renew the certificate that expired.
+    `certmedic approve`. `remedy`: cure, once for each incident, if the cure is known to renew the expired certificate.
 
     With `approve` and `remedy`, every gate must be open; `certmedic show` lists the gates.
     """
