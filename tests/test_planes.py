@@ -330,9 +330,12 @@ def test_other_lines_name_no_files():
 
 
 @pytest.mark.parametrize("plane", ["k3s", "rke2"])
-@pytest.mark.parametrize("folder", ["server/tls", "agent"])
-def test_rancher_client_ca_is_an_authority(plane, folder):
-    where = planes.place(f"/var/lib/rancher/{plane}/{folder}/client-ca.crt")
+@pytest.mark.parametrize(
+    "file",
+    ["server/tls/client-ca.crt", "server/tls/client-ca.nochain.crt", "server/tls/server-ca.nochain.crt", "agent/client-ca.crt"],
+)  # fmt: skip
+def test_every_ca_file_of_rancher_is_an_authority(plane, file):
+    where = planes.place(f"/var/lib/rancher/{plane}/{file}")
     assert (where.plane, where.use) == (plane, "ca")
     assert planes.restart_effect(where, None).kind == "nothing"
 

@@ -114,8 +114,9 @@ _KUBEADM = """
 """
 
 # pkg/daemons/control/deps/deps.go. k3s answers on 6443 with its dynamic certificate and hands on to the API server on 6444;
-# with rke2 the dynamic one is on 9345. The leaf's CA follows it in the same file. The first of two patterns that fit equally
-# well wins: *-ca.crt stands before client-*.crt, or client-ca.crt would be a leaf.
+# with rke2 the dynamic one is on 9345. The leaf's CA follows it in the same file. *-ca.nochain.crt is the CA without its chain,
+# for the controller manager. The first of two patterns that fit equally well wins: *-ca.crt and *-ca.nochain.crt stand before
+# client-*.crt, or client-ca.crt would be a leaf.
 _RANCHER = """
 /var/lib/rancher/|<program>/server/tls/etcd/server-client.crt       server                     <program>  server-ca.crt          2379
 /var/lib/rancher/|<program>/server/tls/etcd/peer-server-client.crt  peer                       <program>  peer-ca.crt            2380
@@ -129,6 +130,7 @@ _RANCHER = """
 /var/lib/rancher/|<program>/server/tls/client-scheduler.crt         scheduler-client           <program>  client-ca.crt          -
 /var/lib/rancher/|<program>/server/tls/client-admin.crt             admin                      <program>  client-ca.crt          -
 /var/lib/rancher/|<program>/server/tls/*-ca.crt                     ca                         operator   -                      -
+/var/lib/rancher/|<program>/server/tls/*-ca.nochain.crt             ca                         operator   -                      -
 /var/lib/rancher/|<program>/server/tls/client-*.crt                 client                     <program>  client-ca.crt          -
 /var/lib/rancher/|<program>/agent/client-kubelet.crt                kubelet-client             <program>  client-ca.crt          -
 /var/lib/rancher/|<program>/agent/serving-kubelet.crt               kubelet                    <program>  server-ca.crt          10250
