@@ -502,11 +502,11 @@ def test_sentences_that_differ_in_a_port_only_are_told_once():
 
 def _every_place():
     """What each kind of file of each plane is for, as the inventory has it."""
-    for plane, patterns in planes.PLANES.items():
-        for pattern in patterns:
-            path = pattern.glob.replace("*", "main")
+    for plane in planes.PLANES.values():
+        for kind in plane.files:
+            path = kind.glob.replace("*", "main")
             place = planes.place(path)
-            yield pytest.param(path, replace(place, group=place.group or "main"), id=f"{plane}:{path}")
+            yield pytest.param(path, replace(place, group=place.group or "main"), id=f"{plane.name}:{path}")
 
 
 @pytest.mark.parametrize("image", [OLD_IMAGE, NEW_IMAGE, ""], ids=["old", "new", "unknown"])

@@ -281,7 +281,7 @@ def test_containers_as_the_kubelet_names_them():
             None,
         )
         assert events.state == "created"
-        assert main.pod.startswith(planes.etcd_manager_pod_prefix("main"))
+        assert main.pod.startswith("etcd-manager-main-")
         # What a container was told of is found on the host though no process of it is left.
         docker(
             *(

@@ -93,7 +93,7 @@ def test_the_first_line_tells_host_verdict_and_the_one_thing_to_do_and_the_rest_
         f"{values.VOLUME}/peers/me.crt (CN etcd-a), expired 2026-11-24 15:31:00 UTC",  # which file
         "Since: 2026-11-24 15:31:00 UTC (9 minutes ago)",
         found.effect,
-        "Restart: fixes it. etcd-manager 3.0.20210228 issues this certificate anew at every start",
+        "Restart: fixes it. etcd-manager 3.0.20210228 reissues this certificate at every start",
         f"Type: {found.remedy.command}",
         'does nothing itself: mode is "notify" (to pass: set mode = "remedy").',
         "certmedic show 12",

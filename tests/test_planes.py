@@ -145,13 +145,13 @@ def test_what_etcd_manager_calls_rootfs_is_the_host(path):
 
 
 def test_every_pattern_recognises_its_own_path_as_its_own():
-    for plane, known in planes.PLANES.items():
-        for pattern in known:
-            path = pattern.glob.replace("*", "x1")
+    for plane in planes.PLANES.values():
+        for kind in plane.files:
+            path = kind.glob.replace("*", "x1")
             place = planes.place(path)
-            assert place.plane == plane, path
-            assert place.renewer == pattern.renewer, path
-            assert not pattern.use or place.use == pattern.use, path
+            assert place.plane == plane.name, path
+            assert place.renewer == kind.renewer, path
+            assert not kind.use or place.use == kind.use, path
 
 
 def test_the_end_of_a_path_is_enough():

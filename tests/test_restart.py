@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from certmedic.core.model import Container
-from certmedic.core.planes.effects import restart_command
+from certmedic.core.planes import restart_command
 from certmedic.core.verify import is_another
 from certmedic.edge import restart
 from certmedic.edge.facts import containers
@@ -481,7 +481,7 @@ UNITS = {
 RESTART = """
 import sys
 from certmedic.core.model import Container
-from certmedic.core.planes.effects import restart_command
+from certmedic.core.planes import restart_command
 from certmedic.edge.restart import RestartError, SystemdHands
 unit, deadline = sys.argv[1:]
 try:

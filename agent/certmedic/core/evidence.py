@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from certmedic.core.origin import Trust
+from certmedic.core.vocabulary import Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

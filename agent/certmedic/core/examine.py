@@ -17,15 +17,6 @@ from certmedic.core.text import stamp as stamp  # noqa: PLC0414 - importers of e
 LONGEST_CHAIN = 8  # authorities that are looked at in a leaf's own file
 MOST_CANDIDATES = 8  # signatures that are verified to find who signed one certificate
 
-NEEDED_USAGES = {
-    "peer": frozenset({"server", "client"}),
-    "server": frozenset({"server"}),
-    "client": frozenset({"client"}),
-    "manager-server": frozenset({"server"}),
-    "manager-client": frozenset({"client"}),
-    "apiserver-etcd-client": frozenset({"client"}),
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -154,7 +145,7 @@ def unfit(stored: Stored, *, is_strange: bool) -> Finding | None:
 def lacking_usages(stored: Stored) -> str:
     """Return the usages that a certificate needs for its place and does not have, for a sentence."""
     usages = stored.certificate.usages
-    return " and ".join(sorted(NEEDED_USAGES.get(stored.place.use, frozenset()) - usages)) if usages else ""
+    return " and ".join(sorted(planes.use_of(stored.place.use).needs - usages)) if usages else ""
 
 
 def served_by_system(facts: Facts) -> list[tuple[Served, Certificate]]:
@@ -188,7 +179,7 @@ def rivalled(stored: Stored, facts: Facts) -> str:
     etcd-manager has one certificate of each kind for a group, in its place. A second is an old volume, or a copy.
     """
     leaf, place = stored.certificate, stored.place
-    if place.renewer != "etcd-manager":
+    if not planes.is_grouped(place.renewer):
         return ""
     rivals = [
         other.certificate

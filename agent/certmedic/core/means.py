@@ -60,16 +60,12 @@ def targets(diagnosis: Diagnosis, facts: Facts, means: Means | None) -> list[Con
     if means is not None:
         named = [one for one in facts.containers if one.runtime == "systemd" and one.id == means.unit]
         return [one for one in named if one.state in _ALIVE]
-    if not diagnosis.group:
-        return []
-    prefix = planes.etcd_manager_pod_prefix(diagnosis.group)
     return [
         container
         for container in facts.containers
         if container.trust is Trust.SYSTEM
         and container.namespace == KUBE_SYSTEM
-        and container.pod.startswith(prefix)
-        and container.container_name == "etcd-manager"
+        and planes.runs_renewer(container, diagnosis.group)
         and container.state == "running"
     ]
 

@@ -25,7 +25,6 @@ from certmedic.core.evidence import (
     Stored,
     Told,
 )
-from certmedic.core.origin import Trust
 from certmedic.core.vocabulary import (
     Cause,
     Confidence,
@@ -38,6 +37,7 @@ from certmedic.core.vocabulary import (
     Severity,
     Suspect,
     Symptom,
+    Trust,
     WaitsFor,
 )
 

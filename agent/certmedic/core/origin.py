@@ -21,29 +21,25 @@ import re
 import stat
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
+
+from certmedic.core import planes
+from certmedic.core.vocabulary import Trust as Trust  # noqa: PLC0414 - importers of origin.Trust
 
 ROOT: Final = 0
 # Units of the control plane, whatever user they run as. Only root can start a unit of the system's manager by such a name.
 CONTROL_PLANE: Final = re.compile(
-    r"(?:etcd[23]?(?:-(?:main|events|member|server|cluster|manager))?(?:@[\w.:-]+)?|etcd-manager-(?:main|events)"
-    r"|kubelet|hyperkube|kube-(?:apiserver|controller-manager|scheduler|proxy)|kubeadm(?:-[\w-]+)?"
-    r"|k3s(?:-(?:agent|server))?|rke2-(?:agent|server)|k0s(?:controller|worker)"
-    r"|containerd|docker|crio|cri-dockerd?|protokube|nodeup|kops-configuration"
-    r"|snap\.(?:microk8s|etcd)\.[\w.-]+)\.service"
+    "(?:"
+    r"kubelet|hyperkube|kube-(?:apiserver|controller-manager|scheduler|proxy)|k0s(?:controller|worker)"
+    r"|containerd|docker|crio|cri-dockerd?"
+    rf"|{'|'.join(planes.UNITS)})\.service"
 )
 OWN_UNIT: Final = re.compile(r"certmedic(?:-(?:reader|actor)(?:@[\w.:-]+)?)?\.service")
 # What the kernel and auditd log quotes names and arguments of any process, and no program's TLS failure.
 QUOTING: Final = frozenset({"kernel", "audit"})
 KUBE_SYSTEM: Final = "kube-system"
-# OpenShift's static pods have namespaces of their own. Elsewhere anybody may create these, so only a manifest counts there.
-STATIC_NAMESPACES: Final = frozenset(
-    {
-        KUBE_SYSTEM,
-        *(f"openshift-{name}" for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")),
-    }
-)
+# Outside kube-system anybody may create these namespaces on other planes, so only a manifest counts there.
+STATIC_NAMESPACES: Final = frozenset({KUBE_SYSTEM, *planes.NAMESPACES})
 # The kubelet names a static pod's folder and cgroup by a hash of its manifest; the API server gives UUIDs.
 STATIC_POD_UID: Final = re.compile(r"[0-9a-f]{32}")
 # Files in which syslog daemons and the API server's audit collect what anybody says or asks for.
@@ -64,14 +60,6 @@ _POD_CGROUP: Final = re.compile(
     r"(?:(?:(?:kubelet-)?kubepods-)?(?:burstable|besteffort)(?:\.slice)?/)?"
     r"(?:(?:kubelet-)?kubepods-(?:(?:burstable|besteffort)-)?)?pod(?P<uid>[0-9a-f_-]{32,36})(?:\.slice)?(?:/|$)"
 )
-
-
-class Trust(StrEnum):
-    """How far certmedic believes an origin, most trusted first."""
-
-    SYSTEM = "system"
-    CLUSTER = "cluster"
-    STRANGER = "stranger"
 
 
 OPERATOR: Final = Trust.SYSTEM  # a line that a person at the command line hands over, with its file

@@ -16,18 +16,6 @@ from certmedic.core import planes
 from certmedic.core.command import Command, fixed, is_plain_path, run
 from certmedic.core.model import Cause, Facts, Helps, Place, Remedy, RemedyKind, Stored, Trust
 
-# What stops working when a certificate with this use is refused, for the person who is woken by it.
-EFFECTS: Mapping[str, str] = {
-    "peer": "This member has left the etcd cluster, or will at its next restart.",
-    "server": "Clients of this etcd, kube-apiserver first, cannot connect to it. The API stops when quorum is lost.",
-    "manager-server": "The etcd-managers of the other masters cannot reach this one.",
-    "manager-client": "This etcd-manager cannot reach those of the other masters.",
-    "apiserver-etcd-client": "kube-apiserver on this master cannot reach etcd: the API is down here.",
-    "apiserver": "Every client of this API server, kubectl and kubelets too, refuses it.",
-    "kubelet-client": "This node's kubelet cannot reach the API: the node goes NotReady.",
-    "ca": "Every certificate that this CA signed is refused, on every master.",
-}
-
 
 def _x509(*options: str) -> Callable[[str, str], tuple[Command, ...]]:
     return lambda path, _ca: (run("openssl", "x509", "-noout", *options, "-in", path),)
@@ -82,19 +70,14 @@ UNTYPABLE = "No command is shown, because the file's path has unusual characters
 def effect_of(cause: Cause, places: Sequence[Place]) -> str:
     """Return what a fault of certificates with these uses breaks, in a sentence or two."""
     uses = ["ca"] if cause is Cause.CA_EXPIRED else [place.use for place in places]
-    effects = list(dict.fromkeys(EFFECTS[use] for use in uses if use in EFFECTS))
-    text = " ".join(effects) or "Programs that use it are refused."
+    refused = dict.fromkeys(filter(None, (planes.use_of(use).refused for use in uses)))
+    text = " ".join(refused) or "Programs that use it are refused."
     return f"At that time: {text}" if cause is Cause.EXPIRES_SOON else text
 
 
 def image_of(group: str, facts: Facts) -> str | None:
     """Return the etcd-manager image of an etcd group: of the running container, or of the manifest if that has no tag."""
-    prefix = planes.etcd_manager_pod_prefix(group)
-    running = [
-        c.image
-        for c in facts.containers
-        if group and c.trust is Trust.SYSTEM and c.pod.startswith(prefix) and c.container_name == "etcd-manager"
-    ]
+    running = [c.image for c in facts.containers if c.trust is Trust.SYSTEM and planes.runs_renewer(c, group)]
     named = [image for image in (*running, facts.images.get(group)) if image]
     return next((image for image in named if planes.manager_version(image)), named[0] if named else None)
 
@@ -102,7 +85,7 @@ def image_of(group: str, facts: Facts) -> str | None:
 def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
     """Return the remedy for a fault in this machine's own files, all of one owner."""
     place, certificate = stored[0].place, stored[0].certificate
-    target = f"{place.plane}/{place.group}" if place.plane and place.renewer == "etcd-manager" else place.plane
+    target = f"{place.plane}/{place.group}" if place.plane and planes.is_grouped(place.renewer) else place.plane
     if cause not in (Cause.EXPIRED, Cause.EXPIRES_SOON):
         why, commands_for = MANUAL[cause]
         path = (place.ca_path or certificate.path) if cause is Cause.CA_EXPIRED else certificate.path
@@ -115,7 +98,7 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
         )
         return remedy if is_plain_path(path) or cause is Cause.CLOCK else _in_words(remedy)
     remedy = for_place(place, facts, path=certificate.path, residual=certificate.not_after - facts.at)
-    if remedy.kind is RemedyKind.REISSUE_AND_RESTART and place.renewer == "etcd-manager":
+    if remedy.kind is RemedyKind.REISSUE_AND_RESTART and planes.issues_missing(place.renewer):
         paths = [one.certificate.path for one in stored]
         moves = tuple(run("sudo", "mv", path, f"{path}.expired") for path in paths)
         restart = fixed(planes.restart_command(place.group, runtime_of(facts)))

@@ -5,6 +5,14 @@ from __future__ import annotations
 from enum import StrEnum
 
 
+class Trust(StrEnum):
+    """How far certmedic believes an origin, most trusted first."""
+
+    SYSTEM = "system"
+    CLUSTER = "cluster"
+    STRANGER = "stranger"
+
+
 class Symptom(StrEnum):
     """What a line says."""
 

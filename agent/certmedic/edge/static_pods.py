@@ -7,16 +7,10 @@ import os
 import time
 from typing import Final
 
-from certmedic.core import origin
+from certmedic.core import origin, planes
 from certmedic.core.origin import Trust
 from certmedic.edge import owners
 
-# Of kubeadm, kops and OpenShift; of RKE2; of k3s.
-FOLDERS: Final = (
-    "/etc/kubernetes/manifests",
-    "/var/lib/rancher/rke2/agent/pod-manifests",
-    "/var/lib/rancher/k3s/agent/pod-manifests",
-)
 _LOOK_EVERY: Final = 1.0  # seconds between two looks whether a folder has changed
 _READ_EVERY: Final = 60.0  # seconds until manifests are read again though no folder has changed
 _MOST_FILES: Final = 64
@@ -26,7 +20,7 @@ _MOST_BYTES: Final = 256 * 1024
 class StaticPods:
     """The static pods of this machine, read again when their folders change."""
 
-    def __init__(self, folders: tuple[str, ...] = FOLDERS) -> None:
+    def __init__(self, folders: tuple[str, ...] = planes.MANIFEST_FOLDERS) -> None:
         self._folders = folders
         self._names: frozenset[str] = frozenset()
         self._marks: tuple[int, ...] = ()

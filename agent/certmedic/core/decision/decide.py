@@ -144,7 +144,7 @@ def can_be_renewed(stored: Stored, facts: Facts, held_by: str = "") -> bool:
     `held_by`: why the etcd here does not, from `keeps_loaded`.
     """
     use = stored.place.use
-    reread = use in planes.REREAD and not (held_by and use in ("peer", "server"))
+    reread = planes.use_of(use).rereads and not (held_by and use in ("peer", "server"))
     return stored.certificate.path in facts.signable and reread
 
 
@@ -165,5 +165,5 @@ def can_be_moved_aside(diagnosis: Diagnosis, watched: Sequence[Stored], facts: F
     return (
         diagnosis.remedy.kind is RemedyKind.REISSUE_AND_RESTART
         and bool(watched)
-        and all(s.place.renewer == "etcd-manager" and s.certificate.not_after < facts.at for s in watched)
+        and all(planes.issues_missing(s.place.renewer) and s.certificate.not_after < facts.at for s in watched)
     )

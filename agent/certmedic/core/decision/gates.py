@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from certmedic.core import planes
 from certmedic.core.decision.policy import FRESH_FOR, History, Policy
 from certmedic.core.examine import authorities, displaced, rivalled
 from certmedic.core.means import Means
@@ -56,7 +57,11 @@ class Context:
         if self.in_place:
             return False
         renewers = {stored.place.renewer for stored in self.watched}
-        return self.means is not None or "etcd-manager" in renewers or (not renewers and bool(self.diagnosis.group))
+        return (
+            self.means is not None
+            or any(map(planes.is_grouped, renewers))
+            or (not renewers and bool(self.diagnosis.group))
+        )
 
 
 def opened(name: GateName, why: str) -> Gate:
@@ -122,7 +127,7 @@ def cure(context: Context) -> Gate:
     why = f"{RESTART_HELPS[remedy.helps]} {remedy.why}"
     if not is_fixable:
         return closed(name, why, opens="certmedic cannot fix this")
-    if remedy.kind is RemedyKind.REISSUE_AND_RESTART and diagnosis.plane == "kops":
+    if remedy.kind is RemedyKind.REISSUE_AND_RESTART and planes.issues_missing_on(diagnosis.plane):
         opens = "set remedy.reissue, once it has expired; or remedy.renew, if its CA's key is on this machine"
         return closed(name, why, opens=opens)
     return closed(name, why, opens="set remedy.means, if a program of yours renews it")

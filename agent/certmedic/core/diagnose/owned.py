@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from certmedic.core import remedies
+from certmedic.core import planes, remedies
 from certmedic.core.diagnose.scene import Scene, of_etcd_manager
 from certmedic.core.examine import Finding
 from certmedic.core.model import Cause, Confidence, Diagnosis, Sighting, Stored, Suspect
@@ -28,7 +28,8 @@ def in_memory(scene: Scene, candidates: Sequence[Stored], said: str, *, provokab
     """The files are good, and a process still uses a certificate that is not."""
     group = scene.group or next((s.place.group for s in candidates if s.place.group), "")
     plane = next(
-        (s.place.plane for s in candidates if s.place.plane), "kops" if of_etcd_manager(scene.sighting) else ""
+        (s.place.plane for s in candidates if s.place.plane),
+        planes.KOPS.name if of_etcd_manager(scene.sighting) else "",
     )
     evidence = [quote(scene.sighting), said]
     if scene.sighting.not_after is not None:

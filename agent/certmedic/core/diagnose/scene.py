@@ -6,27 +6,11 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from certmedic.core import certificates
+from certmedic.core import certificates, planes
 from certmedic.core.model import Facts, Origin, Role, Sighting, Stored, Suspect
 
 SAME = timedelta(seconds=1)  # a NotAfter in a line equals the certificate's to the second
 ETCD_PROGRAMS = ("etcd", "etcd-manager", "")
-# Which of this machine's certificates a program shows, by its part in the handshake. "" stands for every other program.
-SHOWN: dict[tuple[str, Role], tuple[str, ...]] = {
-    ("etcd", Role.SERVER): ("peer", "server"),
-    ("etcd", Role.CLIENT): ("peer",),
-    ("etcd-manager", Role.SERVER): ("peer", "server", "manager-server"),
-    ("etcd-manager", Role.CLIENT): ("peer", "manager-client"),
-    ("kube-apiserver", Role.SERVER): ("apiserver",),
-    ("kube-apiserver", Role.CLIENT): ("apiserver-etcd-client", "apiserver-kubelet-client", "front-proxy-client"),
-    ("kubelet", Role.SERVER): ("kubelet",),
-    ("kubelet", Role.CLIENT): ("kubelet-client",),
-    ("kube-controller-manager", Role.SERVER): ("controller-manager",),
-    ("kube-controller-manager", Role.CLIENT): ("controller-manager-client",),
-    ("kube-scheduler", Role.SERVER): ("scheduler",),
-    ("kube-scheduler", Role.CLIENT): ("scheduler-client",),
-}
-KNOWN_PROGRAMS = frozenset(program for program, _ in SHOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +44,7 @@ class Scene:
     def program(self) -> str:
         """The program's name for a key: a known one, else the name that its origin gives. Text cannot make up others."""
         origin = self.sighting.entry.origin
-        known = self.sighting.program if self.sighting.program in KNOWN_PROGRAMS else ""
+        known = self.sighting.program if self.sighting.program in planes.holders() else ""
         return known or origin.unit or origin.pod or origin.container or origin.program or origin.path
 
 
@@ -84,26 +68,21 @@ def shown(scene: Scene) -> list[Stored]:
     """Return this machine's certificates that the logging program may have shown to the other side."""
     sighting = scene.sighting
     program = sighting.program if sighting.program not in ETCD_PROGRAMS else (sighting.program or "etcd")
-    uses: tuple[str, ...] | None
-    if sighting.role is Role.UNKNOWN:
-        uses = SHOWN.get((program, Role.SERVER), ()) + SHOWN.get((program, Role.CLIENT), ()) or None
-    else:
-        uses = SHOWN.get((program, sighting.role))
+    uses = planes.uses_sent(program, sighting.role)
     endpoint = re.search(r"rejected connection on (client|peer) endpoint", sighting.said)
     if endpoint and uses:
-        uses = ("server",) if endpoint[1] == "client" else ("peer",)
+        uses = frozenset({"server" if endpoint[1] == "client" else "peer"})
     elif program == "etcd" and sighting.role is Role.CLIENT and "grpc: addrConn" in sighting.said:
-        uses = (
-            "server",
-        )  # etcd calls its peers over HTTP, and its own port for clients over gRPC: as a gateway, see is_gateway()
+        # etcd calls its peers over HTTP, and its own port for clients over gRPC: as a gateway, see is_gateway()
+        uses = frozenset({"server"})
     leaves = [stored for stored in scene.facts.stored if not stored.certificate.is_ca and in_group(stored, scene.group)]
     name = sighting.fields.get("server_name", "")
     if name and not scene.group and sighting.role is Role.SERVER:
         # Of two etcd groups on one machine, the one that was called by its name.
         called = {stored.place.group for stored in leaves if certificates.covers(stored.certificate, name)}
         leaves = [stored for stored in leaves if not stored.place.group or not called or stored.place.group in called]
-    chosen = [stored for stored in leaves if uses is not None and stored.place.use in uses]
-    return chosen or [stored for stored in leaves if uses is None or not stored.place.use]
+    chosen = [stored for stored in leaves if stored.place.use in uses]
+    return chosen or [stored for stored in leaves if not uses or not stored.place.use]
 
 
 def in_group(stored: Stored, group: str) -> bool:

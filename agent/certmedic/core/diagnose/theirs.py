@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from certmedic.core import remedies
+from certmedic.core import planes, remedies
 from certmedic.core.diagnose.owned import in_memory, own, quote
 from certmedic.core.diagnose.scene import (
     ETCD_PROGRAMS,
@@ -241,9 +241,9 @@ def self_dial(scene: Scene) -> Diagnosis:
         if files
         else "its start-up lines name that file",
     ]
-    place = Place(plane="kops", group=scene.group, use="server", renewer="etcd-manager")
+    place = Place(plane=planes.KOPS.name, group=scene.group, use="server", renewer="etcd-manager")
     return Diagnosis(
-        key=f"own|kops/{scene.group}|etcd-manager|{Cause.EXPIRED}",
+        key=f"own|{place.plane}/{scene.group}|etcd-manager|{Cause.EXPIRED}",
         cause=Cause.EXPIRED,
         suspect=Suspect.OWN,
         confidence=Confidence.LIKELY,
@@ -251,7 +251,7 @@ def self_dial(scene: Scene) -> Diagnosis:
         evidence=tuple(evidence),
         effect=remedies.effect_of(Cause.EXPIRED, [place]),
         remedy=remedies.for_place(place, scene.facts),
-        plane="kops",
+        plane=place.plane,
         group=scene.group,
         since=ends,
         provokable=scene.provokable and not files,  # etcd said itself that it started with that file

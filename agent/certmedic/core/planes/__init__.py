@@ -1,55 +1,78 @@
 """Control planes: where the certificates lie, who renews each, and the effect of a restart on it.
 
-    table.py      the data: every kind of file, and the etcd groups of kops
-    places.py     path and certificate -> what the file is for
-    effects.py    what a restart does to it, and what a person would type
-    keys.py       where private keys lie: beside a certificate, and those of authorities
-    cluster.py    the cluster of an etcd, by its flags and by its answer to GET /members
-    pods.py       the files that a static pod or a container names, as paths on the host
-    startup.py    the files that an etcd names in its start-up lines, flags and environment
+kops.py kubeadm.py rancher.py etcd.py microk8s.py openshift.py
+                  one record for each plane, with its sources
+record.py         the types of a record
+uses.py           what certificates are for, on every plane
+lookup.py         the list of planes, and what their records say of a path, a place, a use or a renewer
+etcd_version.py   which etcd takes a renewed file up by itself
+cluster.py        the cluster of an etcd, by its flags and by its answer to GET /members
+pods.py           the files that a static pod or a container names, as paths on the host
+startup.py        the files that an etcd names in its start-up lines, flags and environment
 
-Sources, each read at the commit named; the comments say which:
-
-* etcd-manager: kopeio/etcd-manager@17729ad954e3, kubernetes-sigs/etcdadm@34425651ae0b, kubernetes-sigs/etcd-manager@ad35ed6691d8
-* kops: kubernetes/kops@268927e26409 and its tags back to v1.15.2
-* kubeadm: kubernetes/kubernetes@00886ac0, and the page "Certificate Management with kubeadm"
-* k3s: k3s-io/k3s@09ac65a68f11 and docs.k3s.io; rke2: docs.rke2.io/security/certificates
-* kubespray: kubernetes-sigs/kubespray@041cdd57cecf
-* MicroK8s and OpenShift: what their users quote; nothing here acts on them
+A plane is added by its record and by its name in lookup.PLANES.
 """
 
 from certmedic.core.planes.cluster import Cluster, cluster_from_config, cluster_from_flags, voters_told
-from certmedic.core.planes.effects import (
-    REISSUES_SINCE,
-    Effect,
-    etcd_manager_pod_prefix,
-    manager_version,
-    restart_command,
+from certmedic.core.planes.etcd_version import etcd_version, takes_up
+from certmedic.core.planes.kops import ETCD_GROUPS, KOPS, REISSUES_SINCE, manager_version, restart_command
+from certmedic.core.planes.lookup import (
+    ALL_IN_ONE,
+    HAVE_MEANS,
+    LOGS,
+    MANIFEST_FOLDERS,
+    NAMESPACES,
+    PLANES,
+    PROGRAMS,
+    RESTARTABLE,
+    UNITS,
+    etcd_config,
+    holders,
+    host_path,
+    in_its_place,
+    is_grouped,
+    issues_missing,
+    issues_missing_on,
+    key_beside,
+    patterns,
+    place,
     restart_effect,
+    runs_renewer,
+    signing_authorities,
     unit_of,
+    use_of,
+    uses_sent,
 )
-from certmedic.core.planes.keys import REREAD, etcd_version, key_beside, signing_authorities, takes_up
-from certmedic.core.planes.places import host_path, in_its_place, patterns, place
 from certmedic.core.planes.pods import on_host, paths_of_container, paths_of_manifest
+from certmedic.core.planes.record import Effect
 from certmedic.core.planes.startup import hosts_from_startup_line, paths_from_flags, paths_from_startup_line
-from certmedic.core.planes.table import ETCD_GROUPS, PLANES, Group, Pattern
 
 __all__ = [
+    "ALL_IN_ONE",
     "ETCD_GROUPS",
+    "HAVE_MEANS",
+    "KOPS",
+    "LOGS",
+    "MANIFEST_FOLDERS",
+    "NAMESPACES",
     "PLANES",
+    "PROGRAMS",
     "REISSUES_SINCE",
-    "REREAD",
+    "RESTARTABLE",
+    "UNITS",
     "Cluster",
     "Effect",
-    "Group",
-    "Pattern",
     "cluster_from_config",
     "cluster_from_flags",
-    "etcd_manager_pod_prefix",
+    "etcd_config",
     "etcd_version",
+    "holders",
     "host_path",
     "hosts_from_startup_line",
     "in_its_place",
+    "is_grouped",
+    "issues_missing",
+    "issues_missing_on",
     "key_beside",
     "manager_version",
     "on_host",
@@ -61,8 +84,11 @@ __all__ = [
     "place",
     "restart_command",
     "restart_effect",
+    "runs_renewer",
     "signing_authorities",
     "takes_up",
     "unit_of",
+    "use_of",
+    "uses_sent",
     "voters_told",
 ]

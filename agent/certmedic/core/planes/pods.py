@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from certmedic.core.planes.places import host_path
+from certmedic.core.planes.lookup import host_path
 from certmedic.core.planes.startup import is_path, paths_from_flags
 
 Mounts = Sequence[tuple[str, str]]  # (path in the container, path on the host)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from certmedic.core import planes
 from certmedic.core.model import Origin, Trust
 from certmedic.core.origin import pod_of_container
-from certmedic.core.symptoms.table import ALL_IN_ONE, ETCD_WORDS, OTHER_WORDS, PROGRAMS, STARTS_ETCD
+from certmedic.core.symptoms.table import ETCD_WORDS, OTHER_WORDS, PROGRAMS, STARTS_ETCD
 
 LONGEST: Final = 64  # characters of a name that only a line gives
 
@@ -29,7 +30,7 @@ def program_of(line: str, ident: str, origin: Origin) -> str:
     if origin.trust is Trust.SYSTEM and (place := _place(origin)):
         return "etcd" if place in STARTS_ETCD and _is_etcd(line) else place
     name = _known(ident) or _known(origin.program) or _place(origin)
-    if name in ALL_IN_ONE:
+    if name in planes.ALL_IN_ONE:
         return name
     if _is_etcd(line):
         return "etcd"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from certmedic.core import planes
 from certmedic.core.model import RejectedBy, Suspect, Symptom
 from certmedic.core.symptoms.normalise import Words, is_normal, names_alert
 
@@ -141,8 +142,10 @@ SERVER: Final[tuple[str, ...]] = tuple(_WORDS["roles"]["server"])
 CLIENT: Final[tuple[str, ...]] = tuple(_WORDS["roles"]["client"])
 OWN_CHECK: Final[tuple[str, ...]] = tuple(_WORDS["own_check"]["says"])
 CHATTER: Final[dict[str, str]] = _WORDS["chatter"]  # phrase -> sample
-PROGRAMS: Final[tuple[str, ...]] = tuple(_WORDS["programs"]["known"])
-ALL_IN_ONE: Final[frozenset[str]] = frozenset(_WORDS["programs"]["all_in_one"])
+# Longer names first: the first name that a word begins with counts.
+PROGRAMS: Final[tuple[str, ...]] = tuple(
+    sorted({*_WORDS["programs"]["known"], *planes.PROGRAMS}, key=len, reverse=True)
+)
 STARTS_ETCD: Final[frozenset[str]] = frozenset(_WORDS["programs"]["starts_etcd"])
 OTHER_TRADES: Final[frozenset[str]] = frozenset(_WORDS["programs"]["other_trades"])
 ETCD_WORDS: Final[tuple[str, ...]] = tuple(_WORDS["programs"]["etcd"])

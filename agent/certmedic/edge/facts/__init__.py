@@ -283,7 +283,7 @@ def _embedded(stored: Sequence[Stored]) -> list[Stored]:
     return [
         s
         for s in stored
-        if s.trust is Trust.SYSTEM and s.place.use == "peer" and s.place.plane in ("k3s", "rke2") and s.place.ports
+        if s.trust is Trust.SYSTEM and s.place.ports and planes.etcd_config(s.place, s.certificate.path)
     ]
 
 

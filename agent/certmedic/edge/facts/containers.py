@@ -13,17 +13,12 @@ from urllib.parse import quote
 
 from certmedic.core.model import Container, Trust
 from certmedic.core.origin import KUBE_SYSTEM, of_pod, pod_of_manifest
-from certmedic.core.planes import manager_version, paths_of_container, paths_of_manifest
+from certmedic.core.planes import MANIFEST_FOLDERS, manager_version, paths_of_container, paths_of_manifest
 from certmedic.edge.os import docker
 from certmedic.edge.os.readfile import Judge, Tree, read_bytes
 
 DEADLINE = 5.0  # seconds, for all that is asked of the daemon
-# Of kubeadm and kops, of RKE2 and of k3s.
-STATIC_FOLDERS = (
-    "etc/kubernetes/manifests",
-    "var/lib/rancher/rke2/agent/pod-manifests",
-    "var/lib/rancher/k3s/agent/pod-manifests",
-)
+STATIC_FOLDERS = tuple(folder.lstrip("/") for folder in MANIFEST_FOLDERS)
 MANIFESTS = 64  # static pods of a machine; more are no master's
 
 # JSON or YAML, and no parser for either: one value of one key is wanted.

@@ -340,11 +340,11 @@ def _related(stored: Iterable[Stored], aliases: Mapping[str, str]) -> Iterator[S
     stored = list(stored)
     volumes: dict[str, list[Certificate]] = {}
     for one in stored:
-        if one.place.plane == "kops" and one.place.renewer == "etcd-manager":
+        if planes.is_grouped(one.place.renewer):
             volumes.setdefault(_volume(one.certificate.path), []).append(one.certificate)
     for one in stored:
         place, path = one.place, one.certificate.path
-        if place.plane == "kops" and not place.group and place.renewer == "etcd-manager":
+        if planes.is_grouped(place.renewer) and not place.group:
             place = planes.place(path, one.certificate, siblings=volumes[_volume(path)])
         if place.ca_path in aliases:
             place = replace(place, ca_path=aliases[place.ca_path])

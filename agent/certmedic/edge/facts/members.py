@@ -296,8 +296,8 @@ def _inside(stored: Stored, told: dict[str, Told], trusts: Trusts, tree: Tree) -
     if name:
         return _Etcd(0, place.group, planes.Cluster(name=name, members=voting, client_port=2379), cas=cas)
     try:
-        written = (Path(path).parents[2] / "db/etcd/config").read_text("utf-8", errors="replace")
-    except (OSError, IndexError):
+        written = Path(planes.etcd_config(place, path)).read_text("utf-8", errors="replace")
+    except OSError:
         written = ""
     # Where nothing tells who the others are, nobody is taken for this one: then nothing is restarted.
     unknown = planes.Cluster(name="", members=(("of an unknown name", *doors[0]),), client_port=None)

@@ -1,38 +1,24 @@
-"""What a renewed certificate may hold, by the use of its place. What the table does not list is dropped or refused.
+"""The contents that a renewed certificate may have. Everything else is dropped or refused.
 
-    use                     usages           common name
-    peer                    server, client   a member's name
-    server                  server (client)  a member's name
-    manager-server          server           a member's name
-    manager-client          client           a member's name
-    apiserver-etcd-client   client           a program's name
-
-Of every use: one common name in plain letters that does not begin with "system:", no organisation, DNS names and addresses
-only, no CA, digital signature and key encipherment. Other uses are not renewed here. Usages are never widened: the new
-certificate has those of the table that the old one had.
+The use of its place (core/planes/uses.py) says whether it may be renewed here and which extended key usages it may have. Of
+these the new certificate has those that the old one had; they are never widened. Every use allows one common name in plain letters
+that does not begin with "system:", no organisation, DNS names and addresses only, no CA, digital signature and key encipherment.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
+from certmedic.core import planes
 from certmedic.edge.renew.files import RenewError
 
-_SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+_USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
-# use -> (usages that are allowed, usages that are needed)
-USAGES: Mapping[str, tuple[tuple[ObjectIdentifier, ...], tuple[ObjectIdentifier, ...]]] = {
-    "peer": ((_SERVER, _CLIENT), (_SERVER, _CLIENT)),
-    "server": ((_SERVER, _CLIENT), (_SERVER,)),
-    "manager-server": ((_SERVER,), (_SERVER,)),
-    "manager-client": ((_CLIENT,), (_CLIENT,)),
-    "apiserver-etcd-client": ((_CLIENT,), (_CLIENT,)),
-}
 _COMMON_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _DNS_NAME = re.compile(
     r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?"
@@ -88,15 +74,17 @@ _KNOWN = (
 
 
 def _usages(old: x509.Certificate, use: str, path: str) -> list[ObjectIdentifier]:
-    if use not in USAGES:
+    known = planes.use_of(use)
+    if not known.renewable:
         raise RenewError(f"{path}: a certificate of this kind ({use or 'unknown'}) is not renewed here")
-    allowed, needed = USAGES[use]
+    allowed = [oid for name, oid in _USAGES.items() if name in known.needs | known.may_have]
+    needed = {_USAGES[name] for name in known.needs}
     try:
         had = list(old.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
-        had = list(allowed)
+        had = allowed
     chosen = [one for one in allowed if one in had or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in had]
-    if not set(needed) <= set(chosen):
+    if not needed <= set(chosen):
         raise RenewError(f"{path}: its extended key usage does not fit its place ({use}), and is not widened here")
     return chosen
 

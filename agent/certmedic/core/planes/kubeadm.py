@@ -1,0 +1,89 @@
+"""kubeadm: `kubeadm certs renew` renews the certificates; the kubelet renews its two over the API.
+
+Sources: kubernetes/kubernetes@00886ac0, and the page "Certificate Management with kubeadm".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from certmedic.core.planes.record import Case, Effect, Plane, Renewer, always, files
+from certmedic.core.planes.uses import USES
+
+# cmd/kubeadm/app/constants
+_FILES = """
+/etc/kubernetes/|pki/apiserver.crt                 apiserver                  kubeadm   ca.crt                      6443
+/etc/kubernetes/|pki/apiserver-kubelet-client.crt  apiserver-kubelet-client   kubeadm   ca.crt                      -
+/etc/kubernetes/|pki/apiserver-etcd-client.crt     apiserver-etcd-client      kubeadm   etcd/ca.crt                 -
+/etc/kubernetes/|pki/front-proxy-client.crt        front-proxy-client         kubeadm   front-proxy-ca.crt          -
+/etc/kubernetes/|pki/etcd/server.crt               server                     kubeadm   ca.crt                      2379
+/etc/kubernetes/|pki/etcd/peer.crt                 peer                       kubeadm   ca.crt                      2380
+/etc/kubernetes/|pki/etcd/healthcheck-client.crt   client                     kubeadm   ca.crt                      -
+/etc/kubernetes/|pki/etcd/ca.crt                   ca                         operator  -                           -
+/etc/kubernetes/|pki/ca.crt                        ca                         operator  -                           -
+/etc/kubernetes/|pki/front-proxy-ca.crt            ca                         operator  -                           -
+/etc/|kubernetes/admin.conf                        admin                      kubeadm   /etc/kubernetes/pki/ca.crt  -
+/etc/|kubernetes/super-admin.conf                  admin                      kubeadm   /etc/kubernetes/pki/ca.crt  -
+/etc/|kubernetes/controller-manager.conf           controller-manager-client  kubeadm   /etc/kubernetes/pki/ca.crt  -
+/etc/|kubernetes/scheduler.conf                    scheduler-client           kubeadm   /etc/kubernetes/pki/ca.crt  -
+/etc/|kubernetes/kubelet.conf                      kubelet-client             kubelet   /etc/kubernetes/pki/ca.crt  -
+/var/lib/|kubelet/pki/kubelet-client-current.pem   kubelet-client             kubelet   /etc/kubernetes/pki/ca.crt  -
+/var/lib/|kubelet/pki/kubelet-server-current.pem   kubelet                    kubelet   /etc/kubernetes/pki/ca.crt  10250
+"""
+
+# What `kubeadm certs renew` calls a file, by its use.
+_NAMES: Mapping[str, str] = {
+    "apiserver": "apiserver",
+    "apiserver-kubelet-client": "apiserver-kubelet-client",
+    "apiserver-etcd-client": "apiserver-etcd-client",
+    "front-proxy-client": "front-proxy-client",
+    "server": "etcd-server",
+    "peer": "etcd-peer",
+    "client": "etcd-healthcheck-client",
+    "admin": "admin.conf",
+    "controller-manager-client": "controller-manager.conf",
+    "scheduler-client": "scheduler.conf",
+}
+# Static pods that read these certificates at their start only, by use.
+_HOLDERS = {use.name: use.holder for use in USES if use.holder.startswith("kube-")}
+
+
+def _of_kubeadm(case: Case) -> Effect:
+    use = case.place.use
+    name = "super-admin.conf" if case.path.endswith("/super-admin.conf") else _NAMES.get(use, "all")
+    renew = f"sudo kubeadm certs renew {name}"
+    nothing = (
+        "A restart issues nothing: kubeadm renews certificates on command or in an upgrade, on each control-plane node."
+    )
+    holder = _HOLDERS.get(use)
+    if holder is None:
+        # etcd reads its server and peer certificates at every handshake since v3.2.19 (client/pkg/transport).
+        after = "" if use == "admin" else " etcd serves the new file from its next handshake on."
+        return Effect(kind="rereads", why=nothing + after, command=renew)
+    manifest = f"/etc/kubernetes/manifests/{holder}.yaml"
+    return Effect(
+        kind="rereads",
+        why=f"{nothing} Then restart {holder}: move its manifest away for 20 seconds (before v1.20: kubeadm alpha certs renew).",
+        command=f"{renew} && sudo mv {manifest} /root/ && sleep 20 && sudo mv /root/{holder}.yaml {manifest}",
+    )
+
+
+# The API refuses an expired client certificate, so the kubelet cannot ask for the next one (page "Troubleshooting kubeadm").
+_OF_KUBELET = Effect(
+    kind="nothing",
+    why="kubelet renews its certificates over the API while they are valid. Once its client certificate has expired, no restart helps:"
+    " make a new kubelet.conf on a control-plane node that works.",
+    command='sudo kubeadm kubeconfig user --org system:nodes --client-name "system:node:$(hostname)" > kubelet.conf',
+)
+
+KUBEADM = Plane(
+    name="kubeadm",
+    files=files(_FILES),
+    renewers=(
+        Renewer(name="kubeadm", effect=_of_kubeadm),
+        Renewer(name="kubelet", effect=always(_OF_KUBELET), restartable=False),
+    ),
+    manifests=("/etc/kubernetes/manifests",),
+    programs=("kubeadm",),
+    units=(r"kubeadm(?:-[\w-]+)?",),
+)
