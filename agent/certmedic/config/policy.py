@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from certmedic.config.schema import Config
-from certmedic.config.values import HAVE_MEANS
 from certmedic.core import planes
 from certmedic.core.decision import Policy
+from certmedic.core.planes import HAVE_MEANS
 
 
 def units_of(config: Config) -> tuple[str, ...]:

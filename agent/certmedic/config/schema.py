@@ -14,6 +14,7 @@ from pathlib import Path
 
 from certmedic.config import values
 from certmedic.config.setting import setting, setting_of_each, settings
+from certmedic.core import planes
 from certmedic.core.means import Means
 from certmedic.core.model import Route, Severity
 from certmedic.core.window import Window
@@ -44,9 +45,7 @@ class Watch:
 
     Links to Docker's own files are skipped, because they hold the same lines.
     """
-    files: tuple[str, ...] = setting(
-        ["/var/log/etcd*.log", "/var/lib/rancher/rke2/agent/logs/kubelet.log"], values.globs
-    )
+    files: tuple[str, ...] = setting(list(planes.LOGS), values.globs)
     """Read these files, as absolute globs. The default is where kops' etcd-manager and the kubelet of RKE2 write."""
 
 

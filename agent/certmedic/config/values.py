@@ -13,15 +13,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from certmedic.core import planes
 from certmedic.core.means import Means
 from certmedic.core.model import Cause, MessageKind, Route, Severity
+from certmedic.core.planes import RESTARTABLE
 from certmedic.core.window import Window
 from certmedic.core.window import parse as parse_window
 
-PLANES = ("kops", "kubeadm", "k3s", "rke2", "etcd", "microk8s", "openshift")
-# The renewers of planes.table that a restart can be for. The agent knows how to restart the first three; the others need a means.
-RESTARTABLE = ("etcd-manager", "k3s", "rke2", "kubeadm", "nodeup", "etcd", "operator", "unknown")
-HAVE_MEANS = RESTARTABLE[:3]
+PLANES = tuple(planes.PLANES)
 # The conditions of a route. Information is sent to nobody, so there is nothing to route.
 ROUTE: Mapping[str, tuple[str, ...]] = {
     "severity": tuple(level for level in Severity if level is not Severity.INFO),
