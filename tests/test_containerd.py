@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from certmedic.drill import pki
-from labs import AGENT, crilog
+from labs import LABS, crilog, pki
 from labs.containerd import start_containerd
 from labs.masters import kill, manager_layer, until
 from labs.namespaces import STORY, Machine, listener, network
@@ -60,7 +59,7 @@ class Lab(Machine):
         super().__init__(namespace, {self.home / folder: place for folder, place in places.items()})
         self.authorities = self.home / "authorities"
         for ca, cn in (("etcd-peers-ca", "etcd-peers-ca-main"), ("etcd-clients-ca", "etcd-clients-ca")):
-            pki.authority(cn).write(self.authorities, ca)
+            pki.authority(cn).write(self.authorities / f"{ca}.crt")
         for folder in ("mnt/master-vol-a", "run"):
             (self.home / folder).mkdir(parents=True)
         (self.home / "run/containerd").symlink_to(self.home / "state")
@@ -76,10 +75,10 @@ class Lab(Machine):
         shutil.rmtree(volume)
         volume.mkdir()
         (self.home / "mnt/etcd.log").unlink(missing_ok=True)
-        mounts = {"/usr": "/usr", AGENT: "/agent", self.home / "mnt": "/mnt", self.authorities: "/authorities"}
+        mounts = {"/usr": "/usr", LABS: "/labs", self.home / "mnt": "/mnt", self.authorities: "/authorities"}
         self.containerd.run(
             number,
-            *["/usr/bin/python3", "-m", "certmedic.drill.standin", "--member=etcd-a", f"--volume=/mnt/{volume.name}"],
+            *["/usr/bin/python3", "-m", "labs.drill.standin", "--member=etcd-a", f"--volume=/mnt/{volume.name}"],
             *["--authorities=/authorities", f"--first-life={life}", "--log=/mnt/etcd.log", "--"],
             *["/usr/bin/etcd", "--name=etcd-a", f"--data-dir=/mnt/{volume.name}/data", "--logger=zap"],
             *["--listen-peer-urls=https://127.0.0.1:2380", "--initial-advertise-peer-urls=https://127.0.0.1:2380"],
@@ -90,7 +89,7 @@ class Lab(Machine):
                 *[
                     f"--cgroup={POD.cgroup()}/{number}",
                     "--net-host",
-                    "--env=PYTHONPATH=/agent",
+                    "--env=PYTHONPATH=/",
                     "--env=PYTHONDONTWRITEBYTECODE=1",
                 ],
                 *[f"--mount=type=bind,src={here},dst={there},options=rbind:rw" for here, there in mounts.items()],

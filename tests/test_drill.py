@@ -1,19 +1,34 @@
-"""`certmedic drill` as a stranger types it: the story in its order, in about a minute, without root, Docker or systemd."""
+"""`./dev drill`: the story in its order, in about a minute, without root, Docker or systemd."""
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
 
+from labs import AGENT, TESTS
 from labs.receivers import Hook
-from test_cli import certmedic
 
 pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(180)]
+
+
+def drill(*words, **environ):
+    """Run the drill to its end."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "labs.drill", *words],
+        env={**os.environ, "PYTHONPATH": f"{AGENT}:{TESTS}", **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
 
 
 def test_the_story_is_told_in_its_order_and_ends_well():
     began = time.monotonic()
 
-    done = certmedic("drill")
+    done = drill()
 
     story = [
         "healthy",
@@ -37,7 +52,7 @@ def test_the_story_is_told_in_its_order_and_ends_well():
 
 def test_an_old_manager_is_left_alone_and_the_message_really_arrives():
     with Hook() as received:
-        done = certmedic("drill", "--old", "--notify", received.url)
+        done = drill("--old", "--notify", received.url)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no blind restart was made" in done.stdout
@@ -46,7 +61,7 @@ def test_an_old_manager_is_left_alone_and_the_message_really_arrives():
 
 
 def test_without_etcd_recorded_output_is_judged_and_marked_as_recorded(tmp_path):
-    done = certmedic("drill", PATH="/nowhere", CERTMEDIC_CACHE=str(tmp_path))
+    done = drill(PATH="/nowhere", CERTMEDIC_CACHE=str(tmp_path))
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "recorded" in done.stdout.lower()

@@ -13,14 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
-from certmedic.drill import etcd, pki, recorded
-from certmedic.drill.master import Master, Member, scratch_master
+from labs import AGENT, TESTS, pki
 from labs import etcd as lab
+from labs.drill import etcd, recorded
+from labs.drill.master import Master, Member, scratch_master
 
 pytestmark = pytest.mark.long
-AGENT = Path(etcd.__file__).resolve().parents[2]
 LIFE = 8.0
 
 
@@ -36,10 +35,6 @@ def until(condition: Callable[[], object], *, within: float = 60.0) -> object:
 def lines(member: Member, pattern: str) -> list[str]:
     """Return the lines of a member's log with this in them."""
     return [line for line in member.log.read_text(errors="replace").splitlines() if re.search(pattern, line)]
-
-
-def certificate(path: Path) -> x509.Certificate:
-    return x509.load_pem_x509_certificate(path.read_bytes())
 
 
 def fall_ill(master: Master) -> Member:
@@ -61,10 +56,11 @@ def program() -> Path:
 def test_a_member_is_healthy_then_fails_and_is_healthy_again_once_restarted(program):
     with scratch_master(program, life=LIFE) as master:
         sick, neighbour = fall_ill(master), master.members["b"]
-        before = {path: certificate(path) for path in (sick.me, sick.server)}
+        before = {path: pki.read(path) for path in (sick.me, sick.server)}
         keys = [path.with_suffix(".key").read_bytes() for path in before]
         inodes = [path.stat().st_ino for path in before]
         ended = f"{sick.ends:%Y-%m-%dT%H:%M:%SZ}"
+        assert len({pki.ends(cert) for cert in before.values()}) == 1
         assert not master.healthy("a")
         assert master.healthy("b")  # sessions live on
         until(lambda: lines(neighbour, f"certificate has expired or is not yet valid: .* is after {ended}"))
@@ -73,9 +69,9 @@ def test_a_member_is_healthy_then_fails_and_is_healthy_again_once_restarted(prog
 
         assert master.wait_healthy()
         for path, old in before.items():
-            new = certificate(path)
+            new = pki.read(path)
             assert (pki.ends(new) - pki.ends(old)).days >= 729
-            assert pki.begins(new) == pki.begins(old) == pki.begins(certificate(path.with_name("ca.crt")))
+            assert pki.begins(new) == pki.begins(old) == pki.begins(pki.read(path.with_name("ca.crt")))
         assert [path.with_suffix(".key").read_bytes() for path in before] == keys
         assert [path.stat().st_ino for path in before] == inodes  # written in place
         assert len(lines(sick, f"existing certificate not valid after {ended}; will regenerate")) == 2
@@ -113,14 +109,14 @@ def test_an_old_manager_reissues_where_the_names_differ(program):
 
         assert master.wait_healthy()
         assert (sick.ends - before).days >= 363
-        assert "etcd-a.internal.example" in pki.hosts(certificate(sick.me))
+        assert "etcd-a.internal.example" in pki.hosts(pki.read(sick.me))
 
 
 def test_a_manager_without_authorities_says_which_file_is_missing(tmp_path):
     arguments = ["--member", "etcd-a", "--volume", str(tmp_path), "--authorities", str(tmp_path), "--", "etcd"]
     done = subprocess.run(
-        [sys.executable, "-m", "certmedic.drill.standin", *arguments],
-        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        [sys.executable, "-m", "labs.drill.standin", *arguments],
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -133,7 +129,7 @@ def test_a_manager_without_authorities_says_which_file_is_missing(tmp_path):
 
 DRILL = """
 import signal, sys, time
-from certmedic.drill import etcd, master
+from labs.drill import etcd, master
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a test run in the background of a shell has ignored
 with master.scratch_master(etcd.find(), life=3600) as made:
     assert made.wait_healthy()
@@ -153,7 +149,7 @@ def running(groups: list[int]) -> list[str]:
 def test_nothing_runs_on_when_the_drill_is_gone(number, program):
     drill = subprocess.Popen(
         [sys.executable, "-c", DRILL],
-        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        env={**os.environ, "PYTHONPATH": f"{AGENT}:{TESTS}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -239,6 +235,16 @@ def test_the_recording_is_judged_anew_each_time_it_is_played():
     assert "/pki/etcd-cluster-token-etcd/peers/me.crt" in told
     assert 'rejected connection from "10.77.0.12:' in told
     assert told.index("EXPIRED") < told.index("failing line") < told.index("restart ") < told.index("reissued")
+
+
+def test_the_product_holds_nothing_of_the_drill():
+    product = [
+        path for part in ("agent/certmedic", "packaging", "systemd") for path in (AGENT.parent / part).rglob("*")
+    ]
+    files = [path for path in product if path.is_file() and "__pycache__" not in path.parts]
+    assert len(files) > 100
+    assert not [path for path in files if path.suffix in (".crt", ".key", ".log")]
+    assert not [path for path in files if re.search(r"drill|stand-?in\b|ca=True", path.read_text(), re.IGNORECASE)]
 
 
 # ---------------------------------------------------------------- planted faults

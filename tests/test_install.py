@@ -113,7 +113,6 @@ def test_installed_by_pip_it_runs(archives, kind, pins, tmp_path):
     config.chmod(0o640)
     assert "good" in do(certmedic, "check-config", "--config", config)
     assert "a-ca" in do(certmedic, "certs", "--config", config)
-    assert "recorded" in do(certmedic, "drill", env={"PATH": "/nowhere", "CERTMEDIC_CACHE": str(tmp_path)}).lower()
     if kind == "source":
         # Where a distribution has no docker library, all but a restart through Docker works without it.
         do(bin_ / "pip", "uninstall", "--quiet", "--yes", "docker")

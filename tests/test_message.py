@@ -325,14 +325,13 @@ def test_a_reminder_says_for_how_long_and_does_not_announce_an_act_of_the_past()
     assert "restarts it" not in told.plain + told.title
 
 
-def test_a_drill_is_marked_wherever_it_is_seen_first():
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_title_and_first_line_begin_with_the_host(kind):
+    # The drill marks its messages by its host's name.
     found, _ = own()
-    told = compose(MessageKind.OPENED, found, drill=True)
-    assert told.title.startswith("[DRILL] ")
-    assert told.plain.startswith("[DRILL] ")
-    assert told.markdown.replace("`", "").startswith("[DRILL] ")
-    assert text_of(told.html).startswith("[DRILL] ")
-    assert "DRILL" not in f"{compose(MessageKind.OPENED, found).title}{compose(MessageKind.OPENED, found).html}"
+    written = compose(kind, found, host="[DRILL] a", outcome="It is so.")
+    for text in (written.title, written.plain, written.markdown.replace("`", ""), text_of(written.html)):
+        assert text.startswith("[DRILL] a: ")
 
 
 def test_the_test_message_is_no_alarm():
@@ -453,10 +452,9 @@ def text_of(html):
     kind=st.sampled_from(OF_ONE),
     outcome=hostile,
     host=hostile,
-    drill=st.booleans(),
 )
-def test_words_of_strangers_call_nobody_format_nothing_link_nowhere_and_hide_nothing(found, kind, outcome, host, drill):
-    told = compose(kind, found, outcome=outcome, host=host, drill=drill, opened_at=NOW - MINUTE)
+def test_words_of_strangers_call_nobody_format_nothing_link_nowhere_and_hide_nothing(found, kind, outcome, host):
+    told = compose(kind, found, outcome=outcome, host=host, opened_at=NOW - MINUTE)
     told.html.encode(), told.plain.encode(), told.markdown.encode()  # no lone surrogate
 
     assert len(told.title) <= 120

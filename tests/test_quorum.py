@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,10 +20,9 @@ from certmedic.core.decision import explain
 from certmedic.core.decision.quorum import PATIENCE, quorum, safe_to_restart, turn
 from certmedic.core.model import Member
 from certmedic.core.planes import Cluster, cluster_from_flags
-from certmedic.drill import etcd
-from certmedic.drill import pki as drill_pki
-from certmedic.drill.master import free_ports
 from labs import AGENT, pki
+from labs.drill import etcd
+from labs.drill.master import free_ports
 from labs.masters import masters, until
 from labs.units import control_groups, within
 from labs.values import DAY, NOW, PEERS_CA
@@ -472,7 +470,7 @@ def test_three_real_members():
         assert seen["blind"] == []
         # Each sees the same of the others, and only itself as itself.
         assert [name for name, told in look(c)["members"].items() if told[3]] == ["etcd-c"]
-        ends = drill_pki.ends(x509.load_pem_x509_certificate(b.me.read_bytes()))
+        ends = pki.ends(pki.read(b.me))
         assert seen["members"]["etcd-b"][6:] == [ends.isoformat()] * 2
         # b expires: the others must keep their hands off while it has, b itself may go.
         assert until(lambda: not look(a)["safe"], seconds=60)

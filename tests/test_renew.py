@@ -24,7 +24,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from certmedic.core import certificates, planes
 from certmedic.core.model import Place, Stored
 from certmedic.core.planes import signing_authorities
-from certmedic.drill import pki as drill_pki
 from certmedic.edge.facts import Inventory, shake_hands
 from certmedic.edge.os.readfile import Tree
 from certmedic.edge.renew import Pen, RenewError, backup_path, renew, sign, undo
@@ -157,10 +156,10 @@ def test_all_but_dates_and_serial_stays(node):
 
 
 def test_extensions_may_stand_in_any_order():
-    # Ours puts the identifier of the signer's key last; Go, and the drill's stand-in, put it before the names.
-    ca = drill_pki.authority("etcd-peers-ca-main")
-    old = drill_pki.leaf(ca, "etcd-a", drill_pki.new_key(), life=timedelta(days=1), hosts=("etcd-a", "127.0.0.1"))
-    leaf, signer = (certificates.parse(drill_pki.pem(one), "x.crt")[0] for one in (old, ca.certificate))
+    # The agent writes the identifier of the signer's key last; Go, like labs/pki.py, writes it before the names.
+    ca = pki.authority("etcd-peers-ca-main")
+    old = ca.leaf("etcd-a", dns=("etcd-a",), ips=("127.0.0.1",))
+    leaf, signer = (certificates.parse(pem, "x.crt")[0] for pem in (old.cert_pem, ca.pem))
     later = leaf.not_after + timedelta(days=1)
 
     new = sign._signed(leaf, sign._Authority("ca.crt", signer, ca.key), later, "peer")

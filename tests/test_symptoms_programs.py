@@ -18,8 +18,8 @@ import pytest
 
 from certmedic.core import symptoms
 from certmedic.core.model import LogEntry, RejectedBy, Role, Sighting, Suspect, Symptom
-from certmedic.drill.master import free_ports
 from labs import etcd, pki, waiting
+from labs.drill.master import free_ports
 
 DAY = timedelta(days=1)
 NAMES = {"dns": ("localhost",), "ips": ("127.0.0.1",)}

@@ -151,6 +151,5 @@ class World:
     journal: Entries
     host: str
     boot_id: str
-    drill: bool = False
     lock: Lock | None = None  # among the masters; None: handshakes alone decide
     wall: Callable[[str], str] | None = None  # writes to every terminal; returns why it did not, "" if it did

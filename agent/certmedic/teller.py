@@ -57,7 +57,6 @@ class Teller:
             now=now,
             decision=incident.decision,
             outcome=outcome,
-            drill=self.world.drill,
             opened_at=incident.opened_at,
         )
         tag = message.tag_of(kind, incident.diagnosis, self.routes)

@@ -2,4 +2,6 @@
 
 from pathlib import Path
 
-AGENT = Path(__file__).resolve().parents[2] / "agent"  # what is tested, for programs that are started beside the tests
+LABS = Path(__file__).resolve().parent  # these, for containers that run the stand-in
+TESTS = LABS.parent
+AGENT = TESTS.parent / "agent"  # what is tested, for programs that are started beside the tests

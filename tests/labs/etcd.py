@@ -25,9 +25,9 @@ from pathlib import Path
 
 import pytest
 
-from certmedic.drill import etcd
-from certmedic.drill.master import free_ports
 from labs import pki
+from labs.drill import etcd
+from labs.drill.master import free_ports
 
 SUITES = {"3.3": "bullseye", "3.4": "bookworm", "3.5": "trixie"}  # of Debian, by the etcd that they ship
 KEYS = "abc"

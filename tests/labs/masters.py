@@ -24,8 +24,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from certmedic.drill import pki
-from labs import AGENT
+from labs import AGENT, LABS, pki
 from labs.docker import Docker, _sweep
 from labs.namespaces import inside, ip, listener
 from labs.static_pod import StaticPod
@@ -90,17 +89,17 @@ class Master:
                 "-v",
                 "/usr:/usr:ro",
                 "-v",
-                f"{AGENT}:/agent:ro",
+                f"{LABS}:/labs:ro",
                 "-v",
                 f"{self.home / 'mnt'}:/mnt",
                 "-v",
                 f"{self.home.parent / 'authorities'}:/authorities:ro",
             ],
-            *["-e", "PYTHONPATH=/agent", "-e", "PYTHONDONTWRITEBYTECODE=1", self.image],
+            *["-e", "PYTHONPATH=/", "-e", "PYTHONDONTWRITEBYTECODE=1", self.image],
             *[
                 "/usr/bin/python3",
                 "-m",
-                "certmedic.drill.standin",
+                "labs.drill.standin",
                 f"--member=etcd-{self.name}",
                 f"--volume=/mnt/{self.volume.name}",
             ],
@@ -179,7 +178,7 @@ def manager_layer() -> bytes:
     """Return an image's one layer, without content: the programs come from this machine's /usr, mounted read-only."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for folder in ("usr", "tmp", "etc", "mnt", "agent", "authorities", "proc", "sys", "dev"):
+        for folder in ("usr", "tmp", "etc", "mnt", "labs", "authorities", "proc", "sys", "dev"):
             made = tarfile.TarInfo(folder)
             made.type, made.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
             tar.addfile(made)
@@ -197,7 +196,7 @@ def masters(names: str = "abc", *, image: str = NEW) -> Iterator[Masters]:
     hub = f"cm{os.getpid()}-hub"
     made = Masters(home, hub)
     for ca, cn in (("etcd-peers-ca", "etcd-peers-ca-main"), ("etcd-clients-ca", "etcd-clients-ca")):
-        pki.authority(cn).write(home / "authorities", ca)
+        pki.authority(cn).write(home / "authorities" / f"{ca}.crt")
     try:
         ip("netns", "add", hub)
         ip("-n", hub, "link", "add", "br0", "type", "bridge")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -33,6 +34,17 @@ def key_pem(key: Key, *, pkcs8: bool = False) -> bytes:
     """Write a key as the programs of a master do: `EC PRIVATE KEY` or `RSA PRIVATE KEY`, or PKCS#8."""
     shape = serialization.PrivateFormat.PKCS8 if pkcs8 else serialization.PrivateFormat.TraditionalOpenSSL
     return key.private_bytes(serialization.Encoding.PEM, shape, serialization.NoEncryption())
+
+
+def write_key(path: Path, key: Key) -> None:
+    """Write a private key that its owner alone can read."""
+    path.touch(mode=0o600)
+    path.write_bytes(key_pem(key))
+
+
+def read_key(path: Path) -> Key:
+    """Read a private key in PEM."""
+    return cast("Key", serialization.load_pem_private_key(path.read_bytes(), None))
 
 
 @dataclass(frozen=True)
@@ -58,9 +70,7 @@ class Leaf:
         """Write both files, the key beside the certificate as `.key` unless told otherwise; returns `cert_path`."""
         cert_path.parent.mkdir(parents=True, exist_ok=True)
         cert_path.write_bytes(self.cert_pem)
-        key_path = key_path or cert_path.with_suffix(".key")
-        key_path.touch(mode=0o600)
-        key_path.write_bytes(self.key_pem)
+        write_key(key_path or cert_path.with_suffix(".key"), self.key)
         return cert_path
 
 
@@ -87,7 +97,7 @@ class Authority(Leaf):
         """Issue a leaf: a year from now unless told otherwise; with neither `server` nor `client`, no EKU at all."""
         key = key or new_key()
         builder = (
-            _builder(cn, key, not_before or _start(self.cert), not_after or _in_days(365))
+            _builder(cn, key, not_before or begins(self.cert), not_after or _in_days(365))
             .issuer_name(self.cert.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
@@ -152,7 +162,7 @@ def kops_volume(
     with a fault of its own comes ready-made, as `peer` or `server`.
     """
     token = volume / "pki" / TOKENS.get(group, f"etcd-cluster-token-etcd-{group}")
-    wanted = {
+    wanted: dict[str, Any] = {
         "dns": (member, f"{member}.internal.example", "localhost"),
         "ips": ("127.0.0.1",),
         "not_before": not_before,
@@ -190,7 +200,7 @@ def kops_master(root: Path) -> Path:
     clients_ca = authority("etcd-clients-ca")
     for group, member in (("main", "etcd-a"), ("events", "etcd-events-a")):
         peers_ca, manager_ca = authority(f"etcd-peers-ca-{group}"), authority(f"etcd-manager-ca-{group}")
-        cas = {"peers_ca": peers_ca, "clients_ca": clients_ca}
+        cas: dict[str, Any] = {"peers_ca": peers_ca, "clients_ca": clients_ca}
         kops_volume(root / f"mnt/master-vol-{group}", group=group, member=member, **cas)
         kops_pki(root / f"etc/kubernetes/pki/etcd-manager-{group}", member=member, manager_ca=manager_ca, **cas)
     return root
@@ -215,8 +225,37 @@ def _in_days(days: int) -> datetime:
     return datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
 
 
-def _start(cert: x509.Certificate) -> datetime:
-    # cryptography before 42 has only the naive spelling, later ones warn of it.
-    if hasattr(cert, "not_valid_before_utc"):
-        return cert.not_valid_before_utc
-    return cert.not_valid_before.replace(tzinfo=UTC)
+def read(cert_path: Path) -> x509.Certificate:
+    """Read a certificate in PEM. Raises OSError or ValueError, also while the file is being written."""
+    return x509.load_pem_x509_certificate(cert_path.read_bytes())
+
+
+def read_authority(cert_path: Path) -> Authority:
+    """Read an authority that `Leaf.write` wrote."""
+    return Authority(read(cert_path), read_key(cert_path.with_suffix(".key")))
+
+
+# cryptography before 42 has only naive times, and later versions warn of them.
+def begins(cert: x509.Certificate) -> datetime:
+    """Return NotBefore."""
+    return (
+        cert.not_valid_before_utc
+        if hasattr(cert, "not_valid_before_utc")
+        else cert.not_valid_before.replace(tzinfo=UTC)
+    )
+
+
+def ends(cert: x509.Certificate) -> datetime:
+    """Return NotAfter."""
+    return (
+        cert.not_valid_after_utc if hasattr(cert, "not_valid_after_utc") else cert.not_valid_after.replace(tzinfo=UTC)
+    )
+
+
+def hosts(cert: x509.Certificate) -> set[str]:
+    """Return the DNS names and addresses that a certificate holds."""
+    try:
+        names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
+    return {str(name.value) for name in names}

@@ -1,7 +1,7 @@
-"""Record anew what the drill plays where there is no etcd; as root: `PYTHONPATH=agent:tests python3 -m labs.record`.
+"""Record what the drill plays on a machine without etcd; as root: `PYTHONPATH=agent:tests python3 -m labs.record`.
 
 Three masters in network namespaces, with the names, ports and paths of kops, run an etcd under the stand-in manager; nobody cures a
-until its probers have spoken, too. Writes agent/certmedic/drill/recorded/: logs of the sick member and of a neighbour, and the
+until its probers have spoken, too. Writes tests/labs/drill/recorded/: logs of the sick member and of a neighbour, and the
 certificates before and after, with no key and with paths as if each master's root were "/".
 """
 
@@ -19,11 +19,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from certmedic.drill import etcd, pki, recorded
-from certmedic.drill.master import NEW_IMAGE
+from labs import TESTS, pki
+from labs.drill import etcd, recorded
+from labs.drill.master import NEW_IMAGE
 from labs.namespaces import ip
 
-AGENT = Path(etcd.__file__).resolve().parents[2]
 ADDRESSES = {"a": "10.77.0.11", "b": "10.77.0.12", "c": "10.77.0.13"}
 DOMAIN = "internal.drill.example"
 LIFE = 20
@@ -62,7 +62,7 @@ def start(key: str, home: Path) -> subprocess.Popen[bytes]:
     cluster = ",".join(f"etcd-{other}=https://etcd-{other}.{DOMAIN}:2380" for other in ADDRESSES)
     volume = root / f"mnt/master-vol-0{ord(key):x}drill"
     command = [
-        *("ip", "netns", "exec", f"drill-{key}", sys.executable, "-m", "certmedic.drill.standin"),
+        *("ip", "netns", "exec", f"drill-{key}", sys.executable, "-m", "labs.drill.standin"),
         *(f"--member={name}", f"--dns={name}.{DOMAIN}", f"--ip={address}", f"--volume={volume}", "--until-eof"),
         *(f"--authorities={root}/etc/kubernetes/pki/etcd-manager-main", f"--log={root}/var/log/etcd.log"),
         *([f"--first-life={LIFE}"] if key == "a" else []),
@@ -71,7 +71,7 @@ def start(key: str, home: Path) -> subprocess.Popen[bytes]:
         *("--listen-client-urls=https://0.0.0.0:4001", f"--advertise-client-urls=https://{name}.{DOMAIN}:4001"),
         *(f"--initial-cluster={cluster}", "--initial-cluster-token=drill"),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(AGENT), "TZ": "UTC"}
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "TZ": "UTC"}
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
 
@@ -101,7 +101,7 @@ def record(folder: Path) -> None:
         for name, cn in (("etcd-peers-ca", "etcd-peers-ca-main"), ("etcd-clients-ca", "etcd-clients-ca")):
             authority = pki.authority(cn)
             for key in ADDRESSES:
-                authority.write(home / key / "etc/kubernetes/pki/etcd-manager-main", name)
+                authority.write(home / key / f"etc/kubernetes/pki/etcd-manager-main/{name}.crt")
         times = {"started": datetime.now(UTC)}
         members = {}
         for key in ADDRESSES:

@@ -1,7 +1,7 @@
 """What falls ill on a booted machine: an etcd-manager that docker runs, one that containerd runs, and a unit that stands for k3s.
 
 Each runs Debian's etcd with certificates that live for LIFE seconds at first and for two years once it was started again. What the
-programs need lies under /root; certmedic's package is installed, and its stand-in manager runs in the containers.
+programs need lies under /root. certmedic's package is installed; the stand-in manager runs in the containers, from /usr/local/lib.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from certmedic.drill import pki
-from labs import crilog
+from labs import LABS, crilog, pki
 from labs.machine import Machine
 from labs.static_pod import LOGS, StaticPod
 
@@ -23,6 +22,8 @@ PODS = {
     )
     for group in ("main", "events")
 }
+CODE = "/usr/local/lib"  # of the stand-in, within /usr, which the containers share
+STANDIN = ("__init__.py", "pki.py", "drill/__init__.py", "drill/standin.py")
 K3S = "/var/lib/rancher/k3s/server/tls/etcd"
 # What is made by whom: a folder -> name of the files -> its authority's CN.
 AUTHORITIES = {
@@ -50,24 +51,23 @@ while sleep 1; do
 done
 """
 ISSUE = f"""
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from certmedic.drill import pki
+from labs import pki
 folder = Path("{K3S}")
 life = timedelta(days=730) if folder.exists() else timedelta(seconds={LIFE})
 folder.mkdir(parents=True, exist_ok=True)
 for name, authority in (("server-client", "server-ca"), ("peer-server-client", "peer-ca")):
-    ca, key = pki.read_authority(Path("/root/k3s"), authority), pki.new_key()
-    pki.write_key(folder / f"{{name}}.key", key)
-    leaf = pki.leaf(ca, "etcd-server", key, life=life, hosts=("localhost", "127.0.0.1"))
-    (folder / f"{{name}}.crt").write_bytes(pki.pem(leaf) + pki.pem(ca.certificate))
-    (folder / f"{{authority}}.crt").write_bytes(pki.pem(ca.certificate))
+    ca = pki.read_authority(Path("/root/k3s", authority + ".crt"))
+    leaf = ca.leaf("etcd-server", dns=("localhost",), ips=("127.0.0.1",), not_after=datetime.now(UTC) + life)
+    leaf.write(folder / f"{{name}}.crt").write_bytes(leaf.cert_pem + ca.pem)
+    (folder / f"{{authority}}.crt").write_bytes(ca.pem)
 """
 UNIT = f"""
 [Service]
 Type=notify
 SyslogIdentifier=k3s
-Environment=PYTHONPATH=/usr/share/certmedic PYTHONDONTWRITEBYTECODE=1
+Environment=PYTHONPATH={CODE} PYTHONDONTWRITEBYTECODE=1
 ExecStartPre=/usr/bin/python3 /root/issue.py
 ExecStart=/usr/bin/etcd --name=a --data-dir=/var/lib/rancher/k3s/server/db/etcd --logger=zap --client-cert-auth --peer-client-cert-auth \\
   --cert-file={K3S}/server-client.crt --key-file={K3S}/server-client.key --trusted-ca-file={K3S}/server-ca.crt \\
@@ -89,14 +89,16 @@ def prepare(machine: Machine) -> None:
             if "k3s" not in folder:
                 cas["etcd-clients-ca"] = clients
             for name, ca in cas.items():
-                ca.write(Path(made), name)
-                every += pki.pem(ca.certificate)
+                ca.write(Path(made, f"{name}.crt"))
+                every += ca.pem
                 for end in ("crt", "key"):
                     machine.put(Path(made) / f"{name}.{end}", f"{folder}/{name}.{end}")
     machine.write("/root/every-ca.crt", every)
     machine.write("/root/issue.py", ISSUE)
     machine.write("/etc/systemd/system/k3s.service", UNIT)
     machine.put(Path(crilog.__file__), "/root/crilog.py")
+    for name in STANDIN:
+        machine.put(LABS / name, f"{CODE}/labs/{name}")
     machine.write("/root/hook.py", HOOK)
     machine.write("/root/neighbour.sh", NEIGHBOUR)
     for pod in PODS.values():
@@ -122,7 +124,7 @@ def volume(machine: Machine, path: str) -> None:
 def manager(member: str, volume: str, *more: str) -> list[str]:
     """Return the command of a manager's container up to etcd's own arguments."""
     return [
-        *["/usr/bin/python3", "-m", "certmedic.drill.standin", f"--member={member}", f"--volume={volume}", *more],
+        *["/usr/bin/python3", "-m", "labs.drill.standin", f"--member={member}", f"--volume={volume}", *more],
         *["--authorities=/authorities", "--ip=127.0.0.1", f"--first-life={LIFE}", "--", "/usr/bin/etcd"],
     ]
 
@@ -144,7 +146,7 @@ def start_main(machine: Machine) -> None:
         *["docker", "run", "-d", "--network=host", f"--name={PODS['main'].container_name}"],
         *[f"--cgroup-parent={PODS['main'].cgroup(driver)}", *PODS["main"].label_options],
         *["-v", "/usr:/usr:ro", "-v", "/mnt:/mnt", "-v", "/root/main:/authorities:ro"],
-        *["-e", "PYTHONPATH=/usr/share/certmedic", "-e", "PYTHONDONTWRITEBYTECODE=1"],
+        *["-e", f"PYTHONPATH={CODE}", "-e", "PYTHONDONTWRITEBYTECODE=1"],
         *[f"--env=ETCD_{key}={value}" for key, value in told.items()],
         *[IMAGE, *manager("etcd-a", MAIN)],
     )
@@ -164,7 +166,7 @@ def start_events(machine: Machine) -> None:
         *[*ctr, "run", "--detach", "--net-host", "--snapshotter=native", "--log-uri=binary:///root/log-events"],
         *[f"--cgroup={pod.cgroup()}/events", *pod.label_options],
         *[f"--mount=type=bind,src={here},dst={there},options=rbind:rw" for here, there in mounts.items()],
-        *["--env=PYTHONPATH=/usr/share/certmedic", "--env=PYTHONDONTWRITEBYTECODE=1", name, "events"],
+        *[f"--env=PYTHONPATH={CODE}", "--env=PYTHONDONTWRITEBYTECODE=1", name, "events"],
         *manager("etcd-events-a", EVENTS, "--token=etcd-cluster-token-etcd-events"),
         *["--name=etcd-events-a", f"--data-dir={EVENTS}/data", "--logger=zap"],
         *["--listen-peer-urls=https://127.0.0.1:2381", "--initial-advertise-peer-urls=https://127.0.0.1:2381"],

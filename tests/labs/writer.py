@@ -7,9 +7,9 @@ import os
 import subprocess
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from certmedic.drill import pki
+from labs import pki
 from labs.masters import Masters
 
 
@@ -21,10 +21,9 @@ class Writer:
 
     def __init__(self, lab: Masters) -> None:
         folder = lab.home / "writer"
-        folder.mkdir()
-        ca, key = pki.read_authority(lab.home / "authorities", "etcd-clients-ca"), pki.new_key()
-        (folder / "client.crt").write_bytes(pki.pem(pki.leaf(ca, "writer", key, life=timedelta(days=1))))
-        pki.write_key(folder / "client.key", key)
+        ca = pki.read_authority(lab.home / "authorities/etcd-clients-ca.crt")
+        client = ca.leaf("writer", server=False, not_after=datetime.now(UTC) + timedelta(days=1))
+        client.write(folder / "client.crt")
         master = next(iter(lab.members.values()))
         # It does not judge the servers' certificates: what is measured is whether the group can be written to.
         self._command = [

@@ -263,22 +263,4 @@ def test_notify(*, config_path: Path | None, severity: str | None, tag: str | No
     raise SystemExit(1 if bad else 0)
 
 
-@inputs.command(
-    "drill", "Watch an expired certificate being found and fixed.", "certmedic drill", "certmedic drill --old"
-)
-@click.option("--old", is_flag=True, help="An etcd-manager that keeps an expired certificate over a restart.")
-@click.option(
-    "--notify",
-    "urls",
-    multiple=True,
-    metavar="URL",
-    help="Send the messages for real to this apprise URL, marked as a drill.",
-)
-def drill(*, old: bool, urls: tuple[str, ...]) -> None:
-    """Watch a real etcd certificate expire, be found, reported and renewed, in about a minute."""
-    from certmedic.drill import story  # noqa: PLC0415 - the service never needs it
-
-    raise SystemExit(story.play(old=old, urls=urls, say=output.say))
-
-
-COMMANDS = (run, status, check_config, test_notify, drill)
+COMMANDS = (run, status, check_config, test_notify)

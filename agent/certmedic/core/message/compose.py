@@ -60,7 +60,6 @@ def compose(  # noqa: PLR0913 - each is a part of the message
     now: datetime,
     decision: Decision | None = None,
     outcome: str = "",
-    drill: bool = False,
     opened_at: datetime | None = None,
 ) -> Message:
     """Return one message about an incident. `outcome` is the result of an action or a check, in a sentence.
@@ -77,10 +76,9 @@ def compose(  # noqa: PLR0913 - each is a part of the message
         outcome=outcome,
         opened_at=opened_at,
     )
-    mark = "[DRILL] " if drill else ""
-    first = Block("", (mark + lead(scene),), Form.LEAD)
+    first = Block("", (lead(scene),), Form.LEAD)
     severity = Severity.INFO if kind is MessageKind.RESOLVED else diagnosis.severity
-    return render(kind, severity, mark + headline(scene), (first, *PARTS[kind](scene)))
+    return render(kind, severity, headline(scene), (first, *PARTS[kind](scene)))
 
 
 def headline(scene: Scene) -> str:

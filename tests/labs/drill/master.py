@@ -23,7 +23,7 @@ from pathlib import Path
 from cryptography import x509
 
 from certmedic.core.model import Container, Trust
-from certmedic.drill import pki
+from labs import TESTS, pki
 
 VOLUME = "master-vol-{:017x}"
 NAMES = ("a", "b", "c")
@@ -76,20 +76,19 @@ class Member:
     @property
     def ends(self) -> datetime:
         """NotAfter of the peer certificate on disk. Raises OSError or ValueError, as while it is being written."""
-        return pki.ends(x509.load_pem_x509_certificate(self.me.read_bytes()))
+        return pki.ends(pki.read(self.me))
 
     def start(self) -> None:
         """Start the stand-in, which issues and then runs etcd."""
         self.starts += 1
         self.started_at = datetime.now(UTC)
-        here = str(Path(__file__).resolve().parents[2])
         self.process = subprocess.Popen(
             self.command,
-            # A pipe, kept open: should this process be killed, the stand-in reads its end and stops.
+            # A pipe, kept open: if this process is killed, the stand-in reads the end of the pipe and stops.
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": here},
+            env={**os.environ, "PYTHONPATH": str(TESTS)},
             start_new_session=True,  # Ctrl-C is for the drill, which stops its members in order
         )
 
@@ -118,21 +117,19 @@ class Master:
 
     root: Path
     members: dict[str, Member] = field(default_factory=dict)
-    client: tuple[Path, Path, Path]  # CA, certificate and key of an API server
+    client: tuple[Path, Path]  # certificate and key of an API server
 
     def healthy(self, name: str) -> bool:
-        """Whether a member says that it can reach its group (/health, which needs a leader), on a certificate that holds.
+        """Whether a member serves a valid certificate and says that it can reach its group (/health, which needs a leader).
 
-        Refuses no handshake, so that it leaves no line in etcd's log, whatever certificate is served.
+        This refuses no handshake, whatever certificate is served, so that etcd logs nothing of it.
         """
-        _, certificate, key = self.client
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        context.load_cert_chain(certificate, key)
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.members[name].client_port, timeout=2, context=context
-        )
+        context.load_cert_chain(*self.client)
+        port = self.members[name].client_port
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=context)
         try:
             connection.connect()
             shown = connection.sock.getpeercert(binary_form=True) or b""
@@ -173,39 +170,29 @@ def scratch_master(etcd: Path, *, life: float, keep_expired: bool = False, logge
     with tempfile.TemporaryDirectory(prefix="certmedic-drill-", ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         authorities = root / "etc/kubernetes/pki/etcd-manager-main"
-        for name, cn in (
-            ("etcd-peers-ca", "etcd-peers-ca-main"),
-            ("etcd-clients-ca", "etcd-clients-ca"),
-            ("etcd-manager-ca", "etcd-manager-ca-main"),
-        ):
-            pki.authority(cn).write(authorities, name)
+        for name in ("etcd-peers-ca-main", "etcd-clients-ca", "etcd-manager-ca-main"):
+            pki.authority(name).write(authorities / f"{name.removesuffix('-main')}.crt")
         master = Master(root=root, client=api_client(root, authorities))
         ports = free_ports(2 * len(NAMES))
-        cluster = ",".join(f"etcd-{name}=https://localhost:{ports[2 * n]}" for n, name in enumerate(NAMES))
-        for n, name in enumerate(NAMES):
-            peer, client = ports[2 * n], ports[2 * n + 1]
-            # Neighbours' files lie outside the root that the agent looks at: they are other machines.
+        peers, clients = dict(zip(NAMES, ports, strict=False)), dict(zip(NAMES, ports[len(NAMES) :], strict=True))
+        cluster = ",".join(f"etcd-{name}=https://localhost:{port}" for name, port in peers.items())
+        for number, name in enumerate(NAMES, 1):
+            peer, client = peers[name], clients[name]
+            # Peers are other machines: their files lie outside the root that the agent looks at.
             home = root if name == "a" else root / "neighbours" / name
-            volume = home / "mnt" / VOLUME.format(n + 1)
-            log = home / "var/log/etcd.log"
+            volume, log = home / "mnt" / VOLUME.format(number), home / "var/log/etcd.log"
             command = [
-                *[sys.executable, "-m", "certmedic.drill.standin", "--member", f"etcd-{name}", "--volume", str(volume)],
-                *["--authorities", str(authorities), "--dns", "localhost", "--log", str(log), "--until-eof"],
-                *(["--first-life", str(life)] if name == "a" else []),
+                *(sys.executable, "-m", "labs.drill.standin", f"--member=etcd-{name}", f"--volume={volume}"),
+                *(f"--authorities={authorities}", "--dns", "localhost", "--log", str(log), "--until-eof"),
+                *([f"--first-life={life}"] if name == "a" else []),
                 *(["--keep-expired"] if keep_expired else []),
-                *["--", str(etcd), f"--name=etcd-{name}", f"--data-dir={volume / 'data'}"],
+                *("--", str(etcd), f"--name=etcd-{name}", f"--data-dir={volume / 'data'}"),
                 *([f"--logger={logger}"] if logger else []),
-                *[
-                    f"--listen-peer-urls=https://127.0.0.1:{peer}",
-                    f"--initial-advertise-peer-urls=https://localhost:{peer}",
-                ],
-                *[
-                    f"--listen-client-urls=https://127.0.0.1:{client}",
-                    f"--advertise-client-urls=https://localhost:{client}",
-                ],
-                *[f"--initial-cluster={cluster}", "--initial-cluster-token=drill"],
+                *(f"--listen-peer-urls=https://127.0.0.1:{peer}", f"--listen-client-urls=https://127.0.0.1:{client}"),
+                f"--initial-advertise-peer-urls=https://localhost:{peer}",
+                f"--advertise-client-urls=https://localhost:{client}",
+                *(f"--initial-cluster={cluster}", "--initial-cluster-token=drill"),
             ]
-            image = OLD_IMAGE if keep_expired else NEW_IMAGE
             master.members[name] = Member(
                 name=name,
                 root=home,
@@ -214,7 +201,7 @@ def scratch_master(etcd: Path, *, life: float, keep_expired: bool = False, logge
                 client_port=client,
                 peer_port=peer,
                 command=command,
-                image=image,
+                image=OLD_IMAGE if keep_expired else NEW_IMAGE,
             )
         try:
             for member in master.members.values():
@@ -225,13 +212,11 @@ def scratch_master(etcd: Path, *, life: float, keep_expired: bool = False, logge
                 member.stop()
 
 
-def api_client(root: Path, authorities: Path) -> tuple[Path, Path, Path]:
-    """Issue what kube-apiserver would show to etcd, as nodeup does."""
+def api_client(root: Path, authorities: Path) -> tuple[Path, Path]:
+    """Issue kube-apiserver's client certificate for etcd, as nodeup does; returns the certificate and its key."""
     folder = root / "srv/kubernetes/kube-apiserver"
-    folder.mkdir(parents=True)
-    ca, key = pki.read_authority(authorities, "etcd-clients-ca"), pki.new_key()
-    certificate = pki.leaf(ca, "kube-apiserver", key, life=timedelta(days=455))
-    (folder / "etcd-ca.crt").write_bytes(pki.pem(ca.certificate))
-    (folder / "etcd-client.crt").write_bytes(pki.pem(certificate))
-    pki.write_key(folder / "etcd-client.key", key)
-    return folder / "etcd-ca.crt", folder / "etcd-client.crt", folder / "etcd-client.key"
+    ca = pki.read_authority(authorities / "etcd-clients-ca.crt")
+    leaf = ca.leaf("kube-apiserver", server=False, not_after=datetime.now(UTC) + timedelta(days=455))
+    certificate = leaf.write(folder / "etcd-client.crt")
+    (folder / "etcd-ca.crt").write_bytes(ca.pem)
+    return certificate, certificate.with_suffix(".key")

@@ -1,11 +1,11 @@
 """A stand-in for etcd-manager: what it does to certificates, and nothing else of it.
 
-    python3 -m certmedic.drill.standin --member etcd-a --volume DIR --authorities DIR [...] -- ETCD ARGUMENT...
+    python3 -m labs.drill.standin --member etcd-a --volume DIR --authorities DIR [...] -- ETCD ARGUMENT...
 
-Whenever it starts etcd, and only then, it issues the member's certificates: with the CA's NotBefore, the key that is there,
-written in place. Since 3.0.20200428 it always issues anew; with --keep-expired it does what earlier versions do and looks at names
-only (FIELD 1.2). Then it runs etcd with them as its child, and both write to one stream, as they do in the container. Should etcd
-exit, it starts again ten seconds later; told to stop, it kills etcd.
+Before each start of etcd, and only then, it issues the member's certificates: with the CA's NotBefore and the existing key,
+written in place. Versions since 3.0.20200428 always reissue; with --keep-expired it does what earlier versions do and checks the
+names only (FIELD 1.2). etcd runs as its child, and both write to one stream, as they do in the container. If etcd exits, it starts
+again ten seconds later. When the stand-in is told to stop, it kills etcd.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from cryptography import x509
-
-from certmedic.drill import pki
+from labs import pki
 
 LIFE = timedelta(days=2 * 365)
 OLD_LIFE = timedelta(days=365)
@@ -45,19 +43,19 @@ class Output:
     def write(self, lines: bytes) -> None:
         """Write whole lines, with their ends."""
         for file in self._files:
-            with contextlib.suppress(BrokenPipeError):  # nobody listens on stdout any more: the file goes on
+            with contextlib.suppress(BrokenPipeError):  # stdout is closed: go on with the file
                 file.write(lines)
                 file.flush()
 
     def klog(self, where: str, text: str, level: str = "I") -> None:
-        """Write a line of its own, in the shape that etcd-manager's have, in local time as etcd's."""
+        """Write a line as etcd-manager does, in local time as etcd."""
         now = datetime.now(UTC).astimezone()
         self.write(f"{level}{now:%m%d %H:%M:%S.%f} {os.getpid():7d} {where}] {text}\n".encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manager:
-    """What is known at the start: who this is, where its files lie, and how it issues."""
+    """A member's name, where its files lie, and how they are issued."""
 
     member: str
     home: Path  # the folder with `peers/` and `clients/`
@@ -70,20 +68,23 @@ class Manager:
 
     def issue_all(self) -> None:
         """Write CAs, keys and certificates, as before each start of etcd."""
+        # Certificates count whole seconds: rounded up, so that none lives shorter than was asked for. One time for both, so
+        # that both expire in the same second.
+        now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
         names = f"AltNames:{{DNSNames:[{' '.join(self.dns)}] IPs:[{' '.join(self.ips)}]}}"
         subject = f"{{CommonName:{self.member} Organization:[] {names} Usages:"
         self.out.klog("pki.go:58", f"generating peer keypair for etcd: {subject}[2 1]}}")
-        self.issue("etcd-peers-ca", self.home / "peers" / "me.crt")
+        self.issue("etcd-peers-ca", self.home / "peers" / "me.crt", now)
         self.out.klog("pki.go:101", f"building client-serving certificate: {subject}[1 2]}}")
-        self.issue("etcd-clients-ca", self.home / "clients" / "server.crt")
+        self.issue("etcd-clients-ca", self.home / "clients" / "server.crt", now)
 
-    def issue(self, authority: str, path: Path) -> None:
+    def issue(self, authority: str, path: Path, now: datetime) -> None:
         """Write one certificate with its CA beside it, if this version would, as etcd-manager's EnsureKeypair does."""
-        ca = pki.read_authority(self.authorities, authority)
+        ca = pki.read_authority(self.authorities / f"{authority}.crt")
         path.parent.mkdir(parents=True, exist_ok=True)
-        (path.parent / "ca.crt").write_bytes(pki.pem(ca.certificate))
+        path.with_name("ca.crt").write_bytes(ca.pem)
         key_path = path.with_suffix(".key")
-        # The key tells the very first start: an expired .crt may have been moved aside.
+        # No key means the very first start: an expired .crt may have been moved aside.
         first = not key_path.exists()
         if first:
             pki.write_key(key_path, pki.new_key())
@@ -93,13 +94,13 @@ class Manager:
         if first and self.first_life is not None:
             life = self.first_life
         self.out.klog("certs.go:183", f'generating certificate for "{self.member}"')
-        leaf = pki.leaf(ca, self.member, pki.read_key(key_path), hosts=(*self.dns, *self.ips), life=life)
+        leaf = ca.leaf(self.member, dns=self.dns, ips=self.ips, not_after=now + life, key=pki.read_key(key_path))
         # In place, as etcd-manager does it: a reader may see an empty file for a moment.
-        path.write_bytes(pki.pem(leaf))
+        path.write_bytes(leaf.cert_pem)
 
     def _must_issue(self, path: Path) -> bool:
         try:
-            old = x509.load_pem_x509_certificate(path.read_bytes())
+            old = pki.read(path)
         except FileNotFoundError:
             return True
         except ValueError as error:
@@ -116,31 +117,26 @@ class Manager:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Issue and run etcd until told to stop: by SIGTERM, SIGINT or, with `--until-eof`, the end of stdin."""
-    parser = argparse.ArgumentParser(
-        prog="standin", description="what etcd-manager does to certificates, and nothing else of it"
-    )
-    parser.add_argument("--member", required=True)
-    parser.add_argument("--volume", required=True, type=Path, help="the etcd volume; certificates go below pki/")
-    parser.add_argument(
-        "--authorities", required=True, type=Path, help="the folder with etcd-{peers,clients}-ca.{crt,key}"
-    )
-    parser.add_argument("--token", default="etcd-cluster-token-etcd")
-    parser.add_argument("--dns", action="append", default=[], help="further name of the member")
-    parser.add_argument("--ip", action="append", default=[], help="address of the member")
-    parser.add_argument(
-        "--first-life", type=float, help="seconds that the first certificates live; later ones live two years"
-    )
-    parser.add_argument("--keep-expired", action="store_true", help="do as versions before 3.0.20200428 do")
-    parser.add_argument("--log", type=Path, help="append everything to this file, too")
-    parser.add_argument("--until-eof", action="store_true", help="stop when stdin ends: whoever started this is gone")
-    parser.add_argument("etcd", nargs="+", help="etcd and its arguments, without those about TLS")
+    parser = argparse.ArgumentParser(prog="standin", description="do to certificates what etcd-manager does")
+    add = parser.add_argument
+    add("--member", required=True)
+    add("--volume", required=True, type=Path, help="the etcd volume; certificates go below pki/")
+    add("--authorities", required=True, type=Path, help="the folder with etcd-{peers,clients}-ca.{crt,key}")
+    add("--token", default="etcd-cluster-token-etcd")
+    add("--dns", action="append", default=[], help="further name of the member")
+    add("--ip", action="append", default=[], help="address of the member")
+    add("--first-life", type=float, help="seconds that the first certificates live; later ones live two years")
+    add("--keep-expired", action="store_true", help="do as versions before 3.0.20200428 do")
+    add("--log", type=Path, help="append everything to this file, too")
+    add("--until-eof", action="store_true", help="stop when stdin ends: the process that started this is gone")
+    add("etcd", nargs="+", help="etcd and its arguments, without those about TLS")
     options = parser.parse_args(arguments)
 
-    # A signal becomes a byte to read, so that it cannot come between two steps of a start. As the first process of a
-    # container this one gets no signal that it does not handle.
-    told, tells = socket.socketpair()
-    tells.setblocking(False)
-    signal.set_wakeup_fd(tells.fileno())
+    # A signal becomes a byte to read, so that it cannot interrupt a start between two steps. As the first process of a
+    # container this process gets only the signals that it handles.
+    stop, signalled = socket.socketpair()
+    signalled.setblocking(False)
+    signal.set_wakeup_fd(signalled.fileno())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     manager = Manager(
@@ -155,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     manager.out.write(b"etcd-manager\n")
     try:
-        return run(manager, options.etcd, [told.fileno(), *([0] if options.until_eof else [])])
+        return run(manager, options.etcd, [stop.fileno(), *([0] if options.until_eof else [])])
     except (OSError, ValueError) as error:
         manager.out.klog("main.go:310", f"cannot go on: {error}", "E")
         return 1
@@ -165,19 +161,15 @@ def tls(home: Path) -> list[str]:
     """Return the arguments by which etcd uses these certificates."""
     clients, peers = home / "clients", home / "peers"
     return [
-        "--client-cert-auth",
-        f"--cert-file={clients / 'server.crt'}",
-        f"--key-file={clients / 'server.key'}",
-        f"--trusted-ca-file={clients / 'ca.crt'}",
-        "--peer-client-cert-auth",
-        f"--peer-cert-file={peers / 'me.crt'}",
-        f"--peer-key-file={peers / 'me.key'}",
-        f"--peer-trusted-ca-file={peers / 'ca.crt'}",
+        *("--client-cert-auth", f"--trusted-ca-file={clients / 'ca.crt'}"),
+        *(f"--cert-file={clients / 'server.crt'}", f"--key-file={clients / 'server.key'}"),
+        *("--peer-client-cert-auth", f"--peer-trusted-ca-file={peers / 'ca.crt'}"),
+        *(f"--peer-cert-file={peers / 'me.crt'}", f"--peer-key-file={peers / 'me.key'}"),
     ]
 
 
 def run(manager: Manager, etcd: Sequence[str], stops: Sequence[int]) -> int:
-    """Issue, run etcd and copy what it writes, again and again, until one of `stops` can be read."""
+    """Issue, run etcd and copy its output, repeatedly, until one of `stops` can be read."""
     with selectors.DefaultSelector() as waiting:
         for stop in stops:
             waiting.register(stop, selectors.EVENT_READ)
@@ -196,7 +188,7 @@ def run(manager: Manager, etcd: Sequence[str], stops: Sequence[int]) -> int:
 
 
 def copy(process: subprocess.Popen[bytes], output: int, out: Output, waiting: selectors.BaseSelector) -> bool:
-    """Copy what etcd writes; True once told to stop, False once etcd is gone. Either way it does not run any more."""
+    """Copy what etcd writes, until told to stop (True) or etcd is gone (False). Afterwards etcd does not run."""
     lines = whole_lines(output)
     waiting.register(output, selectors.EVENT_READ)
     try:
@@ -219,7 +211,7 @@ def copy(process: subprocess.Popen[bytes], output: int, out: Output, waiting: se
 
 
 def whole_lines(pipe: int) -> Iterator[bytes]:
-    """Yield what can be read, cut after a line's end; at the end of the stream what is left, with one."""
+    """Yield what can be read, in whole lines; at the end of the stream the rest, with a line end."""
     rest = b""
     while block := os.read(pipe, 1 << 16):
         whole, end, rest = (rest + block).rpartition(b"\n")

@@ -1,13 +1,13 @@
-"""Recorded output of a real etcd whose certificates ran out, for machines without one; judged anew each time it is played.
+"""The log of a real etcd whose certificates expired, for machines without etcd.
 
-The lines and certificates are those of the recording (README.md), and so are all times. What they mean is worked out by the same
-code as the service's: nothing of the verdict is recorded.
+Lines, certificates and times are those of the recording (README.md). The service's own code judges them whenever they are played:
+no verdict is recorded.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,6 @@ from certmedic.core.model import (
     Facts,
     Fold,
     LogEntry,
-    Message,
     MessageKind,
     Origin,
     Sighting,
@@ -27,17 +26,15 @@ from certmedic.core.model import (
     Suspect,
     Trust,
 )
+from labs.drill.timeline import HOST, NOT_RIGHT, Say, Timeline
 
 FOLDER = Path(__file__).parent
-HOST = "drill-master-a"
 STAMP = len("2026-11-24 15:30:16.608539")  # at the head of each of etcd's lines
-
-Say = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One drill: member a fell ill and was restarted, member b looked on."""
+    """One drill: member a failed and was restarted; member b logged what it saw of that."""
 
     etcd: str  # version
     image: str  # of the etcd-manager for which the stand-in stood
@@ -48,7 +45,7 @@ class Recording:
     after: Mapping[str, tuple[Stored, ...]]
 
     def facts(self, member: str, at: datetime) -> Facts:
-        """Return what was so on a member's machine at a moment, as far as it was recorded: its certificates."""
+        """Return the facts of a member's machine at a moment, as far as they were recorded: its certificates."""
         cured = at >= self.times["cured"] and member in self.after
         return Facts(
             at=at,
@@ -66,18 +63,17 @@ class Recording:
                 moment = datetime.fromisoformat(line[:STAMP]).replace(tzinfo=UTC)
             except ValueError:
                 continue  # not one of etcd's: raft and the manager say nothing of certificates
-            found = symptoms.parse(LogEntry(stream="recorded", position="", time=moment, text=line, origin=origin))
-            if found is not None:
-                yield found
+            entry = LogEntry(stream="recorded", position="", time=moment, text=line, origin=origin)
+            if (sighting := symptoms.parse(entry)) is not None:
+                yield sighting
 
     def first_verdict(self, member: str) -> tuple[Sighting, Diagnosis] | None:
-        """Return a member's first sighting that is no known noise, with what is behind it."""
+        """Return a member's first sighting that is not known noise, with its diagnosis."""
         for sighting in self.sightings(member):
             moment = sighting.entry.time
             fold = Fold(sighting=sighting, count=1, first_seen=moment, last_seen=moment)
-            found = diagnose.diagnose(fold, self.facts(member, moment))
-            if found is not None:
-                return sighting, found
+            if (verdict := diagnose.diagnose(fold, self.facts(member, moment))) is not None:
+                return sighting, verdict
         return None
 
 
@@ -112,55 +108,39 @@ def _stored(root: Path) -> tuple[Stored, ...]:
 def play(say: Say) -> int:
     """Tell the recorded story, with its own times; return 0 if both verdicts are as they should be."""
     recording = load()
-    times = recording.times
+    times, timeline = recording.times, Timeline(say)
 
     def tell(at: datetime, what: str, text: str, colour: str | None = None) -> None:
-        first, *rest = text.split("\n")
-        since = (at - times["started"]).total_seconds()
-        say(f"{since:6.1f} s  {at:%H:%M:%S}  {what:<13} {first}", colour=colour)
-        for line in rest:
-            say(f"{'':>34}{line}")
+        timeline.print((at - times["started"]).total_seconds(), at, what, text, colour)
 
-    def told(kind: MessageKind, verdict: Diagnosis, at: datetime, outcome: str = "") -> Message:
-        return message.compose(kind, verdict, incident=1, host=HOST, now=at, outcome=outcome, drill=True)
+    def send(kind: MessageKind, at: datetime, outcome: str = "") -> None:
+        written = message.compose(kind, verdict, incident=1, host=HOST, now=at, outcome=outcome)
+        tell(at, "message", f"{written.title}\n{written.plain}", "cyan")
 
     say(
         f"RECORDED {times['started']:%Y-%m-%d}: three members of etcd {recording.etcd}; the times are those of the recording.\n"
     )
-    own, others = recording.first_verdict("a"), recording.first_verdict("b")
-    if own is None or others is None:
+    own, other = recording.first_verdict("a"), recording.first_verdict("b")
+    if own is None or other is None:
         say("Nothing was made of the recording: this is a fault of certmedic.", colour="red")
         return 1
-    (sighting, verdict), (their_sighting, their_verdict) = own, others
-    seen_at, cured_at = sighting.entry.time, times["cured"]
+    (sighting, verdict), (their_sighting, their_verdict) = own, other
+    seen_at, their_time, cured_at = sighting.entry.time, their_sighting.entry.time, times["cured"]
     tell(times["healthy"], "healthy", "three members, certificates good")
+    paths = [certificate.path for certificate in verdict.certificates]
     if verdict.since is not None:
-        tell(verdict.since, "EXPIRED", ", ".join(one.path for one in verdict.certificates), "red")
+        tell(verdict.since, "EXPIRED", ", ".join(paths), "red")
     tell(seen_at, "failing line", sighting.entry.text)
     tell(seen_at, "sighting", f"{verdict.cause}, {verdict.suspect}: {verdict.evidence[0]}")
-    written = told(MessageKind.OPENED, verdict, seen_at)
-    tell(seen_at, "message", f"{written.title}\n{written.plain}", "cyan")
-    tell(their_sighting.entry.time, "neighbour", f"member b says: {their_sighting.entry.text}")
-    tell(
-        their_sighting.entry.time,
-        "neighbour",
-        f"{their_verdict.cause}, {their_verdict.suspect}: nothing is restarted there",
-    )
+    send(MessageKind.OPENED, seen_at)
+    tell(their_time, "neighbour", f"member b says: {their_sighting.entry.text}")
+    tell(their_time, "neighbour", f"{their_verdict.cause}, {their_verdict.suspect}: nothing is restarted there")
     tell(times["restarted"], "restart", "of member a's etcd-manager", "yellow")
-    good, said = examine.healthy([one.path for one in verdict.certificates], recording.facts("a", cured_at))
-    tell(cured_at, "reissued", said, "green" if good else "red")
+    good, reason = examine.healthy(paths, recording.facts("a", cured_at))
+    tell(cured_at, "reissued", reason, "green" if good else "red")
     if good:
-        written = told(MessageKind.RESOLVED, verdict, cured_at, said)
-        tell(cured_at, "message", f"{written.title}\n{written.plain}", "cyan")
-    right = (
-        good
-        and (verdict.cause, verdict.suspect) == (Cause.EXPIRED, Suspect.OWN)
-        and (their_verdict.cause, their_verdict.suspect) == (Cause.EXPIRED, Suspect.PEER)
-    )
-    tell(
-        cured_at,
-        "the end",
-        "recorded, not live" if right else "this is not how it should end",
-        "green" if right else "red",
-    )
+        send(MessageKind.RESOLVED, cured_at, reason)
+    verdicts = [(judged.cause, judged.suspect) for judged in (verdict, their_verdict)]
+    right = good and verdicts == [(Cause.EXPIRED, Suspect.OWN), (Cause.EXPIRED, Suspect.PEER)]
+    tell(cured_at, "the end", "recorded, not live" if right else NOT_RIGHT, "green" if right else "red")
     return 0 if right else 1

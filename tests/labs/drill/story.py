@@ -1,0 +1,234 @@
+"""The time line of `./dev drill`: the service's own code on a scratch master, printed as it happens.
+
+The agent sees member a's machine only: the member's folder as `/`, its log, and one container that the drill's runtime can restart.
+What is printed is read from the agent's own state, with real times; nothing is scripted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from certmedic.config import Certificates, Config, Notify, RemedyPolicy
+from certmedic.core import planes
+from certmedic.core.decision import explain
+from certmedic.core.examine import stamp
+from certmedic.core.model import Container, Facts, Message, Origin, Severity, Told
+from certmedic.core.origin import Trust
+from certmedic.core.symptoms import NEEDLES
+from certmedic.edge import inbox
+from certmedic.edge.facts import Machine
+from certmedic.edge.files import FileSource
+from certmedic.edge.notify import AppriseNotifier
+from certmedic.edge.renew import Pen
+from certmedic.edge.restart import RestartError
+from certmedic.edge.store import Incident, Store
+from certmedic.loop import Loop
+from certmedic.ports import Channel, Delivered, World
+from labs.drill import recorded
+from labs.drill.etcd import EtcdMissingError, find
+from labs.drill.master import Master, Member, scratch_master
+from labs.drill.timeline import HOST, INDENT, Say, Timeline
+
+LIFE = 20.0  # seconds that member a's first certificates live
+PATIENCE = 90.0  # seconds for the whole story
+OLD = "keeps an expired file, as versions before 3.0.20200428 do"
+NEW = "reissues at its start, as versions from 3.0.20200428 do"
+
+
+@dataclass
+class Runtime:
+    """The drill's container runtime: it restarts the stand-in of one member."""
+
+    member: Member
+
+    def restart(self, container: Container) -> str:
+        """Restart member a, if that is what was meant."""
+        if container.id != self.member.container().id:
+            raise RestartError(f"{container.name} is not here any more")
+        self.member.restart()
+        return f"restarted {container.name}"
+
+
+@dataclass
+class Eyes:
+    """Looks up member a's files and listeners, and the drill's container."""
+
+    machine: Machine
+    member: Member
+
+    def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
+        """Return the facts of member a's machine. The other members, on the same machine, are not asked."""
+        ports = (self.member.peer_port, self.member.client_port)
+        seen = self.machine.gather(now=now, ports=ports, nameless=nameless)
+        # The clock and other etcds of the laptop that runs the drill are no part of it.
+        return replace(
+            seen,
+            served=tuple(one for one in seen.served if one.port in ports),
+            containers=(self.member.container(),),
+            host=HOST,
+            clock_synchronised=None,
+        )
+
+    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
+        """Return the known groups: the drill has one, which the machine finds itself."""
+        return known
+
+    def learn(self, origin: Origin) -> None:
+        """Nothing: the drill's processes are not the machine's."""
+
+    def is_own_probe(self, address: str) -> bool:
+        """Whether an address was the agent's own."""
+        return self.machine.is_own_probe(address)
+
+
+@dataclass
+class Screen:
+    """Delivers every message to the terminal, and to the addresses given."""
+
+    timeline: Timeline
+    real: AppriseNotifier
+
+    def channels(self, severity: Severity, tag: str = "") -> Sequence[Channel]:
+        """Return the terminal and the addresses given."""
+        return [Channel(id="screen", label="this terminal"), *self.real.channels(severity, tag)]
+
+    def refresh(self) -> None:
+        """Read the addresses given."""
+        self.real.refresh()
+
+    def send_all(self, batch: Sequence[tuple[str, Message]]) -> Iterator[tuple[int, Delivered]]:
+        """Print or send each message; yield its place in `batch` and the result."""
+        for place, (channel, message) in enumerate(batch):
+            if channel == "screen":
+                self.timeline("message", f"{message.title}\n{message.plain}", "cyan")
+                yield place, Delivered(ok=True)
+                continue
+            result = self.real.send(channel, message)
+            how, colour = ("delivered", "green") if result.ok else ("NOT SENT", "red")
+            self.timeline(how, f"{message.kind} to the address given {result.error}", colour)
+            yield place, result
+
+
+class Silent:
+    """Drops journal entries: the time line prints everything."""
+
+    def emit(self, fields: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+
+def play(*, old: bool, urls: Sequence[str], say: Say) -> int:
+    """Tell the story; return 0 if it ended as it should."""
+    try:
+        etcd = find()
+    except EtcdMissingError as error:
+        say(f"{error}\nSo this is NOT live: what follows is recorded output of a real etcd, judged now.", bold=True)
+        return recorded.play(say)
+    timeline = Timeline(say)
+    say(f"A scratch master with three real etcd members ({etcd}); member a's certificates live {LIFE:.0f} seconds.")
+    say(f"Its etcd-manager is a stand-in that {OLD if old else NEW}.\n")
+    with scratch_master(etcd, life=LIFE, keep_expired=old) as master:
+        if not master.wait_healthy():
+            say(f"etcd did not become healthy; its log: {master.members['a'].log}", colour="red")
+            return 1
+        timeline("healthy", "three members, certificates good")
+        return watch(master, timeline, old=old, urls=urls)
+
+
+def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str]) -> int:
+    """Run the agent on member a until the story is over."""
+    member = master.members["a"]
+    config = Config(
+        mode="remedy",
+        certificates=Certificates(warn_days=()),  # a life of seconds would raise every warning at once
+        notify=Notify(group_for=timedelta(seconds=2)),
+        remedy=RemedyPolicy(cooldown=timedelta(minutes=15), per_day=2, verify_for=timedelta(seconds=20)),
+    )
+    # Neither systemd nor a kubelet starts the members: they are trusted because this user runs them.
+    machine = Machine(
+        globs=planes.patterns(root=str(member.root)),
+        root=str(member.root),
+        owner=os.geteuid(),
+        trusts=lambda process: Trust.SYSTEM if process.uid == os.geteuid() else Trust.STRANGER,
+    )
+    world = World(
+        senses=Eyes(machine, member),
+        hands=Runtime(member),
+        pen=Pen(master.root / "backups", str(member.root), os.geteuid()),
+        notifier=Screen(timeline, AppriseNotifier((), {}, urls)),
+        journal=Silent(),
+        host=HOST,
+        boot_id="drill",
+    )
+    stop, box = threading.Event(), inbox.Inbox()
+    with Store(master.root / "state.sqlite3") as store:
+        loop = Loop(config=config, store=store, world=world, started_at=datetime.now(UTC), sources={})
+        inbox.start([FileSource(NEEDLES, globs=[str(member.log)])], {}, box, stop)
+        story = Story(timeline, store, master, old=old)
+        loop.run(box.drain, lambda: datetime.now(UTC), story.goes_on)
+        stop.set()
+        return story.end()
+
+
+class Story:
+    """Reads the agent's state after each turn and prints what is new."""
+
+    def __init__(self, timeline: Timeline, store: Store, master: Master, *, old: bool) -> None:
+        self.timeline, self.store, self.master, self.old = timeline, store, master, old
+        self.member = master.members["a"]
+        self.until = time.monotonic() + PATIENCE
+        self.printed = 0  # events
+        self.has_expired = False
+        self.is_good = False
+        self.ends = self.member.ends
+        timeline("issued", f"{self.member.me} ends {stamp(self.ends)}")
+
+    def goes_on(self) -> bool:
+        """Print what is new; return whether the story goes on."""
+        if not self.has_expired and datetime.now(UTC) > self.ends:
+            self.has_expired = True
+            files = f"{self.member.me.name} and {self.member.server.name} of member a"
+            self.timeline("EXPIRED", f"{files}; the sessions that are open live on", "red")
+        for incident in self.store.incidents():
+            if incident.id == 1:
+                events = self.store.events(incident.id)
+                for event in events[self.printed :]:
+                    self.event(incident, str(event["what"]), str(event["said"]))
+                self.printed = len(events)
+        # While the stand-in writes the file, it cannot be read.
+        with contextlib.suppress(OSError, ValueError):
+            if (ends := self.member.ends) > self.ends:
+                self.ends = ends
+                self.timeline("reissued", f"{self.member.me} now ends {stamp(ends)}", "green")
+        return time.monotonic() < self.until
+
+    def event(self, incident: Incident, what: str, text: str) -> None:
+        """Print one event."""
+        if what == "opened" and (folds := self.store.folds(incident.id)):
+            self.timeline("failing line", f"{folds[0]['sample']}")
+        colour = {"resolved": "green", "failed": "red", "acted": "yellow"}.get(what)
+        self.timeline({"opened": "sighting", "acted": "restart"}.get(what, what), text, colour)
+        if what == "resolved":
+            self.is_good = self.master.wait_healthy()
+            answer, colour = ("yes", "green") if self.is_good else ("NO", "red")
+            self.timeline("healthy", f"all three members answer: {answer}", colour)
+            self.until = time.monotonic() + 1
+        if what == "decided" and self.old and incident.decision is not None:
+            for gate in incident.decision.gates:
+                answer, colour = ("pass   ", None) if gate.passed else ("BLOCKED", "yellow")
+                self.timeline.say(f"{INDENT}{answer} {gate.name:<11} {explain(gate)}", colour=colour)
+            self.until = time.monotonic() + 3
+            self.is_good = incident.decision.action is None
+
+    def end(self) -> int:
+        """Print how it ended; return the exit code."""
+        acts = len(self.store.acts())
+        if self.old:
+            why = "no blind restart was made: it would have kept the expired file, and taken the member down for good"
+            return self.timeline.end(why if self.is_good and acts == 0 else "")
+        return self.timeline.end("one restart, verified, resolved" if self.is_good and acts == 1 else "")
