@@ -8,10 +8,12 @@ import json
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 from cryptography.hazmat.primitives.serialization import pkcs12
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -526,3 +528,91 @@ def test_many_authorities_of_one_name_cost_a_bounded_number_of_verifications(mon
         len(counted)
         <= len(leaves) * examine.MOST_CANDIDATES + (examine.LONGEST_CHAIN + 1) ** 2 * examine.MOST_CANDIDATES
     )
+
+
+def test_several_blocks_are_read_up_to_a_bound(ca, leaf):
+    bundle = leaf.cert_pem + ca.pem
+    assert len(parse(bundle, "b", most=2)) == 2
+    with pytest.raises(NotACertificate, match="more than 1 certificates") as fault:
+        parse(bundle, "b", most=1)
+    assert fault.value.reason == "too_large"
+    assert [one.subject_cn for one in fault.value.certificates] == ["etcd-a"]
+
+
+@pytest.mark.parametrize(
+    ("size", "message"), [(certificates.LARGEST, "cannot be read"), (certificates.LARGEST + 1, "more than")]
+)
+def test_largest_der_that_is_looked_at(size, message):
+    with pytest.raises(NotACertificate, match=message):
+        certificates.parse_der(b"\x30" * size)
+
+
+def test_an_archive_that_holds_a_key_alone(leaf):
+    data = pkcs12.serialize_key_and_certificates(b"me", leaf.key, None, None, serialization.NoEncryption())
+    with pytest.raises(NotACertificate, match="without a certificate"):
+        parse(data, "me.p12")
+
+
+@pytest.mark.parametrize(
+    ("dates", "read"),
+    [
+        ({"not_valid_after_utc": NOW}, NOW),
+        ({"not_valid_after": NOW.replace(tzinfo=None)}, NOW),  # before version 42 of the library
+        ({"not_valid_after_utc": datetime(1901, 1, 1, tzinfo=UTC)}, certificates.EARLIEST),
+        ({"not_valid_after_utc": datetime(9999, 12, 31, tzinfo=UTC)}, certificates.LATEST),
+    ],
+)
+def test_date_of_either_spelling_is_clamped(dates, read):
+    assert certificates._aware(SimpleNamespace(**dates), "not_valid_after") == read
+
+
+def test_block_of_a_key_file_that_cannot_be_decoded_is_left_out(leaf, certificate):
+    broken = b"-----BEGIN EC PRIVATE KEY-----\nA\n-----END EC PRIVATE KEY-----\n"
+    assert certificates.key_matches(certificate, broken + leaf.key_pem) is True
+    assert certificates.key_matches(certificate, broken) is None
+
+
+# ---------------------------------------------------------------- signatures that verify nothing
+
+
+def signed_by(key, issuer, *, public_key=None, subject="leaf"):
+    """Sign a certificate for `subject` with `key` in the name of `issuer`."""
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)]))
+        .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]))
+        .public_key(public_key or key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=1))
+        .sign(key, algorithm)
+    )
+    return certificates.parse_der(cert.public_bytes(serialization.Encoding.DER))
+
+
+def test_names_that_only_look_alike_are_other_names():
+    key = new_key()
+    leaf, authority_ = signed_by(key, "ca\x01"), signed_by(key, "ca\x02", subject="ca\x02")
+    assert leaf.issuer == authority_.subject
+    assert certificates.signature(leaf, authority_) == "wrong"
+
+
+def test_signature_of_another_kind_than_the_authoritys_key_is_wrong():
+    leaf = signed_by(ed25519.Ed25519PrivateKey.generate(), "ca")
+    assert certificates.signature(leaf, signed_by(new_key(), "ca", subject="ca")) == "wrong"
+
+
+def test_authority_with_a_key_that_signs_nothing_is_unverifiable():
+    key = new_key()
+    agreement = signed_by(key, "ca", public_key=x25519.X25519PrivateKey.generate().public_key(), subject="ca")
+    assert certificates.signature(signed_by(key, "ca"), agreement) == "unverifiable"
+
+
+def test_authority_with_a_broken_key_is_wrong():
+    key = new_key()
+    sound = signed_by(key, "ca", subject="ca")
+    point = key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    broken = certificates.parse_der(sound.der.replace(point, b"\x04" + b"\x01" * 64))
+    assert certificates.signature(signed_by(key, "ca"), sound) == "verified"
+    assert certificates.signature(signed_by(key, "ca"), broken) == "wrong"

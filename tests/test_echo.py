@@ -1,6 +1,6 @@
 """One line by several roads is one line, whichever road is behind, and by how much."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -85,3 +85,47 @@ def test_each_line_is_counted_once_in_whatever_order_the_roads_bring_them(writte
             counted[what] = counted.get(what, 0) + 1
 
     assert counted == {what: sum(one == what for _, one, _ in written) for what in {one for _, one, _ in written}}
+
+
+def written(text, now=NOW):
+    sighting = symptoms.parse(entry(text))
+    assert sighting is not None, text
+    return echo.written_at(sighting, now)
+
+
+@pytest.mark.parametrize("line", [PLAIN, KLOG, ZAP, ZAP_EPOCH, LOGRUS, STANDARD])
+def test_second_that_a_line_was_written(line):
+    assert written(line.format(port=41234)) == datetime(2026, 11, 24, 15, 32, 44, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("line", "stated"),
+    [
+        (SAID, "no second at all"),
+        (PLAIN.replace("2026-11-24 ", ""), "no day"),
+        (PLAIN.replace("-11-24", "-13-24"), "no month of the year"),
+        (KLOG.replace("I1124", "I1324"), "no month of the year"),
+        (KLOG.replace("I1124", "X1124"), "no level of klog"),
+    ],
+)
+def test_line_that_states_no_day_was_written_at_no_known_time(line, stated):
+    assert written(line.format(port=41234)) is None, stated
+
+
+@pytest.mark.parametrize(
+    ("now", "year"),
+    [
+        (datetime(2026, 11, 24, 15, 40, tzinfo=UTC), 2026),
+        (datetime(2027, 1, 1, tzinfo=UTC), 2026),  # the year turned since
+        (datetime(2026, 11, 23, 15, 32, 44, tzinfo=UTC), 2025),
+        (datetime(2026, 11, 23, 15, 32, 45, tzinfo=UTC), 2026),  # a clock that is up to a day behind
+    ],
+)
+def test_klog_tells_no_year(now, year):
+    assert written(KLOG.format(port=41234), now) == datetime(year, 11, 24, 15, 32, 44, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("before", "second"), [(0, "15:32:44"), (33, "15:32:44"), (34, "")])
+def test_time_of_day_is_looked_for_in_the_first_40_characters(before, second):
+    """The message does not stand in the line word by word, so nothing else tells where the time of day may be."""
+    assert echo._second("x" * before + " 15:32:44 rest", "something else")[-8:] == second

@@ -5,15 +5,17 @@ from datetime import timedelta
 
 import pytest
 
-from certmedic.core import verdict
+from certmedic.core import verdict, window
 from certmedic.core.decision import FRESH_FOR, History, Policy, decide, explain, troubled
-from certmedic.core.model import Attempt, Cause, GateName, Suspect, Trust, WaitsFor
-from labs.values import DAY, NOW, VOLUME, container, facts, k3s, member, unit
+from certmedic.core.means import Means
+from certmedic.core.model import Attempt, Cause, GateName, Lease, RemedyKind, Suspect, Trust, WaitsFor
+from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, facts, k3s, member, unit
 
 SECOND = timedelta(seconds=1)
 POLICY = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(minutes=15), per_day=2)
 HISTORY = History(started_at=NOW - DAY, incident=7)
 EXPIRED = member(peer_ends=NOW - DAY)
+ME = f"{VOLUME}/peers/me.crt"
 
 
 def diagnosis(**changes):
@@ -114,3 +116,128 @@ def test_only_trusted_peers_that_nobody_outside_can_make_up_are_troubled():
     others += [replace(peer, group="events"), replace(peer, cause=Cause.MISSING_CLIENT_CERT), diagnosis()]
     assert troubled(others, "main") == ()
     assert troubled([*others, peer, replace(peer, neighbours=())], "main") == ("10.0.0.2", "another member")
+
+
+# ---------------------------------------------------------------- an expired file that etcd-manager keeps is moved aside
+
+OLD_MANAGER = (container(image=OLD_IMAGE),)
+ASIDE = replace(POLICY, reissue=True)
+
+
+def kept(**changes):
+    (subject,) = verdict.survey(facts(EXPIRED, containers=OLD_MANAGER), warn_within=timedelta())
+    return replace(subject, **({"count": 3, "last_seen": NOW} | changes))
+
+
+def test_expired_file_is_moved_aside_for_a_manager_that_would_keep_it():
+    looked = facts(EXPIRED, containers=OLD_MANAGER, signable=frozenset({ME}))
+    decision = decide(kept(), looked, HISTORY, ASIDE)
+    assert blocked(decision) == []
+    assert decision.action.kind is RemedyKind.REISSUE_AND_RESTART
+    assert decision.reason == (
+        f"move {ME} aside and restart {OLD_MANAGER[0].pod}: etcd-manager keeps an expired certificate, and issues a missing one"
+    )
+    why = {gate.name: gate.why for gate in decision.gates}
+    assert "so the expired file is moved aside first" in why[GateName.CURE]
+    assert why[GateName.VERSION] == "etcd-manager 3.0.20200307 keeps an expired certificate, and issues a missing one"
+
+
+def test_no_file_is_moved_aside_if_nothing_could_reissue_it():
+    decision = decide(kept(), facts(EXPIRED, containers=OLD_MANAGER), HISTORY, ASIDE)
+    assert blocked(decision) == [GateName.AUTHORITY]
+    assert "the private key of the CA" in decision.reason
+
+
+@pytest.mark.parametrize(("ends", "moves"), [(NOW - SECOND, True), (NOW, False), (NOW + SECOND, False)])
+def test_only_an_expired_file_is_moved_aside(ends, moves):
+    files = member(peer_ends=ends)
+    subject = replace(kept(), certificates=(files[0].certificate,))
+    looked = facts(files, containers=OLD_MANAGER, signable=frozenset({ME}))
+    gates = decide(subject, looked, HISTORY, ASIDE).gates
+    assert any("moved aside first" in gate.why for gate in gates) is moves
+
+
+# ---------------------------------------------------------------- planned actions, before expiry
+
+SOON = k3s(NOW + 10 * DAY)
+OPEN = window.parse("15:00-16:00")
+SHUT = window.parse("16:00-17:00")
+
+
+def planned(**policy):
+    looked = facts(SOON, containers=(unit(),))
+    (subject,) = verdict.survey(looked, warn_within=30 * DAY)
+    return decide(subject, looked, HISTORY, replace(POLICY, restart=("k3s",), **policy))
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        ({}, "it has not expired yet, and no action is planned"),
+        ({"plan_ahead": 10 * DAY - SECOND}, "planned actions begin 9 days before expiry"),
+        ({"plan_ahead": 10 * DAY}, ""),
+        ({"plan_ahead": 10 * DAY, "window": SHUT}, "outside the maintenance window"),
+        ({"plan_ahead": 10 * DAY, "window": OPEN}, ""),
+    ],
+)
+def test_planned_action_waits_for_its_day_and_its_hour(policy, why):
+    decision = planned(**policy)
+    assert [gate.why for gate in decision.blocked_by] == ([why] if why else [])
+
+
+# ---------------------------------------------------------------- the clock, the breaker and the mode
+
+
+@pytest.mark.parametrize(
+    ("synchronised", "neighbours", "why"),
+    [
+        (True, (), "synchronised"),
+        (None, (), "not known to be wrong"),
+        (False, ("10.0.0.2",), "not synchronised, but 10.0.0.2 refuses the certificate by its own clock"),
+        (False, (), ""),
+    ],
+)
+def test_clock_that_is_wrong_needs_another_members_clock(synchronised, neighbours, why):
+    looked = facts(EXPIRED, clock_synchronised=synchronised)
+    decision = decide(diagnosis(neighbours=neighbours), looked, HISTORY, POLICY)
+    assert blocked(decision) == ([] if why else [GateName.CLOCK])
+    assert not why or why in [gate.why for gate in decision.gates if gate.name == GateName.CLOCK]
+
+
+def test_breaker_stays_closed_until_a_person_resets_it():
+    decision = decide(diagnosis(), facts(EXPIRED), replace(HISTORY, tripped="restart of x failed"), POLICY)
+    assert blocked(decision) == [GateName.BREAKER]
+    assert "restart of x failed" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("mode", "approved", "restart", "why"),
+    [
+        ("remedy", "", ("etcd-manager",), 'mode is "remedy"'),
+        ("approve", "ann", ("etcd-manager",), "approved by ann"),
+        ("approve", "", ("etcd-manager",), "it waits for a person's approval"),
+        ("notify", "ann", ("etcd-manager",), 'mode is "notify"'),
+        ("remedy", "", ("k3s",), "remedy.restart does not list etcd-manager"),
+    ],
+)
+def test_operator_allows_an_action_by_mode_approval_and_list(mode, approved, restart, why):
+    policy = replace(POLICY, mode=mode, restart=restart)
+    decision = decide(diagnosis(), facts(EXPIRED), replace(HISTORY, approved=approved), policy)
+    (gate,) = [gate for gate in decision.gates if gate.name == GateName.MODE]
+    assert (gate.why, gate.passed) == (why, why in ('mode is "remedy"', "approved by ann"))
+
+
+def test_ca_of_a_file_that_the_operator_renews_need_not_be_known():
+    files = tuple(replace(one, place=replace(one.place, ca_path="")) for one in EXPIRED)
+    policy = replace(POLICY, means=(Means(renewer="etcd-manager", command=("/bin/renew",), renews=True),))
+    assert blocked(decide(diagnosis(), facts(files), HISTORY, policy)) == []
+    assert GateName.AUTHORITY in blocked(decide(diagnosis(), facts(files), HISTORY, POLICY))
+
+
+@pytest.mark.parametrize(("state", "passes"), [("ours", True), ("none", True), ("theirs", False)])
+def test_lease_decides_if_the_other_members_are_not_known(state, passes):
+    looked = facts(EXPIRED, lease=Lease(state=state, why="the lease says so"))
+    decision = decide(diagnosis(), looked, HISTORY, POLICY)
+    assert blocked(decision) == ([] if passes else [GateName.TURN])
+    assert decision.waits_for is (None if passes else WaitsFor.TURN)
+    assert any("the lease says so" in gate.why for gate in decision.gates)

@@ -19,9 +19,8 @@ from certmedic.cli import main
 from certmedic.config import Config, Notify, RemedyPolicy
 from certmedic.core import certificates, window
 from certmedic.core.decision.quorum import safe_to_restart
-from certmedic.core.decision.quorum import with_lease as held
-from certmedic.core.lease import Access, access
-from certmedic.core.model import Gate, Lease, Member, Place, Served, Stored, Trust
+from certmedic.core.lease import Access
+from certmedic.core.model import Member, Place, Stored, Trust
 from certmedic.edge.facts import members
 from certmedic.edge.facts.members import meet
 from certmedic.edge.facts.roster import voters
@@ -31,88 +30,8 @@ from certmedic.edge.store import Store
 from labs import etcd as lab
 from labs import pki
 from labs.played import Lab, Played
-from labs.values import CLIENTS_CA, DAY, NOW, VOLUME, container, facts, member, stored
+from labs.values import DAY, NOW, container
 from labs.waiting import until
-
-API = "/etc/kubernetes/pki/kube-apiserver/etcd-client.crt"
-
-
-# ---------------------------------------------------------------- where it can be had
-
-
-def api_client(ca=CLIENTS_CA, ends=NOW + DAY):
-    leaf = ca.leaf("kube-apiserver", not_before=NOW - 300 * DAY, not_after=ends, server=False)
-    return stored(leaf, API, "apiserver-etcd-client", group="", renewer="nodeup")
-
-
-def other(name, ends, *, is_self=False):
-    shown = member(server_ends=ends)[2].certificate
-    return Member(
-        name=name,
-        group="main",
-        address=name,
-        port=2380,
-        serves=shown,
-        serves_clients=shown,
-        clients=(name, 4001),
-        is_self=is_self,
-        verified=True,
-    )
-
-
-def served(files):
-    return tuple(
-        Served(address="127.0.0.1", port=4001, certificate=s.certificate, trust=Trust.SYSTEM)
-        for s in files
-        if s.place.use == "server"
-    )
-
-
-def test_the_own_door_comes_first_and_the_apiservers_certificate():
-    files = (*member(), api_client())
-    others = (other("b", NOW + DAY), other("a", NOW + DAY, is_self=True), other("c", NOW - DAY))
-
-    found = access(facts(files, served=served(files), members=others), "main")
-
-    assert found == Access(
-        holder="a",
-        doors=(("127.0.0.1", 4001), ("a", 4001), ("b", 4001)),
-        credentials=(
-            (API, API.replace(".crt", ".key")),
-            (f"{VOLUME}/clients/server.crt", f"{VOLUME}/clients/server.key"),
-        ),
-        ca_path=f"{VOLUME}/clients/ca.crt",
-    )
-
-
-@pytest.mark.parametrize(
-    "client",
-    [
-        api_client(ends=NOW - timedelta(seconds=1)),
-        api_client(pki.authority("etcd-clients-ca", not_before=NOW - 400 * DAY)),
-        replace(api_client(), key_matches=False),
-    ],
-)
-def test_what_etcd_would_not_accept_is_not_shown_to_it(client):
-    files = (*member(server_ends=NOW - DAY), client)
-
-    found = access(facts(files, served=served(files)), "main")
-
-    assert (found.doors, found.credentials, found.holder) == ((), (), "master-a")
-
-
-def test_of_another_group_nothing_is_known():
-    assert access(facts((*member(), api_client())), "events") == Access(holder="master-a")
-
-
-def test_the_lease_closes_a_turn_and_never_opens_one():
-    mine, not_mine = (Gate(name="turn", passed=passed, why="why") for passed in (True, False))
-    for lease, passed in ((None, True), ("ours", True), ("none", True), ("theirs", False)):
-        told = lease and Lease(state=lease, why="said")
-        assert held(mine, told).passed is passed
-        assert "said" in held(mine, told).why or lease is None
-        assert held(not_mine, told) == not_mine
-
 
 # ---------------------------------------------------------------- real members
 

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-from certmedic.core import certificates, planes
-from certmedic.core.model import Place, Stored
+from certmedic.core import certificates
+from certmedic.core.model import Stored
 from certmedic.core.planes import signing_authorities
 from certmedic.edge.facts import Inventory, shake_hands
 from certmedic.edge.os.readfile import Tree
@@ -86,43 +86,6 @@ def node(tmp_path) -> Node:
 
 
 # ---------------------------------------------------------------- where the keys lie
-
-
-@pytest.mark.parametrize(
-    ("use", "group", "folders", "name"),
-    [
-        ("peer", "main", ["main"], "etcd-peers-ca"),
-        ("peer", "events", ["events"], "etcd-peers-ca"),
-        ("peer", "", [], ""),
-        ("server", "events", ["events", "main", "leases"], "etcd-clients-ca"),
-        ("server", "cilium", ["cilium"], "etcd-clients-ca"),
-        ("server", "", [], ""),
-        ("apiserver-etcd-client", "", ["main", "events", "leases"], "etcd-clients-ca"),
-        ("manager-server", "main", ["main"], "etcd-manager-ca"),
-        ("manager-client", "events", ["events"], "etcd-manager-ca"),
-        ("manager-client", "", [], ""),
-        ("ca", "main", [], ""),
-    ],
-)
-def test_authorities_of_kops(use, group, folders, name):
-    place = Place(plane="kops", group=group, use=use, renewer="etcd-manager")
-    home = "/r/etc/kubernetes/pki/etcd-manager-"
-    assert signing_authorities(place, "/r") == tuple(
-        (f"{home}{f}/{name}.crt", f"{home}{f}/{name}.key") for f in folders
-    )
-
-
-def test_no_other_plane_keeps_the_keys_of_its_authorities_there():
-    for plane in set(planes.PLANES) - {"kops"}:
-        for use in ("peer", "server", "apiserver-etcd-client"):
-            assert signing_authorities(Place(plane=plane, group="main", use=use, renewer="operator")) == ()
-
-
-def test_keys_beside_certificates():
-    assert planes.key_beside("/a/me.crt") == "/a/me.key"
-    assert planes.key_beside("/a/member-x.pem") == "/a/member-x-key.pem"
-    assert planes.key_beside("/a/cert.pem") == "/a/key.pem"
-    assert planes.key_beside("/a/kubeconfig") == ""
 
 
 # ---------------------------------------------------------------- what is signed

@@ -84,6 +84,10 @@ def test_longer_program_names_stand_before_their_beginnings():
     assert {name for _, name in table.OTHER_WORDS} <= set(names)
 
 
+def test_no_two_rules_have_the_same_name():
+    assert [name for name, count in Counter(rule.name for rule in symptoms.RULES).items() if count > 1] == []
+
+
 RULE = """
 [[rule]]
 name = 'a-rule'

@@ -8,9 +8,10 @@ import pytest
 
 from certmedic.core import verdict
 from certmedic.core.examine import Finding
-from certmedic.core.model import Cause, Confidence, Severity, Suspect, Trust
-from labs.values import DAY, NOW, PEERS_CA, VOLUME, facts, member, stored
+from certmedic.core.model import Cause, Confidence, Served, Severity, Suspect, Trust
+from labs.values import DAY, NOW, PEERS_CA, VOLUME, container, facts, member, stored
 
+SECOND = timedelta(seconds=1)
 ME = f"{VOLUME}/peers/me.crt"
 ORDER = [Cause.CA_EXPIRED, Cause.EXPIRED, Cause.CLOCK, Cause.NOT_YET_VALID]
 
@@ -83,3 +84,94 @@ def test_a_name_that_is_missing_is_not_over_while_the_same_file_lies_there():
 def test_an_expired_file_is_over_once_it_is_renewed():
     assert verdict.is_over(expired(), facts(member(peer_ends=NOW - DAY)))[0] is False
     assert verdict.is_over(expired(), facts(member()))[0] is True
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"suspect": Suspect.PEER}, {"certificates": ()}, {"cause": Cause.STALE_IN_MEMORY}],
+    ids=lambda change: next(iter(change)),
+)
+def test_fault_that_no_file_proves_ends_by_silence_alone(change):
+    assert verdict.is_over(replace(expired(), **change), facts()) is None
+
+
+def test_person_vouches_for_files_that_a_person_names():
+    foreign = facts(
+        tuple(replace(one, trust=Trust.STRANGER) for one in member(peer_ends=NOW - DAY)),
+        served=(Served(address="::1", port=1, certificate=None),),
+        containers=(replace(container(), trust=Trust.CLUSTER),),
+    )
+    assert verdict.survey(foreign, warn_within=timedelta()) == ()
+    vouched = verdict.vouched(foreign)
+    assert verdict.trusted(vouched) == vouched
+    assert [one.cause for one in verdict.survey(vouched, warn_within=timedelta())] == [Cause.EXPIRED]
+
+
+def test_survey_judges_dates_alone():
+    files = tuple(replace(one, key_matches=False) for one in member())
+    assert verdict.survey(facts(files), warn_within=timedelta()) == ()
+
+
+@pytest.mark.parametrize(
+    ("ends", "of_plane", "warned"),
+    [
+        (NOW + 30 * DAY, {}, True),
+        (NOW + 30 * DAY + SECOND, {}, False),
+        (NOW + 30 * DAY, {"kops": 30 * DAY - SECOND}, False),
+        (NOW + 40 * DAY, {"kops": 40 * DAY}, True),
+        (NOW + 40 * DAY, {"k3s": 40 * DAY}, False),
+    ],
+)
+def test_survey_warns_within_the_days_of_the_plane(ends, of_plane, warned):
+    soon = verdict.survey(facts(member(peer_ends=ends)), warn_within=30 * DAY, of_plane=of_plane)
+    assert [one.cause for one in soon] == ([Cause.EXPIRES_SOON] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        ({"cause": Cause.EXPIRES_SOON}, False),  # less severe
+        ({"suspect": Suspect.PEER}, False),
+        ({"cause": Cause.CA_EXPIRED}, False),  # the same severity: by the order of the causes
+        ({"cause": Cause.REVOKED}, False),
+        ({"count": 4}, True),  # the same cause: the more frequent first
+        ({"count": 2}, False),
+        ({"key": "a"}, True),  # alike in all: by the key
+        ({"key": "z"}, False),
+    ],
+)
+def test_most_serious_diagnosis_comes_first(change, first):
+    usual = replace(expired(), key="k", count=3)
+    other = replace(usual, **({"key": "other"} | change))
+    for both in itertools.permutations([usual, other]):
+        assert verdict.merge(both) == ((other, usual) if first else (usual, other))
+
+
+@pytest.mark.parametrize(
+    ("sentences", "kept"),
+    [
+        (["from 10.0.0.2:41000", "from 10.0.0.2:41001"], 1),
+        (["from [::1]:41000", "from [::1]:41001"], 1),
+        (["from 10.0.0.2:41000", "from 10.0.0.3:41000"], 2),
+        (["at 12:30", "at 12:31"], 2),
+        (["on :123", "on :124"], 2),
+        (["on h:1234", "on h:1235"], 1),
+        (["on h:123456", "on h:123457"], 2),
+    ],
+)
+def test_sentences_that_differ_in_a_port_are_alike(sentences, kept):
+    assert verdict.distinct(sentences) == tuple(sentences[:kept])
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "joined"),
+    [
+        ((None, None), (None, None), (None, None)),
+        ((NOW, NOW), (None, None), (NOW, NOW)),
+        ((NOW, NOW + DAY), (NOW - DAY, NOW), (NOW - DAY, NOW + DAY)),
+    ],
+)
+def test_joined_diagnosis_spans_both(a, b, joined):
+    first, second = (replace(expired(), first_seen=begin, last_seen=end, count=2) for begin, end in (a, b))
+    both = verdict.joined_diagnosis(first, second)
+    assert (both.first_seen, both.last_seen, both.count) == (*joined, 4)

@@ -1,0 +1,52 @@
+"""How a diagnosis is named in a word or two."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certmedic.core.message.words import brief, clause, soon, whose
+from certmedic.core.model import Cause, Suspect
+from certmedic.core.verdict import survey
+from labs.values import DAY, NOW, facts, member
+
+SECOND = timedelta(seconds=1)
+
+
+def diagnosis(**changes):
+    (expired,) = survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())
+    return replace(expired, **changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({}, "etcd main"),
+        ({"source": "journal"}, "the journal"),
+        ({"source": "docker"}, "docker"),
+        ({"suspect": Suspect.PEER, "neighbours": ("10.0.0.2", "10.0.0.3")}, "10.0.0.2"),
+        ({"suspect": Suspect.OUTSIDE}, "a neighbour"),
+        ({"group": ""}, "kops etcd-a"),
+        ({"group": "", "certificates": ()}, "kops"),
+        ({"group": "", "plane": "", "certificates": ()}, "a program on this machine"),
+    ],
+)
+def test_subject_of_a_diagnosis(change, name):
+    assert whose(diagnosis(**change)) == name
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [(NOW + SECOND, "expires in 1 second"), (NOW, "expires now"), (NOW - SECOND, "expires now")],
+)
+def test_forecast_at_its_boundary(moment, text):
+    forecast = diagnosis(cause=Cause.EXPIRES_SOON, since=moment)
+    assert soon(moment, NOW) == text
+    assert brief(forecast, NOW) == f"certificate {text}"
+    assert clause(forecast, NOW) == f"the certificate of etcd main {text}"
+
+
+def test_forecast_without_a_date():
+    forecast = diagnosis(cause=Cause.EXPIRES_SOON, since=None)
+    assert clause(forecast, NOW) == "the certificate of etcd main expires soon"
+    assert brief(forecast, NOW) == "certificate expires soon"

@@ -1,0 +1,54 @@
+"""Where private keys lie: by custom beside a certificate, and those of the authorities that kops keeps on its masters."""
+
+import pytest
+
+from certmedic.core import planes
+from certmedic.core.model import Place
+from certmedic.core.planes import signing_authorities
+
+
+@pytest.mark.parametrize(
+    ("use", "group", "folders", "name"),
+    [
+        ("peer", "main", ["main"], "etcd-peers-ca"),
+        ("peer", "events", ["events"], "etcd-peers-ca"),
+        ("peer", "", [], ""),
+        ("server", "events", ["events", "main", "leases"], "etcd-clients-ca"),
+        ("server", "cilium", ["cilium"], "etcd-clients-ca"),
+        ("server", "", [], ""),
+        ("apiserver-etcd-client", "", ["main", "events", "leases"], "etcd-clients-ca"),
+        ("manager-server", "main", ["main"], "etcd-manager-ca"),
+        ("manager-client", "events", ["events"], "etcd-manager-ca"),
+        ("manager-client", "", [], ""),
+        ("ca", "main", [], ""),
+    ],
+)
+def test_authorities_that_kops_keeps_on_its_masters(use, group, folders, name):
+    place = Place(plane="kops", group=group, use=use, renewer="etcd-manager")
+    home = "/r/etc/kubernetes/pki/etcd-manager-"
+    assert signing_authorities(place, "/r") == tuple(
+        (f"{home}{f}/{name}.crt", f"{home}{f}/{name}.key") for f in folders
+    )
+
+
+def test_no_other_plane_keeps_the_keys_of_its_authorities():
+    for plane in set(planes.PLANES) - {"kops"}:
+        for use in ("peer", "server", "apiserver-etcd-client"):
+            assert signing_authorities(Place(plane=plane, group="main", use=use, renewer="operator")) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/a/me.crt", "/a/me.key"),
+        ("/a/me.cert", "/a/me.key"),
+        ("/a/me.cer", "/a/me.key"),
+        ("/a/member-x.pem", "/a/member-x-key.pem"),
+        ("/a/cert.pem", "/a/key.pem"),
+        ("/a/server-cert.pem", "/a/server-key.pem"),
+        ("/a/kubeconfig", ""),
+        ("/a/me.p12", ""),
+    ],
+)
+def test_key_beside_a_certificate_by_custom(path, key):
+    assert planes.key_beside(path) == key

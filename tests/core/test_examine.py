@@ -1,0 +1,205 @@
+"""What is wrong with a stored certificate: its dates, its chain, its key, its usages, and whether it is in use at all."""
+
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from certmedic.core import certificates
+from certmedic.core.examine import (
+    candidates,
+    chain,
+    displaced,
+    examine,
+    healthy,
+    lacking_usages,
+    names_of,
+    rivalled,
+)
+from certmedic.core.model import Cause, Confidence, FileFault, Served, Trust
+from labs import pki
+from labs.values import CLIENTS_CA, DAY, NOW, PEERS_CA, VOLUME, facts, member, stored
+
+SECOND = timedelta(seconds=1)
+ME = f"{VOLUME}/peers/me.crt"
+CA_FILE = f"{VOLUME}/peers/ca.crt"
+OLD_VOLUME = "/mnt/master-vol-02/pki/etcd-cluster-token-etcd"
+
+
+def serving(certificate, port=2380, *, trust=Trust.SYSTEM):
+    return Served(address="127.0.0.1", port=port, certificate=certificate, trust=trust)
+
+
+def read(authority, path="ca"):
+    return certificates.parse_der(authority.der, path)
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "synchronised", "cause"),
+    [
+        (NOW - DAY, NOW - SECOND, None, Cause.EXPIRED),
+        (NOW - DAY, NOW, None, None),
+        (NOW, NOW + DAY, None, None),
+        (NOW + SECOND, NOW + DAY, None, Cause.NOT_YET_VALID),
+        (NOW + SECOND, NOW + DAY, True, Cause.NOT_YET_VALID),
+        (NOW + SECOND, NOW + DAY, False, Cause.CLOCK),
+    ],
+)
+def test_dates_of_a_leaf_at_their_boundaries(begins, ends, synchronised, cause):
+    files = member(peer=PEERS_CA.leaf("etcd-a", not_before=begins, not_after=ends))
+    finding = examine(files[0], facts(files, clock_synchronised=synchronised))
+    assert (finding and finding.cause) == cause
+    assert cause is not Cause.CLOCK or finding.said.endswith("and this machine's clock is not synchronised")
+
+
+def test_signature_that_cannot_be_verified_proves_no_unknown_authority():
+    leaf = PEERS_CA.leaf("etcd-a", not_before=NOW - DAY, not_after=NOW + DAY)
+    known, unknown = bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("06082a8648ce3d04037f")
+    files = member(peer=SimpleNamespace(der=leaf.der.replace(known, unknown)))
+    finding = examine(files[0], facts(files))
+    assert (finding.cause, finding.confidence) == (Cause.UNKNOWN_AUTHORITY, Confidence.POSSIBLE)
+    assert finding.said.startswith(f"{ME}: its signature cannot be verified here")
+
+
+def links_below(root, count):
+    """Return `count` intermediate authorities, each signed by the one before, and a leaf of the last."""
+    issuer, below = root, []
+    for number in range(count):
+        issuer = pki.authority(f"link-{number}", not_before=NOW - DAY, issuer=issuer)
+        below.append(read(issuer, "leaf"))
+    return below, certificates.parse_der(issuer.leaf("leaf", not_before=NOW - DAY).der, "leaf")
+
+
+@pytest.mark.parametrize(("count", "length"), [(0, 1), (1, 2), (8, 9), (9, 0)])
+def test_chain_of_at_most_eight_links_is_followed(count, length):
+    root = pki.authority("root", not_before=NOW - DAY)
+    sent, leaf = links_below(root, count)
+    assert len(chain(leaf, [read(root)], list(reversed(sent)))) == length
+
+
+def test_way_that_holds_longest_is_taken():
+    key = pki.new_key()
+    old = read(pki.authority("ca", key=key, not_before=NOW - 9 * DAY, not_after=NOW - DAY))
+    new = read(pki.authority("ca", key=key, not_before=NOW - 9 * DAY, not_after=NOW + DAY))
+    leaf = certificates.parse_der(pki.authority("ca", key=key, not_before=NOW - 9 * DAY).leaf("leaf").der)
+    assert chain(leaf, [old, new], []) == chain(leaf, [new, old], []) == [new]
+
+
+def test_at_most_eight_authorities_of_a_name_are_tried():
+    leaf = read(PEERS_CA.leaf("leaf", not_before=NOW - DAY))
+    cas = [replace(read(PEERS_CA), fingerprint=str(number)) for number in range(9)]
+    assert candidates(replace(leaf, authority_key_id=""), cas) == candidates(leaf, cas) == cas[:8]
+
+
+def test_authority_of_the_key_that_a_leaf_names_is_tried_first():
+    leaf = read(PEERS_CA.leaf("leaf", not_before=NOW - DAY))
+    right, other = read(PEERS_CA), read(pki.authority("etcd-peers-ca-main"))
+    nameless = replace(right, subject_key_id="")
+    assert candidates(leaf, [other, nameless, right]) == [right, nameless, other]
+    assert candidates(leaf, [read(CLIENTS_CA)]) == []
+
+
+@pytest.mark.parametrize(
+    ("use", "server", "client", "lacking"),
+    [
+        ("peer", True, True, ""),
+        ("peer", True, False, "client"),
+        ("peer", False, True, "server"),
+        ("server", False, True, "server"),
+        ("server", True, False, ""),
+        ("apiserver-etcd-client", True, False, "client"),
+        ("kubelet", False, True, ""),
+        ("peer", False, False, ""),  # no usage at all means any
+    ],
+)
+def test_usages_that_a_place_needs(use, server, client, lacking):
+    leaf = PEERS_CA.leaf("x", not_before=NOW - DAY, server=server, client=client)
+    assert lacking_usages(stored(leaf, "/x.crt", use)) == lacking
+
+
+def test_names_of_a_certificate_in_a_sentence():
+    named, nameless = PEERS_CA.leaf("x", dns=("a", "b"), ips=("::1",)), PEERS_CA.leaf("x")
+    assert names_of(read(named)) == "only a, b, ::1"
+    assert names_of(read(nameless)) == "no name at all"
+
+
+OTHER = member(peer_ends=NOW + 9 * DAY)[0].certificate
+GONE = member(peer_ends=NOW - 9 * DAY)[0].certificate
+
+
+@pytest.mark.parametrize(
+    ("use", "served", "is_displaced"),
+    [
+        ("peer", (), False),
+        ("peer", (serving(OTHER),), True),
+        ("peer", (serving(OTHER, 4001),), False),
+        ("peer", (serving(OTHER, trust=Trust.STRANGER),), False),
+        ("peer", (serving(None),), False),
+        ("peer", (serving(GONE),), False),  # in no file and expired: it may be the old one of this very file
+        ("apiserver", (serving(OTHER),), False),
+    ],
+)
+def test_file_is_displaced_if_its_port_serves_another_good_certificate(use, served, is_displaced):
+    files = member(peer_ends=NOW - DAY)
+    mine = replace(files[0], place=replace(files[0].place, use=use))
+    assert bool(displaced(mine, facts(files, served=served))) is is_displaced
+    shown = (*served, serving(mine.certificate))
+    assert displaced(mine, facts(files, served=shown)) == ""
+
+
+def test_file_is_displaced_by_an_expired_certificate_of_another_file():
+    mine, other = member(peer_ends=NOW - DAY)[0], stored(PEERS_CA, "/other.crt", "ca")
+    expired = replace(other, certificate=replace(other.certificate, not_after=NOW - DAY))
+    assert "serves another certificate" in displaced(
+        mine, facts((mine, expired), served=(serving(expired.certificate),))
+    )
+
+
+def copies(*paths, **more):
+    return tuple(replace(one, certificate=replace(one.certificate, path=path), **more) for one, path in paths)
+
+
+MINE, RIVAL = member(peer_ends=NOW - DAY)[0], member(peer_ends=NOW - 2 * DAY)[0]
+
+
+@pytest.mark.parametrize(
+    ("rivals", "served", "is_rivalled"),
+    [
+        ((), (), False),
+        (copies((RIVAL, f"{OLD_VOLUME}/peers/me.crt")), (), True),
+        (copies((RIVAL, f"{OLD_VOLUME}/peers/me.crt"), trust=Trust.STRANGER), (), False),
+        (copies((RIVAL, "/mnt/copies/me.crt")), (), False),  # not at its place, as this one is
+        (copies((RIVAL, f"{OLD_VOLUME}/peers/me.crt")), (serving(MINE.certificate),), False),
+        (
+            copies((RIVAL, f"{OLD_VOLUME}/peers/me.crt")),
+            (serving(MINE.certificate), serving(RIVAL.certificate)),
+            True,
+        ),
+    ],
+)
+def test_second_file_of_the_same_use_leaves_open_which_is_in_use(rivals, served, is_rivalled):
+    assert bool(rivalled(MINE, facts((MINE, *rivals), served=served))) is is_rivalled
+    foreign = replace(MINE, place=replace(MINE.place, renewer="kubeadm"))
+    assert rivalled(foreign, facts((foreign, *rivals), served=served)) == ""
+
+
+def test_file_that_is_not_there_is_not_healthy():
+    fault = FileFault(path="/x.crt", reason="unreadable", detail="Permission denied")
+    assert healthy(["/x.crt"], facts()) == (False, "/x.crt: is not there")
+    assert healthy(["/x.crt"], facts(faults=(fault,))) == (False, "/x.crt: unreadable: Permission denied")
+
+
+def test_files_are_healthy_if_each_is_good():
+    assert healthy([], facts()) == (True, "")
+    is_good, why = healthy([ME, CA_FILE], facts())
+    assert (is_good, why.count(" is valid until ")) == (True, 2)
+    is_good, why = healthy([CA_FILE, ME], facts(member(peer_ends=NOW - SECOND)))
+    assert (is_good, why) == (False, f"{ME}: expired 2026-11-24 15:39:59 UTC")
+
+
+@pytest.mark.parametrize(("ends", "is_good"), [(NOW - SECOND, False), (NOW, True)])
+def test_file_is_not_healthy_while_an_expired_certificate_is_served_for_it(ends, is_good):
+    shown = member(peer_ends=ends)[0].certificate
+    assert healthy([ME], facts(served=(serving(shown),)))[0] is is_good
+    assert healthy([ME], facts(served=(serving(shown, 9999), serving(shown, trust=Trust.STRANGER))))[0] is True

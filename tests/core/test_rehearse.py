@@ -1,0 +1,50 @@
+"""What would happen if nobody renewed anything: warnings at their days, each fault once, in the order of time."""
+
+from datetime import timedelta
+
+from certmedic.core.decision import Policy
+from certmedic.core.model import Cause
+from certmedic.core.rehearse import rehearse
+from labs.values import DAY, NOW, facts, k3s, member
+
+POLICY = Policy(mode="remedy", restart=("etcd-manager", "k3s"), cooldown=timedelta(minutes=15), per_day=2)
+SECOND = timedelta(seconds=1)
+
+
+def moments(files, until=NOW + 60 * DAY, *, warn_days=(30,), of_plane=None):
+    played = rehearse(facts(files), until, policy=POLICY, warn_days=warn_days, of_plane=of_plane)
+    return [(moment.at - NOW, str(moment.diagnosis.cause), moment.decision is not None) for moment in played]
+
+
+def test_warning_comes_before_the_fault_and_only_the_fault_has_a_decision():
+    files = member(peer_ends=NOW + 40 * DAY)
+    assert moments(files) == [
+        (10 * DAY, Cause.EXPIRES_SOON, False),
+        (40 * DAY + SECOND, Cause.EXPIRED, True),
+    ]
+
+
+def test_fault_of_now_is_reported_once():
+    files = member(peer_ends=NOW - DAY, server_ends=NOW + 20 * DAY)
+    faults = [(at, cause) for at, cause, is_decided in moments(files) if is_decided]
+    assert faults[0] == (timedelta(0), Cause.EXPIRED)
+    assert len(faults) == 2  # then both files together
+
+
+def test_certificate_that_ends_with_the_rehearsal_is_only_warned_of():
+    files = member(peer_ends=NOW + 40 * DAY)
+    assert [cause for _, cause, _ in moments(files, NOW + 40 * DAY)] == [Cause.EXPIRES_SOON]
+    assert [cause for _, cause, _ in moments(files, NOW + 40 * DAY + SECOND)] == [Cause.EXPIRES_SOON, Cause.EXPIRED]
+
+
+def test_warning_at_the_boundaries_of_the_rehearsal():
+    files = member(peer_ends=NOW + 40 * DAY)
+    assert moments(files, NOW + 10 * DAY) == [(10 * DAY, Cause.EXPIRES_SOON, False)]
+    assert moments(files, NOW + 10 * DAY - SECOND) == []
+    assert moments(files, NOW + DAY, warn_days=(40,)) == []  # due now, not to come
+
+
+def test_plane_is_warned_of_at_the_days_of_its_own():
+    files = (*member(peer_ends=NOW + 40 * DAY), *k3s(NOW + 40 * DAY))
+    warned = rehearse(facts(files), NOW + 39 * DAY, policy=POLICY, warn_days=(30,), of_plane={"k3s": (5,)})
+    assert [(moment.at - NOW, moment.diagnosis.plane) for moment in warned] == [(10 * DAY, "kops"), (35 * DAY, "k3s")]

@@ -1,0 +1,188 @@
+"""Success is a NotAfter that moved, on disk and in a handshake, and a program that started since."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certmedic.core import verify
+from certmedic.core.model import Served, Trust
+from certmedic.core.verdict import survey
+from labs.values import CLIENTS_CA, DAY, NOW, PEERS_CA, VOLUME, container, facts, member, stored, unit
+
+SECOND = timedelta(seconds=1)
+ME = f"{VOLUME}/peers/me.crt"
+CLIENT = "/etc/kubernetes/pki/kube-apiserver/etcd-client.crt"
+OLD_END, NEW_END = NOW - DAY, NOW + 300 * DAY
+COMMAND = replace(container(), runtime="command", id="renew-certs --all", state="ready")
+
+
+def serving(certificate, port=2380):
+    return Served(address="127.0.0.1", port=port, certificate=certificate, trust=Trust.SYSTEM)
+
+
+def test_the_files_of_a_diagnosis_are_named_once_each():
+    (diagnosis,) = survey(facts(member(peer_ends=OLD_END)), warn_within=timedelta())
+    twice = replace(diagnosis, certificates=(*diagnosis.certificates, *diagnosis.certificates))
+    pathless = replace(diagnosis, certificates=(replace(diagnosis.certificates[0], path=""),))
+    assert verify.files_of(twice) == (ME,)
+    assert verify.files_of(pathless) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "is_another"),
+    [
+        ({}, False),
+        ({"state": "exited"}, False),
+        ({"id": "c2"}, True),
+        ({"started_at": NOW}, True),
+        ({"invocation": "i2"}, True),
+    ],
+)
+def test_container_is_another_by_its_id_or_its_start(change, is_another):
+    assert verify.is_another(container(), replace(container(), **change)) is is_another
+
+
+@pytest.mark.parametrize(
+    ("now", "follows"),
+    [
+        (unit(), True),
+        (unit(state="failed"), True),
+        (unit(state="deactivating"), False),
+        (unit(state="inactive"), False),
+        (unit("rke2-server.service"), False),
+        (replace(unit(), runtime="docker"), False),
+    ],
+)
+def test_successor_of_a_unit(now, follows):
+    assert verify.successors(unit(), facts(containers=(now,))) == ([now] if follows else [])
+
+
+@pytest.mark.parametrize(
+    ("now", "follows"),
+    [
+        (container(number="c2"), True),
+        (container(number="c2", state="exited"), False),
+        (container("events", number="c2"), False),
+        (replace(container(number="c2"), container_name="sidecar"), False),
+    ],
+)
+def test_successor_of_a_container(now, follows):
+    assert verify.successors(container(), facts(containers=(now,))) == ([now] if follows else [])
+
+
+@pytest.mark.parametrize(
+    ("before", "tells"),
+    [(container(), True), (unit(), True), (unit(invocation=""), False), (COMMAND, False)],
+)
+def test_start_is_seen_afterwards_unless_of_a_command_or_an_unstarted_unit(before, tells):
+    assert verify.tells_its_starts(before) is tells
+
+
+@pytest.mark.parametrize(
+    ("state", "same", "is_stopped"),
+    [
+        ("exited", True, True),
+        ("created", True, True),
+        ("running", True, False),
+        ("restarting", True, False),
+        ("exited", False, False),
+    ],
+)
+def test_container_that_was_to_be_restarted_is_stopped(state, same, is_stopped):
+    now = container(number="c1" if same else "c2", state=state)
+    assert verify.is_stopped(container(), now) is is_stopped
+
+
+@pytest.mark.parametrize(
+    ("before", "ends", "moved"),
+    [
+        (OLD_END, NEW_END, True),
+        (OLD_END, NOW + SECOND, True),
+        (OLD_END, NOW, False),  # a later NotAfter that has passed as well
+        (OLD_END, NOW - SECOND, False),
+        (NOW + DAY, NOW + DAY, False),
+        (NOW + DAY, NOW + DAY - SECOND, False),
+        (NOW + DAY, NOW + DAY + SECOND, True),
+    ],
+)
+def test_file_moved_if_it_ends_later_than_before_and_in_the_future(before, ends, moved):
+    assert verify.moved([(ME, before)], facts(member(peer_ends=ends))) is moved
+
+
+def test_every_watched_file_has_to_move():
+    looked = facts(member(peer_ends=NEW_END))
+    assert verify.moved([(ME, OLD_END), ("/gone.crt", OLD_END)], looked) is False
+    assert verify.moved([(ME, OLD_END), (f"{VOLUME}/clients/server.crt", NEW_END)], looked) is False
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "reason"),
+    [
+        (container(), container(number="c2"), ""),
+        (container(), container(), f"{container().name} still runs as before, and was not started anew"),
+        (container(), container("events", number="c2"), f"{container().name} does not run, or cannot be seen to"),
+        (unit(), unit(invocation="i2", state="reloading"), ""),
+        (unit(), unit(invocation="i2", state="failed"), "k3s.service does not run, or cannot be seen to"),
+        (COMMAND, unit(), ""),
+    ],
+)
+def test_restarted_program_runs_since_another_start(before, now, reason):
+    assert verify.runs_anew(before, facts(containers=(now,))) == reason
+
+
+def cure_of(files, *, served=(), path=ME, before=OLD_END):
+    return verify.cure_took([(path, before)], facts(files, served=served))
+
+
+def test_cure_took_if_the_new_certificate_is_on_disk_and_served():
+    files = member(peer_ends=NEW_END)
+    took, why = cure_of(files, served=(serving(files[0].certificate), serving(files[2].certificate, 4001)))
+    assert (took, why) == (
+        True,
+        f"{ME} is now valid until 2027-09-20 15:40:00 UTC; served on 127.0.0.1:2380",
+    )
+
+
+def test_cure_of_a_client_certificate_needs_no_listener():
+    leaf = CLIENTS_CA.leaf("kube-apiserver", not_before=NOW - DAY, not_after=NEW_END, server=False)
+    files = (stored(leaf, CLIENT, "apiserver-etcd-client", renewer="nodeup"),)
+    took, why = cure_of(files, path=CLIENT)
+    assert (took, why.partition("; ")[2]) == (True, "it is a client's, so nothing serves it")
+
+
+@pytest.mark.parametrize("ends", [OLD_END - SECOND, OLD_END, NOW - SECOND, NOW])
+def test_no_cure_took_while_the_file_ends_as_before_or_has_ended(ends):
+    took, why = cure_of(member(peer_ends=ends))
+    assert (took, why.partition("UTC")[0].startswith(f"{ME} still ends")) == (False, True)
+
+
+def test_no_cure_took_where_the_file_is_gone():
+    assert cure_of(member(), path="/gone.crt") == (False, "/gone.crt cannot be read")
+
+
+def test_no_cure_took_if_the_new_certificate_is_of_no_use():
+    strange = PEERS_CA.leaf("etcd-a", not_before=NOW + SECOND, not_after=NEW_END)
+    took, why = cure_of(member(peer=strange))
+    assert (took, "is valid only from" in why) == (False, True)
+
+
+def test_no_cure_took_before_the_new_certificate_is_served():
+    files = member(peer_ends=NEW_END)
+    foreign = files[2].certificate
+    reason = "the new certificate is on disk, but was not yet seen served"
+    assert cure_of(files) == (False, reason)
+    assert cure_of(files, served=(serving(None), serving(foreign))) == (False, reason)
+
+
+def test_no_cure_took_while_some_callers_still_get_the_old_certificate():
+    old, new = member(peer_ends=OLD_END)[0].certificate, member(peer_ends=NEW_END)
+    elsewhere = serving(old, 9999)
+    fresh = serving(new[0].certificate)
+    assert cure_of(new, served=(fresh, elsewhere))[0] is True
+    took, why = cure_of(new, served=(fresh, serving(old)))
+    assert (took, why) == (
+        False,
+        "127.0.0.1:2380 still shows the one that ends 2026-11-23 15:40:00 UTC to some callers",
+    )
+    assert cure_of(new, served=(fresh, serving(replace(old, subject="CN=other"))))[0] is True
