@@ -30,7 +30,7 @@ def on_host(path: str, mounts: Mounts) -> str:
     for inside, host in sorted(mounts, key=lambda mount: len(mount[0]), reverse=True):
         folder = inside.rstrip("/")
         if path == folder or path.startswith(f"{folder}/"):
-            return posixpath.normpath(host + path[len(folder) :])
+            return posixpath.normpath(host.rstrip("/") + path[len(folder) :] or "/")
     return ""
 
 

@@ -1,0 +1,61 @@
+"""Paths in a container as they are on the host, and those that a static pod's manifest names."""
+
+import json
+
+import pytest
+
+from certmedic.core.planes import on_host, paths_of_manifest
+
+MOUNTS = [("/etc", "/host/etc"), ("/etc/pki/", "/host/pki"), ("/srv", "/")]
+
+
+@pytest.mark.parametrize(
+    ("path", "host"),
+    [
+        ("/etc/x.crt", "/host/etc/x.crt"),
+        ("/etc/pki/x.crt", "/host/pki/x.crt"),  # the deepest mount
+        ("/etc/pki", "/host/pki"),
+        ("/etc/pkix/x.crt", "/host/etc/pkix/x.crt"),
+        ("/etc/pki/../x.crt", "/host/etc/x.crt"),
+        ("/srv/x.crt", "/x.crt"),  # the host's root is mounted there
+        ("/srv", "/"),
+        ("/var/x.crt", ""),
+    ],
+)
+def test_path_on_the_host_by_the_deepest_mount(path, host):
+    assert on_host(path, MOUNTS) == host
+    assert on_host(path, list(reversed(MOUNTS))) == host
+
+
+def manifest(env=(), **more):
+    spec = {
+        "containers": [
+            {
+                "command": ["etcd", "--cert-file=/pki/server.crt"],
+                "env": list(env),
+                "volumeMounts": [{"name": "pki", "mountPath": "/pki"}],
+            }
+        ],
+        "volumes": [{"name": "pki", "hostPath": {"path": "/srv/pki"}}, {"name": "tmp", "emptyDir": {}}],
+    }
+    return json.dumps({"spec": spec | more})
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        (manifest(), {("server", "/srv/pki/server.crt")}),
+        (
+            manifest([{"name": "ETCD_PEER_CERT_FILE", "value": "/pki/peer.crt"}, {"name": "NODE", "valueFrom": {}}]),
+            {("server", "/srv/pki/server.crt"), ("peer", "/srv/pki/peer.crt")},
+        ),
+        (manifest(volumes=[]), set()),
+        (manifest(volumes=None), set()),
+        (manifest(volumes=[{"name": "pki", "hostPath": {"path": 5}}]), set()),
+        (manifest(containers=5), set()),
+        ("{", set()),
+        ("{}", set()),
+    ],
+)
+def test_certificates_that_a_manifest_in_json_names(text, paths):
+    assert set(paths_of_manifest(text)) == paths
