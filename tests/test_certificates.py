@@ -536,7 +536,7 @@ def test_several_blocks_are_read_up_to_a_bound(ca, leaf):
     with pytest.raises(NotACertificate, match="more than 1 certificates") as fault:
         parse(bundle, "b", most=1)
     assert fault.value.reason == "too_large"
-    assert [one.subject_cn for one in fault.value.certificates] == ["etcd-a"]
+    assert [read.subject_cn for read in fault.value.certificates] == ["etcd-a"]
 
 
 @pytest.mark.parametrize(

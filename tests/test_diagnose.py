@@ -630,3 +630,71 @@ def test_another_pod_of_the_cluster_is_a_warning_without_proof():
     fold = replace(fold, sighting=replace(fold.sighting, entry=entry("x", **origin)))
     assert judged(fold).severity == "warning"
     assert judged(refused(origin=origin), member(peer_ends=ENDED)).severity == "critical"
+
+
+@pytest.mark.parametrize(
+    ("origin", "name"),
+    [
+        ({"namespace": "kube-system", "pod": "x"}, "pod kube-system/x"),
+        ({"pod": "x", "container": "c"}, "pod /x"),
+        ({"container": "c", "path": "/p"}, "container c"),
+        ({"path": "/var/log/x.log", "uid": 0}, "file /var/log/x.log"),
+        ({"uid": 0}, "uid 0"),
+        ({}, "journal"),
+        ({"container": "c\n\u202ex"}, "container c x"),
+    ],
+)
+def test_stranger_is_known_by_what_it_cannot_choose(origin, name):
+    fold = refused(origin={"trust": Trust.STRANGER, **origin})
+    assert judged(fold).key == f"stranger|{name}"
+
+
+@pytest.mark.parametrize(
+    ("called", "missing"),
+    [
+        ((), "10.0.0.1 or fd00::1"),  # nothing tells how it is called: by an address, and loopback is none of them
+        ((("server", "etcd-x.internal.example"),), "etcd-x.internal.example"),
+        ((("server", "etcd-x.internal.example"), ("peer", "10.9.9.9")), "10.9.9.9"),
+    ],
+)
+def test_caller_without_sni_has_called_as_etcd_advertises_or_by_address(called, missing):
+    here = frozenset({"127.0.0.1", "10.0.0.1", "fd00::1"})
+    fold = refused(remote="10.0.0.2:41000", server_name="")
+    looked = replace(facts(called=called, peers=frozenset({"10.0.0.2"})), addresses=here)
+    diagnosis = doctor.diagnose(fold, looked)
+    assert diagnosis.cause is Cause.NAME_MISMATCH
+    assert any(f"{ME}: clients call {missing}, but it holds only" in line for line in diagnosis.evidence)
+
+
+def test_line_that_names_no_sni_at_all_accuses_no_name():
+    assert judged(refused()).cause is Cause.DISTRUSTED
+
+
+@pytest.mark.parametrize(
+    ("files", "cause"),
+    [
+        (member(server_ends=ENDED), Cause.EXPIRED),
+        (tuple(replace(stored_, key_matches=False) for stored_ in member()), Cause.KEY_MISMATCH),
+    ],
+)
+def test_certificate_that_a_program_calls_its_own_is_examined(files, cause):
+    fold = refusing(Symptom.OTHER, Role.SERVER, remote="")
+    diagnosis = judged(replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN)), files)
+    assert (diagnosis.cause, diagnosis.suspect) == (cause, "own")
+    assert any("this machine refused a certificate of its" in line for line in diagnosis.evidence)
+
+
+@pytest.mark.parametrize(("listener", "path"), [("peer", ME), ("client", SERVER)])
+def test_etcd_that_fails_at_a_listener_was_loading_its_certificate(listener, path):
+    fold = own_file("own-key-mismatch")
+    fold = replace(fold, sighting=replace(fold.sighting, said=f"creating {listener} listener failed"))
+    assert paths(judged(fold)) == [path]
+
+
+@pytest.mark.parametrize(("synchronised", "is_doubted"), [(False, True), (True, False), (None, False)])
+def test_neighbour_from_the_future_is_a_question_of_this_clock(synchronised, is_doubted):
+    fold = refusing(Symptom.EXPIRED_OR_NOT_YET_VALID)
+    fold = replace(fold, sighting=replace(fold.sighting, not_before=NOW + DAY))
+    diagnosis = judged(fold, clock_synchronised=synchronised)
+    assert (diagnosis.cause, diagnosis.suspect) == (Cause.NOT_YET_VALID, "peer")
+    assert any("look at the clock first" in line for line in diagnosis.evidence) is is_doubted

@@ -228,7 +228,7 @@ def test_operator_allows_an_action_by_mode_approval_and_list(mode, approved, res
 
 
 def test_ca_of_a_file_that_the_operator_renews_need_not_be_known():
-    files = tuple(replace(one, place=replace(one.place, ca_path="")) for one in EXPIRED)
+    files = tuple(replace(stored, place=replace(stored.place, ca_path="")) for stored in EXPIRED)
     policy = replace(POLICY, means=(Means(renewer="etcd-manager", command=("/bin/renew",), renews=True),))
     assert blocked(decide(diagnosis(), facts(files), HISTORY, policy)) == []
     assert GateName.AUTHORITY in blocked(decide(diagnosis(), facts(files), HISTORY, POLICY))

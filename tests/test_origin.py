@@ -219,6 +219,8 @@ def test_a_link_of_a_strangers_to_roots_log_is_not_believed():
     trust, why = origin.of_log("/var/log/etcd.log", chain, links=[link], groups=(), owners={0})
     assert trust is STRANGER
     assert "/srv/etcd.log is a link of uid 1000" in why
+    roots = [Owner("/var/log/etcd.log", 0, 0, stat.S_IFLNK | 0o777)]
+    assert origin.of_log("/var/log/etcd.log", chain, links=roots, groups=(), owners={0})[0] is SYSTEM
 
 
 def test_an_agent_that_root_does_not_run_believes_its_own_user_too():

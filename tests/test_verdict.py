@@ -97,18 +97,18 @@ def test_fault_that_no_file_proves_ends_by_silence_alone(change):
 
 def test_person_vouches_for_files_that_a_person_names():
     foreign = facts(
-        tuple(replace(one, trust=Trust.STRANGER) for one in member(peer_ends=NOW - DAY)),
+        tuple(replace(stored, trust=Trust.STRANGER) for stored in member(peer_ends=NOW - DAY)),
         served=(Served(address="::1", port=1, certificate=None),),
         containers=(replace(container(), trust=Trust.CLUSTER),),
     )
     assert verdict.survey(foreign, warn_within=timedelta()) == ()
     vouched = verdict.vouched(foreign)
     assert verdict.trusted(vouched) == vouched
-    assert [one.cause for one in verdict.survey(vouched, warn_within=timedelta())] == [Cause.EXPIRED]
+    assert [fault.cause for fault in verdict.survey(vouched, warn_within=timedelta())] == [Cause.EXPIRED]
 
 
 def test_survey_judges_dates_alone():
-    files = tuple(replace(one, key_matches=False) for one in member())
+    files = tuple(replace(stored, key_matches=False) for stored in member())
     assert verdict.survey(facts(files), warn_within=timedelta()) == ()
 
 
@@ -124,7 +124,7 @@ def test_survey_judges_dates_alone():
 )
 def test_survey_warns_within_the_days_of_the_plane(ends, of_plane, warned):
     soon = verdict.survey(facts(member(peer_ends=ends)), warn_within=30 * DAY, of_plane=of_plane)
-    assert [one.cause for one in soon] == ([Cause.EXPIRES_SOON] if warned else [])
+    assert [warning.cause for warning in soon] == ([Cause.EXPIRES_SOON] if warned else [])
 
 
 @pytest.mark.parametrize(
