@@ -12,9 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, x25519
 from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509.oid import SignatureAlgorithmOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -616,3 +618,26 @@ def test_authority_with_a_broken_key_is_wrong():
     broken = certificates.parse_der(sound.der.replace(point, b"\x04" + b"\x01" * 64))
     assert certificates.signature(signed_by(key, "ca"), sound) == "verified"
     assert certificates.signature(signed_by(key, "ca"), broken) == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("padding_used", "oid"),
+    [
+        (padding.PKCS1v15(), SignatureAlgorithmOID.RSA_WITH_SHA256),
+        (padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32), SignatureAlgorithmOID.RSASSA_PSS),
+    ],
+)
+def test_rsa_signature_of_either_padding(padding_used, oid):
+    """Older libraries do not read the padding from a certificate, so that its parts are given here."""
+    key, body = new_key(kind="rsa"), b"to be signed"
+    signed = SimpleNamespace(
+        signature=key.sign(body, padding_used, hashes.SHA256()),
+        tbs_certificate_bytes=body,
+        signature_hash_algorithm=hashes.SHA256(),
+        signature_algorithm_oid=oid,
+    )
+    signer = SimpleNamespace(public_key=key.public_key)
+    assert certificates._signature_verifies(signed, signer) is True
+    signed.tbs_certificate_bytes = b"another body"
+    with pytest.raises(InvalidSignature):
+        certificates._signature_verifies(signed, signer)

@@ -666,8 +666,9 @@ def test_caller_without_sni_has_called_as_etcd_advertises_or_by_address(called, 
     assert any(f"{ME}: clients call {missing}, but it holds only" in line for line in diagnosis.evidence)
 
 
-def test_line_that_names_no_sni_at_all_accuses_no_name():
-    assert judged(refused()).cause is Cause.DISTRUSTED
+@pytest.mark.parametrize("peers", [(), ("10.0.0.2",)])
+def test_line_without_sni_accuses_no_name(peers):
+    assert judged(refused(), peers=frozenset(peers)).cause is Cause.DISTRUSTED
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,14 @@ def test_warning_comes_before_the_fault_and_only_the_fault_has_a_decision():
     ]
 
 
-def test_fault_of_now_is_reported_once():
-    files = member(peer_ends=NOW - DAY, server_ends=NOW + 20 * DAY)
-    faults = [(at, cause) for at, cause, is_decided in moments(files) if is_decided]
-    assert faults[0] == (timedelta(0), Cause.EXPIRED)
-    assert len(faults) == 2  # then both files together
+def test_fault_is_reported_once_and_again_only_with_more_files():
+    files = (*member(peer_ends=NOW - DAY, server_ends=NOW + 20 * DAY), *k3s(NOW + 10 * DAY))
+    played = rehearse(facts(files), NOW + 60 * DAY, policy=POLICY, warn_days=())
+    assert [(moment.at - NOW, moment.diagnosis.plane, len(moment.diagnosis.certificates)) for moment in played] == [
+        (timedelta(0), "kops", 1),
+        (10 * DAY + SECOND, "k3s", 1),
+        (20 * DAY + SECOND, "kops", 2),
+    ]
 
 
 def test_certificate_that_ends_with_the_rehearsal_is_only_warned_of():

@@ -1,0 +1,37 @@
+"""How a message is made to fit: evidence goes first, then files, then whole lines at the end."""
+
+import pytest
+
+from certmedic.core.message.render import Block, Form, as_plain, fewer, fitted
+
+LEAD = Block("", ("lead",), Form.LEAD)
+FILES = Block("Files", ("/a", "/b", "/c"))
+EVIDENCE = Block("Evidence", ("one line", "another line"), Form.QUOTE)
+
+
+@pytest.mark.parametrize(
+    ("room", "shown"),
+    [
+        (1000, "lead\n\nFiles:\n  /a\n  /b\n  /c\nEvidence:\n  one line\n  another line"),
+        (50, "lead\n\nFiles:\n  /a\n  /b\n  /c\nEvidence: one line"),
+        (46, "lead\n\nFiles:\n  /a\n  /b\n  /c\nEvidence: one line"),
+        (45, "lead\n\nFiles:\n  /a\n  /b\n  /c"),
+        (27, "lead\n\nFiles:\n  /a\n  /b\n  /c"),
+        (26, "lead\n\nFiles:\n  /a\n  /b"),
+        (22, "lead\n\nFiles:\n  /a\n  /b"),
+        (21, "lead\n\nFiles:\n  /a"),
+        (16, "lead\n"),  # no head without lines
+        (5, "lead\n"),
+        (4, "lead"),
+    ],
+)
+def test_message_is_cut_to_its_room_in_whole_lines(room, shown):
+    assert fitted((LEAD, FILES, EVIDENCE), as_plain, room) == shown
+    assert len(shown) <= room
+
+
+@pytest.mark.parametrize(("count", "lines"), [(1, 1), (2, 2), (3, 3), (9, 3)])
+def test_files_are_two_and_a_number(count, lines):
+    few = fewer(Block("Files", tuple(f"/{number}" for number in range(count))))
+    assert len(few.lines) == lines
+    assert (few.lines[-1] == f"and {count - 2} more") is (count > 2)
