@@ -19,6 +19,7 @@ from certmedic.edge.containers import DockerSource, daemon, own_ids
 from certmedic.edge.containers import source as containers
 from certmedic.edge.containers.daemon import Daemon, DockerError
 from certmedic.edge.containers.stream import Position, Stream
+from certmedic.edge.os import docker as docker_api
 from certmedic.edge.static_pods import StaticPods
 from labs.docker import BUSYBOX, Docker, start_dockerd
 from labs.reading import Reading
@@ -429,7 +430,7 @@ def test_an_answer_that_comes_byte_by_byte_has_a_deadline(tmp_path, monkeypatch,
 
 
 def test_an_answer_without_end_is_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(daemon, "MOST_BODY", 100_000)
+    monkeypatch.setattr(docker_api, "MOST_READ", 100_000)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s"))
         server.listen(1)

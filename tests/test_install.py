@@ -28,7 +28,6 @@ DEBIAN_12 = {
     "apprise": "1.2.0",
     "click": "8.1.3",
     "cryptography": "38.0.4",
-    "docker": "5.0.3",
     "prometheus-client": "0.16.0",
     "pyOpenSSL": "23.0.0",
     "rich": "13.3.1",
@@ -113,9 +112,6 @@ def test_installed_by_pip_it_runs(archives, kind, pins, tmp_path):
     config.chmod(0o640)
     assert "good" in do(certmedic, "check-config", "--config", config)
     assert "a-ca" in do(certmedic, "certs", "--config", config)
-    if kind == "source":
-        # Where a distribution has no docker library, all but a restart through Docker works without it.
-        do(bin_ / "pip", "uninstall", "--quiet", "--yes", "docker")
     # The service itself: it makes its state from the schema that came along, and stops when it is told.
     service = subprocess.Popen([certmedic, "run", "--config", config], cwd="/", stderr=subprocess.PIPE, text=True)
     try:

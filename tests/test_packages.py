@@ -47,7 +47,6 @@ LIBRARIES = {
     "apprise": ("apprise", "apprise"),
     "click": ("python3-click", "click"),
     "cryptography": ("python3-cryptography", "cryptography"),
-    "docker": ("python3-docker", "docker"),
     "prometheus_client": ("python3-prometheus-client", "prometheus-client"),
     "rich": ("python3-rich", "rich"),
     "systemd": ("python3-systemd", "systemd-python"),
@@ -155,7 +154,7 @@ def test_the_packages_depend_on_exactly_what_is_imported():
     python = found.pop("python3")
     assert set(found) == {LIBRARIES[name][0] for name in used}
     spec = (PACKAGING / "certmedic.spec").read_text()
-    in_rpm = dict(re.findall(r"^(?:Requires|Recommends): +python3dist\(([\w-]+)\) >= ([\w.]+)$", spec, re.MULTILINE))
+    in_rpm = dict(re.findall(r"^Requires: +python3dist\(([\w-]+)\) >= ([\w.]+)$", spec, re.MULTILINE))
     assert set(in_rpm) == {LIBRARIES[name][1] for name in used}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     floor = dict(line.lower().split(">=") for line in project["dependencies"])

@@ -1,9 +1,7 @@
 """The containers of a Docker daemon as a source: each log is followed from its position for as long as the container lives.
 
-One thread waits for the daemon's events and for one stream of each container's log. Both are requested with plain HTTP over
-the daemon's unix socket. The Docker SDK hands out a stream frame by frame, needs a thread for each, and costs 17 MB and a
-third of a second before the first line. HTTP/1.0 makes the daemon send a stream without chunks, so that whole blocks are
-read and searched.
+One thread waits for the daemon's events and for one stream of each container's log. HTTP/1.0 makes the daemon send a stream
+without chunks, so that whole blocks are read and searched.
 
 A position is the timestamp of the last line handled and the number of lines that bear it: a log is requested from that
 timestamp on, and so many lines are skipped. A new container is read from the end of the last watch on.

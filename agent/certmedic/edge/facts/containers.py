@@ -84,7 +84,7 @@ def _closely(url: str, told: Mapping[str, Any], image: str, until: float) -> tup
             about = docker.ask(url, f"/images/{quote(str(seen['Image']), safe='')}/json", deadline=until)
             tags = [seen["Config"]["Image"], *(about.get("RepoTags") or ())]
             image = next((tag for tag in tags if manager_version(tag)), image)
-    except docker.DockerError:
+    except docker.RefusedError:
         # It was removed while we looked at it.
         return image, None
     return image, started

@@ -1,6 +1,6 @@
-"""One HTTP request and its reply, with an absolute deadline and a byte cap; http.client has a time-out for each byte only.
+"""One HTTP request and its reply, with an absolute deadline and a cap in bytes; http.client only limits the wait for each byte.
 
-HTTP/1.0 is asked for, so that the reply ends with the connection and is never in chunks.
+Requests are HTTP/1.0, so that a reply ends with the connection and is never in chunks. Deadlines are on the monotonic clock.
 """
 
 from __future__ import annotations
@@ -12,15 +12,25 @@ import time
 from dataclasses import dataclass
 
 MOST_HEAD = 64 * 1024  # bytes of a reply's head
+_BLOCK = 256 * 1024
 
 
 class ReplyError(OSError):
-    """What came back is no reply in HTTP, or is too large."""
+    """The reply is not HTTP, is cut short or is too large."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The head of a reply, and the beginning of its body if that came in the same read."""
+
+    status: int
+    length: int  # bytes of the body; -1 if the head does not say
+    begun: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a server answered."""
+    """A server's whole reply."""
 
     status: int
     body: bytes
@@ -36,25 +46,46 @@ def exchange(  # noqa: PLR0913 - each is a part of the request, or a bound
     body: bytes = b"",
     host: str = "localhost",
 ) -> Reply:
-    """Send a request over a connection and return the reply. `deadline` is on the monotonic clock. Raises OSError."""
-    head = f"{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    """Send a request over a connection and return the reply, whose body has at most `most` bytes. Raises OSError."""
+    head = request(sock, method, path, deadline=deadline, body=body, host=host)
+    return Reply(status=head.status, body=rest(sock, head, deadline=deadline, most=most))
+
+
+def request(  # noqa: PLR0913 - as above
+    sock: socket.socket, method: str, path: str, *, deadline: float, body: bytes = b"", host: str = "localhost"
+) -> Head:
+    """Send a request over a connection and read the head of the reply. Raises OSError."""
+    lines = f"{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n"
     left(sock, deadline)
-    sock.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body)
-    data = bytearray()
-    while len(data) <= MOST_HEAD + most:
-        left(sock, deadline)
-        try:
-            block = sock.recv(65536)
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            block = b""
+    sock.sendall(f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body)
+    data = b""
+    while b"\r\n\r\n" not in data and len(data) <= MOST_HEAD and (block := _receive(sock, deadline)):
         data += block
-        if not block or _is_whole(data):
-            return _parsed(bytes(data), most)
-    raise ReplyError(0, f"a reply of more than {most} bytes is not read")
+    head, mark, begun = data.partition(b"\r\n\r\n")
+    words = head.split(b"\r\n")[0].split(maxsplit=2)
+    if not data:
+        raise ReplyError(0, "it closed the connection without an answer")
+    if not mark or len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+        raise ReplyError(0, f"the answer is not HTTP: {head[:100]!r}")
+    return Head(status=int(words[1][:3]), length=_length(head), begun=begun)
+
+
+def rest(sock: socket.socket, head: Head, *, deadline: float, most: int) -> bytes:
+    """Read the body of a reply to its end. Raises OSError."""
+    body = bytearray(head.begun)
+    while (head.length < 0 or len(body) < head.length) and (block := _receive(sock, deadline)):
+        body += block
+        if len(body) > most:
+            break
+    if len(body) > most:
+        raise ReplyError(0, f"a reply of more than {most} bytes is not read")
+    if len(body) < head.length:
+        raise ReplyError(0, "the answer was cut short")
+    return bytes(body if head.length < 0 else body[: head.length])
 
 
 def left(sock: socket.socket, deadline: float) -> float:
-    """Give the next call on a socket the time that is left, and return it. Raises TimeoutError where none is."""
+    """Limit the next call on a socket to the seconds that are left, and return them. Raises TimeoutError if none are."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError("no answer in time")
@@ -62,10 +93,12 @@ def left(sock: socket.socket, deadline: float) -> float:
     return seconds
 
 
-def _is_whole(data: bytearray) -> bool:
-    """Whether the reply is complete by its Content-Length: a server need not close at once."""
-    head, mark, body = data.partition(b"\r\n\r\n")
-    return bool(mark) and 0 <= _length(bytes(head)) <= len(body)
+def _receive(sock: socket.socket, deadline: float) -> bytes:
+    left(sock, deadline)
+    try:
+        return sock.recv(_BLOCK)
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        return b""
 
 
 def _length(head: bytes) -> int:
@@ -75,16 +108,3 @@ def _length(head: bytes) -> int:
             with contextlib.suppress(ValueError):
                 return int(value)
     return -1
-
-
-def _parsed(data: bytes, most: int) -> Reply:
-    head, mark, body = data.partition(b"\r\n\r\n")
-    words = head.split(b"\r\n")[0].split(maxsplit=2)
-    if not mark or len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
-        raise ReplyError(0, "the answer is not HTTP")
-    if len(body) > most:
-        raise ReplyError(0, f"a reply of more than {most} bytes is not read")
-    length = _length(head)
-    if len(body) < length:
-        raise ReplyError(0, "the answer was cut short")
-    return Reply(status=int(words[1][:3]), body=body if length < 0 else body[:length])
