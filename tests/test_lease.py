@@ -24,7 +24,7 @@ from certmedic.core.model import Member, Place, Stored, Trust
 from certmedic.edge.facts import members
 from certmedic.edge.facts.members import meet
 from certmedic.edge.facts.roster import voters
-from certmedic.edge.lease import EtcdLock, _AskError, _Door
+from certmedic.edge.lease import EtcdLock, _AskError, _Endpoint
 from certmedic.edge.os.readfile import Tree
 from certmedic.edge.store import Store
 from labs import etcd as lab
@@ -150,12 +150,12 @@ def test_the_members_are_those_that_etcd_tells_and_not_those_of_its_start(group,
     assert group.voters("a", tmp_path / "none/me.crt") == ()
 
     # One is added, and has not started yet: from now on three of four are needed.
-    door = _Door(lab.ADDRESSES["a"], group.ports["a"], context(group), time.monotonic() + 60)
+    etcd = _Endpoint(lab.ADDRESSES["a"], group.ports["a"], context(group), time.monotonic() + 60)
 
     def added():
         # etcd takes nobody in until it has been together for some seconds.
         with contextlib.suppress(_AskError):
-            return door.post("/cluster/member/add", {"peerURLs": ["https://10.0.0.4:2380"]})
+            return etcd.post("/cluster/member/add", {"peerURLs": ["https://10.0.0.4:2380"]})
 
     until(added, seconds=50)
     until(lambda: ("10.0.0.4:2380", "10.0.0.4", 2380) in group.voters("b"), seconds=30)

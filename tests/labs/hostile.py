@@ -5,10 +5,13 @@ home.stranger("python3", "-c", DRIPPING, "127.0.0.1", "4001", cert, key)
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
+import ssl
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 # A TLS server that shows its certificate and then sends a byte every 0.1 s, for as long as anybody listens.
@@ -62,6 +65,33 @@ server = socket.create_server(("127.0.0.1", int(port)), backlog=64)
 while True:
     threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
 """
+
+
+@contextlib.contextmanager
+def slow(server: socket.socket, begun: bytes, *, drips: bool, context: ssl.SSLContext | None = None) -> Iterator[None]:
+    """Have a listening socket begin an answer to everybody, then send a byte every 0.1 s, or nothing more."""
+
+    def answer(plain: socket.socket) -> None:
+        with contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) if context else plain as conn:
+            conn.recv(65536)
+            conn.sendall(begun)
+            while drips:
+                conn.sendall(b" ")
+                time.sleep(0.1)
+            conn.recv(1)  # until the other side has had enough
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+
+    server.listen(16)
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
 
 
 class Watchdog:

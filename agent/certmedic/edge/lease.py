@@ -1,7 +1,7 @@
-"""A lease in etcd as the lock among masters, over the JSON gateway that etcd itself serves.
+"""A lease in etcd as the lock among masters, over etcd's JSON gateway.
 
-The key /certmedic/<group>/acting holds the name of who acts, on a lease that ends by itself. It is written only where it is not
-there (compare create_revision with 0), in one transaction of etcd's, so two can never both have it.
+The key /certmedic/<group>/acting holds the name of the member that acts, on a lease that expires by itself. One transaction in
+etcd writes the key only if it does not exist (create_revision is 0), so that two members never both hold it.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import queue
+import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from http.client import HTTPException, HTTPSConnection
 from typing import Any
 
+from certmedic.core import text
 from certmedic.core.lease import Access
 from certmedic.core.model import Lease
+from certmedic.edge.os import http
 
-DEADLINE = 4.0  # seconds for all that is asked at once
+DEADLINE = 4.0  # seconds for all requests of one `take` or `release`
+REQUEST = 2.0  # seconds for one request, from the connection to the end of the reply
 PREFIXES = ("/v3", "/v3beta", "/v3alpha")  # etcd from 3.4, 3.3, 3.2
-MOST_READ = 64 * 1024
+MOST_READ = 64 * 1024  # bytes of a reply
 
 
 class _AskError(Exception):
@@ -31,7 +32,7 @@ class _AskError(Exception):
 
 
 class EtcdLock:
-    """The lock in etcd itself. `ttl` in seconds, after which it ends by itself; `deadline` in seconds, for all that is asked at once."""
+    """The lock in etcd. `ttl`: seconds until the lease expires; `deadline`: seconds for all requests of one call."""
 
     def __init__(self, *, ttl: int, deadline: float = DEADLINE) -> None:
         self.ttl = ttl
@@ -39,7 +40,7 @@ class EtcdLock:
         self._taken: dict[str, Access] = {}
 
     def take(self, group: str, access: Access) -> Lease:
-        """Have the lease, unless another has it. What is ours already is taken anew."""
+        """Take the lease unless another member holds it. A lease that this member holds already is renewed."""
         if not access.doors or not access.credentials:
             what = (
                 "no etcd here shows clients a good certificate"
@@ -48,7 +49,7 @@ class EtcdLock:
             )
             return Lease(state="none", why=f"no lease in etcd was had ({what}), so handshakes alone decide")
         try:
-            other = self._within(access, lambda door: _take(door, _key(group), access.holder, self.ttl))
+            other = self._ask(access, lambda etcd: _take(etcd, _key(group), access.holder, self.ttl))
         except _AskError as error:
             return Lease(state="none", why=f"no lease in etcd was had ({error}), so handshakes alone decide")
         if other:
@@ -58,35 +59,37 @@ class EtcdLock:
         return Lease(state="ours", why="the lease in etcd is this member's")
 
     def release(self, group: str) -> None:
-        """Remove the key, if it is still ours."""
+        """Remove the key if it still holds this member's name."""
         access = self._taken.pop(group, None)
         if access is not None:
             with contextlib.suppress(_AskError):
-                self._within(access, lambda door: _give_back(door, _key(group), access.holder))
+                self._ask(access, lambda etcd: _release(etcd, _key(group), access.holder))
 
-    def _within(self, access: Access, ask: Callable[[_Door], str]) -> str:
-        """Ask one door after the other until one answers. On a thread of its own: a look-up of a name has no deadline."""
-        answers: queue.SimpleQueue[str | _AskError] = queue.SimpleQueue()
+    def _ask(self, access: Access, ask: Callable[[_Endpoint], str]) -> str:
+        """Return the answer of the first endpoint that gives one. Raises _AskError."""
         until = time.monotonic() + self.deadline
-
-        def knock() -> None:
+        why: list[str] = []
+        for certificate, key in access.credentials:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False  # members are dialled by address; their CA identifies them
             try:
-                answers.put(_first_answer(access, ask, until))
-            except _AskError as error:
-                answers.put(error)
+                context.load_verify_locations(access.ca_path)
+                context.load_cert_chain(certificate, key)
+            except OSError as error:
+                why.append(f"{key}: {error.strerror or error}")
+                continue
+            for number, (host, port) in enumerate(access.doors):
+                # Each endpoint gets its share of the time that is left, so that one that hangs does not use up all of it.
+                share = (until - time.monotonic()) / (len(access.doors) - number)
+                try:
+                    return ask(_Endpoint(host, port, context, time.monotonic() + share))
+                except _AskError as error:
+                    why.append(str(error))
+        raise _AskError("; ".join(dict.fromkeys(why))[:300])
 
-        threading.Thread(target=knock, daemon=True, name="lease").start()
-        try:
-            answer = answers.get(timeout=self.deadline)
-        except queue.Empty:
-            raise _AskError(f"no answer within {self.deadline:g} s") from None
-        if isinstance(answer, _AskError):
-            raise answer
-        return answer
 
-
-class _Door:
-    """One member's door for clients."""
+class _Endpoint:
+    """Where one member serves clients: an address and a port, until a deadline on the monotonic clock."""
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext, until: float) -> None:
         self.host = host
@@ -94,86 +97,66 @@ class _Door:
         self.context = context
         self.until = until
 
-    def post(self, what: str, body: Mapping[str, Any]) -> Any:
-        """Ask for something, by whichever name this version has for it. Raises _AskError."""
+    def post(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a request under the prefix that this version of etcd knows; return the parsed reply. Raises _AskError."""
         for prefix in PREFIXES:
-            status, told = self._post(f"{prefix}{what}", json.dumps(body))
-            if status == HTTPStatus.OK:
-                try:
-                    return json.loads(told)
-                except ValueError:
-                    break
-            if status != HTTPStatus.NOT_FOUND:
-                raise _AskError(f"{self.host}:{self.port} answers {status}: {told[:200]!r}")
+            reply = self._exchange(f"{prefix}{what}", json.dumps(body).encode())
+            if reply.status == HTTPStatus.OK:
+                with contextlib.suppress(ValueError, RecursionError):
+                    parsed = json.loads(reply.body)
+                    if isinstance(parsed, dict):
+                        return parsed
+                break
+            if reply.status != HTTPStatus.NOT_FOUND:
+                raise _AskError(f"{self.host}:{self.port} answers {reply.status}: {reply.body[:200]!r}")
         raise _AskError(f"{self.host}:{self.port} has no JSON gateway of etcd's")
 
-    def _post(self, path: str, body: str) -> tuple[int, bytes]:
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise _AskError("others took all the time")
-        connection = HTTPSConnection(self.host, self.port, timeout=left, context=self.context)
+    def _exchange(self, path: str, body: bytes) -> http.Reply:
+        deadline = min(self.until, time.monotonic() + REQUEST)
+        patience = max(deadline - time.monotonic(), 0.001)
         try:
-            connection.request("POST", path, body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            return answer.status, answer.read(MOST_READ)
-        except (OSError, HTTPException) as error:
-            raise _AskError(f"{self.host}:{self.port}: {getattr(error, 'reason', None) or error}") from error
-        finally:
-            connection.close()
-
-
-def _first_answer(access: Access, ask: Callable[[_Door], str], until: float) -> str:
-    why: list[str] = []
-    for certificate, key in access.credentials:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False  # members are dialled by address; that they are of this CA is what counts
-        try:
-            context.load_verify_locations(access.ca_path)
-            context.load_cert_chain(certificate, key)
+            with socket.create_connection((self.host, self.port), timeout=patience) as plain:
+                http.left(plain, deadline)
+                with self.context.wrap_socket(plain) as sock:
+                    return http.exchange(sock, "POST", path, deadline=deadline, most=MOST_READ, body=body)
         except OSError as error:
-            why.append(f"{key}: {error.strerror or error}")
-            continue
-        for number, (host, port) in enumerate(access.doors):
-            # Of the time that is left each door has its share, so that one that hangs does not keep the others from being asked.
-            share = (until - time.monotonic()) / (len(access.doors) - number)
-            try:
-                return ask(_Door(host, port, context, time.monotonic() + share))
-            except _AskError as error:
-                why.append(str(error))
-    raise _AskError("; ".join(dict.fromkeys(why))[:300])
+            why = getattr(error, "reason", None) or error.strerror or error
+            raise _AskError(f"{self.host}:{self.port}: {why}") from error
 
 
-def _take(door: _Door, key: str, holder: str, ttl: int) -> str:
-    """Return "" where the key is ours now, else who has it."""
-    lease = door.post("/lease/grant", {"TTL": ttl})["ID"]
-    put = {"request_put": {"key": key, "value": _text(holder), "lease": lease}}
+def _take(etcd: _Endpoint, key: str, holder: str, ttl: int) -> str:
+    """Return "" if this member holds the key now, else the name of the member that does."""
+    lease = etcd.post("/lease/grant", {"TTL": ttl}).get("ID")
+    if not isinstance(lease, str):
+        raise _AskError(f"{etcd.host}:{etcd.port} grants no lease")
+    put = {"request_put": {"key": key, "value": _base64(holder), "lease": lease}}
     created = {"key": key, "target": "CREATE", "result": "EQUAL", "create_revision": "0"}
-    mine = {"key": key, "target": "VALUE", "result": "EQUAL", "value": _text(holder)}
-    answer: dict[str, Any] = {}
+    mine = {"key": key, "target": "VALUE", "result": "EQUAL", "value": _base64(holder)}
+    reply: dict[str, Any] = {}
     for compare in (created, mine):
-        answer = door.post(
+        reply = etcd.post(
             "/kv/txn", {"compare": [compare], "success": [put], "failure": [{"request_range": {"key": key}}]}
         )
-        if answer.get("succeeded"):
+        if reply.get("succeeded"):
             return ""
     with contextlib.suppress(_AskError):
-        door.post("/kv/lease/revoke", {"ID": lease})
+        etcd.post("/kv/lease/revoke", {"ID": lease})
     try:
-        found = answer["responses"][0]["response_range"]["kvs"][0]["value"]
-        return base64.b64decode(found).decode(errors="replace")[:200] or "another"
+        value = reply["responses"][0]["response_range"]["kvs"][0]["value"]
+        return text.printable(base64.b64decode(value).decode(errors="replace"))[:200] or "another"
     except (KeyError, IndexError, TypeError, ValueError):
-        return "another"  # who gave it back in this very moment
+        return "another"  # the holder released the key in this moment
 
 
-def _give_back(door: _Door, key: str, holder: str) -> str:
-    mine = {"key": key, "target": "VALUE", "result": "EQUAL", "value": _text(holder)}
-    door.post("/kv/txn", {"compare": [mine], "success": [{"request_delete_range": {"key": key}}]})
+def _release(etcd: _Endpoint, key: str, holder: str) -> str:
+    mine = {"key": key, "target": "VALUE", "result": "EQUAL", "value": _base64(holder)}
+    etcd.post("/kv/txn", {"compare": [mine], "success": [{"request_delete_range": {"key": key}}]})
     return ""
 
 
 def _key(group: str) -> str:
-    return _text(f"/certmedic/{group or 'etcd'}/acting")
+    return _base64(f"/certmedic/{group or 'etcd'}/acting")
 
 
-def _text(text: str) -> str:
-    return base64.b64encode(text.encode()).decode("ascii")
+def _base64(plain: str) -> str:
+    return base64.b64encode(plain.encode()).decode("ascii")
