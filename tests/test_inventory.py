@@ -18,7 +18,7 @@ from certmedic.core import certificates, planes
 from certmedic.core.model import Stored, Trust
 from certmedic.edge import facts
 from certmedic.edge.facts import Inventory
-from certmedic.edge.os.readfile import Tree
+from certmedic.edge.os.owners import Tree
 from labs.pki import authority, key_pem, kops_master, kops_volume, new_key
 from labs.waiting import until
 

@@ -25,7 +25,7 @@ from certmedic.edge.facts import members
 from certmedic.edge.facts.members import meet
 from certmedic.edge.facts.roster import voters
 from certmedic.edge.lease import EtcdLock, _AskError, _Endpoint
-from certmedic.edge.os.readfile import Tree
+from certmedic.edge.os.owners import Tree
 from certmedic.edge.store import Store
 from labs import etcd as lab
 from labs import pki

@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 
 from certmedic.core import origin
 from certmedic.core.origin import JournalFields, Owner, Process, Trust
-from certmedic.edge import owners
+from certmedic.edge.os import owners
 from certmedic.edge.static_pods import StaticPods
 
 SYSTEM, CLUSTER, STRANGER = Trust.SYSTEM, Trust.CLUSTER, Trust.STRANGER

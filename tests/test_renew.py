@@ -25,7 +25,7 @@ from certmedic.core import certificates
 from certmedic.core.model import Stored
 from certmedic.core.planes import signing_authorities
 from certmedic.edge.facts import Inventory, shake_hands
-from certmedic.edge.os.readfile import Tree
+from certmedic.edge.os.owners import Tree
 from certmedic.edge.renew import Pen, RenewError, backup_path, renew, sign, undo
 from labs import etcd as lab
 from labs import pki
@@ -481,7 +481,7 @@ def test_a_full_disk(node):
 AGAIN_AND_AGAIN = """
 import os, sys, time
 from datetime import UTC, datetime
-from certmedic.edge.os.readfile import Tree
+from certmedic.edge.os.owners import Tree
 from pathlib import Path
 from certmedic.core.planes import signing_authorities
 from certmedic.edge.facts import Inventory

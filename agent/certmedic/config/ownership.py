@@ -11,7 +11,7 @@ from typing import Final
 
 from certmedic.core.command import run, shell
 from certmedic.core.origin import ROOT, Owner, Trust, of_file
-from certmedic.edge import owners
+from certmedic.edge.os import owners
 
 MOST_BYTES: Final = 1024 * 1024  # of one file
 

@@ -1,27 +1,45 @@
-"""The names of this machine's static pods, from manifests that only root can write."""
+"""The manifests of this machine's static pods that only root can write, and the pods' names."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from certmedic.core import origin, planes
 from certmedic.core.origin import Trust
-from certmedic.edge import owners
+from certmedic.edge.os.owners import Judge, Tree
+from certmedic.edge.os.readfile import read_bytes
 
 _LOOK_EVERY: Final = 1.0  # seconds between two looks whether a folder has changed
 _READ_EVERY: Final = 60.0  # seconds until manifests are read again though no folder has changed
-_MOST_FILES: Final = 64
-_MOST_BYTES: Final = 256 * 1024
+_MOST_FILES: Final = 64  # of a folder
+_MOST_BYTES: Final = 256 * 1024  # of a manifest
+
+
+def manifests(folder: str, judge: Judge | None) -> Iterator[tuple[str, str]]:
+    """Yield file name and text of each manifest in a folder. With a `judge`, only of those that only root can write."""
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(folder))[:_MOST_FILES]:  # noqa: PTH208 - names are all that is needed
+            path = f"{folder}/{name}"
+            if name.startswith("."):  # the kubelet ignores these too
+                continue
+            with contextlib.suppress(OSError):
+                if judge is None or judge.judge(path).trust is Trust.SYSTEM:
+                    yield name, read_bytes(path, _MOST_BYTES).decode(errors="replace")
 
 
 class StaticPods:
-    """The static pods of this machine, read again when their folders change."""
+    """The static pods of this machine. Their manifests are read again when a folder changes, and every minute.
 
-    def __init__(self, folders: tuple[str, ...] = planes.MANIFEST_FOLDERS) -> None:
+    `folders` are paths as they are here, below the root of the `tree` if that is a scratch master's.
+    """
+
+    def __init__(self, folders: tuple[str, ...] = planes.MANIFEST_FOLDERS, *, tree: Tree | None = None) -> None:
         self._folders = folders
+        self._tree = tree or Tree(owner=os.geteuid())
         self._names: frozenset[str] = frozenset()
         self._marks: tuple[int, ...] = ()
         self._looked = self._read = -_READ_EVERY
@@ -35,8 +53,14 @@ class StaticPods:
             marks = tuple(map(_mark, self._folders))
             if marks != self._marks or now - self._read >= _READ_EVERY:
                 self._marks, self._read = marks, now
-                self._names = frozenset().union(*map(_names, self._folders))
+                self._names = self._read_names()
         return self._names
+
+    def _read_names(self) -> frozenset[str]:
+        judge = Judge(self._tree)
+        texts = (text for folder in self._folders for _, text in manifests(folder, judge))
+        pods = map(origin.pod_of_manifest, texts)
+        return frozenset(name for namespace, name in pods if namespace in origin.STATIC_NAMESPACES)
 
 
 def _mark(folder: str) -> int:
@@ -44,30 +68,3 @@ def _mark(folder: str) -> int:
         return os.stat(folder).st_mtime_ns  # noqa: PTH116 - Path costs as much as the call
     except OSError:
         return 0
-
-
-def _names(folder: str) -> frozenset[str]:
-    try:
-        entries = sorted(os.listdir(folder))[:_MOST_FILES]  # noqa: PTH208 - names are all that is needed
-    except OSError:
-        return frozenset()
-    found = set()
-    for entry in entries:
-        if entry.startswith("."):  # the kubelet passes these over too
-            continue
-        with contextlib.suppress(OSError):
-            namespace, name = origin.pod_of_manifest(_text(f"{folder}/{entry}"))
-            if namespace in origin.STATIC_NAMESPACES:
-                found.add(name)
-    return frozenset(found)
-
-
-def _text(path: str) -> str:
-    """Return a manifest of root's; "" if others may write to it. Raises OSError."""
-    handle, resolved = owners.open_file(path)
-    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
-        trust, _ = origin.of_file(resolved.chain, owners=owners.OWNERS)
-        if trust is not Trust.SYSTEM or any(link.uid not in owners.OWNERS for link in resolved.links):
-            return ""
-        raw = file.read(_MOST_BYTES + 1)
-    return raw.decode(errors="replace") if len(raw) <= _MOST_BYTES else ""

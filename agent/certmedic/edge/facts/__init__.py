@@ -1,38 +1,27 @@
-"""What is so on this machine: files, listeners, containers, processes, clock.
+"""The state of this machine: certificate files, listeners, containers, processes, etcd members, clock.
 
-    files.py       the inventory of certificate files
+    machine.py     puts the others together
+    inventory.py   certificates on disk; paths.py: which files, and what lies beside them
     listeners.py   own addresses, handshakes
-    containers.py  Docker, static pod manifests
-    members.py     the members of the etcd groups
-    roster.py      who they are, by etcd's own word
-    units.py       units of systemd
-    processes.py   flags and environment of a process, the clock
+    containers.py  Docker, static pods' manifests
+    containerd.py  containerd
+    members.py     the members of the etcd groups, and what each serves
+    etcds.py       the etcd processes here
+    endpoints.py   names looked up, and many handshakes at once
+    roster.py      who the members are, from etcd itself
+    units.py       systemd's units
+    processes.py   flags and environment of a process; the clock
 
-`Machine` puts them together. Nothing here raises: what cannot be looked at is a fault of a file, or a sentence in `Facts.blind`.
+Nothing here raises: what cannot be read is a fault of a file, or a sentence in `Facts.blind`.
 """
 
-from __future__ import annotations
-
-import contextlib
-import socket
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
-
-from certmedic.core import planes
-from certmedic.core.model import Container, Facts, FileFault, Origin, Place, Served, Stored, Told, Trust
-from certmedic.core.origin import ROOT, Process, least, of_process
-from certmedic.edge.facts.containerd import containerd_containers, containerd_files
-from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images, static_pods
-from certmedic.edge.facts.files import Inventory, read_ends
-from certmedic.edge.facts.listeners import Listener, listeners, listening, own_addresses, shake_hands
-from certmedic.edge.facts.members import MembersSeen, meet, members, peer_addresses
-from certmedic.edge.facts.processes import clock_synchronised, holders, identify, read_process, static_uids
+from certmedic.edge.facts.containers import containers, manifest_files, manifest_images
+from certmedic.edge.facts.inventory import Inventory
+from certmedic.edge.facts.listeners import listening, own_addresses, shake_hands
+from certmedic.edge.facts.machine import Machine
+from certmedic.edge.facts.members import MembersSeen, members
+from certmedic.edge.facts.processes import clock_synchronised, read_process
 from certmedic.edge.facts.units import units
-from certmedic.edge.os.readfile import Judge, Tree
 
 __all__ = [
     "Inventory",
@@ -49,246 +38,3 @@ __all__ = [
     "shake_hands",
     "units",
 ]
-
-HANDSHAKE = 2.0  # seconds for one listener
-HANDSHAKES = 6.0  # seconds for all of them
-MOST_HANDSHAKES = 64
-REMEMBERED_PROBES = 1024
-REMEMBERED_FILES = 256
-PEERS_FOR = 60.0  # seconds for which the addresses of peers are remembered
-NO_PEERS_FOR = 5.0  # the same where none were found: an etcd may be about to start
-ASK_EVERY = 600.0  # seconds
-LONGEST_PATH = 1024
-
-
-class Machine:
-    """One machine, looked at; the owner of what is remembered from one look to the next.
-
-    `globs` are paths as they are here, so below `root` where that is not "/". With `live=False` only files are read: no
-    handshakes, containers, clock or addresses, as for a copy of another machine. `docker_url` or `containerd` (a socket) None: that runtime is not asked;
-    neither is a containerd whose socket is not there yet.
-    `units` are those of systemd that may be restarted, `believed` those whose processes are trusted beside the control plane's. `owner` is the uid whose files count as root's: another one only for a
-    scratch master in a folder. `trusts` judges processes instead of `of_process`, where no systemd and no kubelet starts them.
-    """
-
-    def __init__(  # noqa: PLR0913 - each is one kind of thing that is looked at
-        self,
-        *,
-        globs: Sequence[str],
-        root: str = "/",
-        live: bool = True,
-        docker_url: str | None = None,
-        containerd: str | None = None,
-        units: Sequence[str] = (),
-        believed: Sequence[str] = (),
-        owner: int = ROOT,
-        trusts: Callable[[Process], Trust] | None = None,
-    ) -> None:
-        self._trusts = trusts
-        self._believed = tuple(believed)
-        self.root = root
-        self.live = live
-        self.docker_url = docker_url
-        self.containerd = containerd
-        self.units = tuple(units)
-        self._used: OrderedDict[str, str] = OrderedDict()  # files that programs were seen to use -> as what
-        self._tree = Tree(root=root, owner=owner)
-        self._inventory = Inventory(globs, self._used, tree=self._tree, live=live)
-        self._probes: OrderedDict[str, None] = OrderedDict()
-        self._asked: dict[str, float] = {}  # container or log -> when it may be asked again, on the monotonic clock
-        self._peers: frozenset[str] = frozenset()
-        self._peers_until = 0.0
-        self._told: dict[str, Told] = {}  # peer certificate -> the members that its etcd told last
-
-    def inventory(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
-        """Return the certificates on disk, and the files that could not be used."""
-        judge = Judge(self._tree) if self.live else None
-        self._learn([(use, path) for path, use in manifest_files(self.root, judge=judge).items()])
-        return self._inventory.look()
-
-    def gather(
-        self, *, now: datetime, ports: Sequence[int] = (), with_members: bool = False, nameless: bool = False
-    ) -> Facts:
-        """Return the facts of this moment; `ports` are shaken hands with beside those of the files' own listeners.
-
-        `with_members`: the other members of this machine's etcd groups as well, over the network. `nameless`: hands are shaken
-        once more as who dials an address does, without a name.
-        """
-        stored, faults = self.inventory()
-        images = manifest_images(self.root, judge=Judge(self._tree) if self.live else None)
-        if not self.live:
-            return Facts(at=now, host="", stored=stored, faults=faults, images=images)
-        signable = frozenset(
-            s.certificate.path for s in stored if not s.certificate.is_ca and self._has_signer(s.place)
-        )
-        blind: list[str] = []
-        seen: tuple[Container, ...] = ()
-        static = static_pods(self._tree)
-        if self.docker_url is not None:
-            seen, unseen = containers(self.docker_url, static_pods=static)
-            blind += [unseen] if unseen else []
-        if self.containerd is not None and Path(self.containerd).exists():
-            more, unseen = containerd_containers(self.containerd, static_pods=static)
-            seen += more
-            blind += [unseen] if unseen else []
-        more, unseen = units(self.units)
-        seen += more
-        blind += [unseen] if unseen else []
-        served = self._shake_hands(stored, ports, nameless=nameless)
-        blind += [f"{s.address}:{s.port} listens and shows no certificate: {s.error}" for s in served if s.error]
-        around = self._members(stored) if with_members else MembersSeen()
-        blind += around.blind
-        self._remember_probes(around.probes)
-        return Facts(
-            at=now,
-            host=socket.gethostname(),
-            addresses=own_addresses(),
-            stored=stored,
-            faults=faults,
-            served=served,
-            containers=seen,
-            signable=signable,
-            members=around.members,
-            peers=self._peer_addresses(),
-            images=images,
-            clock_synchronised=clock_synchronised(),
-            blind=tuple(blind),
-        )
-
-    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
-        """Ask who the members of the etcds here are, since they do not tell once their own certificates have expired; return all that is known.
-
-        `known` is what an earlier run was told.
-        """
-        if self.live:
-            self._told = {**known, **self._told}
-            embedded = _embedded(self.inventory()[0])
-            meet(self._told, embedded, [], trusts=self.trust_of_process, tree=self._tree)
-        return dict(self._told)
-
-    def _members(self, stored: Sequence[Stored]) -> MembersSeen:
-        return members(told=self._told, embedded=_embedded(stored), trusts=self.trust_of_process, tree=self._tree)
-
-    def _peer_addresses(self) -> frozenset[str]:
-        """Return the addresses of the other members; looked up again every minute."""
-        if time.monotonic() >= self._peers_until:
-            self._peers = peer_addresses(self._told, self.trust_of_process)
-            self._peers_until = time.monotonic() + (PEERS_FOR if self._peers else NO_PEERS_FOR)
-        return self._peers
-
-    def _has_signer(self, place: Place) -> bool:
-        return any(Path(key).exists() for _, key in planes.signing_authorities(place, self.root))
-
-    def is_own_probe(self, address: str) -> bool:
-        """Whether "host:port" was our end of a handshake made to look at a certificate."""
-        return address in self._probes
-
-    def learn(self, origin: Origin) -> None:
-        """Have the inventory hold the certificate files of the program that wrote a line.
-
-        Its process is asked, or where that is gone or unknown its container, and the start-up lines in the log. What was
-        asked is not asked again for some minutes: these lines may come by the hundred.
-        """
-        if not self.live or origin.trust is not Trust.SYSTEM:
-            return  # what strangers name is not read
-        if (
-            origin.pid is not None
-            and self.trust_of_process(origin.pid) is Trust.SYSTEM
-            and (named := read_process(origin.pid))
-        ):
-            self._learn(named)
-            return
-        who = origin.container_id or origin.path
-        if not who or time.monotonic() < self._asked.get(who, 0.0):
-            return
-        if len(self._asked) >= REMEMBERED_FILES:
-            self._asked.clear()
-        self._asked[who] = time.monotonic() + ASK_EVERY
-        if origin.container_id and self.docker_url is not None:
-            self._learn(container_files(self.docker_url, origin.container_id))
-        if origin.pod and origin.container and self.containerd is not None:
-            self._learn(containerd_files(origin.pod, origin.container, self.containerd))
-        if origin.path:
-            with contextlib.suppress(OSError):
-                for line in read_ends(origin.path):
-                    self.learn_from_line(line)
-
-    def learn_from_line(self, text: str) -> None:
-        """Have the inventory hold the certificate files that a start-up line of etcd names."""
-        named = planes.paths_from_startup_line(text)
-        self._learn(tuple((use, planes.host_path(path)) for use, path in named))
-
-    def _learn(self, named: Sequence[tuple[str, str]]) -> None:
-        for use, path in named:
-            if not path.isprintable() or len(path) > LONGEST_PATH:
-                continue  # a log line can hold anything
-            self._used[path] = use
-            self._used.move_to_end(path)
-            if len(self._used) > REMEMBERED_FILES:
-                self._used.popitem(last=False)
-
-    def _shake_hands(self, stored: Sequence[Stored], ports: Sequence[int], *, nameless: bool) -> tuple[Served, ...]:
-        # By name, as real clients come: etcd before 3.2.19 shows those that come without one what it read at its start.
-        names: dict[int, str | None] = dict.fromkeys(ports)
-        for one in stored:
-            plain = (name for name in one.certificate.dns_names if "*" not in name)
-            names.update(dict.fromkeys(one.place.ports, next(plain, None)))
-        until = time.monotonic() + HANDSHAKES
-        served: list[Served] = []
-        found = listeners(names)
-        trusts = self._trust_of(found)
-        calls = [(address, port, names[port]) for address, port in trusts]
-        calls += [(address, port, None) for address, port, name in calls if nameless and name]
-        # Trusted listeners first: a stranger's must not take their time.
-        calls.sort(key=lambda call: trusts[call[:2]] is not Trust.SYSTEM)
-        for address, port, name in calls[:MOST_HANDSHAKES]:
-            left = min(HANDSHAKE, until - time.monotonic())
-            trust = trusts[address, port]
-            if left <= 0:
-                error = "others took all the time"
-                served.append(Served(address=address, port=port, certificate=None, error=error, trust=trust))
-                continue
-            seen = replace(shake_hands(address, port, server_name=name, deadline=left), trust=trust)
-            served.append(seen)
-            self._remember_probes([(address, seen.local_port)])
-        return tuple(served)
-
-    def _trust_of(self, found: Sequence[Listener]) -> dict[tuple[str, int], Trust]:
-        """Judge listeners by the processes that hold their sockets; of one whose process cannot be seen, root's is CLUSTER."""
-        held = holders([one.inode for one in found])
-        trusts: dict[tuple[str, int], list[Trust]] = {}
-        for one in found:
-            unseen = Trust.CLUSTER if one.uid == ROOT else Trust.STRANGER
-            those = [self.trust_of_process(pid) for pid in held[one.inode] if pid != 1] or [unseen]
-            trusts.setdefault((one.address, one.port), []).extend(those)
-        return {where: least(those) for where, those in trusts.items()}
-
-    def trust_of_process(self, pid: int) -> Trust:
-        """Judge a process by its uid, executable and cgroup."""
-        process = identify(pid)
-        if process is None:
-            return Trust.STRANGER
-        if self._trusts is not None:
-            return self._trusts(process)
-        return of_process(process, static_uids(static_pods(self._tree)), self._believed)
-
-    def _remember_probes(self, ends: Iterable[tuple[str, int]]) -> None:
-        for address, port in ends:
-            self._probes[f"{_our_end(address)}:{port}"] = None
-            if len(self._probes) > REMEMBERED_PROBES:
-                self._probes.popitem(last=False)
-
-
-def _embedded(stored: Sequence[Stored]) -> list[Stored]:
-    return [
-        s
-        for s in stored
-        if s.trust is Trust.SYSTEM and s.place.ports and planes.etcd_config(s.place, s.certificate.path)
-    ]
-
-
-def _our_end(address: str) -> str:
-    """Return our address, as the other end logs it, of a connection from this machine to itself: the same, but for loopback."""
-    if ":" in address:
-        return f"[{address}]"
-    return "127.0.0.1" if address.startswith("127.") else address

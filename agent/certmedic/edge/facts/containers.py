@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from certmedic.core.model import Container, Trust
-from certmedic.core.origin import KUBE_SYSTEM, of_pod, pod_of_manifest
-from certmedic.core.planes import MANIFEST_FOLDERS, manager_version, paths_of_container, paths_of_manifest
+from certmedic.core.origin import of_pod
+from certmedic.core.planes import manager_version, paths_of_container, paths_of_manifest
 from certmedic.edge.os import docker
-from certmedic.edge.os.readfile import Judge, Tree, read_bytes
+from certmedic.edge.os.owners import Judge
+from certmedic.edge.static_pods import manifests
 
 DEADLINE = 5.0  # seconds, for all that is asked of the daemon
-STATIC_FOLDERS = tuple(folder.lstrip("/") for folder in MANIFEST_FOLDERS)
-MANIFESTS = 64  # static pods of a machine; more are no master's
+STATIC_PODS = "/etc/kubernetes/manifests"
 
 # JSON or YAML, and no parser for either: one value of one key is wanted.
-_IMAGE = re.compile(rb"""["']?\bimage["']?\s*:\s*["']?([^\s"',}]+)""")
-_METADATA = re.compile(r"^metadata:[ \t]*\n((?:[ \t]+.*\n?|\n)*)", re.MULTILINE)
-_KEYS = re.compile(r"""(?m)^([ \t]+)["']?(\w+)["']?:[ \t]*["']?([a-z0-9.-]*)""")
+_IMAGE = re.compile(r"""["']?\bimage["']?\s*:\s*["']?([^\s"',}]+)""")
 _GROUP = re.compile(r"etcd-([a-z]+)")
 
 
@@ -115,54 +111,25 @@ def _moment(text: str) -> datetime | None:
 def manifest_files(root: str = "/", *, judge: Judge | None = None) -> dict[str, str]:
     """Return path -> use of the certificate files that static pods name, as they are here below `root`.
 
-    With a `judge` only manifests count that root alone can write.
+    With a `judge`, only of manifests that only root can write.
     """
-    found: dict[str, str] = {}
-    folder = Path(root) / "etc/kubernetes/manifests"
-    for path in sorted(folder.glob("*"))[:MANIFESTS]:
-        if path.suffix in (".manifest", ".yaml", ".yml", ".json"):
-            text = _manifest(path, judge).decode(errors="replace")
-            found |= {root.rstrip("/") + name: use for use, name in paths_of_manifest(text)}
-    return found
-
-
-def _manifest(path: Path, judge: Judge | None) -> bytes:
-    if judge is not None and judge.judge(str(path)).trust is not Trust.SYSTEM:
-        return b""
-    with contextlib.suppress(OSError):
-        return read_bytes(str(path))
-    return b""
+    base = root.rstrip("/")
+    return {
+        base + path: use
+        for name, text in manifests(base + STATIC_PODS, judge)
+        if name.endswith((".manifest", ".yaml", ".yml", ".json"))
+        for use, path in paths_of_manifest(text)
+    }
 
 
 def manifest_images(root: str = "/", *, judge: Judge | None = None) -> dict[str, str]:
-    """Return etcd group -> image of etcd-manager, from the static pods of a machine whose root is at `root`.
-
-    `judge` as in `manifest_files`.
-    """
+    """Return etcd group -> image of etcd-manager, from the static pods below `root`; `judge` as in `manifest_files`."""
     found: dict[str, str] = {}
-    folder = Path(root) / "etc/kubernetes/manifests"
-    for end in ("manifest", "yaml", "json"):
-        for path in sorted(folder.glob(f"etcd*.{end}")):
-            group = _GROUP.match(path.name)
-            images = _IMAGE.findall(_manifest(path, judge))
-            image = next((i.decode(errors="replace") for i in images if b"etcd-manager" in i), "")
-            if group and image:
+    texts = list(manifests(root.rstrip("/") + STATIC_PODS, judge))
+    for end in (".manifest", ".yaml", ".json"):
+        for name, text in texts:
+            group = _GROUP.match(name)
+            image = next((image for image in _IMAGE.findall(text) if "etcd-manager" in image), "")
+            if group and image and name.endswith(end):
                 found.setdefault(group[1], image)
     return found
-
-
-def static_pods(tree: Tree) -> frozenset[str]:
-    """Return the names of kube-system's static pods, from the manifests that only root can write."""
-    judge = Judge(tree)
-    names = set()
-    for folder in STATIC_FOLDERS:
-        for path in sorted(Path(tree.root, folder).glob("*"))[:MANIFESTS]:
-            if judge.judge(str(path)).trust is not Trust.SYSTEM:
-                continue
-            try:
-                namespace, name = pod_of_manifest(read_bytes(str(path)).decode(errors="replace"))
-            except OSError:
-                continue
-            if namespace == KUBE_SYSTEM:
-                names.add(name)
-    return frozenset(names - {""})

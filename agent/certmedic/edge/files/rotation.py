@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from certmedic.edge import owners
+from certmedic.edge.os import owners
 from certmedic.edge.source import from_checkpoint, to_checkpoint
 
 SLACK = 1.0  # seconds

@@ -16,12 +16,12 @@ from typing import Any
 
 from certmedic.core import origin
 from certmedic.core.model import Item, LogEntry, Progress, Trust
-from certmedic.edge import owners
 from certmedic.edge.files import inotify
 from certmedic.edge.files.globs import SLACK, Watch, expand
 from certmedic.edge.files.inotify import Inotify
 from certmedic.edge.files.rotation import Content, Position, bases, rotated_files, rotated_names
 from certmedic.edge.files.tail import QUIET, Tail
+from certmedic.edge.os import owners
 from certmedic.edge.source import Status
 
 TICK = 1.0  # seconds that one wait lasts at most

@@ -15,7 +15,7 @@ from pathlib import Path
 from certmedic.core import planes
 from certmedic.core.model import Stored
 from certmedic.core.origin import ROOT
-from certmedic.edge.os.readfile import Tree
+from certmedic.edge.os.owners import Tree
 from certmedic.edge.renew import aside
 from certmedic.edge.renew.files import RenewError, backup_path
 from certmedic.edge.renew.sign import renew, undo

@@ -14,7 +14,8 @@ from pathlib import Path
 from certmedic.core import certificates
 from certmedic.core.certificates import NotACertificate
 from certmedic.core.model import Certificate, Stored, Trust
-from certmedic.edge.os.readfile import Judge, TooLargeError, Tree, read_state
+from certmedic.edge.os.owners import Judge, Tree
+from certmedic.edge.os.readfile import TooLargeError, read_state
 
 MAX_BYTES = 1024 * 1024
 MOST_BACKUPS = 20

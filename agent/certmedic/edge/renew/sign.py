@@ -22,7 +22,7 @@ from certmedic.core import certificates, planes
 from certmedic.core.certificates import NotACertificate
 from certmedic.core.der import pieces
 from certmedic.core.model import Certificate, Stored
-from certmedic.edge.os.readfile import Tree
+from certmedic.edge.os.owners import Tree
 from certmedic.edge.renew import allowed
 from certmedic.edge.renew.files import (
     BLOCK,

@@ -1,0 +1,104 @@
+"""Endpoints of etcd members: their names looked up, and handshakes with all of them at once."""
+
+from __future__ import annotations
+
+import ipaddress
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from certmedic.core.model import Served
+from certmedic.edge.facts.etcds import Endpoint
+from certmedic.edge.facts.listeners import Proof, probe
+from certmedic.edge.os.readfile import read_bytes
+
+MARGIN = 0.5  # seconds over a deadline, for the threads to start and report
+MOST_AT_ONCE = 128  # endpoints
+
+_Answer = TypeVar("_Answer")
+
+
+def address_of(endpoint: Endpoint) -> str:
+    """Return the endpoint's address if its host is one, or is in the hosts file of its process; else ""."""
+    if _is_address(endpoint.host):
+        return endpoint.host
+    try:  # etcd-manager writes its peers there
+        lines = read_bytes(f"/proc/{endpoint.pid}/root/etc/hosts").decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        address, *names = line.partition("#")[0].split() or [""]
+        if endpoint.host.lower() in (name.lower() for name in names) and _is_address(address):
+            return address
+    return ""
+
+
+def addresses(endpoints: Sequence[Endpoint], deadline: float) -> frozenset[str]:
+    """Return the addresses of the endpoints, as far as they are known within `deadline` seconds. Never raises."""
+    known = {endpoint: address_of(endpoint) for endpoint in endpoints}
+    looked_up = _at_once([one for one, address in known.items() if not address], _look_up_or_none, deadline)
+    return frozenset({*known.values(), *looked_up.values()} - {""})
+
+
+def handshakes(endpoints: Sequence[Endpoint], deadline: float) -> dict[Endpoint, tuple[Served, Proof]]:
+    """Shake hands with each endpoint, all at once, within `deadline` seconds and `MARGIN`. Never raises."""
+    seen = _at_once(endpoints, lambda endpoint: _shake_hands(endpoint, deadline), deadline + MARGIN)
+    silent = f"no answer within {deadline:g} s"
+    return {one: seen.get(one) or (_nothing(one, silent), Proof()) for one in endpoints}
+
+
+def _at_once(
+    endpoints: Sequence[Endpoint], ask: Callable[[Endpoint], _Answer], deadline: float
+) -> dict[Endpoint, _Answer]:
+    """Ask about each endpoint on a thread of its own, since a look-up of a name has no deadline; return what came in time."""
+    answers: queue.SimpleQueue[tuple[Endpoint, _Answer]] = queue.SimpleQueue()
+    asked = endpoints[:MOST_AT_ONCE]
+    for endpoint in asked:
+        threading.Thread(
+            target=lambda one=endpoint: answers.put((one, ask(one))),
+            daemon=True,
+            name=f"endpoint {endpoint.host}:{endpoint.port}",
+        ).start()
+    seen: dict[Endpoint, _Answer] = {}
+    until = time.monotonic() + deadline
+    while len(seen) < len(asked) and (left := until - time.monotonic()) > 0:
+        try:
+            endpoint, answer = answers.get(timeout=left)
+        except queue.Empty:
+            break
+        seen[endpoint] = answer
+    return seen
+
+
+def _shake_hands(endpoint: Endpoint, deadline: float) -> tuple[Served, Proof]:
+    name = None if _is_address(endpoint.host) else endpoint.host
+    try:
+        return probe(address_of(endpoint) or _look_up(endpoint), endpoint.port, server_name=name, deadline=deadline)
+    except Exception as error:  # noqa: BLE001 - on a thread, where nobody else would hear of it
+        return _nothing(endpoint, f"could not be tried: {str(error) or type(error).__name__}"), Proof()
+
+
+def _nothing(endpoint: Endpoint, error: str) -> Served:
+    return Served(address=endpoint.host, port=endpoint.port, certificate=None, error=error)
+
+
+def _look_up(endpoint: Endpoint) -> str:
+    return str(socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)[0][4][0])
+
+
+def _look_up_or_none(endpoint: Endpoint) -> str:
+    try:
+        return _look_up(endpoint)
+    except (OSError, UnicodeError):
+        return ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,272 @@
+"""The state of one machine, and what is remembered from one look to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from certmedic.core import planes
+from certmedic.core.model import Container, Facts, FileFault, Origin, Place, Served, Stored, Told, Trust
+from certmedic.core.origin import ROOT, Process, least, of_process
+from certmedic.edge.facts.containerd import containerd_containers, containerd_files
+from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
+from certmedic.edge.facts.inventory import Inventory
+from certmedic.edge.facts.listeners import Listener, listeners, own_addresses, shake_hands
+from certmedic.edge.facts.members import MembersSeen, meet, members, peer_addresses
+from certmedic.edge.facts.processes import clock_synchronised, holders, identify, read_process, static_uids
+from certmedic.edge.facts.units import units
+from certmedic.edge.os.owners import Judge, Tree
+from certmedic.edge.os.readfile import read_ends
+from certmedic.edge.static_pods import StaticPods
+
+HANDSHAKE = 2.0  # seconds for one listener
+HANDSHAKES = 6.0  # seconds for all of them
+MOST_HANDSHAKES = 64
+REMEMBERED_PROBES = 1024
+REMEMBERED_FILES = 256
+PEERS_FOR = 60.0  # seconds for which the addresses of peers are remembered
+NO_PEERS_FOR = 5.0  # the same where none were found: an etcd may be about to start
+ASK_EVERY = 600.0  # seconds
+LONGEST_PATH = 1024
+END_BYTES = 256 * 1024  # of each end of a log, where programs name their files when they start
+
+
+class Machine:
+    """One machine.
+
+    `globs` are paths as they are here, so below `root` if that is not "/". With `live=False`, only files are read, as for a copy
+    of another machine: no handshakes, containers, clock or addresses. `docker_url` and `containerd` (a socket) name the
+    runtimes that are asked; None means not to ask. A containerd whose socket does not exist yet is not asked either.
+    `units` are systemd's units that may be restarted; processes of the units in `believed` are trusted like the control
+    plane's. `owner` is the uid whose files count as root's: other than 0 only for a scratch master in a folder, where `trusts`
+    judges processes in the place of `of_process`, since neither systemd nor a kubelet starts them.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is one kind of fact
+        self,
+        *,
+        globs: Sequence[str],
+        root: str = "/",
+        live: bool = True,
+        docker_url: str | None = None,
+        containerd: str | None = None,
+        units: Sequence[str] = (),
+        believed: Sequence[str] = (),
+        owner: int = ROOT,
+        trusts: Callable[[Process], Trust] | None = None,
+    ) -> None:
+        self._trusts = trusts
+        self._believed = tuple(believed)
+        self.root = root
+        self.live = live
+        self.docker_url = docker_url
+        self.containerd = containerd
+        self.units = tuple(units)
+        self._used: OrderedDict[str, str] = OrderedDict()  # path -> use, of files that programs use
+        self._tree = Tree(root=root, owner=owner)
+        folders = tuple(root.rstrip("/") + folder for folder in planes.MANIFEST_FOLDERS)
+        self._static_pods = StaticPods(folders, tree=self._tree)
+        self._inventory = Inventory(globs, self._used, tree=self._tree, live=live)
+        self._probes: OrderedDict[str, None] = OrderedDict()
+        self._asked: dict[str, float] = {}  # container or log -> when it may be asked again, on the monotonic clock
+        self._peers: frozenset[str] = frozenset()
+        self._peers_until = 0.0
+        self._told: dict[str, Told] = {}  # peer certificate -> the last answer of its etcd
+
+    def inventory(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
+        """Return the certificates on disk, and the files that could not be used."""
+        judge = Judge(self._tree) if self.live else None
+        self._learn([(use, path) for path, use in manifest_files(self.root, judge=judge).items()])
+        return self._inventory.look()
+
+    def gather(
+        self, *, now: datetime, ports: Sequence[int] = (), with_members: bool = False, nameless: bool = False
+    ) -> Facts:
+        """Return the facts of this moment.
+
+        Handshakes go to the listeners that serve the certificates on disk, and to `ports`; with `nameless`, a second time without SNI.
+        `with_members`: ask the other members of this machine's etcd groups, over the network.
+        """
+        stored, faults = self.inventory()
+        images = manifest_images(self.root, judge=Judge(self._tree) if self.live else None)
+        if not self.live:
+            return Facts(at=now, host="", stored=stored, faults=faults, images=images)
+        signable = frozenset(
+            s.certificate.path for s in stored if not s.certificate.is_ca and self._has_signer(s.place)
+        )
+        blind: list[str] = []
+        seen: tuple[Container, ...] = ()
+        static = self._static_pods.names
+        if self.docker_url is not None:
+            seen, unseen = containers(self.docker_url, static_pods=static)
+            blind += [unseen] if unseen else []
+        if self.containerd is not None and Path(self.containerd).exists():
+            more, unseen = containerd_containers(self.containerd, static_pods=static)
+            seen += more
+            blind += [unseen] if unseen else []
+        more, unseen = units(self.units)
+        seen += more
+        blind += [unseen] if unseen else []
+        served = self._shake_hands(stored, ports, nameless=nameless)
+        blind += [f"{s.address}:{s.port} listens and shows no certificate: {s.error}" for s in served if s.error]
+        around = self._members(stored) if with_members else MembersSeen()
+        blind += around.blind
+        self._remember_probes(around.probes)
+        return Facts(
+            at=now,
+            host=socket.gethostname(),
+            addresses=own_addresses(),
+            stored=stored,
+            faults=faults,
+            served=served,
+            containers=seen,
+            signable=signable,
+            members=around.members,
+            peers=self._peer_addresses(),
+            images=images,
+            clock_synchronised=clock_synchronised(),
+            blind=tuple(blind),
+        )
+
+    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
+        """Ask the etcds here for their members and return all that is known; `known` is the answer to an earlier run.
+
+        An etcd stops answering once its own certificate has expired, so ask while that is good.
+        """
+        if self.live:
+            self._told = {**known, **self._told}
+            embedded = _embedded(self.inventory()[0])
+            meet(self._told, embedded, [], trusts=self.trust_of_process, tree=self._tree)
+        return dict(self._told)
+
+    def _members(self, stored: Sequence[Stored]) -> MembersSeen:
+        return members(told=self._told, embedded=_embedded(stored), trusts=self.trust_of_process, tree=self._tree)
+
+    def _peer_addresses(self) -> frozenset[str]:
+        """Return the addresses of the other members; looked up again every minute."""
+        if time.monotonic() >= self._peers_until:
+            self._peers = peer_addresses(self._told, self.trust_of_process)
+            self._peers_until = time.monotonic() + (PEERS_FOR if self._peers else NO_PEERS_FOR)
+        return self._peers
+
+    def _has_signer(self, place: Place) -> bool:
+        return any(Path(key).exists() for _, key in planes.signing_authorities(place, self.root))
+
+    def is_own_probe(self, address: str) -> bool:
+        """Whether "host:port" was our end of a handshake."""
+        return address in self._probes
+
+    def learn(self, origin: Origin) -> None:
+        """Add the certificate files of the program that wrote a line to the inventory.
+
+        They are read from its process; if that has ended or is unknown, from its container and the start-up lines in its log,
+        at most once in `ASK_EVERY`, since such lines may come by the hundred.
+        """
+        if not self.live or origin.trust is not Trust.SYSTEM:
+            return  # files that strangers name are not read
+        if (
+            origin.pid is not None
+            and self.trust_of_process(origin.pid) is Trust.SYSTEM
+            and (named := read_process(origin.pid))
+        ):
+            self._learn(named)
+            return
+        who = origin.container_id or origin.path
+        if not who or time.monotonic() < self._asked.get(who, 0.0):
+            return
+        if len(self._asked) >= REMEMBERED_FILES:
+            self._asked.clear()
+        self._asked[who] = time.monotonic() + ASK_EVERY
+        if origin.container_id and self.docker_url is not None:
+            self._learn(container_files(self.docker_url, origin.container_id))
+        if origin.pod and origin.container and self.containerd is not None:
+            self._learn(containerd_files(origin.pod, origin.container, self.containerd))
+        if origin.path:
+            with contextlib.suppress(OSError):
+                for line in read_ends(origin.path, END_BYTES).decode(errors="replace").splitlines():
+                    self.learn_from_line(line)
+
+    def learn_from_line(self, text: str) -> None:
+        """Add the certificate files that a start-up line of etcd names to the inventory."""
+        named = planes.paths_from_startup_line(text)
+        self._learn(tuple((use, planes.host_path(path)) for use, path in named))
+
+    def _learn(self, named: Sequence[tuple[str, str]]) -> None:
+        for use, path in named:
+            if not path.isprintable() or len(path) > LONGEST_PATH:
+                continue  # a log line can hold anything
+            self._used[path] = use
+            self._used.move_to_end(path)
+            if len(self._used) > REMEMBERED_FILES:
+                self._used.popitem(last=False)
+
+    def _shake_hands(self, stored: Sequence[Stored], ports: Sequence[int], *, nameless: bool) -> tuple[Served, ...]:
+        # With SNI, as real clients do: without it, etcd before 3.2.19 serves the certificate that it loaded at startup.
+        names: dict[int, str | None] = dict.fromkeys(ports)
+        for one in stored:
+            plain = (name for name in one.certificate.dns_names if "*" not in name)
+            names.update(dict.fromkeys(one.place.ports, next(plain, None)))
+        until = time.monotonic() + HANDSHAKES
+        served: list[Served] = []
+        trusts = self._trust_of(listeners(names))
+        calls = [(address, port, names[port]) for address, port in trusts]
+        calls += [(address, port, None) for address, port, name in calls if nameless and name]
+        # Trusted listeners first: those of strangers must not use up the time.
+        calls.sort(key=lambda call: trusts[call[:2]] is not Trust.SYSTEM)
+        for address, port, name in calls[:MOST_HANDSHAKES]:
+            left = min(HANDSHAKE, until - time.monotonic())
+            trust = trusts[address, port]
+            if left <= 0:
+                error = "others took all the time"
+                served.append(Served(address=address, port=port, certificate=None, error=error, trust=trust))
+                continue
+            seen = replace(shake_hands(address, port, server_name=name, deadline=left), trust=trust)
+            served.append(seen)
+            self._remember_probes([(address, seen.local_port)])
+        return tuple(served)
+
+    def _trust_of(self, sockets: Sequence[Listener]) -> dict[tuple[str, int], Trust]:
+        """Judge listeners by the processes that hold their sockets. Without a visible process, root's socket is CLUSTER."""
+        held = holders([one.inode for one in sockets])
+        trusts: dict[tuple[str, int], list[Trust]] = {}
+        for one in sockets:
+            unseen = Trust.CLUSTER if one.uid == ROOT else Trust.STRANGER
+            those = [self.trust_of_process(pid) for pid in held[one.inode] if pid != 1] or [unseen]
+            trusts.setdefault((one.address, one.port), []).extend(those)
+        return {where: least(those) for where, those in trusts.items()}
+
+    def trust_of_process(self, pid: int) -> Trust:
+        """Judge a process by its uid, executable and cgroup."""
+        process = identify(pid)
+        if process is None:
+            return Trust.STRANGER
+        if self._trusts is not None:
+            return self._trusts(process)
+        return of_process(process, static_uids(self._static_pods.names), self._believed)
+
+    def _remember_probes(self, ends: Iterable[tuple[str, int]]) -> None:
+        for address, port in ends:
+            self._probes[f"{_our_end(address)}:{port}"] = None
+            if len(self._probes) > REMEMBERED_PROBES:
+                self._probes.popitem(last=False)
+
+
+def _embedded(stored: Sequence[Stored]) -> list[Stored]:
+    return [
+        s
+        for s in stored
+        if s.trust is Trust.SYSTEM and s.place.ports and planes.etcd_config(s.place, s.certificate.path)
+    ]
+
+
+def _our_end(address: str) -> str:
+    """Return our address, as the other end logs it, of a connection from this machine to itself: the same, but for loopback."""
+    if ":" in address:
+        return f"[{address}]"
+    return "127.0.0.1" if address.startswith("127.") else address
