@@ -16,6 +16,7 @@ from certmedic.core import message, verdict
 from certmedic.core.model import MessageKind, Severity
 from certmedic.edge import notify
 from certmedic.edge.notify import READ_AGAIN, AppriseNotifier
+from certmedic.edge.notify import attempt as attempts
 from labs import receivers, values
 from labs.waiting import until
 
@@ -52,7 +53,7 @@ def in_child(code, **environment):
     """Run code in a Python of its own, with the agent to import."""
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
-        env={**os.environ, "PYTHONPATH": str(Path(notify.__file__).parents[2]), **environment},
+        env={**os.environ, "PYTHONPATH": str(Path(notify.__file__).parents[3]), **environment},
         check=True,
         capture_output=True,
         text=True,
@@ -242,7 +243,7 @@ def test_a_chat_that_takes_little_gets_whole_lines_and_the_most_needed_first(hoo
 )
 def test_every_service_gets_the_form_that_it_shows(url, attribute, opened):
     notifier = AppriseNotifier([], TAGS, [url])
-    _, text = notify._form(notifier._loaded()[only(notifier)], opened)
+    _, text = attempts.form_of(notifier._loaded()[only(notifier)], opened)
     assert text == getattr(opened, attribute)
 
 
@@ -284,7 +285,7 @@ def test_a_refusal_in_the_body_of_an_answer_is_a_failed_delivery(hook, opened):
 def test_html_that_is_too_long_for_a_service_is_never_cut_within_a_tag(opened):
     notifier = AppriseNotifier([], TAGS, ["tgram://123456789:abcdefghijklmnopqrstuvwxyz012345678/12315544/"])
     server = notifier._loaded()[only(notifier)]
-    shape, text = notify._form(server, replace(opened, html=opened.html * 9, plain="a <b> & c"))
+    shape, text = attempts.form_of(server, replace(opened, html=opened.html * 9, plain="a <b> & c"))
     assert (shape, text) == ("html", "<pre>a &lt;b&gt; &amp; c</pre>")
 
 
@@ -346,7 +347,7 @@ def test_a_receiver_that_answers_drop_by_drop_is_given_up_and_not_tried_again_wh
 def test_what_came_through_after_it_was_given_up_is_not_sent_twice(hook, opened, monkeypatch):
     notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}"])
     channel = only(notifier)
-    monkeypatch.setattr(notify, "_patience", lambda server: 0.5)
+    monkeypatch.setattr(attempts, "patience_of", lambda server: 0.5)
     hook.closing.wait = lambda seconds: time.sleep(1.5)  # slower than our patience, faster than apprise's
     hook.mood = "slow"
     assert notifier.send(channel, opened).error == "no answer in time"
@@ -413,7 +414,8 @@ def test_secrets_appear_nowhere(tmp_path, hook, other_hook):
     )
     code = (
         "import logging; logging.basicConfig(level=logging.DEBUG)\n"
-        "from certmedic.edge import notify; from certmedic.core import message; from datetime import datetime, UTC\n"
+        "from certmedic.edge import notify; from certmedic.edge.notify import attempt\n"
+        "from certmedic.core import message; from datetime import datetime, UTC\n"
         f"n = notify.AppriseNotifier([{config!r}], {{}}, ['nonsense://{SECRET}'])\n"
         "test = message.test_message('h', datetime.now(UTC))\n"
         "for one in n.channels('info'): print(one, n.send(one.id, test))\n"
@@ -459,9 +461,10 @@ def test_apprise_is_not_loaded_before_it_is_needed():
 def test_a_hanging_attempt_does_not_keep_the_agent_from_stopping(hook):
     hook.mood = "slow"
     code = (
-        "from certmedic.edge import notify; from certmedic.core import message; from datetime import datetime, UTC\n"
+        "from certmedic.edge import notify; from certmedic.edge.notify import attempt\n"
+        "from certmedic.core import message; from datetime import datetime, UTC\n"
         f"n = notify.AppriseNotifier([], {{}}, ['json://127.0.0.1:{hook.port}?rto=25'])\n"
-        "notify._patience = lambda server: 0.2\n"
+        "attempt.patience_of = lambda server: 0.2\n"
         "print(n.send(n.channels('info')[0].id, message.test_message('h', datetime.now(UTC))).error)"
     )
     started = time.monotonic()
