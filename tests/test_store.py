@@ -292,6 +292,6 @@ def test_lines_are_remembered_for_two_days_and_not_more_than_so_many(store, monk
         store.remember({number: {"journal": 1}}, now=NOW + timedelta(hours=number))
     store.prune(now=NOW + timedelta(hours=53))
     assert [number for number in range(10) if store.brought(number)] == [5, 6, 7, 8, 9]
-    monkeypatch.setattr("certmedic.edge.store.MOST_LINES", 2)
+    monkeypatch.setattr("certmedic.edge.store.state.MOST_LINES", 2)
     store.prune(now=NOW)
     assert [number for number in range(10) if store.brought(number)] == [7, 8, 9]

@@ -21,7 +21,9 @@ from labs.static_pod import StaticPod
 UNIT = "relay.service"  # whose entries the agent believes, since its configuration names it
 POD = StaticPod(name="relay", node="m1", container="relay")
 # The state keeps the kinds of lines of one incident up to a number: here all of them, to find each again.
-PROGRAM = "from certmedic.edge import store; store.MOST_FOLDS = 10**6; from certmedic.cli import main; main()"
+PROGRAM = (
+    "from certmedic.edge.store import incidents; incidents.MOST_FOLDS = 10**6; from certmedic.cli import main; main()"
+)
 
 
 def failure(number: int, at: datetime | None = None) -> str:

@@ -1,4 +1,4 @@
-"""A clock that was set back: nothing that happened may lie in the future, or it would hold until that date."""
+"""Stored times after the clock was set back: a past event in the future would hold until that date."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from certmedic.edge.store.database import Database, moment_of, text_of
 SLACK: Final = timedelta(seconds=5)
 APPROVAL_HOLDS: Final = timedelta(hours=4)
 LONGEST_PAUSE: Final = timedelta(minutes=20)  # between two attempts at a delivery, with its spread
-# Times of what has happened. Each becomes now at the latest.
+# Times of past events: none may be later than now.
 HAPPENED: Final[Mapping[str, Sequence[str]]] = {
     "incidents": ("opened_at", "announced_at", "last_seen", "resolved_at", "system_seen"),
     "folds": ("first_seen", "last_seen"),
@@ -25,12 +25,12 @@ HAPPENED: Final[Mapping[str, Sequence[str]]] = {
 
 
 class Clock(Database):
-    """The times of the whole state, held against the clock."""
+    """All stored times, compared with the clock."""
 
     def clock_went_back(self, now: datetime, *, latest: datetime) -> None:
-        """Clamp every stored time to `now`, and let rechecks wait until `latest` at most.
+        """Clamp every past event to `now`, and every recheck to `latest`.
 
-        Actions and resets keep their order, since a reset clears the failures before it alone. Silences keep their length.
+        Actions and resets keep their order, since a reset clears only the failures before it. Silences keep their length.
         """
         at = text_of(now)
         for table, columns in HAPPENED.items():
@@ -44,7 +44,7 @@ class Clock(Database):
         self._db.execute("UPDATE deliveries SET due_at = min(due_at, ?) WHERE state = 'pending'", (retry,))
 
     def is_ahead(self, now: datetime) -> bool:
-        """Whether a person's command was recorded while the clock was ahead; this run may not have seen it go back."""
+        """Whether a person's command was recorded while the clock was ahead: the clock may have gone back while no agent ran."""
         late = (text_of(now + SLACK), text_of(now + APPROVAL_HOLDS + SLACK))
         row = self._db.execute(
             "SELECT EXISTS (SELECT 1 FROM resets WHERE at > ?1) OR EXISTS (SELECT 1 FROM approvals WHERE until > ?2)"
@@ -54,7 +54,7 @@ class Clock(Database):
         return bool(row[0])
 
     def _shift_acts(self, now: datetime) -> None:
-        """Move all times of actions and resets that lie in the future back by the same span."""
+        """Move all future times of actions and resets back by the same span."""
         places = (("actions", "at"), ("actions", "ended_at"), ("resets", "at"))
         late = [
             (table, column, row["number"], moment)
@@ -70,7 +70,7 @@ class Clock(Database):
             self._db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (text_of(moment - span), row))  # noqa: S608 - as above
 
     def _shift_silences(self, now: datetime) -> None:
-        """Move silences that were made in the future back to now, whole."""
+        """Move silences that were created in the future back to now, with their length."""
         for row in self._db.execute("SELECT * FROM silences WHERE created_at > ?", (text_of(now),)).fetchall():
             made, starts, ends = (moment_of(row[name]) for name in ("created_at", "starts_at", "ends_at"))
             if made is None or starts is None or ends is None:

@@ -1,4 +1,4 @@
-"""The file itself: opened, prepared, and changed in whole transactions."""
+"""The state file: its schema, migrations and transactions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-# How a file of version n becomes one of version n + 1: statements that stand in schema.sql as well, in order.
+# The statements that bring a file of version n to n + 1, in order; schema.sql holds them too.
 MIGRATIONS = (
     (
         "CREATE TABLE lines (line INTEGER PRIMARY KEY, brought TEXT NOT NULL, at TEXT NOT NULL) STRICT",
@@ -33,7 +33,7 @@ class StoreError(Exception):
 
 
 def text_of(moment: datetime) -> str:
-    """Return a time as it is stored: it sorts as text."""
+    """Return a time as text that sorts by time."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
@@ -43,7 +43,7 @@ def moment_of(text: str | None) -> datetime | None:
 
 
 class Database:
-    """The state file, open. Raises StoreError where it cannot be opened, is of a later version, or is damaged."""
+    """The state file, open. Raises StoreError if it cannot be opened, is of a later version, or is damaged."""
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self.path = path
@@ -52,7 +52,7 @@ class Database:
                 self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5, isolation_level=None)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # The agent may look at the machine for seconds within one transaction; a person's command waits for it.
+                # A person's command waits for the transaction of the agent.
                 self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
                 path.chmod(0o600)
             self._db.row_factory = sqlite3.Row
@@ -69,7 +69,7 @@ class Database:
         if readonly:
             return
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # an intent must be on the disk before the act
+        self._db.execute("PRAGMA synchronous = FULL")  # an intent must be on the disk before the action
         self._db.execute("PRAGMA foreign_keys = ON")
         if version == 0:
             schema = Path(__file__).with_name("schema.sql").read_text("utf-8")
@@ -78,7 +78,7 @@ class Database:
             self._migrate()
 
     def _migrate(self) -> None:
-        """Bring the file to this version, whole or not at all; several processes may come to it at once."""
+        """Migrate the file in one transaction, which several processes may try at once."""
         with self.transaction():
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             for statements in MIGRATIONS[version - 1 :]:
@@ -103,7 +103,7 @@ class Database:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """Part of a transaction: if it raises, all of it is undone and what was written before stays."""
+        """A part of a transaction: an exception undoes this part alone."""
         try:
             self._db.execute("SAVEPOINT item")
             try:
@@ -118,7 +118,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of it or nothing of it. Raises StoreError where the disk refuses."""
+        """All or nothing. Raises StoreError if the disk refuses."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:

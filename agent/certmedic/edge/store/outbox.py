@@ -1,4 +1,4 @@
-"""The outbox, and the silences that keep it empty."""
+"""Messages to people, their deliveries, and silences."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from certmedic.core import codec
-from certmedic.core.model import (
-    Message,
-    MessageKind,
-    Silence,
-)
+from certmedic.core.model import Message, MessageKind, Silence
 from certmedic.edge.store.database import Database, moment_of, text_of
 
 
@@ -33,10 +29,10 @@ class Outbox(Database):
     """Messages on their way to people."""
 
     def enqueue(self, incident: int, message: Message, channels: Mapping[str, str], *, now: datetime) -> bool:
-        """Put a message into the outbox, for channels given as id -> label. False: this kind was sent already."""
+        """Put a message into the outbox, for channels given as id -> label. Return False if this kind was sent already."""
         ordinal = 0
         if message.kind in (MessageKind.REMINDER, MessageKind.RESOLVED):
-            # A reminder that did not get through in time says nothing that the news after it does not say better.
+            # The newer message says all that an undelivered reminder says.
             self._db.execute(
                 "UPDATE deliveries SET state = 'superseded' WHERE state = 'pending' AND message IN"
                 " (SELECT id FROM messages WHERE incident = ? AND kind = ?)",
@@ -62,7 +58,7 @@ class Outbox(Database):
         return True
 
     def _deaf(self, incident: int) -> set[str]:
-        """Return the channels on which all about an incident was given up: there its end would be news of nothing."""
+        """Return the channels that got no message about an incident: on these, "resolved" would make no sense."""
         rows = self._db.execute(
             "SELECT d.channel FROM deliveries d JOIN messages m ON m.id = d.message WHERE m.incident = ?"
             " GROUP BY d.channel HAVING total(d.state IN ('sent', 'pending')) = 0",
@@ -71,9 +67,9 @@ class Outbox(Database):
         return {row["channel"] for row in rows}
 
     def outbox(self, *, now: datetime) -> list[Delivery]:
-        """Return what is due, oldest first.
+        """Return the deliveries that are due, oldest first.
 
-        For each channel and incident that is the first message not yet sent: a "resolved" never overtakes its "opened".
+        For each channel and incident, only the first message not yet sent: a "resolved" never overtakes its "opened".
         """
         rows = self._db.execute(
             "SELECT d.*, m.incident, m.message AS body, m.created_at FROM deliveries d JOIN messages m ON m.id = d.message"
@@ -96,7 +92,7 @@ class Outbox(Database):
         ]
 
     def delivered(self, delivery: Delivery, *, now: datetime) -> None:
-        """Record that a channel took a message."""
+        """Record that a message was delivered."""
         self._db.execute(
             "UPDATE deliveries SET state = 'sent', sent_at = ?, attempts = attempts + 1, error = ''"
             " WHERE message = ? AND channel = ?",
@@ -104,7 +100,7 @@ class Outbox(Database):
         )
 
     def undelivered(self, delivery: Delivery, error: str, *, again_at: datetime | None) -> None:
-        """Record that a channel did not take a message; `again_at` None gives it up."""
+        """Record that a delivery failed; `again_at` None gives it up."""
         self._db.execute(
             "UPDATE deliveries SET state = ?, due_at = coalesce(?, due_at), attempts = attempts + 1, error = ?"
             " WHERE message = ? AND channel = ?",
@@ -123,7 +119,7 @@ class Outbox(Database):
         return moment_of(row[0])
 
     def announced_since(self, since: datetime, severity: str) -> int:
-        """Return how many incidents of a severity people were first told of since then."""
+        """Return how many incidents of a severity were announced since then."""
         row = self._db.execute(
             "SELECT count(*) FROM messages m JOIN incidents i ON i.id = m.incident"
             " WHERE m.kind = ? AND m.created_at > ? AND i.severity = ?",
@@ -142,9 +138,9 @@ class Outbox(Database):
         return [dict(row) for row in rows]
 
     def channels(self) -> list[dict[str, Any]]:
-        """Return how each channel fares that has something waiting or took or lost something of late, by label.
+        """Return delivery statistics per channel, by label.
 
-        Keys: label, waiting, oldest (of what waits), attempts (of that), error (the latest), expired (given up), last_sent.
+        Keys: label, waiting, oldest (of those waiting), attempts (most of one), error (the latest), expired (given up), last_sent.
         """
         rows = self._db.execute(
             "SELECT d.label, total(d.state = 'pending') AS waiting,"
@@ -157,7 +153,7 @@ class Outbox(Database):
         return [{**dict(row), "waiting": int(row["waiting"]), "expired": int(row["expired"])} for row in rows]
 
     def silence(self, silence: Silence, *, now: datetime) -> int:
-        """Record a silence, whose id does not count yet; return the id it got."""
+        """Record a silence and return its id; the id in `silence` is ignored."""
         return int(
             self._db.execute(
                 "INSERT INTO silences (cause, file, plane, author, comment, starts_at, ends_at, created_at)"
@@ -176,7 +172,7 @@ class Outbox(Database):
         )
 
     def expire_silence(self, number: int, *, now: datetime) -> bool:
-        """End a silence; False where there is none of that id that has not ended."""
+        """End a silence; return False if no silence with that id lasts."""
         done = self._db.execute(
             "UPDATE silences SET ends_at = ?2, starts_at = min(starts_at, ?2) WHERE id = ?1 AND ends_at > ?2",
             (number, text_of(now)),

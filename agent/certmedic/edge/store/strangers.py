@@ -1,4 +1,4 @@
-"""What strangers logged: a bounded table that `certmedic incidents --all` shows, and nothing else reads."""
+"""Lines of strangers: a bounded table that only `certmedic incidents --all` reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_ROWS = 200
 
 
 class Strangers(Database):
-    """Lines of origins that certmedic does not believe, counted by who wrote them and what they say."""
+    """Lines that strangers logged, counted by origin and symptom."""
 
     def stranger(  # noqa: PLR0913 - the columns of a row
         self, who: str, symptom: str, line: str, *, times: int, first: datetime, last: datetime
@@ -25,7 +25,7 @@ class Strangers(Database):
         )
 
     def prune_strangers(self) -> None:
-        """Drop the rows beyond MOST_ROWS that were seen longest ago."""
+        """Keep the `MOST_ROWS` rows that were seen last."""
         self._db.execute(
             "DELETE FROM strangers WHERE rowid IN (SELECT rowid FROM strangers ORDER BY last_seen DESC LIMIT -1 OFFSET ?)",
             (MOST_ROWS,),

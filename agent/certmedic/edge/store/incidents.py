@@ -1,0 +1,140 @@
+"""Incidents: their lines, decisions and history."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Any
+
+from certmedic.core import codec
+from certmedic.core.incident.state import Incident, IncidentState
+from certmedic.core.model import Decision, Diagnosis, Sighting, Trust
+from certmedic.edge.store.database import Database, moment_of, text_of
+
+MOST_FOLDS = 100  # kinds of lines of one incident
+
+
+class Incidents(Database):
+    """Incidents, each from its first line until it is resolved."""
+
+    def _incident(self, row: sqlite3.Row) -> Incident:
+        opened, last = moment_of(row["opened_at"]), moment_of(row["last_seen"])
+        assert opened is not None  # noqa: S101 - NOT NULL in the schema; this tells the type checker
+        assert last is not None  # noqa: S101 - as above
+        return Incident(
+            id=row["id"],
+            key=row["key"],
+            state=IncidentState(row["state"]),
+            severity=row["severity"],
+            diagnosis=codec.load(Diagnosis, row["diagnosis"]),
+            decision=codec.load(Decision, row["decision"]) if row["decision"] else None,
+            opened_at=opened,
+            announced_at=moment_of(row["announced_at"]),
+            last_seen=last,
+            resolved_at=moment_of(row["resolved_at"]),
+            count=row["count"],
+            system_seen=moment_of(row["system_seen"]),
+        )
+
+    def incident(self, number: int) -> Incident | None:
+        """Return one incident."""
+        row = self._db.execute("SELECT * FROM incidents WHERE id = ?", (number,)).fetchone()
+        return self._incident(row) if row else None
+
+    def incidents(self, *, unresolved: bool = False) -> list[Incident]:
+        """Return incidents, newest first; only the unresolved ones if asked."""
+        where = " WHERE state <> 'resolved'" if unresolved else ""
+        return [self._incident(row) for row in self._db.execute(f"SELECT * FROM incidents{where} ORDER BY id DESC")]  # noqa: S608 - no input
+
+    def open_incident(self, diagnosis: Diagnosis, *, now: datetime) -> tuple[Incident, bool]:
+        """Return the unresolved incident of this diagnosis and whether it is new. The diagnosis replaces that of the incident."""
+        encoded = codec.dump(diagnosis)
+        row = self._db.execute(
+            "UPDATE incidents SET diagnosis = ?, severity = ? WHERE key = ? AND state <> 'resolved' RETURNING *",
+            (encoded, diagnosis.severity, diagnosis.key),
+        ).fetchone()
+        new = row is None
+        if new:
+            row = self._db.execute(
+                "INSERT INTO incidents (key, state, severity, diagnosis, opened_at, last_seen)"
+                " VALUES (?, 'open', ?, ?, ?, ?) RETURNING *",
+                (diagnosis.key, diagnosis.severity, encoded, text_of(now), text_of(diagnosis.last_seen or now)),
+            ).fetchone()
+        return self._incident(row), new
+
+    def count(self, incident: int, sighting: Sighting, *, times: int, first: datetime, last: datetime) -> None:
+        """Add equal sightings to an incident. Kinds of lines beyond `MOST_FOLDS` share one row: the text may be a stranger's."""
+        fold = sighting.fold
+        known = self._db.execute(
+            "SELECT count(*), total(fold = ?) FROM folds WHERE incident = ?", (fold, incident)
+        ).fetchone()
+        if known[0] >= MOST_FOLDS and not known[1]:
+            fold = "other"
+        self._db.execute(
+            "INSERT INTO folds VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (incident, fold) DO UPDATE SET"
+            " count = count + excluded.count, last_seen = max(last_seen, excluded.last_seen),"
+            " first_seen = min(first_seen, excluded.first_seen)",
+            (incident, fold, sighting.said, sighting.entry.stream, times, text_of(first), text_of(last)),
+        )
+        self._db.execute(
+            "UPDATE incidents SET count = count + ?, last_seen = max(last_seen, ?) WHERE id = ?",
+            (times, text_of(last), incident),
+        )
+        if sighting.entry.origin.trust is Trust.SYSTEM:
+            self._db.execute(
+                "UPDATE incidents SET system_seen = max(coalesce(system_seen, ''), ?) WHERE id = ?",
+                (text_of(last), incident),
+            )
+
+    def folds(self, incident: int) -> list[dict[str, Any]]:
+        """Return the kinds of lines of an incident, most frequent first."""
+        rows = self._db.execute("SELECT * FROM folds WHERE incident = ? ORDER BY count DESC", (incident,))
+        return [dict(row) for row in rows]
+
+    def decide(self, incident: int, decision: Decision) -> None:
+        """Record the latest decision."""
+        self._db.execute("UPDATE incidents SET decision = ? WHERE id = ?", (codec.dump(decision), incident))
+
+    def announce(self, incident: int, *, now: datetime) -> None:
+        """Record that the incident was announced."""
+        self._db.execute("UPDATE incidents SET announced_at = ? WHERE id = ?", (text_of(now), incident))
+
+    def escalate(self, incident: int) -> None:
+        """Record that this incident needs a person."""
+        self._db.execute("UPDATE incidents SET state = 'escalated' WHERE id = ? AND state = 'open'", (incident,))
+
+    def resolve(self, incident: int, *, now: datetime) -> None:
+        """Close an incident, and drop its rechecks."""
+        self._db.execute(
+            "UPDATE incidents SET state = 'resolved', resolved_at = ? WHERE id = ?", (text_of(now), incident)
+        )
+        self._db.execute("DELETE FROM rechecks WHERE incident = ?", (incident,))
+
+    def event(self, incident: int, what: str, said: str, *, now: datetime) -> None:
+        """Add an event to the history of an incident."""
+        self._db.execute(
+            "INSERT INTO events (incident, at, what, said) VALUES (?, ?, ?, ?)", (incident, text_of(now), what, said)
+        )
+
+    def event_once(self, incident: int, what: str, said: str, *, now: datetime) -> None:
+        """Add an event to the history of an incident unless it holds the same event already."""
+        self._db.execute(
+            "INSERT INTO events (incident, at, what, said) SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS"
+            " (SELECT 1 FROM events WHERE incident = ?1 AND what = ?3 AND said = ?4)",
+            (incident, text_of(now), what, said),
+        )
+
+    def has_event(self, incident: int, what: str) -> bool:
+        """Whether the history of an incident has an event of this kind."""
+        known = self._db.execute("SELECT 1 FROM events WHERE incident = ? AND what = ? LIMIT 1", (incident, what))
+        return known.fetchone() is not None
+
+    def events(self, incident: int) -> list[dict[str, Any]]:
+        """Return the history of an incident, oldest first."""
+        rows = self._db.execute("SELECT at, what, said FROM events WHERE incident = ? ORDER BY id", (incident,))
+        return [dict(row) for row in rows]
+
+    def lasting(self, key: str) -> Incident | None:
+        """Return the unresolved incident of a key."""
+        row = self._db.execute("SELECT * FROM incidents WHERE key = ? AND state <> 'resolved'", (key,)).fetchone()
+        return self._incident(row) if row else None
