@@ -1,32 +1,21 @@
 """`certmedic approve` accepts an approval only for an action that is proposed, and only if the service waits for it."""
 
 import pytest
-from click.testing import CliRunner
 
-from certmedic.cli import main
+from labs import command
 from labs.played import REFUSED
 from labs.values import OLD_IMAGE, container
 
 
-@pytest.fixture
-def approve(tmp_path):
-    """Return a function that approves incident 1 of a lab, with a configuration of some mode."""
-
-    def _approve(lab, mode="approve"):
-        (tmp_path / "home").mkdir()
-        (tmp_path / "home" / "state.sqlite3").symlink_to(lab.path)
-        config = tmp_path / "certmedic.toml"
-        config.write_text(f'state = "{tmp_path}/home"\nmode = "{mode}"\n')
-        return CliRunner().invoke(main, ["approve", "1", "--config", str(config)])
-
-    return _approve
+def approve(lab, mode="approve"):
+    return command.run(lab, "approve", "1", config=f'mode = "{mode}"\n')
 
 
 def approvals(lab):
     return [event["said"] for event in lab.store.events(1) if event["what"] == "approved"]
 
 
-def test_proposed_action_is_approved(lab, approve):
+def test_proposed_action_is_approved(lab):
     lab = lab(mode="approve")
     lab.suffer(5)
     done = approve(lab)
@@ -36,7 +25,7 @@ def test_proposed_action_is_approved(lab, approve):
     assert lab.store.approved(1, now=lab.now)
 
 
-def test_approval_may_come_before_the_next_failure_is_logged(lab, approve):
+def test_approval_may_come_before_the_next_failure_is_logged(lab):
     lab = lab(mode="approve")
     lab.suffer(5)
     lab.go(1)
@@ -48,7 +37,7 @@ def test_approval_may_come_before_the_next_failure_is_logged(lab, approve):
 
 
 @pytest.mark.parametrize("mode", ["observe", "notify", "remedy"])
-def test_approval_is_refused_in_a_mode_without_approvals(lab, approve, mode):
+def test_approval_is_refused_in_a_mode_without_approvals(lab, mode):
     lab = lab(mode=mode, fails="no")
     lab.step(REFUSED)
     done = approve(lab, mode)
@@ -66,7 +55,7 @@ def test_approval_is_refused_in_a_mode_without_approvals(lab, approve, mode):
         ({}, {"restart": ()}, "remedy.restart does not list etcd-manager"),
     ],
 )
-def test_approval_is_refused_if_no_action_is_proposed(lab, approve, changed, remedy, reason):
+def test_approval_is_refused_if_no_action_is_proposed(lab, changed, remedy, reason):
     lab = lab(mode="approve", remedy=remedy, **changed)
     lab.suffer(5)
     done = approve(lab)
@@ -77,7 +66,7 @@ def test_approval_is_refused_if_no_action_is_proposed(lab, approve, changed, rem
     assert approvals(lab) == []
 
 
-def test_approval_is_refused_before_a_decision(lab, approve):
+def test_approval_is_refused_before_a_decision(lab):
     lab = lab(mode="approve")
     lab.step(REFUSED)
     assert lab.incidents()[0].decision is None

@@ -35,7 +35,7 @@ def test_since_is_a_date_too_and_nonsense_is_refused():
     assert backfill.since(None, None, "2026-11-01") == datetime(2026, 11, 1, tzinfo=UTC)
     assert backfill.since(None, None, "2026-11-01T04:00:00+01:00") == datetime(2026, 11, 1, 3, tzinfo=UTC)
     assert backfill.since(None, None, "today") - backfill.since(None, None, "yesterday") == timedelta(days=1)
-    with pytest.raises(click.BadParameter, match="is no time; write"):
+    with pytest.raises(click.BadParameter, match="is not a time; write"):
         backfill.since(None, None, "a while")
 
 

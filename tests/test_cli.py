@@ -175,7 +175,7 @@ def test_check_config_says_which_command_is_no_program(tmp_path):
     done = certmedic("check-config", "--config", str(config), stdin="")
 
     assert done.returncode == 1
-    assert done.stdout == "remedy.means: /none/such: is no program that can be run\n"
+    assert done.stdout == "remedy.means: /none/such: is not an executable file\n"
     assert done.stderr == f"certmedic: the rest of {config} is good, and the service uses it; mode notify\n"
 
 

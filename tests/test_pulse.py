@@ -45,7 +45,7 @@ def test_what_needs_no_network_every_terminal_once_a_line_at_login_numbers_and_t
     assert re.search(r'^x509_cert_expired\{.*filename="server.crt".*\} 1.0$', numbers.read_text(), re.MULTILINE)
     (path, _, body) = hook.requests[0]
     assert (path, body.decode()) == ("/ping", f"{host}: 1 certificate, 1 expired")
-    until(lambda: "every terminal: taken" in service.ask("show", "1"))
+    until(lambda: "every terminal: delivered" in service.ask("show", "1"))
     assert re.search(r"^outbox +1 waiting, the oldest for \d+ (second|minute)s?$", service.ask("status"), re.MULTILINE)
     outbox = json.loads(service.ask("status", "--json"))["outbox"]
     age = datetime.now(UTC) - datetime.fromisoformat(outbox["oldest"])

@@ -38,7 +38,7 @@ def since(_: click.Context, param: click.Parameter, value: str) -> datetime:
         return now - duration(re.sub(r"^-|\s+ago$", "", value))
     with contextlib.suppress(ValueError):
         return inputs.utc(value)
-    sentence = f"{value!r} is no time; write 2026-11-01, 2026-11-01T04:00:00Z, 3d or yesterday"
+    sentence = f"{value!r} is not a time; write 2026-11-01, 2026-11-01T04:00:00Z, 3d or yesterday"
     raise click.BadParameter(sentence, param=param)
 
 

@@ -112,7 +112,7 @@ def served(stored: Stored, facts: Facts) -> str:
 def tell_certificates(rows: Sequence[tuple[Stored, str]], facts: Facts, now: datetime, *, wide: bool) -> None:
     """Print the table of certificates."""
     if not rows:
-        output.say("No certificates found where a master keeps them; certificates.paths names further places.")
+        output.say("No certificate found in the usual places of a master. Name other places in certificates.paths.")
         return
     cells: dict[str, Callable[[Stored, str], str]] = {
         "FILE": lambda stored, _: stored.certificate.path,
@@ -155,13 +155,15 @@ def tell_faults(faults: Iterable[FileFault]) -> None:
     "certmedic simulate --at 2027-03-01 --root ./master-a",
 )
 @inputs.JSON
-@click.option("--at", "until", required=True, callback=inputs.moment, metavar="TIME", help="The last day to look at.")
+@click.option(
+    "--at", "until", required=True, callback=inputs.moment, metavar="TIME", help="Look ahead until this time (UTC)."
+)
 @inputs.CONFIG
 @inputs.ROOT
 def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: str | None) -> None:
     """Show which certificates expire until a day if nobody renews them.
 
-    Each is listed in order of time, with what breaks, what certmedic would send, and what it would do.
+    For each, in order of time: the effect, the messages that certmedic would send, and its actions.
     """
     settings = inputs.config(config_path)
     now = datetime.now(UTC)
@@ -187,7 +189,7 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
         paths = dict.fromkeys(f"  {certificate.path}" for certificate in m.diagnosis.certificates)
         if m.decision is None:
             left = span(m.diagnosis.since - m.at) if m.diagnosis.since else "soon"
-            output.say("\n".join([f"{stamp(m.at)}  told: expires in {left}:", *paths]), colour="yellow")
+            output.say("\n".join([f"{stamp(m.at)}  message: expires in {left}:", *paths]), colour="yellow")
         else:
             output.say(f"{stamp(m.at)}  {m.diagnosis.cause}:", colour="red", bold=True)
             output.say("\n".join(paths))
@@ -214,7 +216,7 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
 def diagnose(
     *, logs: tuple[str, ...], as_json: bool, at: datetime | None, globs: tuple[str, ...], root: str | None
 ) -> None:
-    """Judge saved logs against certificates, on any machine: whose certificate failed, which file, does a restart help.
+    """Judge saved logs against certificates on any machine: whose certificate failed, and whether a restart helps.
 
     It reads only the certificates that --certs or --root name, and those that etcd names in its log. Logs may be gzipped.
 

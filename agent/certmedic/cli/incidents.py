@@ -15,6 +15,7 @@ from certmedic.config import Config
 from certmedic.core import message
 from certmedic.core.decision import explain
 from certmedic.core.model import Decision, Gate, GateName, Silence, WaitsFor
+from certmedic.core.text import count
 from certmedic.edge.store import Incident, Store
 
 APPROVED_FOR = timedelta(hours=4)  # an approval is for tonight, not for a similar fault next month
@@ -70,9 +71,7 @@ def row(incident: Incident, silence: Silence | None) -> dict[str, Any]:
 @inputs.JSON
 @inputs.CONFIG
 @click.option("--open", "only_open", is_flag=True, help="Only incidents that are not resolved.")
-@click.option(
-    "--all", "with_strangers", is_flag=True, help="Also list lines of programs that certmedic does not trust."
-)
+@click.option("--all", "with_strangers", is_flag=True, help="Also list lines of untrusted programs.")
 def incidents(*, as_json: bool, config_path: Path | None, only_open: bool, with_strangers: bool) -> None:
     """List incidents, newest first."""
     settings, now = inputs.config(config_path), datetime.now(UTC)
@@ -95,9 +94,9 @@ def incidents(*, as_json: bool, config_path: Path | None, only_open: bool, with_
 def tell_strangers(strangers: Sequence[Mapping[str, Any]]) -> None:
     """Print the lines of programs that are not trusted."""
     if not strangers:
-        output.say("No line of a program that is not trusted.")
+        output.say("No line of an untrusted program.")
         return
-    output.say("\nLogged by programs that are not trusted. These lines decide nothing:", bold=True)
+    output.say("\nLogged by untrusted programs. These lines decide nothing:", bold=True)
     for line in strangers:
         last = f"last {line['last_seen'][:19]} UTC"
         output.item(f"  {line['count']} x ", f"{line['who']}: {line['symptom']}, {last}: {line['line']}")
@@ -192,10 +191,13 @@ def delivery(row: Mapping[str, Any]) -> str:
         return "no channel is configured for it"
     state, tries = row["state"], row["attempts"]
     text = {
-        "sent": f"taken {(row['sent_at'] or '')[:19].replace('T', ' ')}" + (f" at try {tries}" if tries > 1 else ""),
-        "pending": f"WAITING after {tries} tries, next {row['due_at'][:19].replace('T', ' ')}" if tries else "waiting",
-        "expired": f"NEVER TAKEN, given up after {tries} tr{'ies' if tries != 1 else 'y'}",
-        "superseded": "dropped, a later message says more",
+        "sent": f"delivered {(row['sent_at'] or '')[:19].replace('T', ' ')}"
+        + (f", attempt {tries}" if tries > 1 else ""),
+        "pending": f"WAITING after {count(tries, 'attempt')}, next {row['due_at'][:19].replace('T', ' ')}"
+        if tries
+        else "waiting",
+        "expired": f"NOT DELIVERED after {count(tries, 'attempt')}",
+        "superseded": "dropped: a later message replaced it",
     }.get(state, state)
     return f"{row['label']}: {text}{': ' + row['error'] if row['error'] else ''}"
 
@@ -244,11 +246,13 @@ def unapprovable(decision: Decision | None) -> Iterator[str]:
 )
 @inputs.CONFIG
 def reset(*, config_path: Path | None) -> None:
-    """Allow actions again after one has failed. After a failure certmedic acts no more until a person has looked."""
+    """Allow actions again after one has failed. After a failed action certmedic stops acting until a person resets it."""
     with inputs.state(inputs.config(config_path), writable=True) as state:
         tripped = state.tripped()
         state.reset(inputs.author(), now=datetime.now(UTC))
-    output.say(f"acts are allowed again; it was: {tripped}" if tripped else "nothing had failed", colour="green")
+    output.say(
+        f"actions are allowed again; the failure was: {tripped}" if tripped else "no action had failed", colour="green"
+    )
 
 
 COMMANDS = (incidents, show_incident, approve, reset)

@@ -35,7 +35,7 @@ WHOSE = {
     "own": "this machine's own",
     "peer": "a neighbour's",
     "outside": "an outsider's",
-    "unknown": "nobody knows whose",
+    "unknown": "an unidentified",
 }
 
 Progress = Callable[[str, float, int], None]  # source, share of it that was read, lines read

@@ -14,14 +14,14 @@ from typing import Any
 
 import click
 
-from certmedic import app
+from certmedic import __version__, app
 from certmedic.cli import inputs, output
 from certmedic.cli.incidents import row, silence_of, silences_of
 from certmedic.config import Config, ConfigError, files, load
 from certmedic.config.ownership import readable_by_everybody
 from certmedic.core import message
 from certmedic.core.model import Severity
-from certmedic.core.text import span, stamp
+from certmedic.core.text import count, span, stamp
 from certmedic.edge import service as systemd
 from certmedic.edge.store import Store, StoreError
 
@@ -35,7 +35,7 @@ from certmedic.edge.store import Store, StoreError
 def run(*, config_path: Path | None) -> None:
     """Run the service: watch logs and certificates, report failures, and fix them if the configuration allows it.
 
-    SIGHUP reloads the configuration. SIGTERM stops the service after an action that has begun.
+    SIGHUP reloads the configuration. On SIGTERM the service finishes an action under way, then stops.
     """
     try:
         config = load(config_path)
@@ -118,6 +118,8 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
     if as_json:
         age = max((now - datetime.fromisoformat(oldest)).total_seconds(), 0.0) if oldest else 0
         output.as_json(
+            version=__version__,
+            mode=settings.mode,
             sources=sources,
             open=[row(*pair) for pair in rows],
             outbox={"pending": waiting, "oldest": oldest, "age_seconds": age},
@@ -130,6 +132,7 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
             ],
         )
         return
+    output.say(f"certmedic    {__version__}, mode {settings.mode}")
     for source in sources:
         tell_source(source)
     if not sources:
@@ -142,6 +145,8 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
             health(channel, now),
             colour="red" if channel["waiting"] and channel["error"] else None,
         )
+    if not settings.notify.apprise:
+        output.say("channel      none is configured: set notify.apprise", colour="yellow")
     for silence in silences:
         output.item("silence      ", message.silence_said(silence))
     for incident, hush in rows:
@@ -173,11 +178,11 @@ def health(channel: dict[str, Any], now: datetime) -> str:
     """Return the state of a channel, in words."""
     parts = [f"{channel['waiting']} waiting"] if channel["waiting"] else []
     if channel["waiting"] and channel["error"]:
-        parts[0] += f" after {channel['attempts']} tries: {channel['error']}"
+        parts[0] += f" after {count(channel['attempts'], 'attempt')}: {channel['error']}"
     last = channel["last_sent"]
-    parts.append(f"last taken {since(last, now)} ago" if last else "never took a message")
+    parts.append(f"last delivery {since(last, now)} ago" if last else "no delivery yet")
     if channel["expired"]:
-        parts.append(f"{channel['expired']} never taken")
+        parts.append(f"{channel['expired']} not delivered")
     return f"{channel['label']}: {'; '.join(parts)}"
 
 
@@ -197,7 +202,7 @@ def open_secrets(config: Config) -> list[str]:
 def missing_programs(config: Config) -> list[str]:
     """Return the commands of the configuration that cannot be run, a sentence each."""
     programs = [means.command[0] for means in config.remedy.means if means.command]
-    return [f"remedy.means: {p}: is no program that can be run" for p in programs if not os.access(p, os.X_OK)]
+    return [f"remedy.means: {p}: is not an executable file" for p in programs if not os.access(p, os.X_OK)]
 
 
 @inputs.command(
@@ -230,7 +235,7 @@ def check_config(*, config_path: Path | None) -> None:
 )
 @inputs.CONFIG
 @click.option(
-    "--severity", type=click.Choice([str(level) for level in Severity]), help="Only channels that get this severity."
+    "--severity", type=click.Choice([str(level) for level in Severity]), help="Only channels for this severity."
 )
 @click.option("--tag", help="Only channels with this apprise tag, and those without tags.")
 def test_notify(*, config_path: Path | None, severity: str | None, tag: str | None) -> None:
@@ -251,7 +256,7 @@ def test_notify(*, config_path: Path | None, severity: str | None, tag: str | No
     if not channels and tag and config.notify.apprise:
         output.fail(f"no channel carries the tag {tag!r}, and none is for everything")
     if not channels:
-        output.fail("no channel is configured: notify.apprise names apprise's files, see certmedic.toml(5)")
+        output.fail("no channel is configured; set notify.apprise, see certmedic.toml(5)")
     bad = len(faults)
     for channel in channels.values():
         result = way.send(channel.id, test)

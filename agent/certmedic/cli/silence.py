@@ -78,9 +78,11 @@ def state_of(silence: Silence, now: datetime) -> str:
 def silence_group() -> None:
     """Suppress messages about known faults for a while.
 
-    Only messages are suppressed. Incidents are still recorded, judged, fixed if that is allowed, and resolved; the journal
-    and `certmedic show` have them. A suppressed message is dropped, not delayed. When the silence ends, certmedic reports
-    faults that still last. A fault that was reported before the silence is reported as resolved during it.
+    Only messages are suppressed. Incidents are still recorded, judged, fixed if allowed, and resolved. The journal and
+    `certmedic show` list them. A suppressed message is dropped, not delayed.
+
+    When the silence ends, certmedic reports the faults that still last. If a fault was reported before the silence, its
+    end is reported during the silence.
     """
 
 
@@ -94,10 +96,10 @@ def silence_group() -> None:
     "--cause", metavar="CAUSE", type=click.Choice([*Cause]), help="Only incidents with this cause, e.g. expired."
 )
 @click.option("--file", default="", metavar="GLOB", help="Only incidents whose files all match, e.g. '*/me.crt'.")
-@click.option("--plane", type=click.Choice(PLANES), help="Only incidents of this plane.")
+@click.option("--plane", type=click.Choice(PLANES), help="Only incidents of this control plane.")
 @click.option("--all", "everything", is_flag=True, help="All incidents, e.g. for work on this machine.")
 @click.option("--for", "lasts", required=True, callback=length, metavar="TIME", help="How long, e.g. 30m, 2h, 7d.")
-@click.option("--from", "starts", callback=inputs.moment, metavar="TIME", help="Begin (UTC). [default: now]")
+@click.option("--from", "starts", callback=inputs.moment, metavar="TIME", help="When it begins (UTC). [default: now]")
 @click.option("--comment", required=True, callback=words, help="Why, for the next reader.")
 @click.option("--author", callback=words, help="Who asks for it. [default: you]")
 @inputs.JSON
@@ -117,13 +119,13 @@ def add(  # noqa: PLR0913 - one argument for each option
 ) -> None:
     """Begin a silence. It covers the incidents that meet every condition given."""
     if everything == bool(cause or file or plane):
-        raise click.UsageError("say what: --cause, --file, --plane or several of them; or --all for everything")
+        raise click.UsageError("say what to silence: --cause, --file, --plane, or --all")
     if file and not file.startswith(("/", "*")):
         raise click.UsageError(f"--file {file!r} can match no path: begin it with / or *")
     now = datetime.now(UTC)
     begins = starts or now
     if begins + lasts <= now:
-        raise click.UsageError("it would be over by now")
+        raise click.UsageError("the silence would be over by now")
     wanted = Silence(
         id=0,
         cause=cause or "",
