@@ -326,12 +326,12 @@ def test_a_reminder_says_for_how_long_and_does_not_announce_an_act_of_the_past()
 
 
 @pytest.mark.parametrize("kind", OF_ONE)
-def test_title_and_first_line_begin_with_the_host(kind):
-    # The drill marks its messages by its host's name.
-    found, _ = own()
-    written = compose(kind, found, host="[DRILL] a", outcome="It is so.")
+def test_title_and_first_line_begin_with_mark_and_host(kind):
+    # The drill marks its messages by the name of its host.
+    diagnosis, _ = own()
+    written = compose(kind, diagnosis, host="[DRILL] a", outcome="It is so.", mark="[TEST] ")
     for text in (written.title, written.plain, written.markdown.replace("`", ""), text_of(written.html)):
-        assert text.startswith("[DRILL] a: ")
+        assert text.startswith("[TEST] [DRILL] a: ")
 
 
 def test_the_test_message_is_no_alarm():

@@ -17,10 +17,11 @@ import click
 from certmedic import __version__, app
 from certmedic.cli import inputs, output
 from certmedic.cli.incidents import row, silence_of, silences_of
-from certmedic.config import Config, ConfigError, files, load
+from certmedic.config import Config, ConfigError, files, load, policy_of
 from certmedic.config.ownership import readable_by_everybody
 from certmedic.core import message
-from certmedic.core.model import Severity
+from certmedic.core.message.sample import CAUSES, sample
+from certmedic.core.model import Cause, Severity
 from certmedic.core.text import count, span, stamp
 from certmedic.edge import service as systemd
 from certmedic.edge.store import Store, StoreError
@@ -230,21 +231,36 @@ def check_config(*, config_path: Path | None) -> None:
 @inputs.command(
     "test-notify",
     "Send a test message to every channel.",
-    "certmedic test-notify",
     "certmedic test-notify --severity critical",
+    "certmedic test-notify --sample ca_expired",
 )
 @inputs.CONFIG
 @click.option(
     "--severity", type=click.Choice([str(level) for level in Severity]), help="Only channels for this severity."
 )
 @click.option("--tag", help="Only channels with this apprise tag, and those without tags.")
-def test_notify(*, config_path: Path | None, severity: str | None, tag: str | None) -> None:
+@click.option(
+    "--sample",
+    "cause",
+    type=click.Choice([str(cause) for cause in CAUSES]),
+    metavar="CAUSE",
+    help="Send the message of a real incident of this cause, marked as a test, to the channels that would get it."
+    f" CAUSE is one of: {', '.join(CAUSES)}.",
+)
+def test_notify(*, config_path: Path | None, severity: str | None, tag: str | None, cause: str | None) -> None:
     """Send a test message to every channel and print the result of each."""
+    if cause and (severity or tag):
+        raise click.UsageError("--sample finds its channels as a real incident does: leave out --severity and --tag")
     config = inputs.config(config_path)
     way = app.notifier(config)
-    test = message.test_message(socket.gethostname(), datetime.now(UTC))
+    host, now = socket.gethostname(), datetime.now(UTC)
+    test = message.test_message(host, now)
     levels = [Severity(severity)] if severity else list(Severity)
-    if tag:
+    if cause:
+        diagnosis, test = sample(Cause(cause), host=host, now=now, policy=policy_of(config))
+        route = message.tag_of(test.kind, diagnosis, config.notify.route)
+        channels = {channel.id: channel for channel in way.channels(diagnosis.severity, route)}
+    elif tag:
         channels = {channel.id: channel for channel in way.tagged(tag)}
     else:
         channels = {channel.id: channel for level in levels for channel in way.channels(level)}

@@ -61,9 +61,11 @@ def compose(  # noqa: PLR0913 - each is a part of the message
     decision: Decision | None = None,
     outcome: str = "",
     opened_at: datetime | None = None,
+    mark: str = "",
 ) -> Message:
     """Return one message about an incident. `outcome` is the result of an action or a check, in a sentence.
 
+    `mark` stands before the title and the first line, for messages that are no alarm.
     The title has at most 120 characters; title and text together at most 1,900 in plain and in Markdown. HTML holds all.
     """
     scene = Scene(
@@ -76,9 +78,9 @@ def compose(  # noqa: PLR0913 - each is a part of the message
         outcome=outcome,
         opened_at=opened_at,
     )
-    first = Block("", (lead(scene),), Form.LEAD)
+    first = Block("", (mark + lead(scene),), Form.LEAD)
     severity = Severity.INFO if kind is MessageKind.RESOLVED else diagnosis.severity
-    return render(kind, severity, headline(scene), (first, *PARTS[kind](scene)))
+    return render(kind, severity, mark + headline(scene), (first, *PARTS[kind](scene)))
 
 
 def headline(scene: Scene) -> str:
