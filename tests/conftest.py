@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,9 +16,13 @@ from labs.trusted import trusted_folder
 
 # How fast a machine is says nothing about the code: a busy one must not turn a property red.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("patient"), max_examples=25)
 settings.load_profile("patient")
 
+HERE = Path(__file__).parent
 DAEMONS = {"docker", "containerd"}  # fixtures that a file's tests share, and that take seconds to start
+PROGRAMS = {"service", "hook", "other_hook"}  # fixtures that start a program, or wait for what one sends
+SLOW_FOLDERS = {"attacks", "fuzz", "stories"}
 # Three masters, each with its dockerd, etcd and agent, fill a small machine: one such story at a time.
 MASTERS = {"test_masters", "test_group"}
 
@@ -27,6 +32,9 @@ def pytest_collection_modifyitems(config, items):
 
     The long ones mostly wait, for certificates to run out and for daemons, so that several at once take little longer than one.
     """
+    for item in items:
+        if item.path.relative_to(HERE).parts[0] in SLOW_FOLDERS or (DAEMONS | PROGRAMS).intersection(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: (item.path.stem not in MASTERS, item.get_closest_marker("long") is None))
     if not config.pluginmanager.hasplugin("xdist"):
         return

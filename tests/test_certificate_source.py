@@ -8,6 +8,8 @@ from certmedic.core.model import Recheck
 from certmedic.edge.files.certificates import CertificateSource
 from labs.masters import until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def told(tmp_path):

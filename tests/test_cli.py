@@ -17,6 +17,8 @@ from labs import AGENT, pki
 from labs.masters import until
 from labs.receivers import Hook
 
+pytestmark = pytest.mark.slow
+
 DAY = timedelta(days=1)
 REFUSED = (
     'embed: rejected connection from "10.0.0.2:41000" (error "remote error: tls: bad certificate", ServerName "etcd-a")'

@@ -407,6 +407,7 @@ def test_something_else_behind_the_socket_is_a_clear_outage(tmp_path, answer, re
     assert reason in reading.outages[0].reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.0 200 OK\r\n\r\n"])
 def test_an_answer_that_comes_byte_by_byte_has_a_deadline(tmp_path, monkeypatch, begun):
     monkeypatch.setattr(daemon, "DEADLINE", 1.0)

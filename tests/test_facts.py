@@ -86,7 +86,7 @@ def etcd(tmp_path: Path, token: Path, logger: str) -> Iterator[Etcd]:
         process.wait()
 
 
-@pytest.fixture(params=["capnslog", "zap"])
+@pytest.fixture(params=[pytest.param(logger, marks=pytest.mark.slow) for logger in ("capnslog", "zap")])
 def member(request, tmp_path, peers_ca, clients_ca) -> Iterator[Etcd]:
     token = kops_volume(tmp_path / "v", peers_ca=peers_ca, clients_ca=clients_ca)
     with etcd(tmp_path, token, request.param) as running:

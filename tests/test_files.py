@@ -24,6 +24,8 @@ from certmedic.edge.static_pods import StaticPods
 from labs.reading import Reading, settle
 from labs.rotated import Lab
 
+pytestmark = pytest.mark.slow
+
 NEEDLES = (b"x509:", b"remote error: tls")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
 

@@ -26,6 +26,8 @@ from certmedic.edge.journal import source as journal
 from labs import waiting
 from labs.journal import REMOTE, Record, write_journal
 
+pytestmark = pytest.mark.slow
+
 NEEDLES = (b"x509:", b"remote error: tls")
 ROUNDS = 12
 LOOKS = (3, 7, 11)  # rounds after which what is kept is looked at: the first has everything that is kept for good

@@ -154,6 +154,7 @@ def test_a_reader_that_returns_without_being_asked_is_an_outage(quick):
     assert items == [SourceDown(source="quitter", reason="the reader ended by itself")]
 
 
+@pytest.mark.slow
 def test_recovery_is_told_once_and_the_next_outage_again(quick):
     class Flaky:
         name, required, runs = "flaky", False, 0

@@ -257,6 +257,7 @@ def test_a_bundle_that_is_cut_short_gives_what_it_holds_and_a_fault(tmp_path, pe
     assert [fault.reason for fault in faults] == ["broken"]
 
 
+@pytest.mark.slow
 def test_many_certificates(tmp_path, peers_ca):
     leaf = peers_ca.leaf(
         "etcd-a", dns=("etcd-a.internal.example", "localhost"), ips=("127.0.0.1",), key=new_key(kind="rsa")

@@ -45,7 +45,7 @@ def _now():
 need_remote = pytest.mark.skipif(
     not Path("/lib/systemd/systemd-journal-remote").exists(), reason="needs systemd-journal-remote"
 )
-pytestmark = [need_remote]
+pytestmark = [need_remote, pytest.mark.slow]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="journald starts as root only")
 
 

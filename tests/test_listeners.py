@@ -230,6 +230,7 @@ def test_own_addresses():
     assert found == {line.split()[3].split("/")[0] for line in printed.splitlines()} | {"127.0.0.1", "::1"}
 
 
+@pytest.mark.slow
 def test_a_listener_that_drips_bytes_is_left_at_the_deadline():
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -61,6 +61,7 @@ def test_planted_links_are_replaced_and_never_written_through(folder):
     assert not (folder / "c.prom").is_symlink()
 
 
+@pytest.mark.slow
 @as_root
 def test_a_racing_owner_of_the_folder_reaches_nothing_outside(folder):
     victim = folder.parent / "victim"

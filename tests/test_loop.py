@@ -35,6 +35,7 @@ def test_a_storm_of_equal_lines_is_one_incident_with_a_counter(lab):
     assert lab.world.kinds() == ["opened"]
 
 
+@pytest.mark.slow
 def test_a_line_that_comes_again_by_another_source_is_counted_once_after_hours_storms_and_kills(lab, monkeypatch):
     monkeypatch.setattr(turn, "JUDGED_AT_ONCE", tally.REMEMBERED_LINES + 1)
     lab = lab(mode="notify")

@@ -20,6 +20,8 @@ from certmedic.edge.notify import attempt as attempts
 from labs import receivers, values
 from labs.waiting import until
 
+pytestmark = pytest.mark.slow
+
 TAGS = {"critical": "oncall", "warning": "team", "info": "team"}
 SECRET = "S3cr3tT0kenThatNobodyMaySee"
 

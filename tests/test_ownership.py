@@ -168,6 +168,7 @@ def test_a_user_reads_files_of_root_and_own_ones_but_no_third_ones(as_nobody):
             as_nobody(lambda: load(config))
 
 
+@pytest.mark.slow
 @as_root
 def test_a_file_of_addresses_that_others_can_change_sends_nothing(config):
     apprise = config.parent / "apprise.yml"
@@ -185,6 +186,7 @@ def test_a_file_of_addresses_that_others_can_change_sends_nothing(config):
     assert (sent.returncode, expected in sent.stdout) == (1, True), sent.stdout
 
 
+@pytest.mark.slow
 def test_addresses_that_everybody_may_read_are_warned_of(config):
     apprise = config.parent / "apprise.yml"
     config.write_text(f'[notify]\napprise = ["{apprise}"]\n')

@@ -498,6 +498,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_leaves_one_whole_file(node):
     chance = random.Random(5)  # noqa: S311 - no secret hangs on it
     stored, old = node.stored(), node.me.read_bytes()

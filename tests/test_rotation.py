@@ -23,6 +23,8 @@ from certmedic.edge.files.tail import Tail
 from labs.reading import settle
 from labs.rotated import LINE, Lab, Moments, PodLab
 
+pytestmark = pytest.mark.slow
+
 
 def number(entry: LogEntry) -> int:
     return int(entry.text[:8])

@@ -182,6 +182,7 @@ def test_a_field_of_any_length_fits_into_the_datagram(journald, monkeypatch):
     assert all(len(value.encode()) <= 8192 for value in entry().values())
 
 
+@pytest.mark.slow
 def test_a_journald_that_hangs_does_not_hang_the_agent_and_what_was_lost_is_told(journald, monkeypatch):
     path, entry = journald
     with stderr_as_journal(monkeypatch) as stream:

@@ -206,6 +206,7 @@ with Store(Path(sys.argv[1])) as store:
 """
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_whole_transactions(tmp_path):
     path, last = tmp_path / "s", 0
     for _ in range(5):

@@ -21,6 +21,8 @@ from certmedic.core.model import LogEntry, RejectedBy, Role, Sighting, Suspect, 
 from labs import etcd, pki, waiting
 from labs.drill.master import free_ports
 
+pytestmark = pytest.mark.slow
+
 DAY = timedelta(days=1)
 NAMES = {"dns": ("localhost",), "ips": ("127.0.0.1",)}
 # A program that gives no reason in one line gives it in another.

@@ -16,6 +16,8 @@ from labs.played import REFUSED, REFUSING, Reached, sick
 from labs.values import DAY, NOW, PEERS_CA, VOLUME, member, stored
 from labs.waiting import until
 
+pytestmark = pytest.mark.slow
+
 SECRET = "S3cr3tT0kenThatNobodyMaySee"
 TAGS = {"critical": "oncall", "warning": "team", "info": "team"}
 

@@ -17,6 +17,8 @@ from certmedic.loop import Loop
 from labs.played import REFUSED, Played, sick
 from labs.values import NOW, entry, member
 
+pytestmark = pytest.mark.slow
+
 
 class Outside(Played):
     """A played machine that may not be touched within a transaction."""
