@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certmedic.core import certificates, examine
-from certmedic.core.certificates import NotACertificate, parse
+from certmedic.core.certificates import NotACertificate, parse, signing
 from certmedic.core.model import Certificate
 from labs.pki import Authority, Leaf, authority, key_pem, new_key
 
@@ -521,9 +521,9 @@ def test_many_authorities_of_one_name_cost_a_bounded_number_of_verifications(mon
     cas = [parse(authority("ca", key=new_key()).pem, "ca")[0] for _ in range(60)]
     leaves = [parse(authority("ca", key=key).leaf(f"l{n}", key=key).cert_pem, "l")[0] for n in range(20)]
     counted = []
-    verify = certificates._signature_verifies
-    monkeypatch.setattr(certificates, "_signature_verifies", lambda a, b: counted.append(1) or verify(a, b))
-    certificates._remembered_signature.cache_clear()
+    verify = signing._signature_verifies
+    monkeypatch.setattr(signing, "_signature_verifies", lambda a, b: counted.append(1) or verify(a, b))
+    signing._remembered_signature.cache_clear()
     for leaf in leaves:
         assert examine.chain(leaf, cas, cas) == []
     assert (
