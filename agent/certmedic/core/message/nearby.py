@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from certmedic.core.message.compose import Scene, in_short
+from certmedic.core.message.lead import in_short
+from certmedic.core.message.report import Report
 from certmedic.core.message.words import brief, harmless, whose
 from certmedic.core.model import Decision, Diagnosis, Facts, Message, MessageKind, Silence, Trust
 from certmedic.core.text import count, cut, printable, stamp
@@ -35,17 +36,8 @@ def login_line(  # noqa: PLR0913 - each is a part of the line
     elif escalated:
         state = "NOT FIXED, a person is needed"
     else:
-        scene = Scene(
-            kind=MessageKind.REMINDER,
-            diagnosis=diagnosis,
-            incident=incident,
-            host="",
-            now=now,
-            decision=decision,
-            outcome="",
-            opened_at=None,
-        )
-        state = in_short(scene)
+        kind = MessageKind.REMINDER
+        state = in_short(Report(kind=kind, diagnosis=diagnosis, incident=incident, host="", now=now, decision=decision))
     text = f"{cut(whose(diagnosis), 40)}: {brief(diagnosis, now)}: {state}"
     return f"certmedic: {cut(harmless(text), 140)} (sudo certmedic show {incident})"
 
