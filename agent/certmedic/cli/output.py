@@ -34,7 +34,6 @@ COLOURS = {
 WHOSE = {
     "own": "this machine's own",
     "peer": "a neighbour's",
-    "outside": "an outsider's",
     "unknown": "an unidentified",
 }
 

@@ -43,7 +43,6 @@ class Suspect(StrEnum):
 
     OWN = "own"
     PEER = "peer"
-    OUTSIDE = "outside"
     UNKNOWN = "unknown"
 
 

@@ -25,7 +25,6 @@ def owner(diagnosis: Diagnosis) -> Block:
     text = {
         Suspect.OWN: f"this machine's own{plane}",
         Suspect.PEER: f"not this machine's, but that of {', '.join(diagnosis.neighbours) or 'a neighbour'}",
-        Suspect.OUTSIDE: f"not the control plane's, but that of {', '.join(diagnosis.neighbours) or 'a client'}",
         Suspect.UNKNOWN: "not known: nothing on this machine explains it",
     }[diagnosis.suspect]
     return Block("Whose", (text if diagnosis.suspect is Suspect.UNKNOWN else f"{text} ({sure})",))

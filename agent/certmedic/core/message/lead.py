@@ -25,7 +25,7 @@ def in_short(report: Report) -> str:
     diagnosis = report.diagnosis
     if diagnosis.cause is Cause.BLIND:
         return "look why"
-    if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
+    if diagnosis.suspect is Suspect.PEER:
         return "look there, not here"
     if report.acts:
         return "certmedic renews it" if report.in_place else "certmedic restarts it"
@@ -49,7 +49,7 @@ def to_do(report: Report) -> str:
     diagnosis, remedy = report.diagnosis, report.diagnosis.remedy
     if diagnosis.cause is Cause.BLIND:
         return "Find out why (command below). Until then, certmedic misses certificates that fail there."
-    if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
+    if diagnosis.suspect is Suspect.PEER:
         return "Fix it there. Do not restart anything on this machine."
     if report.acts:
         return f"certmedic {'renews' if report.in_place else 'restarts'} it now; nothing for you to do yet."

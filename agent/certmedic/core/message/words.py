@@ -59,7 +59,7 @@ def whose(diagnosis: Diagnosis) -> str:
     """Return the subject of a diagnosis in a word or two: "etcd main", "kubeadm kube-apiserver", "10.0.0.2"."""
     if diagnosis.source:
         return LOGS.get(diagnosis.source, diagnosis.source)
-    if diagnosis.suspect in (Suspect.PEER, Suspect.OUTSIDE):
+    if diagnosis.suspect is Suspect.PEER:
         return diagnosis.neighbours[0] if diagnosis.neighbours else "a neighbour"
     if diagnosis.group:
         return f"etcd {diagnosis.group}"
