@@ -1,18 +1,26 @@
-"""Every value that travels along the line, frozen.
+"""All values that travel along the line, frozen; those from Remedy on are defined here.
 
-    LogEntry -> Sighting -> Facts -> Diagnosis -> Decision -> Outcome
+    LogEntry -> Sighting -> Facts -> Diagnosis -> Decision
 
-All times are aware datetimes in UTC. Nothing here does anything; the words are those of a doctor and are the same in
-code, configuration, messages and documentation.
+All times are aware datetimes in UTC.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from certmedic.core.command import Command, shell
+from certmedic.core.entries import (
+    Item,
+    LogEntry,
+    Origin,
+    Progress,
+    Recheck,
+    SourceDown,
+    SourceStatus,
+    SourceUp,
+)
 from certmedic.core.evidence import (
     Certificate,
     Container,
@@ -25,6 +33,7 @@ from certmedic.core.evidence import (
     Stored,
     Told,
 )
+from certmedic.core.sightings import Fold, Sighting
 from certmedic.core.vocabulary import (
     Cause,
     Confidence,
@@ -86,156 +95,6 @@ __all__ = [
     "Trust",
     "WaitsFor",
 ]
-
-# ---------------------------------------------------------------- what comes in
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Who wrote a line, as far as its source knows; empty where it does not."""
-
-    program: str = ""  # syslog identifier or command name
-    unit: str = ""  # systemd unit
-    pid: int | None = None
-    container: str = ""  # the runtime's name, e.g. k8s_etcd-manager_etcd-manager-main-...
-    container_id: str = ""
-    image: str = ""
-    pod: str = ""  # Kubernetes pod name
-    path: str = ""  # the file that was read
-    namespace: str = ""  # Kubernetes namespace of the pod
-    uid: int | None = None  # of the process that wrote the line
-    trust: Trust = Trust.STRANGER  # by core/origin.py, from what the writer cannot choose
-    started_at: datetime | None = None  # when the program that wrote it began, where a saved log tells
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEntry:
-    """One line that passed the gate, at the door of the house."""
-
-    stream: str  # key under which `position` is stored: "journal", "docker:<id>", "file:<path>", "pod:<path>"
-    position: str  # opaque to all but the source: where to read on after this entry
-    time: datetime  # when it was logged, as the source knows it
-    text: str  # one line, no line end, undecodable bytes replaced, at most 64 KiB
-    origin: Origin = field(default_factory=Origin)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Nothing of interest up to here: only the position moves."""
-
-    stream: str
-    position: str | None  # None: nothing is left of this stream, and where it was read is of no use any more
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceDown:
-    """A reader died or cannot see: certmedic is blind here. Sent once per outage."""
-
-    source: str  # the reader's name, e.g. "journal", "docker"
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceUp:
-    """A reader that was down reads again."""
-
-    source: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceStatus:
-    """How a reader is doing: sent when it begins to read and every few seconds, so also its sign of life."""
-
-    source: str  # the reader's name
-    seen: int  # entries read since it started; lines of a backlog in files are estimated
-    matched: int  # of these, passed on
-    lag_seconds: float  # age of what is being read; 0 where the reader has caught up
-    position: str = ""  # how far it has come, for a person
-    detail: str = ""  # what it cannot read or had to skip, newest first; "" where all is well
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recheck:
-    """Something that was to be looked at again is due."""
-
-    kind: str  # "incident" | "announce" | "verify" | "resume" | "remind" | "blind" | "inventory"
-    incident: int | None
-    due: datetime
-
-
-Item = LogEntry | Progress | SourceDown | SourceUp | SourceStatus | Recheck
-
-
-# ---------------------------------------------------------------- what a line says
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
-    """A symptom, seen in one line."""
-
-    entry: LogEntry
-    rule: str  # name of the rule that matched
-    symptom: Symptom
-    rejected_by: RejectedBy
-    suspect: Suspect
-    role: Role
-    program: str  # etcd, etcd-manager, kube-apiserver, kubelet, ...; "" where neither line nor origin tells
-    said: str  # the message without the dress it came in (timestamps, JSON, quoting); printable, at most 1 KiB
-    meaning: str  # one sentence for a person
-    fields: Mapping[str, str]  # what the line itself states; names of `explain --json`
-    not_after: datetime | None = None
-    not_before: datetime | None = None
-
-    @property
-    def remote_host(self) -> str:
-        """Host part of the remote address, without port; empty where the line names none."""
-        address = self.fields.get("remote_addr", "")
-        host, _, port = address.rpartition(":")
-        return (host if host and port.isdigit() else address).strip("[]")
-
-    @property
-    def fold(self) -> str:
-        """Equal for lines that report the same fault, whatever their port, time and source.
-
-        Lines of unequal trust never share a fold. A stranger chooses the program name in a line, so its fold has the
-        origin's namespace and uid instead.
-        """
-        stated = self.fields.get
-        endpoint = stated("endpoint", "")
-        if endpoint.startswith(("endpoint://", "etcd-endpoints://")):
-            endpoint = endpoint.rpartition("/")[2]  # the client's own number stands before it
-        origin = self.entry.origin
-        trust = origin.trust
-        # Written out: every line of a storm asks for its fold.
-        parts = (
-            trust,
-            f"{origin.namespace}/{origin.uid}" if trust is Trust.STRANGER else self.program,
-            self.symptom,
-            self.rejected_by,
-            self.role,
-            self.remote_host,
-            "/".join(endpoint.split("/", 3)[:3]),  # no path of a URL: each object has another
-            stated("server_name", ""),
-            stated("not_after", ""),
-            stated("not_before", ""),
-            stated("subject", ""),
-            stated("issuer", ""),
-            stated("remote_peer_id", ""),
-        )
-        return "|".join(parts)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fold:
-    """Equal sightings as one: the first of them, how many, and from when to when."""
-
-    sighting: Sighting
-    count: int
-    first_seen: datetime
-    last_seen: datetime
-
-
-# ---------------------------------------------------------------- what is wrong, and what is done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

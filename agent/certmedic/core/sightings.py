@@ -1,0 +1,76 @@
+"""Values that a line turns into: a symptom, and the count of equal ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from certmedic.core.entries import LogEntry
+from certmedic.core.vocabulary import RejectedBy, Role, Suspect, Symptom, Trust
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A symptom, seen in one line."""
+
+    entry: LogEntry
+    rule: str  # name of the rule that matched
+    symptom: Symptom
+    rejected_by: RejectedBy
+    suspect: Suspect
+    role: Role
+    program: str  # etcd, etcd-manager, kube-apiserver, kubelet, ...; "" where neither line nor origin tells
+    said: str  # the message without the dress it came in (timestamps, JSON, quoting); printable, at most 1 KiB
+    meaning: str  # one sentence for a person
+    fields: Mapping[str, str]  # what the line itself states; names of `explain --json`
+    not_after: datetime | None = None
+    not_before: datetime | None = None
+
+    @property
+    def remote_host(self) -> str:
+        """Host part of the remote address, without port; empty where the line names none."""
+        address = self.fields.get("remote_addr", "")
+        host, _, port = address.rpartition(":")
+        return (host if host and port.isdigit() else address).strip("[]")
+
+    @property
+    def fold(self) -> str:
+        """Equal for lines that report the same fault, whatever their port, time and source.
+
+        Lines of unequal trust never share a fold. A stranger chooses the program name in a line, so its fold has the
+        origin's namespace and uid instead.
+        """
+        stated = self.fields.get
+        endpoint = stated("endpoint", "")
+        if endpoint.startswith(("endpoint://", "etcd-endpoints://")):
+            endpoint = endpoint.rpartition("/")[2]  # the client's own number stands before it
+        origin = self.entry.origin
+        trust = origin.trust
+        # Written out: every line of a storm asks for its fold.
+        parts = (
+            trust,
+            f"{origin.namespace}/{origin.uid}" if trust is Trust.STRANGER else self.program,
+            self.symptom,
+            self.rejected_by,
+            self.role,
+            self.remote_host,
+            "/".join(endpoint.split("/", 3)[:3]),  # no path of a URL: each object has another
+            stated("server_name", ""),
+            stated("not_after", ""),
+            stated("not_before", ""),
+            stated("subject", ""),
+            stated("issuer", ""),
+            stated("remote_peer_id", ""),
+        )
+        return "|".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """Equal sightings as one: the first of them, how many, and from when to when."""
+
+    sighting: Sighting
+    count: int
+    first_seen: datetime
+    last_seen: datetime
