@@ -2,13 +2,13 @@
 
 import pytest
 
-from labs import command
+from labs import commandline
 from labs.played import REFUSED
 from labs.values import OLD_IMAGE, container
 
 
 def approve(lab, mode="approve"):
-    return command.run(lab, "approve", "1", config=f'mode = "{mode}"\n')
+    return commandline.run(lab, "approve", "1", config=f'mode = "{mode}"\n')
 
 
 def approvals(lab):

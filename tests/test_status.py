@@ -5,7 +5,7 @@ import json
 import pytest
 
 from certmedic import __version__
-from labs import command
+from labs import commandline
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from labs import command
     ],
 )
 def test_status_names_the_mode_and_the_lack_of_a_channel(lab, config, lacking):
-    done = command.run(lab(), "status", config=f'mode = "observe"\n{config}')
+    done = commandline.run(lab(), "status", config=f'mode = "observe"\n{config}')
 
     assert done.output.splitlines()[0] == f"certmedic    {__version__}, mode observe"
     assert ("channel      none is configured: set notify.apprise" in done.output.splitlines()) is lacking
@@ -24,7 +24,7 @@ def test_status_names_the_mode_and_the_lack_of_a_channel(lab, config, lacking):
 
 
 def test_status_shows_the_same_as_json(lab):
-    answer = json.loads(command.run(lab(), "status", "--json").stdout)
+    answer = json.loads(commandline.run(lab(), "status", "--json").stdout)
 
     assert (answer["version"], answer["mode"], answer["open"]) == (__version__, "notify", [])
 
@@ -32,10 +32,10 @@ def test_status_shows_the_same_as_json(lab):
 def test_status_counts_one_attempt_and_two_attempts(lab):
     lab = lab(mode="notify", dead={"good"})
     lab.suffer(5)
-    once = command.run(lab, "status").output
+    once = commandline.run(lab, "status").output
     lab.step(seconds=400)
     lab.step(seconds=400)
-    more = command.run(lab, "status").output
+    more = commandline.run(lab, "status").output
 
     assert "json://good: 1 waiting after 1 attempt: refused; no delivery yet" in once
     assert " attempts: refused" in more

@@ -1,21 +1,22 @@
-"""A command of the command line, run in this process on the state of a lab."""
+"""Commands that are run to their end."""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
-from click.testing import CliRunner
-
-from certmedic.cli import main
+import subprocess
+from typing import Any
 
 
-def run(lab, *words, config=""):
-    """Run a command with a configuration whose state is the lab's; return click's result."""
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        (home / "state.sqlite3").symlink_to(lab.path)
-        file = home / "certmedic.toml"
-        file.write_text(f'state = "{home}"\n{config}')
-        file.chmod(0o640)
-        return CliRunner().invoke(main, [*words, "--config", str(file)])
+def do(*command: object, **more: Any) -> str:
+    """Run a command and return what it printed; one that fails fails the test."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+        **more,
+    )
+    assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}"
+    return done.stdout

@@ -1,0 +1,21 @@
+"""A command of the command line, run in this process on the state of a lab."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from certmedic.cli import main
+
+
+def run(lab, *words, config=""):
+    """Run a command with a configuration whose state is the lab's; return click's result."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        (home / "state.sqlite3").symlink_to(lab.path)
+        file = home / "certmedic.toml"
+        file.write_text(f'state = "{home}"\n{config}')
+        file.chmod(0o640)
+        return CliRunner().invoke(main, [*words, "--config", str(file)])
