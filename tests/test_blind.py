@@ -169,6 +169,17 @@ def test_one_that_says_nothing_after_a_restart_of_the_agent_is_still_blind(lab):
     assert lab.world.kinds() == ["opened"]
 
 
+@pytest.mark.parametrize(("seconds", "reads"), [(29, False), (30, True)])
+def test_source_that_was_blind_at_the_stop_reads_again_after_half_a_minute(lab, seconds, reads):
+    lab = lab()
+    take(lab, works("docker"), down("docker"))
+    lab.kill()
+    take(lab, works("docker"))
+    lab.now += timedelta(seconds=seconds)
+    take(lab, works("docker"))
+    assert (lab.store.sources()[0]["down"] == "") is reads
+
+
 def test_one_that_is_no_longer_configured_is_over_and_forgotten(lab):
     lab = lab()
     take(lab, works("docker"), down("docker"))

@@ -129,3 +129,9 @@ def test_klog_tells_no_year(now, year):
 def test_time_of_day_is_looked_for_in_the_first_40_characters(before, second):
     """The message does not stand in the line word by word, so nothing else tells where the time of day may be."""
     assert echo._second("x" * before + " 15:32:44 rest", "something else")[-8:] == second
+
+
+def test_message_is_found_in_its_line_by_its_first_24_characters():
+    """A shorter beginning would be found in the name of the program, before the later time of day."""
+    message = "connection lost " * 3
+    assert echo._second(f"15:32:44 connector: 15:32:45 {message}", message)[-8:] == "15:32:45"

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 
 from certmedic.core import verdict, window
-from certmedic.core.decision import FRESH_FOR, History, Policy, decide, explain, troubled
+from certmedic.core.decision import History, Policy, decide, explain, troubled
 from certmedic.core.means import Means
 from certmedic.core.model import Attempt, Cause, GateName, Lease, RemedyKind, Suspect, Trust, WaitsFor
+from certmedic.core.text import stamp
 from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, facts, k3s, member, unit
 
 SECOND = timedelta(seconds=1)
@@ -46,7 +47,7 @@ def test_only_gates_that_make_sense_are_asked():
     assert GateName.FRESH not in asked
 
 
-@pytest.mark.parametrize(("ago", "passes"), [(FRESH_FOR, True), (FRESH_FOR + SECOND, False), (timedelta(0), True)])
+@pytest.mark.parametrize(("ago", "passes"), [(600 * SECOND, True), (601 * SECOND, False), (timedelta(0), True)])
 def test_fresh_at_its_boundary(ago, passes):
     decision = decide(diagnosis(last_seen=NOW - ago), facts(EXPIRED), HISTORY, POLICY)
     assert blocked(decision) == ([] if passes else [GateName.FRESH])
@@ -64,6 +65,16 @@ def test_budget_at_its_boundary(ago, passes):
     done = Attempt(incident=6, target="other", at=NOW - ago, state="verified")
     decision = decide(diagnosis(), facts(EXPIRED), replace(HISTORY, attempts=(done,)), replace(POLICY, per_day=1))
     assert blocked(decision) == ([] if passes else [GateName.BUDGET])
+
+
+@pytest.mark.parametrize(("per_day", "hours"), [(0, None), (1, 23), (2, 22), (3, 21), (4, None)])
+def test_budget_opens_a_day_after_the_action_that_fills_it(per_day, hours):
+    done = [Attempt(incident=6, target="other", at=NOW - timedelta(hours=ago), state="verified") for ago in (2, 1, 3)]
+    history = replace(HISTORY, attempts=tuple(done))
+    gates = decide(diagnosis(), facts(EXPIRED), history, replace(POLICY, per_day=per_day)).gates
+    (gate,) = [gate for gate in gates if gate.name == GateName.BUDGET]
+    until = f"wait until {stamp(NOW + timedelta(hours=hours))}" if hours else ""
+    assert (gate.passed, gate.opens) == (per_day == 4, until or ("set remedy.per_day" if per_day == 0 else ""))
 
 
 @pytest.mark.parametrize(

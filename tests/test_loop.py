@@ -19,9 +19,7 @@ def test_the_whole_story_from_a_line_to_resolved_with_one_act_and_one_message_of
 
     assert len(lab.world.restarts) == 1
     assert lab.world.kinds() == lab.world.kinds("other") == ["opened", "acted", "resolved"]
-    assert [(i.state, i.count) for i in lab.incidents() if i.severity == "critical"] == [
-        ("resolved", lab.incidents()[-1].count)
-    ]
+    assert [(i.state, i.count) for i in lab.incidents() if i.severity == "critical"] == [("resolved", 10)]
     assert [a.state for a in lab.store.acts()] == ["verified"]
 
 
@@ -33,6 +31,16 @@ def test_a_storm_of_equal_lines_is_one_incident_with_a_counter(lab):
 
     assert [(i.diagnosis.cause, i.count) for i in lab.incidents()] == [("expired", 2000)]
     assert lab.world.kinds() == ["opened"]
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(15, "open"), (17, "resolved")])
+def test_fault_of_a_peer_is_over_after_a_quarter_of_an_hour_of_silence(lab, minutes, state):
+    lab = lab(member(), mode="notify")
+    lab.step(REFUSING)
+    for _ in range(minutes):
+        lab.step(seconds=60)
+    (incident,) = lab.incidents()
+    assert (incident.diagnosis.suspect, incident.state) == ("peer", state)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from certmedic.core.message import words
 from certmedic.core.model import (
     Cause,
     Confidence,
+    Decision,
     Diagnosis,
     Facts,
     Gate,
@@ -281,6 +282,14 @@ def test_gates_that_are_in_the_way_are_told_but_not_all_of_them():
     assert "other members are refused too (10.0.0.2)" in line
     assert line.count(";") >= 2
     assert 'mode is "notify"' not in line  # the fourth reason is in `certmedic show`
+
+
+@pytest.mark.parametrize(("closed", "shown"), [(1, 1), (3, 3), (4, 3)])
+def test_three_closed_gates_are_named_at_most(closed, shown):
+    gates = tuple(Gate(name=name, passed=False, why=f"why-{name}") for name in list(GateName)[3 : 3 + closed])
+    subject, _ = own()
+    text = compose(MessageKind.OPENED, subject, decision=Decision(reason="r", gates=gates)).plain
+    assert text.count("why-") == shown
 
 
 def test_acted_says_what_was_done_and_that_more_follows():

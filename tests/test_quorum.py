@@ -564,5 +564,8 @@ def test_a_member_that_proves_nothing_is_never_counted_as_good():
     assert not safe_to_restart([expired[0], *(replace(o, verified=False) for o in expired[1:])], "a", NOW).passed
 
 
-def test_patience_is_five_minutes():
-    assert timedelta(minutes=5) == PATIENCE
+@pytest.mark.parametrize(("looks", "me", "minutes"), [("EEG", "b", 5), ("EEEGG", "c", 10)])
+def test_member_waits_five_minutes_for_each_that_comes_first(looks, me, minutes):
+    waited = timedelta(minutes=minutes)
+    assert turn(group(looks, me), me, NOW, NONE, waiting_since=NOW - waited).passed
+    assert not turn(group(looks, me), me, NOW, NONE, waiting_since=NOW - waited + timedelta(seconds=1)).passed

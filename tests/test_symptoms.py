@@ -740,6 +740,12 @@ def test_a_long_line_is_read_at_both_ends_and_excerpted():
     assert len(sure(end).said) <= 1024
 
 
+@pytest.mark.parametrize(("length", "kept"), [(1023, 1023), (1024, 1024), (1025, 1024), (3000, 1024)])
+def test_message_is_kept_up_to_1024_characters(length, kept):
+    error = " remote error: tls: bad certificate"
+    assert len(sure("x" * (length - len(error)) + error).said) == kept
+
+
 # ---------------------------------------------------------------- explain --json
 
 

@@ -1,0 +1,79 @@
+"""Counting: equal lines are one fold, and a line that comes by several sources is one line."""
+
+from datetime import timedelta
+
+import pytest
+
+from certmedic import tally
+from certmedic.core import symptoms
+from certmedic.core.verdict import survey
+from certmedic.edge.store import Store
+from labs.played import REFUSED, REFUSING
+from labs.values import DAY, NOW, entry, facts, member
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "state") as state, state.transaction():
+        yield state
+
+
+def sighting(text=REFUSED, *, port=41000, **more):
+    return symptoms.parse(entry(text.format(port), **more))
+
+
+@pytest.mark.parametrize(
+    "minutes",
+    [(0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)],  # a source may be behind by any time
+)
+def test_fold_spans_its_lines_in_whatever_order_they_come(store, minutes):
+    folds = tally.Tally(store)
+    for minute in minutes:
+        seen = folds.count(sighting(at=NOW + minute * MINUTE))
+    assert (seen.first, seen.last, seen.total) == (NOW, NOW + 2 * MINUTE, 3)
+
+
+@pytest.mark.parametrize(("before", "is_due"), [(NOW - MINUTE, False), (NOW, True), (NOW + MINUTE, True)])
+def test_fold_is_judged_again_once_its_last_diagnosis_is_old_enough(store, before, is_due):
+    folds = tally.Tally(store)
+    assert folds.is_due(sighting(), before)
+    folds.count(sighting()).diagnosed_at = NOW
+    assert folds.is_due(sighting(), before) is is_due
+    assert folds.is_due(sighting(REFUSING), before)
+
+
+def test_fold_is_new_until_it_was_counted_and_again_once_it_was_forgotten(store):
+    folds = tally.Tally(store)
+    assert folds.is_new(sighting())
+    own, _ = store.open_incident(survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())[0], now=NOW)
+    folds.count(sighting()).incident = own.id
+    folds.count(sighting(REFUSING))
+    assert not folds.is_new(sighting())
+    folds.forget(own.id)
+    assert store.incidents()[0].count == 1
+    assert (folds.is_new(sighting()), folds.is_new(sighting(REFUSING))) == (True, False)
+    folds.forget()
+    assert folds.is_new(sighting(REFUSING))
+
+
+@pytest.mark.parametrize(("most", "is_kept"), [(1, True), (0, False)])
+def test_folds_are_kept_in_memory_up_to_a_number(store, monkeypatch, most, is_kept):
+    monkeypatch.setattr(tally, "REMEMBERED_FOLDS", most)
+    folds = tally.Tally(store)
+    folds.count(sighting())
+    folds.write_counts()
+    assert folds.is_new(sighting()) is not is_kept
+
+
+@pytest.mark.parametrize("most", [1, 0])  # 0: forgotten in memory, and read from the store again
+def test_line_of_another_source_is_an_echo_after_its_turn_was_written(store, monkeypatch, most):
+    monkeypatch.setattr(tally, "REMEMBERED_LINES", most)
+    lines = tally.Tally(store)
+    assert not lines.is_echo(sighting(stream="journal"))
+    lines.write_lines(NOW)
+    assert lines.is_echo(sighting(stream="docker:a"))
+    assert not lines.is_echo(sighting(stream="docker:a"))
+    lines.write_lines(NOW)
+    assert lines.is_echo(sighting(stream="journal"))
