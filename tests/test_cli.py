@@ -14,6 +14,7 @@ import pytest
 
 from certmedic.cli import output
 from labs import AGENT, pki
+from labs.command import certmedic
 from labs.masters import until
 from labs.receivers import Hook
 
@@ -23,19 +24,6 @@ DAY = timedelta(days=1)
 REFUSED = (
     'embed: rejected connection from "10.0.0.2:41000" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
 )
-
-
-def certmedic(*words, stdin=None, **environ):
-    """Run the command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "certmedic", *words],
-        input=stdin,
-        env={**os.environ, "PYTHONPATH": str(AGENT), **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from labs import ROOT
+
 AGENT = ROOT / "agent"
 CITED = re.compile(r"\bFIELD (\d+(?:\.\d+)?)((?:, \d+\.\d+)*)")
 HEADINGS = frozenset(re.findall(r"^#{2,3} (\d+(?:\.\d+)?)\.? ", (AGENT / "FIELD.md").read_text(), re.MULTILINE))

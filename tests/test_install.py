@@ -19,10 +19,9 @@ from pathlib import Path
 import pytest
 
 from certmedic import __version__
-from labs import command, pki
+from labs import ROOT, command, pki
 
 pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(600)]
-ROOT = Path(__file__).resolve().parents[1]
 # What Debian 12 has of the libraries that certmedic names, and of those that they lean on where a later one would not do.
 DEBIAN_12 = {
     "apprise": "1.2.0",

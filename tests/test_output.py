@@ -2,13 +2,12 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
 from certmedic.cli import output
+from labs import ROOT
 
-ROOT = Path(__file__).parents[1]
 PRINTS = re.compile(
     r"\bclick\.(?:echo|secho)\(|(?<![\w.])print\(|sys\.std(?:out|err)\.write\(|^\s*(?:from|import) rich\b", re.MULTILINE
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from certmedic.config import Config, ConfigError, load, ownership
+from labs.command import certmedic
 from labs.receivers import Hook
-from test_cli import certmedic
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files to somebody else")

@@ -5,7 +5,6 @@ What is asked of the files alone (contents, reproducible bytes, lintian, rpmlint
 """
 
 import ast
-import fcntl
 import hashlib
 import json
 import os
@@ -16,7 +15,6 @@ import sys
 import time
 import tomllib
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import click
 import pytest
@@ -25,12 +23,11 @@ from certmedic import __version__
 from certmedic.cli import main
 from certmedic.config import KEYS, load
 from certmedic.edge.store import database
+from labs import ROOT, pki, sickroom
 from labs import machine as machines
-from labs import pki, sickroom
 from labs.command import do
+from labs.packages import PACKAGING, build, depends, install, once, property_of, tree, wanted
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGING = ROOT / "packaging"
 UNIT = ROOT / "systemd" / "certmedic.service"
 RELEASES = ("bookworm", "trixie")
 CONFIGURED = [
@@ -39,8 +36,6 @@ CONFIGURED = [
 ]  # kept over an upgrade as a person left them
 NEXT = "99.0.1"
 VOLUME = "/mnt/master-vol-0abc"
-# What the tests need in the machines beside what the package needs.
-LAB = ("docker.io", "iptables", "etcd-server", "man-db", "bash-completion", "zsh", "libpam-systemd")
 # import name -> its package on Debian, and on PyPI, which is what python3dist() goes by
 LIBRARIES = {
     "OpenSSL": ("python3-openssl", "pyopenssl"),
@@ -56,39 +51,6 @@ LIBRARIES = {
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 real = pytest.mark.real
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, namespaces and whole machines")
-
-
-def tree(place, version=__version__):
-    """Copy what goes into the packages to a folder, as another version."""
-    for part in ("agent", "packaging", "systemd", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"):
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / part, place / part)
-    (place / ".github").mkdir()
-    shutil.copy(ROOT / ".github" / "SECURITY.md", place / ".github")
-    init = place / "agent" / "certmedic" / "__init__.py"
-    init.write_text(init.read_text().replace(f'"{__version__}"', f'"{version}"'))
-    return place
-
-
-def build(place, out, **environment):
-    do(place / "packaging" / "build", out, env={**os.environ, "SOURCE_DATE_EPOCH": "1780000000", **environment})
-    return out
-
-
-def once(tmp_path_factory, name, make):
-    """Return a folder that `make` fills once, also where several workers of this run want it."""
-    base = tmp_path_factory.getbasetemp()
-    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
-    with place.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not place.exists():
-            making = place.with_suffix(".making")
-            making.mkdir()
-            make(making)
-            making.rename(place)
-    return place
 
 
 @pytest.fixture(scope="module")
@@ -118,18 +80,6 @@ def deb(dist):
 @pytest.fixture(scope="module")
 def rpm(dist):
     return dist / f"certmedic-{__version__}.noarch.rpm"
-
-
-def depends():
-    """Return package -> least version, of the deb."""
-    text = (PACKAGING / "debian" / "control").read_text()
-    found = re.search(r"^Depends: (.*)$", text, re.MULTILINE)[1]
-    return dict(re.findall(r"([a-z0-9][\w.+-]+) \(>= ([\w.~]+)\)", found))
-
-
-def wanted(release):
-    """Return the packages that a machine has before ours comes: apt has no network there."""
-    return (*depends(), *LAB, *(["docker-cli"] if release != "bookworm" else []))  # Debian 13 has the client apart
 
 
 # ---------------------------------------------------------------- what is written in several places agrees
@@ -371,17 +321,8 @@ logger --tag chatter "all said: $n"
 JOURNAL = ("journalctl", "--unit", "certmedic", "--catalog", "--no-pager", "--output=short")
 
 
-def property_of(machine, name):
-    return machine("systemctl", "show", "--value", "--property", name, "certmedic").strip()
-
-
 def incidents(machine):
     return json.loads(machine("certmedic", "incidents", "--json"))["incidents"]
-
-
-def install(machine, package):
-    machine.put(package, "/root/certmedic.deb")
-    machine("apt-get", "install", "-y", "/root/certmedic.deb", timeout=180)
 
 
 def installed_it_runs(machine, deb):

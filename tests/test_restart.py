@@ -26,8 +26,8 @@ from labs import machine as machines
 from labs.containerd import IMAGE, start_containerd
 from labs.docker import BUSYBOX, start_dockerd
 from labs.masters import AGENT
+from labs.packages import LAB, depends
 from labs.waiting import until
-from test_packages import LAB, depends
 
 pytestmark = pytest.mark.long
 real = pytest.mark.real

@@ -20,10 +20,9 @@ from certmedic.core import verdict
 from certmedic.core.message import events
 from certmedic.core.model import Cause, Decision, MessageKind
 from certmedic.edge import service
-from labs import values
+from labs import ROOT, values
 from labs.waiting import until
 
-ROOT = Path(__file__).parent.parent
 CATALOG = ROOT / "systemd" / "certmedic.catalog"
 UNIT = ROOT / "systemd" / "certmedic.service"
 

@@ -9,22 +9,29 @@ import sys
 import time
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from certmedic.core import codec, verdict
-from certmedic.core.decision import Policy, decide
+from certmedic.core.decision import History, Policy, decide
 from certmedic.core.model import Decision, Diagnosis, Message, MessageKind, Severity, Told
 from certmedic.edge.store import Store, StoreError, database
+from labs import ROOT
 from labs.values import DAY, NOW, facts, member
-from test_decide import HISTORY, diagnosis
 
 SOON = NOW + timedelta(seconds=1)
 
 
 def message(kind=MessageKind.OPENED):
     return Message(kind=kind, severity=Severity.CRITICAL, title="t", plain="p", markdown="m", html="h")
+
+
+HISTORY = History(started_at=NOW - timedelta(hours=1), incident=7)
+
+
+def diagnosis():
+    (expired,) = verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())
+    return replace(expired, count=3, last_seen=NOW - timedelta(seconds=5))
 
 
 @pytest.fixture
@@ -237,7 +244,7 @@ def test_survey_is_what_the_other_tests_stand_on():
     assert [d.cause for d in verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())] == ["expired"]
 
 
-VERSION_1 = (Path(__file__).parent / "data/state-1.sql").read_text()
+VERSION_1 = (ROOT / "tests/data/state-1.sql").read_text()
 
 
 def columns(store):

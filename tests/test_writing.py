@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ALLOWED = Path(__file__).parent / "data" / "writing.toml"
+ALLOWED = ROOT / "tests" / "data" / "writing.toml"
 LONGEST_TEST_NAME = 80
 PHRASES = re.compile(
     r"\b(?:anew|of (?:its|their|his) own|such a one|of late|by and by|(?:to|for|as) who)\b|(?:^|[.:] )What (?!if\b)\w+[^?]*\.",

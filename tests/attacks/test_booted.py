@@ -12,7 +12,7 @@ from labs import pki
 from labs.command import do
 from labs.hostile import DRIPPING
 from labs.house import expired_line, refused_line
-from test_packages import build, install, once, property_of, tree, wanted
+from labs.packages import build, install, once, property_of, tree, wanted
 
 pytestmark = [
     pytest.mark.real,

@@ -1,11 +1,11 @@
 """What people are told to type shows the agent's own entries: any program can write fields that are called as ours."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from labs import ROOT
+
 PLACES = ("README.md", "agent/**/*.py", "agent/*.md", "packaging/**/*", "systemd/*", ".github/*.md")
 FILES = [path for place in PLACES for path in sorted(ROOT.glob(place)) if path.is_file()]
 OURS = re.compile(r"-u certmedic|--unit[= ]certmedic|_SYSTEMD_UNIT=certmedic")

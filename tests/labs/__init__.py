@@ -4,4 +4,5 @@ from pathlib import Path
 
 LABS = Path(__file__).resolve().parent  # these, for containers that run the stand-in
 TESTS = LABS.parent
-AGENT = TESTS.parent / "agent"  # what is tested, for programs that are started beside the tests
+ROOT = TESTS.parent  # of the repository
+AGENT = ROOT / "agent"  # what is tested, for programs that are started beside the tests

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from typing import Any
+
+from labs import AGENT
 
 
 def do(*command: object, **more: Any) -> str:
@@ -20,3 +24,16 @@ def do(*command: object, **more: Any) -> str:
     )
     assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}"
     return done.stdout
+
+
+def certmedic(*words: str, stdin: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command of this tree to its end, for a minute at most."""
+    return subprocess.run(
+        [sys.executable, "-m", "certmedic", *words],
+        input=stdin,
+        env={**os.environ, "PYTHONPATH": str(AGENT), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )

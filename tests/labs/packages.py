@@ -1,0 +1,78 @@
+"""The packages of this tree: built, and what a machine needs before one of them comes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from certmedic import __version__
+from labs import ROOT
+from labs.command import do
+from labs.machine import Machine
+
+PACKAGING = ROOT / "packaging"
+# What the tests need in the machines beside what the package needs.
+LAB = ("docker.io", "iptables", "etcd-server", "man-db", "bash-completion", "zsh", "libpam-systemd")
+
+
+def tree(place: Path, version: str = __version__) -> Path:
+    """Copy what goes into the packages to a folder, as another version."""
+    for part in ("agent", "packaging", "systemd", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"):
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / part, place / part)
+    (place / ".github").mkdir()
+    shutil.copy(ROOT / ".github" / "SECURITY.md", place / ".github")
+    init = place / "agent" / "certmedic" / "__init__.py"
+    init.write_text(init.read_text().replace(f'"{__version__}"', f'"{version}"'))
+    return place
+
+
+def build(place: Path, out: Path, **environment: str) -> Path:
+    """Build the packages of a tree into a folder."""
+    do(place / "packaging" / "build", out, env={**os.environ, "SOURCE_DATE_EPOCH": "1780000000", **environment})
+    return out
+
+
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that `make` fills once, also where several workers of this run want it."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
+            making = place.with_suffix(".making")
+            making.mkdir()
+            make(making)
+            making.rename(place)
+    return place
+
+
+def depends() -> dict[str, str]:
+    """Return package -> least version, of the deb."""
+    text = (PACKAGING / "debian" / "control").read_text()
+    found = re.search(r"^Depends: (.*)$", text, re.MULTILINE)[1]
+    return dict(re.findall(r"([a-z0-9][\w.+-]+) \(>= ([\w.~]+)\)", found))
+
+
+def wanted(release: str) -> tuple[str, ...]:
+    """Return the packages that a machine has before ours comes: apt has no network there."""
+    return (*depends(), *LAB, *(["docker-cli"] if release != "bookworm" else []))  # Debian 13 has the client apart
+
+
+def property_of(machine: Machine, name: str) -> str:
+    """Return a property of the unit on a machine."""
+    return machine("systemctl", "show", "--value", "--property", name, "certmedic").strip()
+
+
+def install(machine: Machine, package: Path) -> None:
+    """Install a deb on a machine, with apt."""
+    machine.put(package, "/root/certmedic.deb")
+    machine("apt-get", "install", "-y", "/root/certmedic.deb", timeout=180)
