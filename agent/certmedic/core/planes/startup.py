@@ -63,7 +63,9 @@ def paths_from_startup_line(text: str) -> tuple[tuple[str, str], ...]:
 
 
 # `advertise client URLs = https://a:4001` of capnslog, `"initial-advertise-peer-urls":["https://a:2380"]` of zap.
-_ADVERTISED = re.compile(r'(?:advertise[ -](client|peer)[ -]urls)"?\s?[=:]\s?\[?("?https://[^\]\s]+)', re.IGNORECASE)
+_ADVERTISED = re.compile(
+    r'(?:advertise[ -](client|peer)[ -]urls)"?\s?[=:]\s?\[?("?https://(?:\[[0-9a-f:]{2,45}\]|[^\]\s])+)', re.IGNORECASE
+)
 _HOST = re.compile(r"https://(\[[0-9a-fA-F:]+\]|[^\s:/\",]+)")
 
 
