@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certmedic.core import codec
-from certmedic.core.model import Action, Certificate, Decision, Diagnosis, LogEntry, RemedyKind
+from certmedic.core.model import Action, Certificate, Decision, Diagnosis, Facts, LogEntry, RemedyKind
 from labs.values import NOW, member
 
 KINDS = (Certificate, Decision, Diagnosis, LogEntry)
@@ -63,3 +63,10 @@ def test_pair_of_another_length_is_refused():
 def test_field_that_this_version_does_not_know_is_skipped():
     text = codec.dump(Decision(reason="r")).replace("{", '{"later": 5, ', 1)
     assert codec.load(Decision, text) == Decision(reason="r")
+
+
+def test_mapping_survives_the_round_trip():
+    looked = Facts(at=NOW, host="h", used={"/a.crt": "peer"})
+    assert codec.load(Facts, codec.dump(looked)) == looked
+    with pytest.raises(TypeError, match="an object was expected, not list"):
+        codec.load(Facts, codec.dump(looked).replace('{"/a.crt": "peer"}', "[]"))

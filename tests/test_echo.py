@@ -135,3 +135,18 @@ def test_message_is_found_in_its_line_by_its_first_24_characters():
     """A shorter beginning would be found in the name of the program, before the later time of day."""
     message = "connection lost " * 3
     assert echo._second(f"15:32:44 connector: 15:32:45 {message}", message)[-8:] == "15:32:45"
+
+
+@pytest.mark.parametrize(
+    ("streams", "echoes"),
+    [
+        (["docker:a", "docker:b"], [False, False]),  # two programs said it
+        (["docker:a", "pod:b"], [False, False]),
+        (["docker:a", "journal"], [False, True]),
+        (["journal", "file:/x", "file:/y"], [False, True, True]),
+        (["journal", "journal", "file:/x", "file:/x", "file:/x"], [False, False, True, True, False]),
+    ],
+)
+def test_line_is_an_echo_if_another_source_has_brought_it_as_often(streams, echoes):
+    brought = {}
+    assert [echo.is_echo(brought, stream) for stream in streams] == echoes

@@ -648,3 +648,9 @@ def test_news_of_readers_and_of_the_service_are_events_too():
     blind = message.source_fields(SourceDown(source="docker", reason="no socket"))
     assert blind["MESSAGE"] == "blind: docker cannot be read: no socket"
     assert "a.toml: mode: found 1; b" in message.config_refused_fields(["a.toml: mode: found 1", "b"])["MESSAGE"]
+
+
+def test_message_without_any_date_says_no_since():
+    subject = replace(own()[0], since=None, first_seen=None)
+    assert "\nSince" not in compose(MessageKind.OPENED, subject).plain
+    assert "\nFirst seen" in compose(MessageKind.OPENED, replace(subject, first_seen=NOW)).plain

@@ -27,6 +27,7 @@ def test_every_level_of_escaping_is_removed(text, plain):
         ('{"error":"bad certificate","host":"a"}', "bad certificate", {"error": "bad certificate", "host": "a"}),
         ('{"error":"bad certificate"}', "bad certificate", {"error": "bad certificate"}),
         ('{"msg":"x","peers":[{"id":"7"},"b",5]}', "x", {"peers": "b", "id": "7"}),
+        ('{"msg":"x","peers":[5,{"id":"7"}]}', "x", {"id": "7"}),
         ('{"msg":"x","a":{"b":{"c":"d"}}}', "x", {"c": "d"}),
         ('connected","error":"eof","id":"7"}', "connected: eof", {"error": "eof", "id": "7"}),
         ('see","id":"7","name":"x"}', 'see","id":"7","name":"x"}', {}),  # a piece without an error
