@@ -385,6 +385,30 @@ def test_a_reload_takes_up_a_good_configuration_and_refuses_a_bad_one(started, t
     assert process.returncode == 0
 
 
+def test_a_second_service_on_the_same_state_is_refused(started, tmp_path):
+    config = "[watch]\njournal = false\nfiles = []\n"
+    first = started(config)
+
+    def status():
+        done = certmedic("status", "--config", tmp_path / "certmedic.toml")
+        return done.stdout.partition("\n")[0]
+
+    assert any("mode notify" in line for line in first.stderr)
+    assert status().endswith(", mode notify")
+    second = started(config)
+    assert second.communicate(timeout=20)[1] == (
+        f"certmedic: another certmedic service runs with the state in {tmp_path}/state\n"
+    )
+    assert second.returncode == 1
+    first.send_signal(signal.SIGHUP)  # it starts itself again
+    assert any("mode notify" in line for line in first.stderr)
+    assert status().endswith(", mode notify")
+    first.kill()
+    first.wait(timeout=20)
+    assert status().endswith(", mode notify, NOT RUNNING")
+    assert json.loads(certmedic("status", "--json", "--config", tmp_path / "certmedic.toml").stdout)["running"] is False
+
+
 def test_a_state_that_cannot_be_written_is_said_and_ends_it(started, tmp_path):
     (tmp_path / "state").write_text("a file where a folder should be")
 

@@ -18,7 +18,7 @@ from labs import commandline
 def test_status_names_the_mode_and_the_lack_of_a_channel(lab, config, lacking):
     done = commandline.run(lab(), "status", config=f'mode = "observe"\n{config}')
 
-    assert done.output.splitlines()[0] == f"certmedic    {__version__}, mode observe"
+    assert done.output.splitlines()[0] == f"certmedic    {__version__}, mode observe, NOT RUNNING"
     assert ("channel      none is configured: set notify.apprise" in done.output.splitlines()) is lacking
     assert done.exit_code == 0
 

@@ -25,6 +25,7 @@ from certmedic.core.model import Cause, Severity
 from certmedic.core.text import count, span, stamp
 from certmedic.edge import service as systemd
 from certmedic.edge.store import Store, StoreError
+from certmedic.edge.store.claim import claimed, is_claimed
 
 # ---------------------------------------------------------------- run
 
@@ -51,7 +52,9 @@ def run(*, config_path: Path | None) -> None:
         output.fail(str(error))
     stop, reload = threading.Event(), threading.Event()
     systemd.stop_on_signals(stop, reload)
-    with store:
+    with store, claimed(config.state) as mine:
+        if not mine:
+            output.fail(f"another certmedic service runs with the state in {config.state}")
         try:
             again = serve(config, config_path, store, stop, reload)
         except StoreError as error:
@@ -113,6 +116,7 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
     with inputs.state(settings) as state:
         sources, opened, channels = state.sources(), state.incidents(unresolved=True), state.channels()
         silences = [silence for silence in silences_of(settings, state, now) if silence.starts_at <= now]
+    running = is_claimed(settings.state)
     waiting = sum(channel["waiting"] for channel in channels)
     oldest = min((channel["oldest"] for channel in channels if channel["oldest"]), default=None)
     rows = [(incident, silence_of(incident, silences, now)) for incident in opened]
@@ -121,6 +125,7 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
         output.as_json(
             version=__version__,
             mode=settings.mode,
+            running=running,
             sources=sources,
             open=[row(*pair) for pair in rows],
             outbox={"pending": waiting, "oldest": oldest, "age_seconds": age},
@@ -133,7 +138,8 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
             ],
         )
         return
-    output.say(f"certmedic    {__version__}, mode {settings.mode}")
+    stopped = "" if running else ", NOT RUNNING"
+    output.say(f"certmedic    {__version__}, mode {settings.mode}{stopped}", colour=None if running else "red")
     for source in sources:
         tell_source(source)
     if not sources:
