@@ -18,16 +18,21 @@ from certmedic.core.text import stamp
 GRACE = timedelta(seconds=90)
 STEADY = timedelta(minutes=5)  # read without a break for so long, it is over: one that comes and goes is told of once
 
-# What is not seen while a source is blind, and what a person types to see why. What is not here is missed by nobody: changed
-# certificate files are also found by the inventory.
-SOURCES: Mapping[str, tuple[str, str]] = {
+# Name in messages, what is not seen while a source is blind, and the command that shows why. A source that is not here is
+# missed by nobody: the inventory also finds changed certificate files.
+SOURCES: Mapping[str, tuple[str, str, str]] = {
     "journal": (
+        "the journal",
         "what the kubelet, the container runtime and every other service on this machine log",
         "systemctl status systemd-journald; sudo journalctl -n 3",
     ),
-    "docker": ("what containers log, etcd and the API server among them", "systemctl status docker; sudo docker ps"),
-    "pods": ("what pods log, etcd and the API server among them", "sudo ls -l /var/log/pods"),
-    "files": ("what is written to the files of watch.files", "sudo ls -l /var/log; df -h /var/log"),
+    "docker": (
+        "docker",
+        "what containers log, etcd and the API server among them",
+        "systemctl status docker; sudo docker ps",
+    ),
+    "pods": ("the pods' logs", "what pods log, etcd and the API server among them", "sudo ls -l /var/log/pods"),
+    "files": ("log files", "what is written to the files of watch.files", "sudo ls -l /var/log; df -h /var/log"),
 }
 
 
@@ -38,7 +43,7 @@ def key(source: str) -> str:
 
 def diagnose(source: str, reason: str, since: datetime) -> Diagnosis:
     """Return what it means that one of `SOURCES` has been blind since then, for this reason."""
-    unseen, command = SOURCES[source]
+    _, unseen, command = SOURCES[source]
     return Diagnosis(
         key=key(source),
         cause=Cause.BLIND,

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from certmedic.core.blind import SOURCES
 from certmedic.core.model import Cause, Diagnosis, Suspect
 from certmedic.core.text import cut, printable, span
 
@@ -52,13 +53,10 @@ CLAUSES: Mapping[Cause, str] = {
 }
 
 
-LOGS: Mapping[str, str] = {"journal": "the journal", "pods": "the pods' logs", "files": "log files"}
-
-
 def whose(diagnosis: Diagnosis) -> str:
     """Return the subject of a diagnosis in a word or two: "etcd main", "kubeadm kube-apiserver", "10.0.0.2"."""
     if diagnosis.source:
-        return LOGS.get(diagnosis.source, diagnosis.source)
+        return SOURCES.get(diagnosis.source, (diagnosis.source,))[0]
     if diagnosis.suspect is Suspect.PEER:
         return diagnosis.neighbours[0] if diagnosis.neighbours else "a neighbour"
     if diagnosis.group:
