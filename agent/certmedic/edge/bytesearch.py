@@ -1,12 +1,12 @@
-"""Search blocks of bytes for needles, with the C library's strstr().
+"""Search blocks of bytes for needles with the C library's strstr().
 
-strstr() compares many bytes at a time: on 15 needles it reads 2.7 GB/s, where bytes.find() reads 0.24 GB/s.
+strstr() compares many bytes at a time: with 15 needles it reads 2.7 GB/s, while bytes.find() reads 0.24 GB/s.
 
 Why this is safe: strstr() reads from an address up to the first zero byte. CPython puts a zero byte behind the contents of
-every bytes object. `find` is only made for a block in which there is no other zero, it holds a reference to that block, and
-bytes never change or move. `start + at` lies within the block or on its last zero, because `at` is between 0 and the block's
-length. The call is made by PyDLL, which keeps the interpreter's lock: it is over too soon for it to be worth giving up.
-A needle is a bytes object too, which ends with a zero; one that holds a zero itself is searched for by bytes.find().
+every bytes object. `find` exists only for a block without another zero; it holds a reference to that block, and bytes objects
+never change or move. `start + at` is within the block or on its last zero, because `at` is between 0 and the length of the
+block. A needle is a bytes object too, so it ends with a zero; bytes.find() searches for a needle that contains a zero. PyDLL
+keeps the GIL during the call, which is too short to release it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from certmedic.core import lines
 
-_SHORT = 2048  # bytes that Python has searched before the call is made
+_SHORT = 2048  # bytes that Python searches faster than a call takes
 _strstr = ctypes.PyDLL(None).strstr
 _strstr.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
 _strstr.restype = ctypes.c_void_p
@@ -33,7 +33,7 @@ def hit(block: bytes, needles: tuple[bytes, ...]) -> bool:
 
 
 def places(block: bytes, needles: tuple[bytes, ...]) -> list[int]:
-    """Return where the needles lie in `block`, in order."""
+    """Return the offsets of the needles in `block`, in order."""
     found = []
     size, find = len(block), finder(block)
     for needle in needles:
@@ -45,7 +45,7 @@ def places(block: bytes, needles: tuple[bytes, ...]) -> list[int]:
 
 
 def spans(block: bytes, needles: tuple[bytes, ...], size: int | None = None) -> list[tuple[int, int]]:
-    """Return start and end (without line end) of the lines in `block[:size]` that hold a needle, in order, each once."""
+    """Return start and end (without line end) of each line in `block[:size]` that holds a needle, in order."""
     found = {}
     size = len(block) if size is None else size
     find = finder(block)
@@ -62,7 +62,7 @@ def spans(block: bytes, needles: tuple[bytes, ...], size: int | None = None) -> 
 
 
 def finder(block: bytes) -> _Find:
-    """Return a function that answers as `block.find` does, for 0 <= start, end <= len(block)."""
+    """Return a function like `block.find`, for 0 <= start, end <= len(block)."""
     if b"\0" in block:
         return block.find
     start = ctypes.cast(ctypes.c_char_p(block), ctypes.c_void_p).value or 0

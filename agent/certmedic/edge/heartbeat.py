@@ -1,7 +1,7 @@
-"""The dead man's switch: a call to an address where somebody misses it when it no longer comes.
+"""The dead man's switch: a regular call to an address whose owner alerts if the call does not come.
 
-A call is made on a thread of its own, so that nothing ever waits for it: not for a name that is not resolved, nor for a
-receiver that answers drop by drop. The address is a secret and stands in no text.
+Each call has a thread, so that nothing waits for a name that is not resolved or a receiver that answers byte by byte. The
+address is a secret and is in no text.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from queue import Empty, SimpleQueue
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-DEADLINE = 10.0  # seconds of silence of the other side
+DEADLINE = 10.0  # seconds without a byte from the receiver
 
 
 class Heartbeat:
-    """Calls an http:// or https:// address: POST with a text, or GET where that is refused. For one thread."""
+    """Calls an http:// or https:// address with POST, or with GET if that is refused. For use from one thread."""
 
     def __init__(self, url: str) -> None:
         self.failures = 0  # since the start
@@ -28,7 +28,7 @@ class Heartbeat:
         return f"Heartbeat({self.failures} failures)"
 
     def beat(self, text: str) -> None:
-        """Begin a call. One that is still under way since the last time counts as failed, and no other is begun beside it."""
+        """Begin a call, unless the last one has not ended: then count that as failed."""
         if self._thread is not None and self._thread.is_alive():
             self._results.put("no answer in time")
             return
@@ -36,25 +36,25 @@ class Heartbeat:
         self._thread.start()
 
     def result(self) -> str | None:
-        """Return what became of a call: "" where it was taken, else why not; None while there is nothing new."""
+        """Return the result of a call, "" or why it failed; None if there is no new result."""
         try:
-            said = self._results.get_nowait()
+            failure = self._results.get_nowait()
         except Empty:
             return None
-        self.failures += bool(said)
-        return said
+        self.failures += bool(failure)
+        return failure
 
     def _call(self, text: str) -> None:
-        said = _request(self._url, text.encode())
-        if said in ("HTTP 404", "HTTP 405", "HTTP 501"):  # some services know no POST
-            said = _request(self._url, None)
-        self._results.put(said)
+        failure = _request(self._url, text.encode())
+        if failure in ("HTTP 404", "HTTP 405", "HTTP 501"):  # some services accept no POST
+            failure = _request(self._url, None)
+        self._results.put(failure)
 
 
 def _request(url: str, data: bytes | None) -> str:
     headers = {"User-Agent": "certmedic", **({"Content-Type": "text/plain; charset=utf-8"} if data else {})}
     try:
-        # The configuration lets nothing in but http:// and https://.
+        # The configuration accepts only http:// and https://.
         with urlopen(Request(url, data, headers), timeout=DEADLINE):  # noqa: S310 - see above
             return ""
     except HTTPError as error:

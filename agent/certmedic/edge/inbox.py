@@ -1,8 +1,8 @@
-"""The inbox: one bounded queue, many readers that put, one owner that gets.
+"""The inbox: one bounded queue into which many readers put items, for one owner.
 
-A reader is a `Source`: it reads until told to stop, and raises where it cannot. `read_forever` runs it again and again and
-turns its failures into items, so that "I am blind here" takes the same road as a line that was read. When the inbox is full,
-readers wait: the journal, the files and the daemon's logs are the buffer, and nothing is shed.
+A reader is a `Source`: it reads until it is stopped, and raises on failure. `read_forever` runs it again and again, and turns its
+failures into items, so that blindness arrives like a line. When the inbox is full, the readers wait: the journal, the files
+and the daemon's logs are the buffer, and nothing is dropped.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from certmedic.ports import Source
 FIRST_PAUSE = 1.0  # seconds
 LONGEST_PAUSE = 60.0
 LOOK_EVERY = 2.0  # seconds between two looks for a path that is not there
-BATCH = 2000  # items of one turn, and of one transaction: many in a storm, few enough that a stop is answered at once
+BATCH = 2000  # items of one turn and one transaction: many for a storm, few enough to stop at once
 
 log = logging.getLogger(__name__)
 
 
 class WhenThere:
-    """A source that is read from when a path is there, however long after the start: a master's agent is up before its runtime.
+    """A source that is read as soon as a path exists: on a master, the agent starts before the container runtime.
 
-    Once it was read it is missed when the path goes away.
+    Once the source was read, it is blind if the path goes away.
     """
 
     def __init__(self, source: Source, path: str) -> None:
@@ -41,8 +41,8 @@ class WhenThere:
 
     @property
     def there(self) -> bool:
-        """Whether there is something to be read."""
-        return self._began or os.path.exists(self._path)  # noqa: PTH110 - of Debian 12's Path, a refusal would be an error
+        """Whether there is something to read."""
+        return self._began or os.path.exists(self._path)  # noqa: PTH110 - in Debian 12, Path.exists raises PermissionError
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
         """Wait, then read until `stop` is set; raise on failure."""
@@ -54,27 +54,27 @@ class WhenThere:
 
 
 class Inbox:
-    """Bounded queue between the reader threads and the one owner."""
+    """A bounded queue between the reader threads and their owner."""
 
     def __init__(self, size: int = 1000) -> None:
         self._queue: queue.Queue[Item] = queue.Queue(size)
 
     def put(self, item: Item, stop: threading.Event | None = None) -> None:
-        """Add an item; while there is no room, wait. Once `stop` is set nothing is added any more."""
+        """Add an item; wait while the queue is full. Add nothing once `stop` is set."""
         while stop is None or not stop.is_set():
             with contextlib.suppress(queue.Full):
                 self._queue.put(item, timeout=0.5)
                 return
 
     def get(self, timeout: float) -> Item | None:
-        """Take the oldest item; None when none came within `timeout` seconds."""
+        """Take the oldest item; None if none comes within `timeout` seconds."""
         try:
             return self._queue.get(timeout=timeout)
         except queue.Empty:
             return None
 
     def drain(self, timeout: float) -> list[Item]:
-        """Wait for an item at most `timeout` seconds, and take it with all that are there behind it, up to `BATCH`."""
+        """Wait at most `timeout` seconds for an item, and take it with those behind it, up to `BATCH`."""
         item, items = self.get(timeout), []
         while item is not None:
             items.append(item)
@@ -82,7 +82,7 @@ class Inbox:
         return items
 
     def get_now(self) -> Item | None:
-        """Take the oldest item; None where there is none."""
+        """Take the oldest item; None if there is none."""
         try:
             return self._queue.get_nowait()
         except queue.Empty:
@@ -92,11 +92,11 @@ class Inbox:
 def read_forever(source: Source, positions: dict[str, str], inbox: Inbox, stop: threading.Event) -> None:
     """Run `source.follow` until `stop` is set, with growing pauses between its failures.
 
-    `positions` holds how far each stream was read, and is kept so: of what is over, nothing.
+    `positions` holds the position of each stream that has not ended, and is updated, so that the source goes on after the last
+    item that it put.
 
-    An outage is reported once, with the reason of its first failure, and its end once: when the source has read for as
-    long as the pause before it, so that one which fails again and again at the same spot does not report a recovery each
-    time. A source that comes back goes on after the last item that it put.
+    An outage is reported once, with the reason of its first failure. Its end is reported once the source has read for as long as
+    the pause before, so that a source that fails again at the same place does not report a recovery each time.
     """
     pause, down, began = FIRST_PAUSE, False, 0.0
 
@@ -118,7 +118,7 @@ def read_forever(source: Source, positions: dict[str, str], inbox: Inbox, stop: 
         try:
             source.follow(positions.get, put, stop)
             reason = "the reader ended by itself"
-        except Exception as error:  # whatever it is, it is reported and the source is tried again
+        except Exception as error:  # any error: report it and try again
             reason = str(error) or type(error).__name__
             log.debug("%s failed", source.name, exc_info=True)
         if stop.is_set():
@@ -129,15 +129,15 @@ def read_forever(source: Source, positions: dict[str, str], inbox: Inbox, stop: 
             inbox.put(SourceDown(source=source.name, reason=reason), stop)
         else:
             pause = min(2 * pause, LONGEST_PAUSE)
-        # Readers that failed together should not all come back in the same instant.
-        stop.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret hangs on it
+        # Sources that failed together should not all come back at the same moment.
+        stop.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
 
 
 def start(
     sources: Iterable[Source], positions: Mapping[str, str], inbox: Inbox, stop: threading.Event
 ) -> list[threading.Thread]:
-    """Start one daemon thread per source; `positions` are the settled ones of earlier runs."""
-    # One for all: no two sources know the same stream.
+    """Start one daemon thread per source; `positions` are the stored ones of earlier runs."""
+    # Shared: no stream belongs to two sources.
     reached = dict(positions)
     threads = [
         threading.Thread(target=read_forever, args=(source, reached, inbox, stop), name=source.name, daemon=True)

@@ -1,4 +1,4 @@
-"""What needs no network: the terminals of those who are logged in, and files that other programs on this machine read."""
+"""Ways to people without a network: terminals, and files that other programs on this machine read."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import stat
 import subprocess
 from pathlib import Path
 
-DEADLINE = 5.0  # seconds for wall(1), which writes to terminals that may be stuck
+DEADLINE = 5.0  # seconds for wall(1): a terminal may hang
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-MOST_LINKS = 40  # as the kernel allows
+MOST_LINKS = 40  # in one path, as in the kernel
 
 
 def wall(text: str) -> str:
-    """Write to every terminal of this machine; return why that was not done, "" where it was."""
+    """Write to every terminal of this machine; return "", or why that failed."""
     try:
         done = subprocess.run(
             ["wall"],
@@ -26,7 +26,7 @@ def wall(text: str) -> str:
             stderr=subprocess.DEVNULL,
             timeout=DEADLINE,
             check=False,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},  # else it spells out every letter that is not ASCII
+            env={**os.environ, "LC_ALL": "C.UTF-8"},  # otherwise wall escapes every character that is not ASCII
         )
     except OSError as error:
         return f"wall: {error.strerror}"
@@ -36,11 +36,10 @@ def wall(text: str) -> str:
 
 
 def publish(path: Path, data: bytes) -> None:
-    """Replace a file that everyone may read: whoever opens it sees the old one or the new one, whole. Raises OSError.
+    """Replace a file in one step, readable by everyone. Raises OSError.
 
-    The folder may belong to another program, such as Prometheus. So no link that somebody else placed is followed or
-    written through: the folder is opened step by step, the new file gets a name that nobody can guess, and then takes the
-    place of the old one.
+    The folder may belong to another program, such as Prometheus, so that links of other users are not followed: the folder is
+    opened part by part, and the new file has a random name until it replaces the old one.
     """
     folder = _open_folder(path.parent)
     fresh = f".{path.name}.{secrets.token_hex(8)}"
@@ -50,7 +49,7 @@ def publish(path: Path, data: bytes) -> None:
             try:
                 file.write(data)
                 file.flush()
-                os.fchmod(file.fileno(), 0o644)  # the service's umask would keep it to itself
+                os.fchmod(file.fileno(), 0o644)  # the umask of the service would hide it
                 os.rename(fresh, path.name, src_dir_fd=folder, dst_dir_fd=folder)
             except OSError:
                 with contextlib.suppress(OSError):
@@ -61,7 +60,7 @@ def publish(path: Path, data: bytes) -> None:
 
 
 def withdraw(path: Path) -> None:
-    """Remove such a file if it is there."""
+    """Remove such a file if it exists."""
     with contextlib.suppress(OSError):
         folder = _open_folder(path.parent)
         try:
@@ -71,10 +70,9 @@ def withdraw(path: Path) -> None:
 
 
 def _open_folder(path: Path) -> int:
-    """Return a file descriptor of a folder, which the caller closes. Raises OSError.
+    """Return a descriptor of a folder, which the caller closes. Raises OSError.
 
-    A link on the way is followed only if root or this process placed it, in a folder that is root's or this process's.
-    A folder in which everybody may write is refused.
+    A link is followed only if link and folder belong to root or to this process. A folder that everybody may write to is refused.
     """
     rest = list(reversed(Path(os.path.abspath(path)).parts[1:]))  # noqa: PTH100 - Path.resolve would follow links
     links = 0
@@ -98,7 +96,7 @@ def _open_folder(path: Path) -> int:
 
 
 def _followed(link: str, folder: int, path: Path, links: int) -> Path:
-    """Return where a link leads that only root or this process can have placed. Raises OSError for any other."""
+    """Return the target of a link of root or of this process. Raises OSError for other links."""
     ours = (0, os.geteuid())
     owners = (os.stat(link, dir_fd=folder, follow_symlinks=False).st_uid, os.fstat(folder).st_uid)
     if links > MOST_LINKS or any(owner not in ours for owner in owners):

@@ -1,7 +1,7 @@
 """Numbers for Prometheus, as text that the node exporter reads from a file.
 
-Certificates have the names and labels of x509-certificate-exporter, so that its dashboards and alert rules work unchanged;
-what is our own begins with certmedic_. Labels that strangers could make without end (neighbours, lines) are not used.
+Certificates have the names and labels of x509-certificate-exporter, so that its dashboards and alert rules work unchanged; all
+other names begin with certmedic_. No label holds text that strangers can vary without limit, as peers or lines.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ FILE = ["filename", "filepath"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """What is known of the agent at one moment."""
+    """The state of the agent at one moment."""
 
     at: datetime
     version: str
     mode: str
     facts: Facts | None
-    sources: Sequence[Mapping[str, Any]] = ()  # as `Store.sources` tells of them
+    sources: Sequence[Mapping[str, Any]] = ()  # as from `Store.sources`
     sightings: int = 0  # since the start
-    incidents: Sequence[tuple[str, str]] = ()  # severity and cause of each that is open
-    acts: Sequence[str] = ()  # states of those on record
+    incidents: Sequence[tuple[str, str]] = ()  # severity and cause of each open one
+    acts: Sequence[str] = ()  # states of all stored actions
     waiting: int = 0  # deliveries
-    oldest: datetime | None = None  # of these
+    oldest: datetime | None = None  # the oldest of them
     lost: int = 0  # deliveries given up
     silences: int = 0
     heartbeat_failures: int = 0
 
 
 def exposition(numbers: Numbers) -> bytes:
-    """Return all of it in Prometheus's text format."""
+    """Return the metrics in Prometheus's text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Known([*_certificates(numbers), *_agent(numbers)]))
     return generate_latest(registry)
 
 
 class _Known:
-    """A collector of metrics that are already there."""
+    """A collector of given metrics."""
 
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics
@@ -67,7 +67,7 @@ def _certificates(numbers: Numbers) -> list[Metric]:
     for stored in numbers.facts.stored if numbers.facts else ():
         one = stored.certificate
         labels = (PurePath(one.path).name, one.path, str(int(one.serial, 16)), one.subject_cn, one.issuer_cn, "", "")
-        if labels in known:  # one file may hold a certificate twice, and no series may come twice
+        if labels in known:  # a file may hold a certificate twice, but a series must be unique
             continue
         known.add(labels)
         before.add_metric(labels, one.not_before.timestamp())

@@ -1,8 +1,7 @@
-"""The service among systemd's: readiness, watchdog, signals, and structured entries in the journal.
+"""The interface to systemd: readiness, watchdog, signals, and structured entries in the journal.
 
-All of it goes through datagrams that do not wait: a journald that hangs must not hang the agent (python-systemd's `sendv` keeps
-the interpreter's lock while it waits). The formats are systemd's own and documented: sd_notify(3), and the journal's native
-protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL).
+Everything is sent as datagrams without waiting: a journald that hangs must not block the agent (python-systemd's `sendv` holds
+the GIL while it waits). systemd documents the formats: sd_notify(3), and systemd.io/JOURNAL_NATIVE_PROTOCOL.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from types import FrameType
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 LONGEST_FIELD = 8 * 1024  # bytes: an entry must fit into one datagram
-PATIENCE = 2.0  # seconds for what systemd must not miss
+PATIENCE = 2.0  # seconds for notifications that systemd must not miss
 
 
 def _datagram(path: str, data: bytes, *, wait: float = 0.0) -> bool:
-    """Send to a socket, for at most `wait` seconds; whether it was taken."""
+    """Send a datagram to a socket, within `wait` seconds; return whether it was sent."""
     address = "\0" + path[1:] if path.startswith("@") else path
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.settimeout(wait)
@@ -35,13 +34,13 @@ def _datagram(path: str, data: bytes, *, wait: float = 0.0) -> bool:
 
 
 def notify(state: str, *, wait: float = 0.0) -> bool:
-    """Tell systemd, where it asked to be told; whether it heard."""
+    """Notify systemd if it started us with Type=notify; return whether that was sent."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     return path.startswith(("/", "@")) and _datagram(path, state.encode(errors="replace"), wait=wait)
 
 
 def notify_ready(status: str) -> None:
-    """Say that the service does its work now, with a line for `systemctl status`."""
+    """Report that the service is ready, with a line for `systemctl status`."""
     notify(f"READY=1\nSTATUS={_line(status)}", wait=PATIENCE)
 
 
@@ -51,30 +50,30 @@ def notify_status(status: str) -> None:
 
 
 def notify_reloading() -> None:
-    """Say that the configuration is being taken up; READY follows."""
+    """Report that the configuration is being reloaded; READY follows."""
     notify("RELOADING=1\nSTATUS=taking up the configuration", wait=PATIENCE)
 
 
 def notify_stopping() -> None:
-    """Say that the service ends."""
+    """Report that the service stops."""
     notify("STOPPING=1\nSTATUS=stopping", wait=PATIENCE)
 
 
 def watchdog() -> None:
-    """Say that the line turns. One that is lost is followed by another."""
+    """Feed the watchdog. A lost datagram does no harm: another follows."""
     notify("WATCHDOG=1")
 
 
 def watchdog_interval() -> float | None:
-    """Return within how many seconds systemd wants to hear from `watchdog`; None where it does not watch this process."""
-    told, whom = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
-    if not told.isdecimal() or int(told) == 0 or whom not in ("", str(os.getpid())):
+    """Return the seconds within which systemd wants `watchdog` to be called; None if it does not watch this process."""
+    interval, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not interval.isdecimal() or int(interval) == 0 or pid not in ("", str(os.getpid())):
         return None
-    return int(told) / 1_000_000
+    return int(interval) / 1_000_000
 
 
 def stop_on_signals(stop: threading.Event, reload: threading.Event) -> None:
-    """SIGTERM and SIGINT set `stop`, SIGHUP sets `reload`. To be called from the main thread."""
+    """Have SIGTERM and SIGINT set `stop`, and SIGHUP `reload`. Call this from the main thread."""
 
     def handle(number: int, _: FrameType | None) -> None:
         (reload if number == signal.SIGHUP else stop).set()
@@ -87,7 +86,7 @@ def stop_on_signals(stop: threading.Event, reload: threading.Event) -> None:
 
 
 class Journal:
-    """Structured entries: to journald where it holds our stderr, else a line for the person who started us."""
+    """Structured entries for journald if it holds our stderr, otherwise lines on stderr."""
 
     def __init__(self, path: str = JOURNAL_SOCKET) -> None:
         self._path = path
@@ -95,7 +94,7 @@ class Journal:
         self._lost = 0
 
     def emit(self, fields: Mapping[str, str]) -> None:
-        """Write one entry. Never waits and never raises; what journald does not take is counted and told with the next."""
+        """Write one entry. Never waits and never raises; lost entries are counted, and the next entry holds their number."""
         if not self._structured:
             with contextlib.suppress(OSError, ValueError):  # ValueError: closed
                 sys.stderr.write(f"certmedic: {_line(fields.get('MESSAGE', ''))}\n")
@@ -111,7 +110,7 @@ class Journal:
 
 
 def encode(fields: Mapping[str, str]) -> bytes:
-    """Return an entry in journald's native protocol: each field with its length, so that no value can end it early."""
+    """Return an entry in journald's native protocol, each field with its length, so that no value can forge a field."""
     parts = []
     for name, value in fields.items():
         data = value.encode(errors="replace")[:LONGEST_FIELD].decode(errors="ignore").encode()
@@ -120,7 +119,7 @@ def encode(fields: Mapping[str, str]) -> bytes:
 
 
 def _stderr_is_journal() -> bool:
-    """Whether stderr is journald's, and not only that of a service from which a person started us (systemd.exec(5))."""
+    """Whether our own stderr is journald's: JOURNAL_STREAM may be inherited from a service (systemd.exec(5))."""
     try:
         status = os.fstat(2)
     except OSError:
@@ -129,7 +128,7 @@ def _stderr_is_journal() -> bool:
 
 
 def _to_stderr(data: bytes) -> bool:
-    """Write to journald's stream without waiting; whether it was taken whole."""
+    """Write to journald's stream without waiting; return whether all of it was written."""
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(2)) as stream:
         return stream.send(data, socket.MSG_DONTWAIT) == len(data)
     return False

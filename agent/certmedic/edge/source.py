@@ -1,33 +1,34 @@
-"""The bones that all sources share: what a source counts and reports, and how it stores a position."""
+"""Shared by all sources: how a position is stored, and what a source counts and reports."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from certmedic.core import text
 from certmedic.core.model import SourceStatus
 
-_Kept = TypeVar("_Kept")
+_Position = TypeVar("_Position")
 
 
 def moment(seconds: float) -> str:
-    """Write a time (seconds since 1970) for a person."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    """Return a time (seconds since 1970) as text for a person."""
+    return text.stamp(datetime.fromtimestamp(seconds, UTC))
 
 
 # ---------------------------------------------------------------- checkpoints
 
 
 def to_checkpoint(**fields: object) -> str:
-    """Write a position for the store."""
+    """Return a position as text for the store."""
     return json.dumps(fields)
 
 
-def from_checkpoint(stored: str | None, make: Callable[[Mapping[str, Any]], _Kept]) -> _Kept | None:
-    """Read a stored position; None if there is none, and for one that makes no sense."""
+def from_checkpoint(stored: str | None, make: Callable[[Any], _Position]) -> _Position | None:
+    """Parse a stored position; None if there is none or it is invalid."""
     try:
         return make(json.loads(stored or "null"))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
@@ -38,7 +39,7 @@ def from_checkpoint(stored: str | None, make: Callable[[Mapping[str, Any]], _Kep
 
 
 class Status:
-    """What a source has read since it started, and the last that it could not read."""
+    """The lines that a source has read since it started, and its latest trouble."""
 
     def __init__(self, name: str, logger: logging.Logger) -> None:
         self.seen = self.matched = 0  # lines read, and of these passed on
@@ -46,7 +47,7 @@ class Status:
         self._name, self._logger = name, logger
 
     def say(self, trouble: str, *, log: bool = True) -> None:
-        """Note what cannot be read or was skipped, each once in a row; `log` also writes it to the agent's own log."""
+        """Note a trouble unless it is the latest one already; `log` also writes it to the agent's own log."""
         if self.detail.endswith(f" UTC: {trouble}"):
             return
         self.detail = f"{moment(datetime.now(UTC).timestamp())}: {trouble}"
@@ -54,7 +55,7 @@ class Status:
             self._logger.warning("%s: %s", self._name, trouble)
 
     def report(self, *, lag: float, position: str) -> SourceStatus:
-        """Return the source's sign of life; `lag` in seconds."""
+        """Return the status for the inbox; `lag` in seconds."""
         return SourceStatus(
             source=self._name,
             seen=self.seen,
@@ -66,5 +67,5 @@ class Status:
 
     @property
     def read(self) -> tuple[int, int, str]:
-        """How many lines were read, how many of them passed on, and what could not be read."""
+        """Lines read, lines passed on, and the latest trouble."""
         return self.seen, self.matched, self.detail

@@ -13,8 +13,8 @@ from certmedic.core.origin import Trust
 from certmedic.edge.os.owners import Judge, Tree
 from certmedic.edge.os.readfile import read_bytes
 
-_LOOK_EVERY: Final = 1.0  # seconds between two looks whether a folder has changed
-_READ_EVERY: Final = 60.0  # seconds until manifests are read again though no folder has changed
+_LOOK_EVERY: Final = 1.0  # seconds between two checks whether a folder has changed
+_READ_EVERY: Final = 60.0  # seconds until manifests are read again in unchanged folders
 _MOST_FILES: Final = 64  # of a folder
 _MOST_BYTES: Final = 256 * 1024  # of a manifest
 

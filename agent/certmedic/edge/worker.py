@@ -1,7 +1,7 @@
-"""Slow work away from the thread that owns the state: probes, deliveries and actions each have a worker.
+"""Slow work apart from the thread that owns the state: probes, deliveries and actions each have a worker.
 
-The owner begins a job and takes its results whenever they come, so that it feeds the watchdog meanwhile. What a job needs
-written down before it goes on, it asks the owner to do.
+The owner begins a job, goes on feeding the watchdog, and takes the results as they come. A job that must store something before
+it goes on asks the owner to do that.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-ANSWER = 60.0  # seconds in which the owner must have done what a job asks of it
+ANSWER = 60.0  # seconds for the owner to do what a job asks
 
 
 class WorkerError(Exception):
-    """The owner did not do what a job asked of it."""
+    """The owner did not do what a job asked."""
 
 
 class Worker(Protocol):
-    """Does one job after another; a job yields its results."""
+    """Runs one job after another; a job yields its results."""
 
     @property
     def busy(self) -> bool:
-        """Whether a job runs, or results of one were not taken yet."""
+        """Whether a job runs, or results wait to be taken."""
 
     def begin(self, job: Callable[[], Iterable[object]]) -> None:
-        """Start a job. Only if not `busy`."""
+        """Start a job; the worker must not be `busy`."""
 
     def result(self, timeout: float) -> object | None:
-        """Return the next result of the job, waiting `timeout` seconds at most; None if there is none yet, or none any more."""
+        """Wait at most `timeout` seconds for the next result of the job; None if there is none, or if the job has ended."""
 
     def on_owner(self, ask: Callable[[], None]) -> None:
-        """Of a job: have the owner do something, and wait until it is done. Raises WorkerError."""
+        """Called by a job: have the owner do something, and wait until it is done. Raises WorkerError."""
 
 
 class Inline:
-    """A worker without a thread: a job is done when it begins. For commands and tests, which have nothing else to do."""
+    """A worker without a thread, which runs a job when it begins. For commands and tests."""
 
     def __init__(self) -> None:
         self._results: list[object] = []
 
     @property
     def busy(self) -> bool:
-        """Whether results were not taken yet."""
+        """Whether results wait to be taken."""
         return bool(self._results)
 
     def begin(self, job: Callable[[], Iterable[object]]) -> None:
-        """Do the job."""
+        """Run the job."""
         self._results.extend(job())
 
     def result(self, timeout: float) -> object | None:  # noqa: ARG002 - the Protocol's
@@ -56,7 +56,7 @@ class Inline:
         return self._results.pop(0) if self._results else None
 
     def on_owner(self, ask: Callable[[], None]) -> None:
-        """Do it at once: there is one thread."""
+        """Do it at once: there is only one thread."""
         ask()
 
 
@@ -71,7 +71,7 @@ class _Over:
 
 
 class Thread:
-    """A worker with a thread. A daemon: a job that hangs must not keep the agent from stopping."""
+    """A worker with a daemon thread, so that the agent can stop while a job hangs."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -82,7 +82,7 @@ class Thread:
 
     @property
     def busy(self) -> bool:
-        """Whether a job runs, or results of one were not taken yet."""
+        """Whether a job runs, or results wait to be taken."""
         return self._running
 
     def begin(self, job: Callable[[], Iterable[object]]) -> None:
@@ -94,7 +94,7 @@ class Thread:
         self._jobs.put(job)
 
     def result(self, timeout: float) -> object | None:
-        """Return the next result; meanwhile do what the job asks of the owner."""
+        """Return the next result; meanwhile do what the job asks."""
         while self._running:
             try:
                 result = self._results.get(timeout=timeout) if timeout > 0 else self._results.get_nowait()
@@ -110,7 +110,7 @@ class Thread:
         return None
 
     def on_owner(self, ask: Callable[[], None]) -> None:
-        """Have the owner's thread do something, and wait until it is done."""
+        """Have the owner do something, and wait until it is done. Raises WorkerError."""
         request = _Ask(ask, threading.Event())
         self._results.put(request)
         if not request.done.wait(ANSWER):
@@ -122,14 +122,14 @@ class Thread:
             try:
                 for result in job():
                     self._results.put(result)
-            except Exception as error:  # noqa: BLE001 - the owner hears of it; nobody else would
+            except Exception as error:  # noqa: BLE001 - passed to the owner; otherwise it would be lost
                 self._results.put(error)
             self._results.put(_Over())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """One for each kind of slow work, so that none waits for another."""
+    """A worker for each kind of slow work, so that no kind waits for another."""
 
     probe: Worker
     courier: Worker

@@ -1,9 +1,10 @@
-"""Containers of a Docker daemon: every one's log, from where it was left, for as long as it lives.
+"""The logs of a Docker daemon's containers.
 
 source.py  the source: the daemon's events, and one stream for each container
+run.py     its state during one connection
 stream.py  the lines of one stream
-daemon.py  requests to the daemon
-own.py     which container this process runs in
+daemon.py  requests, and errors that say what to do
+own.py     the container that this process runs in
 """
 
 from certmedic.edge.containers.daemon import DockerError

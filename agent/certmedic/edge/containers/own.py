@@ -10,7 +10,7 @@ from pathlib import Path
 def own_ids(mountinfo: Path, cgroup: Path) -> frozenset[str]:
     """Return the ids of the container that this process runs in, and of its pod; empty on a plain machine.
 
-    A machine's own mountinfo names its containers too, but mounts none of their files over /etc/hostname.
+    The mountinfo of a machine names its containers too, but none of their files is mounted over /etc/hostname there.
     """
     found = set()
     with contextlib.suppress(OSError):

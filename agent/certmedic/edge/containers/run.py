@@ -1,4 +1,4 @@
-"""What lives from one connection to the daemon to the next: the containers whose logs are open."""
+"""The state of one connection to the daemon: the containers whose logs are open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from certmedic.core.model import Item, Origin
 from certmedic.edge.containers.stream import Position, Stream
 
-STREAM = "docker"  # its position: until when (seconds since 1970) new containers were watched for
+STREAM = "docker"  # its position: the time (seconds since 1970) until which new containers were watched for
 
 
 def stream_of(id_: str) -> str:
@@ -25,7 +25,7 @@ class Followed:
     id: str
     origin: Origin
     log: Stream
-    resumed: Position | None  # where its log was taken up
+    resumed: Position | None  # the position from which its log was requested
     connection: socket.socket
 
     @property
@@ -36,17 +36,19 @@ class Followed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What lives from one connection to the daemon to the next."""
+    """The state of one connection to the daemon."""
 
     resume: Callable[[str], str | None]
     put: Callable[[Item], None]
-    watched_until: float  # seconds since 1970: containers never seen are read from here on
+    watched_until: float  # seconds since 1970: the log of a new container is read from here on
     selector: selectors.BaseSelector
     followed: dict[str, Followed] = field(default_factory=dict)  # by id
-    moved: set[str] = field(default_factory=set)  # ids of those that have come further than what was put
-    heard: dict[str, float] = field(default_factory=dict)  # id -> when something came, or was asked for
-    again: dict[str, float] = field(default_factory=dict)  # id -> when to ask for its log once more
-    destroyed: set[str] = field(default_factory=set)  # ids of those that are gone, but for the rest of their log
+    moved: set[str] = field(default_factory=set)  # ids whose position changed since it was last put
+    heard: dict[str, float] = field(
+        default_factory=dict
+    )  # id -> when data came, or the daemon was asked for some (monotonic)
+    again: dict[str, float] = field(default_factory=dict)  # id -> when to request its log again (monotonic)
+    destroyed: set[str] = field(default_factory=set)  # ids of removed containers whose log is not at its end
 
     def close(self) -> None:
         """Close every log that is open."""

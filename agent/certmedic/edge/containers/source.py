@@ -1,10 +1,10 @@
-"""The containers of a Docker daemon as a source: each log is followed from its position for as long as the container lives.
+"""The logs of a Docker daemon's containers as a source: each is followed from its position for as long as the container lives.
 
 One thread waits for the daemon's events and for one stream of each container's log. HTTP/1.0 makes the daemon send a stream
 without chunks, so that whole blocks are read and searched.
 
-A position is the timestamp of the last line handled and the number of lines that bear it: a log is requested from that
-timestamp on, and so many lines are skipped. A new container is read from the end of the last watch on.
+A position is the timestamp of the last line handled and the number of lines so far with that timestamp: the log is requested
+from that timestamp on, and that many lines are skipped. The log of a new container is read from the end of the last watch on.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from certmedic.edge.containers.daemon import BLOCK, Daemon, DockerError, Refused
 from certmedic.edge.containers.own import own_ids
 from certmedic.edge.containers.run import STREAM, Followed, Run, stream_of
 from certmedic.edge.containers.stream import Position, Stream
-from certmedic.edge.source import Status
+from certmedic.edge.source import Status, from_checkpoint
 from certmedic.edge.static_pods import StaticPods
 
 REPORT_EVERY = 2.0  # seconds
 QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
-AGAIN_AFTER = 2.0  # seconds until a log is requested again that ended although its container runs
-SILENCE = 60.0  # seconds without a line of a container, after which the daemon is asked whether it has one
-ON_ITS_WAY = 0.5  # seconds for a line to arrive that the daemon has
-SLACK = 30.0  # seconds by which the end of the last watch is put back: the daemon may have been behind
+AGAIN_AFTER = 2.0  # seconds until a log is requested again that ended while its container runs
+SILENCE = 60.0  # seconds without a line, after which the daemon is asked for the last line of a log
+ON_ITS_WAY = 0.5  # seconds for a line that the daemon has to arrive
+SLACK = 30.0  # seconds before the end of the last watch: the daemon may have been behind
 
 logger = logging.getLogger(__name__)
 
 
 class DockerSource:
-    """Follow the logs of containers whose name or pod matches one of `names` (globs) or that bear one of `labels`.
+    """Follow the logs of containers whose name or pod matches one of `names` (globs), or that have one of `labels`.
 
-    A label is `key` or `key=value`; without names and labels, all are followed. This agent's own container is passed over.
-    On the first watch, containers are read from `lookback` seconds ago on.
+    A label is `key` or `key=value`; without names and labels, all containers are followed, except this agent's own. At the first
+    watch, logs are read from `lookback` seconds ago on.
     """
 
     name = "docker"
 
-    def __init__(  # noqa: PLR0913 - each is a choice of its own, with a name at every call
+    def __init__(  # noqa: PLR0913 - options, each named at every call
         self,
         needles: tuple[bytes, ...],
         *,
@@ -70,17 +70,18 @@ class DockerSource:
         self._own = own_ids(Path("/proc/self/mountinfo"), Path("/proc/self/cgroup"))
         self._status = Status(self.name, logger)
         self._lag = 0.0
-        self._refused: set[str] = set()  # ids of containers whose log cannot be had, each said once
+        self._refused: set[str] = set()  # ids of containers whose log cannot be read, each reported once
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
-        """Read until `stop` is set. Raises DockerError if the daemon is missing, goes away or answers nonsense."""
-        watched_until = time.time() - self._lookback
-        with contextlib.suppress(ValueError, TypeError):
-            watched_until = min(float(resume(STREAM) or ""), time.time() - SLACK)
+        """Read until `stop` is set. Raises DockerError if the daemon is missing, stops or answers nonsense."""
+        watched_until = from_checkpoint(resume(STREAM), float)
+        watched_until = (
+            time.time() - self._lookback if watched_until is None else min(watched_until, time.time() - SLACK)
+        )
         with selectors.DefaultSelector() as selector, contextlib.ExitStack() as closing:
             run = Run(resume=resume, put=put, watched_until=watched_until, selector=selector)
             closing.callback(run.close)
-            # The events first, so that no container starts between the list and them.
+            # Events first, so that no container starts unseen between the two requests.
             only = json.dumps({"type": ["container"], "event": ["start", "destroy"]})
             events, told = self._daemon.open("/events", filters=only)
             closing.callback(events.close)
@@ -108,7 +109,7 @@ class DockerSource:
                     reported = now
 
     def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
-        """Read what every container said from `since` on, once; yields as the journal's does. DockerError as of `follow`."""
+        """Read the logs of all containers from `since` on, once; yield as `JournalSource.past` does. Raises DockerError."""
         listed = self._daemon.get("/containers/json", all="1")
         for number, container in enumerate(listed):
             id_ = container["Id"]
@@ -160,20 +161,20 @@ class DockerSource:
         return rest
 
     def _attach(self, run: Run, id_: str) -> None:
-        """Open a container's log where it was left, if it is to be followed at all."""
+        """Open the log of a container at its position, if the container is to be followed."""
         if id_ in run.followed:
             return
         try:
             told = self._daemon.get(f"/containers/{id_}/json")
         except RefusedError:
-            return  # it is gone already
+            return  # it was removed meanwhile
         writer = self._origin(told)
         labels = told["Config"].get("Labels") or {}
         if not self._wants(writer, labels):
             return
         stored = Position.parse(run.resume(stream_of(id_)))
         if stored and stored.time.timestamp() > time.time() + SLACK:
-            # The clock was set back. Asked for lines from that time on, the daemon would keep all others from us until then.
+            # The clock was set back. The daemon would send no line until that time has come.
             self._status.say(
                 f"the log of {writer.container} was left in the future, at {stored.stamp}: lines may come again"
             )
@@ -194,13 +195,13 @@ class DockerSource:
         self._take(run, followed, begun)
 
     def _make_sure(self, run: Run, followed: Followed) -> None:
-        """Request a log again whose stream has dried up: Docker 20.10 may silently stop sending a log that is rotated."""
+        """Request a log again if its stream stopped: Docker 20.10 may silently stop sending a log after its rotation."""
         run.heard[followed.id] = time.monotonic()
         query = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": "1"}
         try:
             connection, data = self._daemon.open(f"/containers/{followed.id}/logs", **query)
         except RefusedError:
-            return  # it is gone
+            return  # it was removed
         with contextlib.closing(connection):
             while more := receive(connection):
                 data += more
@@ -222,7 +223,7 @@ class DockerSource:
         del run.followed[followed.id], run.heard[followed.id]
 
     def _origin(self, told: dict[str, Any]) -> Origin:
-        """Say which container this is, from the daemon's answer. Labels are for display: an image brings its own."""
+        """Return the origin of a container from the daemon's answer. Labels are for display: an image can set them."""
         name = str(told["Name"]).lstrip("/")
         labels = told["Config"].get("Labels") or {}
         pod = origin.pod_of_container(name)
@@ -240,7 +241,7 @@ class DockerSource:
         if self._own & {writer.container_id, labels.get("io.kubernetes.sandbox.id", "")}:
             return False
         if labels.get("io.kubernetes.docker.type") == "podsandbox":
-            return False  # the pause container of a pod, which says nothing
+            return False  # the pause container of a pod, which logs nothing
         if not self._names and not self._labels:
             return True
         return any(
@@ -251,7 +252,7 @@ class DockerSource:
         )
 
     def _read(self, run: Run, followed: Followed) -> None:
-        """Take what a container's connection holds; at its end, close it."""
+        """Read a block from the connection of a container; at its end, close it."""
         data = receive(followed.connection)
         if data:
             self._take(run, followed, data)
@@ -263,13 +264,13 @@ class DockerSource:
         if followed.id in run.destroyed:
             self._forget(run, followed.id)
             return
-        # The daemon may end a stream before the last lines of a container that exits: request it again until nothing is
-        # added. A log that ended although its container runs is requested again in the same way.
+        # The daemon may end the stream of a container that exits before its last lines, or of one that runs: request the log
+        # again until nothing is added.
         if followed_on or self._runs(followed.id):
             run.again[followed.id] = time.monotonic() + AGAIN_AFTER
 
     def _forget(self, run: Run, id_: str) -> None:
-        """Keep nothing of a container that is gone: containers come and go as long as the agent runs."""
+        """Forget a removed container: containers come and go as long as the agent runs."""
         run.destroyed.discard(id_)
         run.again.pop(id_, None)
         self._refused.discard(id_)
@@ -295,7 +296,7 @@ class DockerSource:
             )
         if reader.seen != seen:
             run.moved.add(followed.id)
-            # A full block means that there is more: it is still catching up.
+            # A full block means that more follows: still catching up.
             last = reader.position if len(data) == BLOCK else None
             self._lag = time.time() - last.time.timestamp() if last else 0.0
 

@@ -15,13 +15,13 @@ from certmedic.edge.source import from_checkpoint, to_checkpoint
 
 STAMP = 30  # bytes of a timestamp, 2006-01-02T15:04:05.000000000Z
 PIECE = 16 * 1024  # bytes after which the daemon splits a line
-AGAIN = 4096  # lines with a needle that are known again, should the daemon send them twice
-LARGEST_FRAME = 16 * 1024 * 1024  # bytes; a frame holds one such piece, so this is no frame at all
+AGAIN = 4096  # lines with a needle that are remembered, in case the daemon sends them twice
+LARGEST_FRAME = 16 * 1024 * 1024  # bytes; a frame holds one such piece, so a larger one is no frame
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """The last line handled: its timestamp as the daemon writes it, and how many lines bore it until then."""
+    """The last line handled: its timestamp as the daemon writes it, and how many lines so far had that timestamp."""
 
     stamp: str
     count: int
@@ -31,7 +31,7 @@ class Position:
 
     @classmethod
     def parse(cls, stored: str | None) -> Position | None:
-        """Read a stored position; None if there is none, and for one that makes no sense."""
+        """Parse a stored position; None if there is none or it is invalid."""
 
         def make(kept: Mapping[str, Any]) -> Position:
             position = cls(str(kept["stamp"]), int(kept["count"]))
@@ -43,13 +43,13 @@ class Position:
 
     @property
     def since(self) -> str:
-        """The timestamp as the daemon wants to be asked."""
+        """The timestamp as the daemon takes it in a request."""
         seconds = datetime.fromisoformat(f"{self.stamp[:19]}+00:00").timestamp()
         return f"{seconds:.0f}.{self.stamp[20:29]}"
 
     @property
     def time(self) -> datetime:
-        """The timestamp to the microsecond; the present where it is none."""
+        """The timestamp to the microsecond; now if it is invalid."""
         try:
             return datetime.fromisoformat(f"{self.stamp[:26]}+00:00")
         except ValueError:
@@ -60,15 +60,15 @@ class Position:
 class Stream:
     """One container's log: blocks of bytes in, lines that hold a needle out.
 
-    When a log is rotated while it is followed, Docker 20.10 begins with the new file twice, and sends again what it has sent of it.
-    So a line that says the same as one before it at the same nanosecond was said once.
+    When a log is rotated while it is followed, Docker 20.10 sends the beginning of the new file twice. So a second line with the
+    same text and the same timestamp, in nanoseconds, is dropped.
     """
 
     needles: tuple[bytes, ...]
-    tty: bool  # no frames then
-    resumed: Position | None  # up to here lines are passed over
+    tty: bool  # then the stream has no frames
+    resumed: Position | None  # lines up to here are skipped
     seen: int = 0  # lines
-    lost: bool = False  # whether the line of `resumed` was there no more
+    lost: bool = False  # whether the line of `resumed` was missing
     _stamp: bytes = b""  # of the last piece
     _count: int = 0
     _rest: bytes = b""  # the beginning of what is not complete yet
@@ -77,7 +77,7 @@ class Stream:
 
     @property
     def position(self) -> Position | None:
-        """How far it has come; None before the first line and in the middle of one."""
+        """The position after the last line; None before the first line and in the middle of one."""
         return self._current() if self._stamp and not self._parts else None
 
     @property
@@ -89,11 +89,11 @@ class Stream:
         return Position(self.stamp, self._count)
 
     def feed(self, data: bytes) -> Iterator[tuple[Position, bytes]]:
-        """Take a block; yields lines with the position after each. DockerError where it cannot be a log."""
+        """Take a block; yield each line with the position after it. Raises DockerError if it cannot be a log."""
         return self._feed_plain(data) if self.tty else self._feed_frames(data)
 
     def finish(self) -> Iterator[tuple[Position, bytes]]:
-        """Take the end of the log: a line that was begun is one."""
+        """Take the end of the log: an unfinished line counts as a line."""
         if self.tty and self._rest:
             yield from self._feed_plain(b"\n")
         for kind in list(self._parts):
@@ -135,7 +135,7 @@ class Stream:
 
     def _feed_plain(self, data: bytes) -> Iterator[tuple[Position, bytes]]:
         *whole, rest = (self._rest + data).split(b"\n")
-        # Of a line that never ends, its beginning is kept.
+        # Keep only the beginning of a line that does not end.
         self._rest = rest if len(rest) <= 2 * lines.LIMIT else rest[: lines.LIMIT]
         for raw in whole:
             stamp, text = raw[:STAMP], raw[STAMP + 1 :]
@@ -149,8 +149,8 @@ class Stream:
             self._count += 1
         elif stamp > self._stamp or stamp[:19] != self._stamp[:19]:
             self._stamp, self._count = stamp, 1
-        # Else stdout and stderr overtook each other between being stamped and being written down. To go back here would
-        # have the later line sent again. Over a second, it is the clock that was set back, and that is followed.
+        # Otherwise the stamp goes back. Within a second, stdout and stderr overtook each other: keep the later stamp, or its
+        # line would be sent again. Beyond a second, the clock was set back: follow it.
 
     def _line(self, stamp: bytes, text: bytes) -> Iterator[tuple[Position, bytes]]:
         handled = self._resuming()
@@ -167,12 +167,12 @@ class Stream:
         return True
 
     def _resuming(self) -> bool:
-        """Whether the current piece was handled before; finds out once that the log was rotated away meanwhile."""
+        """Whether the current piece was handled before. At the first new piece, set `lost` if the resumed line was missing."""
         if self.resumed is None:
             return False
         current = self._current()
         if current <= self.resumed:
             return True
-        self.lost = self.seen <= 1  # the daemon begins with the line of that timestamp, if it still has it
+        self.lost = self.seen <= 1  # the daemon begins with the line of that timestamp if it still has it
         self.resumed = None
         return False

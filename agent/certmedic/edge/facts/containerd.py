@@ -1,4 +1,4 @@
-"""Which etcd-managers containerd runs here, by containerd's own ctr, which comes with it."""
+"""The etcd-manager containers that containerd runs, from its own ctr."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from certmedic.core.model import Container
 from certmedic.core.origin import of_pod
 from certmedic.edge.os.run import OutOfTimeError, RunError, run
 
-DEADLINE = 5.0  # seconds, for all that is asked
-MOST = 4  # containers of one name in a pod: those that have ended are kept for a while
+DEADLINE = 5.0  # seconds for all calls
+MOST = 4  # containers of one name in a pod, with ended ones that are still there
 ADDRESS = "/run/containerd/containerd.sock"
 
-# Kubernetes' label for a container's name in its pod; pods' own sandboxes have none.
+# The kubelet labels a container with its name in the pod; sandboxes of pods have no such label.
 _WANTED = 'labels."io.kubernetes.container.name"==etcd-manager'
 _STATES = {"RUNNING": "running", "PAUSED": "paused", "CREATED": "created"}
 
@@ -31,7 +31,7 @@ class _UnseenError(Exception):
 def containerd_containers(
     address: str = ADDRESS, *, namespace: str = "k8s.io", static_pods: Collection[str] = ()
 ) -> tuple[tuple[Container, ...], str]:
-    """Return containerd's etcd-manager containers, running or not, and a sentence on what could not be seen. Never raises.
+    """Return containerd's etcd-manager containers, running or not, and "" or why there are none. Never raises.
 
     `static_pods` are the names in manifests that only root can write: their containers are trusted.
     """
@@ -58,7 +58,7 @@ def containerd_containers(
 def containerd_files(
     pod: str, container: str, address: str = ADDRESS, *, namespace: str = "k8s.io"
 ) -> tuple[tuple[str, str], ...]:
-    """Return (use, path on the host) for each certificate file that a pod's container was told of. Never raises."""
+    """Return (use, path on the host) of each certificate file in flags and environment of a pod's container. Never raises."""
     if not re.fullmatch(r"[a-z0-9.-]+", pod) or not re.fullmatch(r"[a-z0-9.-]+", container):
         return ()
     until = time.monotonic() + DEADLINE
@@ -79,7 +79,7 @@ def containerd_files(
             environ = {name: value for name, _, value in pairs}
             found |= dict.fromkeys(planes.paths_of_container(argv, environ, mounts))
     except (_UnseenError, ValueError, KeyError, TypeError, AttributeError):
-        return ()  # that it is blind the look at all containers says
+        return ()  # `containerd_containers` reports the reason
     return tuple(found)
 
 
@@ -102,7 +102,7 @@ def _container(told: dict[str, Any], state: str, home: Path, static_pods: Collec
 
 
 def _started(bundle: Path) -> datetime | None:
-    """Return when a task was made: containerd writes its bundle then, and tells the moment nowhere else."""
+    """Return when a task was created: only the mtime of its bundle tells."""
     try:
         return datetime.fromtimestamp(bundle.stat().st_mtime, UTC)
     except OSError:

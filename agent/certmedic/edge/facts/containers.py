@@ -1,4 +1,4 @@
-"""Which containers run here, and which etcd-manager the static pods say should."""
+"""Docker's containers, and the etcd-managers that static pods name."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from certmedic.edge.os import docker
 from certmedic.edge.os.owners import Judge
 from certmedic.edge.static_pods import manifests
 
-DEADLINE = 5.0  # seconds, for all that is asked of the daemon
+DEADLINE = 5.0  # seconds for all requests
 STATIC_PODS = "/etc/kubernetes/manifests"
 
-# JSON or YAML, and no parser for either: one value of one key is wanted.
+# For JSON and YAML, without a parser: only one key is needed.
 _IMAGE = re.compile(r"""["']?\bimage["']?\s*:\s*["']?([^\s"',}]+)""")
 _GROUP = re.compile(r"etcd-([a-z]+)")
 
 
 def containers(docker_url: str, *, static_pods: Collection[str] = ()) -> tuple[tuple[Container, ...], str]:
-    """Return the Docker daemon's containers, running or not, and a sentence on what could not be seen. Never raises.
+    """Return the Docker daemon's containers, running or not, and "" or why there are none. Never raises.
 
-    `docker_url` is that of a socket, e.g. unix:///run/docker.sock. Only those named etcd-manager are looked at closely:
-    when they started, and which tag their image has, since the kubelet starts images by id. `static_pods` are the names in
-    manifests that only root can write: their containers are trusted.
+    `docker_url` is that of a socket, e.g. unix:///run/docker.sock. Start time and image tag are looked up only for containers
+    named etcd-manager; the kubelet starts images by id. `static_pods` are the names in manifests that only root can write:
+    their containers are trusted.
     """
     until = time.monotonic() + DEADLINE
     try:
@@ -47,7 +47,7 @@ def containers(docker_url: str, *, static_pods: Collection[str] = ()) -> tuple[t
 def _container(url: str, told: Mapping[str, Any], until: float, static_pods: Collection[str]) -> Container:
     labels: Mapping[str, str] = told.get("Labels") or {}
     name = next(iter(told.get("Names") or ()), "").lstrip("/")
-    # k8s_<container>_<pod>_<namespace>_<uid>_<attempt>, kubelet's dockershim; the labels say the same, more surely.
+    # k8s_<container>_<pod>_<namespace>_<uid>_<attempt> (dockershim); the labels say the same, without ambiguity.
     parts = name.split("_") if name.startswith("k8s_") else []
     inner = labels.get("io.kubernetes.container.name") or (parts[1] if len(parts) > 1 else "")
     image = str(told.get("Image", ""))
@@ -56,7 +56,7 @@ def _container(url: str, told: Mapping[str, Any], until: float, static_pods: Col
         image, started = _closely(url, told, image, until)
     pod = labels.get("io.kubernetes.pod.name") or (parts[2] if len(parts) > 2 else "")
     namespace = labels.get("io.kubernetes.pod.namespace") or (parts[3] if len(parts) > 3 else "")
-    # Of the name alone: an image brings labels of its own, and only the kubelet gives names that begin with k8s_.
+    # Trust depends on the name alone: an image can set labels, and only the kubelet gives names that begin with k8s_.
     whole = len(parts) > 5 and (parts[1], parts[2], parts[3]) == (inner, pod, namespace)
     return Container(
         id=str(told["Id"]),
@@ -72,7 +72,7 @@ def _container(url: str, told: Mapping[str, Any], until: float, static_pods: Col
 
 
 def _closely(url: str, told: Mapping[str, Any], image: str, until: float) -> tuple[str, datetime | None]:
-    """Return an etcd-manager's image by a tag that tells its version, and when it started."""
+    """Return the image tag with the version of an etcd-manager, and its start time."""
     try:
         seen = docker.ask(url, f"/containers/{quote(str(told['Id']), safe='')}/json", deadline=until)
         started = _moment(seen["State"]["StartedAt"])
@@ -81,13 +81,13 @@ def _closely(url: str, told: Mapping[str, Any], image: str, until: float) -> tup
             tags = [seen["Config"]["Image"], *(about.get("RepoTags") or ())]
             image = next((tag for tag in tags if manager_version(tag)), image)
     except docker.RefusedError:
-        # It was removed while we looked at it.
+        # It was removed meanwhile.
         return image, None
     return image, started
 
 
 def container_files(docker_url: str, number: str) -> tuple[tuple[str, str], ...]:
-    """Return (use, path on the host) for each certificate file that a container, running or not, was told of. Never raises."""
+    """Return (use, path on the host) of each certificate file in a container's flags and environment. Never raises."""
     try:
         path = f"/containers/{quote(number, safe='')}/json"
         told = docker.ask(docker_url, path, deadline=time.monotonic() + DEADLINE)
@@ -99,11 +99,11 @@ def container_files(docker_url: str, number: str) -> tuple[tuple[str, str], ...]
         ]
         return paths_of_container(argv, {name: value for name, _, value in pairs}, mounts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return ()  # the container or the daemon is gone; that it is blind the look at all containers says
+        return ()  # the container or the daemon is gone; `containers` reports the reason
 
 
 def _moment(text: str) -> datetime | None:
-    """Read Docker's time, which has nanoseconds, and is the year 1 for what never started."""
+    """Parse Docker's time, which is in the year 1 for a container that never started."""
     moment = datetime.fromisoformat(text)
     return moment if moment.year > 1 else None
 

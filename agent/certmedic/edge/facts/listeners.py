@@ -1,4 +1,4 @@
-"""What listens on this machine, and which certificate it shows."""
+"""The listeners of this machine, and the certificates that they serve."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from typing import Any
 from certmedic.core.certificates import NotACertificate, parse_der
 from certmedic.core.model import Certificate, Served
 
-MAX_NAME = 254  # longest name of DNS
+MAX_NAME = 254  # characters of a DNS name
 MOST_RECEIVED = 256 * 1024  # bytes of one handshake
 MOST_STEPS = 512  # reads of one handshake
 MOST_SENT = 8  # certificates of a chain
-PARTING = 0.5  # seconds to wait for the other side's end
+PARTING = 0.5  # seconds to wait for the end of the connection
 _LISTEN = "0A"  # state of a socket in /proc/net/tcp
 
 
 def own_addresses() -> frozenset[str]:
     """Return the addresses of all interfaces, loopback included, in the kernel's spelling.
 
-    From /proc, since a netlink or interface socket is one more thing that a hardened unit would have to allow.
+    From /proc: a hardened unit would have to allow a netlink socket.
     """
     found = {"127.0.0.1", "::1"}
     with contextlib.suppress(OSError):
@@ -48,7 +48,7 @@ class Listener:
 
 
 def listeners(ports: Iterable[int]) -> tuple[Listener, ...]:
-    """Return what listens here on these ports, at every address."""
+    """Return the listeners on these ports, at every address."""
     wanted = set(ports)
     found = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -67,17 +67,17 @@ def listeners(ports: Iterable[int]) -> tuple[Listener, ...]:
 
 
 def listening(ports: Iterable[int]) -> tuple[tuple[str, int], ...]:
-    """Return (address, port) for each address at which something listens here on these ports, loopback first."""
+    """Return (address, port) of each listener on these ports, loopback first."""
     return tuple(dict.fromkeys((one.address, one.port) for one in listeners(ports)))
 
 
 def _dialled(kernel: str) -> str:
-    """Return the address to dial for a listener's in /proc/net: 32-bit words in the machine's own byte order."""
+    """Return the address to dial for one in /proc/net, which is in 32-bit words of the machine's byte order."""
     words = [int.from_bytes(bytes.fromhex(kernel[at : at + 8]), "little") for at in range(0, len(kernel), 8)]
     packed = b"".join(word.to_bytes(4, "big") for word in words)
     address = ipaddress.ip_address(packed)
     if isinstance(address, ipaddress.IPv6Address):
-        # "::" takes IPv4 as well unless told otherwise, and hosts without IPv6 have it too.
+        # "::" accepts IPv4 too by default, even on hosts without IPv6.
         return "127.0.0.1" if address.is_unspecified else str(address.ipv4_mapped or address)
     return "127.0.0.1" if address.is_unspecified else str(address)
 
@@ -87,18 +87,17 @@ def _is_loopback(host: str) -> bool:
 
 
 def shake_hands(address: str, port: int, *, server_name: str | None, deadline: float) -> Served:
-    """Return the leaf that a listener serves, though it may refuse us: no client certificate is needed. Never raises.
+    """Return the leaf that a listener serves, even if it refuses clients without a certificate. Never raises.
 
-    `address` is numeric, `server_name` is sent as SNI, `deadline` is in seconds for all of it. TLS 1.0 to 1.3. The handshake is
-    left as soon as the certificate is seen, without an alert, so that the other side logs an end of the connection and no TLS
-    failure.
+    `address` is numeric, `server_name` is sent as SNI, `deadline` is in seconds for the whole handshake. TLS 1.0 to 1.3. The
+    connection is closed as soon as the certificate has come, without an alert, so that the listener logs no TLS failure.
     """
     return probe(address, port, server_name=server_name, deadline=deadline, prove=False)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a listener sent in a handshake."""
+    """The chain that a listener sent, and whether it has the key."""
 
     chain: tuple[bytes, ...] = ()  # DER, the leaf first
     proven: bool = False  # it signed the handshake with the leaf's key
@@ -107,9 +106,9 @@ class Proof:
 def probe(
     address: str, port: int, *, server_name: str | None, deadline: float, prove: bool = True
 ) -> tuple[Served, Proof]:
-    """Do as `shake_hands`, and with `prove` wait until the listener has proven that it has the key. Never raises.
+    """Like `shake_hands`; with `prove`, wait until the listener has proven that it has the key. Never raises.
 
-    Nothing is sent after the first flight, so no client certificate and no refusal of ours is logged.
+    Nothing is sent after the first flight, so that the listener logs neither a client certificate nor an alert.
     """
     seen = Proof()
     until = time.monotonic() + deadline
@@ -138,7 +137,7 @@ def probe(
 
 
 def _listen(sock: socket.socket, tls: Any, until: float, *, prove: bool) -> Proof:
-    """Go through the handshake until the listener sends its certificate, and with `prove` until it proves that it has the key."""
+    """Shake hands until the listener sends its certificate, or with `prove`, until it proves that it has the key."""
     received = 0
     for _ in range(MOST_STEPS):
         try:
@@ -170,8 +169,8 @@ def _listen(sock: socket.socket, tls: Any, until: float, *, prove: bool) -> Proo
 def _is_proven(tls: Any, *, over: bool) -> bool:
     """Whether the listener's signature over this handshake was verified.
 
-    In TLS 1.3 that is so when the handshake is over. In TLS 1.2 the client answers only after it has verified the signature
-    over the parameters of (EC)DHE; with a static RSA key nothing is signed.
+    In TLS 1.3, it was verified when the handshake is over. In TLS 1.2, the client answers only after it has verified the
+    signature over the parameters of (EC)DHE; with a static RSA key exchange, nothing is signed.
     """
     version = tls.get_protocol_version_name()
     if version == "TLSv1.3":
@@ -195,7 +194,7 @@ def _receive(sock: socket.socket, until: float) -> bytes:
 
 
 def _part(sock: socket.socket, until: float) -> None:
-    """End in order: to close while bytes are unread would reset the connection."""
+    """Close without a reset, which unread bytes would cause."""
     until = min(until, time.monotonic() + PARTING)
     received = 0
     with contextlib.suppress(OSError):
@@ -209,18 +208,16 @@ class _NoTLSError(Exception):
 
 
 def _client(server_name: str | None) -> Any:
-    """Return a TLS client without a socket, which takes any certificate.
+    """Return a TLS client without a socket, which accepts any certificate.
 
-    It asks afterwards what was shown. A function that is called back would need memory that is writable and executable, which
-    hardened machines and the unit's MemoryDenyWriteExecute= do not give.
+    The certificate is read after the handshake: a callback would need memory that is writable and executable, which
+    MemoryDenyWriteExecute= in the unit forbids.
     """
-    from OpenSSL import SSL  # noqa: PLC0415 - heavy, and many commands never look
+    from OpenSSL import SSL  # noqa: PLC0415 - heavy, and many commands do not need it
 
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(SSL.TLS1_VERSION)
-    context.set_cipher_list(
-        b"ALL:@SECLEVEL=0"
-    )  # nothing is trusted to this connection; old servers should show theirs too
+    context.set_cipher_list(b"ALL:@SECLEVEL=0")  # no secret is sent, and old servers should answer too
     tls = SSL.Connection(context, None)
     tls.set_connect_state()
     if server_name and server_name.isascii() and len(server_name) < MAX_NAME:
@@ -229,7 +226,7 @@ def _client(server_name: str | None) -> Any:
 
 
 def _shown(tls: Any) -> tuple[bytes, ...]:
-    """Return the chain that the other side has sent so far, as DER, the leaf first; empty for none."""
+    """Return the chain that the listener has sent so far, as DER, the leaf first; empty if none."""
     from OpenSSL import crypto  # noqa: PLC0415 - see _client
 
     leaf = tls.get_peer_certificate()
@@ -240,7 +237,7 @@ def _shown(tls: Any) -> tuple[bytes, ...]:
 
 
 def _step(tls: Any) -> bool:
-    """Go on as far as the bytes at hand allow; whether the handshake is over. Raises _NoTLSError where it cannot go on."""
+    """Process the bytes received; return whether the handshake is over. Raises _NoTLSError if it failed."""
     from OpenSSL import SSL  # noqa: PLC0415 - see _client
 
     try:

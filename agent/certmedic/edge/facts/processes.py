@@ -1,4 +1,4 @@
-"""Evidence from a process: which certificate files it was started with. And whether the clock is kept right."""
+"""Processes: their certificate files, origin and sockets. And whether the clock is synchronised."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from certmedic.core import origin, planes
 from certmedic.core.origin import Process
 from certmedic.edge.os.run import RunError, run
 
-# As systemd's timedatectl judges: the kernel lets the error grow to 16 s where nobody disciplines the clock.
-LINKS = 40  # that are followed, as the kernel does
+LINKS = 40  # in one path, as in the kernel
+# The kernel lets the error grow to 16 s if nothing synchronises the clock; timedatectl judges by that too.
 _UNDISCIPLINED = 16_000_000  # µs
 
 
 def read_process(pid: int) -> tuple[tuple[str, str], ...]:
-    """Return (use, path) for each certificate file that a process was started with; none where it is gone or closed to us.
+    """Return (use, path) of each certificate file in flags and environment of a process; none if it has ended or is closed to us.
 
-    The path is one that can be opened here: where the process lives in a container, and the host does not have the same
-    file under the same name, it begins with /proc/PID/root.
+    The path can be opened here: it begins with /proc/PID/root if the process is in a container, unless the host has the same
+    file under the same name.
     """
     home = Path(f"/proc/{pid}")
     try:
@@ -54,9 +54,9 @@ def _openable(pid: int, path: str) -> str:
 
 
 def resolved(root: str, path: str) -> str:
-    """Return a path below another root with every link followed as that root's own programs do, so never out of it.
+    """Return a path below another root, with links followed as in a chroot, so that none leads out of it.
 
-    Opened as it is, an absolute link in a container would lead into this machine's files.
+    The kernel would follow an absolute link in a container into this machine's files.
     """
     done: list[str] = []
     waiting = path.split("/")[::-1]
@@ -69,7 +69,7 @@ def resolved(root: str, path: str) -> str:
             done = done[:-1]
             continue
         try:
-            target = os.readlink("/".join([root, *done, part]))  # noqa: PTH115 - it is a string that is wanted
+            target = os.readlink("/".join([root, *done, part]))  # noqa: PTH115 - a string is needed
         except OSError:
             done.append(part)
             continue
@@ -83,7 +83,7 @@ def resolved(root: str, path: str) -> str:
 
 
 def identify(pid: int) -> Process | None:
-    """Return a process by what it cannot choose; None if it has gone."""
+    """Return the properties of a process that it cannot choose; None if it has ended."""
     home = Path(f"/proc/{pid}")
     try:
         uid = home.stat().st_uid
@@ -100,7 +100,7 @@ def identify(pid: int) -> Process | None:
 
 
 def static_uids(static_pods: Collection[str], folder: str = "/var/log/pods") -> frozenset[str]:
-    """Return the uids of this machine's static pods, from the names of the kubelet's folders of logs."""
+    """Return the uids of this machine's static pods, from the names of the log folders that the kubelet creates."""
     try:
         names = [entry.name for entry in os.scandir(folder)]
     except OSError:
@@ -109,7 +109,7 @@ def static_uids(static_pods: Collection[str], folder: str = "/var/log/pods") -> 
 
 
 def holders(inodes: Collection[int]) -> dict[int, set[int]]:
-    """Return socket inode -> processes that have it open, as far as they may be looked at."""
+    """Return socket inode -> processes that have it open, as far as we may see them."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[int, set[int]] = {inode: set() for inode in inodes}
     if not wanted:
@@ -128,7 +128,7 @@ def holders(inodes: Collection[int]) -> dict[int, set[int]]:
 
 
 class _Timex(ctypes.Structure):
-    """The beginning of struct timex, and room for the rest of it (adjtimex(2))."""
+    """The beginning of struct timex (adjtimex(2)), and space for its rest."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -140,9 +140,9 @@ class _Timex(ctypes.Structure):
 
 
 def clock_synchronised() -> bool | None:
-    """Whether something keeps this machine's clock right; None where that cannot be told.
+    """Whether this machine's clock is synchronised; None if unknown.
 
-    The kernel is asked first; a unit with ProtectClock= may not, and asks timedatectl.
+    Ask the kernel, or timedatectl if ProtectClock= forbids that.
     """
     timex = _Timex()
     if ctypes.CDLL(None).adjtimex(ctypes.byref(timex)) >= 0:

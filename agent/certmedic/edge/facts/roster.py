@@ -1,4 +1,4 @@
-"""Who the members of an etcd are by its own word: GET /members on its peers' port, which wants a peer's certificate."""
+"""The members of an etcd, from etcd itself: GET /members on its peer port, with a peer certificate."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from http import HTTPStatus
 from certmedic.core import planes
 from certmedic.edge.os import http
 
-DEADLINE = 2.0  # seconds, for the whole question
-MOST_READ = 256 * 1024
+DEADLINE = 2.0  # seconds for the whole request
+MOST_READ = 256 * 1024  # bytes of the reply
 
 Voters = tuple[tuple[str, str, int], ...]  # name, host and port of peers
 
 
 def voters(host: str, port: int, *, certificate: str, cas: Sequence[str]) -> Voters:
-    """Return (name, host, port) of each member that votes, as an etcd here tells it; empty where it does not. Never raises.
+    """Return (name, host, port) of each voting member, as an etcd here answers; empty if it does not. Never raises.
 
-    `host` is an address. It does not tell those whose own certificate has expired, so that it is asked while that is good.
+    `host` is an address. etcd refuses an expired client certificate, so ask while ours is valid.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not cas:
         return ()
-    context.check_hostname = False  # it is dialled by address, and on this machine
+    context.check_hostname = False  # etcd is dialled by address, on this machine
     try:
         for ca in cas:
             context.load_verify_locations(ca)
@@ -38,5 +38,5 @@ def voters(host: str, port: int, *, certificate: str, cas: Sequence[str]) -> Vot
     except (OSError, ValueError):
         return ()
     found = planes.voters_told(reply.body) if reply.status == HTTPStatus.OK else ()
-    # A name or host that cannot be shown is no member's.
+    # No member has a name or host with unprintable characters.
     return found if all(f"{name}{host}".isprintable() for name, host, _ in found) else ()

@@ -1,4 +1,4 @@
-"""How systemd's units are that may be restarted here."""
+"""The state of systemd's units that may be restarted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ASKED = "Id,LoadState,ActiveState,Type,InvocationID"
 
 
 def units(names: Sequence[str]) -> tuple[tuple[Container, ...], str]:
-    """Return those of these units that systemd knows, and a sentence on what could not be seen. Never raises."""
+    """Return the units that systemd knows, and "" or why there are none. Never raises."""
     if not names:
         return (), ""
     try:
@@ -30,7 +30,7 @@ def units(names: Sequence[str]) -> tuple[tuple[Container, ...], str]:
 
 def _unit(told: Mapping[str, str]) -> Container:
     state = told.get("ActiveState", "")
-    # Such a one does its work whenever it is started, and then is inactive without anybody having stopped it.
+    # A oneshot unit does its work when it is started, and is then inactive although nobody stopped it.
     if state == "inactive" and told.get("Type") == "oneshot":
         state = "ready"
     return Container(

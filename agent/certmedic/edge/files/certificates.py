@@ -1,4 +1,4 @@
-"""Watch the folders of certificates, so that the inventory is current without polling."""
+"""Watch the folders of certificates, to keep the inventory current without polling."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from certmedic.edge.files import inotify
 from certmedic.edge.files.globs import expand
 from certmedic.edge.files.inotify import Inotify
 
-TICK = 1.0  # seconds that one wait lasts at most
-SETTLE = 0.5  # seconds from a change to the report: certificates and keys are written one after the other, in place
-LOOK_EVERY = 30.0  # seconds between two looks for folders: a mount raises no event
+TICK = 1.0  # the longest wait, in seconds
+SETTLE = 0.5  # seconds from a change to the report: certificate and key are written one after the other
+LOOK_EVERY = 30.0  # seconds between two searches for folders: a mount raises no event
 REPORT_EVERY = 60.0
 
 
@@ -29,7 +29,7 @@ class CertificateSource:
         self._globs = tuple(globs)
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:  # noqa: ARG002 - there is nothing to resume: the first inventory finds what changed before
-        """Watch until `stop` is set; raises OSError if the kernel gives no watches."""
+        """Watch until `stop` is set. Raises OSError if the kernel refuses watches."""
         kernel, watched = Inotify(), dict[str, int]()
         reported, look, changes = 0.0, 0.0, 0
         try:
@@ -37,7 +37,7 @@ class CertificateSource:
                 if time.monotonic() >= look:
                     look = time.monotonic() + LOOK_EVERY
                     for folder in expand(self._globs)[1] - watched.keys():
-                        with contextlib.suppress(FileNotFoundError):  # it went away again; the next look finds that
+                        with contextlib.suppress(FileNotFoundError):  # it is gone again; the next search finds that
                             watched[folder] = kernel.watch(folder, inotify.FOLDER | inotify.CLOSE_WRITE)
                             look = 0.0  # rescan: files created before the watch existed raised no event
                 if not reported or time.monotonic() - reported > REPORT_EVERY:
@@ -52,7 +52,7 @@ class CertificateSource:
             kernel.close()
 
     def _changed(self, kernel: Inotify, watched: dict[str, int], stop: threading.Event) -> bool:
-        """Wait for changes, and until they have settled; whether there were any."""
+        """Wait for changes, then until they have settled; return whether there were any."""
         events = list(kernel.events(TICK))
         if not events:
             return False

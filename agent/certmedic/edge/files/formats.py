@@ -1,6 +1,6 @@
-"""The two shapes of log files: plain lines, and lines as container runtimes write them for the kubelet (CRI).
+"""The two formats of log files: plain lines, and lines as container runtimes write them for the kubelet (CRI).
 
-Both take whole blocks that end with a line end, and yield the lines that hold a needle.
+Both take blocks of whole lines, and yield the lines that hold a needle.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import Protocol
 from certmedic.core import lines
 from certmedic.edge import bytesearch
 
-PARTS = (b" stdout P", b" stderr P")  # is in a line that is a part (or speaks of one)
+PARTS = (b" stdout P", b" stderr P")  # in a line that is a part (or quotes one)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """A line that holds a needle."""
 
-    end: int  # offset behind it, in the block
+    end: int  # offset behind the line, in the block
     text: bytes
-    time: datetime | None  # None: the file does not say
+    time: datetime | None  # None: the file holds no times
 
 
 class Shape(Protocol):
-    """How lines lie in a file; one for each file."""
+    """A format of lines; one object for each file."""
 
     @property
     def pending(self) -> bool:
-        """Whether a line was begun whose end has not come."""
+        """Whether a line has begun and not ended."""
 
     def find(self, block: bytes, size: int | None = None) -> Iterator[Found]:
         """Take the next block, or `size` bytes of it."""
@@ -38,7 +38,7 @@ class Shape(Protocol):
 
 @dataclass(slots=True)
 class Plain:
-    """A line is a line."""
+    """Plain lines."""
 
     needles: tuple[bytes, ...]
     pending: bool = False
@@ -46,25 +46,25 @@ class Plain:
     def find(self, block: bytes, size: int | None = None) -> Iterator[Found]:
         """Take the next block, or `size` bytes of it."""
         for start, end in bytesearch.spans(block, self.needles, size):
-            # A program that does not append leaves a hole of zeros where its file was truncated.
+            # A program that does not append leaves zeros in the place of the truncated content.
             yield Found(end + 1, block[start:end].lstrip(b"\0"), None)
 
 
 @dataclass(slots=True)
 class Cri:
-    """A line is `<RFC 3339 time> stdout|stderr F|P <text>`; P is a part, and F the last part or the whole."""
+    """Lines `<RFC 3339 time> stdout|stderr F|P <text>`; P is a part, and F the last part or a whole line."""
 
     needles: tuple[bytes, ...]
     _parts: dict[bytes, bytes] = field(default_factory=dict)  # by stream
 
     @property
     def pending(self) -> bool:
-        """Whether parts wait for their last."""
+        """Whether the last part of a line is missing."""
         return bool(self._parts)
 
     def find(self, block: bytes, size: int | None = None) -> Iterator[Found]:
         """Take the next block, or `size` bytes of it."""
-        # Parts are rare. Only where there are any, each line has to be looked at.
+        # Parts are rare: split every line only if the block holds some.
         if not self._parts and not bytesearch.spans(block, PARTS, size):
             for start, end in bytesearch.spans(block, self.needles, size):
                 stamp, _, _, text = _split(block[start:end])
@@ -82,10 +82,10 @@ class Cri:
 
 
 def _split(raw: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    """Split into time, stream, tag and text; a line that is not in this shape is all text."""
+    """Split a line into time, stream, tag and text; a line in another format is all text."""
     parts = raw.lstrip(b"\0").split(b" ", 3)
     if len(parts) == 4 and parts[1] in {b"stdout", b"stderr"}:
-        # Further tags may follow the first, by colons.
+        # Further tags may follow the first, after colons.
         return parts[0], parts[1], parts[2].split(b":", 1)[0], parts[3]
     return b"", b"", b"F", raw
 

@@ -1,4 +1,4 @@
-"""Which files match, and which folders tell of more."""
+"""The files that match globs, and the folders in which more may appear."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SLACK = 5.0  # seconds by which clocks of files and of this process may differ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """Until when which files were watched for."""
+    """The time until which files that match some globs were watched for."""
 
     time: float  # seconds since 1970
     globs: tuple[str, ...]
@@ -25,7 +25,7 @@ class Watch:
 
     @classmethod
     def parse(cls, stored: str | None) -> Watch | None:
-        """Read a stored one; None if there is none, and for one that makes no sense."""
+        """Parse a stored watch; None if there is none or it is invalid."""
         return from_checkpoint(stored, lambda kept: cls(time=float(kept["time"]), globs=tuple(map(str, kept["globs"]))))
 
     def watched(self, path: str) -> bool:
@@ -34,7 +34,7 @@ class Watch:
 
 
 def expand(globs: Iterable[str]) -> tuple[set[str], set[str]]:
-    """Return the files that match, and the folders to be watched for more: also for folders that are yet to come."""
+    """Return the files that match, and the folders to watch for further files and folders."""
     files: set[str] = set()
     folders: set[str] = set()
     for one in globs:

@@ -1,6 +1,6 @@
-"""inotify(7), as much of it as following files takes.
+"""The part of inotify(7) that following files needs.
 
-A binding of our own, since the well-kept library for it holds every event back for half a second.
+The maintained Python library for it delays every event by half a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Q_OVERFLOW = 0x4000
 IGNORED = 0x8000
 ONLYDIR = 0x1000000
 
-# A folder: entries that come and go, and the folder itself. A file: its content, its name and its links.
+# Of a folder: its entries and its own name. Of a file: content, name and links.
 FOLDER = CREATE | MOVED_TO | MOVED_FROM | DELETE | DELETE_SELF | MOVE_SELF | ONLYDIR
 FILE = MODIFY | ATTRIB | MOVE_SELF
 
@@ -32,7 +32,7 @@ _HEADER = struct.Struct("iIII")
 
 
 class Inotify:
-    """A set of watches and what happened to them; OSError where the kernel gives none (ENOSPC, EMFILE: a limit)."""
+    """A set of watches. Raises OSError if the kernel refuses one (ENOSPC, EMFILE: a limit)."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -41,22 +41,22 @@ class Inotify:
             raise _error("fs.inotify.max_user_instances")
 
     def close(self) -> None:
-        """Give all watches back."""
+        """End all watches."""
         os.close(self._fd)
 
     def watch(self, path: str, mask: int) -> int:
-        """Watch what `path` leads to; returns the number by which its events can be told."""
+        """Watch a path, following links; return the number of the watch."""
         number: int = self._libc.inotify_add_watch(self._fd, os.fsencode(path), ctypes.c_uint32(mask))
         if number < 0:
             raise _error(path)
         return number
 
     def forget(self, number: int) -> None:
-        """End a watch; one that the kernel ended by itself does no harm."""
+        """End a watch; do nothing if the kernel has ended it."""
         self._libc.inotify_rm_watch(self._fd, number)
 
     def events(self, timeout: float) -> Iterator[tuple[int, int]]:
-        """Wait for events, at most `timeout` seconds; yields watch and mask of each."""
+        """Wait for events at most `timeout` seconds; yield watch and mask of each."""
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         if not poll.poll(timeout * 1000):

@@ -1,4 +1,4 @@
-"""One file of a log, and how far it was read."""
+"""One file of a log, and its position."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from certmedic.core.model import Trust
 from certmedic.edge.files.rotation import HEAD, TAIL, Content, Position, Rest, mark_of
 
-REALTIME_COARSE = 5  # the clock that the kernel stamps files with; Python has no name for it
+REALTIME_COARSE = 5  # CLOCK_REALTIME_COARSE, the clock of file times; Python has no name for it
 
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """One file of a log, and how far it was read."""
+    """One file of a log, and its position."""
 
     content: Content
-    offset: int  # up to here lines were handled
-    head: bytes  # the beginning, as far as it was handled
-    tail: bytes  # what was handled last
-    time: float  # when that was, by the clock that the kernel stamps files with
-    carry: bytes = b""  # what was read behind `offset`: a line whose end has not come
+    offset: int  # up to which lines were handled
+    head: bytes  # the first HEAD bytes, as far as handled
+    tail: bytes  # the last TAIL bytes handled
+    time: float  # when they were handled, by the clock of file times
+    carry: bytes = b""  # bytes read behind `offset`: a line without its end
     skipping: bool = False  # in the middle of a line that is too long
-    touched: float = 0.0  # when something last came (monotonic)
-    trust: Trust | None = None  # how far its lines are believed; None until the first that is passed on
+    touched: float = 0.0  # when bytes last came (monotonic)
+    trust: Trust | None = None  # of its lines; None until the first is passed on
 
     @classmethod
     def of(cls, rest: Rest) -> Part:
-        """Begin where something is left."""
+        """Return the part for a rest."""
         return cls(rest.content, rest.offset, rest.head, rest.tail, now())
 
     def handled(self, raw: bytes, end: int) -> None:
@@ -48,7 +48,7 @@ class Part:
         return head, tail
 
     def replaced(self) -> bool:
-        """Whether the file was truncated, even if it has grown since: it is shorter, or holds something else."""
+        """Whether the file was truncated, even if it has grown again: it is shorter, or its content differs."""
         if self.content.compressed:
             return False
         if self.content.size < self.offset + len(self.carry) or self.content.head(self.offset) != self.head:
@@ -57,5 +57,5 @@ class Part:
 
 
 def now() -> float:
-    """Return the time in seconds since 1970, by the clock that the kernel stamps files with."""
+    """Return the time in seconds since 1970, by the clock of file times."""
     return time.clock_gettime(REALTIME_COARSE)

@@ -13,9 +13,9 @@ from certmedic.edge.files.tail import Tail
 
 
 class FileSource(Files):
-    """Follow plain files that match `globs`. Their lines are believed as their owners are.
+    """Follow plain files that match `globs`. Their lines are trusted like their owners.
 
-    A file that leads into one of `elsewhere` is another source's, and is left to it.
+    A file below one of the folders in `elsewhere`, links followed, belongs to another source.
     """
 
     name = "files"

@@ -18,7 +18,7 @@ from certmedic.edge.static_pods import StaticPods
 class PodSource(Files):
     """Follow the logs of pods: `<root>/<namespace>_<pod>_<uid>/<container>/<restarts>.log`.
 
-    A link that leads out of `root` is Docker's log of a container, which is read from Docker.
+    A link out of `root` leads to a log of Docker's, which is read from Docker.
     """
 
     name = "pods"

@@ -1,8 +1,8 @@
-"""Where in a rotated log reading goes on: what a position means, and which files hold what comes after it.
+"""Positions in a rotated log, and the files that hold the content after a position.
 
 A position names content, not a file: an offset, and a hash of the file's beginning and of the bytes just before the offset.
-So unread content is found again in the renamed file, in the copy that copytruncate made, and in either of them compressed.
-Another file that happens to have the same name or inode is not mistaken for it.
+So unread content is found again in the renamed file, in the copy that copytruncate made, and in either of them compressed; and
+another file with the same name or inode is not taken for it.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from certmedic.edge.os import owners
 from certmedic.edge.source import from_checkpoint, to_checkpoint
 
 SLACK = 1.0  # seconds
-HEAD = 1024  # bytes of the beginning that are known again, or as many as had been read
+HEAD = 1024  # bytes of the beginning by which content is recognised, or as many as were read
 TAIL = 128  # bytes before the offset, likewise
 
-# Numbers and dates, of logrotate (20261124), of the kubelet (20261124-101112) and of Go's lumberjack (2026-11-24T10-11-12.345).
+# Numbers and dates: of logrotate (20261124), of the kubelet (20261124-101112) and of Go's lumberjack (2026-11-24T10-11-12.345).
 _AGE = r"\d[\dT.-]*"
 _ROTATED = re.compile(rf"(?:(?P<a>.+\.[a-z]+)[.-]{_AGE}|(?P<b>.+?)-{_AGE}(?P<ending>\.[a-z]+))(?:\.gz)?")
-BadContent = (OSError, EOFError, zlib.error)  # what reading a file raises, compressed or not
+BadContent = (OSError, EOFError, zlib.error)  # raised when a file is read, compressed or not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Up to where a log was read."""
+    """The end of the content that was read of a log."""
 
     offset: int
-    mark: str  # of what was read, see `mark_of`
+    mark: str  # see `mark_of`
     time: float  # when, in seconds since 1970
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Position:
 
     @classmethod
     def parse(cls, stored: str | None) -> Position | None:
-        """Read a stored position; None if there is none, and for one that makes no sense."""
+        """Parse a stored position; None if there is none or it is invalid."""
         position = from_checkpoint(
             stored,
             lambda kept: cls(offset=int(kept["offset"]), mark=str(kept["mark"]), time=float(kept["time"])),
@@ -53,7 +53,7 @@ class Position:
     def found_in(self, content: Content) -> Rest | None:
         """Return the rest of `content` if it is the file that was read, or a complete copy of it."""
         try:
-            # A file of which nothing was read cannot be recognised. The beginning first: it is cheap in a compressed file.
+            # An unread file cannot be recognised. Compare the beginning first: it is cheap to unpack.
             if self.offset > 0 and self.mark.startswith(_hash(head := content.head(self.offset))):
                 tail = content.tail(self.offset)
                 return Rest(content, self.offset, head, tail) if self.mark == mark_of(head, tail) else None
@@ -63,7 +63,7 @@ class Position:
 
 
 def mark_of(head: bytes, tail: bytes) -> str:
-    """Return what a position keeps of the first HEAD and the last TAIL bytes that were read."""
+    """Return the hash of the first HEAD and the last TAIL bytes that were read."""
     return _hash(head) + _hash(tail)
 
 
@@ -72,7 +72,7 @@ def _hash(raw: bytes) -> str:
 
 
 class Content:
-    """A regular file that is open, plain or compressed. OSError where it cannot be opened or is no regular file."""
+    """An open regular file, plain or compressed. Raises OSError if it cannot be opened or is not regular."""
 
     def __init__(self, path: str) -> None:
         handle, self.resolved = owners.open_file(path)
@@ -85,25 +85,25 @@ class Content:
 
     @property
     def watch_path(self) -> str:
-        """A path to this very file, even if another file is at `path` by now."""
+        """A path to this very file, even if `path` leads to another file now."""
         return f"/proc/self/fd/{self._file.fileno()}"
 
     @property
     def size(self) -> int:
-        """Bytes in it; of a compressed file, more than it can have."""
+        """Size in bytes; for a compressed file, an upper bound."""
         return 1 << 62 if self._unpacked else os.fstat(self._file.fileno()).st_size
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing in it that can be read."""
+        """Whether the file holds nothing readable."""
         try:
             return not self.read(0, 1)
         except BadContent:
-            return False  # reading it on will tell why
+            return False  # reading it will raise the reason
 
     @property
     def compressed(self) -> bool:
-        """Whether the file is compressed; nothing is added to such a file."""
+        """Whether the file is compressed, so that nothing is added to it."""
         return self._unpacked is not None
 
     @property
@@ -122,7 +122,7 @@ class Content:
                 parts.append(data)
                 size -= len(data)
         except BadContent:
-            # Keep what could be unpacked before the damage.
+            # Return the content before the damage.
             if not parts:
                 raise
         return b"".join(parts)
@@ -137,7 +137,7 @@ class Content:
         return self.read(offset - size, size)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the file."""
         self._file.close()
 
 
@@ -152,16 +152,16 @@ def rotated_names(path: str) -> list[str]:
         for name in [entry.name for entry in folder.iterdir()]:
             if match := shape.fullmatch(name):
                 number = match["a"] or match["b"]
-                # A short number counts up with age, a date counts down.
+                # With age, a number grows and a date shrinks.
                 age = (0, -int(number), "") if number.isdecimal() and len(number) < 6 else (1, 0, number)
-                # While it is being compressed both are there, and the plain one is the complete one.
+                # During compression both files exist, and the plain one is complete.
                 if number not in found or not name.endswith(".gz"):
                     found[number] = (age, name)
     return [str(folder / name) for _, name in sorted(found.values())]
 
 
 def rotated_files(path: str) -> frozenset[tuple[str, int]]:
-    """Return the names of the rotated files of a log, each with the number of its inode: what changes when one comes or goes."""
+    """Return the rotated files of a log, name and inode: they change when a file comes or goes."""
     found = set()
     for name in rotated_names(path):
         with contextlib.suppress(OSError):
@@ -170,7 +170,7 @@ def rotated_files(path: str) -> frozenset[tuple[str, int]]:
 
 
 def bases(folders: Iterable[str]) -> set[str]:
-    """Return the paths of the logs whose rotated files lie in these folders, whether or not anything is at them."""
+    """Return the paths of the logs whose rotated files are in these folders, whether or not the paths exist."""
     found = set()
     for folder in folders:
         with contextlib.suppress(OSError):
@@ -182,9 +182,9 @@ def bases(folders: Iterable[str]) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A file to be read from an offset on, with the beginning and the end of what lies before, as they were then.
+    """A file to read from an offset on, with the first and the last bytes before the offset at that time.
 
-    The file may be truncated and hold something else by the time that it is read.
+    The file may be truncated before it is read.
     """
 
     content: Content
@@ -194,15 +194,14 @@ class Rest:
 
 
 def what_follows(path: str, position: Position) -> tuple[list[Rest], bool]:
-    """Open what is to be read after `position`: the rest of its file under whatever name it has now, then all that is newer.
+    """Open the content after `position`: the rest of its file, under its present name, then all newer files.
 
-    Returns the files, oldest first, and whether the rest was found. If it was not, returns the files that were written to
-    since and still exist.
+    Return the files, oldest first, and whether that rest was found. If not, return the files that were written to since then.
     """
     opened: list[Content] = []
     following: list[Rest] = []
     found = False
-    # During a rotation names change hands, and content moves to a copy that did not exist yet: look until names stay.
+    # During a rotation, names move between files and new copies appear: look again until the names stay the same.
     for _ in range(20):
         for content in opened:
             content.close()
@@ -224,24 +223,24 @@ def what_follows(path: str, position: Position) -> tuple[list[Rest], bool]:
 
 
 def _following(path: str, position: Position, opened: list[Content]) -> tuple[list[Rest], bool]:
-    # The newest first: during copytruncate two files match, and the older is the copy.
+    # Newest first: during copytruncate two files match, and the older is the copy.
     for index in reversed(range(len(opened))):
         if rest := position.found_in(opened[index]):
             newer = [content for content in opened[index + 1 :] if content.path == path or not content.empty]
             return [rest, *map(Rest, _without_copy(newer))], True
-    # An empty log cannot be recognised, but then everything written since is new.
+    # The position in an empty log has no mark, but everything written since is new.
     since = position.time if position.offset else position.time - SLACK
     newer = [content for content in opened if content.path == path or (content.modified > since and not content.empty)]
     return [*map(Rest, _without_copy(newer))], False
 
 
 def _without_copy(newer: list[Content]) -> list[Content]:
-    """Leave out the copy that is just being made of the last file, or has been, if that is not truncated yet."""
+    """Leave out a copy that copytruncate makes or has made of the last file, until that is truncated."""
     if len(newer) < 2 or newer[-2].compressed or newer[-1].compressed:
         return newer
     *_, copy, original = newer
     with contextlib.suppress(OSError):
-        size = copy.size  # before anything is compared: it grows
+        size = copy.size  # first: it grows during the comparison
         if size and (copy.head(size), copy.tail(size)) == (original.head(size), original.tail(size)):
             return [*newer[:-2], original]
     return newer

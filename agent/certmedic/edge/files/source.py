@@ -1,4 +1,4 @@
-"""Follow many logs in one thread, by the kernel's events."""
+"""Follow many logs in one thread, with inotify."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from certmedic.edge.files.tail import QUIET, Tail
 from certmedic.edge.os import owners
 from certmedic.edge.source import Status
 
-TICK = 1.0  # seconds that one wait lasts at most
-GATHER = 0.02  # seconds that pass after an event until files are read: a busy log is read in blocks, not line by line
+TICK = 1.0  # the longest wait, in seconds
+GATHER = 0.02  # seconds from an event until files are read, so that a busy log is read in blocks
 REPORT_EVERY = 2.0  # seconds
-QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
+QUIET_REPORT_EVERY = 10.0  # the same while nothing is new
 
 logger = logging.getLogger(__name__)
 
@@ -43,20 +43,20 @@ class Files(ABC):
         self._globs = tuple(globs)
         self._status = Status(self.name, logger)
         self._logs: dict[str, Tail] = {}  # by path
-        self._moved: set[Tail] = set()  # those read since their positions were put
-        self._failed: dict[str, str] = {}  # path -> why it cannot be read; each is said once
-        self._began = 0.0  # when the first look was taken, in seconds since 1970
-        self._earlier: Watch | None = None  # until when an earlier run has watched
-        # Paths at which nothing is any more, each with its rotated files, if those were looked at.
+        self._moved: set[Tail] = set()  # logs that were read since their positions were put
+        self._failed: dict[str, str] = {}  # path -> why it cannot be read; each reported once
+        self._began = 0.0  # time of the first scan, in seconds since 1970
+        self._earlier: Watch | None = None  # of an earlier run
+        # Paths without a file, each with its rotated files if those were scanned.
         self._ended: dict[str, frozenset[tuple[str, int]]] = {}
         self._groups = owners.log_groups()
         self._inotify: Inotify | None = None
         self._folders: dict[int, str] = {}  # by watch
-        self._files: dict[int, tuple[Tail, tuple[int, int]]] = {}  # by watch: whose, and which of its files
+        self._files: dict[int, tuple[Tail, tuple[int, int]]] = {}  # by watch: the log, and device and inode of its file
 
     @abstractmethod
     def _log(self, path: str) -> Tail | None:
-        """Make the log at a path that matches; None where it is not for this source."""
+        """Return a new log for a path that matches; None if it belongs to another source."""
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
         """Read until `stop` is set."""
@@ -76,9 +76,9 @@ class Files(ABC):
                 kept.clear()
 
     def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
-        """Read every file that was written to after `since`, once, with its rotated ones; yields as the journal's does.
+        """Read every file that was written to after `since`, with its rotated files, once; yield as `JournalSource.past` does.
 
-        A line may be older than `since` if its file does not tell when it was written.
+        A line may be older than `since` if its file holds no times.
         """
         paths, _ = expand(self._globs)
         rotated = {name for path in paths for name in rotated_names(path)}
@@ -106,7 +106,7 @@ class Files(ABC):
 
     @property
     def read(self) -> tuple[int, int, str]:
-        """How many lines were read, how many of them passed on, and what could not be read."""
+        """Lines read, lines passed on, and the latest trouble."""
         return self._status.read
 
     def _follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
@@ -133,7 +133,7 @@ class Files(ABC):
                 self._drop_ended(put)
 
     def _finish_lines(self, put: Callable[[Item], None], now: float) -> set[Tail]:
-        """Take last lines that have stayed unfinished for long; returns their logs, which may go on in another file now."""
+        """Take last lines that stayed unfinished for `QUIET`; return their logs, which may continue in another file now."""
         due = {
             log
             for log in self._logs.values()
@@ -143,10 +143,10 @@ class Files(ABC):
             self._pass_on(log, log.finish_line(), put)
         return due
 
-    # ------------------------------------------------------------ which files there are
+    # ------------------------------------------------------------ files
 
     def _scan(self, resume: Callable[[str], str | None], *, first: bool) -> set[Tail]:
-        """Look at the files that are open, and open what matches and is not; returns the logs that have more to read."""
+        """Check the open files, and open new ones that match; return the logs with more to read."""
         if first:
             self._began, self._earlier = time.time(), Watch.parse(resume(self.name))
         paths, folders = expand(self._globs)
@@ -158,7 +158,7 @@ class Files(ABC):
         rotated = {name for path in paths for name in rotated_names(path)}
         for path in set(self._failed) - paths:
             del self._failed[path]
-        # A log may have been rotated away for good before it was seen, as a pod's is when its container restarts.
+        # A log may be rotated away before it was seen, as that of a pod when its container restarts.
         ended = {path: rotated_files(path) for path in bases(folders) - paths if self._matches(path)}
         left = {path for path, now in ended.items() if self._ended.get(path) != now}
         self._ended = {path: now for path, now in (self._ended | ended).items() if path not in paths}
@@ -174,7 +174,7 @@ class Files(ABC):
                 if self._failed.get(path) != str(error):
                     self._failed[path] = str(error)
                     if isinstance(error, FileNotFoundError) and not Path(path).is_symlink():
-                        continue  # it was rotated away just now; the next scan finds its rotated file
+                        continue  # rotated just now; the next scan finds its rotated file
                     self._status.say(f"{path} cannot be read: {error.strerror}")
         return {log for log in self._logs.values() if log.behind}
 
@@ -182,18 +182,18 @@ class Files(ABC):
         return any(fnmatch.fnmatchcase(path, one) for one in self._globs)
 
     def _open(self, path: str, resume: Callable[[str], str | None], *, first: bool, there: bool) -> None:
-        """Open a log that is new to this run; `there`: and not only its rotated files."""
+        """Open a log that is new to this run; `there`: its path has a file, and not only rotated ones."""
         modified = time.time()
         if there:
             status = Path(path).stat()
             key, modified = (status.st_dev, status.st_ino), status.st_mtime
             if path.endswith(".gz") or any(key == c.key for log in self._logs.values() for c in log.contents):
-                return  # another name of a file that is read already
+                return  # another name of an open file
         log = self._log(path)
         if log is None:
             return
         position = Position.parse(resume(log.stream))
-        # What existed before the first watch is history; what has come since is not.
+        # Read a new log from its beginning, but not one that existed before the first watch.
         since = None if first else self._began
         if self._earlier and self._earlier.watched(path) and not (first and modified < self._earlier.time - SLACK):
             since = self._earlier.time - SLACK
@@ -229,7 +229,7 @@ class Files(ABC):
             if log := self._log(path):
                 put(Progress(stream=log.stream, position=None))
 
-    # ------------------------------------------------------------ what the kernel tells
+    # ------------------------------------------------------------ watches
 
     def _watch(self, path: str, mask: int, watches: dict[int, Any], what: object) -> None:
         if self._inotify is None:
@@ -237,12 +237,12 @@ class Files(ABC):
         try:
             watches[self._inotify.watch(path, mask)] = what
         except FileNotFoundError:
-            pass  # it went away again; the next look finds that
+            pass  # it is gone again; the next scan finds that
         except OSError as error:
             self._poll_instead(error)
 
     def _poll_instead(self, error: OSError) -> None:
-        """Go on without inotify if the kernel refuses it, because a limit was reached: polling is better than blindness."""
+        """Go on without inotify if the kernel refuses it at a limit: polling is better than blindness."""
         if self._inotify is not None:
             self._inotify.close()
             self._inotify = None
@@ -251,12 +251,12 @@ class Files(ABC):
         self._status.say(f"the kernel gives no inotify watch ({error}); files are looked at every second instead")
 
     def _owned(self, content: Content) -> tuple[Trust, str]:
-        """Judge a file by its owners; returns also the reason if it is not root's."""
+        """Judge a file by its owners; return also the reason if it is not trusted."""
         found = content.resolved
         return origin.of_log(found.path, found.chain, links=found.links, groups=self._groups, owners=owners.OWNERS)
 
     def _watch_files(self, log: Tail, *, closed: bool = False) -> None:
-        """Watch what a log has open, and nothing else of it."""
+        """Watch exactly the open files of a log."""
         contents = {} if closed else {content.key: content for content in log.contents if not content.compressed}
         for number in [number for number, (owner, key) in self._files.items() if owner is log and key not in contents]:
             del self._files[number]
@@ -266,7 +266,7 @@ class Files(ABC):
             self._watch(contents[key].watch_path, inotify.FILE, self._files, (log, key))
 
     def _wait(self, timeout: float, dirty: set[Tail], stop: threading.Event) -> bool:
-        """Wait for events, and note the logs that they are about; True where files may have come or gone."""
+        """Wait for events, and add their logs to `dirty`; return True if files may have come or gone."""
         if self._inotify is None:
             stop.wait(timeout)
             dirty.update(self._logs.values())
@@ -288,12 +288,12 @@ class Files(ABC):
                 rescan = True
                 if mask & inotify.IGNORED:
                     del self._folders[number]
-            # Otherwise it is the last event of a watch that was given back.
+            # Otherwise it is the last event of a watch that was ended.
         if events and timeout:
             stop.wait(GATHER)
         return rescan
 
-    # ------------------------------------------------------------ what comes out
+    # ------------------------------------------------------------ items
 
     def _pass_on(self, log: Tail, entries: Iterable[LogEntry], put: Callable[[Item], None]) -> None:
         seen, open_before = log.seen, log.contents

@@ -1,4 +1,4 @@
-"""One log, through all its rotations: what is left of older files first, then the file that is written to."""
+"""One log through all its rotations: first the rest of older files, then the current file."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from certmedic.edge.files.formats import Found, Shape
 from certmedic.edge.files.part import Part
 from certmedic.edge.files.rotation import BadContent, Content, Position, Rest, mark_of, what_follows
 
-BLOCK = 256 * 1024  # bytes read at a time: searched once for each needle, so that it should stay in a near cache
-SAMPLE = 16 * 1024  # bytes of a whole block of which the lines are counted
-QUIET = 1.0  # seconds after which a last line without its end is taken as it is
-LINGER = 60.0  # seconds for which a file that was rotated away is still looked at: its writer may not know yet
+BLOCK = 256 * 1024  # bytes read at a time: searched for each needle, so it should stay in the CPU cache
+SAMPLE = 16 * 1024  # bytes of a whole block in which lines are counted
+QUIET = 1.0  # seconds after which an unfinished last line is taken as it is
+LINGER = 60.0  # seconds for which a rotated file is still read: its writer may go on writing to it
 
 
 class Tail:
-    """The files that have been, are and will be at one path.
+    """The past, present and future files at one path.
 
-    `say` takes sentences about what cannot be read or is gone; `judge` says how far the lines of one of the files are believed.
+    `say` takes sentences about content that cannot be read or is gone; `judge` returns the trust in the lines of a file.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - each is a choice of its own
+    def __init__(  # noqa: PLR0913, PLR0917 - options
         self,
         path: str,
         stream: str,
@@ -38,22 +38,22 @@ class Tail:
         judge: Callable[[Content], Trust] = lambda _: Trust.STRANGER,
     ) -> None:
         self.path, self.stream = path, stream
-        self.seen = 0  # lines; of a backlog, about
-        self.behind = True  # whether there may be more to read at once
-        self.gone = False  # whether nothing is at its path any more
+        self.seen = 0  # lines; an estimate for a backlog
+        self.behind = True  # whether more can be read at once
+        self.gone = False  # whether the path has no file any more
         self._shape, self._say, self._judge = shape, say, judge
         self._origins = {trust: replace(origin, trust=trust) for trust in Trust}
         self._parts: deque[Part] = deque()  # oldest first; the last is the one at `path`
-        self._late: list[tuple[Part, float]] = []  # rotated away, and until when (monotonic) they are looked at
-        self._damaged: set[tuple[int, int]] = set()  # rotated files that are given up
-        self._last: Position | None = None  # of the last line handled, in whatever file
-        self._told: Position | None = None  # what was put last
+        self._late: list[tuple[Part, float]] = []  # rotated files, and until when (monotonic) each is still read
+        self._damaged: set[tuple[int, int]] = set()  # keys of rotated files that are given up
+        self._last: Position | None = None  # of the last line handled, in any file
+        self._told: Position | None = None  # that was put last
 
     def open(self, position: Position | None, *, since: float | None) -> None:
-        """Open what comes after `position`. Raises OSError if nothing does.
+        """Open the files with the content after `position`. Raises OSError if there are none.
 
-        Without a position, open all that was written from `since` on (seconds since 1970), rotated files too; without
-        `since`, the file at its end.
+        Without a position, open all files that were written to from `since` on (seconds since 1970), rotated ones too; without
+        `since`, open the current file at its end.
         """
         known = position is not None
         if position is None and since is not None:
@@ -93,14 +93,14 @@ class Tail:
 
     @property
     def unfinished_since(self) -> float | None:
-        """When (monotonic) the unfinished last line came; None if there is none."""
+        """When (monotonic) the unfinished last line came; None without such a line."""
         part = self._parts[0]
         return part.touched if part.carry and not part.skipping else None
 
     def position(self) -> Position:
-        """Return how far it was read.
+        """Return the position.
 
-        A file of which nothing was read cannot be recognised later, so the position stays at the end of the file before it.
+        An unread file could not be recognised later, so the position stays at the end of the file before it.
         """
         part = self._parts[0]
         if part.offset or self._last is None:
@@ -120,14 +120,14 @@ class Tail:
     # ------------------------------------------------------------ reading
 
     def read(self) -> Iterator[LogEntry]:
-        """Read a block of what is next; `behind` then says whether there is more."""
+        """Read the next block; `behind` is then whether there is more."""
         self.behind = False
         for part, _ in self._late:
             yield from self._read_late(part)
         part = self._parts[0]
         try:
             data = part.content.read(part.offset + len(part.carry), BLOCK)
-            # Afterwards: what was read may be of what was written after the file was truncated.
+            # Check after reading: the data may be from after a truncation.
             if part.replaced():
                 yield from self._go_on_after_truncation(part)
                 return
@@ -152,7 +152,7 @@ class Tail:
             yield from self.finish_line()
             self.position()
             self._parts.popleft()
-            # Its writer may still have it open. (Of a copy that is still being made, the original is read instead.)
+            # The writer may still have the file open. (Instead of a copy that is still growing, its original is read.)
             if part.content.path == self.path:
                 self._late.append((part, time.monotonic() + LINGER))
             else:
@@ -160,7 +160,7 @@ class Tail:
             self.behind = True
 
     def _left(self, part: Part) -> bool:
-        """Whether the writer has gone over to the next file; a last line without its end gets the usual time."""
+        """Whether the writer has changed to the next file; an unfinished last line gets `QUIET` to end."""
         if len(self._parts) == 1:
             return False
         if not part.content.compressed and not any(later.content.size for later in list(self._parts)[1:]):
@@ -172,7 +172,7 @@ class Tail:
         with contextlib.suppress(*BadContent):
             data = part.content.read(part.offset, BLOCK)
         if end := data.rfind(b"\n") + 1:
-            # The position stays where the newer file is read.
+            # The position stays in the newer file.
             position = str(self.position())
             self.seen += data.count(b"\n")
             for found in self._shape.find(data, end):
@@ -192,14 +192,14 @@ class Tail:
         if end:
             yield from self._lines(part, block, end)
         if len(block) - end > BLOCK:
-            # A line without end: keep its beginning.
+            # The line is too long: keep its beginning.
             yield from self._lines(part, block[end : end + lines.LIMIT])
             rest = block[end + lines.LIMIT :]
             part.handled(rest, len(rest))
             part.skipping = True
         elif not end or len(data) < BLOCK or part.content.compressed:
             part.carry = block[end:]
-        # Otherwise drop the partial line: there is more to read, and re-reading is cheaper than prepending.
+        # Otherwise drop the partial line: re-reading it with the next block is cheaper than prepending.
 
     def finish_line(self) -> Iterator[LogEntry]:
         """Take the unfinished last line as it is."""
@@ -209,7 +209,7 @@ class Tail:
             yield from self._lines(part, raw)
 
     def _lines(self, part: Part, raw: bytes, end: int | None = None) -> Iterator[LogEntry]:
-        """Take the lines in `raw[:end]`; the last one may be without its end."""
+        """Take the lines in `raw[:end]`; the last one may be unfinished."""
         whole, size = (raw, end) if end else (raw + b"\n", len(raw) + 1)
         # Counting all lines of a backlog would cost as much as the search: estimate from the first 16 KiB of each block.
         sample = size if len(whole) < BLOCK else min(size, SAMPLE)
@@ -233,7 +233,7 @@ class Tail:
     # ------------------------------------------------------------ rotation
 
     def look(self) -> None:
-        """Look for rotations."""
+        """Check for rotations."""
         now = time.monotonic()
         for late in [late for late in self._late if late[1] <= now or late[0].content.unlinked]:
             self._late.remove(late)
@@ -241,31 +241,31 @@ class Tail:
         try:
             status = Path(self.path).stat()
         except OSError:
-            self._line_up(kept=True)  # another file may have come and been rotated away since
+            self._line_up(kept=True)  # another file may have come and been rotated meanwhile
             newest = self._parts[-1].content
             self.gone = newest.unlinked or newest.path != self.path
-            self.behind |= self.gone  # what it holds is to be read before it is let go
+            self.behind |= self.gone  # read the rest of it before it is closed
             return
         self.gone = False
-        # As long as nothing was read of a file, a rotation of it does not show in the file itself.
+        # The rotation of an unread file does not show in the file itself.
         emptied = self.untouched and not status.st_size
         if (status.st_dev, status.st_ino) != self._parts[-1].content.key or not self._parts[0].offset or emptied:
             self._line_up(kept=True)
 
     def _line_up(self, *, kept: bool) -> bool:
-        """Find again which files are to be read, in order; `kept`: the current file still holds what was read of it.
+        """Find the files to read, in order; `kept`: the current file still holds the content that was read.
 
-        Returns whether the rest of the current content was found.
+        Return whether the rest of the current content was found.
         """
         front = self._parts[0]
         following, found = what_follows(self.path, self.position())
-        # The content goes on at the path itself: in the same file, or in a file that is just being copied.
+        # The rest is at the path itself: in the same file, or in one that copytruncate is copying.
         in_place = found and following[0].content.path == self.path
         parts = []
         if kept and front.offset and not (in_place and following[0].content.key != front.content.key):
             parts.append(front)
         if found and (parts or (not front.offset and not in_place)):
-            # It is open already, or was read to its end.
+            # Its rest is open already, or was read to its end.
             following.pop(0).content.close()
         parts += self._opened(following)
         if parts:
@@ -279,7 +279,7 @@ class Tail:
                     and part.content.key not in keys
                     and part.content.empty
                 ):
-                    # Rotated away before anything was written to it, which its writer may still do.
+                    # Rotated while empty: its writer may still write to it.
                     self._late.append((part, time.monotonic() + LINGER))
                 else:
                     part.content.close()
@@ -304,7 +304,7 @@ class Tail:
         return parts
 
     def _go_on_after_truncation(self, part: Part) -> Iterator[LogEntry]:
-        """Line up the copy that was made before, if there is one, and then the file from its beginning."""
+        """Read the copy that was made before the truncation, if there is one, and then the file from its beginning."""
         if not self._line_up(kept=False):
             self._say(f"{self.path} was truncated, and no copy holds what followed byte {part.offset}, if anything did")
             if part.carry:

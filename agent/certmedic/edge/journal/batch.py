@@ -1,4 +1,4 @@
-"""Which entries hold a needle: one by one, or many at once."""
+"""Find the entries that hold a needle, one by one or many at once."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ PassOn = Callable[[Steps, bytes], None]
 
 
 class Batches:
-    """Steps through entries and passes on those whose message holds one of `needles`; one for the source's whole life."""
+    """Steps through entries and passes on those whose message holds one of `needles`; one object for the life of a source."""
 
     def __init__(self, needles: tuple[bytes, ...], status: Status) -> None:
         self._needles, self._status = needles, status
         self._damaged = 0
-        self._careful = False  # whether an entry that was just read could not be found again
+        self._careful = False  # whether a seek back to an entry has failed
 
     def read(self, reader: Any, steps: Steps, size: int, pass_on: PassOn, *, at_end: bool) -> bool:
-        """Handle about `size` entries, as it is fastest; returns whether that is the end of the journal.
+        """Handle about `size` entries; return whether that was the end of the journal.
 
-        `at_end`: the last call reached the end, so that there are few new entries.
+        `at_end`: the last call reached the end, so that few new entries are expected.
         """
-        # Never again many at once after an entry was not found again.
+        # After a failed seek, never read many at once again.
         if at_end or self._careful:
             return self.one_by_one(steps, size, pass_on)
         return self._together(reader, steps, pass_on)
 
     def _together(self, reader: Any, steps: Steps, pass_on: PassOn) -> bool:
-        """Handle up to TOGETHER entries, whose messages are searched as one block.
+        """Handle up to TOGETHER entries: search their messages as one block.
 
-        Only if the block holds a needle, the entries are read again one by one.
+        If the block holds a needle, seek back and read the entries again one by one.
         """
         start = steps.cursor()
         step, get = steps.step, steps.get
@@ -62,7 +62,7 @@ class Batches:
         return at_end
 
     def one_by_one(self, steps: Steps, size: int, pass_on: PassOn) -> bool:
-        """Handle up to `size` entries; returns whether that is the end of the journal."""
+        """Handle up to `size` entries; return whether that was the end of the journal."""
         step, get, needles = steps.step, steps.get, self._needles
         for count in range(size):
             if not step():
@@ -78,7 +78,7 @@ class Batches:
                     f"damaged entries were passed over, {self._damaged} so far; the last: {error}", log=False
                 )
                 continue
-            # lines.hit(), written out: the call would cost as much as the search.
+            # lines.hit() inlined: the call would cost as much as the search.
             for needle in needles:
                 if needle in message:
                     pass_on(steps, message)

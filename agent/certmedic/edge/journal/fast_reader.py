@@ -1,4 +1,4 @@
-"""Stepping through the journal with the C reader's own calls, or with public ones where those are gone."""
+"""Steps through the journal with private calls of the C reader, or with public ones if those are missing."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Any, Protocol
 
 
 class Steps(Protocol):
-    """What is needed of a reader at one entry."""
+    """The calls at one entry."""
 
     def step(self) -> bool:
         """Go to the next entry; False at the end."""
 
     def get(self, field: str) -> bytes:
-        """Return a field of this entry; KeyError where it has none."""
+        """Return a field of this entry; KeyError if it has none."""
 
     def cursor(self) -> str:
         """Return the cursor of this entry."""
 
     def realtime(self) -> int:
-        """Return when this entry was written, in microseconds since 1970."""
+        """Return the time of this entry, in microseconds since 1970."""
 
 
 class FastSteps:
-    """The C reader's own calls; AttributeError where a later systemd-python has them no more."""
+    """Private calls of the C reader; AttributeError if a later systemd-python lacks them."""
 
     def __init__(self, reader: Any) -> None:
-        self.step: Callable[[], bool] = reader._next  # noqa: SLF001 - five times faster than what is public; a test pins these
+        self.step: Callable[[], bool] = reader._next  # noqa: SLF001 - five times faster than the public calls; a test pins these
         self.get: Callable[[str], bytes] = reader._get  # noqa: SLF001
         self.cursor: Callable[[], str] = reader._get_cursor  # noqa: SLF001
         self.realtime: Callable[[], int] = reader._get_realtime  # noqa: SLF001
 
 
 class PublicSteps:
-    """The same with public calls."""
+    """Public calls."""
 
     def __init__(self, reader: Any) -> None:
         self._reader = reader

@@ -1,8 +1,8 @@
-"""Which journal files there are, which of them libsystemd has opened, and whether it can open them all.
+"""The journal's files, and whether libsystemd has opened them all.
 
-While journald archives a file, the file cannot be opened for a moment, and libsystemd skips it silently. A reader that went
-on without it would never come back to its entries, since by then it would have read later ones. The same happens if a process
-may not have so many files open; so room for all of them is made beforehand.
+While journald archives a file, the file cannot be opened for a moment, and libsystemd skips it silently. A reader that goes on
+without the file never returns to its entries, since it has read later ones. The same happens if the process may not have so
+many files open, so the limit is raised first.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 STORES = (Path("/run/log/journal"), Path("/var/log/journal"))
-SPARE = 128  # files that this process may want to open beside the journal's
+SPARE = 128  # other files that this process may open
 SETTLE = 0.1  # seconds between two openings
 PATIENCE = 5.0  # seconds to wait until all files can be opened
-RECENT = 60.0  # seconds since a file was last changed, within which it may be one that is just being archived
+RECENT = 60.0  # seconds after its last change in which a file may be in the middle of archiving
 
 
 class Files:
@@ -26,12 +26,12 @@ class Files:
 
     def __init__(self, path: str | os.PathLike[str] | Sequence[str] | None) -> None:
         self._path = path
-        self._patience = PATIENCE  # seconds left for those that cannot be opened
-        self._given_up: set[int] = set()  # numbers of those that never could
-        self.numbers: set[int] = set()  # of those that were there when it was last opened
+        self._patience = PATIENCE  # seconds left to wait for files that cannot be opened
+        self._given_up: set[int] = set()  # inodes of files that could not be opened
+        self.numbers: set[int] = set()  # inodes of the files at the last look
 
     def look(self) -> None:
-        """Note which files there are, before they are opened."""
+        """Note the existing files, before they are opened."""
         self.numbers = self._numbers()
 
     def changed(self) -> bool:
@@ -39,9 +39,9 @@ class Files:
         return self._numbers() != self.numbers
 
     def complete(self) -> tuple[bool, list[Path]]:
-        """Whether every file is open that can be, and the files that are given up; a file that just changed gets some seconds."""
+        """Return whether all files are open except those given up, and which were given up now; recent files get some seconds."""
         missing = unopened(self._there())
-        # The number of a file that is gone can be given again.
+        # The inode of a file that is gone may be used again.
         self._given_up &= {status.st_ino for status in missing.values()}
         late = {path: status for path, status in missing.items() if status.st_ino not in self._given_up}
         if late and self._patience > 0 and any(time.time() - status.st_ctime < RECENT for status in late.values()):
@@ -61,7 +61,7 @@ class Files:
 
 
 def folders(path: Path | None) -> list[Path]:
-    """Return the folders of which libsystemd reads every journal file: of this machine, or under `path`."""
+    """Return the folders whose journal files libsystemd reads: of this machine, or below `path`."""
     if path is None:
         with contextlib.suppress(OSError):
             machine = Path("/etc/machine-id").read_text("ascii").strip()
@@ -78,7 +78,7 @@ def files(where: Iterable[Path]) -> dict[Path, os.stat_result]:
     found = {}
     for folder in where:
         for path in [*folder.glob("*.journal"), *folder.glob("*.journal~")]:
-            # A file that is gone by now, or that this user may not read, is not waited for.
+            # Do not wait for a file that is gone or that this user may not read.
             with contextlib.suppress(OSError):
                 if os.access(path, os.R_OK):
                     found[path] = path.stat()
@@ -86,19 +86,19 @@ def files(where: Iterable[Path]) -> dict[Path, os.stat_result]:
 
 
 def room_for(count: int) -> int | None:
-    """Raise this process's limit to so many more open files, as journalctl does; returns the limit if it stays too low."""
-    wanted = len(os.listdir("/proc/self/fd")) + count + SPARE  # noqa: PTH208 - only how many
+    """Raise the limit of open files for `count` more, as journalctl does; return the limit if it stays too low."""
+    wanted = len(os.listdir("/proc/self/fd")) + count + SPARE  # noqa: PTH208 - only their number
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or wanted <= soft:
         return None
-    with contextlib.suppress(OSError, ValueError):  # above what it may, or not allowed to at all
+    with contextlib.suppress(OSError, ValueError):  # beyond the hard limit, or forbidden
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         return None
     return soft
 
 
 def unopened(found: dict[Path, os.stat_result]) -> dict[Path, os.stat_result]:
-    """Return those of these files that this process does not have open."""
+    """Return the files that this process does not have open."""
     opened = set()
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a position in the journal is."""
+"""A position in the journal."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class Position:
 
     @classmethod
     def parse(cls, stored: str | None) -> Position | None:
-        """Read a stored position; None if there is none, and for one that makes no sense."""
+        """Parse a stored position; None if there is none or it is invalid."""
         return from_checkpoint(stored, lambda kept: cls(str(kept["cursor"]), int(kept["usec"])))
 
     def same_entry(self, cursor: str) -> bool:
-        """Whether another cursor names the same entry, whatever file it lies in: boot, both clocks and hash are equal."""
+        """Whether another cursor names the same entry, perhaps in another file: boot, both times and hash are equal."""
         return _identity(self.cursor) == _identity(cursor)
 
 
 def _identity(cursor: str) -> list[str]:
-    # systemd.journal-fields(7) calls a cursor opaque. Should its parts change, entries are told apart by the whole of it.
+    # systemd.journal-fields(7) calls a cursor opaque. If its parts change, compare whole cursors.
     parts = cursor.split(";")
     return [part for part in parts if part[:2] in {"b=", "m=", "t=", "x="}] or parts
 
 
 def moment(usec: int) -> str:
-    """Write a time (microseconds since 1970) for a person."""
+    """Return a time (microseconds since 1970) as text for a person."""
     return source.moment(usec / 1e6)

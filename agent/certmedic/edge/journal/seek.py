@@ -1,4 +1,4 @@
-"""Where reading begins: after the last entry handled, or where that was."""
+"""Where reading begins: after the last entry handled, or at its time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from certmedic.edge.journal.position import Position, moment
 
 
 def seek(reader: Any, steps: Steps, last: Position | None, lookback: float) -> str:
-    """Go to where the next step yields the first entry to be handled; returns what may have been missed, "" for nothing.
+    """Go to where the next step yields the first entry to handle; return a sentence on what may have been missed, or "".
 
-    `lookback` is how many seconds are read of a journal that was never read.
+    A journal that was never read is read from `lookback` seconds ago on.
     """
     if last is None:
         since = time.time() - lookback
@@ -23,11 +23,11 @@ def seek(reader: Any, steps: Steps, last: Position | None, lookback: float) -> s
         else:
             _seek_end(reader)
         return ""
-    with contextlib.suppress(OSError, ValueError):  # a cursor that libsystemd cannot make sense of
+    with contextlib.suppress(OSError, ValueError):  # libsystemd cannot parse the cursor
         reader.seek_cursor(last.cursor)
         if steps.step() and reader.test_cursor(last.cursor):
             return ""
-    # The cursor is dead: vacuumed, or the entry moved from /run to /var, where it has another number.
+    # The cursor is dead: the entry was vacuumed, or moved from /run to /var, where it has another number.
     reader.seek_realtime(last.usec / 1e6)
     first = 0
     while steps.step() and first <= last.usec:
@@ -48,7 +48,7 @@ def seek(reader: Any, steps: Steps, last: Position | None, lookback: float) -> s
 
 
 def _seek_end(reader: Any) -> None:
-    """Go to the last entry. A seek to a time that no entry has reached would wait for that time, and read nothing until then."""
+    """Go to the last entry. After a seek to a later time, no entry would be read until that time has come."""
     reader.seek_tail()
     if not reader.get_previous():
         reader.seek_head()

@@ -1,16 +1,16 @@
 """The journal as a source: it is opened, read from the last position, waited for, and opened again when files come or go.
 
-Entries are stepped through with the C reader's own calls, which the public `Reader` inherits: one field per entry, five
-times faster than the public calls, which build a dictionary of all fields. The other fields are read only of an entry that
-passes the gate; during a catch-up the gate takes many messages at once.
+Only MESSAGE is read of each entry, with private calls of the C reader: five times faster than the public calls, which build a
+dictionary of all fields. The other fields are read only of an entry whose message holds a needle. During a catch-up, many
+messages are searched at once.
 
-A position is the last entry handled: its cursor, its time and its boot. If the cursor is dead, its time is tried, then the
+A position is the last entry handled: its cursor and its time. If the cursor is dead, reading goes on at the time, or else at the
 end of the journal; the status says what may have been missed. When files come or go, the journal is opened again at the last
-position: readers that were kept over a rotation have been found deaf in many programs. libsystemd learns of it by inotify,
-and of a lack of inotify watches it says nothing: so the files are also listed now and then.
+position: in many programs, readers went deaf that were kept over a rotation. libsystemd sees files by inotify and does not
+report a lack of inotify watches, so the files are also listed now and then.
 
-At each step libsystemd looks at every file: a journal of 300 files is read at a fifth of the speed of a journal of two, as by
-journalctl.
+libsystemd visits every file at each step: like journalctl, this source reads a journal of 300 files at a fifth of the speed of
+a journal of two.
 """
 
 from __future__ import annotations
@@ -42,33 +42,33 @@ from certmedic.edge.source import Status
 from certmedic.edge.static_pods import StaticPods
 
 STREAM = "journal"
-TICK = 1.0  # seconds that one wait lasts at most
-ANNOUNCED = 0.25  # seconds after which journald announces what it wrote
-LOOK_EVERY = 10.0  # seconds between two looks at which files there are
+TICK = 1.0  # the longest wait, in seconds
+ANNOUNCED = 0.25  # seconds after which journald announces new entries
+LOOK_EVERY = 10.0  # seconds between two listings of the files
 REPORT_EVERY = 5.0  # seconds
-MOST_MAPPED = 12 * 1024 * 1024  # bytes of journal files in memory, until the journal is opened again
-QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
-FAILURES = 5  # in a row, without an entry between them, until the reader gives up; it is started again after a pause
+MOST_MAPPED = 12 * 1024 * 1024  # bytes of journal files mapped, after which the journal is opened again
+QUIET_REPORT_EVERY = 10.0  # the same while nothing is new
+FAILURES = 5  # in a row without an entry, after which `follow` raises
 BATCH = 1024  # entries between two looks at the clock
 
 log = logging.getLogger(__name__)
 
 
 class JournalError(Exception):
-    """The journal cannot be read; says why and what to do."""
+    """The journal cannot be read; the text says why and what to do."""
 
 
 class JournalSource:
-    """Follow the journal: entries of `units` or `identifiers`, or all where neither is given.
+    """Follow the journal: entries of `units` or `identifiers`, or all entries without either.
 
-    `path` is a directory of journal files, or a list of files, instead of the machine's own journal. A journal that was
-    never read is read from `lookback` seconds ago on. Entries of certmedic's own units and of this process are passed over:
-    they quote lines, and would be found again. Lines of `units` are believed, as those of the control plane's units are.
+    `path` is a folder of journal files, or a list of files, instead of the machine's own journal. A journal that was never read
+    is read from `lookback` seconds ago on. Entries of certmedic's own units and of this process are skipped, since they quote
+    lines that would match again. Lines of `units` are trusted like those of the control plane's units.
     """
 
     name = "journal"
 
-    def __init__(  # noqa: PLR0913 - each is a choice of its own, with a name at every call
+    def __init__(  # noqa: PLR0913 - options, each named at every call
         self,
         needles: tuple[bytes, ...],
         *,
@@ -89,11 +89,11 @@ class JournalSource:
         self._status = Status(self.name, log)
         self._batches = Batches(needles, self._status)
         self._position: Position | None = None  # of the last item that was put
-        self._moved = False  # whether the reader has come further than that
+        self._moved = False  # whether the reader is past that
         self._files = Files(path)
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
-        """Read until `stop` is set; JournalError or OSError where the journal cannot be read."""
+        """Read until `stop` is set. Raises JournalError or OSError if the journal cannot be read."""
         self._position = Position.parse(resume(STREAM))
         failures = 0
         while not stop.is_set():
@@ -106,19 +106,19 @@ class JournalSource:
                     if complete:
                         self._read(reader, put, stop)
             except (OSError, JournalError) as error:
-                # A damaged file: when it is opened again, libsystemd often leaves it out and goes on behind it. Or the
-                # moment of a rotation in which there is no file at all.
+                # A damaged file, which libsystemd often skips when the journal is opened again; or the moment of a rotation in
+                # which no file exists.
                 failures = failures + 1 if self._position == before else 1
                 self._status.say(f"the journal had to be opened again: {error}", log=False)
                 if failures >= FAILURES:
                     raise
-            # Files come and go several at a time. Whatever goes wrong, this loop does not run hot either.
+            # Files come and go several at a time; and a repeated failure must not become a busy loop.
             stop.wait(SETTLE)
 
     def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
-        """Read what is there from `since` on, once; yields what share of it was read, with the entries found meanwhile.
+        """Read the journal from `since` on, once; yield the share that was read (0 to 1) with the entries found meanwhile.
 
-        JournalError or OSError where the journal cannot be read.
+        Raises JournalError or OSError if the journal cannot be read.
         """
         start, entries = since.timestamp(), list[LogEntry]()
 
@@ -140,7 +140,7 @@ class JournalSource:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Any]:
-        # Imported here: this module can be loaded, and its error be told, where the library is missing.
+        # Imported here, so that a missing library is a JournalError.
         try:
             from systemd.journal import Reader  # noqa: PLC0415 - see above
         except ImportError as error:
@@ -176,14 +176,14 @@ class JournalSource:
 
     def _read(self, reader: Any, put: Callable[[Item], None], stop: threading.Event) -> None:
         """Read until `stop` is set or until journal files have come or gone."""
-        # The descriptor must exist before seeking: changes from here on then raise an event.
+        # Create the descriptor before seeking, so that every later change raises an event.
         changes = None
         try:
             fd = reader.fileno()
             changes = select.poll()
             changes.register(fd, reader.get_events())
         except OSError as error:
-            if error.errno != errno.EMEDIUMTYPE:  # what a list of files answers
+            if error.errno != errno.EMEDIUMTYPE:  # a list of files
                 self._status.say(
                     f"the kernel gives no inotify ({error.strerror}); the journal is looked at every second instead"
                 )
@@ -194,7 +194,7 @@ class JournalSource:
         try:
             self._go_on(reader, steps, put, stop, changes)
         except OSError:
-            # What was read until then is not to be read again.
+            # Do not read the entries so far again.
             self._moved = True
             self._report(steps, put, at_end=False)
             raise
@@ -223,7 +223,7 @@ class JournalSource:
                 self._report(steps, put, at_end=at_end)
                 reported = now
                 if mapped() > at_first + MOST_MAPPED:
-                    break  # libsystemd keeps what it has read mapped: our memory, until the reader is closed
+                    break  # libsystemd keeps mapped what it has read, until the reader is closed
             if not at_end:
                 continue
             if self._waits(reader, wait.seconds, stop, changes):
@@ -238,7 +238,7 @@ class JournalSource:
 
     @staticmethod
     def _waits(reader: Any, tick: float, stop: threading.Event, changes: select.poll | None) -> bool:
-        """Wait for entries at most `tick` seconds; whether journal files have come or gone."""
+        """Wait for entries at most `tick` seconds; return whether journal files have come or gone."""
         from systemd.journal import INVALIDATE  # noqa: PLC0415 - as in _opened
 
         if changes is None:
@@ -253,7 +253,7 @@ class JournalSource:
         field = field_of(steps)
         position = Position(steps.cursor(), steps.realtime())
         writer = fields_of(field)
-        # Another process had our pid before us.
+        # Before our start, another process may have had our pid.
         own_pid = writer.pid == os.getpid() and position.usec / 1e6 >= self._started
         if own_pid or origin.OWN_UNIT.fullmatch(writer.unit):
             return
@@ -265,12 +265,12 @@ class JournalSource:
 
     @property
     def read(self) -> tuple[int, int, str]:
-        """How many entries were read, how many of them passed on, and what could not be read."""
+        """Entries read, entries passed on, and the latest trouble."""
         return self._status.read
 
     def _report(self, steps: Steps, put: Callable[[Item], None], *, at_end: bool) -> None:
         if self._moved:
-            # There is no current entry where a rotation took its file away: the next one has a position again.
+            # A rotation may have removed the file of the current entry; the next entry has a position again.
             with contextlib.suppress(OSError, KeyError):
                 position = Position(steps.cursor(), steps.realtime())
                 if position != self._position:
@@ -283,7 +283,7 @@ class JournalSource:
 
 
 def mapped() -> int:
-    """Return how many bytes of files this process has mapped and in memory (proc(5), statm); 0 if the kernel does not tell."""
+    """Return the resident bytes of mapped files of this process (proc(5), statm); 0 if unknown."""
     try:
         return int(Path("/proc/self/statm").read_text("ascii").split()[2]) * resource.getpagesize()
     except (OSError, ValueError, IndexError):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-BUSY_TICK = 0.02  # seconds that a wait lasts at least, while entries keep coming
-# On a quiet journal a wake-up costs more than it brings, and nobody minds the delay: wait = FACTOR * interval^2, which is
-# 25 ms at 200 entries a second and 100 ms at 100.
+BUSY_TICK = 0.02  # the shortest wait, in seconds
+# On a quiet journal, latency matters less than wake-ups: wait = FACTOR * interval^2, which is 25 ms at 200 entries a second and
+# 100 ms at 100.
 FACTOR = 1000
 
 
@@ -15,7 +15,7 @@ class Wait:
         self._longest = self._interval = longest
 
     def learn(self, seconds: float, new: int) -> None:
-        """Note that `new` entries came in so many seconds. Shorten the wait at once, lengthen it slowly (EWMA, 1/8)."""
+        """Note that `new` entries came in `seconds`. Shorten the wait at once, lengthen it slowly (EWMA, 1/8)."""
         interval = seconds / max(new, 1)
         if interval < self._interval:
             self._interval = interval
@@ -24,10 +24,10 @@ class Wait:
 
     @property
     def busy(self) -> bool:
-        """Whether entries come more than twice in the longest wait."""
+        """Whether more than two entries come in the longest wait."""
         return self._interval < self._longest / 2
 
     @property
     def seconds(self) -> float:
-        """How long to wait."""
+        """The wait for the next entries, in seconds."""
         return min(max(BUSY_TICK, FACTOR * self._interval**2), self._longest)

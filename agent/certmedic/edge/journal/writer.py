@@ -1,4 +1,4 @@
-"""Who wrote an entry of the journal, by the fields that journald itself adds."""
+"""The origin of a journal entry, from the fields that journald itself adds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def field_of(steps: Steps) -> Callable[[str], str]:
 
 
 def fields_of(field: Callable[[str], str]) -> JournalFields:
-    """Read the fields that no program can choose, and _COMM."""
+    """Return the fields that no program can choose, and _COMM."""
     return JournalFields(
         uid=_number(field("_UID")),
         pid=_number(field("_PID")),
@@ -39,10 +39,10 @@ def fields_of(field: Callable[[str], str]) -> JournalFields:
 def origin_of(
     writer: JournalFields, field: Callable[[str], str], named: Collection[str], static_pods: StaticPods
 ) -> Origin:
-    """Say who wrote an entry. SYSLOG_IDENTIFIER and _COMM, which any process chooses, are for display only.
+    """Return the origin of an entry. SYSLOG_IDENTIFIER and _COMM, which any process can choose, are for display only.
 
-    A pid is kept only of a believed program: others could start a process for each line, and each line would then be parsed
-    as a new kind.
+    The pid is kept only for a trusted program: strangers could start a process for each line, and each pid would defeat the
+    cache of parsed lines.
     """
     identifier = field("SYSLOG_IDENTIFIER")
     container, number = field("CONTAINER_NAME"), field("CONTAINER_ID_FULL")

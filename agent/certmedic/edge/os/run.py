@@ -1,4 +1,4 @@
-"""Run a program: by its absolute path, in a clean environment, until a deadline, and with a cap on its output."""
+"""Run a program by its absolute path, in a clean environment, with a deadline and a cap on its output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# A child gets nothing of our environment, which holds addresses of people and perhaps secrets.
+# Our own environment is not inherited: it may hold notification URLs and secrets.
 ENVIRONMENT: Mapping[str, str] = {"PATH": PATH, "LC_ALL": "C.UTF-8"}
 MOST_OUTPUT = 4 * 1024 * 1024  # bytes of each stream that are kept
 _TICK = 0.05  # seconds between two looks whether the program has ended
@@ -24,12 +24,12 @@ class RunError(Exception):
 
 
 class OutOfTimeError(RunError):
-    """A program reached its deadline and was killed, with its children."""
+    """A program was killed at its deadline, with its children."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """How a program ended, and what it printed."""
+    """Exit status and output of a program."""
 
     code: int
     out: str
@@ -37,7 +37,7 @@ class Ran:
 
 
 def find(name: str) -> str:
-    """Return the absolute path of a program in PATH above; "" where there is none. An absolute path stays."""
+    """Return the absolute path of a program in `PATH`; "" if there is none. An absolute path stays."""
     return name if name.startswith("/") else shutil.which(name, path=PATH) or ""
 
 
@@ -46,7 +46,7 @@ def run(
 ) -> Ran:
     """Run a program to its end. `deadline` is on the monotonic clock; `extra` joins the environment. Raises RunError.
 
-    It returns when the program ends, though a child that outlives it may keep its output open.
+    It returns when the program ends. A child that outlives the program loses its output then.
     """
     shown = " ".join(argv)
     if deadline <= time.monotonic():
@@ -95,7 +95,7 @@ def _collect(process: subprocess.Popen[bytes], deadline: float, most: int) -> tu
             for key, _ in selector.select(min(left, _TICK)):
                 if not _read(key.fd, key.data, most):
                     selector.unregister(key.fileobj)
-    # What is in the pipes when the program has ended is its output; a child may go on writing, so the size is bounded.
+    # Drain the pipes. A child that outlives the program may go on writing, so the size is capped.
     for stream, data in zip(streams, kept, strict=True):
         while len(data) < most and _read(stream.fileno(), data, most):
             pass
@@ -103,7 +103,7 @@ def _collect(process: subprocess.Popen[bytes], deadline: float, most: int) -> tu
 
 
 def _read(handle: int, into: bytearray, most: int) -> bool:
-    """Read what is there; whether more may come. Bytes over the cap are dropped, so that the program is not held up."""
+    """Read once; return whether more may come. Drop bytes beyond the cap, so that the program does not block."""
     try:
         data = os.read(handle, 65536)
     except BlockingIOError:

@@ -1,9 +1,9 @@
-"""The hand on certificate files: leaves are signed anew in place, or moved aside, and put back where that did not cure.
+"""Changes to certificate files: leaves are reissued in place or moved aside, and put back if that did not cure.
 
-sign.py    a leaf signed anew by the authority that signed it
-aside.py   a leaf moved away, so that a new one is issued
+sign.py    reissue a leaf with the CA that signed it
+aside.py   move a leaf away, so that etcd-manager issues a new one
 allowed.py what a renewed certificate may hold
-files.py   files that are replaced, kept and put back
+files.py   replace, keep and put back files
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Pen", "RenewError", "backup_path", "renew", "undo"]
 
 
 class Pen:
-    """Renews what is asked for, with the authorities of this machine, and keeps what was before in `backups`."""
+    """Renews certificates with the CAs of this machine, and keeps the old files in `backups`."""
 
     def __init__(self, backups: Path, root: str = "/", owner: int = ROOT) -> None:
         self.backups = backups
@@ -33,7 +33,7 @@ class Pen:
         self.tree = Tree(root=root, owner=owner)
 
     def renew(self, stored: Stored, *, now: datetime, about_to: Callable[[Renewed], None]) -> Renewed:
-        """Sign one leaf anew in its place; `about_to` hears it before. Raises RenewError, and then the file is as it was."""
+        """Reissue one leaf in its place; `about_to` is called first. Raises RenewError; the file is then unchanged."""
         authorities = [pair for pair in planes.signing_authorities(stored.place, self.root) if Path(pair[1]).exists()]
         return renew(stored, authorities=authorities, backups=self.backups, now=now, tree=self.tree, about_to=about_to)
 
@@ -42,13 +42,13 @@ class Pen:
         undo(renewed)
 
     def plan_aside(self, stored: Stored) -> Aside:
-        """Return what moving one file aside will be; nothing is done. Raises RenewError."""
+        """Plan to move one file aside, without doing it. Raises RenewError."""
         return aside.planned(stored, self.backups)
 
     def move_aside(self, one: Aside) -> None:
-        """Move one file aside, if that was not done. Raises RenewError, and then it is where it was."""
+        """Move one file aside unless that was done already. Raises RenewError; the file is then unchanged."""
         aside.move_aside(one)
 
     def put_back(self, one: Aside) -> bool:
-        """Put one file back, unless something is there; whether it was. Raises RenewError."""
+        """Put one file back unless its path is taken; return whether it was put back. Raises RenewError."""
         return aside.put_back(one)

@@ -27,7 +27,7 @@ _MOST_NAMES = 64
 
 
 def subject(old: x509.Certificate, path: str) -> x509.Name:
-    """Return the subject, if it is allowed. Raises RenewError."""
+    """Return the subject. Raises RenewError if it is not allowed."""
     names = list(old.subject)
     if len(names) != 1 or names[0].oid != NameOID.COMMON_NAME:
         raise RenewError(f"{path}: its subject holds more than a common name, so it is not renewed here")
@@ -37,7 +37,7 @@ def subject(old: x509.Certificate, path: str) -> x509.Name:
 
 
 def extensions(old: x509.Certificate, use: str, path: str) -> Iterator[tuple[x509.ExtensionType, bool]]:
-    """Yield each extension of the new certificate and whether it is critical, but for the authority's. Raises RenewError."""
+    """Yield each extension of the new certificate except the CA's, and whether it is critical. Raises RenewError."""
     yield x509.BasicConstraints(ca=False, path_length=None), True
     yield (
         x509.KeyUsage(

@@ -1,4 +1,4 @@
-"""Moving an expired certificate aside, for an etcd-manager that issues a new one only where none is, and putting it back."""
+"""Move an expired certificate aside, for an etcd-manager that issues a new one only if there is none, and put it back."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 from certmedic.core.model import Stored
-from certmedic.edge.renew.files import KEY, RenewError, backup_path, keep, leaf_in, prune, read, sync_folder, told
+from certmedic.edge.renew.files import KEY, RenewError, backup_path, keep, leaf_in, prune, read, reason_of, sync_folder
 from certmedic.ports import Aside
 
 
 def planned(stored: Stored, backups: Path) -> Aside:
-    """Return what moving a file aside will be, before anything is done. Raises RenewError where it is not to be moved."""
+    """Plan to move a file aside. Raises RenewError if the file must not be moved."""
     path = stored.certificate.path
     if stored.certificate.is_ca or stored.certificate.index:
         raise RenewError(f"{path}: it is no leaf in a file of its own; only those are moved aside")
@@ -24,20 +24,20 @@ def planned(stored: Stored, backups: Path) -> Aside:
         if KEY.search(read(path).data):
             raise RenewError(f"{path}: it holds its private key as well, so it is not moved aside")
     except OSError as error:
-        raise RenewError(told(error, path)) from error
+        raise RenewError(reason_of(error, path)) from error
     return Aside(path=path, backup=str(backup_path(stored, backups)), fingerprint=stored.certificate.fingerprint)
 
 
 def move_aside(aside: Aside) -> None:
-    """Copy a file to its backup and remove it. Raises RenewError, and then the file is where it was.
+    """Copy a file to its backup and remove it. Raises RenewError; the file is then unchanged.
 
-    What was moved already stays moved, so it may be called again after a crash.
+    May be called again after a crash: a file that was moved already stays moved.
     """
     try:
         try:
             old = read(aside.path)
         except FileNotFoundError:
-            read(aside.backup)  # it was moved before; that it is kept is what counts
+            read(aside.backup)  # it was moved already: make sure that the backup is there
             return
         leaf = leaf_in(old)
         if leaf is None or leaf.fingerprint != aside.fingerprint:
@@ -50,13 +50,13 @@ def move_aside(aside: Aside) -> None:
         Path(aside.path).unlink()
         sync_folder(Path(aside.path).parent)
     except OSError as error:
-        raise RenewError(told(error, aside.path)) from error
+        raise RenewError(reason_of(error, aside.path)) from error
 
 
 def put_back(aside: Aside) -> bool:
-    """Put a file back where it was, with its owner and mode, unless something is there; whether it was. Raises RenewError.
+    """Put a file back with its owner and mode, unless its path is taken; return whether it was put back. Raises RenewError.
 
-    What is back already stays, so it may be called again after a crash.
+    May be called again after a crash: a file that is back already stays.
     """
     path = Path(aside.path)
     try:
@@ -66,17 +66,17 @@ def put_back(aside: Aside) -> bool:
             return False  # it was never moved
         raise RenewError(f"{aside.path}: it is gone, and so is its copy {aside.backup}") from None
     except OSError as error:
-        raise RenewError(told(error, aside.backup)) from error
+        raise RenewError(reason_of(error, aside.backup)) from error
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.certmedic.back")
     try:
         keep(beside, before)
-        # A link, since it fails where another has written a new file meanwhile.
+        # A link: unlike a rename, it fails if another program has written a new file meanwhile.
         os.link(beside, path, follow_symlinks=False)
         sync_folder(path.parent)
     except FileExistsError:
         return False
     except OSError as error:
-        raise RenewError(told(error, aside.path)) from error
+        raise RenewError(reason_of(error, aside.path)) from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()

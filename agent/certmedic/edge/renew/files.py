@@ -1,4 +1,4 @@
-"""Files that are replaced, kept and put back: nothing of them is ever half there."""
+"""Replace, keep and put back files, each in one step: no reader sees half a file."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from certmedic.edge.os.readfile import TooLargeError, read_state
 MAX_BYTES = 1024 * 1024
 MOST_BACKUPS = 20
 OLDEST_BACKUP = 180 * 86400.0  # seconds
-LONGEST_NAME = 200  # of a backup, in characters of the path it is of; a file name may have 255 bytes
+LONGEST_NAME = 200  # characters of the original path in the name of a backup; a file name may have 255 bytes
 
 BLOCK = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----.*?-----END (?:X509 )?CERTIFICATE-----\r?\n?", re.DOTALL)
 KEY = re.compile(rb"-----BEGIN ([A-Z0-9 ]{0,32}PRIVATE KEY)-----.*?(?:-----END \1-----\r?\n?|\Z)", re.DOTALL)
 
 
 class RenewError(Exception):
-    """A certificate was not renewed, or not put back; the text says why. The file is as it was."""
+    """A certificate was not renewed, or not put back; the text says why. The file is unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A file's bytes, and the state in which they were read."""
+    """The bytes of a file, and its state when they were read."""
 
     path: str
     data: bytes
     state: os.stat_result
 
     def must_be_unchanged(self) -> None:
-        """Raises RenewError where the file is no longer as it was read."""
-        now = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116 - beside fstat, whose result it is compared with
+        """Raises RenewError if the file has changed since it was read."""
+        now = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116 - as fstat, with whose result it is compared
         if _signature(now) != _signature(self.state):
             raise RenewError(f"{self.path}: it changed while it was being replaced; look again")
 
 
 def backup_path(stored: Stored, backups: Path) -> Path:
-    """Return where `renew` keeps what a file holds now: the same for the same content, so known before and after a crash."""
+    """Return the path of a file's backup. It depends on the content alone, so that it is known before and after a crash."""
     plain = stored.certificate.path.strip("/").replace("/", "_")[-LONGEST_NAME:]
     return backups / f"{plain}.{stored.certificate.fingerprint[:16]}"
 
 
 def leaf_in(content: Content) -> Certificate | None:
-    """Return the first certificate in a PEM file, its `path` being the file's; None where there is none, or a broken one."""
+    """Return the first certificate in a PEM file; None if there is none or it is broken."""
     block = BLOCK.search(content.data)
     if block is None:
         return None
@@ -63,7 +63,7 @@ def leaf_in(content: Content) -> Certificate | None:
 
 
 def must_be_roots(path: str, tree: Tree) -> None:
-    """Raises RenewError where others than root may change a file, or a link is in its path."""
+    """Raises RenewError if others than root may change a file, or if its path holds a link."""
     standing = Judge(tree).judge(path)
     if standing.trust is not Trust.SYSTEM or standing.doubt:
         raise RenewError(f"{path}: {standing.doubt}, so it is not used")
@@ -72,12 +72,12 @@ def must_be_roots(path: str, tree: Tree) -> None:
 
 
 def without_keys(data: bytes) -> bytes:
-    """Return a file's content without the private keys in it: a backup holds none."""
+    """Return the content of a file without private keys: a backup holds none."""
     return KEY.sub(b"", data)
 
 
 def prune(backups: Path, now: float) -> None:
-    """Remove backups that are old, or that many newer ones follow."""
+    """Remove old backups, and all but the newest `MOST_BACKUPS`."""
     with contextlib.suppress(OSError):
         found = sorted(((one.lstat().st_mtime, one) for one in backups.iterdir() if one.is_file()), reverse=True)
         for number, (modified, one) in enumerate(found):
@@ -86,7 +86,7 @@ def prune(backups: Path, now: float) -> None:
 
 
 def read(path: str) -> Content:
-    """Read a small regular file. Raises OSError; a pipe in a file's place does not stop the reader, and a link is refused."""
+    """Read a small regular file. Raises OSError, also for a link, a pipe and a device."""
     try:
         data, state = read_state(path, MAX_BYTES, follow=False)
     except TooLargeError as error:
@@ -95,21 +95,21 @@ def read(path: str) -> Content:
 
 
 def write(path: Path, data: bytes, *, like: os.stat_result, instead_of: Content | None = None) -> None:
-    """Put a file in place at once, with the owner and mode of another. Raises OSError or RenewError, and then nothing changed.
+    """Write a file in one step, with the owner and mode of `like`. Raises OSError or RenewError; then nothing has changed.
 
-    `instead_of` is what must still be there when it takes the name.
+    `instead_of` is the content that must still be at the path when the new file takes its name.
     """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.certmedic.tmp"):
-        left.unlink(missing_ok=True)  # by a run that was killed
+        left.unlink(missing_ok=True)  # of a run that was killed
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.certmedic.tmp")
     try:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "wb") as file:  # noqa: PTH123 - it is open already
+        with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
             file.write(data)
             file.flush()
             if (os.geteuid(), os.getegid()) != (like.st_uid, like.st_gid):
                 os.fchown(handle, like.st_uid, like.st_gid)
-            os.fchmod(handle, stat.S_IMODE(like.st_mode))  # after the owner, whose change may drop bits
+            os.fchmod(handle, stat.S_IMODE(like.st_mode))  # after the owner: chown may clear bits
             os.fsync(handle)
         if instead_of is not None:
             instead_of.must_be_unchanged()
@@ -122,12 +122,12 @@ def write(path: Path, data: bytes, *, like: os.stat_result, instead_of: Content 
 
 
 def keep(path: Path, content: Content) -> None:
-    """Write a copy of a file without its private keys, with its owner and mode. Raises OSError, and then there is none."""
+    """Write a copy of a file, without private keys, with its owner and mode. Raises OSError; then there is no copy."""
     write(path, without_keys(content.data), like=content.state)
 
 
 def sync_folder(path: Path) -> None:
-    """Have what was named or removed in a folder outlive a crash of the machine, where the folder can be written through."""
+    """Flush the entries of a folder to disk, if its file system can do that."""
     with contextlib.suppress(OSError):
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -140,8 +140,8 @@ def _signature(state: os.stat_result) -> tuple[int, ...]:
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
-def told(error: OSError, path: str) -> str:
-    """Return an error for a sentence, and what opens the way where it is the service's sandbox."""
+def reason_of(error: OSError, path: str) -> str:
+    """Return an error as text, with a hint if the service's sandbox may be the reason."""
     name = error.filename if isinstance(error.filename, str) else path
     hint = ""
     if error.errno in (30, 13, 1):  # EROFS, EACCES, EPERM

@@ -1,7 +1,7 @@
-"""Renewing a leaf in place: signed anew with the key that it has, by the authority that signed it, and undone if need be.
+"""Reissue a leaf in place, for its own key and by the CA that signed it, and undo that.
 
-etcd reads its leaf at every handshake (from 3.2.19 and 3.3.4 on), and so does what else uses its transport, so that a new
-file cures without a restart. Nothing is ever half there: a file is written beside the old one, and takes its name in one step.
+etcd from 3.2.19 and 3.3.4 on, and other programs with its transport, read their leaf at every handshake, so that a new file
+cures without a restart. The new file is written beside the old one and takes its name in one step.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from certmedic.edge.renew.files import (
     must_be_roots,
     prune,
     read,
-    told,
+    reason_of,
     write,
 )
 from certmedic.ports import Renewed
@@ -50,10 +50,10 @@ class _Authority:
     key: Any
 
 
-# ---------------------------------------------------------------- what is done
+# ---------------------------------------------------------------- renew and undo
 
 
-def renew(  # noqa: PLR0913 - each is one thing that the new one depends on
+def renew(  # noqa: PLR0913 - the new certificate depends on each
     stored: Stored,
     *,
     authorities: Sequence[tuple[str, str]],
@@ -63,13 +63,13 @@ def renew(  # noqa: PLR0913 - each is one thing that the new one depends on
     tree: Tree = Tree(),  # noqa: B008 - a frozen value
     about_to: Callable[[Renewed], None] = lambda _: None,
 ) -> Renewed:
-    """Reissue the leaf in a file, in place. Raises RenewError, and then the file is as it was.
+    """Reissue the leaf in a file, in place. Raises RenewError; the file is then unchanged.
 
-    Only an authorised file is renewed. `authorities` are the files (certificate, private key) of those that may have signed it:
-    taken is the one that did, is valid at `now`, is root's alone in the `tree`, and is in the file that the leaf's users check it
-    against. Key and subject stay; names, usages and other extensions are those of allowed.py. As etcd-manager's, the new one
-    begins with its CA. It lives no longer than the old one did, than `life`, or than its CA. Certificates that follow the leaf in
-    its file stay. `backups` is made where it is missing. `about_to` hears what will be done before anything is.
+    Only an authorised file is renewed. `authorities` are pairs of files (certificate, private key) of CAs. The CA that signs
+    must have signed the old leaf, be valid at `now`, belong to root alone in the `tree`, and be in the file against which the
+    leaf is checked. Key and subject stay; names, usages and other extensions follow allowed.py. Validity begins with that of the
+    CA, as etcd-manager does it, and lasts no longer than that of the old leaf, than `life`, or than the CA. Certificates that
+    follow the leaf in its file stay. The folder `backups` is created if missing. `about_to` is called before anything is done.
     """
     if not stored.authorised:
         raise RenewError(f"{stored.certificate.path}: it is not renewed: {stored.doubt or 'it is not authorised'}")
@@ -96,14 +96,14 @@ def renew(  # noqa: PLR0913 - each is one thing that the new one depends on
         keep(Path(renewed.backup), old)
         write(Path(old.path), BLOCK.sub(lambda _: block, old.data, count=1), like=old.state, instead_of=old)
     except OSError as error:
-        raise RenewError(told(error, stored.certificate.path)) from error
+        raise RenewError(reason_of(error, stored.certificate.path)) from error
     return renewed
 
 
 def undo(renewed: Renewed) -> None:
-    """Put back what was there before. Raises RenewError where that cannot be, or where another has written the file since.
+    """Put the old leaf back. Raises RenewError, also if another program has replaced the file since.
 
-    What is back already stays, so it may be called again after a crash.
+    May be called again after a crash: a leaf that is back already stays.
     """
     try:
         present, before = read(renewed.path), read(renewed.backup)
@@ -117,18 +117,18 @@ def undo(renewed: Renewed) -> None:
             raise RenewError(
                 f"{renewed.path}: another has replaced it since, so it is left as it is; the one before is {renewed.backup}"
             )
-        # The certificate alone: a backup holds no key, and what else is in the file stays.
+        # Only the certificate: a backup holds no key, and the rest of the file stays.
         data = BLOCK.sub(lambda _: former[0], present.data, count=1)
         write(Path(renewed.path), data, like=present.state, instead_of=present)
     except OSError as error:
-        raise RenewError(told(error, renewed.path)) from error
+        raise RenewError(reason_of(error, renewed.path)) from error
 
 
-# ---------------------------------------------------------------- what must be so
+# ---------------------------------------------------------------- conditions
 
 
 def _present_leaf(stored: Stored, old: Content) -> Certificate:
-    """Return the leaf in the file. Raises RenewError where it is not one that can be signed anew, or not the one expected."""
+    """Return the leaf in the file. Raises RenewError if it cannot be reissued or is not the expected one."""
     path, expected = stored.certificate.path, stored.certificate
     if expected.is_ca or stored.place.use == "ca":
         raise RenewError(f"{path}: it is an authority's certificate; only leaves are renewed")
@@ -167,7 +167,7 @@ def _must_have_its_key(leaf: Certificate, old: Content, tree: Tree) -> None:
 
 def _of_root(path: str, tree: Tree) -> Content:
     """Read a file that only root may change. Raises OSError or RenewError."""
-    os.lstat(path)  # one that is not there is named as such
+    os.lstat(path)  # so that a missing file is reported as missing
     must_be_roots(path, tree)
     return read(path)
 
@@ -175,7 +175,7 @@ def _of_root(path: str, tree: Tree) -> Content:
 def _signer(
     leaf: Certificate, trusted_path: str, authorities: Sequence[tuple[str, str]], now: datetime, tree: Tree
 ) -> _Authority:
-    """Return the authority that signs anew. Raises RenewError, which says of each that was looked at why it is not the one."""
+    """Return the CA that can reissue the leaf. Raises RenewError with the reason against each candidate."""
     if not trusted_path:
         raise RenewError(f"{leaf.path}: against which authority it is checked is not known")
     trusted = _certificates_in(trusted_path, tree)
@@ -185,7 +185,7 @@ def _signer(
         try:
             found.append(_candidate(leaf, (certificate_path, key_path), trusted, now, tree))
         except OSError as error:
-            why.append(told(error, certificate_path))
+            why.append(reason_of(error, certificate_path))
         except RenewError as error:
             why.append(str(error))
     if found:
@@ -197,7 +197,7 @@ def _signer(
 def _candidate(
     leaf: Certificate, files: tuple[str, str], trusted: Sequence[Certificate], now: datetime, tree: Tree
 ) -> _Authority:
-    """Return the authority of a pair of files, if it may sign. Raises RenewError or OSError, which say why not."""
+    """Return the CA in a pair of files. Raises RenewError or OSError if it must not sign."""
     path, key_path = files
     signers = [ca for ca in _certificates_in(path, tree) if ca.is_ca and certificates.issued_by(leaf, ca)]
     if not signers:
@@ -222,7 +222,7 @@ def _certificates_in(path: str, tree: Tree) -> tuple[Certificate, ...]:
     try:
         return certificates.parse(_of_root(path, tree).data, path, most=MOST_IN_FILE)
     except NotACertificate as error:
-        # Of a bundle with one broken certificate the others count, as they do for the programs that load it.
+        # A broken certificate in a bundle does not hide the others: programs that load the bundle skip it too.
         if error.certificates:
             return error.certificates
         raise RenewError(f"{path}: {error}") from error
@@ -239,7 +239,7 @@ def _loaded(pem: bytes, path: str) -> Any:
 
 
 def _signed(leaf: Certificate, ca: _Authority, end: datetime, use: str) -> Certificate:
-    """Return a certificate like the leaf, signed anew. Raises RenewError where it would not be better, or not alike."""
+    """Return a new certificate like the leaf. Raises RenewError if it would not expire later or would differ."""
     if end <= leaf.not_after:
         raise RenewError(f"{leaf.path}: a new one would end {end}, no later than the present one")
     old, signer = x509.load_der_x509_certificate(leaf.der), x509.load_der_x509_certificate(ca.certificate.der)
@@ -262,8 +262,8 @@ def _signed(leaf: Certificate, ca: _Authority, end: datetime, use: str) -> Certi
         new = certificates.parse_der(der, leaf.path)
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         raise RenewError(f"{leaf.path}: it cannot be signed anew as it is: {error}") from error
-    # Go compares names byte by byte, and the library may spell them otherwise than the program that wrote the old one.
-    # Extensions are compared by what they say: which key the authority has may have changed.
+    # Compare names byte by byte, as Go does: the library may encode them differently from the program that wrote the old leaf.
+    # Compare extensions by their meaning: the key of the CA may have changed.
     before, after = ((one.issuer, one.subject, one.public_key) for one in map(pieces, (leaf.der, new.der)))
     if before != after or not certificates.issued_by(new, ca.certificate) or _told_by(new) != _told_by(leaf):
         raise RenewError(f"{leaf.path}: what was signed is not like the present certificate, so it was not used")
@@ -271,7 +271,7 @@ def _signed(leaf: Certificate, ca: _Authority, end: datetime, use: str) -> Certi
 
 
 def _authority_key_id(signer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """Return the identifier of the signer's key, as the signer itself gives it; else it is computed."""
+    """Return the key identifier in the signer's certificate, or compute it."""
     for extension in signer.extensions:
         if isinstance(extension.value, x509.SubjectKeyIdentifier):
             return x509.AuthorityKeyIdentifier(extension.value.digest, None, None)
