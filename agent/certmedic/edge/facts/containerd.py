@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,7 @@ def containerd_containers(
     """
     if not Path(address).is_socket():
         return (), f"there is no containerd socket at {address}, so no container was looked at"
-    until = time.monotonic() + DEADLINE
-
-    def ctr(*words: str) -> str:
-        return _ask(["ctr", f"--address={address}", f"--namespace={namespace}", *words], until)
-
+    ctr = _ctr(address, namespace)
     try:
         numbers = ctr("containers", "list", "--quiet", _WANTED).split()
         if not numbers:
@@ -61,11 +57,7 @@ def containerd_files(
     """Return (use, path on the host) of each certificate file in flags and environment of a pod's container. Never raises."""
     if not re.fullmatch(r"[a-z0-9.-]+", pod) or not re.fullmatch(r"[a-z0-9.-]+", container):
         return ()
-    until = time.monotonic() + DEADLINE
-
-    def ctr(*words: str) -> str:
-        return _ask(["ctr", f"--address={address}", f"--namespace={namespace}", *words], until)
-
+    ctr = _ctr(address, namespace)
     name, inner = (f'labels."io.kubernetes.{what}.name"' for what in ("pod", "container"))
     found: dict[tuple[str, str], None] = {}
     try:
@@ -109,13 +101,19 @@ def _started(bundle: Path) -> datetime | None:
         return None
 
 
-def _ask(argv: list[str], until: float) -> str:
-    try:
-        done = run(argv, deadline=until)
-    except OutOfTimeError:
-        raise _UnseenError(f"no answer within {DEADLINE:g} s") from None
-    except RunError as error:
-        raise _UnseenError(str(error)) from error
-    if done.code:
-        raise _UnseenError(done.err.strip()[-300:] or f"{argv[0]} failed with {done.code}")
-    return done.out
+def _ctr(address: str, namespace: str) -> Callable[..., str]:
+    """Return a function that runs ctr and returns its output, with one deadline for all calls. It raises _UnseenError."""
+    until = time.monotonic() + DEADLINE
+
+    def ctr(*words: str) -> str:
+        try:
+            done = run(["ctr", f"--address={address}", f"--namespace={namespace}", *words], deadline=until)
+        except OutOfTimeError:
+            raise _UnseenError(f"no answer within {DEADLINE:g} s") from None
+        except RunError as error:
+            raise _UnseenError(str(error)) from error
+        if done.code:
+            raise _UnseenError(done.err.strip()[-300:] or f"ctr failed with {done.code}")
+        return done.out
+
+    return ctr

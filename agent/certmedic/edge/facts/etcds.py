@@ -9,7 +9,7 @@ from pathlib import Path
 from certmedic.core import planes
 from certmedic.core.certificates import NotACertificate, parse
 from certmedic.core.model import Certificate, Trust
-from certmedic.edge.facts.processes import read_process
+from certmedic.edge.facts.processes import argv_of, environ_of, read_process
 from certmedic.edge.os.readfile import read_bytes
 
 MOST_ETCDS = 8
@@ -55,22 +55,19 @@ def etcds(blind: list[str], trusts: Trusts) -> Iterator[Etcd]:
                 blind.append(f"more than {MOST_ETCDS} etcd processes run here; the others were not looked at")
                 return
             left -= 1
-            argv = [word.decode(errors="replace") for word in (home / "cmdline").read_bytes().split(b"\0")[:-1]]
+            argv = argv_of(home)
         except OSError:
             continue  # it has ended meanwhile
-        environ: dict[str, str] = {}
-        closed = ""
         try:
-            for word in (home / "environ").read_bytes().split(b"\0"):
-                name, _, value = word.partition(b"=")
-                environ[name.decode(errors="replace")] = value.decode(errors="replace")
+            cluster = planes.cluster_from_flags(argv, environ_of(home))
         except OSError as error:
-            closed = f": its environment is closed to us ({error.strerror}); CAP_SYS_PTRACE would open it"
-        cluster = planes.cluster_from_flags(argv, environ)
-        if closed:
             # The environment overrides the flags, and names the group.
-            blind.append(f"etcd (process {home.name}) does not tell its members{closed}")
-        elif cluster is None:
+            blind.append(
+                f"etcd (process {home.name}) does not tell its members: its environment is closed to us ({error.strerror}); "
+                "CAP_SYS_PTRACE would open it"
+            )
+            continue
+        if cluster is None:
             blind.append(f"etcd (process {home.name}) does not tell its other members by its flags or its environment")
         elif len(cluster.members) > MOST_MEMBERS:
             blind.append(f"etcd (process {home.name}) names {len(cluster.members)} members, which is more than can be")

@@ -26,14 +26,21 @@ def read_process(pid: int) -> tuple[tuple[str, str], ...]:
     """
     home = Path(f"/proc/{pid}")
     try:
-        argv = [word.decode(errors="replace") for word in (home / "cmdline").read_bytes().split(b"\0")[:-1]]
-        pairs = (word.partition(b"=") for word in (home / "environ").read_bytes().split(b"\0"))
-        environ = {name.decode(errors="replace"): value.decode(errors="replace") for name, _, value in pairs}
-        folder = (home / "cwd").readlink()
+        named, folder = planes.paths_from_flags(argv_of(home), environ_of(home)), (home / "cwd").readlink()
     except OSError:
         return ()
-    named = planes.paths_from_flags(argv, environ)
     return tuple((use, _openable(pid, os.path.normpath(folder / path))) for use, path in named)
+
+
+def argv_of(home: Path) -> list[str]:
+    """Return the command line of the process at `home`, a folder of /proc. Raises OSError."""
+    return (home / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+
+
+def environ_of(home: Path) -> dict[str, str]:
+    """Return the environment of the process at `home`, a folder of /proc. Raises OSError."""
+    pairs = (word.partition("=") for word in (home / "environ").read_bytes().decode(errors="replace").split("\0"))
+    return {name: value for name, _, value in pairs}
 
 
 def _openable(pid: int, path: str) -> str:

@@ -17,8 +17,6 @@ class Acts(Database):
     """Actions, approvals and resets."""
 
     def _act(self, row: sqlite3.Row) -> Act:
-        at = moment_of(row["at"])
-        assert at is not None  # noqa: S101 - NOT NULL in the schema; this tells the type checker
         return Act(
             id=row["id"],
             incident=row["incident"],
@@ -26,7 +24,7 @@ class Acts(Database):
             action=codec.load(Action, row["action"]),
             state=ActState(row["state"]),
             boot_id=row["boot_id"],
-            at=at,
+            at=datetime.fromisoformat(row["at"]),
             ended_at=moment_of(row["ended_at"]),
             detail=row["detail"],
             undo=tuple(json.loads(row["undo"])),

@@ -18,9 +18,6 @@ class Incidents(Database):
     """Incidents, each from its first line until it is resolved."""
 
     def _incident(self, row: sqlite3.Row) -> Incident:
-        opened, last = moment_of(row["opened_at"]), moment_of(row["last_seen"])
-        assert opened is not None  # noqa: S101 - NOT NULL in the schema; this tells the type checker
-        assert last is not None  # noqa: S101 - as above
         return Incident(
             id=row["id"],
             key=row["key"],
@@ -28,9 +25,9 @@ class Incidents(Database):
             severity=row["severity"],
             diagnosis=codec.load(Diagnosis, row["diagnosis"]),
             decision=codec.load(Decision, row["decision"]) if row["decision"] else None,
-            opened_at=opened,
+            opened_at=datetime.fromisoformat(row["opened_at"]),
             announced_at=moment_of(row["announced_at"]),
-            last_seen=last,
+            last_seen=datetime.fromisoformat(row["last_seen"]),
             resolved_at=moment_of(row["resolved_at"]),
             count=row["count"],
             system_seen=moment_of(row["system_seen"]),
