@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from certmedic.core import certificates, examine
 from certmedic.core.certificates import NotACertificate, parse, signing
+from certmedic.core.certificates.reading import LARGEST
 from certmedic.core.model import Certificate
 from labs.pki import Authority, Leaf, authority, key_pem, new_key
 
@@ -541,9 +542,7 @@ def test_several_blocks_are_read_up_to_a_bound(ca, leaf):
     assert [read.subject_cn for read in fault.value.certificates] == ["etcd-a"]
 
 
-@pytest.mark.parametrize(
-    ("size", "message"), [(certificates.LARGEST, "cannot be read"), (certificates.LARGEST + 1, "more than")]
-)
+@pytest.mark.parametrize(("size", "message"), [(LARGEST, "cannot be read"), (LARGEST + 1, "more than")])
 def test_largest_der_that_is_looked_at(size, message):
     with pytest.raises(NotACertificate, match=message):
         certificates.parse_der(b"\x30" * size)

@@ -24,6 +24,10 @@ def sighting(text=REFUSED, *, port=41000, **more):
     return symptoms.parse(entry(text.format(port), **more))
 
 
+def counted(folds, line):
+    return folds.count(line.fold, line)
+
+
 @pytest.mark.parametrize(
     "minutes",
     [(0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)],  # a source may be behind by any time
@@ -31,40 +35,40 @@ def sighting(text=REFUSED, *, port=41000, **more):
 def test_fold_spans_its_lines_in_whatever_order_they_come(store, minutes):
     folds = tally.Tally(store)
     for minute in minutes:
-        seen = folds.count(sighting(at=NOW + minute * MINUTE))
+        seen = counted(folds, sighting(at=NOW + minute * MINUTE))
     assert (seen.first, seen.last, seen.total) == (NOW, NOW + 2 * MINUTE, 3)
 
 
 @pytest.mark.parametrize(("before", "is_due"), [(NOW - MINUTE, False), (NOW, True), (NOW + MINUTE, True)])
 def test_fold_is_judged_again_once_its_last_diagnosis_is_old_enough(store, before, is_due):
     folds = tally.Tally(store)
-    assert folds.is_due(sighting(), before)
-    folds.count(sighting()).diagnosed_at = NOW
-    assert folds.is_due(sighting(), before) is is_due
-    assert folds.is_due(sighting(REFUSING), before)
+    assert folds.is_due(sighting().fold, before)
+    counted(folds, sighting()).diagnosed_at = NOW
+    assert folds.is_due(sighting().fold, before) is is_due
+    assert folds.is_due(sighting(REFUSING).fold, before)
 
 
 def test_fold_is_new_until_it_was_counted_and_again_once_it_was_forgotten(store):
     folds = tally.Tally(store)
-    assert folds.is_new(sighting())
+    assert folds.is_new(sighting().fold)
     own, _ = store.open_incident(survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())[0], now=NOW)
-    folds.count(sighting()).incident = own.id
-    folds.count(sighting(REFUSING))
-    assert not folds.is_new(sighting())
+    counted(folds, sighting()).incident = own.id
+    counted(folds, sighting(REFUSING))
+    assert not folds.is_new(sighting().fold)
     folds.forget(own.id)
     assert store.incidents()[0].count == 1
-    assert (folds.is_new(sighting()), folds.is_new(sighting(REFUSING))) == (True, False)
+    assert (folds.is_new(sighting().fold), folds.is_new(sighting(REFUSING).fold)) == (True, False)
     folds.forget()
-    assert folds.is_new(sighting(REFUSING))
+    assert folds.is_new(sighting(REFUSING).fold)
 
 
 @pytest.mark.parametrize(("most", "is_kept"), [(1, True), (0, False)])
 def test_folds_are_kept_in_memory_up_to_a_number(store, monkeypatch, most, is_kept):
     monkeypatch.setattr(tally, "REMEMBERED_FOLDS", most)
     folds = tally.Tally(store)
-    folds.count(sighting())
+    counted(folds, sighting())
     folds.write_counts()
-    assert folds.is_new(sighting()) is not is_kept
+    assert folds.is_new(sighting().fold) is not is_kept
 
 
 @pytest.mark.parametrize("most", [1, 0])  # 0: forgotten in memory, and read from the store again

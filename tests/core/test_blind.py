@@ -14,7 +14,7 @@ def test_blind_source_is_a_warning_with_commands_to_type(source):
     assert diagnosis.key == blind.key(source) == f"blind|{source}"
     assert (diagnosis.cause, diagnosis.suspect, diagnosis.severity) == (Cause.BLIND, Suspect.OWN, Severity.WARNING)
     assert (diagnosis.evidence, diagnosis.since, diagnosis.source) == (("Connection refused",), NOW, source)
-    unseen, command = blind.SOURCES[source]
+    _, unseen, command = blind.SOURCES[source]
     assert diagnosis.effect == f"certmedic does not see {unseen}."
     assert (diagnosis.remedy.kind, diagnosis.remedy.helps) == (RemedyKind.MANUAL, Helps.UNKNOWN)
     assert diagnosis.remedy.command.replace(" && ", "; ") == command

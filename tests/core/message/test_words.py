@@ -25,7 +25,7 @@ def diagnosis(**changes):
         ({"source": "journal"}, "the journal"),
         ({"source": "docker"}, "docker"),
         ({"suspect": Suspect.PEER, "neighbours": ("10.0.0.2", "10.0.0.3")}, "10.0.0.2"),
-        ({"suspect": Suspect.OUTSIDE}, "a neighbour"),
+        ({"suspect": Suspect.PEER}, "a neighbour"),
         ({"group": ""}, "kops etcd-a"),
         ({"group": "", "certificates": ()}, "kops"),
         ({"group": "", "plane": "", "certificates": ()}, "a program on this machine"),
