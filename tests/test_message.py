@@ -18,7 +18,6 @@ from certmedic.core.model import (
     Confidence,
     Decision,
     Diagnosis,
-    Facts,
     Gate,
     GateName,
     Helps,
@@ -26,8 +25,6 @@ from certmedic.core.model import (
     Remedy,
     RemedyKind,
     Severity,
-    SourceDown,
-    SourceUp,
     Suspect,
     WaitsFor,
 )
@@ -36,7 +33,6 @@ from labs.values import NOW
 
 HOST = "master-a"
 MINUTE = timedelta(minutes=1)
-FORMS = ("plain", "markdown", "html")
 
 
 def own(*, old=False, **more):
@@ -540,117 +536,3 @@ def test_the_run_books_commands_name_a_plain_path_or_none(path, shown):
     found = replace(found, certificates=(replace(found.certificates[0], path=path),))
     fields = message.event_fields("opened", found, incident=1, decision=None)
     assert (fields["CERTMEDIC_CERT"], fields["CERTMEDIC_FILE"]) == (path, shown)
-
-
-# ---------------------------------------------------------------- when
-
-
-def test_pauses_double_to_a_quarter_of_an_hour_and_a_message_is_given_up_after_a_day():
-    pauses = [(message.retry_at(n, NOW, NOW) - NOW).total_seconds() for n in range(40)]
-    assert 5 <= pauses[0] <= 6
-    assert all(5 * 2**n <= pauses[n] <= 5 * 2**n * 1.2 for n in range(7))
-    assert all(900 <= pause <= 1080 for pause in pauses[8:])
-    assert message.retry_at(3, NOW, NOW - timedelta(hours=24)) is not None
-    assert message.retry_at(3, NOW, NOW - timedelta(hours=24, seconds=1)) is None
-    assert message.retry_at(3, NOW, NOW + timedelta(hours=2)) > NOW  # a clock that was set back
-
-
-def test_a_day_without_network_costs_few_attempts():
-    now, attempts = NOW, 0
-    while (again := message.retry_at(attempts, now, NOW, key="12abc")) is not None:
-        now, attempts = again, attempts + 1
-    assert 80 <= attempts <= 110
-
-
-def test_channels_that_fail_together_do_not_come_back_together():
-    assert len({message.retry_at(8, NOW, NOW, key=key) for key in ("1a", "1b", "1c", "2a", "2b")}) > 2
-
-
-def test_a_forecast_is_told_once_for_each_threshold():
-    def told(days):
-        facts = values.facts(values.member(peer_ends=NOW + days * values.DAY))
-        (found,) = verdict.survey(facts, warn_within=timedelta(days=30))
-        return message.forecast(found, (30, 14, 7), NOW).key.rpartition("|")[2]
-
-    assert [told(days) for days in (29, 14, 13, 6.5, 0.5)] == ["30", "14", "14", "7", "7"]
-
-
-def test_renewed_is_a_date_that_moved_in_every_file():
-    before = values.facts(values.member(peer_ends=NOW + values.DAY, server_ends=NOW + values.DAY))
-    (found,) = verdict.survey(before, warn_within=timedelta(days=7))
-    half = values.facts(values.member(peer_ends=NOW + 700 * values.DAY, server_ends=NOW + values.DAY))
-    both = values.facts(values.member(peer_ends=NOW + 700 * values.DAY, server_ends=NOW + 700 * values.DAY))
-    assert message.renewed(found, before)[0] is False
-    assert message.renewed(found, half) == (False, f"{values.VOLUME}/clients/server.crt is not renewed yet")
-    good, said = message.renewed(found, both)
-    assert good
-    assert said.count("2028-10-24 15:40:00 UTC") == 2
-    assert message.renewed(found, Facts(at=NOW, host=HOST))[0] is False  # a file that is gone was not renewed
-
-
-# ---------------------------------------------------------------- the journal
-
-
-def test_an_event_holds_what_a_person_would_search_for():
-    found, facts = own()
-    decision = decided(found, facts, "notify")
-    fields = message.event_fields("opened", found, incident=12, decision=decision)
-    told = {
-        "CERTMEDIC_EVENT": "opened",
-        "CERTMEDIC_INCIDENT": "12",
-        "CERTMEDIC_CAUSE": "expired",
-        "CERTMEDIC_SUSPECT": "own",
-        "CERTMEDIC_CERT": f"{values.VOLUME}/peers/me.crt",
-        "CERTMEDIC_NOT_AFTER": "2026-11-24T15:31:00+00:00",
-        "CERTMEDIC_COMMAND": found.remedy.command,
-        "CERTMEDIC_DECISION": decision.reason,
-        "PRIORITY": "2",
-    }
-    assert fields.items() >= told.items()
-    assert fields["CERTMEDIC_REMEDY"].startswith("A restart fixes it. ")
-    assert fields["MESSAGE"] == f"incident 12 opened: etcd main: certificate expired: {values.VOLUME}/peers/me.crt"
-
-
-@pytest.mark.parametrize("cause", list(Cause))
-def test_the_opening_of_an_incident_has_a_run_book_for_its_cause(cause):
-    found, _ = own(cause=cause)
-    opened = message.event_fields("opened", found, incident=1, decision=None)
-    assert re.fullmatch(r"[0-9a-f]{32}", opened["MESSAGE_ID"])
-    assert opened["MESSAGE_ID"] != message.event_fields("acted", found, incident=1, decision=None)["MESSAGE_ID"]
-
-
-@pytest.mark.parametrize("event", ["opened", "intent", *OF_ONE])
-def test_every_event_of_an_incident_can_be_written(event):
-    found, facts = own()
-    fields = message.event_fields(event, found, incident=3, decision=decided(found, facts, "remedy"), outcome="So.")
-    assert fields["CERTMEDIC_EVENT"] == event
-    assert "So." in fields["MESSAGE"]
-
-
-def test_words_of_strangers_reach_the_journal_on_one_line_each_and_harmless():
-    found = neighbour(evidence=("a\nPRIORITY=0\x1b[31m @everyone",), neighbours=("x\ny",))
-    fields = message.event_fields("opened", found, incident=1, decision=None, outcome="o\x00o" * 2000)
-    assert all("\n" not in value and "\x1b" not in value and len(value) <= 1000 for value in fields.values())
-    assert fields["CERTMEDIC_EVIDENCE"] == "a PRIORITY=0[31m (at)everyone"
-
-
-def test_news_of_readers_and_of_the_service_are_events_too():
-    ids = [
-        fields["MESSAGE_ID"]
-        for fields in (
-            message.source_fields(SourceDown(source="docker", reason="no socket")),
-            message.source_fields(SourceUp(source="docker")),
-            message.started_fields(mode="notify", sources="journal, docker"),
-            message.config_refused_fields(["a.toml: mode: found 1", "b"]),
-        )
-    ]
-    assert len(set(ids)) == 4
-    blind = message.source_fields(SourceDown(source="docker", reason="no socket"))
-    assert blind["MESSAGE"] == "blind: docker cannot be read: no socket"
-    assert "a.toml: mode: found 1; b" in message.config_refused_fields(["a.toml: mode: found 1", "b"])["MESSAGE"]
-
-
-def test_message_without_any_date_says_no_since():
-    subject = replace(own()[0], since=None, first_seen=None)
-    assert "\nSince" not in compose(MessageKind.OPENED, subject).plain
-    assert "\nFirst seen" in compose(MessageKind.OPENED, replace(subject, first_seen=NOW)).plain

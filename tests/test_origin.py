@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import stat
 
 import pytest
@@ -12,8 +10,6 @@ from hypothesis import strategies as some
 
 from certmedic.core import origin
 from certmedic.core.origin import JournalFields, Owner, Process, Trust
-from certmedic.edge.os import owners
-from certmedic.edge.static_pods import StaticPods
 
 SYSTEM, CLUSTER, STRANGER = Trust.SYSTEM, Trust.CLUSTER, Trust.STRANGER
 HASH = "0123456789abcdef0123456789abcdef"
@@ -348,135 +344,3 @@ def test_no_name_makes_a_strangers_file_roots(name):
 @given(words)
 def test_no_name_in_kube_system_makes_a_static_pod(pod):
     assert origin.of_pod("kube-system", pod, UUID, STATIC) is CLUSTER
-
-
-# ---------------------------------------------------------------- manifests
-
-YAML = """apiVersion: v1
-kind: Pod
-metadata:
-  annotations:
-    name: not-this
-  # name: nor-this
-  name: {name}
-  labels:
-    k8s-app: etcd
-    name: nor-that
-  namespace: kube-system
-spec:
-  containers:
-  - name: etcd
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "pod"),
-    [
-        (YAML.format(name="etcd-manager-main"), ("kube-system", "etcd-manager-main")),
-        (YAML.format(name='"etcd"'), ("kube-system", "etcd")),
-        (YAML.format(name="etcd  # ours"), ("kube-system", "etcd")),
-        ("spec:\n  x: 1\nmetadata:\n    name: a\n", ("default", "a")),
-        (json.dumps({"metadata": {"name": "a", "namespace": "kube-system"}}), ("kube-system", "a")),
-        (json.dumps({"metadata": {"name": "a"}}), ("default", "a")),
-        (YAML.format(name=""), ("", "")),
-        (YAML.format(name="../x"), ("", "")),
-        ("metadata: 1", ("", "")),
-        ("{", ("", "")),
-        ('{"metadata": []}', ("", "")),
-        ("[" * 100_000, ("", "")),
-        ("", ("", "")),
-    ],
-)
-def test_the_pod_of_a_manifest(text, pod):
-    assert origin.pod_of_manifest(text) == pod
-
-
-@given(some.text() | some.lists(some.sampled_from([*"\n :{}'\"#", "metadata:", "name", "x"])).map("".join))
-def test_a_manifest_of_any_text_is_read(text):
-    namespace, name = origin.pod_of_manifest(text)
-    assert bool(namespace) == bool(name)
-
-
-@pytest.fixture
-def manifests(tmp_path):
-    path = tmp_path / "manifests"
-    path.mkdir(mode=0o755)
-    return path
-
-
-def put(folder, name, pod, mode=0o644):
-    path = folder / name
-    path.write_text(YAML.format(name=pod))
-    path.chmod(mode)
-    return path
-
-
-def test_static_pods_follow_their_folder(manifests, monkeypatch):
-    monkeypatch.setattr("certmedic.edge.static_pods._LOOK_EVERY", 0.0)
-    pods = StaticPods((str(manifests), str(manifests / "none")))
-    assert pods.names == set()
-    put(manifests, "etcd.manifest", "etcd-manager-main")
-    put(manifests, ".hidden.yaml", "hidden")
-    (manifests / "web.yaml").write_text("metadata:\n  name: web\n")
-    assert pods.names == {"etcd-manager-main"}
-    (manifests / "etcd.manifest").unlink()
-    assert pods.names == set()
-
-
-def test_manifests_that_others_can_write_to_count_for_nothing(manifests):
-    put(manifests, "group.yaml", "everybodys", mode=0o666)
-    (manifests / "large.yaml").write_text(YAML.format(name="large") + "#" * 300_000)
-    os.mkfifo(manifests / "pipe.yaml")
-    (manifests / "link.yaml").symlink_to("/dev/zero")
-    put(manifests, "good.yaml", "good")
-    assert StaticPods((str(manifests),)).names == {"good"}
-    manifests.chmod(0o777)
-    assert StaticPods((str(manifests),)).names == set()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
-def test_only_roots_manifests_count(manifests):
-    os.chown(put(manifests, "etcd.yaml", "etcd"), 1000, 1000)
-    assert StaticPods((str(manifests),)).names == set()
-    os.chown(manifests / "etcd.yaml", 0, 0)
-    assert StaticPods((str(manifests),)).names == {"etcd"}
-    os.chown(manifests, 1000, 1000)
-    assert StaticPods((str(manifests),)).names == set()
-
-
-# ---------------------------------------------------------------- opening
-
-
-def test_resolve_lists_every_folder_and_link(tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "a.log").touch()
-    (tmp_path / "folder").symlink_to("real")
-    (tmp_path / "b.log").symlink_to(tmp_path / "folder" / ".." / "real" / "a.log")
-    found = owners.resolve(str(tmp_path / "b.log"))
-    assert found.path == os.path.realpath(tmp_path / "real" / "a.log")
-    assert [link.path for link in found.links] == [str(tmp_path / "b.log"), str(tmp_path / "folder")]
-    assert [owner.path for owner in found.chain][0 :: len(found.chain) - 1] == [found.path, "/"]
-    state = (tmp_path / "real" / "a.log").stat()
-    assert found.key == (state.st_dev, state.st_ino)
-
-
-def test_a_circle_of_links_ends(tmp_path):
-    (tmp_path / "a").symlink_to("b")
-    (tmp_path / "b").symlink_to("a")
-    with pytest.raises(OSError, match="too many links"):
-        owners.resolve(str(tmp_path / "a"))
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="makes links of other users")
-def test_a_strangers_link_to_anothers_file_is_not_opened(tmp_path):
-    secret, own = tmp_path / "secret.log", tmp_path / "own.log"
-    secret.touch()
-    own.touch()
-    os.chown(own, 1000, 1000)
-    for target in (secret, own):
-        link = tmp_path / f"link-{target.name}"
-        link.symlink_to(target)
-        os.chown(link, 1000, 1000, follow_symlinks=False)
-    with pytest.raises(OSError, match="is a link of uid 1000 to a file of uid 0"):
-        owners.open_file(str(tmp_path / "link-secret.log"))
-    os.close(owners.open_file(str(tmp_path / "link-own.log"))[0])

@@ -1,4 +1,4 @@
-"""The envelopes, and the way from a line to a sighting. test_symptom_rules.py tests the rules."""
+"""The envelopes, and the way from a line to a sighting. test_table.py tests the rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from certmedic.core import codec, lines, symptoms
 from certmedic.core.diagnose.theirs import neighbours_of
 from certmedic.core.model import LogEntry, Origin, RejectedBy, Role, Sighting, Suspect, Symptom, Trust
-from certmedic.edge import bytesearch
 
 WHEN = datetime(2026, 11, 24, 15, 32, 49, tzinfo=UTC)
 
@@ -33,52 +32,6 @@ def sure(text: str, **origin: object) -> Sighting:
 
 
 SAMPLES = [sample for rule in symptoms.RULES for sample in rule.samples]
-
-# ---------------------------------------------------------------- the gate
-
-
-@pytest.mark.parametrize(
-    "chatter",
-    [
-        "2026-11-24 15:32:45.012345 I | embed: peerTLS: cert = /etc/etcd/me.crt, key = /etc/etcd/me.key, client-cert-auth = true",
-        "2026-11-24 15:32:45.012345 I | rafthttp: established a TCP streaming connection with peer 8211f1d0f64f3269",
-        '{"level":"info","ts":"2026-11-24T15:32:45.012Z","caller":"embed/etcd.go:124","msg":"configuring peer listeners"}',
-        'I1124 15:32:45.012345       1 trace.go:236] Trace[1]: "Update" url:/apis/coordination.k8s.io/v1/leases (total 512ms)',
-        'I1124 15:32:45.012345    9 kubelet.go:2407] "SyncLoop (PLEG): event for pod" pod="cert-manager/cert-manager-abc"',
-        "I1124 15:32:45.012345    9 etcdserver.go:534] starting etcd with state tls_enabled:true nodes:<name:a>",
-    ],
-)
-def test_lines_of_a_healthy_master_hold_no_needle(chatter):
-    assert not symptoms.interesting(chatter.encode())
-    assert seen(chatter) is None
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "open /etc/etcd/pki/server.key: permission denied",
-        '"It has been 5m0s since a valid client cert was found, but the server is not responsive. A restart may be necessary to retrieve new initial credentials."',
-        'E1124 15:32:49.012345    9 cert_rotation.go:92] "Loading client cert failed" err="EOF"',
-        'embed: rejected connection from "10.0.0.7:40122" (error "CommonName authentication failed", ServerName "m1.internal")',
-        "KeyFile and CertFile must both be present[key: , cert: /etc/etcd/pki/server.crt]",
-        "TLS error: WebPKIError(CertExpired)",
-        "VERIFY ERROR: depth=0, error=CRL has expired: CN=laptop",
-        "VERIFY EKU ERROR",
-        "npm ERR! Error: UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-        "ssl.SSLError: [X509: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:4067)",
-        "java.security.cert.CertPathValidatorException: timestamp check failed",
-    ],
-)
-def test_lines_without_the_usual_words_hold_a_needle_too(line):
-    assert symptoms.interesting(line.encode())
-    sure(line)
-
-
-def test_block_search_finds_the_line_that_holds_a_needle():
-    sick = 'rejected connection from "10.0.0.1:2" (error "remote error: tls: bad certificate", ServerName "")'
-    block = b"I | healthy\n" * 50 + sick.encode() + b"\nI | healthy\n"
-    assert [block[start:end].decode() for start, end in bytesearch.spans(block, symptoms.NEEDLES)] == [sick]
-
 
 # ---------------------------------------------------------------- who refused whom (FIELD 4.2)
 

@@ -1,8 +1,139 @@
-"""Journal entries about the service itself: each kind has its MESSAGE_ID, priority and fields."""
+"""Journal entries of incidents and of the service: each kind has its MESSAGE_ID, priority and fields."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from certmedic.core import decision as decide
+from certmedic.core import message, verdict
 from certmedic.core.message import events
+from certmedic.core.model import (
+    Cause,
+    Confidence,
+    Diagnosis,
+    Helps,
+    MessageKind,
+    Remedy,
+    RemedyKind,
+    SourceDown,
+    SourceUp,
+    Suspect,
+)
+from labs import values
+from labs.values import NOW
+
+HOST = "master-a"
+MINUTE = timedelta(minutes=1)
+
+
+def own(*, old=False, **more):
+    """The diagnosis and the decision where an etcd's peer certificate ran out nine minutes ago."""
+    image = values.OLD_IMAGE if old else values.NEW_IMAGE
+    facts = values.facts(values.member(peer_ends=NOW - 9 * MINUTE), containers=(values.container(image=image),))
+    (found,) = verdict.survey(facts, warn_within=timedelta())
+    found = replace(found, count=312, first_seen=NOW - 9 * MINUTE, last_seen=NOW, **more)
+    return found, facts
+
+
+def decided(found, facts, mode):
+    policy = decide.Policy(mode=mode, restart=("etcd-manager",), cooldown=15 * MINUTE, per_day=2)
+    return decide.decide(found, facts, decide.History(started_at=NOW - values.DAY), policy)
+
+
+def neighbour(**more):
+    told = {
+        "key": "peer",
+        "cause": Cause.EXPIRED,
+        "suspect": Suspect.PEER,
+        "confidence": Confidence.LIKELY,
+        "certificates": (),
+        "evidence": ('etcd refused the certificate of 10.0.0.2: rejected connection from "10.0.0.2:51234"',),
+        "effect": "This master is not at fault.",
+        "remedy": Remedy(
+            kind=RemedyKind.NONE,
+            helps=Helps.NO,
+            why="The certificate at fault is on 10.0.0.2.",
+        ),
+        "neighbours": ("10.0.0.2",),
+        "since": NOW - MINUTE,
+    }
+    return Diagnosis(**(told | more))
+
+
+OF_ONE = [kind for kind in MessageKind if kind is not MessageKind.DIGEST]  # about one incident
+
+
+def compose(kind, found, **more):
+    return message.compose(kind, found, **({"incident": 12, "host": HOST, "now": NOW} | more))
+
+
+def test_an_event_holds_what_a_person_would_search_for():
+    found, facts = own()
+    decision = decided(found, facts, "notify")
+    fields = message.event_fields("opened", found, incident=12, decision=decision)
+    told = {
+        "CERTMEDIC_EVENT": "opened",
+        "CERTMEDIC_INCIDENT": "12",
+        "CERTMEDIC_CAUSE": "expired",
+        "CERTMEDIC_SUSPECT": "own",
+        "CERTMEDIC_CERT": f"{values.VOLUME}/peers/me.crt",
+        "CERTMEDIC_NOT_AFTER": "2026-11-24T15:31:00+00:00",
+        "CERTMEDIC_COMMAND": found.remedy.command,
+        "CERTMEDIC_DECISION": decision.reason,
+        "PRIORITY": "2",
+    }
+    assert fields.items() >= told.items()
+    assert fields["CERTMEDIC_REMEDY"].startswith("A restart fixes it. ")
+    assert fields["MESSAGE"] == f"incident 12 opened: etcd main: certificate expired: {values.VOLUME}/peers/me.crt"
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_the_opening_of_an_incident_has_a_run_book_for_its_cause(cause):
+    found, _ = own(cause=cause)
+    opened = message.event_fields("opened", found, incident=1, decision=None)
+    assert re.fullmatch(r"[0-9a-f]{32}", opened["MESSAGE_ID"])
+    assert opened["MESSAGE_ID"] != message.event_fields("acted", found, incident=1, decision=None)["MESSAGE_ID"]
+
+
+@pytest.mark.parametrize("event", ["opened", "intent", *OF_ONE])
+def test_every_event_of_an_incident_can_be_written(event):
+    found, facts = own()
+    fields = message.event_fields(event, found, incident=3, decision=decided(found, facts, "remedy"), outcome="So.")
+    assert fields["CERTMEDIC_EVENT"] == event
+    assert "So." in fields["MESSAGE"]
+
+
+def test_words_of_strangers_reach_the_journal_on_one_line_each_and_harmless():
+    found = neighbour(evidence=("a\nPRIORITY=0\x1b[31m @everyone",), neighbours=("x\ny",))
+    fields = message.event_fields("opened", found, incident=1, decision=None, outcome="o\x00o" * 2000)
+    assert all("\n" not in value and "\x1b" not in value and len(value) <= 1000 for value in fields.values())
+    assert fields["CERTMEDIC_EVIDENCE"] == "a PRIORITY=0[31m (at)everyone"
+
+
+def test_news_of_readers_and_of_the_service_are_events_too():
+    ids = [
+        fields["MESSAGE_ID"]
+        for fields in (
+            message.source_fields(SourceDown(source="docker", reason="no socket")),
+            message.source_fields(SourceUp(source="docker")),
+            message.started_fields(mode="notify", sources="journal, docker"),
+            message.config_refused_fields(["a.toml: mode: found 1", "b"]),
+        )
+    ]
+    assert len(set(ids)) == 4
+    blind = message.source_fields(SourceDown(source="docker", reason="no socket"))
+    assert blind["MESSAGE"] == "blind: docker cannot be read: no socket"
+    assert "a.toml: mode: found 1; b" in message.config_refused_fields(["a.toml: mode: found 1", "b"])["MESSAGE"]
+
+
+def test_message_without_any_date_says_no_since():
+    subject = replace(own()[0], since=None, first_seen=None)
+    assert "\nSince" not in compose(MessageKind.OPENED, subject).plain
+    assert "\nFirst seen" in compose(MessageKind.OPENED, replace(subject, first_seen=NOW)).plain
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,255 @@
+"""Whose word counts: a line by the trust of its origin, and by what anyone could provoke."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certmedic.core import diagnose as doctor
+from certmedic.core.model import (
+    Cause,
+    Fold,
+    RejectedBy,
+    Role,
+    Served,
+    Sighting,
+    Suspect,
+    Symptom,
+    Trust,
+)
+from labs.values import (
+    DAY,
+    NOW,
+    PEERS_CA,
+    VOLUME,
+    container,
+    entry,
+    facts,
+    member,
+    stored,
+)
+
+ENDED = NOW - 5 * DAY
+ME, SERVER = f"{VOLUME}/peers/me.crt", f"{VOLUME}/clients/server.crt"
+
+
+def seen(
+    symptom,
+    rejected_by,
+    role,
+    *,
+    program="etcd",
+    remote="10.0.0.2:41000",
+    not_after=None,
+    said="the line",
+    origin=None,
+    **fields,
+):
+    if remote:
+        fields["remote_addr"] = remote
+    sighting = Sighting(
+        entry=entry(said, **(origin or {})),
+        rule="test",
+        symptom=symptom,
+        rejected_by=rejected_by,
+        suspect=Suspect.OWN if rejected_by is RejectedBy.REMOTE else Suspect.PEER,
+        role=role,
+        program=program,
+        said=said,
+        meaning="",
+        fields=fields,
+        not_after=not_after,
+    )
+    return Fold(sighting=sighting, count=3, first_seen=NOW, last_seen=NOW)
+
+
+def refused(symptom=Symptom.BAD_CERTIFICATE_ALERT, role=Role.SERVER, **more):
+    """A remote side refused ours."""
+    return seen(symptom, RejectedBy.REMOTE, role, **more)
+
+
+def refusing(symptom=Symptom.EXPIRED, role=Role.SERVER, **more):
+    """The logging process refused theirs."""
+    return seen(symptom, RejectedBy.LOCAL, role, **more)
+
+
+def judged(fold, files=None, **more):
+    return doctor.diagnose(fold, facts(files, **more))
+
+
+def paths(diagnosis):
+    return [certificate.path for certificate in diagnosis.certificates]
+
+
+def own_file(rule, **fields):
+    """A program finds fault with a file of its own."""
+    fold = refusing(Symptom.OTHER, Role.UNKNOWN, remote="", said="open it: no", **fields)
+    return replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN, rule=rule))
+
+
+STRANGER = {"trust": Trust.STRANGER, "namespace": "tenant", "pod": "etcd-manager-main-x"}
+
+
+@pytest.mark.parametrize("rejected", [refused, refusing])
+def test_a_strangers_line_is_shown_and_decides_nothing(rejected):
+    found = judged(rejected(not_after=ENDED, remote="127.0.0.1:5000", origin=STRANGER), member(peer_ends=ENDED))
+
+    assert (found.severity, found.suspect, found.trust) == ("info", "unknown", Trust.STRANGER)
+    assert (found.certificates, found.remedy.command, found.neighbours) == ((), "", ())
+    assert found.key == "stranger|pod tenant/etcd-manager-main-x"
+
+
+def test_four_hundred_program_names_of_one_origin_are_one_key():
+    names = [f"program-{number}" for number in range(400)]
+    assert len({judged(refusing(program=name, origin=STRANGER)).key for name in names}) == 1
+    system = {"unit": "kubelet.service"}
+    assert len({judged(refusing(program=name, origin=system)).key for name in names}) == 1
+    assert len({judged(refused(program=name, origin=system), ()).key for name in names}) == 1
+
+
+@pytest.mark.parametrize("trust", [Trust.CLUSTER, Trust.STRANGER])
+def test_what_strangers_store_and_serve_is_no_evidence(trust):
+    files = tuple(replace(one, trust=trust) for one in member(peer_ends=ENDED))
+    old = stored(PEERS_CA.leaf("etcd-a", not_after=ENDED), ME)
+    served = (Served(address="127.0.0.1", port=2380, certificate=old.certificate, trust=trust),)
+
+    assert judged(refused(), files).cause is Cause.UNEXPLAINED
+    assert judged(refused(), served=served).cause is Cause.DISTRUSTED
+
+
+def test_a_strangers_failed_call_to_a_healthy_member_is_information():
+    fold = refused(role=Role.SERVER, remote="10.9.9.9:5000", said="rejected connection on client endpoint")
+
+    found = judged(fold)
+
+    assert (found.cause, found.severity) == (Cause.DISTRUSTED, "info")
+
+
+@pytest.mark.parametrize(
+    ("more", "severity"),
+    [
+        ({}, "info"),
+        ({"peers": frozenset({"10.0.0.2"})}, "critical"),
+        ({"called": (("peer", "old-a.example"),)}, "critical"),
+    ],
+)
+def test_a_missing_name_is_believed_of_a_member_or_of_ones_own_advertising_and_not_of_any_caller(more, severity):
+    found = judged(refused(server_name="old-a.example"), **more)
+
+    assert (found.cause, found.severity) == (Cause.NAME_MISMATCH, severity)
+    assert found.key.startswith("caller|") is (severity == "info")
+
+
+@pytest.mark.parametrize(
+    ("role", "more", "severity"),
+    [
+        (Role.SERVER, {}, "info"),
+        (Role.SERVER, {"peers": frozenset({"10.0.0.2"})}, "warning"),
+        (Role.CLIENT, {}, "warning"),
+    ],
+)
+def test_an_expired_certificate_of_an_unknown_caller_is_information(role, more, severity):
+    assert judged(refusing(role=role, not_after=ENDED), **more).severity == severity
+
+
+def test_only_a_members_refusal_is_another_clock():
+    files = member(peer_ends=ENDED)
+    assert judged(refused(), files).neighbours == ()
+    assert judged(refused(), files, peers=frozenset({"10.0.0.2"})).neighbours == ("10.0.0.2",)
+
+
+def test_what_etcd_manager_holds_in_memory_is_believed_from_itself_and_from_its_age():
+    origin = {"pod": "etcd-manager-main-ip-10-0-0-1", "container_id": "c1"}
+    loopback = refusing(not_after=ENDED, remote="127.0.0.1:5000", origin=origin)
+    assert judged(loopback).severity == "info"  # any program on this machine can call so
+    aged = (container(started_at=ENDED - timedelta(days=730)),)
+    assert (judged(loopback, containers=aged).cause, judged(loopback, containers=aged).severity) == (
+        Cause.STALE_IN_MEMORY,
+        "critical",
+    )
+
+    itself = refused(
+        role=Role.CLIENT, program="etcd-manager", remote="", endpoint="https://127.0.0.1:4001", origin=origin
+    )
+    assert (judged(itself).cause, judged(itself).severity, judged(itself).remedy.helps) == (
+        Cause.STALE_IN_MEMORY,
+        "critical",
+        "yes",
+    )
+
+
+def test_another_pod_of_the_cluster_is_a_warning_without_proof():
+    origin = {"trust": Trust.CLUSTER, "unit": "x"}
+    fold = own_file("own-key-mismatch")
+    fold = replace(fold, sighting=replace(fold.sighting, entry=entry("x", **origin)))
+    assert judged(fold).severity == "warning"
+    assert judged(refused(origin=origin), member(peer_ends=ENDED)).severity == "critical"
+
+
+@pytest.mark.parametrize(
+    ("origin", "name"),
+    [
+        ({"namespace": "kube-system", "pod": "x"}, "pod kube-system/x"),
+        ({"pod": "x", "container": "c"}, "pod /x"),
+        ({"container": "c", "path": "/p"}, "container c"),
+        ({"path": "/var/log/x.log", "uid": 0}, "file /var/log/x.log"),
+        ({"uid": 0}, "uid 0"),
+        ({}, "journal"),
+        ({"container": "c\n\u202ex"}, "container c x"),
+    ],
+)
+def test_stranger_is_known_by_what_it_cannot_choose(origin, name):
+    fold = refused(origin={"trust": Trust.STRANGER, **origin})
+    assert judged(fold).key == f"stranger|{name}"
+
+
+@pytest.mark.parametrize(
+    ("called", "missing"),
+    [
+        ((), "10.0.0.1 or fd00::1"),  # nothing tells how it is called: by an address, and loopback is none of them
+        ((("server", "etcd-x.internal.example"),), "etcd-x.internal.example"),
+        ((("server", "etcd-x.internal.example"), ("peer", "10.9.9.9")), "10.9.9.9"),
+    ],
+)
+def test_caller_without_sni_has_called_as_etcd_advertises_or_by_address(called, missing):
+    here = frozenset({"127.0.0.1", "10.0.0.1", "fd00::1"})
+    fold = refused(remote="10.0.0.2:41000", server_name="")
+    looked = replace(facts(called=called, peers=frozenset({"10.0.0.2"})), addresses=here)
+    diagnosis = doctor.diagnose(fold, looked)
+    assert diagnosis.cause is Cause.NAME_MISMATCH
+    assert any(f"{ME}: clients call {missing}, but it holds only" in line for line in diagnosis.evidence)
+
+
+@pytest.mark.parametrize("peers", [(), ("10.0.0.2",)])
+def test_line_without_sni_accuses_no_name(peers):
+    assert judged(refused(), peers=frozenset(peers)).cause is Cause.DISTRUSTED
+
+
+@pytest.mark.parametrize(
+    ("files", "cause"),
+    [
+        (member(server_ends=ENDED), Cause.EXPIRED),
+        (tuple(replace(stored_, key_matches=False) for stored_ in member()), Cause.KEY_MISMATCH),
+    ],
+)
+def test_certificate_that_a_program_calls_its_own_is_examined(files, cause):
+    fold = refusing(Symptom.OTHER, Role.SERVER, remote="")
+    diagnosis = judged(replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN)), files)
+    assert (diagnosis.cause, diagnosis.suspect) == (cause, "own")
+    assert any("this machine refused a certificate of its" in line for line in diagnosis.evidence)
+
+
+@pytest.mark.parametrize(("listener", "path"), [("peer", ME), ("client", SERVER)])
+def test_etcd_that_fails_at_a_listener_was_loading_its_certificate(listener, path):
+    fold = own_file("own-key-mismatch")
+    fold = replace(fold, sighting=replace(fold.sighting, said=f"creating {listener} listener failed"))
+    assert paths(judged(fold)) == [path]
+
+
+@pytest.mark.parametrize(("synchronised", "is_doubted"), [(False, True), (True, False), (None, False)])
+def test_neighbour_from_the_future_is_a_question_of_this_clock(synchronised, is_doubted):
+    fold = refusing(Symptom.EXPIRED_OR_NOT_YET_VALID)
+    fold = replace(fold, sighting=replace(fold.sighting, not_before=NOW + DAY))
+    diagnosis = judged(fold, clock_synchronised=synchronised)
+    assert (diagnosis.cause, diagnosis.suspect) == (Cause.NOT_YET_VALID, "peer")
+    assert any("look at the clock first" in line for line in diagnosis.evidence) is is_doubted

@@ -1,0 +1,104 @@
+"""Which pods are static, by the kubelet's manifests."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from certmedic.core import origin
+from certmedic.edge.static_pods import StaticPods
+
+YAML = """apiVersion: v1
+kind: Pod
+metadata:
+  annotations:
+    name: not-this
+  # name: nor-this
+  name: {name}
+  labels:
+    k8s-app: etcd
+    name: nor-that
+  namespace: kube-system
+spec:
+  containers:
+  - name: etcd
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "pod"),
+    [
+        (YAML.format(name="etcd-manager-main"), ("kube-system", "etcd-manager-main")),
+        (YAML.format(name='"etcd"'), ("kube-system", "etcd")),
+        (YAML.format(name="etcd  # ours"), ("kube-system", "etcd")),
+        ("spec:\n  x: 1\nmetadata:\n    name: a\n", ("default", "a")),
+        (json.dumps({"metadata": {"name": "a", "namespace": "kube-system"}}), ("kube-system", "a")),
+        (json.dumps({"metadata": {"name": "a"}}), ("default", "a")),
+        (YAML.format(name=""), ("", "")),
+        (YAML.format(name="../x"), ("", "")),
+        ("metadata: 1", ("", "")),
+        ("{", ("", "")),
+        ('{"metadata": []}', ("", "")),
+        ("[" * 100_000, ("", "")),
+        ("", ("", "")),
+    ],
+)
+def test_the_pod_of_a_manifest(text, pod):
+    assert origin.pod_of_manifest(text) == pod
+
+
+@given(some.text() | some.lists(some.sampled_from([*"\n :{}'\"#", "metadata:", "name", "x"])).map("".join))
+def test_a_manifest_of_any_text_is_read(text):
+    namespace, name = origin.pod_of_manifest(text)
+    assert bool(namespace) == bool(name)
+
+
+@pytest.fixture
+def manifests(tmp_path):
+    path = tmp_path / "manifests"
+    path.mkdir(mode=0o755)
+    return path
+
+
+def put(folder, name, pod, mode=0o644):
+    path = folder / name
+    path.write_text(YAML.format(name=pod))
+    path.chmod(mode)
+    return path
+
+
+def test_static_pods_follow_their_folder(manifests, monkeypatch):
+    monkeypatch.setattr("certmedic.edge.static_pods._LOOK_EVERY", 0.0)
+    pods = StaticPods((str(manifests), str(manifests / "none")))
+    assert pods.names == set()
+    put(manifests, "etcd.manifest", "etcd-manager-main")
+    put(manifests, ".hidden.yaml", "hidden")
+    (manifests / "web.yaml").write_text("metadata:\n  name: web\n")
+    assert pods.names == {"etcd-manager-main"}
+    (manifests / "etcd.manifest").unlink()
+    assert pods.names == set()
+
+
+def test_manifests_that_others_can_write_to_count_for_nothing(manifests):
+    put(manifests, "group.yaml", "everybodys", mode=0o666)
+    (manifests / "large.yaml").write_text(YAML.format(name="large") + "#" * 300_000)
+    os.mkfifo(manifests / "pipe.yaml")
+    (manifests / "link.yaml").symlink_to("/dev/zero")
+    put(manifests, "good.yaml", "good")
+    assert StaticPods((str(manifests),)).names == {"good"}
+    manifests.chmod(0o777)
+    assert StaticPods((str(manifests),)).names == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
+def test_only_roots_manifests_count(manifests):
+    os.chown(put(manifests, "etcd.yaml", "etcd"), 1000, 1000)
+    assert StaticPods((str(manifests),)).names == set()
+    os.chown(manifests / "etcd.yaml", 0, 0)
+    assert StaticPods((str(manifests),)).names == {"etcd"}
+    os.chown(manifests, 1000, 1000)
+    assert StaticPods((str(manifests),)).names == set()
