@@ -29,6 +29,28 @@ def test_status_shows_the_same_as_json(lab):
     assert (answer["version"], answer["mode"], answer["open"]) == (__version__, "notify", [])
 
 
+@pytest.mark.parametrize("words", [("status",), ("incidents",), ("show", "1"), ("certs",), ("silence", "list")])
+def test_a_broken_configuration_does_not_keep_people_from_looking(lab, words):
+    lab = lab()
+    lab.suffer(5)
+    done = commandline.run(lab, *words, config='mode = "fix"\n[certificates]\nplanes = ["kops"]\nwarn_dayz = [1]\n')
+
+    assert done.exit_code == 0
+    assert "mode: found 'fix'; allowed: \"observe\"" in done.output
+    assert "certificates.warn_dayz: no such key" in done.output
+    assert "warning: the configuration has faults; its good values are used\n" in done.output
+
+
+@pytest.mark.parametrize("words", [("approve", "1"), ("reset",), ("backfill", "--since", "1h"), ("check-config",)])
+def test_a_broken_configuration_stops_commands_that_act_on_it(lab, words):
+    lab = lab()
+    lab.suffer(5)
+    done = commandline.run(lab, *words, config='mode = "fix"\n')
+
+    assert done.exit_code == 2
+    assert "certmedic: " in done.output
+
+
 def test_status_counts_one_attempt_and_two_attempts(lab):
     lab = lab(mode="notify", dead={"good"})
     lab.suffer(5)

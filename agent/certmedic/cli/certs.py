@@ -60,7 +60,7 @@ def certs(  # noqa: PLR0913 - each is an option of the command
 
     --check makes it a Nagios or NRPE check, whose first line is a summary.
     """
-    settings = inputs.config(config_path)
+    settings = inputs.config(config_path, looks=True)
     now = at or datetime.now(UTC)
     facts = app.inspector(settings, root).gather(now=now)
     warns = settings.certificates

@@ -74,7 +74,7 @@ def row(incident: Incident, silence: Silence | None) -> dict[str, Any]:
 @click.option("--all", "with_strangers", is_flag=True, help="Also list lines of untrusted programs.")
 def incidents(*, as_json: bool, config_path: Path | None, only_open: bool, with_strangers: bool) -> None:
     """List incidents, newest first."""
-    settings, now = inputs.config(config_path), datetime.now(UTC)
+    settings, now = inputs.config(config_path, looks=True), datetime.now(UTC)
     with inputs.state(settings) as state:
         listed, silences = state.incidents(unresolved=only_open), silences_of(settings, state, now)
         strangers = state.strangers() if with_strangers else []
@@ -132,7 +132,7 @@ def tell_incidents(rows: Sequence[tuple[Incident, Silence | None]]) -> None:
 @NUMBER
 def show_incident(number: int, *, as_json: bool, config_path: Path | None) -> None:
     """Show one incident: diagnosis, decision with every gate, log lines, events and messages."""
-    settings, now = inputs.config(config_path), datetime.now(UTC)
+    settings, now = inputs.config(config_path, looks=True), datetime.now(UTC)
     with inputs.state(settings) as state:
         incident = state.incident(number)
         if incident is None:

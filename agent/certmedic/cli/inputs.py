@@ -52,19 +52,31 @@ def command(name: str, summary: str, *commands: str) -> Callable[[Callable[..., 
     return click.command(name, short_help=summary, epilog=examples(*commands))
 
 
-def config(path: Path | None) -> Config:
-    """Read the configuration, or print every fault of it and exit."""
+def config(path: Path | None, *, looks: bool = False) -> Config:
+    """Read the configuration, or print every fault of it and exit.
+
+    A command that only `looks` goes on with the good values, since people look when something is wrong.
+    """
     try:
         return load(path)
     except ConfigError as error:
-        refuse(error)
+        if not looks or error.good is None:
+            refuse(error)
+        print_faults(error)
+        output.write("certmedic: warning: the configuration has faults; its good values are used", err=True)
+        return error.good
 
 
 def refuse(error: ConfigError) -> NoReturn:
     """Print every fault of the configuration, and exit."""
+    print_faults(error)
+    raise SystemExit(2)
+
+
+def print_faults(error: ConfigError) -> None:
+    """Print every fault of the configuration."""
     for fault in error.faults:
         output.write(f"certmedic: {fault}", err=True)
-    raise SystemExit(2)
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def serve(
 @inputs.CONFIG
 def status(*, as_json: bool, config_path: Path | None) -> None:
     """Show how far each source is read, which messages wait for delivery, and which incidents are open."""
-    settings, now = inputs.config(config_path), datetime.now(UTC)
+    settings, now = inputs.config(config_path, looks=True), datetime.now(UTC)
     with inputs.state(settings) as state:
         sources, opened, channels = state.sources(), state.incidents(unresolved=True), state.channels()
         silences = [silence for silence in silences_of(settings, state, now) if silence.starts_at <= now]

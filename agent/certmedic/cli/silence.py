@@ -152,7 +152,7 @@ def add(  # noqa: PLR0913 - one argument for each option
 def list_silences(*, everything: bool, as_json: bool, config_path: Path | None) -> None:
     """List the silences that are active or pending."""
     now = datetime.now(UTC)
-    with inputs.state(inputs.config(config_path)) as state:
+    with inputs.state(inputs.config(config_path, looks=True)) as state:
         silences = state.silences(now=None if everything else now)
     if as_json:
         output.as_json(silences=[row(silence, now) for silence in silences])

@@ -23,11 +23,15 @@ DROP_IN_DIRECTORY = "conf.d"  # beside the main file
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `faults` says everything that is wrong with it, one sentence each."""
+    """The configuration cannot be used; `faults` says everything that is wrong with it, one sentence each.
 
-    def __init__(self, faults: list[str]) -> None:
+    `good` is the configuration without the faulty values, for commands that only look; None if there is none.
+    """
+
+    def __init__(self, faults: list[str], good: Config | None = None) -> None:
         super().__init__("\n".join(faults))
         self.faults = tuple(faults)
+        self.good = good
 
 
 def files(path: Path | None = None) -> list[Path]:
@@ -48,11 +52,9 @@ def load(path: Path | None = None) -> Config:
     values: dict[str, Any] = {}
     for file in files(path):
         values |= _check(file, faults)
-    if faults:
-        raise ConfigError(faults)
     config: Config = build(Config, values)
-    if faults := contradictions(config):
-        raise ConfigError(faults)
+    if faults := faults or contradictions(config):
+        raise ConfigError(faults, config)
     return config
 
 
