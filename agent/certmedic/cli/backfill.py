@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from certmedic.config import duration
 from certmedic.core import diagnose as doctor
 from certmedic.core import echo, symptoms, verdict
 from certmedic.core.model import Diagnosis, Fold, LogEntry, Sighting, Trust
+from certmedic.core.sightings import counted
 from certmedic.core.text import stamp
 from certmedic.edge import inbox
 from certmedic.edge.containers import DockerError, DockerSource
@@ -64,10 +64,7 @@ class Past:
         known = self._folds.get(sighting.fold)
         if known is None:
             self._machine.learn(entry.origin)
-            known = Fold(sighting=sighting, count=0, first_seen=at, last_seen=at)
-        self._folds[sighting.fold] = replace(
-            known, count=known.count + 1, first_seen=min(known.first_seen, at), last_seen=max(known.last_seen, at)
-        )
+        self._folds[sighting.fold] = counted(known, sighting, at)
 
     def _is_echo(self, sighting: Sighting) -> bool:
         """Whether another trusted source brought this trusted line already. A stranger's copy hides nothing."""

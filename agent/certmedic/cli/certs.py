@@ -27,6 +27,7 @@ from certmedic.core.examine import examine
 from certmedic.core.model import Diagnosis, Facts, FileFault, Fold, Origin, Severity, Sighting, Stored
 from certmedic.core.origin import OPERATOR
 from certmedic.core.rehearse import rehearse
+from certmedic.core.sightings import counted
 from certmedic.core.text import ago, span, stamp
 from certmedic.edge.facts import Machine
 
@@ -225,8 +226,10 @@ def diagnose(
     now = at or datetime.now(UTC)
     used: dict[str, str] = {}
     called: set[tuple[str, str]] = set()
+    folds: dict[str, Fold] = {}
     try:
-        folds = list(folded(sightings(logs, now, used, called)))
+        for sighting in sightings(logs, now, used, called):
+            folds[sighting.fold] = counted(folds.get(sighting.fold), sighting, sighting.entry.time)
     except OSError as error:
         output.fail(f"{error.filename}: {error.strerror}", 3)
     base = (root or "").rstrip("/")
@@ -236,7 +239,7 @@ def diagnose(
         used=used,
         called=tuple(called),
     )
-    judged = [diagnosis for fold in folds if (diagnosis := doctor.diagnose(fold, facts)) is not None]
+    judged = [diagnosis for fold in folds.values() if (diagnosis := doctor.diagnose(fold, facts)) is not None]
     diagnoses = verdict.merge([*judged, *verdict.survey(facts, warn_within=timedelta())])
     if as_json:
         output.as_json(diagnoses=[output.diagnosis(diagnosis) for diagnosis in diagnoses])
@@ -300,13 +303,3 @@ def sightings(
                 if sighting is not None:
                     time = echo.written_at(sighting, now) or now
                     yield replace(sighting, entry=replace(sighting.entry, time=time))
-
-
-def folded(seen: Iterable[Sighting]) -> Iterator[Fold]:
-    """Yield equal sightings as one, in the order of their first."""
-    together: dict[str, list[Sighting]] = {}
-    for sighting in seen:
-        together.setdefault(sighting.fold, []).append(sighting)
-    for same in together.values():
-        times = [sighting.entry.time for sighting in same]
-        yield Fold(sighting=same[0], count=len(same), first_seen=min(times), last_seen=max(times))

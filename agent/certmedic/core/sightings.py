@@ -74,3 +74,15 @@ class Fold:
     count: int
     first_seen: datetime
     last_seen: datetime
+
+
+def counted(fold: Fold | None, sighting: Sighting, at: datetime) -> Fold:
+    """Return a fold with one more sighting, seen `at`; None begins a new fold."""
+    if fold is None:
+        return Fold(sighting=sighting, count=1, first_seen=at, last_seen=at)
+    return Fold(
+        sighting=fold.sighting,
+        count=fold.count + 1,
+        first_seen=min(fold.first_seen, at),
+        last_seen=max(fold.last_seen, at),
+    )
