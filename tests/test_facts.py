@@ -18,10 +18,9 @@ import pytest
 
 from certmedic.core import certificates, planes, symptoms
 from certmedic.core.model import LogEntry, Origin, Trust
-from certmedic.edge import facts
 from certmedic.edge.facts import Machine
-from certmedic.edge.facts.containers import container_files
-from certmedic.edge.facts.processes import resolved
+from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
+from certmedic.edge.facts.processes import clock_synchronised, read_process, resolved
 from labs.docker import BUSYBOX, start_dockerd
 from labs.pki import kops_master, kops_volume
 from labs.waiting import until
@@ -104,12 +103,12 @@ def test_etcd_says_itself_which_files_it_uses(member):
 
 
 def test_so_does_its_process(member):
-    assert dict(facts.read_process(member.pid)) | {"ca": ""} == {
+    assert dict(read_process(member.pid)) | {"ca": ""} == {
         "server": f"{member.token}/clients/server.crt",
         "peer": f"{member.token}/peers/me.crt",
         "ca": "",
     }
-    assert facts.read_process(2**22 + 1) == ()
+    assert read_process(2**22 + 1) == ()
 
 
 @pytest.mark.real
@@ -128,7 +127,7 @@ def test_paths_of_a_process_with_a_root_of_its_own(tmp_path, leaf):
     with subprocess.Popen(["chroot", root, "/busybox", "sleep", "600"], env=environ) as process:
         try:
             until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"/busybox"))
-            named = dict(facts.read_process(process.pid))
+            named = dict(read_process(process.pid))
             assert named == {"server": f"/proc/{process.pid}/root/pki/server.crt", "peer": str(host)}
             machine = trusting()
             machine.learn(Origin(pid=process.pid, trust=Trust.SYSTEM))
@@ -232,7 +231,7 @@ def test_a_stranger_can_name_any_file_and_nothing_comes_of_it(tmp_path):
 
 
 def test_no_docker_is_a_sentence(tmp_path):
-    found, blind = facts.containers(f"unix://{tmp_path}/docker.sock")
+    found, blind = containers(f"unix://{tmp_path}/docker.sock")
     assert found == ()
     assert str(tmp_path / "docker.sock") in blind
 
@@ -241,7 +240,7 @@ def test_a_docker_that_does_not_answer_is_a_sentence(tmp_path):
     path = str(tmp_path / "docker.sock")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
-        found, blind = facts.containers(f"unix://{path}")
+        found, blind = containers(f"unix://{path}")
     assert found == ()
     assert "Connection refused" in blind
 
@@ -263,7 +262,7 @@ def test_containers_as_the_kubelet_names_them():
         docker("run", "-d", "--network=none", "--name", name, *options, image, "sleep", "600")
         bare = "k8s_etcd-manager_etcd-manager-events-m0_kube-system_0a1c_1"
         docker("create", "--network=none", "--name", bare, BUSYBOX, "sleep", "600")
-        found, blind = facts.containers(docker.url)
+        found, blind = containers(docker.url)
         assert blind == ""
         main, events = (next(c for c in found if c.name == wanted) for wanted in (name, bare))
         assert (main.pod, main.namespace, main.container_name) == (
@@ -296,7 +295,7 @@ def test_containers_as_the_kubelet_names_them():
             ),
             *(BUSYBOX, "etcd", "--peer-cert-file=/etc/tls/../tls/me.crt", "--trusted-ca-file=/elsewhere/ca.crt"),
         )
-        (etcd,) = (c for c in facts.containers(docker.url)[0] if c.name == "etcd")
+        (etcd,) = (c for c in containers(docker.url)[0] if c.name == "etcd")
         told = dict(container_files(docker.url, etcd.id))
         assert told == {"server": "/srv/lab pki/server.crt", "peer": "/srv/lab pki/me.crt"}
         docker("rm", "etcd")
@@ -305,7 +304,7 @@ def test_containers_as_the_kubelet_names_them():
         docker("start", bare)
         command = planes.restart_command("main").replace("sudo docker", f"docker --host={docker.url}")
         subprocess.run(["sh", "-c", command], check=True, capture_output=True)
-        states = {c.name: c.state for c in facts.containers(docker.url)[0]}
+        states = {c.name: c.state for c in containers(docker.url)[0]}
         assert states == {name: "exited", bare: "running"}
 
 
@@ -369,7 +368,7 @@ def test_files_of_static_pods(tmp_path, leaf):
     (folder / "deep.json").write_text("{" * 100_000)
     leaf.write(tmp_path / "opt/etcd/tls/server.crt")
 
-    found = facts.manifest_files(str(tmp_path))
+    found = manifest_files(str(tmp_path))
     seen = Machine(globs=[], root=str(tmp_path), live=False).gather(now=NOW)
 
     assert found == {
@@ -388,16 +387,16 @@ def test_images_of_static_pods(tmp_path):
     for name, text in MANIFESTS.items():
         (folder / name).write_text(text)
     (folder / "etcd-leases.manifest").symlink_to("nowhere")
-    assert facts.manifest_images(str(tmp_path)) == {
+    assert manifest_images(str(tmp_path)) == {
         "main": "k8s.gcr.io/etcdadm/etcd-manager:3.0.20210430",
         "events": "registry.k8s.io/etcd-manager/etcd-manager-slim:v3.0.20241012",
         "cilium": "kopeio/etcd-manager:3.0.20200307",
     }
-    assert facts.manifest_images(str(tmp_path / "nothing")) == {}
+    assert manifest_images(str(tmp_path / "nothing")) == {}
 
 
 def test_the_clock_as_timedatectl_sees_it():
-    found = facts.clock_synchronised()
+    found = clock_synchronised()
     assert found in (True, False, None)
     if Path("/run/systemd/system").exists():
         told = subprocess.run(

@@ -21,8 +21,7 @@ from certmedic.core import certificates, window
 from certmedic.core.decision.quorum import safe_to_restart
 from certmedic.core.lease import Access
 from certmedic.core.model import Member, Place, Stored, Trust
-from certmedic.edge.facts import members
-from certmedic.edge.facts.members import meet
+from certmedic.edge.facts.members import meet, members
 from certmedic.edge.facts.roster import voters
 from certmedic.edge.lease import EtcdLock, _AskError, _Endpoint
 from certmedic.edge.os.owners import Tree

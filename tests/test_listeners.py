@@ -20,9 +20,8 @@ import pytest
 from certmedic.core import certificates
 from certmedic.core.model import Facts, Place, Stored, Trust
 from certmedic.core.verify import cure_took
-from certmedic.edge import facts
-from certmedic.edge.facts import shake_hands
-from certmedic.edge.facts.listeners import probe
+from certmedic.edge.facts import Machine
+from certmedic.edge.facts.listeners import listening, own_addresses, probe, shake_hands
 from certmedic.edge.facts.members import is_verified
 from labs.pki import Authority, Leaf, authority
 from labs.waiting import until
@@ -146,7 +145,7 @@ def test_nobody_listens():
         port = server.getsockname()[1]
     served = shake_hands("127.0.0.1", port, server_name=None, deadline=5)
     assert (served.certificate, served.error) == (None, "Connection refused")
-    assert facts.listening([port]) == ()
+    assert listening([port]) == ()
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "n\u00e4me.example", "a..b", "10.0.0.1", ""])
@@ -173,7 +172,7 @@ def shows_two(tmp_path: Path, held: Leaf, fresh: Leaf, name: str) -> Iterator[in
         stderr=subprocess.DEVNULL,
     )
     try:
-        until(lambda: facts.listening([port]))
+        until(lambda: listening([port]))
         yield port
     finally:
         server.kill()
@@ -192,7 +191,7 @@ def test_what_is_shown_only_to_who_sends_a_name_is_no_cure(tmp_path, peers_ca):
         )
 
         def took(*, nameless: bool) -> tuple[bool, str]:
-            served = facts.Machine(globs=())._shake_hands([stored], (), nameless=nameless)
+            served = Machine(globs=())._shake_hands([stored], (), nameless=nameless)
             seen = Facts(at=NOW, host="a", stored=(stored,), served=served)
             return cure_took([("/me.crt", ends)], seen)
 
@@ -219,11 +218,11 @@ def test_listeners_by_the_address_they_are_bound_to():
                 continue
             server = stack.enter_context(socket.create_server((address, 0), family=family))
             ports[server.getsockname()[1]] = dialled
-        assert {port: address for address, port in facts.listening(ports)} == ports
+        assert {port: address for address, port in listening(ports)} == ports
 
 
 def test_own_addresses():
-    found = facts.own_addresses()
+    found = own_addresses()
     assert {"127.0.0.1", "::1"} <= found
     # Every address that a socket of this machine can be bound to is one of them, and no other is.
     printed = subprocess.run(["ip", "-o", "addr"], capture_output=True, text=True, check=True).stdout
@@ -282,12 +281,10 @@ def test_a_stranger_on_loopback_does_not_hide_the_real_listener(tmp_path, peers_
             try:
                 assert shadow.stdout is not None
                 assert shadow.stdout.read(2) == b"up"
-                machine = facts.Machine(
-                    globs=(), trusts=lambda process: Trust.SYSTEM if process.uid == 0 else Trust.STRANGER
-                )
+                machine = Machine(globs=(), trusts=lambda process: Trust.SYSTEM if process.uid == 0 else Trust.STRANGER)
                 served = machine._shake_hands((), (listener.port,), nameless=False)
                 # Without a word on processes, root's listener is no more than the cluster's: this one is in no service.
-                unsure = facts.Machine(globs=())._shake_hands((), (listener.port,), nameless=False)
+                unsure = Machine(globs=())._shake_hands((), (listener.port,), nameless=False)
             finally:
                 shadow.kill()
     assert {one.address: one.trust for one in served} == {"127.0.0.1": Trust.SYSTEM, "127.0.0.2": Trust.STRANGER}

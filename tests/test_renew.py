@@ -24,7 +24,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from certmedic.core import certificates
 from certmedic.core.model import Stored
 from certmedic.core.planes import signing_authorities
-from certmedic.edge.facts import Inventory, shake_hands
+from certmedic.edge.facts import Inventory
+from certmedic.edge.facts.listeners import shake_hands
 from certmedic.edge.os.owners import Tree
 from certmedic.edge.renew import Pen, RenewError, backup_path, renew, sign, undo
 from labs import etcd as lab

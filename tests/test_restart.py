@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import tarfile
 import time
 from pathlib import Path
@@ -19,9 +20,10 @@ from certmedic.core.model import Container
 from certmedic.core.planes import restart_command
 from certmedic.core.verify import is_another
 from certmedic.edge import restart
-from certmedic.edge.facts import containers
 from certmedic.edge.facts.containerd import containerd_containers, containerd_files
+from certmedic.edge.facts.containers import containers
 from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, RestartError, SystemdHands
+from labs import hostile
 from labs import machine as machines
 from labs.containerd import IMAGE, start_containerd
 from labs.docker import BUSYBOX, start_dockerd
@@ -132,6 +134,15 @@ def test_docker_that_hangs(docker):
     with hanging(docker.process.pid), within(2), pytest.raises(RestartError, match="not reachable"):
         DockerHands(docker.url, deadline=2).restart(target(one))
     assert started(docker, one) == before
+
+
+@pytest.mark.parametrize("drips", [True, False], ids=["dripping", "mute"])
+def test_docker_that_never_ends_its_reply_is_given_up_at_the_deadline(tmp_path, drips):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "docker.sock"))
+        reachable = pytest.raises(RestartError, match="docker is not reachable")
+        with hostile.slow(server, b"HTTP/1.0 200 OK\r\n", drips=drips), within(1), reachable:
+            DockerHands(f"unix://{tmp_path}/docker.sock", deadline=1).restart(target())
 
 
 @real

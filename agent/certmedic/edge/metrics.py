@@ -65,14 +65,22 @@ def _certificates(numbers: Numbers) -> list[Metric]:
     error = GaugeMetricFamily("x509_cert_error", "1 where no certificate could be read from the file.", labels=FILE)
     known: set[tuple[str, ...]] = set()
     for stored in numbers.facts.stored if numbers.facts else ():
-        one = stored.certificate
-        labels = (PurePath(one.path).name, one.path, str(int(one.serial, 16)), one.subject_cn, one.issuer_cn, "", "")
+        cert = stored.certificate
+        labels = (
+            PurePath(cert.path).name,
+            cert.path,
+            str(int(cert.serial, 16)),
+            cert.subject_cn,
+            cert.issuer_cn,
+            "",
+            "",
+        )
         if labels in known:  # a file may hold a certificate twice, but a series must be unique
             continue
         known.add(labels)
-        before.add_metric(labels, one.not_before.timestamp())
-        after.add_metric(labels, one.not_after.timestamp())
-        expired.add_metric(labels, float(one.not_after < numbers.at))
+        before.add_metric(labels, cert.not_before.timestamp())
+        after.add_metric(labels, cert.not_after.timestamp())
+        expired.add_metric(labels, float(cert.not_after < numbers.at))
     good = {labels[1] for labels in known}
     bad = {fault.path for fault in numbers.facts.faults} if numbers.facts else set()
     for path in sorted(good | bad):

@@ -12,12 +12,12 @@ def own_ids(mountinfo: Path, cgroup: Path) -> frozenset[str]:
 
     The mountinfo of a machine names its containers too, but none of their files is mounted over /etc/hostname there.
     """
-    found = set()
+    ids = set()
     with contextlib.suppress(OSError):
         for line in mountinfo.read_text(errors="replace").splitlines():
             parts = line.split()
             if len(parts) > 4 and parts[4] == "/etc/hostname":
-                found.update(re.findall(r"/containers/([0-9a-f]{64})/", parts[3]))
+                ids.update(re.findall(r"/containers/([0-9a-f]{64})/", parts[3]))
     with contextlib.suppress(OSError):
-        found.update(re.findall(r"[/-]([0-9a-f]{64})(?:\.scope)?$", cgroup.read_text(errors="replace"), re.MULTILINE))
-    return frozenset(found)
+        ids.update(re.findall(r"[/-]([0-9a-f]{64})(?:\.scope)?$", cgroup.read_text(errors="replace"), re.MULTILINE))
+    return frozenset(ids)

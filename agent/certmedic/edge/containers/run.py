@@ -40,7 +40,7 @@ class Run:
 
     resume: Callable[[str], str | None]
     put: Callable[[Item], None]
-    watched_until: float  # seconds since 1970: the log of a new container is read from here on
+    watched_until: float  # seconds since 1970; the log of a new container is read from then on
     selector: selectors.BaseSelector
     followed: dict[str, Followed] = field(default_factory=dict)  # by id
     moved: set[str] = field(default_factory=set)  # ids whose position changed since it was last put

@@ -35,7 +35,7 @@ REPORT_EVERY = 2.0  # seconds
 QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
 AGAIN_AFTER = 2.0  # seconds until a log is requested again that ended while its container runs
 SILENCE = 60.0  # seconds without a line, after which the daemon is asked for the last line of a log
-ON_ITS_WAY = 0.5  # seconds for a line that the daemon has to arrive
+ON_ITS_WAY = 0.5  # seconds to wait for a line that the daemon has
 SLACK = 30.0  # seconds before the end of the last watch: the daemon may have been behind
 
 logger = logging.getLogger(__name__)
@@ -83,26 +83,26 @@ class DockerSource:
             closing.callback(run.close)
             # Events first, so that no container starts unseen between the two requests.
             only = json.dumps({"type": ["container"], "event": ["start", "destroy"]})
-            events, told = self._daemon.open("/events", filters=only)
+            events, pending = self._daemon.open("/events", filters=only)
             closing.callback(events.close)
             selector.register(events, selectors.EVENT_READ)
             for container in self._daemon.get("/containers/json", all="1"):
                 self._attach(run, container["Id"])
             reported = 0.0
             while not stop.is_set():
-                told = self._started(run, told)
+                pending = self._started(run, pending)
                 for key, _ in selector.select(timeout=1.0):
                     if key.data is not None:
                         self._read(run, key.data)
                     elif data := receive(events):
-                        told += data
+                        pending += data
                     else:
                         raise DockerError("the Docker daemon closed the connection: it stopped or was restarted")
                 now = time.monotonic()
                 for id_ in [id_ for id_, due in run.again.items() if due <= now]:
                     del run.again[id_]
                     self._attach(run, id_)
-                for followed in [one for id_, one in run.followed.items() if now - run.heard[id_] >= SILENCE]:
+                for followed in [log for id_, log in run.followed.items() if now - run.heard[id_] >= SILENCE]:
                     self._make_sure(run, followed)
                 if now - reported >= (REPORT_EVERY if run.moved else QUIET_REPORT_EVERY) or not reported:
                     self._report(run)
@@ -114,24 +114,24 @@ class DockerSource:
         for number, container in enumerate(listed):
             id_ = container["Id"]
             try:
-                told = self._daemon.get(f"/containers/{id_}/json")
-                writer = self._origin(told)
-                if not self._wants(writer, told["Config"].get("Labels") or {}):
+                details = self._daemon.get(f"/containers/{id_}/json")
+                writer = self._origin(details)
+                if not self._wants(writer, details["Config"].get("Labels") or {}):
                     continue
                 query = {"stdout": "1", "stderr": "1", "timestamps": "1", "since": f"{max(since.timestamp(), 0):.9f}"}
                 connection, data = self._daemon.open(f"/containers/{id_}/logs", **query)
             except RefusedError as error:
                 self._status.say(f"the log of {container['Names']} cannot be read: {error}")
                 continue
-            reader = Stream(needles=self._needles, tty=bool(told["Config"].get("Tty")), resumed=None)
+            reader = Stream(needles=self._needles, tty=bool(details["Config"].get("Tty")), resumed=None)
             with contextlib.closing(connection):
                 while True:
-                    found = [self._entry(stream_of(id_), writer, *one) for one in reader.feed(data)] if data else []
-                    yield number / len(listed), found
+                    entries = [self._entry(stream_of(id_), writer, *line) for line in reader.feed(data)] if data else []
+                    yield number / len(listed), entries
                     data = receive(connection)
                     if not data:
                         break
-            yield number / len(listed), [self._entry(stream_of(id_), writer, *one) for one in reader.finish()]
+            yield number / len(listed), [self._entry(stream_of(id_), writer, *line) for line in reader.finish()]
             self._status.seen += reader.seen
         yield 1.0, []
 
@@ -140,13 +140,13 @@ class DockerSource:
         """How many lines were read, how many of them passed on, and what could not be read."""
         return self._status.read
 
-    def _started(self, run: Run, told: bytes) -> bytes:
+    def _started(self, run: Run, pending: bytes) -> bytes:
         """Attach to the containers that events tell of, forget those that are gone; returns the event that is not complete."""
-        *whole, rest = told.split(b"\n")
+        *whole, rest = pending.split(b"\n")
         for event in filter(None, whole):
             try:
-                said = json.loads(event)
-                what, id_ = str(said["Action"]), str(said["Actor"]["ID"])
+                parsed = json.loads(event)
+                what, id_ = str(parsed["Action"]), str(parsed["Actor"]["ID"])
             except (ValueError, TypeError, KeyError) as error:
                 raise DockerError(f"the Docker daemon sent an event that makes no sense: {event[:200]!r}") from error
             if what == "destroy":
@@ -165,11 +165,11 @@ class DockerSource:
         if id_ in run.followed:
             return
         try:
-            told = self._daemon.get(f"/containers/{id_}/json")
+            details = self._daemon.get(f"/containers/{id_}/json")
         except RefusedError:
             return  # it was removed meanwhile
-        writer = self._origin(told)
-        labels = told["Config"].get("Labels") or {}
+        writer = self._origin(details)
+        labels = details["Config"].get("Labels") or {}
         if not self._wants(writer, labels):
             return
         stored = Position.parse(run.resume(stream_of(id_)))
@@ -188,7 +188,7 @@ class DockerSource:
                 self._refused.add(id_)
                 self._status.say(f"the log of {writer.container} cannot be read: {error}")
             return
-        reader = Stream(needles=self._needles, tty=bool(told["Config"].get("Tty")), resumed=stored)
+        reader = Stream(needles=self._needles, tty=bool(details["Config"].get("Tty")), resumed=stored)
         followed = Followed(id=id_, origin=writer, log=reader, resumed=stored, connection=connection)
         run.followed[id_] = followed
         run.selector.register(connection, selectors.EVENT_READ, followed)
@@ -222,16 +222,16 @@ class DockerSource:
         followed.connection.close()
         del run.followed[followed.id], run.heard[followed.id]
 
-    def _origin(self, told: dict[str, Any]) -> Origin:
+    def _origin(self, details: dict[str, Any]) -> Origin:
         """Return the origin of a container from the daemon's answer. Labels are for display: an image can set them."""
-        name = str(told["Name"]).lstrip("/")
-        labels = told["Config"].get("Labels") or {}
+        name = str(details["Name"]).lstrip("/")
+        labels = details["Config"].get("Labels") or {}
         pod = origin.pod_of_container(name)
         configured = any(fnmatch.fnmatchcase(name, glob) for glob in self._names)
         return Origin(
             container=name,
-            container_id=str(told["Id"]),
-            image=str(told["Config"].get("Image", "")),
+            container_id=str(details["Id"]),
+            image=str(details["Config"].get("Image", "")),
             pod=pod.pod or labels.get("io.kubernetes.pod.name", ""),
             namespace=pod.namespace,
             trust=origin.of_container(name, self._static_pods.names, configured=configured),

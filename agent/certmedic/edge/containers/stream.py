@@ -103,7 +103,7 @@ class Stream:
 
     def _feed_frames(self, data: bytes) -> Iterator[tuple[Position, bytes]]:
         block = self._rest + data
-        every = bool(self._parts or self.resumed)  # whether each line has to be looked at
+        every = bool(self._parts or self.resumed)  # whether to look at every frame
         places = iter(bytesearch.places(block, self.needles))
         place = next(places, len(block))  # of the next needle
         at, end = 0, len(block)

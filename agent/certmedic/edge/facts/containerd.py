@@ -45,8 +45,8 @@ def containerd_containers(
         tasks = [line.split() for line in ctr("tasks", "list").splitlines()[1:]]
         states = {words[0]: words[2] for words in tasks if len(words) == 3}
         home = Path(address).parent / "io.containerd.runtime.v2.task" / namespace
-        told = [json.loads(ctr("containers", "info", number)) for number in numbers]
-        return tuple(_container(one, states.get(str(one["ID"]), ""), home, static_pods) for one in told), ""
+        infos = [json.loads(ctr("containers", "info", number)) for number in numbers]
+        return tuple(_container(info, states.get(str(info["ID"]), ""), home, static_pods) for info in infos), ""
     except (_UnseenError, ValueError, KeyError, TypeError, AttributeError) as error:
         return (), f"containerd at {address} does not tell its containers, so none was looked at: {error}"
 
@@ -59,7 +59,7 @@ def containerd_files(
         return ()
     ctr = _ctr(address, namespace)
     name, inner = (f'labels."io.kubernetes.{what}.name"' for what in ("pod", "container"))
-    found: dict[tuple[str, str], None] = {}
+    files: dict[tuple[str, str], None] = {}
     try:
         for number in ctr("containers", "list", "--quiet", f"{name}=={pod},{inner}=={container}").split()[:MOST]:
             spec = json.loads(ctr("containers", "info", number))["Spec"]
@@ -69,20 +69,20 @@ def containerd_files(
             ]
             argv = [str(word) for word in spec["process"]["args"]]
             environ = {name: value for name, _, value in pairs}
-            found |= dict.fromkeys(planes.paths_of_container(argv, environ, mounts))
+            files |= dict.fromkeys(planes.paths_of_container(argv, environ, mounts))
     except (_UnseenError, ValueError, KeyError, TypeError, AttributeError):
         return ()  # `containerd_containers` reports the reason
-    return tuple(found)
+    return tuple(files)
 
 
-def _container(told: dict[str, Any], state: str, home: Path, static_pods: Collection[str]) -> Container:
-    labels = told.get("Labels") or {}
-    number, inner = str(told["ID"]), str(labels.get("io.kubernetes.container.name", ""))
+def _container(info: dict[str, Any], state: str, home: Path, static_pods: Collection[str]) -> Container:
+    labels = info.get("Labels") or {}
+    number, inner = str(info["ID"]), str(labels.get("io.kubernetes.container.name", ""))
     pod, namespace = (str(labels.get(f"io.kubernetes.pod.{what}", "")) for what in ("name", "namespace"))
     return Container(
         id=number,
         name=f"{inner}-{number[:13]}",
-        image=str(told.get("Image", "")),
+        image=str(info.get("Image", "")),
         pod=pod,
         namespace=namespace,
         container_name=inner,

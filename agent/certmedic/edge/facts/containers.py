@@ -34,47 +34,47 @@ def containers(docker_url: str, *, static_pods: Collection[str] = ()) -> tuple[t
     until = time.monotonic() + DEADLINE
     try:
         listed = docker.ask(docker_url, "/containers/json?all=1", deadline=until)
-        found = [_container(docker_url, told, until, static_pods) for told in listed]
+        seen = [_container(docker_url, entry, until, static_pods) for entry in listed]
     except FileNotFoundError:
         path = docker_url.removeprefix("unix://")
         return (), f"there is no Docker socket at {path}, so no container was looked at"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = getattr(error, "strerror", None) or error
         return (), f"Docker at {docker_url} does not answer, so no container was looked at: {why}"
-    return tuple(found), ""
+    return tuple(seen), ""
 
 
-def _container(url: str, told: Mapping[str, Any], until: float, static_pods: Collection[str]) -> Container:
-    labels: Mapping[str, str] = told.get("Labels") or {}
-    name = next(iter(told.get("Names") or ()), "").lstrip("/")
+def _container(url: str, entry: Mapping[str, Any], until: float, static_pods: Collection[str]) -> Container:
+    labels: Mapping[str, str] = entry.get("Labels") or {}
+    name = next(iter(entry.get("Names") or ()), "").lstrip("/")
     # k8s_<container>_<pod>_<namespace>_<uid>_<attempt> (dockershim); the labels say the same, without ambiguity.
     parts = name.split("_") if name.startswith("k8s_") else []
     inner = labels.get("io.kubernetes.container.name") or (parts[1] if len(parts) > 1 else "")
-    image = str(told.get("Image", ""))
+    image = str(entry.get("Image", ""))
     started = None
     if inner == "etcd-manager" and time.monotonic() < until:
-        image, started = _closely(url, told, image, until)
+        image, started = _closely(url, entry, image, until)
     pod = labels.get("io.kubernetes.pod.name") or (parts[2] if len(parts) > 2 else "")
     namespace = labels.get("io.kubernetes.pod.namespace") or (parts[3] if len(parts) > 3 else "")
     # Trust depends on the name alone: an image can set labels, and only the kubelet gives names that begin with k8s_.
     whole = len(parts) > 5 and (parts[1], parts[2], parts[3]) == (inner, pod, namespace)
     return Container(
-        id=str(told["Id"]),
+        id=str(entry["Id"]),
         name=name,
         image=image,
         pod=pod,
         namespace=namespace,
         container_name=inner,
-        state=str(told.get("State", "")),
+        state=str(entry.get("State", "")),
         started_at=started,
         trust=of_pod(namespace, pod, parts[4], static_pods) if whole else Trust.STRANGER,
     )
 
 
-def _closely(url: str, told: Mapping[str, Any], image: str, until: float) -> tuple[str, datetime | None]:
+def _closely(url: str, entry: Mapping[str, Any], image: str, until: float) -> tuple[str, datetime | None]:
     """Return the image tag with the version of an etcd-manager, and its start time."""
     try:
-        seen = docker.ask(url, f"/containers/{quote(str(told['Id']), safe='')}/json", deadline=until)
+        seen = docker.ask(url, f"/containers/{quote(str(entry['Id']), safe='')}/json", deadline=until)
         started = _moment(seen["State"]["StartedAt"])
         if manager_version(image) is None:
             about = docker.ask(url, f"/images/{quote(str(seen['Image']), safe='')}/json", deadline=until)
@@ -90,12 +90,14 @@ def container_files(docker_url: str, number: str) -> tuple[tuple[str, str], ...]
     """Return (use, path on the host) of each certificate file in a container's flags and environment. Never raises."""
     try:
         path = f"/containers/{quote(number, safe='')}/json"
-        told = docker.ask(docker_url, path, deadline=time.monotonic() + DEADLINE)
-        config = told["Config"]
-        argv = [str(word) for word in (told.get("Path", ""), *(told.get("Args") or ()))]
+        details = docker.ask(docker_url, path, deadline=time.monotonic() + DEADLINE)
+        config = details["Config"]
+        argv = [str(word) for word in (details.get("Path", ""), *(details.get("Args") or ()))]
         pairs = (str(word).partition("=") for word in config.get("Env") or ())
         mounts = [
-            (str(one["Destination"]), str(one["Source"])) for one in told.get("Mounts") or () if one.get("Source")
+            (str(mount["Destination"]), str(mount["Source"]))
+            for mount in details.get("Mounts") or ()
+            if mount.get("Source")
         ]
         return paths_of_container(argv, {name: value for name, _, value in pairs}, mounts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -124,12 +126,12 @@ def manifest_files(root: str = "/", *, judge: Judge | None = None) -> dict[str, 
 
 def manifest_images(root: str = "/", *, judge: Judge | None = None) -> dict[str, str]:
     """Return etcd group -> image of etcd-manager, from the static pods below `root`; `judge` as in `manifest_files`."""
-    found: dict[str, str] = {}
+    images: dict[str, str] = {}
     texts = list(manifests(root.rstrip("/") + STATIC_PODS, judge))
     for end in (".manifest", ".yaml", ".json"):
         for name, text in texts:
             group = _GROUP.match(name)
             image = next((image for image in _IMAGE.findall(text) if "etcd-manager" in image), "")
             if group and image and name.endswith(end):
-                found.setdefault(group[1], image)
-    return found
+                images.setdefault(group[1], image)
+    return images

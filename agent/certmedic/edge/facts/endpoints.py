@@ -39,7 +39,7 @@ def address_of(endpoint: Endpoint) -> str:
 def addresses(endpoints: Sequence[Endpoint], deadline: float) -> frozenset[str]:
     """Return the addresses of the endpoints, as far as they are known within `deadline` seconds. Never raises."""
     known = {endpoint: address_of(endpoint) for endpoint in endpoints}
-    looked_up = _at_once([one for one, address in known.items() if not address], _look_up_or_none, deadline)
+    looked_up = _at_once([endpoint for endpoint, address in known.items() if not address], _look_up_or_none, deadline)
     return frozenset({*known.values(), *looked_up.values()} - {""})
 
 
@@ -47,18 +47,18 @@ def handshakes(endpoints: Sequence[Endpoint], deadline: float) -> dict[Endpoint,
     """Shake hands with each endpoint, all at once, within `deadline` seconds and `MARGIN`. Never raises."""
     seen = _at_once(endpoints, lambda endpoint: _shake_hands(endpoint, deadline), deadline + MARGIN)
     silent = f"no answer within {deadline:g} s"
-    return {one: seen.get(one) or (_nothing(one, silent), Proof()) for one in endpoints}
+    return {endpoint: seen.get(endpoint) or (_nothing(endpoint, silent), Proof()) for endpoint in endpoints}
 
 
 def _at_once(
     endpoints: Sequence[Endpoint], ask: Callable[[Endpoint], _Answer], deadline: float
 ) -> dict[Endpoint, _Answer]:
-    """Ask about each endpoint on a thread of its own, since a look-up of a name has no deadline; return what came in time."""
+    """Ask about each endpoint on a separate thread, since DNS look-ups have no deadline; return the answers that came in time."""
     answers: queue.SimpleQueue[tuple[Endpoint, _Answer]] = queue.SimpleQueue()
     asked = endpoints[:MOST_AT_ONCE]
     for endpoint in asked:
         threading.Thread(
-            target=lambda one=endpoint: answers.put((one, ask(one))),
+            target=lambda target=endpoint: answers.put((target, ask(target))),
             daemon=True,
             name=f"endpoint {endpoint.host}:{endpoint.port}",
         ).start()

@@ -15,20 +15,7 @@ from pathlib import PurePosixPath
 from certmedic.core import planes
 from certmedic.core.certificates import EARLIEST, LATEST, NotACertificate, parse
 from certmedic.core.model import Certificate, FileFault, Stored, Trust
-from certmedic.edge.facts.paths import (
-    Signature,
-    closed_folder,
-    fixed_part,
-    key_fits,
-    key_path,
-    named_by,
-    password,
-    printable,
-    signature,
-    signature_of,
-    state_of,
-    why,
-)
+from certmedic.edge.facts import paths
 from certmedic.edge.os.owners import Judge, Standing, Tree
 from certmedic.edge.os.readfile import TooLargeError, read_bytes
 
@@ -43,8 +30,8 @@ SETTLED = 100_000_000  # ns: a file that changed more recently may change again 
 class _Reading:
     """The certificates of a file, and the states of that file and of its key when it was read."""
 
-    signatures: tuple[Signature | None, ...]
-    use: str  # for what a process uses the file
+    signatures: tuple[paths.Signature | None, ...]
+    use: str  # what a process uses the file for
     standing: Standing
     doubt: str  # why it may not be renewed or moved
     settled: bool
@@ -88,26 +75,26 @@ class Inventory:
     def look(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
         """Return the certificates in use and the files that could not be used. Never raises."""
         seen = _Seen(judge=Judge(self.tree))
-        for folder in dict.fromkeys(fixed_part(pattern) for pattern in self.globs):
-            seen.faults.extend(closed_folder(folder))
+        for folder in dict.fromkeys(paths.fixed_part(pattern) for pattern in self.globs):
+            seen.faults.extend(paths.closed_folder(folder))
         for pattern in self.globs:
-            for path in named_by(pattern):
+            for path in paths.named_by(pattern):
                 seen.named.add(path)
                 self._take(path, seen)
         for path in self.more:
             self._take(path, seen)
         # The CA that a leaf is checked against matters as much as the leaf, whether or not a glob names it.
-        cas = dict.fromkeys(one.place.ca_path for reading in seen.readings.values() for one in reading.stored)
+        cas = dict.fromkeys(stored.place.ca_path for reading in seen.readings.values() for stored in reading.stored)
         for path in filter(None, cas):
             self._take(path, seen)
         for path in seen.strangers:
             self._take(path, seen, last=True)
-        cas = dict.fromkeys(one.place.ca_path for path in seen.strangers for one in seen.stored_in(path))
+        cas = dict.fromkeys(stored.place.ca_path for path in seen.strangers for stored in seen.stored_in(path))
         for path in filter(None, cas):
             self._take(path, seen, last=True)
         self._kept = seen.readings
         faults = seen.faults + [reading.fault for reading in seen.readings.values() if reading.fault is not None]
-        stored = [one for reading in seen.readings.values() for one in reading.stored]
+        stored = [item for reading in seen.readings.values() for item in reading.stored]
         return tuple(_related(stored, seen.aliases)), tuple({fault.path: fault for fault in faults}.values())
 
     def _take(self, path: str, seen: _Seen, *, last: bool = False) -> None:
@@ -117,7 +104,7 @@ class Inventory:
         if standing.trust is not Trust.SYSTEM and not last:
             seen.strangers.append(path)
             return
-        state = state_of(path)
+        state = paths.state_of(path)
         if isinstance(state, FileFault):
             seen.faults.append(state)
         elif state is not None:
@@ -148,8 +135,8 @@ class Inventory:
         return standing.doubt
 
     def _read(self, path: str, state: os.stat_result, standing: Standing, seen: _Seen) -> _Reading:
-        helper = key_path(path)
-        signatures = (signature_of(state), signature(helper) if helper else None)
+        helper = paths.key_path(path)
+        signatures = (paths.signature_of(state), paths.signature(helper) if helper else None)
         use = self.more.get(path, "")
         kept = self._kept.get(path)
         doubt = self._doubt(path, standing, seen)
@@ -161,22 +148,22 @@ class Inventory:
             and len(kept.stored) <= left
         ):
             return kept
-        shown = printable(path)
+        shown = paths.printable(path)
         settled = time.time_ns() - state.st_ctime_ns > SETTLED
-        found: tuple[Certificate, ...] = ()
+        certificates: tuple[Certificate, ...] = ()
         fault: FileFault | None = None
         data = b""
         try:
             data = read_bytes(path)
-            found = parse(data, shown, password(path), most=left)
+            certificates = parse(data, shown, paths.password(path), most=left)
         except TooLargeError as error:
             fault = FileFault(path=shown, reason="too_large", detail=str(error))
         except OSError as error:
-            fault = FileFault(path=shown, reason="unreadable", detail=why(error))
+            fault = FileFault(path=shown, reason="unreadable", detail=paths.why(error))
         except NotACertificate as error:
-            found = error.certificates
+            certificates = error.certificates
             # Globs such as *.pem name private keys as well, and those are where they should be.
-            if found or path.endswith((".crt", ".cert")) or b"PRIVATE KEY-----" not in data:
+            if certificates or path.endswith((".crt", ".cert")) or b"PRIVATE KEY-----" not in data:
                 fault = FileFault(path=shown, reason=error.reason, detail=str(error))
         modified = _moment(state.st_mtime)
         stored = tuple(
@@ -184,12 +171,12 @@ class Inventory:
                 certificate=certificate,
                 place=planes.place(shown, certificate, use=use),
                 modified=modified,
-                key_matches=key_fits(certificate, data, helper),
+                key_matches=paths.key_fits(certificate, data, helper),
                 trust=standing.trust,
                 authorised=not doubt,
                 doubt=doubt,
             )
-            for certificate in found
+            for certificate in certificates
         )
         return _Reading(
             signatures=signatures,
@@ -211,19 +198,19 @@ def _moment(seconds: float) -> datetime:
 
 
 def _related(stored: Iterable[Stored], aliases: Mapping[str, str]) -> Iterator[Stored]:
-    """Yield each certificate with what only the others tell: its etcd group, and the path under which its CA is listed."""
+    """Yield each certificate with its etcd group and the listed path of its CA, which depend on the other certificates."""
     stored = list(stored)
     volumes: dict[str, list[Certificate]] = {}
-    for one in stored:
-        if planes.is_grouped(one.place.renewer):
-            volumes.setdefault(_volume(one.certificate.path), []).append(one.certificate)
-    for one in stored:
-        place, path = one.place, one.certificate.path
+    for item in stored:
+        if planes.is_grouped(item.place.renewer):
+            volumes.setdefault(_volume(item.certificate.path), []).append(item.certificate)
+    for item in stored:
+        place, path = item.place, item.certificate.path
         if planes.is_grouped(place.renewer) and not place.group:
-            place = planes.place(path, one.certificate, siblings=volumes[_volume(path)])
+            place = planes.place(path, item.certificate, siblings=volumes[_volume(path)])
         if place.ca_path in aliases:
             place = replace(place, ca_path=aliases[place.ca_path])
-        yield one if place is one.place else replace(one, place=place)
+        yield item if place is item.place else replace(item, place=place)
 
 
 def _volume(path: str) -> str:

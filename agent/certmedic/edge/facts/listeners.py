@@ -28,13 +28,13 @@ def own_addresses() -> frozenset[str]:
 
     From /proc: a hardened unit would have to allow a netlink socket.
     """
-    found = {"127.0.0.1", "::1"}
+    addresses = {"127.0.0.1", "::1"}
     with contextlib.suppress(OSError):
-        found.update(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", Path("/proc/net/fib_trie").read_text("ascii")))
+        addresses.update(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", Path("/proc/net/fib_trie").read_text("ascii")))
     with contextlib.suppress(OSError):
         for line in Path("/proc/net/if_inet6").read_text("ascii").splitlines():
-            found.add(str(ipaddress.IPv6Address(int(line.split()[0], 16))))
-    return frozenset(found)
+            addresses.add(str(ipaddress.IPv6Address(int(line.split()[0], 16))))
+    return frozenset(addresses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +48,9 @@ class Listener:
 
 
 def listeners(ports: Iterable[int]) -> tuple[Listener, ...]:
-    """Return the listeners on these ports, at every address."""
+    """Return the listeners on these ports."""
     wanted = set(ports)
-    found = []
+    sockets = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             lines = Path(table).read_text("ascii").splitlines()[1:]
@@ -60,19 +60,19 @@ def listeners(ports: Iterable[int]) -> tuple[Listener, ...]:
             fields = line.split()
             host, _, port = fields[1].rpartition(":")
             if fields[3] == _LISTEN and int(port, 16) in wanted:
-                found.append(
+                sockets.append(
                     Listener(address=_dialled(host), port=int(port, 16), uid=int(fields[7]), inode=int(fields[9]))
                 )
-    return tuple(sorted(found, key=lambda one: (one.port, not _is_loopback(one.address), one.address)))
+    return tuple(sorted(sockets, key=lambda at: (at.port, not _is_loopback(at.address), at.address)))
 
 
 def listening(ports: Iterable[int]) -> tuple[tuple[str, int], ...]:
     """Return (address, port) of each listener on these ports, loopback first."""
-    return tuple(dict.fromkeys((one.address, one.port) for one in listeners(ports)))
+    return tuple(dict.fromkeys((at.address, at.port) for at in listeners(ports)))
 
 
 def _dialled(kernel: str) -> str:
-    """Return the address to dial for one in /proc/net, which is in 32-bit words of the machine's byte order."""
+    """Convert an address in /proc/net (32-bit words in the machine's byte order) to one that can be dialled."""
     words = [int.from_bytes(bytes.fromhex(kernel[at : at + 8]), "little") for at in range(0, len(kernel), 8)]
     packed = b"".join(word.to_bytes(4, "big") for word in words)
     address = ipaddress.ip_address(packed)
@@ -233,7 +233,7 @@ def _shown(tls: Any) -> tuple[bytes, ...]:
     if leaf is None:
         return ()
     sent = (tls.get_peer_cert_chain() or [leaf])[:MOST_SENT]
-    return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in sent)
+    return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in sent)
 
 
 def _step(tls: Any) -> bool:

@@ -209,9 +209,9 @@ class Machine:
     def _shake_hands(self, stored: Sequence[Stored], ports: Sequence[int], *, nameless: bool) -> tuple[Served, ...]:
         # With SNI, as real clients do: without it, etcd before 3.2.19 serves the certificate that it loaded at startup.
         names: dict[int, str | None] = dict.fromkeys(ports)
-        for one in stored:
-            plain = (name for name in one.certificate.dns_names if "*" not in name)
-            names.update(dict.fromkeys(one.place.ports, next(plain, None)))
+        for item in stored:
+            plain = (name for name in item.certificate.dns_names if "*" not in name)
+            names.update(dict.fromkeys(item.place.ports, next(plain, None)))
         until = time.monotonic() + HANDSHAKES
         served: list[Served] = []
         trusts = self._trust_of(listeners(names))
@@ -233,12 +233,12 @@ class Machine:
 
     def _trust_of(self, sockets: Sequence[Listener]) -> dict[tuple[str, int], Trust]:
         """Judge listeners by the processes that hold their sockets. Without a visible process, root's socket is CLUSTER."""
-        held = holders([one.inode for one in sockets])
+        held = holders([listener.inode for listener in sockets])
         trusts: dict[tuple[str, int], list[Trust]] = {}
-        for one in sockets:
-            unseen = Trust.CLUSTER if one.uid == ROOT else Trust.STRANGER
-            those = [self.trust_of_process(pid) for pid in held[one.inode] if pid != 1] or [unseen]
-            trusts.setdefault((one.address, one.port), []).extend(those)
+        for listener in sockets:
+            unseen = Trust.CLUSTER if listener.uid == ROOT else Trust.STRANGER
+            those = [self.trust_of_process(pid) for pid in held[listener.inode] if pid != 1] or [unseen]
+            trusts.setdefault((listener.address, listener.port), []).extend(those)
         return {where: least(those) for where, those in trusts.items()}
 
     def trust_of_process(self, pid: int) -> Trust:

@@ -60,14 +60,14 @@ def members(
     blind: list[str] = []
     known = meet({} if told is None else told, embedded, blind, trusts=trusts, tree=tree)
     pairs = [(etcd, member, *etcd.endpoints(member)) for etcd in known for member in etcd.cluster.members]
-    endpoints = dict.fromkeys(one for _, _, *both in pairs for one in both if one is not None)
+    endpoints = dict.fromkeys(endpoint for _, _, *both in pairs for endpoint in both if endpoint is not None)
     seen = handshakes(list(endpoints), deadline)
-    found = []
+    result = []
     for etcd, (name, host, port), for_peers, for_clients in pairs:
         peers, proof = seen[for_peers]
         clients = seen[for_clients][0] if for_clients else None
         is_self = name == etcd.cluster.name
-        found.append(
+        result.append(
             Member(
                 name=name,
                 group=etcd.group,
@@ -84,7 +84,7 @@ def members(
             )
         )
     probes = tuple((served.address, served.local_port) for served, _ in seen.values() if served.local_port)
-    return MembersSeen(members=tuple(found), probes=probes, blind=tuple(blind))
+    return MembersSeen(members=tuple(result), probes=probes, blind=tuple(blind))
 
 
 def peer_addresses(told: Mapping[str, Told], trusts: Trusts) -> frozenset[str]:
@@ -108,7 +108,7 @@ def is_verified(proof: Proof, cas: Sequence[Certificate]) -> bool:
     except NotACertificate:
         return False
     usable = not leaf.is_ca and (not leaf.usages or "server" in leaf.usages)
-    return usable and bool(chain(leaf, cas, [one for one in sent if one.is_ca]))
+    return usable and bool(chain(leaf, cas, [ca for ca in sent if ca.is_ca]))
 
 
 def meet(
@@ -151,11 +151,11 @@ def _inside(stored: Stored, told: dict[str, Told], trusts: Trusts, tree: Tree) -
     """Return the etcd inside k3s or rke2 that has this peer certificate; None if no trusted program listens."""
     path, place = stored.certificate.path, stored.place
     listening = listeners(place.ports)
-    held = holders([one.inode for one in listening])
+    held = holders([listener.inode for listener in listening])
     trusted = [
-        (one.address, one.port)
-        for one in listening
-        if held[one.inode] and all(trusts(pid) is Trust.SYSTEM for pid in held[one.inode] - {1})
+        (listener.address, listener.port)
+        for listener in listening
+        if held[listener.inode] and all(trusts(pid) is Trust.SYSTEM for pid in held[listener.inode] - {1})
     ]
     if not trusted:
         return None
@@ -205,12 +205,12 @@ def _trusted_files(peer: str, files: Sequence[str], tree: Tree) -> list[str]:
         for path in dict.fromkeys(files)
         if leaf is not None
         and judge.judge(path).trust is Trust.SYSTEM
-        and chain(leaf, [ca for ca in _read(path) if ca.is_ca], [one for one in sent if one is not None and one.is_ca])
+        and chain(leaf, [ca for ca in _read(path) if ca.is_ca], [ca for ca in sent if ca is not None and ca.is_ca])
     ]
 
 
 def _certificates_in(files: Sequence[str]) -> tuple[Certificate, ...]:
-    return tuple(one for path in files for one in _read(path) if one.is_ca)
+    return tuple(ca for path in files for ca in _read(path) if ca.is_ca)
 
 
 def _read(path: str) -> tuple[Certificate, ...]:
@@ -225,8 +225,8 @@ def _read(path: str) -> tuple[Certificate, ...]:
 def _listens(pid: int, port: int) -> bool:
     """Whether every listener on a port here is a socket of this process alone."""
     listening = listeners([port])
-    held = holders([one.inode for one in listening])
-    return bool(listening) and all(held[one.inode] - {1} == {pid} for one in listening)
+    held = holders([listener.inode for listener in listening])
+    return bool(listening) and all(held[listener.inode] - {1} == {pid} for listener in listening)
 
 
 def _proves(host: str, port: int, cas: Sequence[Certificate]) -> bool:

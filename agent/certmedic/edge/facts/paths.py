@@ -29,7 +29,9 @@ def named_by(pattern: str) -> Iterator[str]:
     for path in sorted(glob.glob(pattern, recursive=True)):
         parts = [part.lower() for part in path[fixed:].split("/")]
         folders, name = parts[:-1], parts[-1]
-        put_aside = not _PUT_ASIDE.isdisjoint(folders) or any(one.startswith(_PUT_ASIDE_BEGINS) for one in folders)
+        put_aside = not _PUT_ASIDE.isdisjoint(folders) or any(
+            folder.startswith(_PUT_ASIDE_BEGINS) for folder in folders
+        )
         if not put_aside and not name.endswith((*_PUT_ASIDE_ENDS, *_BESIDE_ENDS)):
             yield path
 

@@ -94,14 +94,14 @@ def identify(pid: int) -> Process | None:
     home = Path(f"/proc/{pid}")
     try:
         uid = home.stat().st_uid
-        found = [line.split(":", 2) for line in (home / "cgroup").read_text(errors="replace").splitlines()]
+        lines = [line.split(":", 2) for line in (home / "cgroup").read_text(errors="replace").splitlines()]
     except OSError:
         return None
     try:
         exe = str((home / "exe").readlink())
     except OSError:
         exe = ""
-    groups = {name: path for _, name, path in (parts for parts in found if len(parts) == 3)}
+    groups = {name: path for _, name, path in (parts for parts in lines if len(parts) == 3)}
     unified = groups.get("", "/")
     return Process(uid=uid, exe=exe, cgroup=unified if unified != "/" else groups.get("name=systemd", "/"))
 
@@ -118,9 +118,9 @@ def static_uids(static_pods: Collection[str], folder: str = "/var/log/pods") -> 
 def holders(inodes: Collection[int]) -> dict[int, set[int]]:
     """Return socket inode -> processes that have it open, as far as we may see them."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    found: dict[int, set[int]] = {inode: set() for inode in inodes}
+    pids: dict[int, set[int]] = {inode: set() for inode in inodes}
     if not wanted:
-        return found
+        return pids
     for home in Path("/proc").glob("[0-9]*"):
         try:
             handles = os.listdir(home / "fd")  # noqa: PTH208 - there may be thousands
@@ -130,8 +130,8 @@ def holders(inodes: Collection[int]) -> dict[int, set[int]]:
             with contextlib.suppress(OSError):
                 inode = wanted.get(os.readlink(f"{home}/fd/{handle}"))  # noqa: PTH115 - as above
                 if inode is not None:
-                    found[inode].add(int(home.name))
-    return found
+                    pids[inode].add(int(home.name))
+    return pids
 
 
 class _Timex(ctypes.Structure):

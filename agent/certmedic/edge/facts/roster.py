@@ -37,6 +37,6 @@ def voters(host: str, port: int, *, certificate: str, cas: Sequence[str]) -> Vot
                 reply = http.exchange(sock, "GET", "/members", deadline=deadline, most=MOST_READ)
     except (OSError, ValueError):
         return ()
-    found = planes.voters_told(reply.body) if reply.status == HTTPStatus.OK else ()
+    members = planes.voters_told(reply.body) if reply.status == HTTPStatus.OK else ()
     # No member has a name or host with unprintable characters.
-    return found if all(f"{name}{host}".isprintable() for name, host, _ in found) else ()
+    return members if all(f"{name}{host}".isprintable() for name, host, _ in members) else ()

@@ -24,21 +24,21 @@ def units(names: Sequence[str]) -> tuple[tuple[Container, ...], str]:
         return (), f"systemctl cannot be run: {error}"
     if asked.code:
         return (), f"systemd does not tell how {', '.join(names)} fares: {asked.err.strip()[-300:]}"
-    told = [dict(line.partition("=")[::2] for line in one.splitlines()) for one in asked.out.split("\n\n")]
-    return tuple(_unit(one) for one in told if one.get("LoadState") == "loaded"), ""
+    known = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in asked.out.split("\n\n")]
+    return tuple(_unit(unit) for unit in known if unit.get("LoadState") == "loaded"), ""
 
 
-def _unit(told: Mapping[str, str]) -> Container:
-    state = told.get("ActiveState", "")
+def _unit(unit: Mapping[str, str]) -> Container:
+    state = unit.get("ActiveState", "")
     # A oneshot unit does its work when it is started, and is then inactive although nobody stopped it.
-    if state == "inactive" and told.get("Type") == "oneshot":
+    if state == "inactive" and unit.get("Type") == "oneshot":
         state = "ready"
     return Container(
-        id=told["Id"],
-        name=told["Id"],
+        id=unit["Id"],
+        name=unit["Id"],
         image="",
         state=state,
         runtime="systemd",
-        invocation=told.get("InvocationID", ""),
+        invocation=unit.get("InvocationID", ""),
         trust=Trust.SYSTEM,
     )

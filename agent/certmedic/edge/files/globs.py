@@ -30,25 +30,25 @@ class Watch:
 
     def watched(self, path: str) -> bool:
         """Whether a file at this path would have been seen."""
-        return any(fnmatch.fnmatchcase(path, one) for one in self.globs)
+        return any(fnmatch.fnmatchcase(path, pattern) for pattern in self.globs)
 
 
 def expand(globs: Iterable[str]) -> tuple[set[str], set[str]]:
     """Return the files that match, and the folders to watch for further files and folders."""
     files: set[str] = set()
     folders: set[str] = set()
-    for one in globs:
+    for pattern in globs:
         here = [Path("/")]
-        parts = Path(one).parts[1:]
+        parts = Path(pattern).parts[1:]
         for depth, part in enumerate(parts, start=1):
             last = depth == len(parts)
             there = []
             for folder in here:
                 magic = glob.has_magic(part)
                 names = fnmatch.filter(_names(folder), part) if magic else [part]
-                found = [path for path in map(folder.joinpath, names) if _is(path, folder=not last)]
-                there += found
-                if magic or last or not found:
+                matching = [path for path in map(folder.joinpath, names) if _is(path, folder=not last)]
+                there += matching
+                if magic or last or not matching:
                     folders.add(str(folder))
             here = there
         files.update(map(str, here))

@@ -17,7 +17,7 @@ class Part:
 
     content: Content
     offset: int  # up to which lines were handled
-    head: bytes  # the first HEAD bytes, as far as handled
+    head: bytes  # the first HEAD bytes handled
     tail: bytes  # the last TAIL bytes handled
     time: float  # when they were handled, by the clock of file times
     carry: bytes = b""  # bytes read behind `offset`: a line without its end
@@ -27,7 +27,7 @@ class Part:
 
     @classmethod
     def of(cls, rest: Rest) -> Part:
-        """Return the part for a rest."""
+        """Start a part at the offset of a rest."""
         return cls(rest.content, rest.offset, rest.head, rest.tail, now())
 
     def handled(self, raw: bytes, end: int) -> None:

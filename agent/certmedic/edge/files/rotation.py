@@ -36,7 +36,7 @@ class Position:
 
     offset: int
     mark: str  # see `mark_of`
-    time: float  # when, in seconds since 1970
+    time: float  # when it was read, in seconds since 1970
 
     def __str__(self) -> str:
         return to_checkpoint(offset=self.offset, mark=self.mark, time=round(self.time, 3))

@@ -39,7 +39,7 @@ class Files:
         return self._numbers() != self.numbers
 
     def complete(self) -> tuple[bool, list[Path]]:
-        """Return whether all files are open except those given up, and which were given up now; recent files get some seconds."""
+        """Return whether every file is open or given up, and the files given up now. Wait some seconds for recent files."""
         missing = unopened(self._there())
         # The inode of a file that is gone may be used again.
         self._given_up &= {status.st_ino for status in missing.values()}
@@ -67,22 +67,22 @@ def folders(path: Path | None) -> list[Path]:
             machine = Path("/etc/machine-id").read_text("ascii").strip()
             return [store / machine for store in STORES]
         return []
-    found = [path]
+    paths = [path]
     with contextlib.suppress(OSError):
-        found += [entry for entry in path.iterdir() if len(entry.name) == 32 and entry.is_dir()]
-    return found
+        paths += [entry for entry in path.iterdir() if len(entry.name) == 32 and entry.is_dir()]
+    return paths
 
 
 def files(where: Iterable[Path]) -> dict[Path, os.stat_result]:
     """Return the journal files in these folders that this process may read."""
-    found = {}
+    states = {}
     for folder in where:
         for path in [*folder.glob("*.journal"), *folder.glob("*.journal~")]:
             # Do not wait for a file that is gone or that this user may not read.
             with contextlib.suppress(OSError):
                 if os.access(path, os.R_OK):
-                    found[path] = path.stat()
-    return found
+                    states[path] = path.stat()
+    return states
 
 
 def room_for(count: int) -> int | None:
@@ -97,11 +97,11 @@ def room_for(count: int) -> int | None:
     return soft
 
 
-def unopened(found: dict[Path, os.stat_result]) -> dict[Path, os.stat_result]:
+def unopened(states: dict[Path, os.stat_result]) -> dict[Path, os.stat_result]:
     """Return the files that this process does not have open."""
     opened = set()
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
             status = link.stat()
             opened.add((status.st_dev, status.st_ino))
-    return {path: status for path, status in found.items() if (status.st_dev, status.st_ino) not in opened}
+    return {path: status for path, status in states.items() if (status.st_dev, status.st_ino) not in opened}

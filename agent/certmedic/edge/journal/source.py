@@ -245,7 +245,7 @@ class JournalSource:
             stop.wait(tick)
             return False
         if tick < ANNOUNCED:
-            time.sleep(tick)  # an announcement would only end the wait sooner
+            time.sleep(tick)  # polling would end this wait early
             tick = 0
         return bool(changes.poll(1000 * tick)) and reader.process() == INVALIDATE  # wait() would cost twice as much
 

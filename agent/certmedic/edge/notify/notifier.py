@@ -1,6 +1,6 @@
 """Which channels get a message, and when a channel is given up.
 
-Each address in apprise's files is a channel of its own, so that a dead one delays no other. An attempt runs on a thread and is
+Each address in apprise's files is a separate channel, so that a dead one delays no other. An attempt runs on a thread and is
 given up at a deadline: apprise limits the silence of a socket, but neither the look-up of a name, which hangs on a master
 without network, nor a receiver that answers byte by byte.
 """

@@ -32,7 +32,7 @@ class Resolved:
     key: tuple[int, int]  # device and inode
     chain: tuple[Owner, ...]  # from the file up to "/"
     links: tuple[Owner, ...]  # that were followed
-    passed: tuple[Owner, ...]  # all files and folders on the way, those that hold the links too, in order
+    passed: tuple[Owner, ...]  # every file and folder on the way, in order, with the folders that hold the links
 
 
 def resolve(
@@ -92,28 +92,28 @@ def open_file(path: str) -> tuple[int, Resolved]:
     Raises OSError, also for a pipe or a device, and for a stranger's link to a file that is not the stranger's.
     """
     for _ in range(_MOST_TRIES):
-        found = resolve(path)
-        file = found.chain[0]
+        resolved = resolve(path)
+        file = resolved.chain[0]
         if not stat.S_ISREG(file.mode):  # before it is opened: opening some devices has an effect
             raise OSError(0, "not a regular file", path)
-        for link in found.links:
+        for link in resolved.links:
             if link.uid not in {*OWNERS, file.uid}:
                 raise OSError(0, f"{link.path} is a link of uid {link.uid} to a file of uid {file.uid}", path)
-        handle = os.open(found.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW)
+        handle = os.open(resolved.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW)
         state = os.fstat(handle)
-        if found.key == (state.st_dev, state.st_ino):
-            return handle, found
+        if resolved.key == (state.st_dev, state.st_ino):
+            return handle, resolved
         os.close(handle)  # rotated meanwhile: the path now leads to another file
     raise OSError(0, "it is replaced again and again", path)
 
 
 def log_groups() -> frozenset[int]:
     """Return the groups of this machine's log daemon."""
-    found = set()
+    numbers = set()
     for name in _LOG_GROUPS:
         with contextlib.suppress(KeyError):
-            found.add(grp.getgrnam(name).gr_gid)
-    return frozenset(found)
+            numbers.add(grp.getgrnam(name).gr_gid)
+    return frozenset(numbers)
 
 
 def _owner(path: str, state: os.stat_result) -> Owner:
@@ -164,7 +164,7 @@ class Judge:
         if not base:
             path = os.path.abspath(path)  # noqa: PTH100 - links must stay
         try:
-            found = resolve(
+            resolved = resolve(
                 path,
                 below=base,
                 lstat=self._lstat,
@@ -176,9 +176,9 @@ class Judge:
             return Standing(
                 trust=Trust.STRANGER, doubt=f"{getattr(error, 'filename', None) or path} cannot be looked at"
             )
-        link = found.links[0].path if found.links else ""
-        trust, doubt = origin.of_file(self._as_root(owner, accounts=accounts) for owner in reversed(found.passed))
-        shared = next((owner.path for owner in found.passed if owner.mode & stat.S_IWOTH), "")
+        link = resolved.links[0].path if resolved.links else ""
+        trust, doubt = origin.of_file(self._as_root(owner, accounts=accounts) for owner in reversed(resolved.passed))
+        shared = next((owner.path for owner in resolved.passed if owner.mode & stat.S_IWOTH), "")
         if trust is Trust.SYSTEM and shared:
             # A sticky folder: others cannot replace what lies in it, but they may add to it.
             doubt = f"{shared} is writable by everybody"

@@ -58,7 +58,11 @@ def extensions(old: x509.Certificate, use: str, path: str) -> Iterator[tuple[x50
     if names:
         yield x509.SubjectAlternativeName(names), False
     yield x509.SubjectKeyIdentifier.from_public_key(old.public_key()), False
-    unknown = [one.oid.dotted_string for one in old.extensions if one.critical and one.oid not in _KNOWN]
+    unknown = [
+        extension.oid.dotted_string
+        for extension in old.extensions
+        if extension.critical and extension.oid not in _KNOWN
+    ]
     if unknown:
         raise RenewError(f"{path}: it has a critical extension that is not known here ({unknown[0]})")
 
@@ -83,7 +87,7 @@ def _usages(old: x509.Certificate, use: str, path: str) -> list[ObjectIdentifier
         had = list(old.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
         had = allowed
-    chosen = [one for one in allowed if one in had or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in had]
+    chosen = [usage for usage in allowed if usage in had or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in had]
     if not needed <= set(chosen):
         raise RenewError(f"{path}: its extended key usage does not fit its place ({use}), and is not widened here")
     return chosen
@@ -91,16 +95,16 @@ def _usages(old: x509.Certificate, use: str, path: str) -> list[ObjectIdentifier
 
 def _names(old: x509.Certificate, path: str) -> list[x509.GeneralName]:
     try:
-        found = list(old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+        names = list(old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
         return []
-    if len(found) > _MOST_NAMES:
-        raise RenewError(f"{path}: it has {len(found)} names; more than {_MOST_NAMES} are not renewed here")
-    for one in found:
-        is_address = isinstance(one, x509.IPAddress) and isinstance(
-            one.value, ipaddress.IPv4Address | ipaddress.IPv6Address
+    if len(names) > _MOST_NAMES:
+        raise RenewError(f"{path}: it has {len(names)} names; more than {_MOST_NAMES} are not renewed here")
+    for name in names:
+        is_address = isinstance(name, x509.IPAddress) and isinstance(
+            name.value, ipaddress.IPv4Address | ipaddress.IPv6Address
         )
-        is_name = isinstance(one, x509.DNSName) and len(one.value) < 254 and _DNS_NAME.fullmatch(one.value)
+        is_name = isinstance(name, x509.DNSName) and len(name.value) < 254 and _DNS_NAME.fullmatch(name.value)
         if not is_address and not is_name:
             raise RenewError(f"{path}: it has an alternative name that is neither a DNS name nor an address")
-    return found
+    return names

@@ -79,10 +79,12 @@ def without_keys(data: bytes) -> bytes:
 def prune(backups: Path, now: float) -> None:
     """Remove old backups, and all but the newest `MOST_BACKUPS`."""
     with contextlib.suppress(OSError):
-        found = sorted(((one.lstat().st_mtime, one) for one in backups.iterdir() if one.is_file()), reverse=True)
-        for number, (modified, one) in enumerate(found):
+        newest_first = sorted(
+            ((backup.lstat().st_mtime, backup) for backup in backups.iterdir() if backup.is_file()), reverse=True
+        )
+        for number, (modified, backup) in enumerate(newest_first):
             if number >= MOST_BACKUPS or now - modified > OLDEST_BACKUP:
-                one.unlink()
+                backup.unlink()
 
 
 def read(path: str) -> Content:

@@ -1,4 +1,4 @@
-"""What can be done to the certificate files of one machine."""
+"""The actions on the certificate files of one machine."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Pen:
         """Plan to move one file aside, without doing it. Raises RenewError."""
         return aside.planned(stored, self.backups)
 
-    def move_aside(self, one: Aside) -> None:
+    def move_aside(self, plan: Aside) -> None:
         """Move one file aside unless that was done already. Raises RenewError; the file is then unchanged."""
-        aside.move_aside(one)
+        aside.move_aside(plan)
 
-    def put_back(self, one: Aside) -> bool:
+    def put_back(self, plan: Aside) -> bool:
         """Put one file back unless its path is taken; return whether it was put back. Raises RenewError."""
-        return aside.put_back(one)
+        return aside.put_back(plan)

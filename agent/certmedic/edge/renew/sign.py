@@ -179,19 +179,19 @@ def _signer(
     if not trusted_path:
         raise RenewError(f"{leaf.path}: against which authority it is checked is not known")
     trusted = _certificates_in(trusted_path, tree)
-    found: list[_Authority] = []
+    able: list[_Authority] = []
     why: list[str] = []
     for certificate_path, key_path in authorities:
         try:
-            found.append(_candidate(leaf, (certificate_path, key_path), trusted, now, tree))
+            able.append(_candidate(leaf, (certificate_path, key_path), trusted, now, tree))
         except OSError as error:
             why.append(reason_of(error, certificate_path))
         except RenewError as error:
             why.append(str(error))
-    if found:
-        return max(found, key=lambda ca: ca.certificate.not_after)
-    said = "; ".join(dict.fromkeys(why)) or "none is known for a certificate of this kind"
-    raise RenewError(f"{leaf.path}: no authority on this machine can sign it anew: {said}")
+    if able:
+        return max(able, key=lambda ca: ca.certificate.not_after)
+    reasons = "; ".join(dict.fromkeys(why)) or "none is known for a certificate of this kind"
+    raise RenewError(f"{leaf.path}: no authority on this machine can sign it anew: {reasons}")
 
 
 def _candidate(
@@ -264,7 +264,7 @@ def _signed(leaf: Certificate, ca: _Authority, end: datetime, use: str) -> Certi
         raise RenewError(f"{leaf.path}: it cannot be signed anew as it is: {error}") from error
     # Compare names byte by byte, as Go does: the library may encode them differently from the program that wrote the old leaf.
     # Compare extensions by their meaning: the key of the CA may have changed.
-    before, after = ((one.issuer, one.subject, one.public_key) for one in map(pieces, (leaf.der, new.der)))
+    before, after = ((parsed.issuer, parsed.subject, parsed.public_key) for parsed in map(pieces, (leaf.der, new.der)))
     if before != after or not certificates.issued_by(new, ca.certificate) or _told_by(new) != _told_by(leaf):
         raise RenewError(f"{leaf.path}: what was signed is not like the present certificate, so it was not used")
     return new

@@ -62,7 +62,7 @@ class Acts(Database):
             self._db.execute("UPDATE actions SET ended_at = ? WHERE id = ?", (ended, act.id))
 
     def approve(self, incident: int, author: str, *, until: datetime) -> None:
-        """Record that a person approved an action on one incident, until then."""
+        """Record that a person approved an action on one incident, valid until `until`."""
         self._db.execute("INSERT OR REPLACE INTO approvals VALUES (?, ?, ?)", (incident, author, text_of(until)))
 
     def approved(self, incident: int, *, now: datetime) -> str:

@@ -107,18 +107,18 @@ class Incidents(Database):
         )
         self._db.execute("DELETE FROM rechecks WHERE incident = ?", (incident,))
 
-    def event(self, incident: int, what: str, said: str, *, now: datetime) -> None:
+    def event(self, incident: int, what: str, text: str, *, now: datetime) -> None:
         """Add an event to the history of an incident."""
         self._db.execute(
-            "INSERT INTO events (incident, at, what, said) VALUES (?, ?, ?, ?)", (incident, text_of(now), what, said)
+            "INSERT INTO events (incident, at, what, said) VALUES (?, ?, ?, ?)", (incident, text_of(now), what, text)
         )
 
-    def event_once(self, incident: int, what: str, said: str, *, now: datetime) -> None:
+    def event_once(self, incident: int, what: str, text: str, *, now: datetime) -> None:
         """Add an event to the history of an incident unless it holds the same event already."""
         self._db.execute(
             "INSERT INTO events (incident, at, what, said) SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS"
             " (SELECT 1 FROM events WHERE incident = ?1 AND what = ?3 AND said = ?4)",
-            (incident, text_of(now), what, said),
+            (incident, text_of(now), what, text),
         )
 
     def has_event(self, incident: int, what: str) -> bool:

@@ -1,4 +1,4 @@
-"""Rechecks: what is looked at again, and when."""
+"""Rechecks, each with its due time."""
 
 from __future__ import annotations
 

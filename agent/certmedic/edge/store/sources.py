@@ -1,4 +1,4 @@
-"""What is known of the sources of log lines and of etcd members: positions, lines that several sources carry, status."""
+"""Positions and status of sources, lines that several sources carry, and the members of etcd groups."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class Sources(Database):
         """Return peer certificate -> the last answer of its etcd."""
         return {row["certificate"]: codec.load(Told, row["told"]) for row in self._db.execute("SELECT * FROM members")}
 
-    def keep_members(self, told: Mapping[str, Told]) -> None:
+    def keep_members(self, answers: Mapping[str, Told]) -> None:
         """Store the answers of etcds."""
         self._db.executemany(
             "INSERT OR REPLACE INTO members VALUES (?, ?)",
-            [(path, codec.dump(answer)) for path, answer in told.items()],
+            [(path, codec.dump(answer)) for path, answer in answers.items()],
         )
