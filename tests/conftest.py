@@ -24,7 +24,12 @@ DAEMONS = {"docker", "containerd"}  # fixtures that a file's tests share, and th
 PROGRAMS = {"service", "hook", "other_hook"}  # fixtures that start a program, or wait for what one sends
 SLOW_FOLDERS = {"attacks", "fuzz", "stories"}
 # Three masters, each with its dockerd, etcd and agent, fill a small machine: one such story at a time.
-MASTERS = {"test_masters", "test_group"}
+MASTERS = {"stories/test_masters.py", "stories/test_group.py"}
+
+
+def place(item):
+    """Return the path of a test's file below tests/. Files of one name lie in several folders."""
+    return item.path.relative_to(HERE).as_posix()
 
 
 def pytest_collection_modifyitems(config, items):
@@ -33,13 +38,13 @@ def pytest_collection_modifyitems(config, items):
     The long ones mostly wait, for certificates to run out and for daemons, so that several at once take little longer than one.
     """
     for item in items:
-        if item.path.relative_to(HERE).parts[0] in SLOW_FOLDERS or (DAEMONS | PROGRAMS).intersection(item.fixturenames):
+        if place(item).partition("/")[0] in SLOW_FOLDERS or (DAEMONS | PROGRAMS).intersection(item.fixturenames):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: (item.path.stem not in MASTERS, item.get_closest_marker("long") is None))
+    items.sort(key=lambda item: (place(item) not in MASTERS, item.get_closest_marker("long") is None))
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
-        name = item.path.stem
+        name = place(item)
         if name in MASTERS:
             item.add_marker(pytest.mark.xdist_group("masters"))
         elif item.get_closest_marker("long") is None or DAEMONS.intersection(item.fixturenames):

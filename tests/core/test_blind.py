@@ -1,4 +1,4 @@
-"""The incident of a source that cannot be read: what is not seen meanwhile, and how a person finds out why."""
+"""The incident of a source that cannot be read: which logs are missed, and how a person finds out why."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is wrong with a stored certificate: its dates, its chain, its key, its usages, and whether it is in use at all."""
+"""The faults of a stored certificate: its dates, chain, key and usages, and whether it is in use at all."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -157,7 +157,7 @@ def test_file_is_displaced_by_an_expired_certificate_of_another_file():
 
 
 def copies(*paths, **more):
-    return tuple(replace(one, certificate=replace(one.certificate, path=path), **more) for one, path in paths)
+    return tuple(replace(copy, certificate=replace(copy.certificate, path=path), **more) for copy, path in paths)
 
 
 MINE, RIVAL = member(peer_ends=NOW - DAY)[0], member(peer_ends=NOW - 2 * DAY)[0]

@@ -1,4 +1,4 @@
-"""What would happen if nobody renewed anything: warnings at their days, each fault once, in the order of time."""
+"""A rehearsal: warnings at their days, each fault once, in the order of time."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What fixes a fault: a command only where the path can be typed as it is."""
+"""Remedies show a command only if the path can be typed as it is."""
 
 import pytest
 

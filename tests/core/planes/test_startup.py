@@ -1,4 +1,4 @@
-"""What etcd's start-up lines say of itself."""
+"""The start-up lines of etcd name the hosts that it advertises."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Envelopes at their edges: what is cut, nested, listed or escaped, and bounds on what is read."""
+"""Envelopes at their edges: cut, nested, listed or escaped, and bounds on how much is read."""
 
 import json
 

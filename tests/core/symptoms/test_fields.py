@@ -1,4 +1,4 @@
-"""What a line states: which side called, what was called, and dates in the spellings of many programs."""
+"""The statements of a line: which side called, which was called, and dates in the spellings of many programs."""
 
 from datetime import UTC, datetime
 

@@ -5,7 +5,7 @@ verdict to what hints at one: faults of own files, which quote all other verdict
 process, the precise ones before the vague ones. Two short cuts serve the lines that a master writes by the thousand, Go's
 alerts and Go's verdicts, and lead to the same rule.
 
-Add a rule: write a `[[rule]]` with samples and negatives in a file of rules/. tests/test_symptom_rules.py does the rest.
+Add a rule: write a `[[rule]]` with samples and negatives in a file of rules/. tests/core/symptoms/test_table.py does the rest.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ALLOWED = ROOT / "tests" / "data" / "writing.toml"
 LONGEST_TEST_NAME = 80
 PHRASES = re.compile(
@@ -48,7 +48,7 @@ def names(source: str) -> int:
 
 
 def counts() -> dict[str, int]:
-    files = [*(ROOT / "agent").rglob("*.py"), *(ROOT / "tests").glob("test_*.py")]
+    files = [*(ROOT / "agent").rglob("*.py"), *(ROOT / "tests").rglob("test_*.py")]
     sources = {str(path.relative_to(ROOT)): path.read_text() for path in files if path != Path(__file__)}
     return {name: count for name, source in sorted(sources.items()) if (count := phrases(source) + names(source))}
 
