@@ -10,7 +10,7 @@ from labs import AGENT, ROOT
 
 CODE, TESTS = AGENT / "certmedic", ROOT / "tests"
 MIRRORS = ("cli", "config", "core", "edge")
-NO_CODE = {"__init__.py", "vocabulary.py"}
+NO_CODE = {"__init__.py", "entries.py", "vocabulary.py"}
 MODULES = [path for path in sorted((CODE / "core").rglob("*.py")) if path.name not in NO_CODE]
 
 
