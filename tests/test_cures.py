@@ -430,7 +430,7 @@ def test_a_cure_is_verified_only_if_what_was_restarted_runs_anew(lab):
     lab.go(60)
 
     assert [act.state for act in lab.store.acts()] == ["failed"]
-    assert "was not started anew" in lab.store.acts()[0].detail
+    assert "was not restarted" in lab.store.acts()[0].detail
     assert lab.world.kinds()[:3] == ["opened", "acted", "escalated"]
 
 
@@ -477,7 +477,7 @@ def test_a_renewal_that_some_callers_do_not_see_is_undone(lab):
         lab.step(REFUSED)
 
     assert lab.world.undone == [ME]
-    assert "127.0.0.1:2380 still shows the one that ends" in lab.store.acts()[0].detail
+    assert "127.0.0.1:2380 still serves the certificate that expires" in lab.store.acts()[0].detail
     assert lab.world.kinds()[:3] == ["opened", "acted", "escalated"]
 
 

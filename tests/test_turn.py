@@ -97,7 +97,7 @@ def test_a_bad_line_is_logged_once_and_the_rest_goes_on(lab, caplog, monkeypatch
     is_echo = lab.loop.tally.is_echo
 
     def broken(sighting):
-        if "broken" in sighting.said:
+        if "broken" in sighting.message:
             raise ValueError("no such line")
         return is_echo(sighting)
 

@@ -52,7 +52,7 @@ class Strangers:
             key = who(entry.origin), str(sighting.symptom)
             if key not in self._kinds and len(self._kinds) >= MOST_KINDS:
                 key = OTHERS
-            kind = self._kinds.setdefault(key, _Kind(sighting.said[:LINE], entry.time, entry.time))
+            kind = self._kinds.setdefault(key, _Kind(sighting.message[:LINE], entry.time, entry.time))
             kind.count += 1
             kind.first, kind.last = min(kind.first, entry.time), max(kind.last, entry.time)
         return False

@@ -58,7 +58,7 @@ def printed(told):
 
 def of_file(cause, path):
     leaf = stored(PEERS_CA.leaf("etcd-a", not_after=NOW), path, "peer", ca_path=f"{path}/ca.crt", ports=(2380,))
-    found = Finding(stored=leaf, culprit=leaf.certificate, cause=cause, confidence=Confidence.PROVEN, said=path)
+    found = Finding(stored=leaf, culprit=leaf.certificate, cause=cause, confidence=Confidence.PROVEN, evidence=path)
     return verdict([found], facts((leaf,)))
 
 

@@ -50,7 +50,7 @@ def test_dates_of_a_leaf_at_their_boundaries(begins, ends, synchronised, cause):
     files = member(peer=PEERS_CA.leaf("etcd-a", not_before=begins, not_after=ends))
     finding = examine(files[0], facts(files, clock_synchronised=synchronised))
     assert (finding and finding.cause) == cause
-    assert cause is not Cause.CLOCK or finding.said.endswith("and this machine's clock is not synchronised")
+    assert cause is not Cause.CLOCK or finding.evidence.endswith("and this machine's clock is not synchronised")
 
 
 def test_signature_that_cannot_be_verified_proves_no_unknown_authority():
@@ -59,7 +59,7 @@ def test_signature_that_cannot_be_verified_proves_no_unknown_authority():
     files = member(peer=SimpleNamespace(der=leaf.der.replace(known, unknown)))
     finding = examine(files[0], facts(files))
     assert (finding.cause, finding.confidence) == (Cause.UNKNOWN_AUTHORITY, Confidence.POSSIBLE)
-    assert finding.said.startswith(f"{ME}: its signature cannot be verified here")
+    assert finding.evidence.startswith(f"{ME}: its kind of signature cannot be verified here")
 
 
 def links_below(root, count):
@@ -186,7 +186,7 @@ def test_second_file_of_the_same_use_leaves_open_which_is_in_use(rivals, served,
 
 def test_file_that_is_not_there_is_not_healthy():
     fault = FileFault(path="/x.crt", reason="unreadable", detail="Permission denied")
-    assert healthy(["/x.crt"], facts()) == (False, "/x.crt: is not there")
+    assert healthy(["/x.crt"], facts()) == (False, "/x.crt does not exist")
     assert healthy(["/x.crt"], facts(faults=(fault,))) == (False, "/x.crt: unreadable: Permission denied")
 
 

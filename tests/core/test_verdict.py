@@ -18,7 +18,7 @@ ORDER = [Cause.CA_EXPIRED, Cause.EXPIRED, Cause.CLOCK, Cause.NOT_YET_VALID]
 
 def finding(cause):
     leaf = member()[0]
-    return Finding(stored=leaf, culprit=leaf.certificate, cause=cause, confidence=Confidence.PROVEN, said=cause)
+    return Finding(stored=leaf, culprit=leaf.certificate, cause=cause, confidence=Confidence.PROVEN, evidence=cause)
 
 
 def expired():

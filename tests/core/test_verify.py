@@ -120,10 +120,10 @@ def test_every_watched_file_has_to_move():
     ("before", "now", "reason"),
     [
         (container(), container(number="c2"), ""),
-        (container(), container(), f"{container().name} still runs as before"),
-        (container(), container("events", number="c2"), f"{container().name} does not run, or cannot be seen to"),
+        (container(), container(), f"{container().name} still runs as before and was not restarted"),
+        (container(), container("events", number="c2"), f"{container().name} does not run, or cannot be seen"),
         (unit(), unit(invocation="i2", state="reloading"), ""),
-        (unit(), unit(invocation="i2", state="failed"), "k3s.service does not run, or cannot be seen to"),
+        (unit(), unit(invocation="i2", state="failed"), "k3s.service does not run, or cannot be seen"),
         (COMMAND, unit(), ""),
     ],
 )
@@ -148,13 +148,13 @@ def test_cure_of_a_client_certificate_needs_no_listener():
     leaf = CLIENTS_CA.leaf("kube-apiserver", not_before=NOW - DAY, not_after=NEW_END, server=False)
     files = (stored(leaf, CLIENT, "apiserver-etcd-client", renewer="nodeup"),)
     took, why = cure_of(files, path=CLIENT)
-    assert (took, why.partition("; ")[2]) == (True, "it is a client's, so nothing serves it")
+    assert (took, why.partition("; ")[2]) == (True, "it is a client certificate, which no listener serves")
 
 
 @pytest.mark.parametrize("ends", [OLD_END - SECOND, OLD_END, NOW - SECOND, NOW])
 def test_no_cure_took_while_the_file_ends_as_before_or_has_ended(ends):
     took, why = cure_of(member(peer_ends=ends))
-    assert (took, why.partition("UTC")[0].startswith(f"{ME} still ends")) == (False, True)
+    assert (took, why.partition("UTC")[0].startswith(f"{ME} still expires")) == (False, True)
 
 
 def test_no_cure_took_where_the_file_is_gone():
@@ -170,7 +170,7 @@ def test_no_cure_took_if_the_new_certificate_is_of_no_use():
 def test_no_cure_took_before_the_new_certificate_is_served():
     files = member(peer_ends=NEW_END)
     foreign = files[2].certificate
-    reason = "the new certificate is on disk, but was not yet seen served"
+    reason = "the new certificate is on disk, but no listener serves it yet"
     assert cure_of(files) == (False, reason)
     assert cure_of(files, served=(serving(None), serving(foreign))) == (False, reason)
 
@@ -183,6 +183,6 @@ def test_no_cure_took_while_some_callers_still_get_the_old_certificate():
     took, why = cure_of(new, served=(fresh, serving(old)))
     assert (took, why) == (
         False,
-        "127.0.0.1:2380 still shows the one that ends 2026-11-23 15:40:00 UTC to some callers",
+        "127.0.0.1:2380 still serves the certificate that expires 2026-11-23 15:40:00 UTC to some clients",
     )
     assert cure_of(new, served=(fresh, serving(replace(old, subject="CN=other"))))[0] is True

@@ -104,7 +104,7 @@ def line(data: bytes) -> None:
     sighting = parse(entry)
     if sighting is not None:
         _ = sighting.fold, sighting.remote_host
-        sighting.said.encode()
+        sighting.message.encode()
     planes.paths_from_startup_line(text)
 
 

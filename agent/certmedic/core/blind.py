@@ -1,7 +1,7 @@
-"""A log that cannot be read any more is a fault too: nobody hears of what is written there.
+"""A log that cannot be read is a fault too: certmedic misses the failures that it reports.
 
-It is an incident like any other, with the cause `blind`, so that it is told, reminded of, silenced, routed and resolved by the
-same road. No certificate is at fault, so nothing is ever done about it.
+It is an incident with the cause `blind`, so messages, reminders, silences and routes work as for any other. No certificate is at
+fault, so no action is ever taken.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from certmedic.core.command import fixed
 from certmedic.core.model import Cause, Confidence, Diagnosis, Helps, Remedy, RemedyKind, Suspect
 from certmedic.core.text import stamp
 
-# An ordinary restart of a daemon is over by then. With the wait for what breaks together, people are told before systemd, whose
-# watchdog goes unfed while a source that must be read is blind, restarts the agent.
+# Longer than the ordinary restart of a daemon. Even with the wait for faults that belong together, the message leaves before systemd's
+# watchdog, which is not fed while a required source is blind, restarts the agent.
 GRACE = timedelta(seconds=90)
-STEADY = timedelta(minutes=5)  # read without a break for so long, it is over: one that comes and goes is told of once
+STEADY = timedelta(minutes=5)  # without an outage until an incident ends, so that a flapping source is reported once
 
-# Name in messages, what is not seen while a source is blind, and the command that shows why. A source that is not here is
-# missed by nobody: the inventory also finds changed certificate files.
+# Source -> its name in messages, what certmedic misses while it is blind, and the command that shows why. The watch on certificate
+# files is not here, because the inventory finds changed files too.
 SOURCES: Mapping[str, tuple[str, str, str]] = {
     "journal": (
         "the journal",
-        "what the kubelet, the container runtime and every other service on this machine log",
+        "the logs of the kubelet, the container runtime and every other service on this machine",
         "systemctl status systemd-journald; sudo journalctl -n 3",
     ),
     "docker": (
         "docker",
-        "what containers log, etcd and the API server among them",
+        "the logs of containers, etcd and the API server among them",
         "systemctl status docker; sudo docker ps",
     ),
-    "pods": ("the pods' logs", "what pods log, etcd and the API server among them", "sudo ls -l /var/log/pods"),
-    "files": ("log files", "what is written to the files of watch.files", "sudo ls -l /var/log; df -h /var/log"),
+    "pods": ("the pods' logs", "the logs of pods, etcd and the API server among them", "sudo ls -l /var/log/pods"),
+    "files": ("log files", "the files of watch.files", "sudo ls -l /var/log; df -h /var/log"),
 }
 
 
 def key(source: str) -> str:
-    """Return what the incident of a blind source is known by."""
+    """Return the key of the incident of a blind source."""
     return f"blind|{source}"
 
 
 def diagnose(source: str, reason: str, since: datetime) -> Diagnosis:
-    """Return what it means that one of `SOURCES` has been blind since then, for this reason."""
+    """Return the diagnosis that one of `SOURCES` has been blind since then."""
     _, unseen, command = SOURCES[source]
     return Diagnosis(
         key=key(source),
@@ -55,7 +55,7 @@ def diagnose(source: str, reason: str, since: datetime) -> Diagnosis:
         remedy=Remedy(
             kind=RemedyKind.MANUAL,
             helps=Helps.UNKNOWN,
-            why="What cures it depends on the reason; certmedic tries again by itself.",
+            why="The fix depends on the reason. certmedic keeps trying to read it.",
             commands=fixed(command),
         ),
         since=since,

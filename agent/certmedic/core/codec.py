@@ -1,4 +1,4 @@
-"""The values of `model` as JSON text, and back. A later version reads the text of an earlier one."""
+"""The values of `model` as JSON, and back. A later version reads the JSON of an earlier one."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _value(hint: Any, raw: Any) -> Any:
 
 
 def load(kind: type[T], text: str) -> T:
-    """Return the value of `kind` that `dump` wrote. Raises ValueError, KeyError or TypeError on anything else."""
+    """Return the value of `kind` that `dump` wrote. Raises ValueError, KeyError or TypeError on any other text."""
     try:
         return typing.cast("T", _value(kind, json.loads(text)))
     except RecursionError:

@@ -1,7 +1,7 @@
-"""Commands that people are told to type: argv lists, quoted once, when they are rendered.
+"""Commands for people to type: argv lists, quoted once, when they are rendered.
 
-A value from outside (a path, a name) stands in a command only if `is_plain` holds for it. `shell` checks that again for every
-argument, and renders nothing rather than a command that a shell could read in another way. Nothing may alter its result.
+A foreign value (a path, a name) stands in a command only if `is_plain` holds for it. `shell` checks every argument again, and renders
+nothing rather than a command that a shell may read in another way. Nothing may alter its result.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._:@%+=-]+")
-# What chat services take for a call to everybody in the room; no command needs it.
+# Chat services take these for a call to everybody in the room; no command needs them.
 _CALLS = re.compile(r"(?i)@(?:everyone|here|channel|all)\b")
-# Characters of the shell that a fixed text of ours may hold; a backtick would end the code span of a chat.
+# Characters that a fixed line of ours may hold; a backtick would end the code span of a chat.
 _FIXED = re.compile(r"[ -_a-~]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One step: the argv of a program, or a fixed line of shell that holds no value from outside."""
+    """One step: the argv of a program, or a fixed line of shell without foreign values."""
 
     argv: tuple[str, ...] = ()
     script: str = ""
@@ -37,12 +37,12 @@ def fixed(script: str) -> tuple[Command, ...]:
 
 
 def is_plain(value: str) -> bool:
-    """Whether a value means the same quoted and unquoted in every shell, and nothing to a chat service."""
+    """Whether a value means the same quoted and unquoted in every shell, and is no call in a chat."""
     return _PLAIN.fullmatch(value) is not None and _CALLS.search(value) is None
 
 
 def is_plain_path(path: str) -> bool:
-    """Whether a path may stand in a command: absolute, so that it is never an option, and plain."""
+    """Whether a path may stand in a command: plain, and absolute, so that it is never an option."""
     return path.startswith("/") and is_plain(path)
 
 

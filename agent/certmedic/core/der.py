@@ -1,7 +1,7 @@
-"""The little of DER (X.690) that is read here without the library: pieces of a certificate, cut out as they are.
+"""The parts of DER (X.690) that are read without the library: pieces of a certificate, as bytes.
 
-The library would make objects of them first, which on Debian 12 costs more than all the rest of a certificate together. It
-has parsed the whole before, so nothing malformed comes here; what does anyway ends in IndexError.
+The library would make objects of them, which on Debian 12 costs more than the rest of the certificate. The library has parsed
+the whole certificate before. Malformed bytes raise IndexError all the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Pieces(NamedTuple):
 
 @lru_cache(maxsize=1)
 def pieces(certificate: bytes) -> Pieces:
-    """Cut a certificate into the pieces that are wanted. Raises IndexError where it is cut short."""
+    """Return the pieces of a certificate. Raises IndexError if it is cut short."""
     at, _ = _content(certificate, 0)
     at, end = _content(certificate, at)
     if certificate[at] == 0xA0:  # [0] version
@@ -31,27 +31,30 @@ def pieces(certificate: bytes) -> Pieces:
         ends.append(_end(certificate, ends[-1]))
     if ends[-1] > len(certificate):
         raise IndexError("the certificate is cut short")
-    found: list[tuple[bytes, bytes]] = []
+    extensions: list[tuple[bytes, bytes]] = []
     at = ends[-1]
-    while at < end:  # the issuer's and the subject's unique numbers, which nobody uses, and the extensions
+    while at < end:  # the unique numbers of issuer and subject, which nobody uses, and the extensions
         if certificate[at] == 0xA3:
-            for one in inside(inside(certificate[at:end])[0]):
-                name, *_, held = inside(one)
-                found.append((value(name), value(held)))
+            for extension in inside(inside(certificate[at:end])[0]):
+                name, *_, held = inside(extension)
+                extensions.append((value(name), value(held)))
         at = _end(certificate, at)
     return Pieces(
-        certificate[ends[2] : ends[3]], certificate[ends[4] : ends[5]], certificate[ends[5] : ends[6]], tuple(found)
+        certificate[ends[2] : ends[3]],
+        certificate[ends[4] : ends[5]],
+        certificate[ends[5] : ends[6]],
+        tuple(extensions),
     )
 
 
 def inside(element: bytes) -> list[bytes]:
-    """Return the elements that an element is made of, each whole. Raises IndexError where one is longer than it."""
+    """Return the elements inside an element, each whole. Raises IndexError if one is longer than the outer element."""
     at, end = _content(element, 0)
     parts = []
     while at < end:
         start, at = at, _end(element, at)
         if at > end:
-            raise IndexError("an element is longer than what holds it")
+            raise IndexError("an element is longer than the element around it")
         parts.append(element[start:at])
     return parts
 
@@ -63,7 +66,7 @@ def value(element: bytes) -> bytes:
 
 
 def public_numbers(certificate: bytes) -> bytes:
-    """Cut out what a private key repeats of its public one: modulus and exponent, or the point on the curve."""
+    """Return the public numbers that a private key repeats: modulus and exponent, or the point on the curve."""
     info = pieces(certificate).public_key
     algorithm, _ = _content(info, 0)
     start, end = _content(info, _end(info, algorithm))
@@ -78,9 +81,9 @@ _RSA = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"  # rsaEncryption
 
 
 def rsa_numbers(private_key: bytes) -> bytes | None:
-    """Return what an RSA private key holds after its version, which is the public numbers first; None for any other key.
+    """Return the bytes after the version of an RSA private key, which begin with the public numbers; None for any other key.
 
-    In PKCS#1 (RFC 8017, A.1.2), or that in PKCS#8 (RFC 5958).
+    The key is in PKCS#1 (RFC 8017, A.1.2), or that in PKCS#8 (RFC 5958).
     """
     try:
         start, end = _content(private_key, 0)
@@ -99,7 +102,7 @@ def rsa_numbers(private_key: bytes) -> bytes | None:
 
 
 def is_pkcs12(data: bytes) -> bool:
-    """Tell a PKCS#12 archive, which begins with its version 3, from a certificate, which begins with a sequence."""
+    """Whether the bytes are a PKCS#12 archive: it begins with version 3, a certificate with a sequence."""
     try:
         start, _ = _content(data, 0)
     except IndexError:

@@ -1,12 +1,12 @@
-"""Telling echoes: one line of a program that comes in by several roads is to be counted once.
+"""Deduplication: a line that arrives by several ways counts once.
 
-What a container writes lies in the runtime's log, may lie in a file beside it (etcd-manager's `tee`), and in the journal. Which
-road is the fastest differs, and any of them may be behind by hours. So lines are known again by what they say and by the second
-that they themselves tell, and are counted by road: a line is new where its road has brought it more often than any other road
-has until now. Were all roads to bring all lines, this is exact, in whatever order they come; a road that lost some does no harm.
+A line of a container is in the log of the runtime, perhaps in a file (etcd-manager's `tee`), and in the journal. Any of these ways may
+be hours behind the others. A line is recognised by its text and by the second that it states. For each way the agent counts how
+often the line arrived; an arrival is new if no other way has brought the line that often. If all ways bring all lines, the
+result is exact in any order. A way that lost lines does no harm.
 
-The logs of containers are one road: what two containers say alike, two programs said. The journal is one road, and so is every
-plain file. A journal's unit tells nothing here: `docker run` in a unit writes to both.
+All logs of containers are one way, because two containers write two lines. The journal is one way, and so is each plain file. The
+unit in the journal does not separate ways: `docker run` in a unit writes to both.
 """
 
 from __future__ import annotations
@@ -21,48 +21,48 @@ from typing import Final
 from certmedic.core.model import Sighting
 
 _KEY: Final = re.compile(r'"(?:ts|time|timestamp|@timestamp)":"?(\d{9,11}(?=\.)|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)')
-# A caller's port differs from line to line: without it, a storm of equal lines is a few words a second to remember.
+# The port of the caller differs from line to line. Without it, the lines of a storm differ only in their second.
 _PORT: Final = re.compile(r":\d{5}(?!\d)")
-HEAD: Final = 40  # characters within which a line tells its time, where what it says stands not in it word by word
-START: Final = 24  # characters of what was said by which it is found in its line
+HEAD: Final = 40  # characters that hold the time of a line, if its message is not found in the line
+START: Final = 24  # characters of a message by which it is found in its line
 
 
 def words(sighting: Sighting) -> str:
-    """Return what is equal in all copies of a line: its second, and what it says without ports."""
-    said = sighting.said
-    second = _second(sighting.entry.text, said) or sighting.entry.time.isoformat()[:19]
+    """Return the text that all copies of a line share: its second, and its message without ports."""
+    message = sighting.message
+    second = _second(sighting.entry.text, message) or sighting.entry.time.isoformat()[:19]
     port = sighting.fields.get("remote_addr", "").rpartition(":")[2]
-    # Most have the caller's port and no other; that is found out already.
-    said = said.replace(port, "", 1) if len(port) == 5 else _PORT.sub(":", said)
-    return f"{second} {said}"
+    # Most lines have the caller's port and no other, which `fields` states: that saves the search.
+    message = message.replace(port, "", 1) if len(port) == 5 else _PORT.sub(":", message)
+    return f"{second} {message}"
 
 
 def written_at(sighting: Sighting, now: datetime) -> datetime | None:
-    """Return the second that a line itself tells, taken for UTC; None where it tells none, or not the day."""
-    second = _second(sighting.entry.text, sighting.said).replace("/", "-")
+    """Return the second that a line states, read as UTC; None if it states none, or no day."""
+    second = _second(sighting.entry.text, sighting.message).replace("/", "-")
     with contextlib.suppress(ValueError, OverflowError, OSError):
         if second.isdecimal():
             return datetime.fromtimestamp(int(second), UTC)
-        if second[:1] in ("I", "W", "E", "F"):  # klog, which tells no year
-            told = datetime.strptime(f"{now.year} {second[1:]} +0000", "%Y %m%d %H:%M:%S %z")
-            return told if told < now + timedelta(days=1) else told.replace(year=now.year - 1)
+        if second[:1] in ("I", "W", "E", "F"):  # klog, which states no year
+            moment = datetime.strptime(f"{now.year} {second[1:]} +0000", "%Y %m%d %H:%M:%S %z")
+            return moment if moment < now + timedelta(days=1) else moment.replace(year=now.year - 1)
         return datetime.fromisoformat(second).replace(tzinfo=UTC)
     return None
 
 
-def _second(text: str, said: str) -> str:
-    """Return the second that a line tells, as it is written there; "" where it tells none."""
-    found = _KEY.search(text) if '":' in text else None
-    if found:
-        return found[1]
-    at = text.find(said[:START])
+def _second(text: str, message: str) -> str:
+    """Return the second that a line states, as written; "" if it states none."""
+    match = _KEY.search(text) if '":' in text else None
+    if match:
+        return match[1]
+    at = text.find(message[:START])
     return _clock(text, at if at >= 0 else HEAD)
 
 
 def _clock(text: str, end: int) -> str:
-    """Return the last time of day before `end`, with a date where there is one; "" for none.
+    """Return the last time of day before `end`, with its date if it has one; "" if there is no time.
 
-    The last, since outer dresses come first. Written without a pattern, which would cost five times as much.
+    The last, because outer envelopes come first. A regular expression would cost five times as much.
     """
     while (colon := text.rfind(":", 5, end)) > 0:
         if (
@@ -77,22 +77,22 @@ def _clock(text: str, end: int) -> str:
     return ""
 
 
-def number(told: str) -> int:
-    """Return a number for `words` that is the same in every run, for the store: 63 bits of a hash."""
-    return int.from_bytes(hashlib.blake2b(told.encode(errors="replace"), digest_size=8).digest(), "big") >> 1
+def number(text: str) -> int:
+    """Return 63 bits of a hash of `words`, for the store; it is the same in every run."""
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest(), "big") >> 1
 
 
 @functools.lru_cache
-def road(stream: str) -> str:
-    """Return the road that a stream is part of."""
+def _way(stream: str) -> str:
+    """Return the way that a stream belongs to."""
     kind = stream.partition(":")[0]
     return "containers" if kind in ("docker", "pod") else "journal" if kind == "journal" else stream
 
 
 def is_echo(brought: dict[str, int], stream: str) -> bool:
-    """Whether one more of this line, by this stream, is an echo; counts it in `brought`, road -> how often."""
-    by = road(stream)
-    times = brought.get(by, 0) + 1
-    known = any([often >= times for often in brought.values()])  # noqa: C419 - a list costs half of what a generator does
-    brought[by] = times
+    """Whether this arrival of a line repeats an arrival by another way. Counts it in `brought`: way -> arrivals."""
+    way = _way(stream)
+    times = brought.get(way, 0) + 1
+    known = any([often >= times for often in brought.values()])  # noqa: C419 - a list costs half as much as a generator
+    brought[way] = times
     return known

@@ -10,7 +10,7 @@ from certmedic.core.vocabulary import Trust
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who wrote a line, as far as its source knows; empty where it does not."""
+    """Who wrote a line; fields that the source does not know are empty."""
 
     program: str = ""  # syslog identifier or command name
     unit: str = ""  # systemd unit
@@ -22,59 +22,59 @@ class Origin:
     path: str = ""  # the file that was read
     namespace: str = ""  # Kubernetes namespace of the pod
     uid: int | None = None  # of the process that wrote the line
-    trust: Trust = Trust.STRANGER  # by core/origin.py, from what the writer cannot choose
-    started_at: datetime | None = None  # when the program that wrote it began, where a saved log tells
+    trust: Trust = Trust.STRANGER  # by core/origin.py, from fields that the writer cannot choose
+    started_at: datetime | None = None  # when the program started, if a saved log shows it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """One line that passed the gate, at the door of the house."""
+    """One line of a log that holds a needle."""
 
     stream: str  # key under which `position` is stored: "journal", "docker:<id>", "file:<path>", "pod:<path>"
-    position: str  # opaque to all but the source: where to read on after this entry
-    time: datetime  # when it was logged, as the source knows it
+    position: str  # where the source reads on after this entry; only the source understands it
+    time: datetime  # when it was logged, according to the source
     text: str  # one line, no line end, undecodable bytes replaced, at most 64 KiB
     origin: Origin = field(default_factory=Origin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Nothing of interest up to here: only the position moves."""
+    """The source read up to a position without finding a needle."""
 
     stream: str
-    position: str | None  # None: nothing is left of this stream, and where it was read is of no use any more
+    position: str | None  # None: the stream is gone, so forget its position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceDown:
-    """A reader died or cannot see: certmedic is blind here. Sent once per outage."""
+    """A source cannot be read: certmedic is blind there. Sent once per outage."""
 
-    source: str  # the reader's name, e.g. "journal", "docker"
+    source: str  # its name, e.g. "journal", "docker"
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceUp:
-    """A reader that was down reads again."""
+    """A source that was down is read again."""
 
     source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStatus:
-    """How a reader is doing: sent when it begins to read and every few seconds, so also its sign of life."""
+    """The state of a source: sent when reading starts and then every few seconds, so it is also a sign of life."""
 
-    source: str  # the reader's name
-    seen: int  # entries read since it started; lines of a backlog in files are estimated
-    matched: int  # of these, passed on
-    lag_seconds: float  # age of what is being read; 0 where the reader has caught up
-    position: str = ""  # how far it has come, for a person
-    detail: str = ""  # what it cannot read or had to skip, newest first; "" where all is well
+    source: str
+    seen: int  # entries read since the start; for a backlog in files an estimate
+    matched: int  # entries that hold a needle
+    lag_seconds: float  # age of the entry being read; 0 once the source has caught up
+    position: str = ""  # for a person
+    detail: str = ""  # parts that cannot be read or were skipped, newest first; "" if there are none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recheck:
-    """Something that was to be looked at again is due."""
+    """A recheck that was scheduled is due."""
 
     kind: str  # "incident" | "announce" | "verify" | "resume" | "remind" | "blind" | "inventory"
     incident: int | None

@@ -1,4 +1,4 @@
-"""What is so: certificates, where they lie, who serves them, and what else of a machine bears on a verdict."""
+"""Facts about a machine: certificates, their places, who serves them, and everything else that a verdict rests on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from certmedic.core.vocabulary import Trust
 class Certificate:
     """One X.509 certificate, read from a file or seen in a handshake."""
 
-    path: str  # the file; "" for one that was only seen served
+    path: str  # the file; "" if it was only seen in a handshake
     index: int = 0  # place in a bundle
     subject: str  # RFC 4514
     subject_cn: str
@@ -35,32 +35,32 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What a certificate file is for, by what is known of the plane it belongs to."""
+    """The plane of a certificate file and the purpose that the file has there."""
 
     plane: str  # kops, kubeadm, k3s, rke2, etcd, ... ; "" for a file that only a configured glob names
-    group: str  # etcd group on kops: main, events, cilium, leases; "" elsewhere or where nothing tells
+    group: str  # etcd group on kops: main, events, cilium, leases; "" elsewhere, or if not known
     use: str  # peer | server | client | manager-server | manager-client | apiserver-etcd-client | kubelet | ca | ...
     renewer: str  # etcd-manager | nodeup | kubelet | kubeadm | k3s | rke2 | operator | unknown
-    ca_path: str = ""  # the CA file that its users check it against
-    ports: tuple[int, ...] = ()  # where it is served on this machine
+    ca_path: str = ""  # the CA file against which its users check it
+    ports: tuple[int, ...] = ()  # on which this machine serves it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A certificate in a file, with what the file is for."""
+    """A certificate in a file, and its place."""
 
     certificate: Certificate
     place: Place
     modified: datetime
-    key_matches: bool | None = None  # against the private key beside it; None where that could not be read
+    key_matches: bool | None = None  # the private key beside it; None if the key could not be read
     trust: Trust = Trust.STRANGER  # SYSTEM: evidence for messages
-    authorised: bool = False  # at its place by a static glob or the configuration, regular, no link, root's up to "/": may be renewed or moved
-    doubt: str = ""  # why it is not authorised, for a person
+    authorised: bool = False  # may be renewed or moved: at a known place, a regular file, root's up to "/"
+    doubt: str = ""  # why it is not authorised, for people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFault:
-    """A file that should hold a certificate and does not, or cannot be read."""
+    """A certificate file that holds no certificate or cannot be read."""
 
     path: str
     reason: str  # missing | unreadable | empty | too_large | not_a_certificate | broken
@@ -69,19 +69,19 @@ class FileFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What a listener on this machine showed in a handshake."""
+    """The certificate that a listener on this machine serves."""
 
     address: str
     port: int
     certificate: Certificate | None
-    error: str = ""  # why there is none
-    local_port: int = 0  # our end of the connection: what the listener logs about it is our own doing
-    trust: Trust = Trust.STRANGER  # of the process that listens
+    error: str = ""  # why no certificate was seen
+    local_port: int = 0  # our end of the connection, so that lines about our probe are recognised
+    trust: Trust = Trust.STRANGER  # of the listening process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A container on this machine, or what else can be restarted: of a unit `id` is its name, of a command its argv as a shell would take it."""
+    """A container, unit or command that can be restarted. The `id` of a unit is its name, that of a command its line for a shell."""
 
     id: str
     name: str
@@ -89,54 +89,54 @@ class Container:
     pod: str = ""
     namespace: str = ""
     container_name: str = ""  # io.kubernetes.container.name
-    state: str = ""  # running | exited | restarting | ...; of a unit its ActiveState, or `ready` where it runs to its end whenever it is started
+    state: str = ""  # running | exited | ...; a unit has its ActiveState, or `ready` if it is a oneshot
     started_at: datetime | None = None
     runtime: str = "docker"  # docker | containerd | systemd | command
-    invocation: str = ""  # of a unit: another one with each start
+    invocation: str = ""  # of a unit: differs for each start
     trust: Trust = Trust.STRANGER  # SYSTEM: a static pod of kube-system, or a unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """An etcd member as it shows itself to this machine, found by handshakes and never through the API server.
+    """An etcd member, as this machine sees it in handshakes; the API server is never asked.
 
-    Where it shows no certificate, `error` says why. Only `refused` is proof that it does not run: a silence may be the
-    network's, or ours.
+    If the member serves no certificate, `error` says why. Only `refused` proves that it does not run: a time-out may be a
+    fault of the network or of this machine.
     """
 
     name: str
     group: str  # as in Place
-    address: str  # as its peers dial it, a name or an address
+    address: str  # the name or address that its peers dial
     port: int
     serves: Certificate | None  # on its peer port
-    serves_clients: Certificate | None = None  # on its client port; None also where that is not known
+    serves_clients: Certificate | None = None  # on its client port; None also if that port is not known
     error: str = ""
     refused: bool = False  # its machine answers, and nothing listens on the peer port
     is_self: bool = False
-    clients: tuple[str, int] | None = None  # where its clients' door was reached
-    version: str = ""  # of etcd, where its program tells: only of one that runs here
-    verified: bool = False  # its certificate chains to the group's CA, and it proved that it has the key
+    clients: tuple[str, int] | None = None  # host and port at which its client port answered
+    version: str = ""  # of etcd, if this machine runs it and its path shows it
+    verified: bool = False  # its certificate chains to the group's CA, and it proved that it holds the key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """Who the members of a group are, as an etcd here said while its certificate was good."""
+    """The voting members of a group, as an etcd on this machine listed them while its certificate was good."""
 
-    by: str  # which start of which process said so; "" where that cannot be told
-    voters: tuple[tuple[str, str, int], ...]  # name, host and port of peers
+    by: str  # marks one start of one process; "" if that is not known
+    voters: tuple[tuple[str, str, int], ...]  # name, host, peer port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Who has the lease in etcd by which one master acts at a time."""
+    """Who holds the lease in etcd by which one master acts at a time."""
 
-    state: str  # ours | theirs | none: it could not be had, by whomever
+    state: str  # ours | theirs | none (nobody could take it)
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that was looked up to judge a sighting. `at` is the moment they hold for."""
+    """All facts that a sighting is judged by, for the moment `at`."""
 
     at: datetime
     host: str
@@ -145,19 +145,19 @@ class Facts:
     faults: tuple[FileFault, ...] = ()
     served: tuple[Served, ...] = ()
     containers: tuple[Container, ...] = ()
-    signable: frozenset[str] = frozenset()  # leaves whose authority's private key is on this machine
-    members: tuple[Member, ...] = ()  # of every etcd that runs here, this one included; empty where not asked for
-    lease: Lease | None = None  # None: not asked for
-    used: Mapping[str, str] = field(default_factory=dict)  # file -> use, as etcd's start-up lines in a saved log say
-    called: tuple[tuple[str, str], ...] = ()  # (use, host): the names that a trusted etcd advertises for itself
+    signable: frozenset[str] = frozenset()  # files of leaves whose CA's private key is on this machine
+    members: tuple[Member, ...] = ()  # of every etcd group here, this machine included; empty if not looked up
+    lease: Lease | None = None  # None: not looked up
+    used: Mapping[str, str] = field(default_factory=dict)  # file -> use, from etcd's start-up lines in a saved log
+    called: tuple[tuple[str, str], ...] = ()  # (use, host) that a trusted etcd advertises
     peers: frozenset[str] = frozenset()  # addresses of the other members of the etcd groups here, from trusted sources
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> etcd-manager image, from static manifests
-    clock_synchronised: bool | None = None  # None: could not tell
-    blind: tuple[str, ...] = ()  # what could not be looked at, in sentences
+    clock_synchronised: bool | None = None  # None: not known
+    blind: tuple[str, ...] = ()  # sentences on facts that could not be looked up
     by_path: Mapping[str, tuple[Certificate, ...]] = field(init=False, repr=False, compare=False)  # of `stored`
 
     def __post_init__(self) -> None:
-        found: dict[str, list[Certificate]] = {}
-        for one in self.stored:
-            found.setdefault(one.certificate.path, []).append(one.certificate)
-        object.__setattr__(self, "by_path", {path: tuple(those) for path, those in found.items()})
+        by_path: dict[str, list[Certificate]] = {}
+        for stored in self.stored:
+            by_path.setdefault(stored.certificate.path, []).append(stored.certificate)
+        object.__setattr__(self, "by_path", {path: tuple(listed) for path, listed in by_path.items()})

@@ -1,7 +1,7 @@
-"""The lease in etcd by which one master acts at a time: where it can be had, and what it says to whose turn it is.
+"""The lease in etcd by which one master acts at a time: how to reach that etcd, and with which certificate.
 
-It is etcd's own, with a time after which it ends by itself. Where etcd cannot be asked, for want of a quorum, of a way or of a
-certificate that it accepts, the handshakes with the other members decide alone, as they do anyway.
+It is a lease of etcd's, which expires by itself. If etcd cannot be reached (no quorum, no endpoint, no certificate that it accepts),
+only the handshakes with the other members decide, which always decide too.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from certmedic.core.decision.quorum import of_group
 from certmedic.core.examine import authorities, candidates, served_by_system
 from certmedic.core.model import Certificate, Facts, Stored, Trust
 
-# Which certificates may open etcd's door for clients, likeliest first; a member's own only where it is for clients as well.
+# Uses of certificates that etcd may accept from a client, likeliest first.
 _KEYS = ("apiserver-etcd-client", "client", "server", "peer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How an etcd may be asked: where it listens for clients, with which certificate and key, and what it is checked against."""
+    """How to reach an etcd: its client endpoints, the certificates with their keys to call with, and the CA file to check it by."""
 
-    holder: str  # who would have it: the member's name, other than all others'
+    holder: str  # who takes the lease: the name of this member, unique in the group
     doors: tuple[tuple[str, int], ...] = ()  # this machine's first
     credentials: tuple[tuple[str, str], ...] = ()
     ca_path: str = ""
 
 
 def access(facts: Facts, group: str) -> Access:
-    """Return how the etcd of a group may be asked now; without doors or credentials where it cannot be."""
+    """Return how to reach the etcd of a group now; without endpoints or credentials if there is no way."""
     members = of_group(facts.members, group)
     holder = next((member.name for member in members if member.is_self), facts.host)
     trusted = [s for s in facts.stored if s.trust is Trust.SYSTEM]
@@ -59,7 +59,7 @@ def _is_good(shown: Certificate | None, facts: Facts) -> bool:
 
 
 def _opens(stored: Stored, server: Stored, facts: Facts) -> bool:
-    """Whether etcd should accept a certificate from a client: of the CA that it checks clients against, in time, for clients, with its key."""
+    """Whether etcd should accept a certificate from a client: CA, dates, usage and key are right."""
     leaf = stored.certificate
     return (
         stored.place.use in _KEYS

@@ -1,7 +1,7 @@
-"""One line of a log: whether it is worth a look, and its text.
+"""One line of a log: whether it holds a needle, and its text.
 
-Almost every line is of no interest. So needles are searched for in raw bytes, before anything is decoded. Blocks of many
-lines are searched by `edge/bytesearch.py`, which finds the same and is faster.
+Almost no line matters, so needles are searched for in raw bytes, before anything is decoded. `edge/bytesearch.py` searches blocks of
+many lines for the same needles, and is faster.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ LIMIT = 64 * 1024  # bytes of one line that are kept
 
 def hit(raw: bytes, needles: tuple[bytes, ...]) -> bool:
     """Whether `raw` holds one of the needles."""
-    # A loop, since any() over a generator costs three times as much here, once per line read.
+    # any() over a generator costs three times as much as a loop, for every line.
     for needle in needles:  # noqa: SIM110 - see above
         if needle in raw:
             return True

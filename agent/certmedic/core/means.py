@@ -1,7 +1,7 @@
-"""By which means a program is restarted, and what stands for it on this machine.
+"""How a program is restarted: by its container, its unit, or a command of the operator.
 
-etcd-manager runs in a container, k3s and rke2 are units of systemd. For what runs otherwise the operator names a unit or a command
-(`remedy.means`); where nothing is known of what its start does to a certificate, the operator's word that it renews is needed too.
+etcd-manager runs in a container; k3s and rke2 are systemd units. For any other program the operator names a unit or a command
+(`remedy.means`), and must also state that it renews the certificates if that is not known.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from certmedic.core import planes
 from certmedic.core.model import Container, Diagnosis, Facts, Stored, Trust
 from certmedic.core.origin import KUBE_SYSTEM
 
-# States of a unit in which a restart changes nothing that a person wanted: one that was stopped stays stopped.
+# States in which a unit may be restarted. A unit that a person stopped stays stopped.
 _ALIVE = ("running", "active", "activating", "reloading", "failed", "ready")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """How whatever renews some certificates is restarted: by a unit or by a command, one of the two."""
+    """The way to restart a renewer: a unit or a command, never both."""
 
     renewer: str  # as in Place
-    group: str = ""  # etcd group; "" for every one
+    group: str = ""  # etcd group; "" for all
     unit: str = ""
     command: tuple[str, ...] = ()
-    renews: bool = False  # the operator's word that it issues the certificates anew
+    renews: bool = False  # the operator states that it reissues the certificates
 
 
 def means_for(watched: Sequence[Stored], means: Sequence[Means]) -> Means | None:
-    """Return the means for the owner of these certificates: the operator's, else the unit that is known; None: its container."""
+    """Return the operator's means for the renewer of these certificates, else its unit; None if its container is restarted."""
     if not watched:
         return None
     place = watched[0].place
-    for one in means:
-        if one.renewer == place.renewer and one.group in ("", place.group):
-            return one
+    for configured in means:
+        if configured.renewer == place.renewer and configured.group in ("", place.group):
+            return configured
     unit = planes.unit_of(place.renewer)
     return Means(renewer=place.renewer, unit=unit) if unit else None
 
 
 def targets(diagnosis: Diagnosis, facts: Facts, means: Means | None) -> list[Container]:
-    """Return what would be restarted: a unit or command as told, else the running etcd-manager containers of the diagnosis' group.
+    """Return what to restart: the unit or command of `means`, else the running etcd-manager containers of the etcd group.
 
-    Those are static pods of kube-system. The name alone proves nothing: any tenant can name a pod like an etcd-manager.
+    These are static pods of kube-system. Their names alone prove nothing, because any tenant can name a pod etcd-manager.
     """
     if means is not None and means.command:
         return [
@@ -58,8 +58,8 @@ def targets(diagnosis: Diagnosis, facts: Facts, means: Means | None) -> list[Con
             )
         ]
     if means is not None:
-        named = [one for one in facts.containers if one.runtime == "systemd" and one.id == means.unit]
-        return [one for one in named if one.state in _ALIVE]
+        units = [unit for unit in facts.containers if unit.runtime == "systemd" and unit.id == means.unit]
+        return [unit for unit in units if unit.state in _ALIVE]
     return [
         container
         for container in facts.containers
@@ -71,7 +71,7 @@ def targets(diagnosis: Diagnosis, facts: Facts, means: Means | None) -> list[Con
 
 
 def done_by(container: Container) -> str:
-    """Return what would be done to a target, for a sentence."""
+    """Return the action on a target, for a sentence."""
     if container.runtime == "command":
         return f"run {container.id}"
     return f"restart {container.pod or container.name}"

@@ -99,13 +99,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """What fixes it. `helps` answers one question only: does a restart of `target` fix it?"""
+    """The fix for a fault. `helps` answers one question only: does a restart of `target` fix it?"""
 
     kind: RemedyKind
     helps: Helps
     why: str
-    commands: tuple[Command, ...] = ()  # what a person types, in this order
-    target: str = ""  # "<plane>/<group>", e.g. "kops/main": whose program holds the certificate
+    commands: tuple[Command, ...] = ()  # for a person to type, in this order
+    target: str = ""  # "<plane>/<group>" of the holder, e.g. "kops/main"
     command: str = field(init=False, default="")  # `commands` as one line for a shell; "" if there is nothing to type
 
     def __post_init__(self) -> None:
@@ -114,9 +114,9 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """Whose certificate, which file, since when, what it breaks, and what cures it."""
+    """The answer to: whose certificate, which file, since when, what does it break, what fixes it."""
 
-    key: str  # equal for the same fault: what an incident is known by
+    key: str  # equal for the same fault; the key of its incident
     cause: Cause
     suspect: Suspect
     confidence: Confidence
@@ -126,22 +126,20 @@ class Diagnosis:
     remedy: Remedy
     plane: str = ""
     group: str = ""
-    # Suspect `peer`: addresses, names or member ids of those at fault; `own`: other machines that refused ours.
+    # With suspect `peer`, addresses, names or member ids of the peers at fault; with `own`, the peers that refused our certificate.
     neighbours: tuple[str, ...] = ()
     since: datetime | None = None  # when the certificate became bad
     count: int = 0
     first_seen: datetime | None = None
     last_seen: datetime | None = None
-    source: str = ""  # cause `blind`: which reader
-    trust: Trust = (
-        Trust.SYSTEM
-    )  # the least trusted origin that it rests on; of a stranger it is INFO, and decides nothing
-    provokable: bool = False  # anyone who reaches the port can cause these lines, and no file that was read proves them
+    source: str = ""  # with cause `blind`, the source
+    trust: Trust = Trust.SYSTEM  # the least trusted origin of its evidence
+    provokable: bool = False  # anyone who reaches the port can cause these lines, and no file proves them
     is_unused: bool = False  # the files are not in use: the listener serves another certificate
 
     @property
     def severity(self) -> Severity:
-        """Own faults are critical; others', forecasts and blindness are warnings; what anyone can cause is information."""
+        """Critical for own faults; warning for peers, forecasts and blindness; information for lines that anyone can cause."""
         if self.trust is Trust.STRANGER or (self.provokable and self.confidence is not Confidence.PROVEN):
             return Severity.INFO
         if self.trust is Trust.CLUSTER and self.confidence is not Confidence.PROVEN:
@@ -151,7 +149,7 @@ class Diagnosis:
     @property
     def _by_cause(self) -> Severity:
         if self.cause is Cause.UNEXPLAINED and self.suspect is Suspect.OWN:
-            return Severity.WARNING  # a program says so of its own files, which nobody outside can make it say
+            return Severity.WARNING  # a program reports on its files, and no caller can provoke that
         if self.cause in (Cause.MISSING_CLIENT_CERT, Cause.DISTRUSTED, Cause.UNEXPLAINED):
             return Severity.INFO
         if self.cause in (Cause.EXPIRES_SOON, Cause.BLIND) or self.suspect is not Suspect.OWN:
@@ -161,27 +159,27 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """One condition for acting, and its answer."""
+    """One condition for acting: whether it holds, and why."""
 
     name: str  # a GateName
     passed: bool
-    why: str  # what is so
-    opens: str = ""  # of a gate that did not pass: what to do or to wait for, so that it does
+    why: str
+    opens: str = ""  # how a closed gate opens: what to do or to wait for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One act on one target, complete enough to be written down before it is done."""
+    """One action on one target, with all that its intent must record."""
 
     kind: RemedyKind
-    container: Container | None  # what is restarted; None where files are renewed in place
-    watched: tuple[tuple[str, datetime], ...]  # (file, NotAfter before): success is each of them moved forward
-    ports: tuple[int, ...] = ()  # where the new certificates must be seen served
+    container: Container | None  # the container to restart; None if files are renewed in place
+    watched: tuple[tuple[str, datetime], ...]  # (file, NotAfter before); success moves each NotAfter forward
+    ports: tuple[int, ...] = ()  # that must serve the new certificates afterwards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What follows from a diagnosis; doing nothing is a decision with a reason too."""
+    """Whether to act on a diagnosis, with the reason; doing nothing has a reason too."""
 
     reason: str  # for people
     gates: tuple[Gate, ...] = ()
@@ -200,7 +198,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """An act of the past, as the store remembers it."""
+    """A past action, as the store records it."""
 
     incident: int
     target: str  # "<plane>/<group>"
@@ -210,7 +208,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Which messages go to the channels of one apprise tag. An empty condition is met by every message."""
+    """The messages that go to the channels of one apprise tag. Every message meets an empty condition."""
 
     tag: str
     severity: str = ""
@@ -221,7 +219,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """Which incidents people want no messages about, from when until when, and who wants that. Empty conditions as in Route."""
+    """The incidents that send no messages for a time, and who wants that. Every incident meets an empty condition."""
 
     id: int
     cause: str
@@ -235,7 +233,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message in the three forms that channels take."""
+    """One message in the three forms that channels accept."""
 
     kind: MessageKind
     severity: Severity

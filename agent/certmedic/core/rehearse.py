@@ -1,4 +1,4 @@
-"""Simulation: in which order certificates expire if nobody renews them, and what the agent would report and do.
+"""Simulation: the order in which certificates expire if nobody renews them, and what the agent would report and do.
 
 Only the date moves. The simulation renews nothing, so everything after the first fix is the worst case.
 """
@@ -16,7 +16,7 @@ from certmedic.core.verdict import survey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """One thing that would happen. A warning has no decision: it is only reported."""
+    """One simulated event. A warning has no decision: it is only reported."""
 
     at: datetime
     diagnosis: Diagnosis
@@ -31,7 +31,7 @@ def rehearse(
     warn_days: Sequence[int],
     of_plane: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[Moment, ...]:
-    """Return what would happen between `facts.at` and `until`, in order. `of_plane`: a plane's own `warn_days`."""
+    """Return the events between `facts.at` and `until`, in order. `of_plane` overrides `warn_days` for single planes."""
     days_of = of_plane or {}
     every_day = sorted({*warn_days, *(days for those in days_of.values() for days in those)})
     ends = sorted({stored.certificate.not_after for stored in facts.stored})

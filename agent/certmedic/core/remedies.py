@@ -1,9 +1,9 @@
-"""What fixes a fault, whether a restart does, and the commands for it.
+"""The remedy for each fault: whether a restart fixes it, why, and the commands.
 
-A remedy is offered only where it fixes the fault. No restart on this machine fixes an expired CA, a wrong name, a wrong clock, a
+A remedy is offered only if it fixes the fault. No restart on this machine fixes an expired CA, a wrong name, a wrong clock, a
 certificate that another program issues, or a fault on another machine.
-A command names a file only if the file was read from disk and its path is plain (core/command.py). Otherwise the remedy says in
-words what to do.
+A command names a file only if the file was read from disk and its path is plain (core/command.py). Otherwise the remedy has
+words only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _key_of(path: str) -> str:
     return path.removesuffix(".crt") + ".key"
 
 
-# Why no restart fixes it, and from the file and its CA file the commands that show it.
+# Why no restart fixes the fault, and the commands that show it, from the file and its CA file.
 MANUAL: Mapping[Cause, tuple[str, Callable[[str, str], tuple[Command, ...]]]] = {
     Cause.CA_EXPIRED: (
         "The CA itself has expired, and every certificate that it signs is refused too. Replace it on all masters.",
@@ -68,7 +68,7 @@ UNTYPABLE = "No command is shown, because the file's path has unusual characters
 
 
 def effect_of(cause: Cause, places: Sequence[Place]) -> str:
-    """Return what a fault of certificates with these uses breaks, in a sentence or two."""
+    """Return what stops working when certificates at these places are refused, in a sentence or two."""
     uses = ["ca"] if cause is Cause.CA_EXPIRED else [place.use for place in places]
     refused = dict.fromkeys(filter(None, (planes.use_of(use).refused for use in uses)))
     text = " ".join(refused) or "Programs that use it are refused."
@@ -76,14 +76,14 @@ def effect_of(cause: Cause, places: Sequence[Place]) -> str:
 
 
 def image_of(group: str, facts: Facts) -> str | None:
-    """Return the etcd-manager image of an etcd group: of the running container, or of the manifest if that has no tag."""
+    """Return the etcd-manager image of an etcd group: that of the running container, or of the manifest if it shows the version."""
     running = [c.image for c in facts.containers if c.trust is Trust.SYSTEM and planes.runs_renewer(c, group)]
     named = [image for image in (*running, facts.images.get(group)) if image]
     return next((image for image in named if planes.manager_version(image)), named[0] if named else None)
 
 
 def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
-    """Return the remedy for a fault in this machine's own files, all of one owner."""
+    """Return the remedy for a fault in files of this machine that have one owner."""
     place, certificate = stored[0].place, stored[0].certificate
     target = f"{place.plane}/{place.group}" if place.plane and planes.is_grouped(place.renewer) else place.plane
     if cause not in (Cause.EXPIRED, Cause.EXPIRES_SOON):
@@ -99,7 +99,7 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
         return remedy if is_plain_path(path) or cause is Cause.CLOCK else _in_words(remedy)
     remedy = for_place(place, facts, path=certificate.path, residual=certificate.not_after - facts.at)
     if remedy.kind is RemedyKind.REISSUE_AND_RESTART and planes.issues_missing(place.renewer):
-        paths = [one.certificate.path for one in stored]
+        paths = [leaf.certificate.path for leaf in stored]
         moves = tuple(run("sudo", "mv", path, f"{path}.expired") for path in paths)
         restart = fixed(planes.restart_command(place.group, runtime_of(facts)))
         remedy = replace(remedy, commands=(*moves, *restart)) if all(map(is_plain_path, paths)) else _in_words(remedy)
@@ -107,12 +107,12 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
 
 
 def _in_words(remedy: Remedy) -> Remedy:
-    """Return a remedy without commands, which says why it has none."""
+    """Return a remedy without its commands, and with the reason."""
     return replace(remedy, commands=(), why=f"{remedy.why} {UNTYPABLE}")
 
 
 def runtime_of(facts: Facts) -> str:
-    """Return the container runtime for the commands that are shown; docker if nothing tells."""
+    """Return the container runtime for the commands; docker if it is not known."""
     return next((c.runtime for c in facts.containers if c.runtime in ("docker", "containerd")), "docker")
 
 
@@ -136,7 +136,7 @@ def for_place(place: Place, facts: Facts, *, path: str = "", residual: timedelta
 
 
 def for_memory(plane: str, group: str, facts: Facts) -> Remedy:
-    """Return the remedy for a certificate that only a process of etcd-manager holds."""
+    """Return the remedy for a certificate that is only in the memory of etcd-manager."""
     return Remedy(
         kind=RemedyKind.RESTART,
         helps=Helps.YES,
@@ -147,9 +147,9 @@ def for_memory(plane: str, group: str, facts: Facts) -> Remedy:
 
 
 def for_peer(cause: Cause, whom: str, *, is_here: bool = False, is_member_id: bool = False) -> Remedy:
-    """Return the remedy for a fault on the other side: nothing on this machine.
+    """Return the remedy for a fault of the other side, `whom`: nothing on this machine.
 
-    `whom` is for display alone. `is_here`: the caller is a program on this machine; `is_member_id`: a line names only an etcd member's id.
+    `is_here`: the other side is a program on this machine. `is_member_id`: the line names only the id of an etcd member.
     """
     there = whom or "the other side"
     commands: tuple[Command, ...] = ()
@@ -158,7 +158,7 @@ def for_peer(cause: Cause, whom: str, *, is_here: bool = False, is_member_id: bo
     elif cause is Cause.MISSING_CLIENT_CERT:
         why = f"{there} called without a client certificate: a misconfigured client, a probe or a scan."
     elif is_here:
-        why = f"The certificate at fault is that of {there} that calls from here. Do not restart the program that refuses it."
+        why = f"The certificate at fault is that of {there}, the caller. Do not restart the program that refuses it."
         commands = (run("certmedic", "certs", "--wide"),)
     else:
         why = f"Fix the certificate on {there}: `certmedic certs` there shows it. Do not restart anything on this machine."
@@ -168,9 +168,9 @@ def for_peer(cause: Cause, whom: str, *, is_here: bool = False, is_member_id: bo
 
 
 def for_unseen(path: str, *, is_known: bool) -> Remedy:
-    """Return the remedy for a fault in a file that is not among the certificates that were read.
+    """Return the remedy for a fault in a file that was not read as a certificate.
 
-    `path` is "" if no file is known; `is_known` if it was found on disk, and is not only named by a line.
+    `path` is "" if no file is known. `is_known`: the file was found on disk and not only named by a line.
     """
     why = "The file at fault is not known here. certificates.paths can name further places."
     commands: tuple[Command, ...] = (run("certmedic", "certs", "--wide"),)
@@ -181,7 +181,7 @@ def for_unseen(path: str, *, is_known: bool) -> Remedy:
 
 
 def for_unused(reason: str, path: str) -> Remedy:
-    """Return the remedy for a file that is not in use: none is needed, and a restart would not renew it."""
+    """Return the remedy for a file that is not in use."""
     remedy = Remedy(
         kind=RemedyKind.MANUAL,
         helps=Helps.NO,
@@ -192,7 +192,7 @@ def for_unused(reason: str, path: str) -> Remedy:
 
 
 def for_distrust(whom: str) -> Remedy:
-    """Return the remedy if ours was refused and nothing here explains it."""
+    """Return the remedy if our certificate was refused and nothing on this machine explains it."""
     there = whom or "the other side"
     return Remedy(
         kind=RemedyKind.MANUAL,
@@ -203,7 +203,7 @@ def for_distrust(whom: str) -> Remedy:
 
 
 def for_stranger() -> Remedy:
-    """Return the remedy for what only an untrusted origin says."""
+    """Return the remedy for a line of an untrusted origin."""
     return Remedy(
         kind=RemedyKind.NONE,
         helps=Helps.UNKNOWN,

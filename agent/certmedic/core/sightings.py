@@ -1,4 +1,4 @@
-"""Values that a line turns into: a symptom, and the count of equal ones."""
+"""A symptom that one line reports, and the count of equal lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from certmedic.core.vocabulary import RejectedBy, Role, Suspect, Symptom, Trust
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """A symptom, seen in one line."""
+    """A symptom that one line reports."""
 
     entry: LogEntry
     rule: str  # name of the rule that matched
@@ -20,34 +20,36 @@ class Sighting:
     rejected_by: RejectedBy
     suspect: Suspect
     role: Role
-    program: str  # etcd, etcd-manager, kube-apiserver, kubelet, ...; "" where neither line nor origin tells
-    said: str  # the message without the dress it came in (timestamps, JSON, quoting); printable, at most 1 KiB
+    program: str  # etcd, etcd-manager, kube-apiserver, kubelet, ...; "" if neither line nor origin shows it
+    message: str  # the line without its log envelope (timestamp, JSON, quoting); printable, at most 1 KiB
     meaning: str  # one sentence for a person
-    fields: Mapping[str, str]  # what the line itself states; names of `explain --json`
+    fields: Mapping[str, str]  # stated in the line, under the names of `explain --json`
     not_after: datetime | None = None
     not_before: datetime | None = None
 
     @property
     def remote_host(self) -> str:
-        """Host part of the remote address, without port; empty where the line names none."""
+        """Host of the remote address; "" if the line names none."""
         address = self.fields.get("remote_addr", "")
         host, _, port = address.rpartition(":")
         return (host if host and port.isdigit() else address).strip("[]")
 
     @property
     def fold(self) -> str:
-        """Equal for lines that report the same fault, whatever their port, time and source.
+        """The key under which equal lines are counted: port, time and source do not matter.
 
-        Lines of unequal trust never share a fold. A stranger chooses the program name in a line, so its fold has the
-        origin's namespace and uid instead.
+        Lines of different trust never share a fold. A stranger chooses the program name in a line, so the fold of a stranger
+        has namespace and uid instead.
         """
         stated = self.fields.get
         endpoint = stated("endpoint", "")
         if endpoint.startswith(("endpoint://", "etcd-endpoints://")):
-            endpoint = endpoint.rpartition("/")[2]  # the client's own number stands before it
+            endpoint = endpoint.rpartition("/")[
+                2
+            ]  # drop the number of the client, which differs from process to process
         origin = self.entry.origin
         trust = origin.trust
-        # Written out: every line of a storm asks for its fold.
+        # No loop: this runs for every line of a storm.
         parts = (
             trust,
             f"{origin.namespace}/{origin.uid}" if trust is Trust.STRANGER else self.program,
@@ -55,7 +57,7 @@ class Sighting:
             self.rejected_by,
             self.role,
             self.remote_host,
-            "/".join(endpoint.split("/", 3)[:3]),  # no path of a URL: each object has another
+            "/".join(endpoint.split("/", 3)[:3]),  # without the path of a URL, which differs from object to object
             stated("server_name", ""),
             stated("not_after", ""),
             stated("not_before", ""),
@@ -68,7 +70,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """Equal sightings as one: the first of them, how many, and from when to when."""
+    """Equal sightings as one: the first of them, their number, and the times of the first and the last."""
 
     sighting: Sighting
     count: int

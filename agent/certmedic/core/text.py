@@ -1,7 +1,6 @@
 """Text for people: foreign text made printable, times, spans and cuts.
 
-Whatever comes from a log, a certificate or the other side of a connection goes through `printable` before it reaches a
-message, a journal field or a terminal.
+Text from logs, certificates and other machines goes through `printable` before it reaches a message, a journal field or a terminal.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
 
 
 def printable(text: str) -> str:
-    """Return text on one line, without invisible characters and without those that turn the direction of writing."""
+    """Return text on one line, without invisible characters and direction marks."""
     shown = (
         " " if char.isspace() else char
         for char in text
@@ -44,7 +43,7 @@ def span(length: timedelta) -> str:
 
 
 def ago(length: timedelta) -> str:
-    """Return a time that passed, "2 days ago", or for a negative span one to come, "in 2 days"."""
+    """Return how long ago a time is, "2 days ago"; for a negative span how far ahead, "in 2 days"."""
     return f"{span(length)} ago" if length >= timedelta() else f"in {span(-length)}"
 
 

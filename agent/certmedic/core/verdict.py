@@ -1,6 +1,6 @@
-"""From findings to diagnoses: those of one cause and owner as one, a survey of all files, and several diagnoses joined.
+"""From findings to diagnoses: one for each cause and owner, a survey of all files, and diagnoses merged.
 
-Only files and listeners of trusted origins (`trusted`) are looked at.
+Only facts of trusted origins count (`trusted`).
 """
 
 from __future__ import annotations
@@ -21,66 +21,68 @@ MOST_NEIGHBOURS = 8  # names of one diagnosis
 
 
 def trusted(facts: Facts) -> Facts:
-    """Return the facts of trusted origins alone: what a stranger stores, runs or serves is no evidence."""
+    """Return only the facts of trusted origins: the files, programs and listeners of strangers are no evidence."""
     return replace(
         facts,
-        stored=tuple(one for one in facts.stored if one.trust is Trust.SYSTEM),
-        served=tuple(one for one in facts.served if one.trust is Trust.SYSTEM),
-        containers=tuple(one for one in facts.containers if one.trust is Trust.SYSTEM),
+        stored=tuple(stored for stored in facts.stored if stored.trust is Trust.SYSTEM),
+        served=tuple(served for served in facts.served if served.trust is Trust.SYSTEM),
+        containers=tuple(container for container in facts.containers if container.trust is Trust.SYSTEM),
     )
 
 
 def vouched(facts: Facts) -> Facts:
-    """Return facts as trusted ones: a person named these files, as for the offline commands."""
+    """Return the facts as trusted, because a person named the files, as for the offline commands."""
     return replace(
         facts,
-        stored=tuple(replace(one, trust=Trust.SYSTEM) for one in facts.stored),
-        served=tuple(replace(one, trust=Trust.SYSTEM) for one in facts.served),
-        containers=tuple(replace(one, trust=Trust.SYSTEM) for one in facts.containers),
+        stored=tuple(replace(stored, trust=Trust.SYSTEM) for stored in facts.stored),
+        served=tuple(replace(served, trust=Trust.SYSTEM) for served in facts.served),
+        containers=tuple(replace(container, trust=Trust.SYSTEM) for container in facts.containers),
     )
 
 
 def gravest(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings of the gravest cause, of one owner: the subject of one message."""
-    first = min(findings, key=lambda found: GRAVEST.index(found.cause) if found.cause in GRAVEST else len(GRAVEST))
+    """Return the findings of the gravest cause and one owner, which make one message."""
+    first = min(
+        findings, key=lambda finding: GRAVEST.index(finding.cause) if finding.cause in GRAVEST else len(GRAVEST)
+    )
     owner = (first.stored.place.plane, first.stored.place.group, first.stored.place.renewer)
     return [
-        found
-        for found in findings
-        if found.cause is first.cause
-        and (found.stored.place.plane, found.stored.place.group, found.stored.place.renewer) == owner
+        finding
+        for finding in findings
+        if finding.cause is first.cause
+        and (finding.stored.place.plane, finding.stored.place.group, finding.stored.place.renewer) == owner
     ]
 
 
 def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
-    """Build the diagnosis of findings that have one cause and one owner: of what is in use, if any of it is."""
+    """Return the diagnosis of findings of one cause and one owner; files not in use count only if no other does."""
     idle: list[str] = []
     if findings[0].cause in (Cause.EXPIRED, Cause.EXPIRES_SOON):
-        used = [found for found in findings if not displaced(found.stored, facts)]
-        idle = [] if used else [displaced(found.stored, facts) for found in findings]
+        used = [finding for finding in findings if not displaced(finding.stored, facts)]
+        idle = [] if used else [displaced(finding.stored, facts) for finding in findings]
         findings = used or findings
     first = findings[0]
     place = first.stored.place
-    culprits = {(found.culprit.path, found.culprit.index): found.culprit for found in findings}
-    doubtful = any(found.confidence is not Confidence.PROVEN for found in findings)
-    since = [found.since for found in findings if found.since is not None]
+    culprits = {(finding.culprit.path, finding.culprit.index): finding.culprit for finding in findings}
+    doubtful = any(finding.confidence is not Confidence.PROVEN for finding in findings)
+    since = [finding.since for finding in findings if finding.since is not None]
     return Diagnosis(
         key=f"own|{place.plane}/{place.group}|{place.renewer}|{first.cause}{'|unused' if idle else ''}",
         cause=first.cause,
         suspect=Suspect.OWN,
         confidence=Confidence.POSSIBLE
         if idle
-        else max((found.confidence for found in findings), key=list(Confidence).index)
+        else max((finding.confidence for finding in findings), key=list(Confidence).index)
         if doubtful
         else Confidence.PROVEN,
         certificates=tuple(culprits.values()),
-        evidence=tuple(dict.fromkeys((*(found.said for found in findings), *idle))),
+        evidence=tuple(dict.fromkeys((*(finding.evidence for finding in findings), *idle))),
         effect="Nothing, as long as it is not in use."
         if idle
-        else remedies.effect_of(first.cause, [found.stored.place for found in findings]),
+        else remedies.effect_of(first.cause, [finding.stored.place for finding in findings]),
         remedy=remedies.for_unused(idle[0], first.culprit.path)
         if idle
-        else remedies.for_own(first.cause, [found.stored for found in findings], facts),
+        else remedies.for_own(first.cause, [finding.stored for finding in findings], facts),
         plane=place.plane,
         group=place.group,
         since=min(since) if since else None,
@@ -89,16 +91,16 @@ def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
 
 
 def is_over(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str] | None:
-    """Whether the files of a diagnosis are good now, and why; None if files cannot tell, so that only silence ends it.
+    """Whether the files of a diagnosis are good now, and why; None if files cannot show it and only silence ends the incident.
 
-    A fault that looking at the file did not prove (a name, a revocation) is not disproved by looking at the same file again.
+    A fault that the file did not prove (a name, a revocation) is not disproved by the same file.
     """
     facts = trusted(facts)
-    paths = tuple(dict.fromkeys(one.path for one in diagnosis.certificates if one.path))
+    paths = tuple(dict.fromkeys(leaf.path for leaf in diagnosis.certificates if leaf.path))
     if diagnosis.suspect is not Suspect.OWN or not paths or diagnosis.cause is Cause.STALE_IN_MEMORY:
         return None
-    before = {one.fingerprint for one in diagnosis.certificates}
-    is_same = any(one.fingerprint in before for path in paths for one in facts.by_path.get(path, ()))
+    before = {leaf.fingerprint for leaf in diagnosis.certificates}
+    is_same = any(leaf.fingerprint in before for path in paths for leaf in facts.by_path.get(path, ()))
     if is_same and diagnosis.confidence is not Confidence.PROVEN and not diagnosis.is_unused:
         return None
     return healthy(paths, facts)
@@ -107,39 +109,44 @@ def is_over(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str] | None:
 def survey(
     facts: Facts, *, warn_within: timedelta, of_plane: Mapping[str, timedelta] | None = None
 ) -> tuple[Diagnosis, ...]:
-    """Return what is wrong, or soon will be, with this machine's files, though nothing has logged it yet.
+    """Return the diagnoses of all files that have a fault or expire soon, whether or not a line reports it.
 
-    `warn_within` is how long before its expiry a certificate is reported; `of_plane` the same for single planes.
+    `warn_within` is how long before its expiry a certificate is reported; `of_plane` overrides it for single planes.
     """
     facts = trusted(facts)
     within = of_plane or {}
     faults: dict[tuple[str, str, str, Cause], list[Finding]] = {}
     for stored in facts.stored:
         leaf = stored.certificate
-        found = examine(stored, facts)
-        if found is not None and found.cause not in (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK):
-            continue  # chain, key and usage are judged where a line points at them: copies and unused files differ
-        if found is None and leaf.not_after - facts.at <= within.get(stored.place.plane, warn_within):
-            found = Finding(
+        finding = examine(stored, facts)
+        if finding is not None and finding.cause not in (
+            Cause.EXPIRED,
+            Cause.CA_EXPIRED,
+            Cause.NOT_YET_VALID,
+            Cause.CLOCK,
+        ):
+            continue  # copies and unused files often differ in chain, key and usage; only a line makes that a fault
+        if finding is None and leaf.not_after - facts.at <= within.get(stored.place.plane, warn_within):
+            finding = Finding(
                 stored=stored,
                 culprit=leaf,
                 cause=Cause.EXPIRES_SOON,
                 confidence=Confidence.PROVEN,
-                said=f"{leaf.path}: expires {stamp(leaf.not_after)}, in {count((leaf.not_after - facts.at).days, 'day')}",
+                evidence=f"{leaf.path}: expires {stamp(leaf.not_after)}, in {count((leaf.not_after - facts.at).days, 'day')}",
                 since=leaf.not_after,
             )
-        if found is not None:
+        if finding is not None:
             place = stored.place
-            faults.setdefault((place.plane, place.group, place.renewer, found.cause), []).append(found)
+            faults.setdefault((place.plane, place.group, place.renewer, finding.cause), []).append(finding)
     return tuple(verdict(findings, facts) for findings in faults.values())
 
 
 def merge(diagnoses: Iterable[Diagnosis]) -> tuple[Diagnosis, ...]:
-    """Return one diagnosis for each fault, most serious first."""
+    """Return one diagnosis for each key, most serious first."""
     together: dict[str, Diagnosis] = {}
-    for one in diagnoses:
-        other = together.get(one.key)
-        together[one.key] = one if other is None else joined_diagnosis(other, one)
+    for diagnosis in diagnoses:
+        other = together.get(diagnosis.key)
+        together[diagnosis.key] = diagnosis if other is None else joined_diagnosis(other, diagnosis)
     severity, suspects, causes = list(Severity), list(Suspect), list(Cause)
     return tuple(
         sorted(
@@ -156,7 +163,7 @@ def merge(diagnoses: Iterable[Diagnosis]) -> tuple[Diagnosis, ...]:
 
 
 def distinct(sentences: Iterable[str]) -> tuple[str, ...]:
-    """Return the sentences that differ in more than the port of an address, which changes with each connection."""
+    """Return the sentences that differ in more than a port, which changes with each connection."""
     kept: dict[str, str] = {}
     for sentence in sentences:
         kept.setdefault(re.sub(r"(?<=[\w\]]):\d{4,5}\b", "", sentence), sentence)
@@ -164,8 +171,8 @@ def distinct(sentences: Iterable[str]) -> tuple[str, ...]:
 
 
 def joined_diagnosis(a: Diagnosis, b: Diagnosis) -> Diagnosis:
-    """Return two diagnoses of the same fault as one. It rests on the more trusted of the two."""
-    # If a file was read twice, the later reading counts.
+    """Merge two diagnoses of one fault; the more certain and more trusted of them counts."""
+    # A later reading of a file replaces an earlier one.
     certs = {(c.path, c.index, "" if c.path else c.fingerprint): c for c in (*a.certificates, *b.certificates)}
     times = [t for t in (a.first_seen, b.first_seen) if t is not None]
     lasts = [t for t in (a.last_seen, b.last_seen) if t is not None]

@@ -1,4 +1,4 @@
-"""Did the cure take? An exit code proves nothing: a NotAfter that moved does, on disk and in a handshake."""
+"""Verification of an action: a later NotAfter, on disk and in a handshake. An exit code proves nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from datetime import datetime
 from certmedic.core.examine import examine, stamp
 from certmedic.core.model import Certificate, Container, Diagnosis, Facts, Stored
 
-_RUNNING = ("running", "active", "reloading", "ready")  # of a container, or of a unit; `ready` has run to its end
+_RUNNING = (
+    "running",
+    "active",
+    "reloading",
+    "ready",
+)  # states of a container or unit; a `ready` unit has run to its end
 
 
 def files_of(diagnosis: Diagnosis) -> tuple[str, ...]:
@@ -17,69 +22,70 @@ def files_of(diagnosis: Diagnosis) -> tuple[str, ...]:
 
 
 def is_another(before: Container, now: Container) -> bool:
-    """Whether a container is another than before, or was started since."""
+    """Whether a container was replaced or started since `before`."""
     return (now.id, now.started_at, now.invocation) != (before.id, before.started_at, before.invocation)
 
 
 def successors(before: Container, facts: Facts) -> list[Container]:
-    """Return what runs now where something ran before: the same unit, or the same container of the same pod."""
+    """Return the unit of the same name, or the running containers of the same name in the same pod."""
     if before.runtime == "systemd":
-        # A start is told by its invocation alone, so that one that fails again is found too; what just stops is in the middle of it.
-        same = [one for one in facts.containers if one.runtime == "systemd" and one.id == before.id]
-        return [one for one in same if one.state not in ("deactivating", "inactive")]
+        # The invocation alone shows a start, so a unit that failed again counts. A unit that is stopping does not count yet.
+        same = [unit for unit in facts.containers if unit.runtime == "systemd" and unit.id == before.id]
+        return [unit for unit in same if unit.state not in ("deactivating", "inactive")]
     return [
-        one
-        for one in facts.containers
-        if (one.pod, one.container_name) == (before.pod, before.container_name) and one.state == "running"
+        container
+        for container in facts.containers
+        if (container.pod, container.container_name) == (before.pod, before.container_name)
+        and container.state == "running"
     ]
 
 
 def tells_its_starts(before: Container) -> bool:
-    """Whether it can be seen afterwards that something was started: not of a command, nor of a unit that had not run before."""
+    """Whether a start shows afterwards. That of a command does not, nor that of a unit that never ran before."""
     return before.runtime != "command" and (before.runtime != "systemd" or bool(before.invocation))
 
 
 def moved(watched: Sequence[tuple[str, datetime]], facts: Facts) -> bool:
-    """Whether every file ends later than before, and has not ended."""
+    """Whether every file has a later NotAfter than before, and has not expired."""
     ends = {stored.certificate.path: stored.certificate.not_after for stored in facts.stored}
     return all(path in ends and ends[path] > max(before, facts.at) for path, before in watched)
 
 
 def is_stopped(before: Container, now: Container) -> bool:
-    """Whether a container that was to be restarted is there and does not run."""
+    """Whether a container that should have been restarted exists and does not run."""
     return now.id == before.id and now.state in ("exited", "created")
 
 
 def _is_old(shown: Certificate, stored: Stored, before: datetime) -> bool:
-    """Whether what is shown is what a file held before: the same subject, and the end that it had then."""
+    """Whether a served certificate is the one that a file held before: same subject, and its NotAfter of then."""
     return (shown.subject, shown.not_after) == (stored.certificate.subject, before)
 
 
 def runs_anew(before: Container, facts: Facts) -> str:
-    """Return why what was restarted is not known to run anew, in a sentence; "" where it does."""
+    """Return why it is not known that the restarted program runs again, in a sentence; "" if it does."""
     if not tells_its_starts(before):
         return ""
-    found = [one for one in successors(before, facts) if one.state in _RUNNING]
-    if not found:
-        return f"{before.name} does not run, or cannot be seen to"
-    return "" if is_another(before, found[0]) else f"{before.name} still runs as before, and was not started anew"
+    running = [container for container in successors(before, facts) if container.state in _RUNNING]
+    if not running:
+        return f"{before.name} does not run, or cannot be seen"
+    return "" if is_another(before, running[0]) else f"{before.name} still runs as before and was not restarted"
 
 
 def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bool, str]:
-    """Whether each file's NotAfter moved into the future and the new certificates are the ones served, and why."""
-    told: list[str] = []
+    """Whether each NotAfter moved into the future and listeners serve the new certificates; and why."""
+    reasons: list[str] = []
     fresh: dict[str, Certificate] = {}
-    listening: set[str] = set()  # of those, the ones that are served somewhere; a client's certificate is not
+    listening: set[str] = set()  # of those, the certificates that a listener serves
     for path, before in watched:
         stored = next((s for s in facts.stored if s.certificate.path == path), None)
         if stored is None:
             return False, f"{path} cannot be read"
         if stored.certificate.not_after <= before or stored.certificate.not_after <= facts.at:
-            return False, f"{path} still ends {stamp(stored.certificate.not_after)}"
-        found = examine(stored, facts)
-        if found is not None:
-            return False, found.said
-        # Not every program shows the same to all: an etcd before 3.2.19 has what it read at its start for who sends no name.
+            return False, f"{path} still expires {stamp(stored.certificate.not_after)}"
+        finding = examine(stored, facts)
+        if finding is not None:
+            return False, finding.evidence
+        # etcd before 3.2.19 serves the certificate that it loaded at startup to clients that send no SNI.
         for seen in facts.served:
             if (
                 seen.port in stored.place.ports
@@ -88,15 +94,17 @@ def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bo
             ):
                 return (
                     False,
-                    f"{seen.address}:{seen.port} still shows the one that ends {stamp(before)} to some callers",
+                    f"{seen.address}:{seen.port} still serves the certificate that expires {stamp(before)} to some clients",
                 )
         fresh[stored.certificate.fingerprint] = stored.certificate
         if stored.place.ports:
             listening.add(stored.certificate.fingerprint)
-        told.append(f"{path} is now valid until {stamp(stored.certificate.not_after)}")
+        reasons.append(f"{path} is now valid until {stamp(stored.certificate.not_after)}")
     served = [seen for seen in facts.served if seen.certificate is not None and seen.certificate.fingerprint in fresh]
     shown = {seen.certificate.fingerprint for seen in served if seen.certificate is not None}
     if not listening <= shown:
-        return False, "the new certificate is on disk, but was not yet seen served"
+        return False, "the new certificate is on disk, but no listener serves it yet"
     ports = ", ".join(dict.fromkeys(f"{seen.address}:{seen.port}" for seen in served))
-    return True, "; ".join(told) + (f"; served on {ports}" if ports else "; it is a client's, so nothing serves it")
+    return True, "; ".join(reasons) + (
+        f"; served on {ports}" if ports else "; it is a client certificate, which no listener serves"
+    )

@@ -14,7 +14,7 @@ class Trust(StrEnum):
 
 
 class Symptom(StrEnum):
-    """What a line says."""
+    """The failure that a line reports."""
 
     EXPIRED = "expired"
     NOT_YET_VALID = "not_yet_valid"
@@ -31,7 +31,7 @@ class Symptom(StrEnum):
 
 
 class RejectedBy(StrEnum):
-    """Who refused: `remote` refused ours, `local` (the logging process) refused theirs."""
+    """Who refused: `remote` refused our certificate; `local`, the logging process, refused that of the other side."""
 
     REMOTE = "remote"
     LOCAL = "local"
@@ -39,7 +39,7 @@ class RejectedBy(StrEnum):
 
 
 class Suspect(StrEnum):
-    """Whose certificate is at fault, seen from this machine."""
+    """Whose certificate is at fault, from the view of this machine."""
 
     OWN = "own"
     PEER = "peer"
@@ -47,7 +47,7 @@ class Suspect(StrEnum):
 
 
 class Role(StrEnum):
-    """The part that the logging process played in the handshake."""
+    """The role of the logging process in the handshake."""
 
     SERVER = "server"
     CLIENT = "client"
@@ -55,7 +55,7 @@ class Role(StrEnum):
 
 
 class Cause(StrEnum):
-    """What is wrong, once certificates were looked at."""
+    """The fault, once certificates were read."""
 
     EXPIRED = "expired"
     CA_EXPIRED = "ca_expired"
@@ -71,11 +71,11 @@ class Cause(StrEnum):
     DISTRUSTED = "distrusted"
     EXPIRES_SOON = "expires_soon"
     UNEXPLAINED = "unexplained"
-    BLIND = "blind"  # no certificate's fault: a log that is to be read cannot be
+    BLIND = "blind"  # no certificate is at fault: a log cannot be read
 
 
 class Confidence(StrEnum):
-    """How sure a diagnosis is: `proven` by a certificate that was read, else `likely` or `possible`."""
+    """How sure a diagnosis is: a certificate that was read makes it `proven`, else it is `likely` or `possible`."""
 
     PROVEN = "proven"
     LIKELY = "likely"
@@ -83,7 +83,7 @@ class Confidence(StrEnum):
 
 
 class RemedyKind(StrEnum):
-    """What would be done."""
+    """The kind of fix."""
 
     RESTART = "restart"
     RENEW = "renew"
@@ -93,7 +93,7 @@ class RemedyKind(StrEnum):
 
 
 class Helps(StrEnum):
-    """Whether a restart of the program that holds the certificate cures it."""
+    """Whether a restart of the holder fixes the fault."""
 
     YES = "yes"
     NO = "no"
@@ -121,14 +121,14 @@ class GateName(StrEnum):
 
 
 class WaitsFor(StrEnum):
-    """The one thing that still keeps certmedic from acting, if it is one that comes by itself or by a person's word."""
+    """The only thing that an action still waits for."""
 
     APPROVAL = "approval"
     TURN = "turn"
 
 
 class Severity(StrEnum):
-    """How loud to be; also the first part of routing."""
+    """How urgent an incident is; routes choose by it."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -136,11 +136,11 @@ class Severity(StrEnum):
 
 
 class MessageKind(StrEnum):
-    """Each is sent once per incident, but for reminders."""
+    """The kind of a message. Only reminders are sent more than once per incident."""
 
     OPENED = "opened"
     ACTED = "acted"
     RESOLVED = "resolved"
     ESCALATED = "escalated"
     REMINDER = "reminder"
-    DIGEST = "digest"  # of incidents that are held back
+    DIGEST = "digest"  # one message for incidents that are held back

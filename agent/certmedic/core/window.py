@@ -1,6 +1,6 @@
 """Maintenance windows: "Sun 02:00-04:00 UTC", "Mon-Fri 22:00-05:00 Europe/Berlin", "01:00-03:00".
 
-Days are those on which the window opens; one that ends before it begins ends on the next day. Without a time zone it is UTC.
+The days are those on which a window opens. A window that ends before it begins ends on the next day. The default zone is UTC.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Window:
         return (here.weekday() in self.days and clock >= self.start) or (yesterday in self.days and clock < self.end)
 
     def closes(self, now: datetime) -> datetime:
-        """Return when the window, open now, closes."""
+        """Return when the window closes, which is open now."""
         here = now.astimezone(self.zone)
         day = here.date() if here.time() < self.end else here.date() + timedelta(days=1)
         return datetime.combine(day, self.end, self.zone).replace(fold=here.fold).astimezone(UTC)
 
 
 def parse(text: str) -> Window:
-    """Read a window. Raises ValueError with what is allowed."""
+    """Return the window that a text describes. Raises ValueError that says what is allowed."""
     match = SHAPE.fullmatch(text.strip())
     if match is None:
         raise ValueError('allowed: days, hours and a time zone, e.g. "Sun 02:00-04:00 UTC" or "Mon-Fri 22:00-05:00"')

@@ -64,7 +64,7 @@ def seen(
         suspect=Suspect.OWN if rejected_by is RejectedBy.REMOTE else Suspect.PEER,
         role=role,
         program=program,
-        said=said,
+        message=said,
         meaning="",
         fields=fields,
         not_after=not_after,
@@ -361,7 +361,7 @@ def test_a_file_that_a_program_cannot_use_and_does_not_name_is_one_that_cannot_b
     assert said[1] not in told.evidence  # it had not come to that one
     assert told.remedy.command == f"sudo ls -l {ME}"
     assert set(said) <= set(judged(own_file("own-file-unusable"), faults=faults).evidence)
-    assert "no file here explains it" in judged(own_file("own-file-unusable")).evidence
+    assert "no file on this machine explains it" in judged(own_file("own-file-unusable")).evidence
 
 
 def test_where_the_file_of_authorities_cannot_be_used_nobody_is_trusted_and_that_is_our_fault():

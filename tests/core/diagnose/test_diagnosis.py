@@ -55,7 +55,7 @@ def seen(
         suspect=Suspect.OWN if rejected_by is RejectedBy.REMOTE else Suspect.PEER,
         role=role,
         program=program,
-        said=said,
+        message=said,
         meaning="",
         fields=fields,
         not_after=not_after,
@@ -236,13 +236,13 @@ def test_certificate_that_a_program_calls_its_own_is_examined(files, cause):
     fold = refusing(Symptom.OTHER, Role.SERVER, remote="")
     diagnosis = judged(replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN)), files)
     assert (diagnosis.cause, diagnosis.suspect) == (cause, "own")
-    assert any("this machine refused a certificate of its" in line for line in diagnosis.evidence)
+    assert any("this machine refused its certificate" in line for line in diagnosis.evidence)
 
 
 @pytest.mark.parametrize(("listener", "path"), [("peer", ME), ("client", SERVER)])
 def test_etcd_that_fails_at_a_listener_was_loading_its_certificate(listener, path):
     fold = own_file("own-key-mismatch")
-    fold = replace(fold, sighting=replace(fold.sighting, said=f"creating {listener} listener failed"))
+    fold = replace(fold, sighting=replace(fold.sighting, message=f"creating {listener} listener failed"))
     assert paths(judged(fold)) == [path]
 
 

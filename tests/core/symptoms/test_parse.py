@@ -392,8 +392,8 @@ def test_every_nesting_of_envelopes_is_unwrapped(body, wrap):
     assert sighting.fields["server_name"] == "m1.internal"
     told = sighting.fields.get("remote_addr") or sighting.fields["endpoint"]
     assert told.startswith("10.0.0.7:")
-    assert sighting.said == sure(body).said
-    assert not sighting.said.startswith(("{", "W1124", "2026", "Nov", "[2026", "MESSAGE", "WARNING"))
+    assert sighting.message == sure(body).message
+    assert not sighting.message.startswith(("{", "W1124", "2026", "Nov", "[2026", "MESSAGE", "WARNING"))
 
 
 @pytest.mark.parametrize("times", [1, 2, 3, 4])
@@ -446,14 +446,14 @@ def test_a_cut_verdict_is_completed_if_one_verdict_fits(cut, symptom):
 def test_a_docker_record_without_its_beginning():
     whole = TRANSPORTS["docker"](BODIES["capnslog"])
     sighting = sure(whole[whole.index("embed") :])
-    assert sighting.said == f"embed: {REJECTED}"
+    assert sighting.message == f"embed: {REJECTED}"
 
 
 def test_a_piece_of_a_json_object():
     sighting = sure(
         '"rejected connection on peer endpoint","remote-addr":"10.0.0.7:1","error":"remote error: tls: bad certificate"}'
     )
-    assert sighting.said == "rejected connection on peer endpoint: remote error: tls: bad certificate"
+    assert sighting.message == "rejected connection on peer endpoint: remote error: tls: bad certificate"
     assert sighting.fields["remote_addr"] == "10.0.0.7:1"
 
 
@@ -598,7 +598,7 @@ def test_64_kib_of_anything_are_parsed_in_linear_time(head, piece):
     # Work that grows with the square of the length takes minutes here, on any machine.
     assert time.process_time() - began < 2
     if sighting is not None:
-        assert len(sighting.said) <= 1024
+        assert len(sighting.message) <= 1024
         assert all(len(value) <= 512 for value in sighting.fields.values())
 
 
@@ -627,7 +627,13 @@ def test_parse_never_raises_and_its_words_are_printable(text):
     if sighting is not None:
         assert codec.load(Sighting, codec.dump(sighting).encode().decode()) == sighting
         sighting.fold.encode()
-        for words in (sighting.said, sighting.meaning, sighting.program, *sighting.fields, *sighting.fields.values()):
+        for words in (
+            sighting.message,
+            sighting.meaning,
+            sighting.program,
+            *sighting.fields,
+            *sighting.fields.values(),
+        ):
             assert words.isprintable(), words
 
 
@@ -687,16 +693,16 @@ def test_programs_of_the_system_do_not_share_a_fold():
 
 def test_a_long_line_is_read_at_both_ends_and_excerpted():
     far = "x" * 11_000 + f" {as_client('x509: certificate signed by unknown authority')} " + "y" * 60_000
-    assert "certificate signed by unknown authority" in sure(far).said
+    assert "certificate signed by unknown authority" in sure(far).message
     end = "x" * 60_000 + " remote error: tls: bad certificate"
-    assert "bad certificate" in sure(end).said
-    assert len(sure(end).said) <= 1024
+    assert "bad certificate" in sure(end).message
+    assert len(sure(end).message) <= 1024
 
 
 @pytest.mark.parametrize(("length", "kept"), [(1023, 1023), (1024, 1024), (1025, 1024), (3000, 1024)])
 def test_message_is_kept_up_to_1024_characters(length, kept):
     error = " remote error: tls: bad certificate"
-    assert len(sure("x" * (length - len(error)) + error).said) == kept
+    assert len(sure("x" * (length - len(error)) + error).message) == kept
 
 
 # ---------------------------------------------------------------- explain --json

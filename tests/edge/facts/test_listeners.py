@@ -197,7 +197,7 @@ def test_what_is_shown_only_to_who_sends_a_name_is_no_cure(tmp_path, peers_ca):
 
         assert took(nameless=False)[0]
         good, said = took(nameless=True)
-    assert (good, f"127.0.0.1:{port} still shows the one that ends" in said) == (False, True)
+    assert (good, f"127.0.0.1:{port} still serves the certificate that expires" in said) == (False, True)
     # Asked twice, with a name and without, and named once.
     with shows_two(tmp_path, fresh, fresh, "etcd-a") as port:
         stored = replace(stored, place=replace(stored.place, ports=(port,)))

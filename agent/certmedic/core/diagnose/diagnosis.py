@@ -27,28 +27,28 @@ from certmedic.core.verdict import trusted
 
 
 def diagnose(fold: Fold, facts: Facts) -> Diagnosis | None:
-    """Return what is behind equal lines, for the moment of the facts; None for noise that is known to be harmless."""
+    """Return the diagnosis of equal lines, for the moment of the facts; None for harmless noise."""
     sighting = fold.sighting
     trust = sighting.entry.origin.trust
-    found = of_stranger(sighting) if trust is Trust.STRANGER else believed(sighting, trusted(facts))
-    if found is None:
+    diagnosis = of_stranger(sighting) if trust is Trust.STRANGER else believed(sighting, trusted(facts))
+    if diagnosis is None:
         return None
-    return replace(found, trust=trust, count=fold.count, first_seen=fold.first_seen, last_seen=fold.last_seen)
+    return replace(diagnosis, trust=trust, count=fold.count, first_seen=fold.first_seen, last_seen=fold.last_seen)
 
 
 def believed(sighting: Sighting, facts: Facts) -> Diagnosis | None:
-    """Return what is behind a line of a trusted origin."""
+    """Return the diagnosis of a line of a trusted origin; None for harmless noise."""
     scene = Scene(sighting=sighting, facts=facts, group=group_of(sighting.entry.origin))
     if is_noise(scene):
         return None
-    found = refused_by_them(scene) if sighting.rejected_by is RejectedBy.REMOTE else refused_by_us(scene)
-    if not found.provokable or found.confidence is Confidence.PROVEN:
-        return replace(found, provokable=False)
-    return replace(found, key=f"caller|{found.key}", confidence=Confidence.POSSIBLE)
+    diagnosis = refused_by_them(scene) if sighting.rejected_by is RejectedBy.REMOTE else refused_by_us(scene)
+    if not diagnosis.provokable or diagnosis.confidence is Confidence.PROVEN:
+        return replace(diagnosis, provokable=False)
+    return replace(diagnosis, key=f"caller|{diagnosis.key}", confidence=Confidence.POSSIBLE)
 
 
 def of_stranger(sighting: Sighting) -> Diagnosis:
-    """Return a stranger's line as what it is: words, which no fact is looked up for."""
+    """Return the diagnosis of a stranger's line, for which no fact is looked up."""
     whose = origin_of(sighting.entry)
     return Diagnosis(
         key=f"stranger|{whose}",
@@ -63,7 +63,7 @@ def of_stranger(sighting: Sighting) -> Diagnosis:
 
 
 def origin_of(entry: LogEntry) -> str:
-    """Return where a line comes from, by what its writer cannot choose: pod, container, file, uid or stream."""
+    """Return the origin of a line in words that its writer cannot choose: pod, container, file, uid or stream."""
     origin = entry.origin
     if origin.namespace or origin.pod:
         name = f"pod {origin.namespace}/{origin.pod}"
@@ -79,7 +79,7 @@ def origin_of(entry: LogEntry) -> str:
 
 
 def is_noise(scene: Scene) -> bool:
-    """Whether a line is known to be harmless: the old gateway's self-dial, and probes from this machine."""
+    """Whether a line is harmless: a call of etcd's old gateway to itself, or a probe from this machine."""
     sighting = scene.sighting
     if sighting.rejected_by is not RejectedBy.LOCAL or not scene.from_here:
         return False

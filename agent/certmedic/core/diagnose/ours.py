@@ -1,4 +1,4 @@
-"""The other side refused ours: which certificate of this machine deserves it."""
+"""The other side refused a certificate of this machine: which of them has a fault."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ ALERTS = {
 
 
 def refused_by_them(scene: Scene) -> Diagnosis:
-    """The other side refused a certificate of ours: find the one that deserves it."""
+    """Return the diagnosis of a line that says that the other side refused our certificate."""
     sighting, facts = scene.sighting, scene.facts
     candidates = shown(scene)
     allowed = ALERTS.get(sighting.symptom)
-    findings = [found for stored in candidates if (found := examine(stored, facts)) is not None]
-    fitting = [found for found in findings if allowed is None or found.cause in allowed] or findings
-    said = f"a remote side refused this machine's certificate: {quote(sighting)}"
+    findings = [finding for stored in candidates if (finding := examine(stored, facts)) is not None]
+    fitting = [finding for finding in findings if allowed is None or finding.cause in allowed] or findings
+    evidence = f"a remote side refused this machine's certificate: {quote(sighting)}"
     if fitting:
-        return replace(own(gravest(fitting), scene, said), neighbours=accusers(scene))
+        return replace(own(gravest(fitting), scene, evidence), neighbours=accusers(scene))
     lacking = unnamed(scene, candidates)
     if lacking:
-        ours = own(gravest(lacking), scene, said)
+        ours = own(gravest(lacking), scene, evidence)
         return replace(
             ours, neighbours=accusers(scene), provokable=scene.provokable and not is_advertised(lacking, scene)
         )
@@ -52,31 +52,31 @@ def refused_by_them(scene: Scene) -> Diagnosis:
         and sighting.role is Role.CLIENT
         and is_ours(scene)
     ):
-        # It called its own etcd, and every file is good: it showed the certificate that is in no file.
+        # etcd-manager called its etcd and every file is good, so it sent the certificate that is in no file.
         return in_memory(scene, candidates, "etcd-manager logged it itself, and every file here is good")
     return unproven(scene, candidates)
 
 
 def accusers(scene: Scene) -> tuple[str, ...]:
-    """Return the other member of the group that refused ours. Of strangers none counts: its clock proves nothing."""
+    """Return the group member that refused our certificate. The refusal of a stranger proves nothing: its clock may be wrong."""
     return (scene.sighting.remote_host,) if scene.by_member and not scene.from_here else ()
 
 
 def is_advertised(lacking: Sequence[Finding], scene: Scene) -> bool:
-    """Whether the missing name is certain without the caller's word: this machine advertises it, or the file holds no name at all."""
+    """Whether the fault is certain without the caller: this machine advertises the name, or a certificate holds no name."""
     server_name = scene.sighting.fields.get("server_name", "")
     if server_name in {host for _, host in scene.facts.called} | {m.address for m in scene.facts.members if m.is_self}:
         return True
-    return any(not certificates.names(found.stored.certificate) for found in lacking)
+    return any(not certificates.names(finding.stored.certificate) for finding in lacking)
 
 
 def unnamed(scene: Scene, candidates: Sequence[Stored]) -> list[Finding]:
-    """Return findings on certificates that hold none of the names that the other side can have called."""
+    """Return findings on certificates that hold none of the names that the other side may have called."""
     if scene.sighting.role is Role.CLIENT:
         return []
     name = scene.sighting.fields.get("server_name", "")
     if not name and scene.provokable and not scene.facts.called:
-        # A stranger may dial any address. That the certificate lacks it is no fault of the certificate.
+        # A stranger may dial any address. A certificate that lacks that address has no fault.
         candidates = [stored for stored in candidates if not certificates.names(stored.certificate)]
     names = {stored.certificate.path: [name] if name else called_by(stored, scene) for stored in candidates}
     lacking = [
@@ -85,10 +85,10 @@ def unnamed(scene: Scene, candidates: Sequence[Stored]) -> list[Finding]:
         if not certificates.names(stored.certificate)
         or (
             (wanted := names[stored.certificate.path])
-            and not any(certificates.covers(stored.certificate, one) for one in wanted)
+            and not any(certificates.covers(stored.certificate, called) for called in wanted)
         )
     ]
-    # The line does not say which port was called: where one certificate holds the name, it may be the one that was shown.
+    # The line does not state the port. If one certificate holds the name, that one may have been served.
     sure = Confidence.LIKELY if len(lacking) == len(candidates) else Confidence.POSSIBLE
     return [
         Finding(
@@ -96,38 +96,38 @@ def unnamed(scene: Scene, candidates: Sequence[Stored]) -> list[Finding]:
             culprit=stored.certificate,
             cause=Cause.NAME_MISMATCH,
             confidence=sure,
-            said=f"{stored.certificate.path}: clients call {' or '.join(names[stored.certificate.path]) or 'an unknown name'}, but it holds {names_of(stored.certificate)}",
+            evidence=f"{stored.certificate.path}: clients call {' or '.join(names[stored.certificate.path]) or 'an unknown name'}, but it holds {names_of(stored.certificate)}",
         )
         for stored in lacking
     ]
 
 
 def called_by(stored: Stored, scene: Scene) -> list[str]:
-    """Return how a certificate's owner is called where the line does not say: as etcd advertised, else by address.
+    """Return the names by which clients may have called: those that etcd advertises, else the addresses of this machine.
 
-    A caller that sends no name (an empty ServerName) has dialled an address.
+    An empty ServerName in the line means that the client dialled an address. Without the field nothing is known.
     """
     if "server_name" not in scene.sighting.fields:
         return []
     called = scene.facts.called
-    said = [host for use, host in called if use == stored.place.use] or [host for _, host in called]
-    return said or sorted(address for address in scene.facts.addresses if not is_loopback(address))
+    advertised = [host for use, host in called if use == stored.place.use] or [host for _, host in called]
+    return advertised or sorted(address for address in scene.facts.addresses if not is_loopback(address))
 
 
 def unproven(scene: Scene, candidates: Sequence[Stored]) -> Diagnosis:
-    """Ours was refused, and nothing here explains it."""
+    """Return the diagnosis that our certificate was refused and nothing on this machine explains it."""
     if candidates:
         cause, certs = Cause.DISTRUSTED, tuple(stored.certificate for stored in candidates)
-        said = "all local checks pass: " + ", ".join(stored.certificate.path for stored in candidates)
+        why = "all local checks pass: " + ", ".join(stored.certificate.path for stored in candidates)
     else:
-        cause, certs, said = Cause.UNEXPLAINED, (), "no certificate of the program that logged this line is known here"
+        cause, certs, why = Cause.UNEXPLAINED, (), "no certificate of the program that logged this line is known here"
     return Diagnosis(
         key=f"{cause}|{scene.program}|{scene.group}",
         cause=cause,
         suspect=Suspect.UNKNOWN,
         confidence=Confidence.POSSIBLE,
         certificates=certs,
-        evidence=(f"a remote side refused this machine's certificate: {quote(scene.sighting)}", said),
+        evidence=(f"a remote side refused this machine's certificate: {quote(scene.sighting)}", why),
         effect="Whoever refuses it cannot connect. Anyone who can reach the port can cause such a line.",
         remedy=remedies.for_distrust(scene.sighting.remote_host),
         group=scene.group,

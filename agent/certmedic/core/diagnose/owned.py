@@ -1,4 +1,4 @@
-"""Diagnoses of faults of this machine: in a file, or only in the memory of a process."""
+"""Diagnoses of faults on this machine: in a file, or only in the memory of a process."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from certmedic.core.verdict import verdict
 
 
 def quote(sighting: Sighting) -> str:
-    """Return the line for a sentence of evidence, cut to what a person reads."""
-    return sighting.said if len(sighting.said) <= 240 else sighting.said[:237] + "..."
+    """Return the message of a line for a sentence of evidence, at most 240 characters."""
+    return sighting.message if len(sighting.message) <= 240 else sighting.message[:237] + "..."
 
 
-def own(findings: Sequence[Finding], scene: Scene, said: str) -> Diagnosis:
-    """Build the diagnosis of a fault in this machine's own files."""
+def own(findings: Sequence[Finding], scene: Scene, evidence: str) -> Diagnosis:
+    """Return the diagnosis of findings in files of this machine; `evidence` is the sentence on the line."""
     base = verdict(findings, scene.facts)
-    return replace(base, evidence=(said, *base.evidence))
+    return replace(base, evidence=(evidence, *base.evidence))
 
 
-def in_memory(scene: Scene, candidates: Sequence[Stored], said: str, *, provokable: bool = False) -> Diagnosis:
-    """The files are good, and a process still uses a certificate that is not."""
+def in_memory(scene: Scene, candidates: Sequence[Stored], why: str, *, provokable: bool = False) -> Diagnosis:
+    """Return the diagnosis that all files are good and a process still uses a bad certificate."""
     group = scene.group or next((s.place.group for s in candidates if s.place.group), "")
     plane = next(
         (s.place.plane for s in candidates if s.place.plane),
         planes.KOPS.name if of_etcd_manager(scene.sighting) else "",
     )
-    evidence = [quote(scene.sighting), said]
+    evidence = [quote(scene.sighting), why]
     if scene.sighting.not_after is not None:
         evidence.append(f"it expired {stamp(scene.sighting.not_after)}")
     return Diagnosis(

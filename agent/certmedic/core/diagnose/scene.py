@@ -1,4 +1,4 @@
-"""One sighting among the facts, and questions about it: who wrote it, what it showed to the other side, who called."""
+"""One sighting with the facts, and questions about it: which program wrote it, which certificate it sent, who called."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from datetime import datetime, timedelta
 from certmedic.core import certificates, planes
 from certmedic.core.model import Facts, Origin, Role, Sighting, Stored, Suspect
 
-SAME = timedelta(seconds=1)  # a NotAfter in a line equals the certificate's to the second
+SAME = timedelta(seconds=1)  # precision of a NotAfter in a line
 ETCD_PROGRAMS = ("etcd", "etcd-manager", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """One sighting among the facts, all of trusted origins."""
+    """One sighting with the facts, all of trusted origins."""
 
     sighting: Sighting
     facts: Facts
-    group: str  # etcd group of the program that wrote the line; "" where nothing tells
+    group: str  # etcd group of the program that wrote the line; "" if not known
 
     @property
     def from_here(self) -> bool:
@@ -29,12 +29,14 @@ class Scene:
     @property
     def by_member(self) -> bool:
         """Whether the other end is the address of another member of this etcd group."""
-        members = {one.address for one in self.facts.members if not one.is_self and one.group in ("", self.group)}
+        members = {
+            member.address for member in self.facts.members if not member.is_self and member.group in ("", self.group)
+        }
         return bool(self.sighting.remote_host) and self.sighting.remote_host in members | self.facts.peers
 
     @property
     def provokable(self) -> bool:
-        """Whether any caller could have caused the line: it tells of one that came here, and not of a call that we made."""
+        """Whether any caller could have caused the line: it is about a connection to this machine, not from it."""
         called_us = self.sighting.role is Role.SERVER or (
             self.sighting.role is Role.UNKNOWN and bool(self.sighting.remote_host)
         )
@@ -42,7 +44,7 @@ class Scene:
 
     @property
     def program(self) -> str:
-        """The program's name for a key: a known one, else the name that its origin gives. Text cannot make up others."""
+        """The name of the program, for a key: a known name, else the name of its origin. The text of a line cannot invent names."""
         origin = self.sighting.entry.origin
         known = self.sighting.program if self.sighting.program in planes.holders() else ""
         return known or origin.unit or origin.pod or origin.container or origin.program or origin.path
@@ -54,31 +56,31 @@ def is_loopback(host: str) -> bool:
 
 
 def group_of(origin: Origin) -> str:
-    """Return the etcd group (main, events, ...) of the program that wrote a line; "" where its origin does not tell."""
+    """Return the etcd group (main, events, ...) of the program that wrote a line; "" if its origin does not show it."""
     for name in (origin.pod, origin.container):
         match = re.search(r"etcd-manager-(main|events|cilium|leases)\b", name)
         if match:
             return match[1]
     match = re.fullmatch(r".*/etcd(?:-(events|cilium|leases))?\.log(?:\.\d+)?(?:\.gz)?", origin.path)
-    # kops writes main's log to etcd.log and no other etcd's; elsewhere the name says nothing, and then no other group exists.
+    # On kops etcd.log is the log of main. On other planes there is only one etcd.
     return (match[1] or "main") if match and origin.path.startswith("/var/log/") else ""
 
 
 def shown(scene: Scene) -> list[Stored]:
-    """Return this machine's certificates that the logging program may have shown to the other side."""
+    """Return the certificates of this machine that the logging program may have sent to the other side."""
     sighting = scene.sighting
     program = sighting.program if sighting.program not in ETCD_PROGRAMS else (sighting.program or "etcd")
     uses = planes.uses_sent(program, sighting.role)
-    endpoint = re.search(r"rejected connection on (client|peer) endpoint", sighting.said)
+    endpoint = re.search(r"rejected connection on (client|peer) endpoint", sighting.message)
     if endpoint and uses:
         uses = frozenset({"server" if endpoint[1] == "client" else "peer"})
-    elif program == "etcd" and sighting.role is Role.CLIENT and "grpc: addrConn" in sighting.said:
-        # etcd calls its peers over HTTP, and its own port for clients over gRPC: as a gateway, see is_gateway()
+    elif program == "etcd" and sighting.role is Role.CLIENT and "grpc: addrConn" in sighting.message:
+        # etcd calls its peers over HTTP. Over gRPC its gateway calls its own client port, see is_gateway().
         uses = frozenset({"server"})
     leaves = [stored for stored in scene.facts.stored if not stored.certificate.is_ca and in_group(stored, scene.group)]
     name = sighting.fields.get("server_name", "")
     if name and not scene.group and sighting.role is Role.SERVER:
-        # Of two etcd groups on one machine, the one that was called by its name.
+        # Of two etcd groups, the one whose certificate holds the called name.
         called = {stored.place.group for stored in leaves if certificates.covers(stored.certificate, name)}
         leaves = [stored for stored in leaves if not stored.place.group or not called or stored.place.group in called]
     chosen = [stored for stored in leaves if stored.place.use in uses]
@@ -86,12 +88,12 @@ def shown(scene: Scene) -> list[Stored]:
 
 
 def in_group(stored: Stored, group: str) -> bool:
-    """Whether a certificate may belong to an etcd group; those of no group belong to all."""
+    """Whether a certificate may belong to an etcd group; a certificate of no group may belong to all."""
     return not group or not stored.place.group or stored.place.group == group
 
 
 def joined(moment: datetime | None, facts: Facts, group: str) -> list[Stored]:
-    """Return this machine's certificates whose NotAfter is the time that a line states: own group first, leaves first."""
+    """Return the certificates of this machine with this NotAfter, to the second: first those of the group, leaves before CAs."""
     if moment is None:
         return []
     same = [stored for stored in facts.stored if abs(stored.certificate.not_after - moment) <= SAME]
@@ -99,14 +101,14 @@ def joined(moment: datetime | None, facts: Facts, group: str) -> list[Stored]:
 
 
 def door(endpoint: str) -> str:
-    """Return host and port of whom a program called, of a URL too."""
-    # etcd's clients write "endpoint://client-8b81f6/host:2379" and "etcd-endpoints://0xc000/host:2379": the last part is whom they called.
+    """Return host and port of an endpoint or URL."""
+    # etcd's clients write "endpoint://client-8b81f6/host:2379" and "etcd-endpoints://0xc000/host:2379".
     called = re.sub(r"^(?:etcd-endpoints|endpoint)://[^/]*/", "", endpoint).split(",")[0]
     return re.sub(r"^[a-z]+://", "", called).split("/")[0]
 
 
 def is_ours(scene: Scene) -> bool:
-    """Whether the refused certificate was shown by this machine."""
+    """Whether this machine sent the refused certificate."""
     endpoint = scene.sighting.fields.get("endpoint", "")
     host = scene.sighting.remote_host or (host_and_port(endpoint)[0] if endpoint else "")
     if not host:
@@ -115,7 +117,7 @@ def is_ours(scene: Scene) -> bool:
 
 
 def host_and_port(endpoint: str) -> tuple[str, int]:
-    """Return whom a program called, by name or address, and at which port."""
+    """Return host and port of an endpoint or URL; port 443 if it has none."""
     host, _, port = door(endpoint).rpartition(":")
     if not (host and port.isdigit()):
         host, port = door(endpoint), "443"
@@ -123,9 +125,9 @@ def host_and_port(endpoint: str) -> tuple[str, int]:
 
 
 def called_here(scene: Scene) -> list[Stored] | None:
-    """Return what this machine serves at the port that a program of Kubernetes' has called on it; None where it called elsewhere.
+    """Return the certificates of the port that a program of Kubernetes called on this machine; None if it called elsewhere.
 
-    The members of an etcd call each other by whatever addresses they have, so these are not judged by them.
+    Calls between etcd members do not count, because they may use any of the addresses of a member.
     """
     sighting = scene.sighting
     endpoint = sighting.fields.get("endpoint", "")
@@ -142,9 +144,9 @@ def of_etcd_manager(sighting: Sighting) -> bool:
 
 
 def is_gateway(scene: Scene) -> bool:
-    """Whether etcd's gateway can be the caller that was refused for its usage.
+    """Whether etcd's gateway may be the caller that was refused for its usage.
 
-    It dials by address, so sends no name, and shows the server certificate: not where that is known to be good for clients.
+    The gateway dials an address, so it sends no SNI, and sends the server certificate, which is then not for clients.
     """
     if scene.sighting.fields.get("server_name", ""):
         return False

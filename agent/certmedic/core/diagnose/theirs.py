@@ -1,4 +1,4 @@
-"""A program here refused a certificate: usually a peer's or a caller's, sometimes one of this machine's own."""
+"""A program on this machine refused a certificate: usually that of a peer or client, sometimes one of this machine."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ from certmedic.core.text import stamp
 from certmedic.core.verdict import gravest
 
 DATED = (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK)
-# etcd-manager's certificates in memory live for a year, since 3.0.20200428 for two, from the start of its process.
+# The certificates in etcd-manager's memory are valid from the start of its process: one year, since 3.0.20200428 two.
 MANAGER_LIVES = (timedelta(days=365), timedelta(days=730))
-ISSUED_WITHIN = timedelta(hours=1)  # after its start
-# Names of rules (core/symptoms) about a program's own files.
+ISSUED_WITHIN = timedelta(hours=1)  # after the start of the process
+# Names of rules (core/symptoms) about the files of the logging program.
 RULE_KEY_MISMATCH, RULE_UNUSABLE = "own-key-mismatch", "own-file-unusable"
 RULES_OWN_FILE = frozenset(
     {
@@ -70,7 +70,7 @@ PEER_CAUSES = {
 
 
 def refused_by_us(scene: Scene) -> Diagnosis:
-    """The logging process refused a certificate: usually a neighbour's, sometimes one of this machine's own."""
+    """Return the diagnosis of a line that says that the logging program refused a certificate."""
     sighting, facts = scene.sighting, scene.facts
     by_time = joined(sighting.not_after, facts, scene.group)
     expired = sighting.symptom in (Symptom.EXPIRED, Symptom.EXPIRED_OR_NOT_YET_VALID)
@@ -79,40 +79,38 @@ def refused_by_us(scene: Scene) -> Diagnosis:
         return explained
     served = called_here(scene)
     if served is not None:
-        findings = [found for stored in served if (found := examine(stored, facts)) is not None]
-        said = f"a program on this machine refused what is served here: {quote(sighting)}"
-        return own(gravest(findings), scene, said) if findings else ours_unseen(scene)
+        findings = [finding for stored in served if (finding := examine(stored, facts)) is not None]
+        evidence = f"a program on this machine refused a certificate that is served here: {quote(sighting)}"
+        return own(gravest(findings), scene, evidence) if findings else ours_unseen(scene)
     if sighting.suspect is Suspect.OWN or (expired and sighting.not_after is None and is_ours(scene)):
-        findings = [found for stored in shown(replace_role(scene)) if (found := examine(stored, facts)) is not None]
-        dated = [found for found in findings if found.cause in DATED]
+        sent = shown(replace_role(scene))
+        findings = [finding for stored in sent if (finding := examine(stored, facts)) is not None]
+        dated = [finding for finding in findings if finding.cause in DATED]
         if dated or (findings and sighting.suspect is Suspect.OWN):
-            said = f"this machine refused a certificate of its own: {quote(sighting)}"
-            return own(gravest(dated or findings), scene, said)
+            return own(gravest(dated or findings), scene, f"this machine refused its certificate: {quote(sighting)}")
     if sighting.symptom is Symptom.UNKNOWN_AUTHORITY and sighting.program in ETCD_PROGRAMS:
-        strange = [found for stored in shown(replace_role(scene)) if (found := other_ca(stored, facts)) is not None]
+        sent = shown(replace_role(scene))
+        strange = [finding for stored in sent if (finding := other_ca(stored, facts)) is not None]
         if strange:
-            said = f"this machine trusts another CA than the one that its own certificate comes from: {quote(sighting)}"
-            return own(strange, scene, said)
-        unusable = {stored.place.ca_path for stored in shown(replace_role(scene))} & {
-            fault.path for fault in facts.faults
-        }
+            evidence = f"this machine does not trust the CA that signed its certificate: {quote(sighting)}"
+            return own(strange, scene, evidence)
+        unusable = {stored.place.ca_path for stored in sent} & {fault.path for fault in facts.faults}
         if unusable:
-            return replace(
-                ours_unseen(scene, min(unusable)), provokable=False
-            )  # that file cannot be used, whoever calls
+            # The program cannot use that file, whoever calls.
+            return replace(ours_unseen(scene, min(unusable)), provokable=False)
     if expired and not by_time and is_ours(scene) and sighting.role is Role.SERVER and of_etcd_manager(sighting):
         if ended_before_start(scene):
             return self_dial(scene)
-        # etcd-manager holds a client certificate that is in no file, and dials its own etcd with it.
-        said = "the caller is on this machine and showed a certificate that is in no file here: etcd-manager has one in memory"
-        return in_memory(scene, shown(scene), said, provokable=scene.provokable and not is_of_manager(scene))
-    # A caller from here that was refused for its usage is etcd's gateway, or else a client like any other.
+        # etcd-manager dials its etcd with a client certificate that is in no file.
+        why = "the caller is on this machine and sent a certificate that is in no file: etcd-manager has one in memory"
+        return in_memory(scene, shown(scene), why, provokable=scene.provokable and not is_of_manager(scene))
+    # A caller on this machine that was refused for its usage is etcd's gateway, or else an ordinary client.
     other = sighting.suspect is not Suspect.OWN or (sighting.symptom is Symptom.USAGE and not is_gateway(scene))
     return neighbour(scene) if other else ours_unseen(scene)
 
 
 def is_of_manager(scene: Scene) -> bool:
-    """Whether the age of an etcd-manager here proves that its certificate in memory has expired: it began one whole life before."""
+    """Whether the age of an etcd-manager proves that the certificate in its memory has expired."""
     ends = scene.sighting.not_after
     return ends is not None and any(
         start is not None and any(abs(ends - start - life) <= ISSUED_WITHIN for life in MANAGER_LIVES)
@@ -121,18 +119,18 @@ def is_of_manager(scene: Scene) -> bool:
 
 
 def other_ca(stored: Stored, facts: Facts) -> Finding | None:
-    """Return the finding that a CA file does not fit the leaf beside it, with the CA file as the culprit.
+    """Return the finding that a CA file does not fit the leaf beside it, with the CA as the culprit.
 
-    The peers agree on one CA; this machine's CA file is the odd one out.
+    The peers agree on one CA, and the CA file of this machine differs.
     """
-    found = examine(stored, facts)
-    if found is None or found.cause is not Cause.UNKNOWN_AUTHORITY:
+    finding = examine(stored, facts)
+    if finding is None or finding.cause is not Cause.UNKNOWN_AUTHORITY:
         return None
-    return replace(found, culprit=authorities(stored, facts)[0])
+    return replace(finding, culprit=authorities(stored, facts)[0])
 
 
 def ours_unseen(scene: Scene, path: str = "") -> Diagnosis:
-    """The fault is this machine's: in the file at `path`, in one that the line names, or in an unknown one. No check here explains it."""
+    """Return the diagnosis of a fault on this machine that no check explains, in `path`, in a file that the line names, or in none known."""
     sighting, facts = scene.sighting, scene.facts
     mismatch = finds_key_mismatch(sighting)
     cause = Cause.KEY_MISMATCH if mismatch else PEER_CAUSES.get(sighting.symptom, Cause.UNEXPLAINED)
@@ -142,11 +140,11 @@ def ours_unseen(scene: Scene, path: str = "") -> Diagnosis:
     about = [f"{fault.path}: {fault.reason}: {fault.detail}" for fault in unusable]
     if loaded:
         where = "one of " * (len(loaded) > 1) + ", ".join(stored.certificate.path for stored in loaded)
-        about.insert(0, f"as it started it was loading {where}")
+        about.insert(0, f"at its start it was loading {where}")
     elif named:
         about.insert(0, f"it names {named}")
     did = (
-        "found fault with a file of its own" if is_about_own_file(sighting) else "refused a certificate of this machine"
+        "found a fault in one of its files" if is_about_own_file(sighting) else "refused a certificate of this machine"
     )
     culprit = path or named or (unusable[0].path if len(unusable) == 1 else "")
     return Diagnosis(
@@ -157,9 +155,9 @@ def ours_unseen(scene: Scene, path: str = "") -> Diagnosis:
         certificates=tuple(stored.certificate for stored in loaded),
         evidence=(
             f"{sighting.program or 'a program'} {did}: {quote(sighting)}",
-            *(about or ["no file here explains it"]),
+            *(about or ["no file on this machine explains it"]),
         ),
-        effect="What uses that certificate fails.",
+        effect="Programs that use that certificate fail.",
         remedy=remedies.for_own(cause, loaded, facts)
         if loaded
         else remedies.for_unseen(
@@ -172,17 +170,17 @@ def ours_unseen(scene: Scene, path: str = "") -> Diagnosis:
 
 
 def finds_key_mismatch(sighting: Sighting) -> bool:
-    """Whether a program found that its own certificate and key do not match."""
+    """Whether a program found that its certificate and key do not match."""
     return sighting.rule == RULE_KEY_MISMATCH
 
 
 def is_about_own_file(sighting: Sighting) -> bool:
-    """Whether a program found fault with a file of its own, not with a caller."""
+    """Whether a program reports a fault in one of its files, not in a caller."""
     return sighting.rule in RULES_OWN_FILE
 
 
 def unusable_files(scene: Scene, path: str) -> list[FileFault]:
-    """Return what is known of the file at `path`; if a program names no file that it cannot use, of those that it may mean."""
+    """Return the faults of the file at `path`; if the line names no file, those of up to three files that it may mean."""
     faults = scene.facts.faults
     if path or scene.sighting.rule != RULE_UNUSABLE:
         return [fault for fault in faults if fault.path == path]
@@ -191,32 +189,31 @@ def unusable_files(scene: Scene, path: str) -> list[FileFault]:
 
 
 def being_loaded(scene: Scene, path: str) -> list[Stored]:
-    """Return the certificates that a program was loading as it failed: for etcd, those that its start-up lines had named by then.
+    """Return the certificates that a program was loading when it failed: for etcd, those that its start-up lines name.
 
-    etcd names and loads its peer certificate first. If it named only that one, it failed on that one.
+    etcd names and loads its peer certificate first. If it named only that certificate, it failed on it.
     """
     leaves = [stored for stored in scene.facts.stored if not stored.certificate.is_ca]
-    listener = re.search(r"creating (peer|client) listener", scene.sighting.said)
-    said = set(scene.facts.used.values()) & {"peer", "server"}
+    listener = re.search(r"creating (peer|client) listener", scene.sighting.message)
+    uses = set(scene.facts.used.values()) & {"peer", "server"}
     if listener:
-        said = {"peer"} if listener[1] == "peer" else {"server"}
+        uses = {"peer"} if listener[1] == "peer" else {"server"}
     named = [stored for stored in leaves if path and stored.certificate.path == path]
-    return named or [stored for stored in leaves if stored.place.use in said and in_group(stored, scene.group)]
+    return named or [stored for stored in leaves if stored.place.use in uses and in_group(stored, scene.group)]
 
 
 def explained_by_time(by_time: Sequence[Stored], scene: Scene) -> Diagnosis | None:
-    """Return the diagnosis of the file whose NotAfter the line states: a leaf that was shown from here, or a CA."""
+    """Return the diagnosis of the file whose NotAfter the line states: a leaf that this machine sent, or a CA."""
     for stored in by_time:
-        found = examine(stored, scene.facts)
-        if found is not None and (stored.certificate.is_ca or is_ours(scene)):
-            return own(
-                [found], scene, f"the time in the line is the NotAfter of {stored.certificate.path}, to the second"
-            )
+        finding = examine(stored, scene.facts)
+        if finding is not None and (stored.certificate.is_ca or is_ours(scene)):
+            evidence = f"the time in the line is the NotAfter of {stored.certificate.path}, to the second"
+            return own([finding], scene, evidence)
     return None
 
 
 def ended_before_start(scene: Scene) -> bool:
-    """Whether the certificate had expired when the program started, so that the program did not issue it itself."""
+    """Whether the certificate had expired when the program started, so that the program did not issue it."""
     ends = scene.sighting.not_after
     return ends is not None and any(start is not None and ends < start for start in starts_of(scene))
 
@@ -231,13 +228,13 @@ def starts_of(scene: Scene) -> list[datetime | None]:
 
 
 def self_dial(scene: Scene) -> Diagnosis:
-    """Judge a refusal of etcd's own gateway, which dials its client port with the server certificate."""
+    """Return the diagnosis of a refusal of etcd's gateway, which dials its client port with the server certificate."""
     ends = scene.sighting.not_after
     files = [path for path, use in scene.facts.used.items() if use == "server"]
     evidence = [
         f"etcd refused a caller on this machine: {quote(scene.sighting)}",
-        "its gateway calls its own port with the server certificate; etcd-manager's own certificates are younger",
-        f"etcd logged at its start that this is {files[0]}; it could not be read here"
+        "etcd's gateway calls that port with the server certificate; the certificates of etcd-manager are younger",
+        f"etcd logged at its start that the file is {files[0]}; it could not be read here"
         if files
         else "its start-up lines name that file",
     ]
@@ -254,12 +251,12 @@ def self_dial(scene: Scene) -> Diagnosis:
         plane=place.plane,
         group=scene.group,
         since=ends,
-        provokable=scene.provokable and not files,  # etcd said itself that it started with that file
+        provokable=scene.provokable and not files,  # etcd logged that it loaded that file
     )
 
 
 def replace_role(scene: Scene) -> Scene:
-    """Return the scene seen from the other end, for a process that refused its own machine's certificate."""
+    """Return the scene from the other end, for a program that refused a certificate of its machine."""
     other = Role.CLIENT if scene.sighting.role is Role.SERVER else Role.SERVER
     return replace(
         scene, sighting=replace(scene.sighting, role=other if scene.sighting.program != "etcd" else Role.UNKNOWN)
@@ -267,7 +264,7 @@ def replace_role(scene: Scene) -> Scene:
 
 
 def neighbour(scene: Scene) -> Diagnosis:
-    """The fault is on the other side."""
+    """Return the diagnosis that the fault is on the other side."""
     sighting = scene.sighting
     cause = PEER_CAUSES.get(sighting.symptom, Cause.UNEXPLAINED)
     if sighting.not_before is not None and sighting.symptom is Symptom.EXPIRED_OR_NOT_YET_VALID:
@@ -280,7 +277,7 @@ def neighbour(scene: Scene) -> Diagnosis:
         owner = (
             "a file here has the same date, but the certificate came from elsewhere"
             if here
-            else "no certificate file here has that date"
+            else "no file here has that date"
         )
         evidence.append(f"that certificate expired {stamp(sighting.not_after)}; {owner}")
     if cause is Cause.NOT_YET_VALID and scene.facts.clock_synchronised is False:
@@ -311,14 +308,14 @@ def neighbour(scene: Scene) -> Diagnosis:
 
 
 def calls_itself(scene: Scene) -> bool:
-    """Whether a program called this machine itself, by loopback or one of its addresses."""
+    """Whether a program called this machine, by loopback or one of its addresses."""
     endpoint = scene.sighting.fields.get("endpoint", "")
     host = host_and_port(endpoint)[0] if endpoint else ""
     return bool(host) and (is_loopback(host) or host in scene.facts.addresses)
 
 
 def neighbours_of(sighting: Sighting) -> tuple[str, ...]:
-    """Return the other side by address or name; an etcd peer by its id if the line has nothing else."""
+    """Return the other side by address or name, or an etcd peer by its id."""
     hosts = tuple(dict.fromkeys(filter(None, (sighting.remote_host, door(sighting.fields.get("endpoint", ""))))))
     number = sighting.fields.get("remote_peer_id", "")
     return hosts or ((f"etcd member {number}",) if number else ())

@@ -1,4 +1,4 @@
-"""What certmedic says: messages to people, in three forms of one structure, and entries for the journal."""
+"""Messages to people, in three forms of one structure, and entries for the journal."""
 
 from certmedic.core.message.compose import compose, test_message
 from certmedic.core.message.digest import digest

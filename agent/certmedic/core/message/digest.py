@@ -1,4 +1,4 @@
-"""The digest: how many incidents people are not told of one by one, since there are too many."""
+"""The digest: one message for the incidents that are too many to report one by one."""
 
 from __future__ import annotations
 

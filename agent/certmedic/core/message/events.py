@@ -1,8 +1,8 @@
 """Entries for the journal: one structured entry for each event that a person would look for.
 
-Every kind of event has a MESSAGE_ID that never changes; the opening of an incident has one for each cause, so that the text
-behind it (systemd/certmedic.catalog, shown by `journalctl -x`) is a run-book for that very fault. Fields are named
-CERTMEDIC_*; those without a value are left out.
+Every kind of event has a MESSAGE_ID that never changes; the opening of an incident has one for each cause, so that its catalog
+text (systemd/certmedic.catalog, shown by `journalctl -x`) is a run-book for that fault. Fields are named CERTMEDIC_*; fields without
+a value are left out.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ HELPS: Mapping[Helps, str] = {
     Helps.NO: "A restart does NOT fix it.",
     Helps.UNKNOWN: "A restart may not fix it.",
 }
-LONGEST = 1000  # characters of one field; what is longer is in `certmedic show`
+LONGEST = 1000  # characters of one field; `certmedic show` has the rest
 
 
 def event_fields(
@@ -73,12 +73,12 @@ def event_fields(
 
     `event` is opened, decided, intent or a MessageKind; `outcome` is the result of an action or a check, in a sentence.
     """
-    files = tuple(dict.fromkeys(one.path for one in diagnosis.certificates if one.path))
+    files = tuple(dict.fromkeys(leaf.path for leaf in diagnosis.certificates if leaf.path))
     ends = diagnosis.certificates[0].not_after if diagnosis.certificates else diagnosis.since
     first = files[0] if files else ""
     seen = first or (diagnosis.evidence[0] if diagnosis.cause is Cause.BLIND else "")
     detail = outcome or (decision.reason if event in ("decided", "intent") and decision else seen)
-    # The catalog needs these fields: journalctl shows the name of a missing one.
+    # The catalog needs these fields: for a missing field journalctl shows its name.
     certificate, day = first or "no-file-on-this-machine", ends.isoformat() if ends else "not known"
     verdict = f"incident {incident} {event}: {whose(diagnosis)}: {WHAT[diagnosis.cause]}"
     return _tidy(
@@ -108,75 +108,78 @@ def event_fields(
 
 
 def _gates(decision: Decision) -> str:
-    """Return every gate by its name, the blocking ones first, with what opens each."""
+    """Return every gate by name, closed ones first, with the reason and how it opens."""
     blocking = [f"{gate.name}: BLOCKED: {explain(gate)}" for gate in decision.blocked_by]
     return "; ".join([*blocking, *(f"{gate.name}: pass" for gate in decision.gates if gate.passed)])
 
 
 def _typed(command: str, incident: int) -> str:
-    """Return a command for a field. It is never cut, which could make it another command."""
+    """Return a command for a field. It is never cut, because a cut command is another command."""
     if len(command) > LONGEST:
         return f"sudo certmedic show {incident}"
     return command or "(nothing to type)"
 
 
 def source_fields(item: SourceDown | SourceUp) -> dict[str, str]:
-    """Return the news of a reader as a journal entry."""
+    """Return the journal entry that a source is blind or back."""
     if isinstance(item, SourceUp):
         return _news("source-back", "5", f"{item.source} is read again", {"CERTMEDIC_SOURCE": item.source})
-    said = f"blind: {item.source} cannot be read: {item.reason}"
-    return _news("source-blind", "4", said, {"CERTMEDIC_SOURCE": item.source, "CERTMEDIC_REASON": item.reason})
+    text = f"blind: {item.source} cannot be read: {item.reason}"
+    return _news("source-blind", "4", text, {"CERTMEDIC_SOURCE": item.source, "CERTMEDIC_REASON": item.reason})
 
 
 def started_fields(*, mode: str, sources: str) -> dict[str, str]:
-    """Return the start of the service as a journal entry."""
+    """Return the journal entry that the service has started."""
     fields = {"CERTMEDIC_SOURCES": sources, "CERTMEDIC_MODE": mode}
     return _news("service-started", "6", f"watching {sources}; mode {mode}", fields)
 
 
 def config_refused_fields(faults: Sequence[str]) -> dict[str, str]:
-    """Return a refused configuration as a journal entry."""
+    """Return the journal entry that a configuration was refused."""
     listed = "; ".join(faults)
     text = f"the new configuration is wrong, the old one stays: {listed}"
     return _news("config-refused", "3", text, {"CERTMEDIC_FAULTS": listed})
 
 
 def undelivered_fields(incident: int, kind: str, channel: str, reason: str) -> dict[str, str]:
-    """Return a message that was given up as a journal entry. `channel` is its label."""
-    said = f'incident {incident}: the message "{kind}" never reached {channel}: {reason}'
+    """Return the journal entry that a message was given up. `channel` is the label of its channel."""
+    text = f'incident {incident}: the message "{kind}" never reached {channel}: {reason}'
     fields = {"CERTMEDIC_INCIDENT": str(incident), "CERTMEDIC_CHANNEL": channel, "CERTMEDIC_REASON": reason}
-    return _news("undelivered", "3", said, fields)
+    return _news("undelivered", "3", text, fields)
 
 
 def channels_faulty_fields(faults: Sequence[str]) -> dict[str, str]:
-    """Return what is wrong with the files of addresses as a journal entry."""
+    """Return the journal entry on faults in the files of channels."""
     listed = "; ".join(faults)
     return _news("channels-faulty", "3", f"some channels do not work: {listed}", {"CERTMEDIC_FAULTS": listed})
 
 
 def strangers_fields() -> dict[str, str]:
-    """Return that strangers log more than is looked at, as a journal entry."""
-    return _news(
-        "strangers", "5", "programs that are not trusted log more than is looked at: the rest is only counted", {}
-    )
+    """Return the journal entry that strangers exceed their budget."""
+    return _news("strangers", "5", "untrusted programs log more than certmedic parses: it only counts the rest", {})
 
 
 def heartbeat_fields(reason: str) -> dict[str, str]:
-    """Return that the heartbeat is refused, or with no reason that it is accepted again, as a journal entry."""
+    """Return the journal entry that the heartbeat is refused, or without a reason that it is accepted again."""
     if not reason:
         return _news("heartbeat-back", "5", "the heartbeat is accepted again", {})
     return _news("heartbeat-lost", "4", f"the heartbeat is refused: {reason}", {"CERTMEDIC_REASON": reason})
 
 
-def _news(event: str, priority: str, said: str, fields: Mapping[str, str]) -> dict[str, str]:
-    """Return an entry about the service itself."""
-    head = {"MESSAGE": said, "MESSAGE_ID": MESSAGE_IDS[event], "PRIORITY": priority, "CERTMEDIC_EVENT": event}
+def _news(event: str, priority: str, text: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return a journal entry about the service."""
+    head = {"MESSAGE": text, "MESSAGE_ID": MESSAGE_IDS[event], "PRIORITY": priority, "CERTMEDIC_EVENT": event}
     return _tidy({**head, **fields})
 
 
 def _tidy(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the fields that have a value, each on one line; foreign text can neither call nor hide anything."""
-    exact = ("CERTMEDIC_CERT", "CERTMEDIC_CERTS", "CERTMEDIC_FILE", "CERTMEDIC_COMMAND")  # searched for, or typed
+    """Return the fields that have a value, each on one line and harmless."""
+    exact = (
+        "CERTMEDIC_CERT",
+        "CERTMEDIC_CERTS",
+        "CERTMEDIC_FILE",
+        "CERTMEDIC_COMMAND",
+    )  # people search for these or type them
     return {
         name: cut(printable(value) if name in exact else harmless(value), LONGEST)
         for name, value in fields.items()

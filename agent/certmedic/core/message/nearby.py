@@ -1,4 +1,4 @@
-"""One-line texts: for all terminals, at login, and in the heartbeat."""
+"""One-line texts: for terminals, at login, and in the heartbeat."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def login_line(  # noqa: PLR0913 - each is a part of the line
     escalated: bool,
     silence: Silence | None,
 ) -> str:
-    """Return an open incident as the line that people see at login."""
+    """Return the line on an open incident that people see at login."""
     if silence is not None:
         whom = f" by {silence.author}" if silence.id else ", maintenance window,"
         state = f"silenced{whom} until {stamp(silence.ends_at)}"
@@ -55,17 +55,17 @@ def few_lines(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def pulse(host: str, facts: Facts, now: datetime) -> str:
-    """Return the heartbeat's text: how many trusted certificates there are, and which expires next."""
+    """Return the text of the heartbeat: the number of trusted certificates, and which expires next."""
     trusted = (stored.certificate for stored in facts.stored if stored.trust is Trust.SYSTEM)
-    ends = sorted(trusted, key=lambda one: one.not_after)
-    coming = [one for one in ends if one.not_after > now]
+    ends = sorted(trusted, key=lambda certificate: certificate.not_after)
+    coming = [certificate for certificate in ends if certificate.not_after > now]
     gone = f", {len(ends) - len(coming)} expired" if len(coming) < len(ends) else ""
     head = f"{host}: {count(len(ends), 'certificate')}{gone}"
     return f"{head}; next expiry {stamp(coming[0].not_after)}: {printable(coming[0].path)}" if coming else head
 
 
 def silence_said(silence: Silence) -> str:
-    """Return who silenced it, until when, and why."""
+    """Return who silenced an incident, until when, and why."""
     if not silence.id:
         return f"maintenance window {silence.comment}, until {stamp(silence.ends_at)}"
     return f"by {silence.author} until {stamp(silence.ends_at)}: {silence.comment} (silence {silence.id})"

@@ -1,6 +1,6 @@
-"""How a message looks: one tuple of blocks, rendered as plain text, Markdown and HTML.
+"""Rendering: one tuple of blocks becomes plain text, Markdown and HTML.
 
-The most needed block comes first, so that a service with little room loses only the end.
+The most important block comes first, because a service with little room cuts off the end.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from certmedic.core.model import Message, MessageKind, Severity
 from certmedic.core.text import cut
 
 TITLE = 120  # characters
-WHOLE = 1900  # characters of title and text: Discord takes 2,000, the least of the chat services that matter
+WHOLE = 1900  # characters of title and text: Discord, the narrowest of the common chat services, takes 2,000
 LINE = 320  # characters of one line of prose; only strangers write longer ones
 
 
 class Form(Enum):
-    """What the lines of a block are."""
+    """The form of the lines of a block."""
 
     LEAD = "lead"  # the first line
     TEXT = "text"  # sentences, in which names and paths of strangers may stand
-    CODE = "code"  # commands, to be copied as they are: never altered here
-    QUOTE = "quote"  # words of strangers from end to end
+    CODE = "code"  # commands for people to copy: never altered
+    QUOTE = "quote"  # words of strangers only
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Block:
 
 
 def render(kind: MessageKind, severity: Severity, title: str, blocks: Sequence[Block]) -> Message:
-    """Render blocks three ways, tamed; plain and Markdown are cut to fit a chat, from the end, in whole lines."""
+    """Render blocks in three forms, harmless. Plain text and Markdown lose whole lines at the end until they fit a chat."""
     title = cut(harmless(title), TITLE)
     clean = [tame(block) for block in blocks if any(block.lines)]
     room = WHOLE - len(title) - 1
@@ -53,14 +53,14 @@ def render(kind: MessageKind, severity: Severity, title: str, blocks: Sequence[B
 
 
 def tame(block: Block) -> Block:
-    """Return a block in which foreign text is harmless and no line is endless. Commands stay as they are."""
+    """Return a block with harmless text and short lines; commands stay unchanged."""
     if block.form is Form.CODE:
         return replace(block, lines=tuple(filter(None, block.lines)))
     return replace(block, lines=tuple(cut(harmless(line), LINE) for line in block.lines if line))
 
 
 def fitted(blocks: Sequence[Block], form: Callable[[Sequence[Block]], str], room: int) -> str:
-    """Render blocks in at most `room` characters: evidence goes first, then all files but two, then whole lines at the end."""
+    """Render blocks in at most `room` characters: drop evidence first, then all files but two, then lines at the end."""
     text = form(blocks)
     while len(text) > room and blocks[-1].form is Form.QUOTE:
         last = blocks[-1]
@@ -69,13 +69,13 @@ def fitted(blocks: Sequence[Block], form: Callable[[Sequence[Block]], str], room
     if len(text) > room:
         blocks = [fewer(block) if block.head == "Files" else block for block in blocks]
         text = form(blocks)
-    while len(text) > room or text.endswith((":", ":*")):  # no head without lines
+    while len(text) > room or text.endswith((":", ":*")):  # a head without lines goes too
         text = text.rpartition("\n")[0]
     return text
 
 
 def fewer(block: Block) -> Block:
-    """Return a block with two lines, and how many there are besides."""
+    """Return a block with its first two lines and the number of the others."""
     rest = len(block.lines) - 2
     return replace(block, lines=(*block.lines[:2], f"and {rest} more")) if rest > 0 else block
 
@@ -94,10 +94,10 @@ def as_plain(blocks: Sequence[Block]) -> str:
 
 
 def as_markdown(blocks: Sequence[Block]) -> str:
-    """Render blocks as the Markdown that chats agree on.
+    """Render blocks as the Markdown that all chats understand: lists, `code`, and *single asterisks*.
 
-    Lists, code between single backticks, and single asterisks, which are italic in one half of the chats and bold in the
-    other. A backslash is no escape in all of them, so what could be markup is set as code.
+    Some chats show asterisks as italic, others as bold. A backslash is not an escape everywhere, so text that could be markup is
+    set as code.
     """
     text = []
     for block in blocks:
@@ -112,14 +112,14 @@ def as_markdown(blocks: Sequence[Block]) -> str:
 
 
 def line_in_markdown(line: str, form: Form) -> str:
-    """Return one line in which no character formats."""
+    """Return one line in which no character is markup."""
     if form in (Form.CODE, Form.QUOTE):
         return f"`{line}`"
     return "".join(f"`{piece}`" if code else piece for code, piece in spans(line))
 
 
 def as_html(blocks: Sequence[Block]) -> str:
-    """Render blocks as the HTML that mail programs show alike, and that Telegram, which knows few tags, takes too."""
+    """Render blocks as HTML with the few tags that both mail programs and Telegram know."""
     return "\n".join(line for block in blocks for line in block_in_html(block))
 
 
@@ -130,7 +130,7 @@ def block_in_html(block: Block) -> Iterator[str]:
     if block.form is Form.LEAD:
         yield f"<p><b>{lines[0]}</b></p>"
     elif block.form is Form.CODE:
-        # Not <pre>, which does not wrap: the end of a long command would be out of sight.
+        # <pre> does not wrap, so the end of a long command would be out of sight.
         yield f"<p><b>{head}:</b>" + "".join(f"<br/><code>{line}</code>" for line in lines) + "</p>"
     elif len(lines) == 1:
         yield f"<p><b>{head}:</b> {lines[0]}</p>"

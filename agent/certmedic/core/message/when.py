@@ -17,7 +17,7 @@ KEEP_TRYING = timedelta(days=1)
 def retry_at(attempts: int, now: datetime, created_at: datetime, *, key: str = "") -> datetime | None:
     """Return when to retry a channel that failed `attempts` times; None gives the message up, after a day.
 
-    5 s, doubled each time, at most 15 min; longer by up to a fifth, which `key` chooses, so that not all come at once.
+    The wait starts at 5 s, doubles each time up to 15 min, and is up to a fifth longer, by `key`, so that retries spread out.
     """
     if now - created_at > KEEP_TRYING:
         return None
@@ -26,14 +26,14 @@ def retry_at(attempts: int, now: datetime, created_at: datetime, *, key: str = "
 
 
 def forecast(diagnosis: Diagnosis, thresholds: Sequence[int], now: datetime) -> Diagnosis:
-    """Return a forecast with the key of the threshold that it has passed: each threshold is one incident, reported once."""
+    """Return a forecast with the threshold that it has passed in its key: each threshold is one incident."""
     left = diagnosis.since - now if diagnosis.since else timedelta()
     under = min((days for days in thresholds if left <= timedelta(days=days)), default=max(thresholds, default=0))
     return replace(diagnosis, key=f"{diagnosis.key}|{under}")
 
 
 def renewed(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str]:
-    """Whether every certificate of a forecast was renewed, and what it is now."""
+    """Whether every certificate of a forecast was renewed; and a sentence on that."""
     renewals = []
     for before in diagnosis.certificates:
         now = next(

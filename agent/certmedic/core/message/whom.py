@@ -1,4 +1,4 @@
-"""Routing: the channels that hear of an incident, and the silences under which none does."""
+"""Routing: which channels get a message, and which silence suppresses it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from certmedic.core.window import Window
 
 
 def tag_of(kind: MessageKind, diagnosis: Diagnosis, routes: Iterable[Route]) -> str:
-    """Return the tag of the first route that fits; "" where none does, and the severity alone decides.
+    """Return the tag of the first route that fits; "" if none does and the severity alone decides.
 
-    "resolved" is routed as the incident was, by its severity while it lasted, so that the same people hear of its end.
+    "resolved" goes by the severity that the incident had while it was open, so that the same people get it.
     """
     values = {"severity": diagnosis.severity, "cause": diagnosis.cause, "plane": diagnosis.plane, "event": kind}
     for route in routes:
@@ -23,7 +23,7 @@ def tag_of(kind: MessageKind, diagnosis: Diagnosis, routes: Iterable[Route]) -> 
 
 
 def windows(maintenance: Iterable[Window], now: datetime) -> tuple[Silence, ...]:
-    """Return the maintenance windows that are open now, as the silences that they are."""
+    """Return the maintenance windows that are open now, as silences."""
     return tuple(
         Silence(
             id=0,
@@ -31,27 +31,27 @@ def windows(maintenance: Iterable[Window], now: datetime) -> tuple[Silence, ...]
             file="",
             plane="",
             author="notify.maintenance",
-            comment=one.text,
+            comment=window.text,
             starts_at=now,
-            ends_at=one.closes(now),
+            ends_at=window.closes(now),
         )
-        for one in maintenance
-        if one.is_open(now)
+        for window in maintenance
+        if window.is_open(now)
     )
 
 
 def silence_of(diagnosis: Diagnosis, silences: Iterable[Silence], now: datetime) -> Silence | None:
-    """Return the silence that covers an incident now, the one that ends last; None without one.
+    """Return the silence that covers an incident now and ends last; None if none does.
 
     A glob must match every file of the incident: a silence for one file must not hide another.
     """
-    files = [one.path for one in diagnosis.certificates if one.path]
+    files = [leaf.path for leaf in diagnosis.certificates if leaf.path]
     fitting = [
-        one
-        for one in silences
-        if one.starts_at <= now < one.ends_at
-        and one.cause in ("", diagnosis.cause)
-        and one.plane in ("", diagnosis.plane)
-        and (not one.file or (bool(files) and all(fnmatchcase(path, one.file) for path in files)))
+        silence
+        for silence in silences
+        if silence.starts_at <= now < silence.ends_at
+        and silence.cause in ("", diagnosis.cause)
+        and silence.plane in ("", diagnosis.plane)
+        and (not silence.file or (bool(files) and all(fnmatchcase(path, silence.file) for path in files)))
     ]
-    return max(fitting, key=lambda one: one.ends_at, default=None)
+    return max(fitting, key=lambda silence: silence.ends_at, default=None)

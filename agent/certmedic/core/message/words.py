@@ -1,8 +1,8 @@
-"""Phrases for what is wrong, and foreign text made harmless for chats.
+"""Phrases for faults, and foreign text made harmless for chats.
 
-Whatever comes from a log, a certificate or the other side of a connection was written by strangers. `harmless` takes out what
-would call people, format, link or hide. `spans` marks the words that must be set as code, so that no chat reads markup or a link
-into them. Neither ever touches a command (core/command.py).
+Strangers write the text of logs, certificates and other machines. `harmless` removes everything that calls people, formats, links
+or hides. `spans` marks the words that must be set as code, so that no chat sees markup or a link in them. Neither ever changes a
+command (core/command.py).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WHAT: Mapping[Cause, str] = {
     Cause.UNEXPLAINED: "TLS failure, not explained",
     Cause.BLIND: "cannot be read",
 }
-# The same as a clause; {} is whose certificate it is.
+# The same as a clause; {} is the subject.
 CLAUSES: Mapping[Cause, str] = {
     Cause.EXPIRED: "the certificate of {} has expired",
     Cause.CA_EXPIRED: "the CA behind {} has expired",
@@ -66,14 +66,14 @@ def whose(diagnosis: Diagnosis) -> str:
 
 
 def brief(diagnosis: Diagnosis, now: datetime) -> str:
-    """Return what is wrong in a few words; for a forecast, how soon."""
+    """Return the fault in a few words; for a forecast, when the certificate expires."""
     if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.since is not None:
         return f"certificate {soon(diagnosis.since, now)}"
     return WHAT[diagnosis.cause]
 
 
 def clause(diagnosis: Diagnosis, now: datetime) -> str:
-    """Return what is wrong as a clause without a full stop."""
+    """Return the fault as a clause without a full stop."""
     if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.since is not None:
         return f"the certificate of {cut(whose(diagnosis), 80)} {soon(diagnosis.since, now)}"
     return CLAUSES[diagnosis.cause].format(cut(whose(diagnosis), 80))
@@ -93,7 +93,7 @@ EDGES = re.compile(r"""([("']*)(.*?)([,;:.?!)"']*)""", re.DOTALL)
 
 
 def harmless(text: str) -> str:
-    """Return foreign text that calls nobody, formats nothing, links nowhere and hides nothing, in any of the chats.
+    """Return foreign text that calls nobody, formats nothing, links nowhere and hides nothing, in any chat.
 
     "@" becomes "(at)", angle brackets and backticks become look-alikes, and what makes a link (a scheme, "www.", a
     bracketed label) is taken apart by a space.
@@ -105,7 +105,7 @@ def harmless(text: str) -> str:
 
 
 def spans(text: str) -> Iterator[tuple[bool, str]]:
-    """Yield harmless text in pieces, True before one that must be set as code because a chat could read more into it."""
+    """Yield harmless text in pieces, each with whether it must be set as code because a chat might see markup in it."""
     for word in re.split(r"( +)", text):
         if word.isspace() or not MARKED.search(word):
             yield False, word

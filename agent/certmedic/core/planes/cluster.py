@@ -1,4 +1,4 @@
-"""The cluster of an etcd: as its flags and environment name it, and as its answer to GET /members does."""
+"""The members of an etcd cluster: from its flags and environment, and from its answer to GET /members."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 from certmedic.core.planes.startup import is_host, options
 
-MOST_MEMBERS = 32  # etcd advises at most 7; a longer list is not a cluster that we understand
+MOST_MEMBERS = 32  # etcd advises at most 7; a longer list is no cluster of a control plane
 _CLIENTS = ("advertise-client-urls", "listen-client-urls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """An etcd's own name, its members as (name, host, port of its peers), and the port on which it serves clients."""
+    """The name of an etcd, its members as (name, host, peer port), and its client port; None if members differ in it."""
 
     name: str
     members: tuple[tuple[str, str, int], ...]
@@ -25,7 +25,7 @@ class Cluster:
 
 
 def cluster_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> Cluster | None:
-    """Return the cluster of an etcd by its flags and ETCD_ variables; None if they name none, or more than MOST_MEMBERS.
+    """Return the cluster that the flags and ETCD_ variables name; None if they name none, or more than MOST_MEMBERS members.
 
     It is the cluster at the time when this member joined: later changes do not show.
     """
@@ -50,17 +50,17 @@ def cluster_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> Clust
 
 
 def cluster_from_config(text: str) -> Cluster | None:
-    """Return the cluster of the etcd inside k3s or rke2 by the configuration that they write for it; None if it names none."""
+    """Return the cluster that the etcd configuration of k3s or rke2 names; None if it names none."""
     values = dict(re.findall(r"^(name|initial-cluster): *[\"']?([^\s\"']+)", text, re.MULTILINE))
     return cluster_from_flags((), {f"ETCD_{key.upper().replace('-', '_')}": value for key, value in values.items()})
 
 
 def voters_told(answer: bytes) -> tuple[tuple[str, str, int], ...]:
-    """Return (name, host, port of its peers) of each voting member in etcd's answer to GET /members.
+    """Return (name, host, peer port) of each voting member in etcd's answer to GET /members.
 
-    Empty if the answer is not such a list, if it has more than MOST_MEMBERS, or if one voter has no printable name and https
-    endpoint: a list with a voter left out would understate the quorum. A member that was added and has not started yet has no name and
-    counts for the quorum all the same; its address stands for the name.
+    Empty if the answer is no such list, has more than MOST_MEMBERS members, or has a voter without a printable name or an https
+    endpoint: a list without that voter would understate the quorum. A member that was added and has not started has no name yet, but
+    counts for the quorum; its address stands for the name.
     """
     try:
         listed = json.loads(answer)

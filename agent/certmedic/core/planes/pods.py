@@ -15,7 +15,7 @@ Mounts = Sequence[tuple[str, str]]  # (path in the container, path on the host)
 
 _FLAG = re.compile(r"""--[a-z][a-z0-9-]*=[^\s"',\]]+""")
 _VARIABLE = re.compile(r"""name:\s*["']?(ETCD_[A-Z_]+)["']?\s+value:\s*["']?([^\s"']+)""")
-# One item of a list in YAML; what is looked for in it holds no list of its own.
+# One item of a list in YAML; the items that matter contain no lists.
 _ITEM = re.compile(r"(?m)^[ \t]*-[ \t]")
 _NAME = re.compile(r"""(?m)^[ \t]*name:[ \t]*["']?([\w.-]+)""")
 _MOUNT = re.compile(r"""\bmountPath:[ \t]*["']?([^\s"']+)""")
@@ -25,7 +25,7 @@ _HOST = re.compile(r"""\bhostPath:\s{1,200}path:[ \t]*["']?([^\s"']+)""")
 
 
 def on_host(path: str, mounts: Mounts) -> str:
-    """Return a container's path as it is on the host, by the mount that lies deepest; "" where no mount holds it."""
+    """Return the path on the host of a path in a container, by the deepest mount; "" if no mount holds it."""
     path = posixpath.normpath(path)
     for inside, host in sorted(mounts, key=lambda mount: len(mount[0]), reverse=True):
         folder = inside.rstrip("/")
@@ -35,7 +35,7 @@ def on_host(path: str, mounts: Mounts) -> str:
 
 
 def paths_of_container(argv: Sequence[str], environ: Mapping[str, str], mounts: Mounts) -> tuple[tuple[str, str], ...]:
-    """Return (use, path on the host) for each certificate file that a container's flags name and that a mount holds."""
+    """Return (use, path on the host) of each certificate file that the flags of a container name and that a mount holds."""
     named = paths_from_flags(argv, environ)
     mounts = mounts[:MOST_MOUNTS]
     on_machine = ((use, host_path(on_host(path, mounts))) for use, path in named if path.startswith("/"))
@@ -43,10 +43,9 @@ def paths_of_container(argv: Sequence[str], environ: Mapping[str, str], mounts: 
 
 
 def paths_of_manifest(text: str) -> tuple[tuple[str, str], ...]:
-    """Return (use, path on the host) for each certificate file that the flags of a static pod name, in JSON or YAML.
+    """Return (use, path on the host) of each certificate file that the flags in a manifest name, in JSON or YAML.
 
-    No YAML is parsed: flags, and the names and paths of mounts and volumes, are cut out of it. Empty for a text that is too
-    long or is no manifest.
+    No YAML is parsed: regular expressions find flags, mounts and volumes. Empty if the text is too long or is no manifest.
     """
     if len(text) > LONGEST_MANIFEST:
         return ()

@@ -10,7 +10,7 @@ _VALUE = re.compile(r'(?<![\w-])(cert|ca|trusted-ca)\s?=\s?([^,"]*)')
 _CLIENT_FACE = re.compile(r"client ?tls", re.IGNORECASE)
 _PEER_FACE = re.compile(r"peer ?tls", re.IGNORECASE)
 
-# Flag or variable of etcd -> what the file is used as. `--ca-file` went away with etcd 3.0's successors, and is still met.
+# Flag or variable -> use of the file. etcd dropped `--ca-file` after 3.0, but old manifests still have it.
 _FLAGS: Mapping[str, str] = {
     "cert-file": "server",
     "peer-cert-file": "peer",
@@ -20,7 +20,7 @@ _FLAGS: Mapping[str, str] = {
     "peer-ca-file": "ca",
     "client-cert-file": "client",
     "peer-client-cert-file": "client",
-    # kube-apiserver's
+    # of kube-apiserver
     "etcd-certfile": "apiserver-etcd-client",
     "etcd-cafile": "ca",
     "tls-cert-file": "apiserver",
@@ -29,27 +29,27 @@ _FLAGS: Mapping[str, str] = {
     "proxy-client-cert-file": "front-proxy-client",
 }
 
-# Flags, variables and lines come from processes of anyone: more than this is no configuration of etcd.
+# Anyone can write flags, variables and lines. A longer list is no configuration of etcd.
 MOST_PATHS = 64
 LONGEST_PATH = 4096  # PATH_MAX
 LONGEST_HOST = 253  # a DNS name
 
 
 def is_path(text: str) -> bool:
-    """Whether a path is short and printable: without control characters, surrogates or marks that turn the text around."""
+    """Whether a path is short and printable: no control characters, surrogates or direction marks."""
     return 0 < len(text) <= LONGEST_PATH and text.isprintable()
 
 
 def is_host(text: str) -> bool:
-    """Whether a member's name or a host is short and printable."""
+    """Whether the name of a member or host is short and printable."""
     return 0 < len(text) <= LONGEST_HOST and text.isprintable()
 
 
 def paths_from_startup_line(text: str) -> tuple[tuple[str, str], ...]:
-    """Return (use, path) for each certificate file that a start-up line of etcd names; uses are `peer`, `server` and `ca`.
+    """Return (use, path) of each certificate file that a start-up line of etcd names; uses are `peer`, `server` and `ca`.
 
-    Lines: `peerTLS: cert = ...` and `ClientTLS: cert = ...` of capnslog (to 3.4), `"msg":"starting with peer TLS","tls-info":"cert = ..."` of
-    zap. Empty for every other line.
+    capnslog (to 3.4) writes `peerTLS: cert = ...` and `ClientTLS: cert = ...`; zap writes `"msg":"starting with peer
+    TLS","tls-info":"cert = ..."`. Empty for any other line.
     """
     if "cert = " not in text and "cert=" not in text:
         return ()
@@ -70,7 +70,7 @@ _HOST = re.compile(r"https://(\[[0-9a-fA-F:]+\]|[^\s:/\",]+)")
 
 
 def hosts_from_startup_line(text: str) -> tuple[tuple[str, str], ...]:
-    """Return (use, host) for each name or address that etcd advertises in a start-up line."""
+    """Return (use, host) of each name or address that etcd advertises in a start-up line."""
     if "dvertise" not in text:
         return ()
     return tuple(
@@ -82,16 +82,16 @@ def hosts_from_startup_line(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def paths_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return (use, path) for each certificate file in a process' flags, and in etcd's own variables (`ETCD_CERT_FILE`).
+    """Return (use, path) of each certificate file in the flags of a process and in ETCD_ variables.
 
-    A flag counts more than the variable of the same name. Paths are as the process sees them, perhaps relative.
+    A flag overrides the variable of the same name. Paths are as the process sees them, perhaps relative.
     """
     values = options(argv, environ)
     return tuple(dict.fromkeys((use, values[name]) for name, use in _FLAGS.items() if is_path(values.get(name, ""))))
 
 
 def options(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return flag (without dashes) -> value of an etcd's flags, and of its own variables where there is no such flag."""
+    """Return name -> value of the flags, without dashes, and of the ETCD_ variables for which there is no flag."""
     values: dict[str, str] = {}
     for name, value in environ.items():
         if name.startswith("ETCD_"):

@@ -99,7 +99,7 @@ class _Something:
     """A sighting, with places for the variable parts."""
 
     model: Sighting
-    said: _Text
+    message: _Text
     meaning: _Text
     fields: tuple[tuple[str, _Text], ...]
 
@@ -114,7 +114,7 @@ class _Something:
             suspect=model.suspect,
             role=model.role,
             program=model.program,
-            said=self.said(*parts),
+            message=self.message(*parts),
             meaning=self.meaning(*parts),
             fields={name: text(*parts) for name, text in self.fields},
             not_after=model.not_after,
@@ -177,14 +177,14 @@ def _something(model: Sighting, parts: Sequence[str]) -> _Something:
     """Return a sighting with placeholders for these parts."""
     search = re.compile("|".join(map(re.escape, parts)) or r"(?!)")
 
-    def text(said: str) -> _Text:
-        literals = [piece.replace("{", "{{").replace("}", "}}") for piece in search.split(said)]
-        places = [f"{{{parts.index(match)}}}" for match in search.findall(said)]
+    def text(model_text: str) -> _Text:
+        literals = [piece.replace("{", "{{").replace("}", "}}") for piece in search.split(model_text)]
+        places = [f"{{{parts.index(match)}}}" for match in search.findall(model_text)]
         return "".join(piece for pair in zip(literals, [*places, ""], strict=True) for piece in pair).format
 
     return _Something(
         model=model,
-        said=text(model.said),
+        message=text(model.message),
         meaning=text(model.meaning),
         fields=tuple((name, text(value)) for name, value in model.fields.items()),
     )

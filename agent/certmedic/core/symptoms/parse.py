@@ -56,7 +56,7 @@ def parse(entry: LogEntry) -> Sighting | None:
         suspect=suspect,
         role=role,
         program=program,
-        said=_excerpt(unwrapped.message, text, words, rule),
+        message=_excerpt(unwrapped.message, text, words, rule),
         meaning=_meaning(rule, role, suspect, program, fields),
         fields=fields,
         not_after=moment(stated.get("not_after", "")),

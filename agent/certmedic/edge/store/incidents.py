@@ -71,7 +71,7 @@ class Incidents(Database):
             "INSERT INTO folds VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (incident, fold) DO UPDATE SET"
             " count = count + excluded.count, last_seen = max(last_seen, excluded.last_seen),"
             " first_seen = min(first_seen, excluded.first_seen)",
-            (incident, fold, sighting.said, sighting.entry.stream, times, text_of(first), text_of(last)),
+            (incident, fold, sighting.message, sighting.entry.stream, times, text_of(first), text_of(last)),
         )
         self._db.execute(
             "UPDATE incidents SET count = count + ?, last_seen = max(last_seen, ?) WHERE id = ?",
