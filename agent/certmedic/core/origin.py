@@ -1,17 +1,16 @@
-"""Who a line, path, process, container or listener comes from, and so whether certmedic believes it.
+"""The origin of a line, path, process, container or listener, and so whether certmedic believes it.
 
-Origins are decided by what a stranger cannot choose: journald's own `_` fields, the kubelet's folder names and static
-manifests, the owners of a file and of every folder above it, the executable and cgroup of a process, and the uid of a
-socket. The text of a line never outranks them. This module is the only one that knows the rule; readers and probes bring
-the facts.
+An origin follows from facts that a stranger cannot choose: the `_` fields of journald, the folder names of the kubelet and static
+manifests, the owners of a file and of every folder above it, the executable and cgroup of a process, and the uid of a socket. The
+text of a line never outranks them. Only this module knows the rule; sources and probes supply the facts.
 
     system    a unit of the control plane, or a static pod of kube-system: evidence for messages and actions
     cluster   another pod of kube-system: evidence for messages, never for an action by itself
     stranger  everything else: counted and shown on request, never evidence
 
-root alone is not enough for a line. sshd, cron, sudo, log shippers and the kernel run as root and quote what strangers
-choose: user names, commands, other programs' lines. So only the units below, and those that the operator names in
-`watch.units`, are believed. A name may lower trust (a file that collects everybody's lines); a name alone never raises it.
+root alone is not enough for a line. sshd, cron, sudo, log shippers and the kernel run as root and quote strangers: user names,
+commands, lines of other programs. So only the units below and those in `watch.units` are believed. A name may lower trust (a file
+that collects everybody's lines), but a name alone never raises it.
 """
 
 from __future__ import annotations
@@ -35,26 +34,26 @@ CONTROL_PLANE: Final = re.compile(
     rf"|{'|'.join(planes.UNITS)})\.service"
 )
 OWN_UNIT: Final = re.compile(r"certmedic(?:-(?:reader|actor)(?:@[\w.:-]+)?)?\.service")
-# What the kernel and auditd log quotes names and arguments of any process, and no program's TLS failure.
+# Transports of the kernel and auditd, which quote names and arguments of any process and report no TLS failures.
 QUOTING: Final = frozenset({"kernel", "audit"})
 KUBE_SYSTEM: Final = "kube-system"
 # Outside kube-system anybody may create these namespaces on other planes, so only a manifest counts there.
 STATIC_NAMESPACES: Final = frozenset({KUBE_SYSTEM, *planes.NAMESPACES})
 # The kubelet names a static pod's folder and cgroup by a hash of its manifest; the API server gives UUIDs.
 STATIC_POD_UID: Final = re.compile(r"[0-9a-f]{32}")
-# Files in which syslog daemons and the API server's audit collect what anybody says or asks for.
+# Files in which syslog daemons and the audit of the API server collect the words of anybody.
 COLLECTED: Final = re.compile(
     r"(?:messages|syslog|auth|authpriv|secure|daemon|user|kern|cron|mail|maillog|debug|all)(?:\.log)?(?:[.-]\d[\w.-]*)?"
     r"|.*audit.*"
 )
 
-# The unit is the first part of a cgroup that is no slice. Further parts are made by the unit's own processes: a service to
-# which a cgroup is delegated names them as it likes, and containerd puts pods there if its cgroup driver is not the kubelet's.
+# The unit is the first part of a cgroup that is no slice. The processes of the unit make all further parts: a service with a
+# delegated cgroup chooses their names, and containerd puts pods there if its cgroup driver is not that of the kubelet.
 _SERVICE_CGROUP: Final = re.compile(
     r"/(?P<slices>(?:[^/]+\.slice/)*)(?P<unit>[^/]+\.service)(?:/(?:init|main|supervisor|control|\.control))?/?"
 )
 _FOREIGN_SLICE: Final = re.compile(r"(?:^|/)(?:user|machine|(?:[^/]+-)?kubepods)(?:-[^/]*)?\.slice/")
-# Anchored at the top, where only root makes cgroups: below its own part of the tree a user can make any name.
+# Anchored at the top, where only root makes cgroups: users can choose any name in their part of the tree.
 _POD_CGROUP: Final = re.compile(
     r"/(?:kubelet(?:\.slice)?/)?(?:kubelet-)?kubepods(?:\.slice)?/"
     r"(?:(?:(?:kubelet-)?kubepods-)?(?:burstable|besteffort)(?:\.slice)?/)?"
@@ -62,7 +61,7 @@ _POD_CGROUP: Final = re.compile(
 )
 
 
-OPERATOR: Final = Trust.SYSTEM  # a line that a person at the command line hands over, with its file
+OPERATOR: Final = Trust.SYSTEM  # of lines that a person passes on the command line, and of their file
 
 
 def least(trusts: Iterable[Trust]) -> Trust:
@@ -75,7 +74,7 @@ def least(trusts: Iterable[Trust]) -> Trust:
 
 
 def unit_of_cgroup(cgroup: str) -> str:
-    """Return the service of the system's manager that owns a cgroup; "" for a session, user manager, scope or container."""
+    """Return the service of the system manager that owns a cgroup; "" for a session, user manager, scope or container."""
     match = _SERVICE_CGROUP.fullmatch(cgroup)
     if match is None or _FOREIGN_SLICE.search(match["slices"]):
         return ""
@@ -92,7 +91,7 @@ def is_believed_unit(unit: str, cgroup: str, named: Collection[str] = ()) -> boo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalFields:
-    """The fields of a journal entry that journald itself writes; empty or None where the entry has none."""
+    """The fields of a journal entry that journald writes; empty or None if the entry has none."""
 
     uid: int | None = None  # _UID
     pid: int | None = None  # _PID
@@ -104,10 +103,10 @@ class JournalFields:
 
 
 def of_journal(fields: JournalFields, named: Collection[str] = ()) -> Trust:
-    """Judge an entry by journald's own fields; `named` are units that the operator believes.
+    """Return the trust of an entry by the fields of journald; `named` are units that the operator believes.
 
-    If the process has ended before journald looks it up, the cgroup is missing and the line is a stranger's. An entry that a
-    runtime wrote for a container is judged by `of_container`, see `is_of_container`.
+    If the process ends before journald looks it up, the entry has no cgroup and is a stranger's. `of_container` judges the entries
+    that a runtime wrote for a container, see `is_of_container`.
     """
     if fields.transport in QUOTING or fields.uid is None:
         return Trust.STRANGER
@@ -117,7 +116,7 @@ def of_journal(fields: JournalFields, named: Collection[str] = ()) -> Trust:
 def is_of_container(fields: JournalFields, container: str) -> bool:
     """Whether a runtime wrote an entry for the container that CONTAINER_NAME or CONTAINER_ID names.
 
-    Any process can add these fields. Only those of a believed unit tell where the text comes from.
+    Any process can add these fields, so they count only in entries of a believed unit.
     """
     return bool(container) and of_journal(fields) is Trust.SYSTEM
 
@@ -127,11 +126,11 @@ def is_of_container(fields: JournalFields, container: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodName:
-    """A pod by the kubelet's own names, which nobody in the cluster can choose as a whole; empty if it is none."""
+    """A pod by the names that the kubelet gives, which nobody in the cluster can fully choose; empty if it is no pod."""
 
     namespace: str = ""
     pod: str = ""
-    uid: str = ""  # of the log's folder: a UUID, or of a static pod the hash of its manifest
+    uid: str = ""  # a UUID, or for a static pod the hash of its manifest
     container: str = ""
 
 
@@ -153,10 +152,10 @@ def pod_of_container(name: str) -> PodName:
 
 
 def of_pod(namespace: str, pod: str, uid: str, static_pods: Collection[str]) -> Trust:
-    """Judge a pod by the kubelet's names for it; `static_pods` are the names in manifests that only root can write.
+    """Return the trust of a pod by the kubelet's names; `static_pods` are the names in manifests that only root can write.
 
-    A static pod is named `<name in the manifest>-<node>`. `uid` is that of the pod's folder or cgroup; empty where the
-    runtime does not give it, and then the pod is at most `cluster`.
+    A static pod is named `<name in the manifest>-<node>`. `uid` is from the folder or cgroup of the pod; without it
+    the pod is at most `cluster`.
     """
     if namespace not in STATIC_NAMESPACES:
         return Trust.STRANGER
@@ -167,10 +166,10 @@ def of_pod(namespace: str, pod: str, uid: str, static_pods: Collection[str]) -> 
 
 
 def of_container(name: str, static_pods: Collection[str], *, configured: bool = False) -> Trust:
-    """Judge a container by the name that its runtime gives. Labels do not count: an image brings its own.
+    """Return the trust of a container by the name that the runtime gives it. Labels do not count: an image can set them.
 
-    A container that no kubelet made is `configured` if a glob of `watch.docker_names` matches its name. Only root can start
-    one, but its text is its image's: it is evidence for a message, never for an action.
+    A container that no kubelet made is `configured` if a glob of `watch.docker_names` matches its name. Only root can start it, but the
+    image chooses its text, so it is evidence for a message, never for an action.
     """
     pod = pod_of_container(name)
     if pod.pod:
@@ -190,9 +189,9 @@ _YAML_METADATA: Final = re.compile(r"^metadata:[ \t]*(?:#.*)?\n((?:[ \t]+.*\n?|[
 
 
 def pod_of_manifest(text: str) -> tuple[str, str]:
-    """Return namespace and name of a static pod's manifest, in JSON or YAML; empty strings if it tells none.
+    """Return namespace and name in the manifest of a static pod, in JSON or YAML; empty strings if it has none.
 
-    No YAML is parsed: `metadata` is cut out, and of it the keys that are indented least.
+    No YAML is parsed: the least indented keys of `metadata` count.
     """
     if text.lstrip().startswith("{"):
         return _of_json(text)
@@ -232,13 +231,13 @@ class Owner:
 def of_file(
     chain: Iterable[Owner], *, groups: Collection[int] = (), owners: Collection[int] = (ROOT,)
 ) -> tuple[Trust, str]:
-    """Judge a file by its owner and by that of every folder above it, `chain` from the file up to "/".
+    """Return the trust of a file by its owner and the owners of all folders above, `chain` from the file up to "/".
 
-    `groups` may write to the folders beside root: the system's own, as Ubuntu's `syslog` may to /var/log. A certificate's
-    folders tolerate none. `owners` are root, and the user that runs certmedic if that is another. A sticky folder that
-    everybody may write to, as /tmp, protects the folders in it and not the files, which may be hard links.
+    `groups` may also write to the folders: groups of the system, such as `syslog` for /var/log on Ubuntu. For the folders of
+    certificates there are none. `owners` are root and the user that runs certmedic. A sticky folder that everybody may write to,
+    such as /tmp, protects the folders in it, but not the files, which may be hard links.
 
-    Returns SYSTEM with "", or STRANGER with the reason, for a person.
+    Returns SYSTEM with "", or STRANGER with the reason, for people.
     """
     below_is_folder = False
     for owner in chain:
@@ -260,7 +259,7 @@ def of_file(
 def of_log(
     path: str, chain: Iterable[Owner], *, links: Iterable[Owner] = (), groups: Collection[int], owners: Collection[int]
 ) -> tuple[Trust, str]:
-    """Judge a log file: as `of_file`, by `path` without its links, each of which must be root's too."""
+    """Return the trust of a log file, as `of_file`; `path` has no links, and the `links` that led to it must be root's too."""
     name = path.rpartition("/")[2]
     if COLLECTED.fullmatch(name):
         return Trust.STRANGER, f"{path} collects the lines of every program"
@@ -275,7 +274,7 @@ def of_log(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process by what it cannot choose."""
+    """The facts about a process that it cannot choose."""
 
     uid: int
     exe: str  # /proc/PID/exe
@@ -283,10 +282,10 @@ class Process:
 
 
 def of_process(process: Process, static_uids: Collection[str], named: Collection[str] = ()) -> Trust:
-    """Judge a process: one of a believed service, or of a container of a static pod.
+    """Return the trust of a process: it must belong to a believed service or to a container of a static pod.
 
-    `static_uids` are the uids of the pods that are static on this machine, see `static_uids`; `named` as in `of_journal`.
-    root alone does not count: cron and sshd run as root what a user tells them to.
+    `static_uids` are the uids of the static pods on this machine, see `static_uids`; `named` as in `of_journal`. root alone does
+    not count: cron and sshd run the commands of users as root.
     """
     pod = _POD_CGROUP.match(process.cgroup)
     if pod is not None:

@@ -5,7 +5,7 @@ kops.py kubeadm.py rancher.py etcd.py microk8s.py openshift.py
 record.py         the types of a record
 uses.py           what certificates are for, on every plane
 lookup.py         the list of planes, and what their records say of a path, a place, a use or a renewer
-etcd_version.py   which etcd takes a renewed file up by itself
+etcd_version.py   which etcd serves a renewed file without a restart
 cluster.py        the cluster of an etcd, by its flags and by its answer to GET /members
 pods.py           the files that a static pod or a container names, as paths on the host
 startup.py        the files that an etcd names in its start-up lines, flags and environment

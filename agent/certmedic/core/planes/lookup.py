@@ -67,10 +67,10 @@ def host_path(path: str) -> str:
 def place(
     path: str, certificate: Certificate | None = None, *, siblings: Iterable[Certificate] = (), use: str = ""
 ) -> Place:
-    """Return what a certificate file is for: by its path, else by its content.
+    """Return the place of a certificate file: by its path, else by its content.
 
     `siblings` are other certificates of the same etcd volume: if neither path nor certificate names the etcd group, the first
-    sibling that does decides. `use` is what a running process uses the file for.
+    sibling that does decides. `use` is how a running process uses the file.
     """
     path = host_path(path)
     known, prefix = _recognise(path)
@@ -79,7 +79,7 @@ def place(
         return Place(plane="", group="", use="ca" if is_ca else use, renewer="unknown")
     plane, kind = known
     purpose = kind.use or use or _use_by_name(posixpath.basename(path).lower())
-    # The chain of a leaf in the leaf's file, the authority inside a kubeconfig.
+    # The file of a leaf may hold its chain, and a kubeconfig its CA.
     if is_ca and (not kind.use or _may_hold_chain(path, certificate)):
         purpose = "ca"
     group = plane.group_of(path, kind, certificate, siblings) if plane.group_of else ""
@@ -96,12 +96,12 @@ def place(
 
 
 def in_its_place(path: str) -> bool:
-    """Whether a file lies where its plane has it on a master, and not only under the same name elsewhere."""
+    """Whether a file has the whole path of its kind, and not only the end of that path."""
     return _recognise(host_path(path))[1] == "/"
 
 
 def key_beside(path: str) -> str:
-    """Return where the private key of a PEM certificate lies by custom; "" where there is no custom."""
+    """Return the customary path of the private key of a PEM certificate; "" if there is no custom."""
     stem, end = posixpath.splitext(path)
     if end in (".crt", ".cert", ".cer"):
         return f"{stem}.key"
@@ -124,16 +124,16 @@ def _may_hold_chain(path: str, certificate: Certificate | None) -> bool:
 
 @lru_cache(maxsize=1024)
 def _named(index: Index, end: tuple[str, ...]) -> tuple[Known, ...]:
-    """Return the kinds of file that fit a path's last two parts; cached, because the same few names recur."""
+    """Return the kinds of file that fit the last two parts of a path; cached, because few names recur."""
     likely = [*index.by_name.get(end[-1], ()), *index.by_folder.get(end[0], ()), *index.others]
-    # A path of one part, which is both here, may end any pattern.
+    # A path of one part may be the end of any kind.
     if len(end) == 1:
         likely = index.kinds
     return tuple(known for known in likely if _common_end(end, known[1].parts) >= min(len(end), known[1].tail))
 
 
 def _recognise(path: str) -> tuple[Known | None, str | None]:
-    """Return the kind of file that knows most of a path's end, and what stands before it where all of the kind's path fits."""
+    """Return the kind of file that fits most parts of a path, and the prefix before them if the whole kind fits."""
     parts = path.strip("/").split("/")
     best: Known | None = None
     most = 0
@@ -181,19 +181,19 @@ def _use_by_name(name: str) -> str:
 
 
 def use_of(name: str) -> Use:
-    """Return what is known of a use; nothing but its name if no record has it."""
+    """Return the record of a use; without one, a use with nothing but a name."""
     return INDEX.uses.get(name) or Use(name=name)
 
 
 def holders() -> frozenset[str]:
-    """Return the programs of which it is known which certificates they hold."""
+    """Return the programs whose certificates are known."""
     return frozenset(use.holder for use in INDEX.uses.values() if use.holder)
 
 
 def uses_sent(program: str, role: Role) -> frozenset[str]:
     """Return the uses of the certificates that a program may send in a role of the handshake; empty if that is not known.
 
-    A container of etcd-manager also runs etcd. For Role.UNKNOWN, those of both roles.
+    A container of etcd-manager also runs etcd. Role.UNKNOWN stands for both roles.
     """
     starts_etcd = {renewer.container for renewer in INDEX.renewers.values() if renewer.container}
     runs = {program, "etcd"} if program in starts_etcd else {program}
@@ -226,23 +226,23 @@ def issues_missing(renewer: str) -> bool:
 
 
 def issues_missing_on(plane: str) -> bool:
-    """Whether a renewer of a plane does."""
+    """Whether a plane has such a renewer."""
     known = INDEX.planes.get(plane)
     return known is not None and any(renewer.issues_missing for renewer in known.renewers)
 
 
 def runs_renewer(container: Container, group: str) -> bool:
-    """Whether a container is, by its names, that of a renewer of an etcd group."""
+    """Whether a container runs, by its names, a renewer of an etcd group."""
     return bool(group) and any(renewer.runs_in(container, group) for renewer in INDEX.renewers.values())
 
 
 def restart_effect(
     place: Place, image: str | None, *, path: str = "", residual: timedelta | None = None, runtime: str = "docker"
 ) -> Effect:
-    """Return what a restart does to the certificate at `place`.
+    """Return the effect of a restart on the certificate at `place`.
 
-    `image` is that of the renewer's container, where one holds the certificate; `path` the file, for the command; `residual` how
-    long it is still valid, which for k3s and rke2 decides.
+    `image` is that of the renewer's container, if it has one; `path` is the file, for the command; `residual` is how long the
+    certificate is still valid, which decides for k3s and rke2.
     """
     if place.use == "ca":
         plane = INDEX.planes.get(place.plane)
@@ -254,10 +254,9 @@ def restart_effect(
 
 
 def signing_authorities(place: Place, root: str = "/") -> tuple[tuple[str, str], ...]:
-    """Return (certificate, private key) of each authority that may have signed what lies at `place`, likeliest first.
+    """Return (certificate, private key) of each CA that may have signed the certificate at `place`, likeliest first.
 
-    The caller checks whether the files exist and which of them signed the certificate. Empty for a plane that keeps no such keys
-    on its masters.
+    The caller checks whether the files exist and which CA signed. Empty if the plane keeps no such keys on its masters.
     """
     plane = INDEX.planes.get(place.plane)
     stems = plane.authorities(place) if plane else ()

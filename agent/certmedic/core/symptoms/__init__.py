@@ -1,11 +1,11 @@
-"""What a log line says: needles of the byte gate, the rules, and the way from a line to a `Sighting`.
+"""From a log line to a `Sighting`: the needles, the rules, and the parser.
 
 rules/     the rules and the shared phrases, as data
 table      loads, checks and compiles them once
-envelope   takes the message out of what it was logged in
-normalise  brings a message to the spelling of the rules
-fields     reads what the line states; `program`: which program wrote it
-parse      from a line to a sighting; `cache`: the same for a storm of equal lines
+envelope   removes timestamps, syslog heads, JSON and other envelopes
+normalise  converts a message to the spelling of the rules
+fields     reads the addresses, names and dates in a line; `program`: which program wrote it
+parse      from a line to a sighting; `cache`: the same, fast, for a storm of equal lines
 """
 
 from certmedic.core.symptoms.cache import ParseCache

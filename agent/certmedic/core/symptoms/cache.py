@@ -25,8 +25,8 @@ _ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
 _ZERO_DIGITS: Final = str.maketrans("123456789", "0" * 9)
 _DATE: Final = r"0{4}[-/]00[-/]00[T ]00:00:00"
 # The variable parts of equal lines, in a line whose digits are all 0: a date with a fraction of a second, which no
-# certificate has; a date of writing or of the clock; the times of klog, syslog and the kernel; a pid; a port of five
-# digits, which no service of a master listens on.
+# certificate has; the date of the line or of the clock; the times of klog, syslog and the kernel; a pid; a port of five
+# digits, on which no service of a master listens.
 _VARIABLE: Final = re.compile(
     rf"{_DATE}[.,]0{{1,9}}"
     rf"|(?:^|(?<=current time )|(?<=time=\")|(?<=\"ts\":\")|(?<=\"time\":\")){_DATE}"
@@ -65,7 +65,7 @@ class ParseCache:
             cuts = self._shapes[shape] = _cuts(text.translate(_ZERO_DIGITS))
         vary, stay = cuts
         parts = vary(text)
-        # The result may hold a part once that occurs twice.
+        # A part that occurs twice in the line may occur once in the result.
         equal = () if len({*parts}) == len(parts) else tuple(map(parts.index, parts))
         key = (entry.origin, stay(text), equal)
         try:
@@ -105,7 +105,7 @@ class _Something:
 
     def sighting(self, entry: LogEntry, parts: Sequence[str]) -> Sighting | None:
         model = self.model
-        # Written out: dataclasses.replace() costs twice as much.
+        # dataclasses.replace() costs twice as much.
         return Sighting(
             entry=entry,
             rule=model.rule,

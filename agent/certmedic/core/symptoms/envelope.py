@@ -1,11 +1,11 @@
-"""Unwrapping: from a line as it stands in a log to the message that a program wrote.
+"""Unwrapping: from a line of a log to the message that a program wrote.
 
     k3s[1773]: {"level":"warn","msg":"rejected connection","error":"remote error: ..."}
     -> Unwrapped(message="rejected connection: remote error: ...", pairs={...}, program="k3s")
 
 Envelopes nest: Docker's JSON around klog, syslog around zap, compose around capnslog. Each pass of `unwrap` removes the
-outermost envelope, until none is left. Every pattern is anchored or possessive, so that the work grows linearly with the
-length of the line. A line that was cut is no error: it is read up to the cut.
+outermost envelope, until none is left. Every pattern is anchored or possessive, so the work grows linearly with the length
+of the line. A cut line is read up to the cut.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-LAYERS: Final = 8  # real lines wear four at most
+LAYERS: Final = 8  # envelopes; real lines have four at most
 DEPTH: Final = 5  # of JSON objects within a JSON object
 PAIRS: Final = 64
 
@@ -76,7 +76,7 @@ ESCAPES: Final = re.compile(r'(?<!\\)\\++(?=["\'`])|\\[nrt](?![\w\\])|\\u00([0-7
 
 @dataclass(frozen=True, slots=True)
 class Unwrapped:
-    """A message without its envelopes; `pairs` and `program` are what the envelopes state beside it."""
+    """A message without its envelopes; the envelopes state `pairs` and `program`."""
 
     message: str
     pairs: Mapping[str, str]
@@ -133,7 +133,7 @@ def _peel(text: str) -> tuple[str, Mapping[str, str], str]:
 
 
 def _carried(text: str) -> tuple[str, Mapping[str, str], str]:
-    """Read what follows the message instead of enclosing it: logfmt, a JSON object at its end."""
+    """Read data that follows the message: logfmt, or a JSON object at its end."""
     if 'msg="' in text or "msg=" in text[:160]:
         pairs = _logfmt(text)
         message = pairs.pop("msg", "")

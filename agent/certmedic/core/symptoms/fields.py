@@ -1,4 +1,4 @@
-"""What a line itself states: addresses, names and dates, under the field names of `explain --json`."""
+"""The addresses, names and dates that a line states, under the field names of `explain --json`."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ _NAMES: Final = (
 
 
 def stated_in(text: str, pairs: Mapping[str, str]) -> dict[str, str]:
-    """Return what a message and its pairs state. An empty `server_name` means that the client sent no SNI."""
+    """Return the fields that a message and its pairs state. An empty `server_name` means that the client sent no SNI."""
     fields: dict[str, str] = {}
     _sides(text, pairs, fields)
     for name, keys in _STATED_KEYS:
@@ -236,7 +236,7 @@ def _dates(text: str, fields: dict[str, str]) -> None:
 
 
 def moment(text: str) -> datetime | None:
-    """Read a date as programs write it; None if it is no date, or if its zone is ambiguous."""
+    """Return the date that a text states; None if it is no date or has an ambiguous zone."""
     try:
         return _moment(text.strip())
     except (ValueError, OverflowError, OSError):

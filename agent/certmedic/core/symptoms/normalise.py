@@ -1,7 +1,7 @@
-"""Normalising: the one spelling in which rules and messages meet.
+"""Normalising: one spelling for rules and messages.
 
-`CERT_HAS_EXPIRED`, `cert has expired` and `Cert-Has-Expired` become the same words. The words also say who refused whom
-(`remote error`, `received fatal alert`, `... alert ...` in OpenSSL's reports); an address never does.
+`CERT_HAS_EXPIRED`, `cert has expired` and `Cert-Has-Expired` become the same words. Words also show who refused whom (`remote
+error`, `received fatal alert`, `... alert ...` in reports of OpenSSL); an address never shows it.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import Final
 
 SPELLING: Final = str.maketrans("_-\t`\u2018\u2019\u201c\u201d", "   '''\"\"")
 
-# How programs report an alert that came in: OpenSSL (also its errors in capitals), Java and rustls, rustls in its Debug
+# Reports of a received alert: OpenSSL (also its errors in capitals), Java and rustls, rustls in its Debug
 # form, Erlang (new, then old), .NET, OpenSSL's callback, GnuTLS (three kinds), curl's trace. Go has `remote error: `.
 HEARD: Final = re.compile(
     r"(?:sslv3|tlsv1(?:\.[0-3])?|tlsv13|ssl/tls) (?:alert )?(?=[a-z])|received (?:a )?(?:fatal|warning) alert: ?|alertreceived\("
     r"|received (?:client|server) alert: fatal +|sent a tls alert: '?|ssl alert\.erl:\d{1,5}:fatal error: |received alert ['\[]\d{1,3}['\]]: "
     r"|alert \(?read\)?: ?(?:fatal|warning): ?|alert has been received\.?: (?=\w)|gnutls handshake\(\) failed: (?=\w)|\(in\), tls alert, "
 )
-# How programs report an alert that they sent: Go, Erlang (new), OpenSSL's callback, rustls, curl's trace, Erlang (old).
+# Reports of a sent alert: Go, Erlang (new), OpenSSL's callback, rustls, curl's trace, Erlang (old).
 SENT: Final = re.compile(
     r"local error: (?:tls: )?|generated (?:client|server) alert: fatal +"
     r"|alert \(?write\)?: ?(?:fatal|warning): ?|sending (?:fatal |warning )?alert:? "
     r"|\(out\), tls alert, |(?:ssl handshake|tls connection|ssl connection)\.erl:\d{1,5}:fatal error: "
 )
 
-# What a stranger chooses: the path of a URL, and what a client requests of a web server.
+# Strangers choose these: the path of a URL, and the request line of a client.
 ASKED: Final = re.compile(
     r"(?<=://)([^\s\"',;/\\)]{1,255})(/[^\s\"',;\\)]{1,4000})|\"((?:get|head|post|put|patch|delete|options) [^\"]{1,4000} http/\d[^\"]{0,8}\")"
 )
@@ -51,13 +51,13 @@ GO_TEXT: Final = {
     "1": "certificate has expired or is not yet valid: ",
     "4": "certificate specifies an incompatible key usage ",
 }
-# Names of alerts that another name begins with: a text that ends in one is not taken for a cut name.
+# Names of alerts with which a longer name begins: a text that ends in one of these is not a cut name.
 WHOLE: Final = frozenset(("unknown certificate", "bad certificate", "certificate", "unknown"))
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A message in the spelling of the rules; `heard` and `sent` are the text behind the report of an alert, else empty."""
+    """A message in the spelling of the rules; `heard` and `sent` are the text after the report of an alert, else empty."""
 
     text: str
     heard: str = ""
@@ -65,7 +65,7 @@ class Words:
 
 
 def names_alert(tail: str, names: tuple[str, ...]) -> bool:
-    """Whether a text begins with one of these names of alerts, or is cut off within one."""
+    """Whether a text begins with one of these names of alerts, or is a cut name."""
     if tail.startswith(names):
         return True
     cut = tail.partition("\n")[0].rstrip(" .>…\"')}")
@@ -73,14 +73,14 @@ def names_alert(tail: str, names: tuple[str, ...]) -> bool:
 
 
 def normalise(message: str) -> Words:
-    """Return a message in the spelling of the rules, and the alert that it reports. Its pairs stand behind a line end."""
+    """Return a message in the spelling of the rules, and the alert that it reports. Pairs follow a line end."""
     text = message.lower()
     if "://" in text or " http/" in text:
         text = ASKED.sub(_asked, text)
     text = text.translate(SPELLING)
     if "x509." in text:
         text = GO_DUMP.sub(
-            lambda found: "x509: " + GO_TEXT.get(found.group(2) or found.group(1), "certificate invalid "), text
+            lambda match: "x509: " + GO_TEXT.get(match.group(2) or match.group(1), "certificate invalid "), text
         )
     if "x509: " in text:
         text = _completed(_settled(text))
@@ -109,29 +109,29 @@ def is_normal(phrase: str) -> bool:
     return phrase == phrase.lower().translate(SPELLING)
 
 
-def _asked(found: re.Match[str]) -> str:
-    """Return a text of equal length without meaning, but for the host: it says who was called."""
-    host = found.group(1) or ""
-    return host + "/" * (len(found.group()) - len(host))
+def _asked(match: re.Match[str]) -> str:
+    """Return a text of equal length that keeps only the host."""
+    host = match.group(1) or ""
+    return host + "/" * (len(match.group()) - len(host))
 
 
 def _settled(text: str) -> str:
-    """Replace Go's either-or by what its detail, `current time T is after T`, decides."""
+    """Replace Go's "expired or not yet valid" by the one that `current time T is after T` decides."""
     at = text.find(GO_TIME)
     if at < 0:
         return text
     detail = text[at + len(GO_TIME) : at + len(GO_TIME) + 48]
     if " is b" in detail:
-        said = "is not yet valid: current time "
+        verdict = "is not yet valid: current time "
     elif " is a" in detail:
-        said = "has expired: current time "
+        verdict = "has expired: current time "
     else:
         return text
-    return text[:at] + said + text[at + len(GO_TIME) :]
+    return text[:at] + verdict + text[at + len(GO_TIME) :]
 
 
 def _completed(text: str) -> str:
-    """Complete a verdict of Go's that the end of the line cut off, if the rest fits one verdict only."""
+    """Complete a cut verdict of Go at the end of a line, if it is the beginning of one verdict only."""
     at = text.rfind("x509: ") + 6
     left, pairs = text[at:].partition("\n")[::2]
     left = left.rstrip(" .>…")

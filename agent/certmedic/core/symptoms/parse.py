@@ -15,7 +15,7 @@ from certmedic.core.symptoms.normalise import Words, normalise
 from certmedic.core.symptoms.program import program_of
 from certmedic.core.symptoms.table import CLIENT, NEEDLES, OTHER_TRADES, OWN_CHECK, SERVER, Rule, rule_for
 
-HEAD, TAIL = 12 * 1024, 4 * 1024  # characters of a long line that are read: verdicts stand at either end
+HEAD, TAIL = 12 * 1024, 4 * 1024  # characters of a long line that are read: a verdict is at one of its ends
 LONGEST_MESSAGE: Final = 1024
 LONGEST_FIELD: Final = 512
 
@@ -32,7 +32,7 @@ def interesting(raw: bytes) -> bool:
 
 
 def parse(entry: LogEntry) -> Sighting | None:
-    """Return what a line says about a TLS certificate's failure; None if it reports none. Never raises."""
+    """Return the failure of a TLS certificate that a line reports; None if it reports none. Never raises."""
     entry = _encodable(entry)
     line = entry.text if len(entry.text) <= HEAD + TAIL else f"{entry.text[:HEAD]} {entry.text[-TAIL:]}"
     unwrapped = unwrap(line)
@@ -104,7 +104,7 @@ def printable(text: str) -> str:
 
 
 def _encodable(entry: LogEntry) -> LogEntry:
-    """Return an entry that can be stored and printed: a mark replaces each lone surrogate, which no encoding takes."""
+    """Return an entry that can be stored and printed: a mark replaces each lone surrogate."""
     text, origin = _without_surrogates(entry.text), entry.origin
     names = {name: getattr(origin, name) for name in _NAMES}
     clean: dict[str, Any] = {name: _without_surrogates(value) for name, value in names.items()}
@@ -120,14 +120,14 @@ def _without_surrogates(text: str) -> str:
 
 
 def _whole(unwrapped: Unwrapped) -> str:
-    """Return the message, and behind a line end the pairs that are not in it already."""
+    """Return the message and, after a line end, the pairs that it does not contain."""
     message = unwrapped.message
     more = [f'{key}="{value}"' for key, value in unwrapped.pairs.items() if value and value not in message]
     return f"{message}\n{' '.join(more)}" if more else message
 
 
 def _symptom(rule: Rule, fields: Mapping[str, str]) -> Symptom:
-    """Return the rule's symptom; a stated date decides an either-or."""
+    """Return the symptom of the rule; a stated date decides between "expired" and "not yet valid"."""
     if rule.symptom is Symptom.EXPIRED_OR_NOT_YET_VALID and ("not_after" in fields) != ("not_before" in fields):
         return Symptom.EXPIRED if "not_after" in fields else Symptom.NOT_YET_VALID
     return rule.symptom
@@ -145,7 +145,7 @@ def _role(words: Words) -> Role:
 
 
 def _suspect(rule: Rule, words: Words, program: str, role: Role, fields: Mapping[str, str]) -> Suspect:
-    """Return whose certificate is at fault: the rule's suspect, unless a process met its own certificate."""
+    """Return whose certificate is at fault: the suspect of the rule, unless a process refused its own certificate."""
     if rule.rejected_by is RejectedBy.REMOTE or rule.suspect is not Suspect.PEER:
         return rule.suspect
     for phrase in OWN_CHECK:
@@ -161,12 +161,12 @@ def _suspect(rule: Rule, words: Words, program: str, role: Role, fields: Mapping
         return Suspect.OWN if gateway else Suspect.PEER
     called = _CALLS_API.match(fields.get("endpoint", ""))
     if called and called.group(2) not in _ETCD_PORTS and (called.group(1) == "[::1]" or program == "kube-apiserver"):
-        return Suspect.OWN  # the API server calls itself, and keeps the certificate for that in memory
+        return Suspect.OWN  # the API server calls itself with a certificate in memory
     return Suspect.PEER
 
 
 def _excerpt(message: str, text: str, words: Words, rule: Rule) -> str:
-    """Return what a person reads of a message: all of it, or the part around the words that its rule matched."""
+    """Return the message, or the part of a long message around the words that the rule matched."""
     if len(message) <= LONGEST_MESSAGE:
         return printable(message.strip())
     start = max(0, min(_place(words, rule) - LONGEST_MESSAGE // 2, len(text) - LONGEST_MESSAGE))
@@ -181,8 +181,8 @@ def _place(words: Words, rule: Rule) -> int:
         at = words.text.find(phrase)
         if at >= 0:
             return at
-    found = rule.pattern.search(words.text) if rule.pattern else None
-    return found.start() if found else 0
+    match = rule.pattern.search(words.text) if rule.pattern else None
+    return match.start() if match else 0
 
 
 def _meaning(rule: Rule, role: Role, suspect: Suspect, program: str, fields: Mapping[str, str]) -> str:
@@ -199,9 +199,9 @@ def _meaning(rule: Rule, role: Role, suspect: Suspect, program: str, fields: Map
         if rule.suspect is Suspect.PEER:
             start = f"{them} turned {who} away"
     elif rule.suspect is Suspect.OWN:
-        start = f"{who} finds fault with its own files"
+        start = f"{who} reports a fault in its files"
     elif suspect is Suspect.OWN:
-        start = f"{who} refused a certificate of its own"
+        start = f"{who} refused its own certificate"
     else:
         start = f"{who} refused the certificate of {them}"
     if start.startswith("the "):

@@ -1,8 +1,8 @@
 """Which program wrote a line.
 
 A system origin names the program by its container, unit, pod or file, which no writer can choose; words of the line only
-distinguish programs that share one container (etcd-manager starts etcd). For every other origin the name is for display,
-and the line's own identifier comes first. k3s and rke2 run the control plane in one process and are restarted as one.
+distinguish programs that share one container (etcd-manager starts etcd). For every other origin the name is for display, and
+the identifier in the line comes first. k3s and rke2 run the control plane in one process and are restarted as one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PLAIN_LOG: Final = re.compile(r"/([\w.-]{1,253}?)(?:\.log|\.\d+)*$")
 def program_of(line: str, ident: str, origin: Origin) -> str:
     """Return the name of the program that wrote a line, at most 64 characters; "" if nothing says it.
 
-    `ident` is the name in the line's own envelope, e.g. the identifier in a line of syslog.
+    `ident` is the name in the envelope of the line, e.g. the identifier in a line of syslog.
     """
     if origin.trust is Trust.SYSTEM and (place := _place(origin)):
         return "etcd" if place in STARTS_ETCD and _is_etcd(line) else place

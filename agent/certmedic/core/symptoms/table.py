@@ -1,9 +1,8 @@
 """The rules: loaded from rules/*.toml, checked whole and compiled once, at import.
 
-The first rule that matches a message is its rule. The numbers in the file names set the order, from what settles a
-verdict to what hints at one: faults of own files, which quote all other verdicts; received alerts; verdicts of this
-process, the precise ones before the vague ones. Two short cuts serve the lines that a master writes by the thousand, Go's
-alerts and Go's verdicts, and lead to the same rule.
+The first rule that matches a message is its rule. The numbers in the file names set the order, from certain to vague: faults in
+own files, which quote all other verdicts; received alerts; verdicts of the logging process. Two short cuts, for alerts and verdicts of
+Go, lead to the same rule: a master writes such lines by the thousand.
 
 Add a rule: write a `[[rule]]` with samples and negatives in a file of rules/. tests/core/symptoms/test_table.py does the rest.
 """
@@ -40,24 +39,24 @@ class Negative:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One thing that a line can say. One of `says`, `heard`, `sent` and `pattern` suffices."""
+    """One kind of line. A match of `says`, `heard`, `sent` or `pattern` suffices."""
 
     name: str
-    meaning: str  # ends the sentence "<who> refused <whose certificate>: <meaning>."
+    meaning: str  # completes the sentence "<who> refused <whose certificate>: <meaning>."
     symptom: Symptom
     rejected_by: RejectedBy
     suspect: Suspect
     samples: tuple[str, ...]  # lines in the shape in which programs write them
     negatives: tuple[Negative, ...]
     says: tuple[str, ...] = ()
-    heard: tuple[str, ...] = ()  # names of an alert that came in
-    sent: tuple[str, ...] = ()  # names of an alert that this process sent
+    heard: tuple[str, ...] = ()  # names of a received alert
+    sent: tuple[str, ...] = ()  # names of a sent alert
     pattern: re.Pattern[str] | None = None
-    hints: tuple[str, ...] = ()  # every match of the pattern holds one: without it the costly pattern is not tried
-    unless: tuple[str, ...] = ()  # phrases that take the sense away
+    hints: tuple[str, ...] = ()  # every match of the pattern holds a hint, so lines without one skip the costly pattern
+    unless: tuple[str, ...] = ()  # phrases with which the rule does not match
 
     def matches(self, words: Words) -> bool:
-        """Whether the message says this."""
+        """Whether the message is of this kind."""
         return self._is_in(words) and not _any(self.unless, words.text)
 
     def _is_in(self, words: Words) -> bool:
@@ -74,7 +73,7 @@ class Rule:
 
 
 def _any(phrases: tuple[str, ...], text: str) -> bool:
-    # A loop: any() over a generator costs three times as much, some thirty times a line.
+    # any() over a generator costs three times as much as a loop, some thirty times a line.
     for phrase in phrases:  # noqa: SIM110 - see above
         if phrase in text:
             return True
@@ -97,7 +96,7 @@ def _rule(record: dict[str, Any]) -> Rule:
         raise ValueError(f"unknown keys: {sorted(unknown)}")
     phrases = {key: tuple(_expanded(record.get(key, ()))) for key in _PHRASES}
     pattern = "|".join(record.get("pattern", ()))
-    if wrong := [phrase for found in phrases.values() for phrase in found if not is_normal(phrase)]:
+    if wrong := [phrase for listed in phrases.values() for phrase in listed if not is_normal(phrase)]:
         raise ValueError(f"not in the spelling of normalise.py: {wrong}")
     if not (phrases["says"] or phrases["heard"] or phrases["sent"] or pattern):
         raise ValueError("needs says, heard, sent or a pattern")
