@@ -45,7 +45,7 @@ class Watch:
 
     Links to Docker's own files are skipped, because they hold the same lines.
     """
-    files: tuple[str, ...] = setting(list(planes.LOGS), values.globs)
+    files: tuple[str, ...] = setting(list(planes.every(lambda plane: plane.logs)), values.globs)
     """Read these files, as absolute globs. The default is where kops' etcd-manager and the kubelet of RKE2 write."""
 
 

@@ -84,7 +84,6 @@ def number(text: str) -> int:
 
 @functools.lru_cache
 def _way(stream: str) -> str:
-    """Return the way that a stream belongs to."""
     kind = stream.partition(":")[0]
     return "containers" if kind in ("docker", "pod") else "journal" if kind == "journal" else stream
 

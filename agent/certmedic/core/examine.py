@@ -181,7 +181,7 @@ def rivalled(stored: Stored, facts: Facts) -> str:
     etcd-manager has one certificate of each use in an etcd group. A second one is a copy or lies on an old volume.
     """
     leaf, place = stored.certificate, stored.place
-    if not planes.is_grouped(place.renewer):
+    if not planes.renewer_of(place.renewer).is_grouped:
         return ""
     rivals = [
         other.certificate

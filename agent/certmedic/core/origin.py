@@ -27,18 +27,19 @@ from certmedic.core.vocabulary import Trust as Trust  # noqa: PLC0414 - importer
 
 ROOT: Final = 0
 # Units of the control plane, whatever user they run as. Only root can start a unit of the system's manager by such a name.
+_UNITS: Final = "|".join(planes.every(lambda plane: plane.units))
 CONTROL_PLANE: Final = re.compile(
     "(?:"
     r"kubelet|hyperkube|kube-(?:apiserver|controller-manager|scheduler|proxy)|k0s(?:controller|worker)"
     r"|containerd|docker|crio|cri-dockerd?"
-    rf"|{'|'.join(planes.UNITS)})\.service"
+    rf"|{_UNITS})\.service"
 )
 OWN_UNIT: Final = re.compile(r"certmedic(?:-(?:reader|actor)(?:@[\w.:-]+)?)?\.service")
 # Transports of the kernel and auditd, which quote names and arguments of any process and report no TLS failures.
 QUOTING: Final = frozenset({"kernel", "audit"})
 KUBE_SYSTEM: Final = "kube-system"
 # Outside kube-system anybody may create these namespaces on other planes, so only a manifest counts there.
-STATIC_NAMESPACES: Final = frozenset({KUBE_SYSTEM, *planes.NAMESPACES})
+STATIC_NAMESPACES: Final = frozenset({KUBE_SYSTEM, *planes.every(lambda plane: plane.namespaces)})
 # The kubelet names a static pod's folder and cgroup by a hash of its manifest; the API server gives UUIDs.
 STATIC_POD_UID: Final = re.compile(r"[0-9a-f]{32}")
 # Files in which syslog daemons and the audit of the API server collect the words of anybody.

@@ -21,10 +21,6 @@ def _x509(*options: str) -> Callable[[str, str], tuple[Command, ...]]:
     return lambda path, _ca: (run("openssl", "x509", "-noout", *options, "-in", path),)
 
 
-def _key_of(path: str) -> str:
-    return path.removesuffix(".crt") + ".key"
-
-
 # Why no restart fixes the fault, and the commands that show it, from the file and its CA file.
 MANUAL: Mapping[Cause, tuple[str, Callable[[str, str], tuple[Command, ...]]]] = {
     Cause.CA_EXPIRED: (
@@ -48,7 +44,7 @@ MANUAL: Mapping[Cause, tuple[str, Callable[[str, str], tuple[Command, ...]]]] = 
         "The certificate does not belong to the private key beside it. One of the two files was replaced alone.",
         lambda path, _ca: (
             run("openssl", "x509", "-noout", "-pubkey", "-in", path),
-            run("openssl", "pkey", "-pubout", "-in", _key_of(path)),
+            run("openssl", "pkey", "-pubout", "-in", planes.key_beside(path)),
         ),
     ),
     Cause.USAGE: (
@@ -85,7 +81,9 @@ def image_of(group: str, facts: Facts) -> str | None:
 def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
     """Return the remedy for a fault in files of this machine that have one owner."""
     place, certificate = stored[0].place, stored[0].certificate
-    target = f"{place.plane}/{place.group}" if place.plane and planes.is_grouped(place.renewer) else place.plane
+    target = (
+        f"{place.plane}/{place.group}" if place.plane and planes.renewer_of(place.renewer).is_grouped else place.plane
+    )
     if cause not in (Cause.EXPIRED, Cause.EXPIRES_SOON):
         why, commands_for = MANUAL[cause]
         path = (place.ca_path or certificate.path) if cause is Cause.CA_EXPIRED else certificate.path
@@ -98,7 +96,7 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
         )
         return remedy if is_plain_path(path) or cause is Cause.CLOCK else _in_words(remedy)
     remedy = for_place(place, facts, path=certificate.path, residual=certificate.not_after - facts.at)
-    if remedy.kind is RemedyKind.REISSUE_AND_RESTART and planes.issues_missing(place.renewer):
+    if remedy.kind is RemedyKind.REISSUE_AND_RESTART and planes.renewer_of(place.renewer).issues_missing:
         paths = [leaf.certificate.path for leaf in stored]
         moves = tuple(run("sudo", "mv", path, f"{path}.expired") for path in paths)
         restart = fixed(planes.restart_command(place.group, runtime_of(facts)))

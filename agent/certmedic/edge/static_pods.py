@@ -13,6 +13,7 @@ from certmedic.core.origin import Trust
 from certmedic.edge.os.owners import Judge, Tree
 from certmedic.edge.os.readfile import read_bytes
 
+FOLDERS: Final = planes.every(lambda plane: plane.manifests)
 _LOOK_EVERY: Final = 1.0  # seconds between two checks whether a folder has changed
 _READ_EVERY: Final = 60.0  # seconds until manifests are read again in unchanged folders
 _MOST_FILES: Final = 64  # of a folder
@@ -37,7 +38,7 @@ class StaticPods:
     `folders` are paths as they are here, below the root of the `tree` if that is a scratch master's.
     """
 
-    def __init__(self, folders: tuple[str, ...] = planes.MANIFEST_FOLDERS, *, tree: Tree | None = None) -> None:
+    def __init__(self, folders: tuple[str, ...] = FOLDERS, *, tree: Tree | None = None) -> None:
         self._folders = folders
         self._tree = tree or Tree(owner=os.geteuid())
         self._names: frozenset[str] = frozenset()

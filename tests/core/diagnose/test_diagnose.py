@@ -512,7 +512,7 @@ def _every_place():
 @pytest.mark.parametrize("image", [OLD_IMAGE, NEW_IMAGE, ""], ids=["old", "new", "unknown"])
 @pytest.mark.parametrize(("path", "place"), list(_every_place()))
 def test_a_restart_is_said_to_help_only_where_it_issues(path, place, image):
-    running = tuple(container(group, image) for group in planes.ETCD_GROUPS) if image else ()
+    running = tuple(container(group, image) for group in planes.KOPS.groups) if image else ()
     leaf = PEERS_CA.leaf("x", **{**NAMES, "not_after": ENDED})
     one = replace(stored(leaf, path), place=place)
     at_hand = facts((one,), containers=running)

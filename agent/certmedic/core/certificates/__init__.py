@@ -1,8 +1,7 @@
 """Bytes to certificates, and the checks that a TLS library makes on them. Whether a date has passed is asked with `now`."""
 
-from certmedic.core.certificates.dates import Status, residual, status
+from certmedic.core.certificates.checks import Status, covers, names, residual, status
 from certmedic.core.certificates.fields import EARLIEST, LATEST
-from certmedic.core.certificates.hosts import covers, names
 from certmedic.core.certificates.reading import NotACertificate, parse, parse_der
 from certmedic.core.certificates.signing import issued_by, key_matches, signature
 

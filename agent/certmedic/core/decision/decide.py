@@ -165,5 +165,7 @@ def can_be_moved_aside(diagnosis: Diagnosis, watched: Sequence[Stored], facts: F
     return (
         diagnosis.remedy.kind is RemedyKind.REISSUE_AND_RESTART
         and bool(watched)
-        and all(planes.issues_missing(s.place.renewer) and s.certificate.not_after < facts.at for s in watched)
+        and all(
+            planes.renewer_of(s.place.renewer).issues_missing and s.certificate.not_after < facts.at for s in watched
+        )
     )

@@ -59,7 +59,7 @@ class Context:
         renewers = {stored.place.renewer for stored in self.watched}
         return (
             self.means is not None
-            or any(map(planes.is_grouped, renewers))
+            or any(planes.renewer_of(name).is_grouped for name in renewers)
             or (not renewers and bool(self.diagnosis.group))
         )
 
@@ -127,7 +127,7 @@ def cure(context: Context) -> Gate:
     why = f"{RESTART_HELPS[remedy.helps]} {remedy.why}"
     if not is_fixable:
         return closed(name, why, opens="certmedic cannot fix this")
-    if remedy.kind is RemedyKind.REISSUE_AND_RESTART and planes.issues_missing_on(diagnosis.plane):
+    if remedy.kind is RemedyKind.REISSUE_AND_RESTART and planes.plane_of(diagnosis.plane).issues_missing:
         opens = "set remedy.reissue, once it has expired; or remedy.renew, if its CA's key is on this machine"
         return closed(name, why, opens=opens)
     return closed(name, why, opens="set remedy.means, if a program of yours renews it")

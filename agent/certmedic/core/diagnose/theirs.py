@@ -87,7 +87,9 @@ def refused_by_us(scene: Scene) -> Diagnosis:
         findings = [finding for stored in sent if (finding := examine(stored, facts)) is not None]
         dated = [finding for finding in findings if finding.cause in DATED]
         if dated or (findings and sighting.suspect is Suspect.OWN):
-            return own(gravest(dated or findings), scene, f"this machine refused its certificate: {quote(sighting)}")
+            return own(
+                gravest(dated or findings), scene, f"this machine refused its own certificate: {quote(sighting)}"
+            )
     if sighting.symptom is Symptom.UNKNOWN_AUTHORITY and sighting.program in ETCD_PROGRAMS:
         sent = shown(replace_role(scene))
         strange = [finding for stored in sent if (finding := other_ca(stored, facts)) is not None]
@@ -132,7 +134,7 @@ def other_ca(stored: Stored, facts: Facts) -> Finding | None:
 def ours_unseen(scene: Scene, path: str = "") -> Diagnosis:
     """Return the diagnosis of a fault on this machine that no check explains, in `path`, in a file that the line names, or in none known."""
     sighting, facts = scene.sighting, scene.facts
-    mismatch = finds_key_mismatch(sighting)
+    mismatch = sighting.rule == RULE_KEY_MISMATCH
     cause = Cause.KEY_MISMATCH if mismatch else PEER_CAUSES.get(sighting.symptom, Cause.UNEXPLAINED)
     named = sighting.fields.get("cert_file", "")
     loaded = being_loaded(scene, named) if mismatch else []
@@ -167,11 +169,6 @@ def ours_unseen(scene: Scene, path: str = "") -> Diagnosis:
         since=sighting.not_after,
         provokable=scene.provokable and not is_about_own_file(sighting),
     )
-
-
-def finds_key_mismatch(sighting: Sighting) -> bool:
-    """Whether a program found that its certificate and key do not match."""
-    return sighting.rule == RULE_KEY_MISMATCH
 
 
 def is_about_own_file(sighting: Sighting) -> bool:

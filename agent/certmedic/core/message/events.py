@@ -167,7 +167,6 @@ def heartbeat_fields(reason: str) -> dict[str, str]:
 
 
 def _news(event: str, priority: str, text: str, fields: Mapping[str, str]) -> dict[str, str]:
-    """Return a journal entry about the service."""
     head = {"MESSAGE": text, "MESSAGE_ID": MESSAGE_IDS[event], "PRIORITY": priority, "CERTMEDIC_EVENT": event}
     return _tidy({**head, **fields})
 

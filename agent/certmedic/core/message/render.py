@@ -40,26 +40,26 @@ class Block:
 def render(kind: MessageKind, severity: Severity, title: str, blocks: Sequence[Block]) -> Message:
     """Render blocks in three forms, harmless. Plain text and Markdown lose whole lines at the end until they fit a chat."""
     title = cut(harmless(title), TITLE)
-    clean = [tame(block) for block in blocks if any(block.lines)]
+    clean = [_tame(block) for block in blocks if any(block.lines)]
     room = WHOLE - len(title) - 1
     return Message(
         kind=kind,
         severity=severity,
         title=title,
-        plain=fitted(clean, as_plain, room),
-        markdown=fitted(clean, as_markdown, room),
-        html=as_html(clean),
+        plain=_fitted(clean, _as_plain, room),
+        markdown=_fitted(clean, _as_markdown, room),
+        html=_as_html(clean),
     )
 
 
-def tame(block: Block) -> Block:
+def _tame(block: Block) -> Block:
     """Return a block with harmless text and short lines; commands stay unchanged."""
     if block.form is Form.CODE:
         return replace(block, lines=tuple(filter(None, block.lines)))
     return replace(block, lines=tuple(cut(harmless(line), LINE) for line in block.lines if line))
 
 
-def fitted(blocks: Sequence[Block], form: Callable[[Sequence[Block]], str], room: int) -> str:
+def _fitted(blocks: Sequence[Block], form: Callable[[Sequence[Block]], str], room: int) -> str:
     """Render blocks in at most `room` characters: drop evidence first, then all files but two, then lines at the end."""
     text = form(blocks)
     while len(text) > room and blocks[-1].form is Form.QUOTE:
@@ -67,21 +67,19 @@ def fitted(blocks: Sequence[Block], form: Callable[[Sequence[Block]], str], room
         blocks = [*blocks[:-1], replace(last, lines=last.lines[:-1])] if len(last.lines) > 1 else blocks[:-1]
         text = form(blocks)
     if len(text) > room:
-        blocks = [fewer(block) if block.head == "Files" else block for block in blocks]
+        blocks = [_fewer(block) if block.head == "Files" else block for block in blocks]
         text = form(blocks)
     while len(text) > room or text.endswith((":", ":*")):  # a head without lines goes too
         text = text.rpartition("\n")[0]
     return text
 
 
-def fewer(block: Block) -> Block:
-    """Return a block with its first two lines and the number of the others."""
+def _fewer(block: Block) -> Block:
     rest = len(block.lines) - 2
     return replace(block, lines=(*block.lines[:2], f"and {rest} more")) if rest > 0 else block
 
 
-def as_plain(blocks: Sequence[Block]) -> str:
-    """Render blocks as plain text."""
+def _as_plain(blocks: Sequence[Block]) -> str:
     text = []
     for block in blocks:
         if block.form is Form.LEAD:
@@ -93,7 +91,7 @@ def as_plain(blocks: Sequence[Block]) -> str:
     return "\n".join(text)
 
 
-def as_markdown(blocks: Sequence[Block]) -> str:
+def _as_markdown(blocks: Sequence[Block]) -> str:
     """Render blocks as the Markdown that all chats understand: lists, `code`, and *single asterisks*.
 
     Some chats show asterisks as italic, others as bold. A backslash is not an escape everywhere, so text that could be markup is
@@ -101,7 +99,7 @@ def as_markdown(blocks: Sequence[Block]) -> str:
     """
     text = []
     for block in blocks:
-        lines = [line_in_markdown(line, block.form) for line in block.lines]
+        lines = [_line_in_markdown(line, block.form) for line in block.lines]
         if block.form is Form.LEAD:
             text.append(lines[0] + "\n")
         elif len(lines) == 1:
@@ -111,21 +109,19 @@ def as_markdown(blocks: Sequence[Block]) -> str:
     return "\n".join(text)
 
 
-def line_in_markdown(line: str, form: Form) -> str:
-    """Return one line in which no character is markup."""
+def _line_in_markdown(line: str, form: Form) -> str:
     if form in (Form.CODE, Form.QUOTE):
         return f"`{line}`"
     return "".join(f"`{piece}`" if code else piece for code, piece in spans(line))
 
 
-def as_html(blocks: Sequence[Block]) -> str:
+def _as_html(blocks: Sequence[Block]) -> str:
     """Render blocks as HTML with the few tags that both mail programs and Telegram know."""
-    return "\n".join(line for block in blocks for line in block_in_html(block))
+    return "\n".join(line for block in blocks for line in _block_in_html(block))
 
 
-def block_in_html(block: Block) -> Iterator[str]:
-    """Yield the paragraphs of one block."""
-    lines = [line_in_html(line, block.form) for line in block.lines]
+def _block_in_html(block: Block) -> Iterator[str]:
+    lines = [_line_in_html(line, block.form) for line in block.lines]
     head = html.escape(block.head, quote=False)
     if block.form is Form.LEAD:
         yield f"<p><b>{lines[0]}</b></p>"
@@ -139,8 +135,7 @@ def block_in_html(block: Block) -> Iterator[str]:
         yield "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
 
 
-def line_in_html(line: str, form: Form) -> str:
-    """Return one line, escaped."""
+def _line_in_html(line: str, form: Form) -> str:
     if form is Form.CODE:
         return html.escape(line, quote=False)
     if form is Form.QUOTE:

@@ -36,14 +36,7 @@ def renewed(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str]:
     """Whether every certificate of a forecast was renewed; and a sentence on that."""
     renewals = []
     for before in diagnosis.certificates:
-        now = next(
-            (
-                s.certificate
-                for s in facts.stored
-                if s.certificate.path == before.path and s.certificate.index == before.index
-            ),
-            None,
-        )
+        now = next((leaf for leaf in facts.by_path.get(before.path, ()) if leaf.index == before.index), None)
         if now is None or now.not_after <= before.not_after:
             return False, f"{before.path} is not renewed yet"
         renewals.append(f"{before.path} was renewed and is valid until {stamp(now.not_after)}")

@@ -18,7 +18,7 @@ from certmedic.core.planes.record import Case, Effect, FileKind, Group, Plane, R
 REISSUES_SINCE = "20200428"
 
 # pkg/wellknownports; the same numbers since v1.15.
-ETCD_GROUPS: Mapping[str, Group] = {
+_GROUPS: Mapping[str, Group] = {
     "main": Group(client=4001, peer=2380, manager=3996),
     "events": Group(client=4002, peer=2381, manager=3997),
     "cilium": Group(client=4003, peer=2382, manager=3991),
@@ -202,7 +202,7 @@ KOPS = Plane(
         why="The CA comes from kops' state store. etcd-manager only copies the files of nodeup, so a restart brings the same CA.",
         command="kops get keypairs",
     ),
-    groups=ETCD_GROUPS,
+    groups=_GROUPS,
     group_of=_group_of,
     authorities=_authorities,
     manifests=("/etc/kubernetes/manifests",),

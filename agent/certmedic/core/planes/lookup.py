@@ -15,12 +15,15 @@ from certmedic.core.planes.kubeadm import KUBEADM
 from certmedic.core.planes.microk8s import MICROK8S
 from certmedic.core.planes.openshift import OPENSHIFT
 from certmedic.core.planes.rancher import K3S, RKE2
-from certmedic.core.planes.record import ANY_CA, Case, Effect, FileKind, Plane, Use
+from certmedic.core.planes.record import Case, Effect, FileKind, Plane, Renewer, Use, always
 from certmedic.core.planes.uses import USES
 
 PLANES: Mapping[str, Plane] = {plane.name: plane for plane in (KOPS, KUBEADM, K3S, RKE2, ETCD, MICROK8S, OPENSHIFT)}
 
-_UNKNOWN = Effect(kind="unknown", why="Who renews this file is not known.")
+_NO_PLANE = Plane(name="", files=())
+_NO_RENEWER = Renewer(
+    name="unknown", effect=always(Effect(kind="unknown", why="Who renews this file is not known.")), restartable=False
+)
 
 Known = tuple[Plane, FileKind]
 
@@ -79,9 +82,12 @@ def place(
         return Place(plane="", group="", use="ca" if is_ca else use, renewer="unknown")
     plane, kind = known
     purpose = kind.use or use or _use_by_name(posixpath.basename(path).lower())
-    # The file of a leaf may hold its chain, and a kubeconfig its CA.
-    if is_ca and (not kind.use or _may_hold_chain(path, certificate)):
-        purpose = "ca"
+    if (
+        certificate is not None
+        and is_ca
+        and (not kind.use or certificate.index > 0 or path.endswith((".conf", "/kubeconfig")))
+    ):
+        purpose = "ca"  # the file of a leaf may hold its chain, and a kubeconfig its CA
     group = plane.group_of(path, kind, certificate, siblings) if plane.group_of else ""
     if purpose == "ca":
         return Place(plane=plane.name, group=group, use=purpose, renewer=kind.renewer)
@@ -112,14 +118,8 @@ def key_beside(path: str) -> str:
 
 def etcd_config(place: Place, path: str) -> str:
     """Return the configuration of the etcd that serves a peer certificate, if its plane runs etcd inside its own process; else ""."""
-    plane = INDEX.planes.get(place.plane)
-    if plane is None or not plane.etcd_config or place.use != "peer":
-        return ""
-    return posixpath.normpath(posixpath.join(posixpath.dirname(path), plane.etcd_config))
-
-
-def _may_hold_chain(path: str, certificate: Certificate | None) -> bool:
-    return (certificate is not None and certificate.index > 0) or path.endswith((".conf", "/kubeconfig"))
+    config = plane_of(place.plane).etcd_config if place.use == "peer" else ""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), config)) if config else ""
 
 
 @lru_cache(maxsize=1024)
@@ -207,28 +207,19 @@ def uses_sent(program: str, role: Role) -> frozenset[str]:
 # ---------------------------------------------------------------- renewers
 
 
+def plane_of(name: str) -> Plane:
+    """Return the record of a plane; an empty one for a plane that is not known."""
+    return INDEX.planes.get(name, _NO_PLANE)
+
+
+def renewer_of(name: str) -> Renewer:
+    """Return the record of a renewer; one of unknown effect for a renewer that is not known."""
+    return INDEX.renewers.get(name, _NO_RENEWER)
+
+
 def unit_of(renewer: str) -> str:
     """Return the systemd unit whose start issues a renewer's certificates; "" if no unit does."""
-    known = INDEX.renewers.get(renewer)
-    return known.unit if known else ""
-
-
-def is_grouped(renewer: str) -> bool:
-    """Whether a renewer runs once for each etcd group, in a container, and has one certificate of each use there."""
-    known = INDEX.renewers.get(renewer)
-    return known is not None and bool(known.container)
-
-
-def issues_missing(renewer: str) -> bool:
-    """Whether the start of a renewer issues a certificate whose file was moved aside."""
-    known = INDEX.renewers.get(renewer)
-    return known is not None and known.issues_missing
-
-
-def issues_missing_on(plane: str) -> bool:
-    """Whether a plane has such a renewer."""
-    known = INDEX.planes.get(plane)
-    return known is not None and any(renewer.issues_missing for renewer in known.renewers)
+    return renewer_of(renewer).unit
 
 
 def runs_renewer(container: Container, group: str) -> bool:
@@ -245,12 +236,9 @@ def restart_effect(
     certificate is still valid, which decides for k3s and rke2.
     """
     if place.use == "ca":
-        plane = INDEX.planes.get(place.plane)
-        return plane.ca if plane else ANY_CA
-    renewer = INDEX.renewers.get(place.renewer)
-    if renewer is None:
-        return _UNKNOWN
-    return renewer.effect(Case(place=place, path=path, image=image or "", residual=residual, runtime=runtime))
+        return plane_of(place.plane).ca
+    case = Case(place=place, path=path, image=image or "", residual=residual, runtime=runtime)
+    return renewer_of(place.renewer).effect(case)
 
 
 def signing_authorities(place: Place, root: str = "/") -> tuple[tuple[str, str], ...]:
@@ -258,26 +246,18 @@ def signing_authorities(place: Place, root: str = "/") -> tuple[tuple[str, str],
 
     The caller checks whether the files exist and which CA signed. Empty if the plane keeps no such keys on its masters.
     """
-    plane = INDEX.planes.get(place.plane)
-    stems = plane.authorities(place) if plane else ()
     base = root.rstrip("/")
-    return tuple((f"{base}{stem}.crt", f"{base}{stem}.key") for stem in stems)
+    return tuple((f"{base}{stem}.crt", f"{base}{stem}.key") for stem in plane_of(place.plane).authorities(place))
 
 
 # ---------------------------------------------------------------- all planes together
 
 
-def _every(items: Callable[[Plane], tuple[str, ...]]) -> tuple[str, ...]:
+def every(items: Callable[[Plane], tuple[str, ...]]) -> tuple[str, ...]:
+    """Return items of all planes together, each once."""
     return tuple(dict.fromkeys(item for plane in PLANES.values() for item in items(plane)))
 
 
-MANIFEST_FOLDERS = _every(lambda plane: plane.manifests)
-LOGS = _every(lambda plane: plane.logs)
-PROGRAMS = _every(lambda plane: plane.programs)
-UNITS = _every(lambda plane: plane.units)
-NAMESPACES = _every(lambda plane: plane.namespaces)
-# Programs that run a whole control plane in one process.
-ALL_IN_ONE = frozenset(name for plane in PLANES.values() if plane.etcd_config for name in plane.programs)
 _RENEWERS = tuple(INDEX.renewers.values())
 # The names that remedy.restart may list: first the renewers that certmedic can restart, then those that need a remedy.means.
 HAVE_MEANS = tuple(renewer.name for renewer in _RENEWERS if renewer.unit or renewer.container)

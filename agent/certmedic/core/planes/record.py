@@ -119,13 +119,15 @@ class Renewer:
         False  # its start issues a certificate whose file is missing, even if it keeps an expired one
     )
 
+    @property
+    def is_grouped(self) -> bool:
+        """Whether it runs once for each etcd group and has one certificate of each use there."""
+        return bool(self.container)
+
     def runs_in(self, container: Container, group: str) -> bool:
         """Whether a container is this renewer's for an etcd group, by the names that its pod has."""
-        return (
-            bool(self.container)
-            and container.container_name == self.container
-            and container.pod.startswith(f"{self.container}-{group}-")
-        )
+        names = container.container_name, container.pod.startswith(f"{self.container}-{group}-")
+        return self.is_grouped and names == (self.container, True)
 
 
 def always(effect: Effect) -> Callable[[Case], Effect]:
@@ -171,3 +173,8 @@ class Plane:
     programs: tuple[str, ...] = ()  # that no other plane has, as log lines and units name them
     units: tuple[str, ...] = ()  # patterns of its systemd units, without ".service": their lines are evidence
     namespaces: tuple[str, ...] = ()  # of its static pods, beside kube-system
+
+    @property
+    def issues_missing(self) -> bool:
+        """Whether one of its renewers does."""
+        return any(renewer.issues_missing for renewer in self.renewers)

@@ -10,6 +10,6 @@ parse      from a line to a sighting; `cache`: the same, fast, for a storm of eq
 
 from certmedic.core.symptoms.cache import ParseCache
 from certmedic.core.symptoms.parse import explanation, interesting, parse, printable
-from certmedic.core.symptoms.table import NEEDLES, RULES, Rule
+from certmedic.core.symptoms.table import NEEDLES, RULES
 
-__all__ = ["NEEDLES", "RULES", "ParseCache", "Rule", "explanation", "interesting", "parse", "printable"]
+__all__ = ["NEEDLES", "RULES", "ParseCache", "explanation", "interesting", "parse", "printable"]

@@ -148,7 +148,6 @@ def _cuts(shape: str) -> tuple[_Cut, _Cut]:
 
 
 def _cut(places: Sequence[slice]) -> _Cut:
-    """Return the extractor of these places."""
     if len(places) > 1:
         return itemgetter(*places)
     return lambda text: tuple(text[place] for place in places)

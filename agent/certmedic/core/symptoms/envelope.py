@@ -156,7 +156,6 @@ def _carried(text: str) -> tuple[str, Mapping[str, str], str]:
 
 
 def _object(text: str) -> tuple[str, Mapping[str, str], str]:
-    """Read a line that is a JSON object, whole or cut."""
     loaded = _load(text)
     program = ""
     if isinstance(loaded, dict) and "MESSAGE" in loaded:  # a journal entry: its other fields describe the writer
@@ -244,7 +243,6 @@ def _load_whole(text: str) -> tuple[object, bool]:
 
 
 def _flat(loaded: object) -> dict[str, str]:
-    """Return the strings of a JSON object by their last key."""
     return dict(_strings(loaded, "", DEPTH)) if isinstance(loaded, dict) else {}
 
 
@@ -291,7 +289,6 @@ def _decoded(inner: str) -> str:
 
 
 def _logfmt(text: str) -> dict[str, str]:
-    """Read key=value and key="value" pairs."""
     pairs = dict[str, str]()
     for place, match in enumerate(LOGFMT.finditer(text)):
         key, quoted, bare = match.groups()

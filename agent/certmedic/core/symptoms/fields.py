@@ -56,30 +56,11 @@ _REMOTE: Final = (
     (" VERIFY ", re.compile(r"(?:^|\s)(?:\S{1,80}/)?((?:\d{1,3}\.){3}\d{1,3}:\d{1,5}) VERIFY ")),
     (": ", re.compile(r"((?:\d{1,3}\.){3}\d{1,3}:\d{1,5}) (?:\[\d\d/|TLS|WARNING|OpenSSL)")),
 )
-_REMOTE_KEYS: Final = (
-    "remote-addr",
-    "remote_addr",
-    "remoteAddr",
-    "remote-address",
-    "remote_address",
-    "remoteAddress",
-    "remote",
-)
+_REMOTE_KEYS: Final = tuple(f"remote{end}" for end in ("-addr", "_addr", "Addr", "-address", "_address", "Address", ""))
 
 _URL: Final = re.compile(r"https?://[^\s\"'`\u2019]{1,2000}")
-_METHODS: Final = (
-    "Get ",
-    "Head ",
-    "Post ",
-    "Put ",
-    "Patch ",
-    "Delete ",
-    "GET ",
-    "HEAD ",
-    "POST ",
-    "PUT ",
-    "PATCH ",
-    "DELETE ",
+_METHODS: Final = tuple(
+    f"{method} " for name in ("Get", "Head", "Post", "Put", "Patch", "Delete") for method in (name, name.upper())
 )
 _TOWARDS: Final = (
     "to ",
@@ -189,7 +170,6 @@ def _url(text: str) -> str:
 
 
 def _names(text: str, fields: dict[str, str]) -> None:
-    """Add the name that was called, and the names in the certificate."""
     if "valid" in text or "none matched" in text:
         for pattern in _NAMES:
             match = pattern.search(text)

@@ -134,7 +134,6 @@ def _symptom(rule: Rule, fields: Mapping[str, str]) -> Symptom:
 
 
 def _role(words: Words) -> Role:
-    """Return the program's role in the handshake."""
     for phrase in SERVER:
         if phrase in words.text:
             return Role.SERVER
@@ -174,7 +173,6 @@ def _excerpt(message: str, text: str, words: Words, rule: Rule) -> str:
 
 
 def _place(words: Words, rule: Rule) -> int:
-    """Return roughly where in a message its rule matched."""
     if words.heard and rule.heard:
         return len(words.text) - len(words.heard)
     for phrase in rule.says:

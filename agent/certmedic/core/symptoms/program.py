@@ -15,6 +15,8 @@ from certmedic.core.model import Origin, Trust
 from certmedic.core.origin import pod_of_container
 from certmedic.core.symptoms.table import ETCD_WORDS, OTHER_WORDS, PROGRAMS, STARTS_ETCD
 
+# Programs that run a whole control plane in one process.
+ALL_IN_ONE: Final = planes.every(lambda plane: plane.programs if plane.etcd_config else ())
 LONGEST: Final = 64  # characters of a name that only a line gives
 
 _POD_LOG: Final = re.compile(r"/([^/_]{1,253})/\d+\.log$")
@@ -30,7 +32,7 @@ def program_of(line: str, ident: str, origin: Origin) -> str:
     if origin.trust is Trust.SYSTEM and (place := _place(origin)):
         return "etcd" if place in STARTS_ETCD and _is_etcd(line) else place
     name = _known(ident) or _known(origin.program) or _place(origin)
-    if name in planes.ALL_IN_ONE:
+    if name in ALL_IN_ONE:
         return name
     if _is_etcd(line):
         return "etcd"

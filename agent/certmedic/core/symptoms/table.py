@@ -140,7 +140,7 @@ OWN_CHECK: Final[tuple[str, ...]] = tuple(_WORDS["own_check"]["says"])
 CHATTER: Final[dict[str, str]] = _WORDS["chatter"]  # phrase -> sample
 # Longer names first: the first name that a word begins with counts.
 PROGRAMS: Final[tuple[str, ...]] = tuple(
-    sorted({*_WORDS["programs"]["known"], *planes.PROGRAMS}, key=len, reverse=True)
+    sorted({*_WORDS["programs"]["known"], *planes.every(lambda plane: plane.programs)}, key=len, reverse=True)
 )
 STARTS_ETCD: Final[frozenset[str]] = frozenset(_WORDS["programs"]["starts_etcd"])
 OTHER_TRADES: Final[frozenset[str]] = frozenset(_WORDS["programs"]["other_trades"])

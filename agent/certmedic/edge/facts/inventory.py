@@ -202,11 +202,11 @@ def _related(stored: Iterable[Stored], aliases: Mapping[str, str]) -> Iterator[S
     stored = list(stored)
     volumes: dict[str, list[Certificate]] = {}
     for item in stored:
-        if planes.is_grouped(item.place.renewer):
+        if planes.renewer_of(item.place.renewer).is_grouped:
             volumes.setdefault(_volume(item.certificate.path), []).append(item.certificate)
     for item in stored:
         place, path = item.place, item.certificate.path
-        if planes.is_grouped(place.renewer) and not place.group:
+        if planes.renewer_of(place.renewer).is_grouped and not place.group:
             place = planes.place(path, item.certificate, siblings=volumes[_volume(path)])
         if place.ca_path in aliases:
             place = replace(place, ca_path=aliases[place.ca_path])

@@ -23,7 +23,7 @@ from certmedic.edge.facts.processes import clock_synchronised, holders, identify
 from certmedic.edge.facts.units import units
 from certmedic.edge.os.owners import Judge, Tree
 from certmedic.edge.os.readfile import read_ends
-from certmedic.edge.static_pods import StaticPods
+from certmedic.edge.static_pods import FOLDERS, StaticPods
 
 HANDSHAKE = 2.0  # seconds for one listener
 HANDSHAKES = 6.0  # seconds for all of them
@@ -70,7 +70,7 @@ class Machine:
         self.units = tuple(units)
         self._used: OrderedDict[str, str] = OrderedDict()  # path -> use, of files that programs use
         self._tree = Tree(root=root, owner=owner)
-        folders = tuple(root.rstrip("/") + folder for folder in planes.MANIFEST_FOLDERS)
+        folders = tuple(root.rstrip("/") + folder for folder in FOLDERS)
         self._static_pods = StaticPods(folders, tree=self._tree)
         self._inventory = Inventory(globs, self._used, tree=self._tree, live=live)
         self._probes: OrderedDict[str, None] = OrderedDict()
