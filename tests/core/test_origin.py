@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 
 import pytest
@@ -344,3 +345,50 @@ def test_no_name_makes_a_strangers_file_roots(name):
 @given(words)
 def test_no_name_in_kube_system_makes_a_static_pod(pod):
     assert origin.of_pod("kube-system", pod, UUID, STATIC) is CLUSTER
+
+
+# ---------------------------------------------------------------- manifests
+
+YAML = """apiVersion: v1
+kind: Pod
+metadata:
+  annotations:
+    name: not-this
+  # name: nor-this
+  name: {name}
+  labels:
+    k8s-app: etcd
+    name: nor-that
+  namespace: kube-system
+spec:
+  containers:
+  - name: etcd
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "pod"),
+    [
+        (YAML.format(name="etcd-manager-main"), ("kube-system", "etcd-manager-main")),
+        (YAML.format(name='"etcd"'), ("kube-system", "etcd")),
+        (YAML.format(name="etcd  # ours"), ("kube-system", "etcd")),
+        ("spec:\n  x: 1\nmetadata:\n    name: a\n", ("default", "a")),
+        (json.dumps({"metadata": {"name": "a", "namespace": "kube-system"}}), ("kube-system", "a")),
+        (json.dumps({"metadata": {"name": "a"}}), ("default", "a")),
+        (YAML.format(name=""), ("", "")),
+        (YAML.format(name="../x"), ("", "")),
+        ("metadata: 1", ("", "")),
+        ("{", ("", "")),
+        ('{"metadata": []}', ("", "")),
+        ("[" * 100_000, ("", "")),
+        ("", ("", "")),
+    ],
+)
+def test_the_pod_of_a_manifest(text, pod):
+    assert origin.pod_of_manifest(text) == pod
+
+
+@given(some.text() | some.lists(some.sampled_from([*"\n :{}'\"#", "metadata:", "name", "x"])).map("".join))
+def test_a_manifest_of_any_text_is_read(text):
+    namespace, name = origin.pod_of_manifest(text)
+    assert bool(namespace) == bool(name)

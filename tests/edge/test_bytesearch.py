@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from certmedic.core import symptoms
 from certmedic.edge import bytesearch
 
 NEEDLES = (b"x509:", b"tls: ", b"aa")
@@ -65,3 +66,9 @@ def test_places_hold_needles_and_none_is_left_between_them(block, padding):
     assert bool(found) == bytesearch.hit(block, NEEDLES) == any(needle in block for needle in NEEDLES)
     for start, end in bytesearch.spans(block, NEEDLES):
         assert any(start <= at < end for at in found)
+
+
+def test_block_search_finds_the_line_that_holds_a_needle():
+    sick = 'rejected connection from "10.0.0.1:2" (error "remote error: tls: bad certificate", ServerName "")'
+    block = b"I | healthy\n" * 50 + sick.encode() + b"\nI | healthy\n"
+    assert [block[start:end].decode() for start, end in bytesearch.spans(block, symptoms.NEEDLES)] == [sick]

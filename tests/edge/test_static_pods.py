@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as some
 
-from certmedic.core import origin
 from certmedic.edge.static_pods import StaticPods
 
 YAML = """apiVersion: v1
@@ -27,34 +23,6 @@ spec:
   containers:
   - name: etcd
 """
-
-
-@pytest.mark.parametrize(
-    ("text", "pod"),
-    [
-        (YAML.format(name="etcd-manager-main"), ("kube-system", "etcd-manager-main")),
-        (YAML.format(name='"etcd"'), ("kube-system", "etcd")),
-        (YAML.format(name="etcd  # ours"), ("kube-system", "etcd")),
-        ("spec:\n  x: 1\nmetadata:\n    name: a\n", ("default", "a")),
-        (json.dumps({"metadata": {"name": "a", "namespace": "kube-system"}}), ("kube-system", "a")),
-        (json.dumps({"metadata": {"name": "a"}}), ("default", "a")),
-        (YAML.format(name=""), ("", "")),
-        (YAML.format(name="../x"), ("", "")),
-        ("metadata: 1", ("", "")),
-        ("{", ("", "")),
-        ('{"metadata": []}', ("", "")),
-        ("[" * 100_000, ("", "")),
-        ("", ("", "")),
-    ],
-)
-def test_the_pod_of_a_manifest(text, pod):
-    assert origin.pod_of_manifest(text) == pod
-
-
-@given(some.text() | some.lists(some.sampled_from([*"\n :{}'\"#", "metadata:", "name", "x"])).map("".join))
-def test_a_manifest_of_any_text_is_read(text):
-    namespace, name = origin.pod_of_manifest(text)
-    assert bool(namespace) == bool(name)
 
 
 @pytest.fixture

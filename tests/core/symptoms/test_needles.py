@@ -8,7 +8,6 @@ import pytest
 
 from certmedic.core import symptoms
 from certmedic.core.model import LogEntry, Origin, Sighting
-from certmedic.edge import bytesearch
 
 WHEN = datetime(2026, 11, 24, 15, 32, 49, tzinfo=UTC)
 
@@ -58,9 +57,3 @@ def test_lines_of_a_healthy_master_hold_no_needle(chatter):
 def test_lines_without_the_usual_words_hold_a_needle_too(line):
     assert symptoms.interesting(line.encode())
     sure(line)
-
-
-def test_block_search_finds_the_line_that_holds_a_needle():
-    sick = 'rejected connection from "10.0.0.1:2" (error "remote error: tls: bad certificate", ServerName "")'
-    block = b"I | healthy\n" * 50 + sick.encode() + b"\nI | healthy\n"
-    assert [block[start:end].decode() for start, end in bytesearch.spans(block, symptoms.NEEDLES)] == [sick]
