@@ -236,7 +236,7 @@ def test_certificate_that_a_program_calls_its_own_is_examined(files, cause):
     fold = refusing(Symptom.OTHER, Role.SERVER, remote="")
     diagnosis = judged(replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN)), files)
     assert (diagnosis.cause, diagnosis.suspect) == (cause, "own")
-    assert any("this machine refused its certificate" in line for line in diagnosis.evidence)
+    assert any("this machine refused its own certificate" in line for line in diagnosis.evidence)
 
 
 @pytest.mark.parametrize(("listener", "path"), [("peer", ME), ("client", SERVER)])

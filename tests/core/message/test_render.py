@@ -2,7 +2,7 @@
 
 import pytest
 
-from certmedic.core.message.render import Block, Form, as_plain, fewer, fitted
+from certmedic.core.message.render import Block, Form, _as_plain, _fewer, _fitted
 
 LEAD = Block("", ("lead",), Form.LEAD)
 FILES = Block("Files", ("/a", "/b", "/c"))
@@ -26,12 +26,12 @@ EVIDENCE = Block("Evidence", ("one line", "another line"), Form.QUOTE)
     ],
 )
 def test_message_is_cut_to_its_room_in_whole_lines(room, shown):
-    assert fitted((LEAD, FILES, EVIDENCE), as_plain, room) == shown
+    assert _fitted((LEAD, FILES, EVIDENCE), _as_plain, room) == shown
     assert len(shown) <= room
 
 
 @pytest.mark.parametrize(("count", "lines"), [(1, 1), (2, 2), (3, 3), (9, 3)])
 def test_files_are_two_and_a_number(count, lines):
-    few = fewer(Block("Files", tuple(f"/{number}" for number in range(count))))
+    few = _fewer(Block("Files", tuple(f"/{number}" for number in range(count))))
     assert len(few.lines) == lines
     assert (few.lines[-1] == f"and {count - 2} more") is (count > 2)

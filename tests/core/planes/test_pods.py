@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from certmedic.core.planes import on_host, paths_of_manifest
+from certmedic.core.planes import paths_of_manifest
+from certmedic.core.planes.pods import on_host
 
 MOUNTS = [("/etc", "/host/etc"), ("/etc/pki/", "/host/pki"), ("/srv", "/")]
 
