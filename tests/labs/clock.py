@@ -22,4 +22,4 @@ class _WholeTimex(ctypes.Structure):
 def keep_right() -> bool:
     """Say so for some hours; whether the kernel took it (it wants CAP_SYS_TIME)."""
     timex = _WholeTimex(modes=ADJ_MAXERROR | ADJ_ESTERROR | ADJ_STATUS, maxerror=1000, esterror=1000, status=0)
-    return ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex)) >= 0
+    return bool(ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex)) >= 0)

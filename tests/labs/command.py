@@ -12,7 +12,7 @@ from labs import AGENT
 
 def do(*command: object, **more: Any) -> str:
     """Run a command and return what it printed; one that fails fails the test."""
-    done = subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         [str(word) for word in command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

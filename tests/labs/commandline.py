@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from certmedic.cli import main
+from labs.played import Lab
 
 
-def run(lab, *words, config=""):
+def run(lab: Lab, *words: str, config: str = "") -> Result:
     """Run a command with a configuration whose state is the lab's; return click's result."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)

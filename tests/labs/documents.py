@@ -38,10 +38,13 @@ def rows() -> list[Row]:
     """Return every key, in the order of the table."""
     classes = [node for node in ast.parse(inspect.getsource(schema)).body if isinstance(node, ast.ClassDef)]
     texts = {
-        f"{section.name}.{field.target.id}": inspect.cleandoc(text.value.value)
+        f"{section.name}.{field.target.id}": inspect.cleandoc(str(text.value.value))
         for section in classes
         for field, text in zip(section.body, section.body[1:], strict=False)
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
     }
     listed = []
     for key, field, setting in settings(Config):

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ class Plan:
     )  # a member's private key for peers, where it is not the leaf's own
     dead: frozenset[str] = frozenset()  # members that end at once, or never get to say anything
     strangers: bool = False  # whether others come too: scanners, a client without TLS, one without a certificate
-    expect: dict[str, dict[str, object]] = field(default_factory=lambda: {key: {"suspect": "none"} for key in KEYS})
+    expect: dict[str, dict[str, Any]] = field(default_factory=lambda: {key: {"suspect": "none"} for key in KEYS})
 
     @classmethod
     def healthy(cls) -> Plan:
@@ -98,7 +99,7 @@ class Plan:
         plan.api_client = plan.clients_ca.leaf("kube-apiserver", server=False)
         return plan
 
-    def leaf(self, ca: pki.Authority, key: str, *, cn: str = "", **changed: object) -> pki.Leaf:
+    def leaf(self, ca: pki.Authority, key: str, *, cn: str = "", **changed: Any) -> pki.Leaf:
         """Issue a member's certificate, good but for what is `changed`."""
         usual = {
             "dns": (f"etcd-{key}", f"etcd-{key}.internal.example", "localhost"),
@@ -117,7 +118,7 @@ class Plan:
                 self.expect[key] = {"suspect": others, "cause": cause, "certificates": []}
 
 
-def _expired(plan: Plan) -> dict[str, object]:
+def _expired(plan: Plan) -> dict[str, Any]:
     return {"not_before": plan.now - 400 * DAY, "not_after": plan.now - 5 * DAY}
 
 
@@ -169,7 +170,7 @@ def _api_client_expired(plan: Plan) -> None:
     plan.blame("expired", {})
 
 
-def _server(plan: Plan, cause: str, **changed: object) -> None:
+def _server(plan: Plan, cause: str, **changed: Any) -> None:
     plan.server["c"] = plan.leaf(plan.clients_ca, "c", **changed)
     plan.blame(cause, {"c": ["clients/server.crt"]}, others="none")
 
@@ -187,12 +188,12 @@ def _clients_ca_expired(plan: Plan) -> None:
     plan.blame("ca_expired", {key: ["clients/ca.crt"] for key in KEYS})
 
 
-def _peer(plan: Plan, cause: str, **changed: object) -> None:
+def _peer(plan: Plan, cause: str, **changed: Any) -> None:
     plan.peer["b"] = plan.leaf(plan.peers_ca, "b", **changed)
     plan.blame(cause, {"b": ["peers/me.crt"]})
 
 
-def _peer_chain(plan: Plan, cause: str, *, whole: bool, **changed: object) -> None:
+def _peer_chain(plan: Plan, cause: str, *, whole: bool, **changed: Any) -> None:
     """Have a member's leaf signed by an authority in between, which its file holds too where it is `whole`."""
     between = pki.authority("etcd-peers-intermediate", issuer=plan.peers_ca, **changed)
     plan.peer["b"] = plan.leaf(between, "b")
@@ -396,7 +397,7 @@ def _running(program: Path, members: Mapping[str, Member], flags: Sequence[str])
             client_url = f"https://{ADDRESSES[key]}:{ports[key]}"
             peers, clients = member.pki / "peers", member.pki / "clients"
             command = [
-                *(program, *flags, f"--name=etcd-{key}", f"--data-dir={member.log.parent / 'data'}"),
+                *(str(program), *flags, f"--name=etcd-{key}", f"--data-dir={member.log.parent / 'data'}"),
                 *(f"--initial-cluster={cluster}", "--initial-cluster-token=lab"),
                 *(f"--listen-peer-urls={peer_urls[key]}", f"--initial-advertise-peer-urls={peer_urls[key]}"),
                 *(f"--listen-client-urls={client_url}", f"--advertise-client-urls={client_url}"),

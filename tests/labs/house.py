@@ -14,6 +14,7 @@ system.slice: journald and the agent read them from the kernel, as they read tho
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -116,7 +117,7 @@ class House(Machine):
         self.ends = now + ends
         self.peers_ca = pki.authority("etcd-peers-ca-main", not_before=now - timedelta(days=900))
         self.clients_ca = pki.authority("etcd-clients-ca", not_before=now - timedelta(days=900))
-        cas = {"peers_ca": self.peers_ca, "clients_ca": self.clients_ca}
+        cas: dict[str, Any] = {"peers_ca": self.peers_ca, "clients_ca": self.clients_ca}
         manager_ca = pki.authority("etcd-manager-ca-main")
         pki.kops_pki(self.home / "etc/kubernetes/pki/etcd-manager-main", manager_ca=manager_ca, **cas)
         return pki.kops_volume(self.home / "mnt" / name, not_after=self.ends, **cas)
@@ -290,7 +291,7 @@ def bound(namespace: str, address: str, port: int) -> socket.socket:
     def make() -> None:
         # The thread alone enters the namespace; the socket stays there.
         with Path(f"/run/netns/{namespace}").open() as file:
-            os.setns(file.fileno(), os.CLONE_NEWNET) if hasattr(os, "setns") else _setns(file.fileno())
+            _setns(file.fileno())
             made.append(socket.create_server((address, port), backlog=128))
 
     thread = threading.Thread(target=make)
@@ -300,8 +301,7 @@ def bound(namespace: str, address: str, port: int) -> socket.socket:
 
 
 def _setns(number: int) -> None:
-    import ctypes  # noqa: PLC0415 - Python 3.12 has the call itself
-
+    # os.setns came with Python 3.12
     if ctypes.CDLL(None, use_errno=True).setns(number, 0x40000000):
         raise OSError(ctypes.get_errno(), "setns")
 

@@ -157,8 +157,8 @@ def _own_groups(name: str) -> list[Path]:
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         # A new cpuset takes no process before it is told its cores; that of the parent will do.
-        if (point := mounted.get(controllers.split(",")[0])) and "cpuset" not in controllers:
-            group = Path(point + path, name)
+        if (root := mounted.get(controllers.split(",")[0])) and "cpuset" not in controllers:
+            group = Path(root + path, name)
             with contextlib.suppress(OSError):
                 group.mkdir()
                 groups.append(group)

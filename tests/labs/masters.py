@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from labs import AGENT, LABS, pki
 from labs.docker import Docker, _sweep
@@ -124,7 +125,7 @@ class Master:
             *[f"--initial-cluster={cluster}", "--initial-cluster-token=lab"],
         )
 
-    def run(self, command: Sequence[str], **more: object) -> subprocess.Popen[bytes]:
+    def run(self, command: Sequence[str], **more: Any) -> subprocess.Popen[bytes]:
         """Start a program on this master: with its network, its volumes at /mnt, and an /etc and a /var/log of the master's."""
         etc, keys, logs = self.home / "etc", self.home / "etc/kubernetes/pki/etcd-manager-main", self.home / "var/log"
         if not etc.exists():
@@ -134,7 +135,8 @@ class Master:
                 shutil.copy(file, keys)
             self.pod.lay(self.home)
         places = {self.home / "mnt": "/mnt", etc: "/etc", logs: "/var/log"}
-        return subprocess.Popen(inside(self.namespace, places, *command), **more)  # type: ignore[call-overload]
+        process: subprocess.Popen[bytes] = subprocess.Popen(inside(self.namespace, places, *command), **more)
+        return process
 
     def configure(self, config: str) -> Path:
         """Write the agent's configuration."""

@@ -76,9 +76,12 @@ class Machine:
 
     def run(self, *command: str, **more: Any) -> subprocess.Popen[bytes]:
         """Start a program."""
-        silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        silent: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         environment = {**os.environ, "PYTHONPATH": str(AGENT)}
-        return subprocess.Popen(inside(self.namespace, self.places, *command), env=environment, **(silent | more))
+        process: subprocess.Popen[bytes] = subprocess.Popen(
+            inside(self.namespace, self.places, *command), env=environment, **(silent | more)
+        )
+        return process
 
     def agent(self, config: Path, *, log: Path) -> subprocess.Popen[bytes]:
         """Start `certmedic run`; what it prints is appended to `log`."""

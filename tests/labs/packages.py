@@ -58,8 +58,8 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
 def depends() -> dict[str, str]:
     """Return package -> least version, of the deb."""
     text = (PACKAGING / "debian" / "control").read_text()
-    found = re.search(r"^Depends: (.*)$", text, re.MULTILINE)[1]
-    return dict(re.findall(r"([a-z0-9][\w.+-]+) \(>= ([\w.~]+)\)", found))
+    (listed,) = re.findall(r"^Depends: (.*)$", text, re.MULTILINE)
+    return dict(re.findall(r"([a-z0-9][\w.+-]+) \(>= ([\w.~]+)\)", listed))
 
 
 def wanted(release: str) -> tuple[str, ...]:

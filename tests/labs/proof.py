@@ -14,6 +14,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from labs.docker import BUSYBOX, Docker
 from labs.static_pod import StaticPod
@@ -55,7 +56,7 @@ class Agent:
         manifest = home / POD.manifest_path
         manifest.parent.mkdir(parents=True, exist_ok=True)
         manifest.write_text(POD.manifest)
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def _command(self, *words: str) -> list[str]:
         binds = {"run": "/run", "log": "/var/log", "etc": "/etc"}
@@ -99,7 +100,7 @@ class Agent:
     def sources(self) -> set[str]:
         return {row[0] for row in self._rows("SELECT source FROM sources WHERE status <> '{}'")}
 
-    def _rows(self, query: str) -> list[tuple]:
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
         if not self.state.exists():
             return []
         with (

@@ -9,6 +9,7 @@ from typing import Self
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceStatus, SourceUp
 from certmedic.edge.inbox import Inbox, start
+from certmedic.ports import Source
 
 
 def settle(positions: dict[str, str], items: Iterable[Item]) -> None:
@@ -24,7 +25,7 @@ def settle(positions: dict[str, str], items: Iterable[Item]) -> None:
 class Reading:
     """What a source has put so far; a context manager that stops it at the end."""
 
-    def __init__(self, source, positions: Mapping[str, str] | None = None) -> None:
+    def __init__(self, source: Source, positions: Mapping[str, str] | None = None) -> None:
         self.items: list[Item] = []
         self.earlier = dict(positions or {})  # as the store held them when the source was started
         self.positions = dict(self.earlier)  # as it would hold them now, were all that came settled

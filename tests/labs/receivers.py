@@ -9,10 +9,12 @@ import json
 import socket
 import struct
 import threading
+from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 
 class Hook:
@@ -21,26 +23,26 @@ class Hook:
     `mood` says how it answers: ok, an HTTP status, slow, drip, reset, or lying (headers that are none).
     """
 
-    def __init__(self, listener=None):
+    def __init__(self, listener: socket.socket | None = None) -> None:
         listener = listener or socket.create_server(("127.0.0.1", 0))
         self.mood = "ok"
-        self.requests = []  # (path, headers, body)
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []  # (path, headers, body)
         self.closing = threading.Event()
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 hook.requests.append((self.path, dict(self.headers), body))
                 hook.answer(self)
 
-            def log_message(self, *args):
+            def log_message(self, *args: object) -> None:
                 pass
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
 
-            def handle_error(self, request, client_address):
+            def handle_error(self, request: object, client_address: object) -> None:
                 pass  # a client that gave up is what some tests are about
 
         self.address, self.port = listener.getsockname()
@@ -49,7 +51,7 @@ class Hook:
         self.server.socket = listener
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def answer(self, handler):
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer as the mood is."""
         if self.mood == "slow":
             self.closing.wait(30)
@@ -75,33 +77,33 @@ class Hook:
             handler.wfile.write(b"{}")
 
     @property
-    def messages(self):
+    def messages(self) -> list[dict[str, Any]]:
         """The JSON bodies that came in."""
         return [json.loads(body) for _, _, body in self.requests]
 
     @property
-    def url(self):
+    def url(self) -> str:
         """Its address for apprise, with a secret in it."""
         return f"json://{self.address}:{self.port}/hook-SECRET-token"
 
     @property
-    def titles(self):
+    def titles(self) -> list[str]:
         """The titles of the messages that came in."""
         return [message["title"] for message in self.messages]
 
     @property
-    def kinds(self):
+    def kinds(self) -> list[str]:
         """The kinds of the messages that came in, by their titles."""
         words = {"RESOLVED": "resolved", "NOT FIXED": "escalated", "verifying": "acted", "still open": "reminder"}
         return [next((kind for word, kind in words.items() if word in title), "opened") for title in self.titles]
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """End."""
         self.closing.set()
         self.server.shutdown()
@@ -111,16 +113,17 @@ class Hook:
 class Mailbox:
     """A mail server that wants user u and password p."""
 
-    def __init__(self):
-        self.mails = []
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
         box = self
 
         class Handler:
-            async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+            async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+                assert isinstance(envelope.content, bytes)
                 box.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
                 return "250 taken"
 
-        def authenticate(server, session, envelope, mechanism, data):
+        def authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
             good = data.login == b"u" and data.password == b"p"
             return AuthResult(success=good, handled=False)
 
@@ -130,13 +133,13 @@ class Mailbox:
         self.controller.start()
         self.port = self.controller.port
 
-    def close(self):
+    def close(self) -> None:
         """End."""
         self.controller.stop()
 
 
-def free_port():
+def free_port() -> int:
     """A port where nobody listens."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+        return int(one.getsockname()[1])

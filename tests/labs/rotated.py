@@ -12,7 +12,9 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,8 +161,8 @@ class Moments:
         for name in CALLS:
             monkeypatch.setattr(os, name, self._before(getattr(os, name)))
 
-    def _before(self, call):
-        def counted(*arguments, **named):
+    def _before(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **named: Any) -> Any:
             if not self._inside:
                 self._do(up_to=self.count)
                 self.count += 1

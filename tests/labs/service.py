@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from labs import AGENT, pki
 from labs.waiting import until
@@ -22,18 +23,18 @@ class Service:
     home: Path
     notify: str = ""  # further lines of [notify]
     more: str = ""
-    environ: dict = field(default_factory=dict)
-    process: subprocess.Popen | None = None
+    environ: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
 
     @property
-    def state(self):
+    def state(self) -> Path:
         return self.home / "state" / "state.sqlite3"
 
     @property
-    def log(self):
+    def log(self) -> str:
         return (self.home / "log").read_text()
 
-    def configure(self, *urls):
+    def configure(self, *urls: str) -> Self:
         self.home.mkdir(exist_ok=True)
         (self.home / "apprise.conf").write_text("".join(f"{url}\n" for url in urls))
         path = self.home / "certmedic.toml"
@@ -57,14 +58,14 @@ group_for = "1s"
         path.chmod(0o640)
         return self
 
-    def certificate(self, ends=timedelta(hours=-1)):
+    def certificate(self, ends: timedelta = timedelta(hours=-1)) -> None:
         """Replace the certificate as programs do: beside it, and then in its place."""
         made = pki.authority("test-ca").leaf("etcd-a", not_after=datetime.now(UTC) + ends)
         fresh = made.write(self.home / "new" / "server.pem")
         (self.home / "pki").mkdir(exist_ok=True)
         fresh.rename(self.home / "pki" / "server.crt")
 
-    def start(self):
+    def start(self) -> None:
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "certmedic", "run", "--config", str(self.home / "certmedic.toml")],
@@ -74,12 +75,12 @@ group_for = "1s"
                 umask=0o077,  # as the unit has it
             )
 
-    def kill(self):
+    def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
 
-    def ask(self, *words, code=0):
+    def ask(self, *words: str, code: int = 0) -> str:
         """Run one of the commands beside the service."""
         done = subprocess.run(
             [sys.executable, "-m", "certmedic", *words, "--config", str(self.home / "certmedic.toml")],
@@ -92,7 +93,7 @@ group_for = "1s"
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def deliveries(self):
+    def deliveries(self) -> list[tuple[str, str]]:
         """(kind, state) of every delivery, as the service wrote it down."""
         if not self.state.exists():
             return []
@@ -106,8 +107,9 @@ group_for = "1s"
             ).fetchall()
         return []
 
-    def turns_for(self, seconds):
+    def turns_for(self, seconds: float) -> None:
         """Wait while the service, alive, has looked anew at everything it had written down for so long."""
         end = datetime.now(UTC) + timedelta(seconds=seconds)
         until(lambda: datetime.now(UTC) > end)
+        assert self.process is not None
         assert self.process.poll() is None, self.log

@@ -52,7 +52,7 @@ def certmedic(master: Master, *words: str) -> Any:
 
 def incidents(master: Master) -> list[Any]:
     """Return what an agent has seen."""
-    return certmedic(master, "incidents").get("incidents", [])
+    return list(certmedic(master, "incidents").get("incidents", []))
 
 
 def own(master: Master) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
 from certmedic.core import certificates
 from certmedic.core.model import Container, Facts, LogEntry, Origin, Place, Stored, Trust
@@ -19,21 +20,45 @@ CLIENTS_CA = pki.authority("etcd-clients-ca", not_before=NOW - 400 * DAY)
 VOLUME = "/mnt/master-vol-01/pki/etcd-cluster-token-etcd"
 
 
+class Signed(Protocol):
+    """A certificate of any kind in DER."""
+
+    @property
+    def der(self) -> bytes:
+        """The certificate."""
+
+
 def stored(
-    leaf, path, use="peer", *, ca_path="", renewer="etcd-manager", group="main", plane="kops", ports=(), index=0, **more
-):
+    leaf: Signed,
+    path: str,
+    use: str = "peer",
+    *,
+    ca_path: str = "",
+    renewer: str = "etcd-manager",
+    group: str = "main",
+    plane: str = "kops",
+    ports: tuple[int, ...] = (),
+    index: int = 0,
+    **more: Any,
+) -> Stored:
     """A certificate as it was read from a file."""
     return Stored(
         certificate=certificates.parse_der(leaf.der, path, index),
         place=Place(plane=plane, group=group, use=use, renewer=renewer, ca_path=ca_path, ports=ports),
         modified=NOW,
-        **({"trust": Trust.SYSTEM, "authorised": True} | more),
+        **{"trust": Trust.SYSTEM, "authorised": True, **more},
     )
 
 
-def member(*, peer_ends=NOW + 300 * DAY, server_ends=NOW + 300 * DAY, peer=None, server=None):
+def member(
+    *,
+    peer_ends: datetime = NOW + 300 * DAY,
+    server_ends: datetime = NOW + 300 * DAY,
+    peer: Signed | None = None,
+    server: Signed | None = None,
+) -> tuple[Stored, ...]:
     """The files of one etcd member under kops, `peer` and `server` ready-made where they have a fault of their own."""
-    names = {"dns": ("etcd-a", "etcd-a.internal.example"), "ips": ("127.0.0.1",)}
+    names: dict[str, Any] = {"dns": ("etcd-a", "etcd-a.internal.example"), "ips": ("127.0.0.1",)}
     peer = peer or PEERS_CA.leaf("etcd-a", not_before=NOW - 400 * DAY, not_after=peer_ends, **names)
     server = server or CLIENTS_CA.leaf("etcd-a", not_before=NOW - 400 * DAY, not_after=server_ends, **names)
     return (
@@ -44,7 +69,15 @@ def member(*, peer_ends=NOW + 300 * DAY, server_ends=NOW + 300 * DAY, peer=None,
     )
 
 
-def container(group="main", image=NEW_IMAGE, number="c1", *, started_at=NOW - DAY, state="running", trust=Trust.SYSTEM):
+def container(
+    group: str = "main",
+    image: str = NEW_IMAGE,
+    number: str = "c1",
+    *,
+    started_at: datetime = NOW - DAY,
+    state: str = "running",
+    trust: Trust = Trust.SYSTEM,
+) -> Container:
     """An etcd-manager's container, named as the kubelet names it."""
     pod = f"etcd-manager-{group}-ip-10-0-0-1"
     return Container(
@@ -60,7 +93,7 @@ def container(group="main", image=NEW_IMAGE, number="c1", *, started_at=NOW - DA
     )
 
 
-def unit(name="k3s.service", invocation="i1", state="active"):
+def unit(name: str = "k3s.service", invocation: str = "i1", state: str = "active") -> Container:
     """A unit of systemd, as it was looked up."""
     return Container(
         id=name, name=name, image="", state=state, runtime="systemd", invocation=invocation, trust=Trust.SYSTEM
@@ -71,23 +104,29 @@ K3S = "/var/lib/rancher/k3s/server/tls"
 K3S_CA = pki.authority("k3s-client-ca", not_before=NOW - 400 * DAY)
 
 
-def k3s(ends=NOW - DAY):
+def k3s(ends: datetime = NOW - DAY) -> tuple[Stored, ...]:
     """A certificate that k3s renews, and its CA."""
     leaf = K3S_CA.leaf("system:admin", not_before=NOW - 365 * DAY, not_after=ends, server=False)
-    more = {"plane": "k3s", "group": "", "renewer": "k3s"}
+    more: dict[str, Any] = {"plane": "k3s", "group": "", "renewer": "k3s"}
     return (
         stored(leaf, f"{K3S}/client-admin.crt", "admin", ca_path=f"{K3S}/client-ca.crt", **more),
         stored(K3S_CA, f"{K3S}/client-ca.crt", "ca", **{**more, "renewer": "operator"}),
     )
 
 
-def kubeadm(ends=NOW - DAY):
+def kubeadm(ends: datetime = NOW - DAY) -> tuple[Stored, ...]:
     """The files of one etcd member under kubeadm."""
-    names = {"plane": "kubeadm", "group": "", "renewer": "kubeadm"}
+    names: dict[str, Any] = {"plane": "kubeadm", "group": "", "renewer": "kubeadm"}
     return tuple(replace(one, place=replace(one.place, **names)) for one in member(peer_ends=ends))
 
 
-def facts(files=None, *, containers=None, at=NOW, **more):
+def facts(
+    files: tuple[Stored, ...] | None = None,
+    *,
+    containers: tuple[Container, ...] | None = None,
+    at: datetime = NOW,
+    **more: Any,
+) -> Facts:
     """What was looked up on one master."""
     return Facts(
         at=at,
@@ -99,6 +138,8 @@ def facts(files=None, *, containers=None, at=NOW, **more):
     )
 
 
-def entry(text, *, at=NOW, stream="journal", trust=Trust.SYSTEM, **origin):
+def entry(
+    text: str, *, at: datetime = NOW, stream: str = "journal", trust: Trust = Trust.SYSTEM, **origin: Any
+) -> LogEntry:
     """A line that came in, of a program that is believed unless said otherwise."""
     return LogEntry(stream=stream, position="1", time=at, text=text, origin=Origin(trust=trust, **origin))
