@@ -26,7 +26,6 @@ from certmedic.apply import OF_THE_MACHINE, Applier
 from certmedic.config import Config, policy_of
 from certmedic.core import message, verify
 from certmedic.core.incident import (
-    HELD_BACK,
     LOOK_EVERY,
     Circumstances,
     Incident,
@@ -47,13 +46,12 @@ from certmedic.ports import World
 from certmedic.readers import Readers
 from certmedic.strangers import Strangers
 from certmedic.tally import Seen, Tally
-from certmedic.teller import Teller
+from certmedic.teller import DIGEST_EVERY, Teller
 from certmedic.turn import DIAGNOSE_EVERY, Looked, Turn, Turns, lasting, look
 
 TICK = 1.0  # seconds that the loop waits at most, so that it feeds the watchdog and sees a stop or a new recheck
 WORKING_TICK = 0.2  # the same while an action or a delivery is under way
 LONGEST_TURN = timedelta(minutes=3)  # after a longer pause the machine was suspended, or its clock was set
-DIGEST_EVERY = timedelta(hours=1)
 # A longer look at the machine is given up; the turn goes on with older facts.
 LONGEST_PROBE = timedelta(seconds=60)
 LAST_ACT = 80.0  # seconds that a stop waits for an action that has begun; the unit's TimeoutStopSec= is longer
@@ -287,22 +285,12 @@ class Loop:
         if kind is RecheckKind.BLIND:
             self._look_at_readers(now)
         elif kind is RecheckKind.DIGEST:
-            self._send_digest(now)
+            self.teller.digest(now)
         else:
             self.inventory = facts
             if looked.members:
                 self.store.keep_members(looked.members)
             self.findings.take_inventory(facts, self._passes, now)
-
-    def _send_digest(self, now: datetime) -> None:
-        """Send one message an hour about the incidents that are held back."""
-        held = [
-            incident
-            for incident in self.store.incidents(unresolved=True)
-            if incident.announced_at is None and self.store.has_event(incident.id, HELD_BACK)
-        ]
-        if held and not self.teller.digest(held, now, every=DIGEST_EVERY):
-            self.store.recheck(RecheckKind.DIGEST, None, now + DIGEST_EVERY)
 
     def _write_outcomes(self, outcomes: Iterable[Outcome], now: datetime) -> None:
         for outcome in outcomes:
@@ -314,8 +302,6 @@ class Loop:
         for act in self.store.acts(incident=outcome.incident):
             if act.id == outcome.act and incident is not None:
                 self.applier.apply(incident, tried(outcome, act, incident, now), now)
-
-    # ------------------------------------------------------------ faults
 
     def _passes(self, what: str, handle: Callable[[], None]) -> bool:
         """Handle one item within a savepoint. Returns False, after undoing that item alone, if it raised."""
@@ -336,8 +322,6 @@ class Loop:
         if self.faults[kind] == 1:
             where = "".join(traceback.format_exception(error)[-2:])
             log.error("%s was passed over: %s. This is a fault of certmedic; please report it.\n%s", what, kind, where)
-
-    # ------------------------------------------------------------ for ever
 
     def run(
         self, take: Callable[[float], Iterable[Item]], now: Callable[[], datetime], going: Callable[[], bool]

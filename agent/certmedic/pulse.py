@@ -1,7 +1,7 @@
-"""The agent's signs of life, after each turn of the line: the watchdog, the heartbeat, the numbers, the line at login.
+"""Signs of life after each turn of the loop: watchdog, heartbeat, metrics and the line at login.
 
-All of them say "the line turns, and what must be read is read". None of them may hold up the line: what cannot be said is
-logged once, and tried again at the next time.
+Each says that the loop turns and that every required source is read. None may hold up the loop: a failure is logged once, and
+the next sign is the next attempt.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from certmedic import __version__
 from certmedic.config import Config
 from certmedic.core import message
+from certmedic.core.incident import IncidentState
 from certmedic.core.model import Severity, Silence
 from certmedic.edge import local, service
 from certmedic.edge.heartbeat import Heartbeat
@@ -23,13 +24,13 @@ from certmedic.loop import Loop
 from certmedic.ports import World
 
 LOGIN_EVERY = 2.0  # seconds
-METRICS_EVERY = 60.0
+METRICS_EVERY = 60.0  # seconds
 
 log = logging.getLogger(__name__)
 
 
 class Pulse:
-    """Called after each turn; every sign has its own time, kept on a clock that nobody sets."""
+    """Called after each turn. Each sign has its own interval on the monotonic clock."""
 
     def __init__(self, *, config: Config, store: Store, world: World, required: Collection[str]) -> None:
         self.config = config
@@ -45,13 +46,13 @@ class Pulse:
         self._shown: bytes | None = None
 
     def turn(self, loop: Loop, now: datetime, tick: float) -> None:
-        """Give the signs that are due. `tick` is seconds on a monotonic clock."""
+        """Give the signs that are due. `tick`: seconds on the monotonic clock."""
         interval = service.watchdog_interval()
         if not self.required & loop.readers.blind.keys():
             if interval is not None and self._due("watchdog", tick, interval / 4):
                 service.watchdog()
             every = self.config.notify.heartbeat_every.total_seconds()
-            # Not before the first inventory: the call tells of the certificates.
+            # Not before the first inventory: the heartbeat reports on the certificates.
             if self.heartbeat is not None and loop.inventory is not None and self._due("heartbeat", tick, every):
                 self.heartbeat.beat(message.pulse(self.world.host, loop.inventory, now))
         if self.heartbeat is not None:
@@ -68,12 +69,12 @@ class Pulse:
         return True
 
     def _hear(self, heartbeat: Heartbeat) -> None:
-        """Tell the journal once that calls are no longer taken, and once that they are again."""
-        said = heartbeat.result()
-        if said is not None and bool(said) != bool(self._complaints.get("heartbeat")):
-            self.world.journal.emit(message.heartbeat_fields(said))
-        if said is not None:
-            self._complaints["heartbeat"] = said
+        """Write into the journal once that heartbeats fail, and once that they succeed again."""
+        error = heartbeat.result()
+        if error is not None and bool(error) != bool(self._complaints.get("heartbeat")):
+            self.world.journal.emit(message.heartbeat_fields(error))
+        if error is not None:
+            self._complaints["heartbeat"] = error
 
     def _try(self, what: str, write: Callable[[], None]) -> None:
         try:
@@ -89,19 +90,19 @@ class Pulse:
         return (*self.store.silences(now=now), *message.windows(self.config.notify.maintenance, now))
 
     def _write_login(self, now: datetime) -> None:
-        assert self.login is not None  # noqa: S101 - asked for before; this tells the type checker
+        assert self.login is not None  # noqa: S101 - the caller has checked; for the type checker
         silences = self._silences(now)
         lines = [
             message.login_line(
-                one.id,
-                one.diagnosis,
-                one.decision,
+                incident.id,
+                incident.diagnosis,
+                incident.decision,
                 now=now,
-                escalated=one.state == "escalated",
-                silence=message.silence_of(one.diagnosis, silences, now),
+                escalated=incident.state is IncidentState.ESCALATED,
+                silence=message.silence_of(incident.diagnosis, silences, now),
             )
-            for one in self.store.incidents(unresolved=True)
-            if one.diagnosis.severity is not Severity.INFO
+            for incident in self.store.incidents(unresolved=True)
+            if incident.diagnosis.severity is not Severity.INFO
         ]
         text = "".join(f"{line}\n" for line in message.few_lines(lines)).encode()
         if text == self._shown:
@@ -113,7 +114,7 @@ class Pulse:
         self._shown = text
 
     def _write_metrics(self, loop: Loop, now: datetime) -> None:
-        from certmedic.edge import metrics  # noqa: PLC0415 - an agent without the file never loads Prometheus's library
+        from certmedic.edge import metrics  # noqa: PLC0415 - loads Prometheus's library only if it is needed
 
         assert self.config.metrics.textfile is not None  # noqa: S101 - as above
         channels = self.store.channels()
@@ -128,10 +129,10 @@ class Pulse:
                 (str(i.diagnosis.severity), str(i.diagnosis.cause)) for i in self.store.incidents(unresolved=True)
             ],
             acts=[act.state for act in self.store.acts()],
-            waiting=sum(one["waiting"] for one in channels),
-            oldest=min((datetime.fromisoformat(one["oldest"]) for one in channels if one["oldest"]), default=None),
-            lost=sum(one["expired"] for one in channels),
-            silences=sum(one.starts_at <= now for one in self._silences(now)),
+            waiting=sum(channel["waiting"] for channel in channels),
+            oldest=min((datetime.fromisoformat(row["oldest"]) for row in channels if row["oldest"]), default=None),
+            lost=sum(channel["expired"] for channel in channels),
+            silences=sum(silence.starts_at <= now for silence in self._silences(now)),
             heartbeat_failures=self.heartbeat.failures if self.heartbeat else 0,
         )
         local.publish(self.config.metrics.textfile, metrics.exposition(numbers))

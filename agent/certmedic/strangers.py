@@ -1,4 +1,4 @@
-"""What strangers log: counted and kept within one budget for all of them, and evidence for nothing.
+"""Lines of strangers: counted within one budget for all of them, shown on request, and evidence for nothing.
 
 A stranger's line opens no incident, starts no probe and is no echo of another line. Beyond the budget lines are only
 counted, which the journal reports once.
@@ -32,7 +32,7 @@ class _Kind:
 
 
 class Strangers:
-    """All of them together. For the owner's thread."""
+    """All strangers together. For the loop's thread."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -58,7 +58,7 @@ class Strangers:
         return False
 
     def write(self) -> None:
-        """Write down what was counted. Within a transaction."""
+        """Write the counts. Within a transaction."""
         for (name, symptom), kind in self._kinds.items():
             self._store.stranger(name, symptom, kind.line, times=kind.count, first=kind.first, last=kind.last)
         if self._kinds:

@@ -1,7 +1,7 @@
-"""Counting what is seen: a line once, whichever roads bring it, and equal lines together as one fold.
+"""Counts lines: each once, by however many sources it comes, and equal lines together as one fold.
 
-Counts are kept in memory within a turn and written in the transaction at whose end the positions move, so that a kill neither
-loses nor doubles one. Everything here is asked within such a transaction.
+Counts are in memory during a turn, and are written in the transaction that moves the positions: a kill neither loses nor doubles
+one. Every method that writes runs within a transaction.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from certmedic.core import echo
 from certmedic.core.model import Sighting
 from certmedic.edge.store import Store
 
-REMEMBERED_FOLDS = 2048
-REMEMBERED_LINES = 4096  # in memory, to count a line once that comes in by two sources; the store keeps more
+REMEMBERED_FOLDS = 2048  # in memory
+REMEMBERED_LINES = 4096  # in memory, to deduplicate lines; the store keeps more
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
 class Line:
-    """A line that came in: its number in the store, and how often each road has brought it."""
+    """A line: its number in the store, and how often each kind of source has delivered it."""
 
     number: int
     brought: dict[str, int]
@@ -29,7 +29,7 @@ class Line:
 
 @dataclass(slots=True)
 class Seen:
-    """Equal lines, counted, with what was last made of them."""
+    """Equal lines, counted, and their latest diagnosis."""
 
     sighting: Sighting  # the first
     first: datetime
@@ -41,7 +41,7 @@ class Seen:
 
 
 class Tally:
-    """How often each fold was seen, and which roads have brought each line."""
+    """The count of each fold, and the sources of each line."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -50,7 +50,7 @@ class Tally:
         self._unwritten: list[Line] = []
 
     def is_echo(self, sighting: Sighting) -> bool:
-        """Whether a line came in already by another road; remembers that this one has brought it."""
+        """Whether another source has delivered a line already; remembers that this one has."""
         words = echo.words(sighting)
         line = self._lines.get(words)
         if line is None:
@@ -71,7 +71,7 @@ class Tally:
         return fold not in self._folds
 
     def count(self, fold: str, sighting: Sighting) -> Seen:
-        """Count one more line of a fold, and return all of that fold."""
+        """Count one more line of a fold. Returns all lines of the fold."""
         time = sighting.entry.time
         seen = self._folds.get(fold)
         if seen is None:
@@ -83,25 +83,25 @@ class Tally:
         return seen
 
     def forget(self, incident: int | None = None) -> None:
-        """Have the next line of an incident, or of any, taken for the first of its kind; what was counted is written down."""
+        """Forget the folds of an incident, or all, so that their next lines are diagnosed again. Writes the counts first."""
         self.write_counts()
         for fold in [fold for fold, seen in self._folds.items() if incident in (None, seen.incident)]:
             del self._folds[fold]
 
     def write_counts(self) -> None:
-        """Write down how often the folds that belong to an incident were seen."""
+        """Write the counts of folds that belong to an incident."""
         for seen in self._folds.values():
             if seen.unwritten and seen.incident is not None:
                 self._store.count(seen.incident, seen.sighting, times=seen.unwritten, first=seen.first, last=seen.last)
             seen.unwritten = 0
         if len(self._folds) > REMEMBERED_FOLDS:
-            self._folds.clear()  # strangers can make as many as they like; the counts are written down
+            self._folds.clear()  # bounds the memory; the counts are written
 
     def write_lines(self, now: datetime) -> None:
-        """Write down which roads have brought the lines of this turn."""
+        """Write which sources have delivered the lines of this turn."""
         self._store.remember({line.number: line.brought for line in self._unwritten}, now=now)
         for line in self._unwritten:
             line.unwritten = False
         self._unwritten.clear()
         if len(self._lines) > REMEMBERED_LINES:
-            self._lines.clear()  # those that are still of use are read again
+            self._lines.clear()  # bounds the memory; the store has them

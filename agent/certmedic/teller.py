@@ -1,4 +1,4 @@
-"""What is said: messages into the outbox and out of it, events into the journal."""
+"""Messages: from an incident into the outbox, from the outbox to channels; and events into the journal."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 from certmedic.core import message
+from certmedic.core.incident import HELD_BACK, RecheckKind
 from certmedic.core.model import MessageKind, Route, Severity
 from certmedic.core.window import Window
 from certmedic.edge.store import Delivery, Incident, Store
@@ -17,10 +18,11 @@ from certmedic.ports import Delivered, World
 Transaction = Callable[[], AbstractContextManager[None]]
 log = logging.getLogger(__name__)
 WALL = "wall"  # the channel that needs no network
+DIGEST_EVERY = timedelta(hours=1)
 
 
 class Teller:
-    """The mouth of the agent. Each kind of message is said once for an incident, and by the outbox, so that no kill loses one."""
+    """Reports incidents: each kind of message once for an incident, through the outbox, so that a kill loses none."""
 
     def __init__(
         self, mode: str, store: Store, world: World, routes: Sequence[Route] = (), maintenance: Sequence[Window] = ()
@@ -32,15 +34,9 @@ class Teller:
         self.world = world
 
     def tell(self, kind: MessageKind, incident: Incident, now: datetime, *, outcome: str = "") -> None:
-        """Write an event into the journal, and `say` it to people."""
-        if kind is not MessageKind.OPENED:
-            self.journal(kind, incident, outcome)
-        self.say(kind, incident, now, outcome=outcome)
+        """Put a message into the outbox, once of each kind, if mode and severity allow it.
 
-    def say(self, kind: MessageKind, incident: Incident, now: datetime, *, outcome: str = "") -> None:
-        """Write a message into the outbox, once of each kind, where people are to be told of this incident at all.
-
-        Under a silence, or within a maintenance window, it is dropped and not kept. Only "resolved" goes through: what was told before is told to be over.
+        A silence or a maintenance window drops the message. Only "resolved" gets through, for incidents that were reported before.
         """
         if self.mode == "observe" or incident.diagnosis.severity is Severity.INFO:
             return
@@ -76,19 +72,26 @@ class Teller:
             )
         )
 
-    def digest(self, held: Sequence[Incident], now: datetime, *, every: timedelta) -> bool:
-        """Write the digest of what is held back into the outbox; False if the last one is younger than `every`."""
+    def digest(self, now: datetime) -> None:
+        """Put one message about the incidents that are held back into the outbox, at most every hour."""
+        held = [
+            incident
+            for incident in self.store.incidents(unresolved=True)
+            if incident.announced_at is None and self.store.has_event(incident.id, HELD_BACK)
+        ]
+        if not held:
+            return
         last = self.store.last_digest()
-        if last is not None and now - last < every:
-            return False
-        told = [(one.diagnosis.severity, one.diagnosis.cause) for one in held]
-        written = message.digest(told, host=self.world.host)
+        if last is not None and now - last < DIGEST_EVERY:
+            self.store.recheck(RecheckKind.DIGEST, None, now + DIGEST_EVERY)
+            return
+        faults = [(incident.diagnosis.severity, incident.diagnosis.cause) for incident in held]
+        written = message.digest(faults, host=self.world.host)
         channels = {channel.id: channel.label for channel in self.world.notifier.channels(written.severity, "")}
         self.store.enqueue(held[0].id, written, channels, now=now)
-        return True
 
     def deliver(self, now: datetime, courier: Worker) -> None:
-        """Have the courier hand over what is due."""
+        """Give the courier the messages that are due."""
         if courier.busy:
             return
         due = self.store.outbox(now=now)
@@ -96,7 +99,7 @@ class Teller:
             courier.begin(lambda: self._hand_over(due))
 
     def _hand_over(self, due: Sequence[Delivery]) -> Iterator[tuple[Delivery, Delivered]]:
-        """Hand messages to terminals and channels, on the courier's thread."""
+        """Send messages to terminals and channels, on the courier's thread."""
         for delivery in due:
             if delivery.channel == WALL:
                 text = message.wall_text(delivery.message, delivery.incident)
@@ -108,7 +111,7 @@ class Teller:
             yield sent[place], result
 
     def hear(self, now: datetime, courier: Worker, transaction: Transaction) -> None:
-        """Write down what became of deliveries; what a channel does not take comes back later and later, for a day."""
+        """Record the results of deliveries. A failed one is retried for a day, with growing pauses."""
         while (result := courier.result(0)) is not None:
             if isinstance(result, tuple):
                 delivery, delivered = result
@@ -121,14 +124,14 @@ class Teller:
         if result.ok:
             self.store.delivered(delivery, now=now)
             return
-        again = None  # whoever is not logged in now does not see the wall later either
+        again = None  # a message to terminals is not retried: it is for those who are logged in now
         if delivery.channel != WALL:
             key = f"{delivery.message_id}{delivery.channel}"
             again = message.retry_at(delivery.attempts, now, delivery.created_at, key=key)
         self.store.undelivered(delivery, result.error, again_at=again)
         if again is None and delivery.channel != WALL:
-            said = f'the message "{delivery.message.kind}" never reached {delivery.label}: {result.error}'
-            self.store.event(delivery.incident, "given up", said, now=now)
+            reason = f'the message "{delivery.message.kind}" never reached {delivery.label}: {result.error}'
+            self.store.event(delivery.incident, "given up", reason, now=now)
             self.world.journal.emit(
                 message.undelivered_fields(delivery.incident, delivery.message.kind, delivery.label, result.error)
             )
