@@ -78,15 +78,8 @@ class Inbox:
         item, items = self.get(timeout), []
         while item is not None:
             items.append(item)
-            item = self.get_now() if len(items) < BATCH else None
+            item = self.get(0) if len(items) < BATCH else None
         return items
-
-    def get_now(self) -> Item | None:
-        """Take the oldest item; None if there is none."""
-        try:
-            return self._queue.get_nowait()
-        except queue.Empty:
-            return None
 
 
 def read_forever(source: Source, positions: dict[str, str], inbox: Inbox, stop: threading.Event) -> None:
