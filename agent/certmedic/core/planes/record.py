@@ -69,12 +69,12 @@ class Use:
 
     name: str  # as in Place
     holder: str = ""  # the program that has it in memory; "" if several may
-    roles: frozenset[Role] = frozenset()  # the holder's part in the handshakes in which it sends the certificate
-    needs: frozenset[str] = frozenset()  # extended key usages, "server" and "client", that it cannot do without
+    roles: frozenset[Role] = frozenset()  # the role of the holder in handshakes in which it sends the certificate
+    needs: frozenset[str] = frozenset()  # required extended key usages: "server", "client"
     may_have: frozenset[str] = frozenset()  # further usages that a renewed certificate keeps
     renewable: bool = False  # certmedic may sign it again in place, if the CA's key is on the machine
     rereads: bool = False  # the holder reads the file at every handshake (FIELD 3.1)
-    refused: str = ""  # what stops working when the certificate is refused, for the person who is woken by it
+    refused: str = ""  # what stops working when it is refused, for people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +95,11 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A certificate whose renewal is asked about."""
+    """A certificate for which the effect of a restart is asked."""
 
     place: Place
     path: str  # of the file, for commands; "" if it may stand in none
-    image: str  # of the running renewer's container; "" if it has none or is not known
+    image: str  # of the renewer's container; "" if there is none or it is not known
     residual: timedelta | None  # how long the certificate is still valid; None if that is not known
     runtime: str  # the container runtime, for commands: docker | containerd
 
@@ -109,15 +109,11 @@ class Renewer:
     """A program that issues certificates."""
 
     name: str  # as in Place
-    effect: Callable[[Case], Effect]  # what its restart does to one of its leaves
+    effect: Callable[[Case], Effect]  # the effect of its restart on a leaf
     unit: str = ""  # the systemd unit whose start issues them
-    container: str = (
-        ""  # the container whose start issues them, in one static pod an etcd group: <container>-<group>-<node>
-    )
+    container: str = ""  # the container whose start issues them, in one static pod for each etcd group
     restartable: bool = True  # remedy.restart and remedy.means may name it
-    issues_missing: bool = (
-        False  # its start issues a certificate whose file is missing, even if it keeps an expired one
-    )
+    issues_missing: bool = False  # its start issues a certificate whose file is missing
 
     @property
     def is_grouped(self) -> bool:
@@ -125,13 +121,13 @@ class Renewer:
         return bool(self.container)
 
     def runs_in(self, container: Container, group: str) -> bool:
-        """Whether a container is this renewer's for an etcd group, by the names that its pod has."""
+        """Whether a container is that of this renewer for an etcd group: its pod is <container>-<group>-<node>."""
         names = container.container_name, container.pod.startswith(f"{self.container}-{group}-")
         return self.is_grouped and names == (self.container, True)
 
 
 def always(effect: Effect) -> Callable[[Case], Effect]:
-    """Return a renewer's effect that is the same in every case."""
+    """Return the effect of a renewer that does not depend on the case."""
     return lambda _case: effect
 
 
@@ -148,26 +144,24 @@ ANY_CA = Effect(
     kind="nothing",
     why="No restart reissues a CA. Make a new CA, give it to every master, then reissue all leaves.",
 )
-# (path, kind, certificate, other certificates of the same volume) -> etcd group, "" if nothing tells
+# (path, kind, certificate, other certificates of the same volume) -> etcd group, "" if not known
 GroupOf = Callable[[str, FileKind, Certificate | None, Iterable[Certificate]], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plane:
-    """One way to run a control plane: all that certmedic knows of it."""
+    """All that certmedic knows of one way to run a control plane."""
 
     name: str
     files: tuple[FileKind, ...]  # of two that fit a path equally well, the first counts
     renewers: tuple[Renewer, ...] = ()
     uses: tuple[Use, ...] = ()  # those that no other plane has; the others are in uses.py
-    ca: Effect = ANY_CA  # what a restart does to a CA
+    ca: Effect = ANY_CA  # the effect of a restart on a CA
     groups: Mapping[str, Group] = field(default_factory=dict)  # etcd group -> its ports
     group_of: GroupOf | None = None  # None: a master runs one etcd
-    # CAs whose private keys lie on a master and that may have signed what lies at a place, likeliest first: paths without .crt and .key
+    # CAs that may have signed a certificate at a place and whose keys a master holds, likeliest first: paths without .crt and .key
     authorities: Callable[[Place], tuple[str, ...]] = lambda _place: ()
-    etcd_config: str = (
-        ""  # written for an etcd inside the plane's own process; relative to the folder of the peer certificate
-    )
+    etcd_config: str = ""  # of an etcd inside the plane's own process; relative to the folder of the peer certificate
     manifests: tuple[str, ...] = ()  # folders of static pods
     logs: tuple[str, ...] = ()  # globs of log files to read by default
     programs: tuple[str, ...] = ()  # that no other plane has, as log lines and units name them
