@@ -280,7 +280,7 @@ def neighbour(scene: Scene) -> Diagnosis:
     if cause is Cause.NOT_YET_VALID and scene.facts.clock_synchronised is False:
         evidence.append("this machine's clock is not synchronised: look at the clock first")
     is_peer = sighting.program in ETCD_PROGRAMS and not scene.from_here and cause is not Cause.MISSING_CLIENT_CERT
-    whose_is_it = "a program on this machine" if scene.from_here or calls_itself(scene) else " / ".join(whom)
+    is_here = scene.from_here or calls_itself(scene)
     return Diagnosis(
         key=f"peer|{scene.program}|{scene.group}|{cause}",
         cause=cause,
@@ -293,8 +293,8 @@ def neighbour(scene: Scene) -> Diagnosis:
         else "That client or server cannot connect here.",
         remedy=remedies.for_peer(
             cause,
-            whose_is_it,
-            is_here=scene.from_here or calls_itself(scene),
+            "a program on this machine" if is_here else " / ".join(whom),
+            is_here=is_here,
             is_member_id=bool(whom) and not (sighting.remote_host or sighting.fields.get("endpoint", "")),
         ),
         group=scene.group,

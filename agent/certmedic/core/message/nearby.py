@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from certmedic.core.message.lead import in_short
+from certmedic.core.message.lead import advice
 from certmedic.core.message.report import Report
 from certmedic.core.message.words import brief, harmless, whose
 from certmedic.core.model import Decision, Diagnosis, Facts, Message, MessageKind, Silence, Trust
@@ -37,7 +37,8 @@ def login_line(  # noqa: PLR0913 - each is a part of the line
         state = "NOT FIXED, a person is needed"
     else:
         kind = MessageKind.REMINDER
-        state = in_short(Report(kind=kind, diagnosis=diagnosis, incident=incident, host="", now=now, decision=decision))
+        report = Report(kind=kind, diagnosis=diagnosis, incident=incident, host="", now=now, decision=decision)
+        state, _ = advice(report)
     text = f"{cut(whose(diagnosis), 40)}: {brief(diagnosis, now)}: {state}"
     return f"certmedic: {cut(harmless(text), 140)} (sudo certmedic show {incident})"
 

@@ -66,26 +66,15 @@ def parse(entry: LogEntry) -> Sighting | None:
 
 def explanation(sighting: Sighting | None) -> dict[str, object]:
     """Return the object that `explain --json` prints."""
-    if sighting is None:
-        return {
-            "schema": 1,
-            "failure": False,
-            "fault": "none",
-            "rejected_by": str(RejectedBy.UNKNOWN),
-            "suspect": str(Suspect.UNKNOWN),
-            "role": str(Role.UNKNOWN),
-            "fields": {},
-            "meaning": "This line reports no failure of a TLS certificate.",
-        }
     return {
         "schema": 1,
-        "failure": True,
-        "fault": str(sighting.symptom),
-        "rejected_by": str(sighting.rejected_by),
-        "suspect": str(sighting.suspect),
-        "role": str(sighting.role),
-        "fields": dict(sighting.fields),
-        "meaning": sighting.meaning,
+        "failure": sighting is not None,
+        "fault": str(sighting.symptom) if sighting else "none",
+        "rejected_by": str(sighting.rejected_by if sighting else RejectedBy.UNKNOWN),
+        "suspect": str(sighting.suspect if sighting else Suspect.UNKNOWN),
+        "role": str(sighting.role if sighting else Role.UNKNOWN),
+        "fields": dict(sighting.fields) if sighting else {},
+        "meaning": sighting.meaning if sighting else "This line reports no failure of a TLS certificate.",
     }
 
 
