@@ -10,6 +10,7 @@ import pytest
 from certmedic.core import planes
 from certmedic.core.certificates import parse
 from certmedic.core.model import Certificate
+from certmedic.core.planes.uses import USES
 from labs.pki import Authority, authority
 
 NOW = datetime.now(UTC)
@@ -152,6 +153,14 @@ def test_every_pattern_recognises_its_own_path_as_its_own():
             assert place.plane == plane.name, path
             assert place.renewer == kind.renewer, path
             assert not kind.use or place.use == kind.use, path
+
+
+def test_names_of_renewers_and_uses_are_unique_and_known():
+    renewers = [renewer.name for plane in planes.PLANES.values() for renewer in plane.renewers]
+    uses = [use.name for use in (*USES, *(use for plane in planes.PLANES.values() for use in plane.uses))]
+    assert len(renewers) == len(set(renewers))
+    assert len(uses) == len(set(uses))
+    assert {kind.renewer for plane in planes.PLANES.values() for kind in plane.files} <= set(renewers)
 
 
 def test_the_end_of_a_path_is_enough():
