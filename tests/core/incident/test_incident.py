@@ -40,7 +40,7 @@ from certmedic.core.model import (
     Suspect,
     Trust,
 )
-from labs.values import DAY, NOW, VOLUME, container, facts, member
+from labs.values import DAY, NOW, VOLUME, container, facts, k3s, member
 
 ME = f"{VOLUME}/peers/me.crt"
 SECOND = timedelta(seconds=1)
@@ -239,6 +239,56 @@ def test_what_is_of_the_machine_is_no_look_at_an_incident(due):
         advance(due, incident(), facts(), around(), NOW)
 
 
+def test_every_other_kind_of_look_is_at_an_incident():
+    for due in set(RecheckKind) - {RecheckKind.INVENTORY, RecheckKind.BLIND, RecheckKind.DIGEST}:
+        advance(due, incident(), facts(), around(), NOW)
+
+
+def test_fault_of_other_files_is_not_joined_to_an_incident():
+    elsewhere = (*SICK, *k3s(NOW - DAY))
+    (joined,) = [
+        effect.diagnosis
+        for effect in advance(RecheckKind.ANNOUNCE, incident(announced=None), facts(elsewhere), around(), NOW)
+        if isinstance(effect, effects.Rejudge)
+    ]
+    assert [certificate.path for certificate in joined.certificates] == [ME]
+
+
+def test_forecast_is_not_reminded_of():
+    (forecast,) = verdict.survey(facts(member(peer_ends=NOW + DAY)), warn_within=2 * DAY)
+    looked_at = incident(judged=forecast, announced=None)
+    follow = advance(RecheckKind.ANNOUNCE, looked_at, facts(member(peer_ends=NOW + DAY)), around(), NOW)
+    assert kinds(follow) == [*DECIDED, "journal decided", "tell opened", "look incident"]
+
+
+def test_forecast_is_over_once_its_file_ends_later():
+    (forecast,) = verdict.survey(facts(member(peer_ends=NOW + DAY)), warn_within=2 * DAY)
+    for ends, is_over in ((NOW + DAY, False), (NOW + 300 * DAY, True)):
+        follow = advance(RecheckKind.INCIDENT, incident(judged=forecast), facts(member(peer_ends=ends)), around(), NOW)
+        assert ("Resolve" in kinds(follow)) is is_over
+
+
+def test_action_on_an_open_incident_takes_the_lease_first():
+    follow = advance(RecheckKind.INCIDENT, incident(), facts(SICK), around(with_lease=True), NOW)
+    assert kinds(follow) == ["TakeLease", "look incident"]
+
+
+def test_decision_is_noted_once():
+    terms = replace(TERMS, policy=replace(TERMS.policy, mode="approve"))
+    first = advance(RecheckKind.INCIDENT, incident(), facts(SICK), around(terms=terms), NOW)
+    assert kinds(first) == [*DECIDED, "journal decided", "look incident"]
+    (decision,) = [effect.decision for effect in first if isinstance(effect, effects.Decide)]
+    again = advance(RecheckKind.INCIDENT, incident(decision=decision), facts(SICK), around(terms=terms), NOW)
+    assert kinds(again) == ["Decide", "look incident"]
+
+
+def test_information_is_not_held_back():
+    subject = incident(announced=None, judged=diagnosis(cause=Cause.DISTRUSTED, key="other", certificates=()))
+    follow = advance(RecheckKind.ANNOUNCE, subject, facts(SICK), around(told_of=MOST_AN_HOUR), NOW)
+    assert "note held back" not in kinds(follow)
+    assert "tell opened" in kinds(follow)
+
+
 @pytest.mark.parametrize(
     ("others", "held"),
     [(MOST_OPEN - 1, False), (MOST_OPEN, True)],
@@ -370,6 +420,32 @@ def test_a_cure_is_verified(machine, seen, after, expected):
     assert kinds(follow) == expected
 
 
+def test_cure_of_some_files_leaves_the_others_to_another_incident():
+    both = diagnosis(member(peer_ends=NOW - DAY, server_ends=NOW - DAY))
+    files = member(server_ends=NOW - DAY)
+    looked = facts(files, served=served(files)["served"], containers=(container(number="c2"),))
+    circumstances = around(act(ActState.DONE, ended_at=NOW))
+    follow = advance(RecheckKind.VERIFY, incident(judged=both), looked, circumstances, NOW + SECOND)
+    assert kinds(follow) == ["JudgeAgain", "ReleaseLease", "act verified", *ENDS, "look inventory"]
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        ({}, True),
+        ({"at": NOW - DAY}, True),
+        ({"at": NOW - DAY - SECOND}, False),
+        ({"state": ActState.WITHDRAWN}, False),
+        ({"number": 2}, False),  # the action in question
+        ({"incident": 7}, True),
+    ],
+)
+def test_actions_of_the_last_day_count_as_attempts(change, counts):
+    circumstances = around(act(**{"state": ActState.VERIFIED, **change}))
+    history = circumstances.history(incident(), NOW, act=act(number=2, at=NOW))
+    assert len(history.attempts) == (1 if counts else 0)
+
+
 @pytest.mark.parametrize(
     ("accuser", "counts"),
     [
@@ -424,6 +500,13 @@ def test_only_proven_accusers_of_the_same_group_hold_up_a_verdict(accuser, count
             SECOND,
             ["Take", "act done", "note acted", "look verify", "journal acted", "tell acted"],
             id="the files were renewed meanwhile",
+        ),
+        pytest.param(
+            {"target": replace(container(), pod="", container_name="", runtime="command", id="renew", state="ready")},
+            {"files": SICK},
+            timedelta(minutes=3, seconds=1),
+            ["Take", *FAILS],
+            id="whether a command ran is not known",
         ),
         pytest.param(
             {"undo": ({"path": ME, "backup": "b", "fingerprint": "f"},)},

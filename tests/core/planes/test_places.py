@@ -15,3 +15,15 @@ from certmedic.core import planes
 )
 def test_file_is_in_its_place_by_its_whole_path(path, in_place):
     assert planes.in_its_place(path) is in_place
+
+
+@pytest.mark.parametrize(
+    ("path", "config"),
+    [
+        ("/var/lib/rancher/k3s/server/tls/etcd/peer-server-client.crt", "/var/lib/rancher/k3s/server/db/etcd/config"),
+        ("/var/lib/rancher/k3s/server/tls/etcd/server-client.crt", ""),  # of another use
+        ("/mnt/master-vol-01/pki/etcd-cluster-token-etcd/peers/me.crt", ""),  # a separate process
+    ],
+)
+def test_configuration_of_an_etcd_inside_another_program(path, config):
+    assert planes.etcd_config(planes.place(path), path) == config

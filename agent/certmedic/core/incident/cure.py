@@ -72,7 +72,7 @@ def tried(outcome: Outcome, act: Act, incident: Incident, now: datetime) -> list
             return _to_be_verified(act, outcome.detail, now)
         case Result.FAILED | Result.UNDONE:
             return failed(act, incident, outcome.detail, now)
-        case Result.WRONG:
+        case _:
             return _went_wrong(act, incident, outcome.detail, now)
 
 

@@ -39,7 +39,7 @@ def advance(due: RecheckKind, incident: Incident, facts: Facts, around: Circumst
             return _resume(incident, facts, around, now)
         case RecheckKind.REMIND:
             return _remind(incident, around, now)
-        case RecheckKind.INVENTORY | RecheckKind.BLIND | RecheckKind.DIGEST:
+        case _:
             raise ValueError(f"{due} is of the whole machine")
 
 
