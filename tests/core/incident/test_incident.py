@@ -26,8 +26,6 @@ from certmedic.core.incident import (
     superseded,
     tried,
 )
-from certmedic.core.incident.cure import LOOK_AFTER, SILENT_FOR, VERIFY_EVERY
-from certmedic.core.incident.life import MOST_AN_HOUR, MOST_OPEN, QUIET_FOR
 from certmedic.core.incident.state import TRANSITIONS
 from certmedic.core.model import (
     Action,
@@ -44,6 +42,7 @@ from labs.values import DAY, NOW, VOLUME, container, facts, k3s, member
 
 ME = f"{VOLUME}/peers/me.crt"
 SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
 TERMS = Terms(
     policy=Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(hours=1), per_day=2),
     remind_every=timedelta(hours=4),
@@ -189,7 +188,7 @@ ENDS = ["note resolved", "journal resolved", "tell resolved", "Resolve", "JudgeA
             RecheckKind.ANNOUNCE,
             {"announced": None},
             {"files": SICK},
-            {"told_of": MOST_AN_HOUR},
+            {"told_of": 12},
             ["Rejudge", *DECIDED, "note held back", "look digest", *ACTS, "look remind", "look incident"],
             id="one more in an hour is held back, and acted on",
         ),
@@ -282,16 +281,33 @@ def test_decision_is_noted_once():
     assert kinds(again) == ["Decide", "look incident"]
 
 
+@pytest.mark.parametrize(("told_of", "held"), [(11, False), (12, True)])
+def test_twelve_incidents_of_a_severity_are_reported_within_an_hour(told_of, held):
+    follow = advance(RecheckKind.ANNOUNCE, incident(announced=None), facts(SICK), around(told_of=told_of), NOW)
+    assert ("note held back" in kinds(follow)) is held
+    digests = [effect.at for effect in follow if isinstance(effect, effects.LookAgain) and effect.at_latest]
+    assert digests == ([NOW + MINUTE] if held else [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "after"),
+    [({}, 15 * SECOND), ({"suspect": Suspect.PEER}, MINUTE), ({"cause": Cause.EXPIRES_SOON}, MINUTE)],
+)
+def test_next_look_is_soon_at_a_critical_incident_alone(changed, after):
+    follow = advance(RecheckKind.INCIDENT, incident(judged=diagnosis(**changed)), facts(SICK), around(), NOW)
+    assert follow[-1] == effects.LookAgain(RecheckKind.INCIDENT, NOW + after)
+
+
 def test_information_is_not_held_back():
     subject = incident(announced=None, judged=diagnosis(cause=Cause.DISTRUSTED, key="other", certificates=()))
-    follow = advance(RecheckKind.ANNOUNCE, subject, facts(SICK), around(told_of=MOST_AN_HOUR), NOW)
+    follow = advance(RecheckKind.ANNOUNCE, subject, facts(SICK), around(told_of=12), NOW)
     assert "note held back" not in kinds(follow)
     assert "tell opened" in kinds(follow)
 
 
 @pytest.mark.parametrize(
     ("others", "held"),
-    [(MOST_OPEN - 1, False), (MOST_OPEN, True)],
+    [(7, False), (8, True)],
 )
 def test_of_one_cause_only_so_many_are_told_of(others, held):
     open_ones = [incident(number) for number in range(2, 2 + others)]
@@ -300,7 +316,7 @@ def test_of_one_cause_only_so_many_are_told_of(others, held):
     assert ("tell opened" in kinds(follow)) is not held
 
 
-@pytest.mark.parametrize(("quiet", "over"), [(QUIET_FOR, False), (QUIET_FOR + SECOND, True)])
+@pytest.mark.parametrize(("quiet", "over"), [(15 * MINUTE, False), (15 * MINUTE + SECOND, True)])
 def test_what_cannot_be_verified_ends_when_it_has_been_quiet(quiet, over):
     judged = replace(diagnosis(), suspect=Suspect.PEER, certificates=())
     follow = advance(RecheckKind.INCIDENT, incident(judged=judged), facts(SICK), around(), NOW + quiet)
@@ -357,7 +373,7 @@ def test_an_outcome_leads_to(result, of, expected):
         if isinstance(effect, effects.MoveAct):
             assert moved(act(**of).state, effect.state) is effect.state
         if isinstance(effect, effects.LookAgain) and effect.kind is RecheckKind.INCIDENT:
-            assert effect.at == NOW + LOOK_AFTER
+            assert effect.at == NOW + 15 * SECOND
 
 
 def test_what_failed_under_a_resolved_incident_escalates_nothing():
@@ -379,11 +395,11 @@ FAILS = [
 @pytest.mark.parametrize(
     ("machine", "seen", "after", "expected"),
     [
-        pytest.param(served(), NOW, SILENT_FOR, ["JudgeAgain", "look verify"], id="not silent for long enough"),
+        pytest.param(served(), NOW, 7 * SECOND, ["JudgeAgain", "look verify"], id="not silent for long enough"),
         pytest.param(
             served(),
             NOW,
-            SILENT_FOR + SECOND,
+            7 * SECOND + SECOND,
             ["JudgeAgain", "ReleaseLease", "act verified", *ENDS],
             id="served, and silent",
         ),
@@ -418,6 +434,24 @@ def test_a_cure_is_verified(machine, seen, after, expected):
     circumstances = around(act(ActState.DONE, ended_at=NOW), others=[looked_at])
     follow = advance(RecheckKind.VERIFY, looked_at, facts(machine.pop("files"), **machine), circumstances, NOW + after)
     assert kinds(follow) == expected
+
+
+@pytest.mark.parametrize(
+    ("opened", "seen", "accuses"),
+    [
+        (SECOND, 3 * SECOND, True),
+        (SECOND, 2 * SECOND, False),  # a line that was still on its way
+        (timedelta(), 3 * SECOND, True),
+        (-SECOND, 3 * SECOND, False),  # another incident, older than the action
+    ],
+)
+def test_program_that_still_refuses_this_machine_holds_up_a_verdict(opened, seen, accuses):
+    looked_at, other = incident(), incident(2, seen=NOW + seen, opened_at=NOW + opened)
+    machine = served()
+    circumstances = around(act(ActState.DONE, ended_at=NOW), others=[looked_at, other])
+    looked = facts(machine.pop("files"), **machine)
+    follow = advance(RecheckKind.VERIFY, looked_at, looked, circumstances, NOW + MINUTE)
+    assert ("act verified" in kinds(follow)) is not accuses
 
 
 def test_cure_of_some_files_leaves_the_others_to_another_incident():
@@ -542,7 +576,7 @@ def test_an_action_of_this_run_is_not_taken_up():
 
 def test_the_verification_is_looked_at_again_in_time():
     (again,) = advance(RecheckKind.VERIFY, incident(), facts(SICK), around(act(ActState.DONE, ended_at=NOW)), NOW)
-    assert again == effects.LookAgain(RecheckKind.VERIFY, NOW + VERIFY_EVERY)
+    assert again == effects.LookAgain(RecheckKind.VERIFY, NOW + 2 * SECOND)
 
 
 # ---------------------------------------------------------------- others
