@@ -203,7 +203,7 @@ def test_an_etcd_inside_another_program_is_asked_by_its_peer_certificate(group, 
         certificate = certificates.parse(path.read_bytes(), str(path))[0]
         found = members(
             20,
-            told=told,
+            remembered=told,
             embedded=[Stored(certificate=certificate, place=place, modified=NOW)],
             trusts=lambda _: Trust.SYSTEM,
             tree=Tree(root=str(tmp_path)),

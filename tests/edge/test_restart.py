@@ -107,7 +107,7 @@ def test_docker_with_a_kubelet_only_stops(docker, monkeypatch):
     # The kubelet's part is to start it anew; that one is active is all that is pretended here.
     monkeypatch.setattr(restart, "kubelet_is_active", lambda: True)
     one = docker("run", "-d", "--network=none", BUSYBOX, *FOREVER)
-    assert "the kubelet starts it anew" in DockerHands(docker.url).restart(target(one, pod="etcd-manager-main-a"))
+    assert "the kubelet starts the next one" in DockerHands(docker.url).restart(target(one, pod="etcd-manager-main-a"))
     assert started(docker, one).startswith("false")
     # What is no pod's is none of the kubelet's.
     DockerHands(docker.url).restart(target(one))
@@ -247,7 +247,7 @@ def test_containerd_with_a_kubelet_only_stops(containerd, monkeypatch):
     containerd.run("kept", *FOREVER, labels=LABELS)
     if shutil.which("crictl"):
         pytest.skip("crictl is here")
-    assert "the kubelet starts it anew" in ContainerdHands(containerd.address).restart(listed(containerd, "kept"))
+    assert "the kubelet starts the next one" in ContainerdHands(containerd.address).restart(listed(containerd, "kept"))
     assert containerd.pid("kept") is None
 
 
@@ -262,7 +262,7 @@ def test_containerd_with_a_kubelet_and_crictl_asks_that(tmp_path, monkeypatch):
     monkeypatch.setattr("certmedic.edge.os.run.PATH", f"{tmp_path}:/usr/bin:/bin")
     hands = ContainerdHands(f"{tmp_path}/none.sock")
 
-    assert "the kubelet starts it anew" in hands.restart(target("0123", "containerd", pod="etcd-manager-main-a"))
+    assert "the kubelet starts the next one" in hands.restart(target("0123", "containerd", pod="etcd-manager-main-a"))
     assert (tmp_path / "called").read_text().split() == [
         *[f"--runtime-endpoint=unix://{tmp_path}/none.sock", "--timeout=20s"],
         *["stop", "--timeout=10", "0123"],
@@ -317,7 +317,7 @@ def test_crictl_itself(tmp_path, monkeypatch):
             return number
 
         main, events = run("main", FOREVER, 0), run("events", STUBBORN, 0)
-        assert "the kubelet starts it anew" in hands.restart(listed(containerd, main))
+        assert "the kubelet starts the next one" in hands.restart(listed(containerd, main))
         assert [listed(containerd, number).state for number in (main, events)] == ["exited", "running"]
         with within(restart.STOP_SECONDS):
             hands.restart(listed(containerd, events))  # which does not heed SIGTERM

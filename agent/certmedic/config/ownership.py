@@ -22,11 +22,11 @@ def writable_by_others(path: Path) -> str | None:
     Raises OSError if the file cannot be looked at.
     """
     ours = {ROOT, os.geteuid()}
-    found = owners.resolve(os.path.abspath(path))  # noqa: PTH100 - it must not follow links
-    for link in found.links:
+    standing = owners.resolve(os.path.abspath(path))  # noqa: PTH100 - it must not follow links
+    for link in standing.links:
         if link.uid not in ours:
             return f"{path}: {link.path} is a link of uid {link.uid}; put a file of root's in its place"
-    chain = [_without_private_group(owner) for owner in found.chain]
+    chain = [_without_private_group(owner) for owner in standing.chain]
     trust, reason = of_file(chain, owners=ours)
     if trust is Trust.SYSTEM:
         return None

@@ -34,19 +34,19 @@ def hit(block: bytes, needles: tuple[bytes, ...]) -> bool:
 
 def places(block: bytes, needles: tuple[bytes, ...]) -> list[int]:
     """Return the offsets of the needles in `block`, in order."""
-    found = []
+    starts = []
     size, find = len(block), finder(block)
     for needle in needles:
         at = find(needle, 0, size)
         while at >= 0:
-            found.append(at)
+            starts.append(at)
             at = find(needle, at + len(needle), size)
-    return sorted(found)
+    return sorted(starts)
 
 
 def spans(block: bytes, needles: tuple[bytes, ...], size: int | None = None) -> list[tuple[int, int]]:
     """Return start and end (without line end) of each line in `block[:size]` that holds a needle, in order."""
-    found = {}
+    ends = {}
     size = len(block) if size is None else size
     find = finder(block)
     for needle in needles:
@@ -56,9 +56,9 @@ def spans(block: bytes, needles: tuple[bytes, ...], size: int | None = None) -> 
             end = block.find(b"\n", at, size)
             if end < 0:
                 end = size
-            found[begin] = end
+            ends[begin] = end
             at = find(needle, end, size)
-    return sorted(found.items())
+    return sorted(ends.items())
 
 
 def finder(block: bytes) -> _Find:
@@ -71,7 +71,7 @@ def finder(block: bytes) -> _Find:
     def find(needle: bytes, at: int, end: int) -> int:
         if not 0 <= at <= length or b"\0" in needle:
             return block.find(needle, at, end)
-        found: int | None = _strstr(start + at, needle)
-        return found - start if found is not None and found - start <= end - len(needle) else -1
+        address: int | None = _strstr(start + at, needle)
+        return address - start if address is not None and address - start <= end - len(needle) else -1
 
     return find

@@ -79,7 +79,9 @@ class DockerHands:
             docker.order(self.url, f"/containers/{number}/{verb}?t={STOP_SECONDS}", deadline=until)
         except OSError as error:
             raise RestartError(f"docker did not restart {container.name}: {_reason(error)}") from error
-        return f"stopped {container.name}; the kubelet starts it anew" if stop_only else f"restarted {container.name}"
+        return (
+            f"stopped {container.name}; the kubelet starts the next one" if stop_only else f"restarted {container.name}"
+        )
 
 
 def _reason(error: Exception) -> str:
@@ -106,11 +108,11 @@ class ContainerdHands:
         if by_kubelet and run.find("crictl"):
             way = [f"--runtime-endpoint=unix://{self.address}", f"--timeout={KILL_SECONDS}s"]
             _run(["crictl", *way, "stop", f"--timeout={STOP_SECONDS}", container.id], until)
-            return f"stopped {container.name}; the kubelet starts it anew"
+            return f"stopped {container.name}; the kubelet starts the next one"
         self._ctr(until, "containers", "info", container.id)  # fails if there is no such container
         self._stop(container.id, until)
         if by_kubelet:
-            return f"stopped {container.name}; the kubelet starts it anew"
+            return f"stopped {container.name}; the kubelet starts the next one"
         try:
             if self._status(container.id, until):
                 self._ctr(until, "tasks", "delete", container.id)

@@ -150,7 +150,7 @@ def can_be_renewed(stored: Stored, facts: Facts, held_by: str = "") -> bool:
 
 def keeps_loaded(diagnosis: Diagnosis, facts: Facts) -> str:
     """Return why the etcd here does not take up a new file by itself, in a sentence; "" if it does, or its version is unknown."""
-    mine = [one.version for one in quorum.of_group(facts.members, diagnosis.group) if one.is_self]
+    mine = [member.version for member in quorum.of_group(facts.members, diagnosis.group) if member.is_self]
     old = next((version for version in mine if planes.takes_up(version) is False), "")
     return (
         f"etcd {old} keeps serving the certificate it loaded at startup to clients that send no SNI,"

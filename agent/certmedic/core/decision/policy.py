@@ -1,4 +1,4 @@
-"""What the operator allows, and what came before."""
+"""The policy of the operator, and the history of actions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FRESH_FOR = timedelta(minutes=10)  # an action answers what happens now, not wha
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the operator allows."""
+    """The settings of the operator for actions."""
 
     mode: str  # observe | notify | approve | remedy
     restart: tuple[str, ...]  # renewers that may be restarted
@@ -30,7 +30,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What came before: actions of this machine, and which other members are in trouble."""
+    """Earlier actions of this machine, and the members that are in trouble."""
 
     started_at: datetime  # when this agent started
     attempts: tuple[Attempt, ...] = ()  # of the last day at least, any incident
@@ -44,7 +44,7 @@ class History:
 def troubled(others: Iterable[Diagnosis], group: str) -> tuple[str, ...]:
     """Return the members of a group that are in trouble by other open diagnoses.
 
-    What another pod or a stranger says, or what any caller can provoke, does not count: it could veto every action.
+    Lines of other pods or strangers, and lines that any caller can provoke, do not count: they could veto every action.
     """
     names = [
         name

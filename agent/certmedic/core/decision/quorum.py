@@ -1,4 +1,4 @@
-"""Whether an etcd member may be restarted now: what it does to the quorum, and whose turn it is.
+"""Whether an etcd member may be restarted now: by the quorum of its group, and by the order of its members.
 
 Only handshakes tell about a member. One that does not prove by its certificate that it is a member of the group (`verified`) is
 never counted as good. Two facts about etcd decide (measured, three members of 3.5.16):
@@ -94,7 +94,7 @@ def with_lease(gate: Gate, lease: Lease | None) -> Gate:
 
 def of_group(members: Sequence[Member], group: str) -> list[Member]:
     """Return the members of a group; if none is known to be of it, those whose group is not known."""
-    return [one for one in members if one.group == group] or [one for one in members if not one.group]
+    return [member for member in members if member.group == group] or [m for m in members if not m.group]
 
 
 def quorum(size: int) -> int:
@@ -113,10 +113,10 @@ def safe_to_restart(members: Sequence[Member], self_name: str, now: datetime) ->
 
     `members` are all of one group, this one included. Fails closed: a member that could not be seen counts as absent.
     """
-    found = _split(members, self_name)
-    if isinstance(found, _Unsure):
-        return closed(GateName.SAFE, found.why, opens=found.opens)
-    seen = _Group(*found, now)
+    parts = _split(members, self_name)
+    if isinstance(parts, _Unsure):
+        return closed(GateName.SAFE, parts.why, opens=parts.opens)
+    seen = _Group(*parts, now)
     why = seen.keeps_quorum() or seen.has_none_to_lose() or seen.makes_quorum() or seen.has_none_to_spare()
     return opened(GateName.SAFE, why) if why is not None else seen.why_not()
 
@@ -134,9 +134,9 @@ class _Group:
         # Bad by their age alone: a member whose certificate is not valid yet has never been in a group.
         self.expired = [other for other in proven if other.serves is not None and other.serves.not_after < now]
         self.unseen = [
-            one
-            for one in (me, *others)
-            if one.serves is None or one.serves.not_before > now or not (one.verified or one is me)
+            member
+            for member in (me, *others)
+            if member.serves is None or member.serves.not_before > now or not (member.verified or member is me)
         ]
         self.have = f"without this one {len(self.well)} of {self.size} members serve good certificates, and {self.needed} are needed"
 
@@ -216,10 +216,10 @@ def turn(  # noqa: PLR0913 - each is one thing that the order depends on
     (planned actions); default `now`. Of all members that see the same, one is free to go, except for those out of patience.
     """
     name, at = GateName.TURN, good_until or now
-    found = _split(members, self_name)
-    if isinstance(found, _Unsure):
-        return closed(name, found.why, opens=found.opens)
-    me = found[0]
+    parts = _split(members, self_name)
+    if isinstance(parts, _Unsure):
+        return closed(name, parts.why, opens=parts.opens)
+    me = parts[0]
     if waiting_since > now:
         why = f"the clock went back: it began to wait at {stamp(waiting_since)}"
         return closed(name, why, opens="wait until then")

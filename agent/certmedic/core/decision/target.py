@@ -14,9 +14,10 @@ from certmedic.core.origin import KUBE_SYSTEM
 def trusted_targets(diagnosis: Diagnosis, facts: Facts, means: Means | None) -> list[Container]:
     """Return what would be restarted: units and commands that the configuration names, else static pods of kube-system."""
     return [
-        one
-        for one in targets(diagnosis, facts, means)
-        if one.runtime in ("systemd", "command") or (one.trust is Trust.SYSTEM and one.namespace == KUBE_SYSTEM)
+        container
+        for container in targets(diagnosis, facts, means)
+        if container.runtime in ("systemd", "command")
+        or (container.trust is Trust.SYSTEM and container.namespace == KUBE_SYSTEM)
     ]
 
 
@@ -53,15 +54,15 @@ def _version(containers: Sequence[Container], means: Means | None, *, aside: boo
         return _version_of(means)
     if not containers:
         return closed(name, "no etcd-manager container found, so the version is unknown", opens="start the container")
-    found = planes.manager_version(containers[0].image)
-    if found is None:
+    release = planes.manager_version(containers[0].image)
+    if release is None:
         why = f"the image {containers[0].image} does not show its etcd-manager version"
         return closed(name, why, opens="use a tag 3.0.YYYYMMDD")
-    if found >= planes.REISSUES_SINCE:
-        return opened(name, f"etcd-manager 3.0.{found} reissues at every start")
+    if release >= planes.REISSUES_SINCE:
+        return opened(name, f"etcd-manager 3.0.{release} reissues at every start")
     if aside:
-        return opened(name, f"etcd-manager 3.0.{found} keeps an expired certificate, and issues a missing one")
-    why = f"etcd-manager 3.0.{found} keeps an expired certificate over a restart"
+        return opened(name, f"etcd-manager 3.0.{release} keeps an expired certificate, and issues a missing one")
+    why = f"etcd-manager 3.0.{release} keeps an expired certificate over a restart"
     return closed(name, why, opens=f"upgrade to 3.0.{planes.REISSUES_SINCE}, the first that reissues")
 
 

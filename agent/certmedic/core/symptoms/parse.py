@@ -140,7 +140,7 @@ def _suspect(rule: Rule, words: Words, program: str, role: Role, fields: Mapping
         if phrase in words.text:
             return Suspect.OWN
     if role is Role.SERVER:
-        # etcd's gateway sends the server certificate as its client certificate when it dials the port of its own process.
+        # etcd's gateway sends the server certificate as its client certificate when it dials the port of the same process.
         gateway = (
             rule.symptom is Symptom.USAGE
             and "rejected connection" in words.text

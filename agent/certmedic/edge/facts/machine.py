@@ -146,7 +146,7 @@ class Machine:
         return dict(self._told)
 
     def _members(self, stored: Sequence[Stored]) -> MembersSeen:
-        return members(told=self._told, embedded=_embedded(stored), trusts=self.trust_of_process, tree=self._tree)
+        return members(remembered=self._told, embedded=_embedded(stored), trusts=self.trust_of_process, tree=self._tree)
 
     def _peer_addresses(self) -> frozenset[str]:
         """Return the addresses of the other members; looked up again every minute."""

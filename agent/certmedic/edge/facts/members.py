@@ -1,8 +1,8 @@
 """The members of this machine's etcd groups and the certificates that they serve, by handshakes, never through the API server.
 
-Who the members are, etcd itself says while its certificate is good; the answer is remembered. Otherwise its flags and
-environment, or the file that k3s and rke2 write, name the members of the time when it joined. What each member serves is seen
-on its peer port, and on the client port if that is the same on all members, as control planes set it up.
+etcd lists the members while its certificate is good; the answer is remembered. Otherwise its flags and environment, or the file
+that k3s and rke2 write, list the members of the time when it joined. A handshake shows the certificate on the peer port of each
+member, and on its client port if that is the same on all members, as control planes set it up.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class MembersSeen:
 def members(
     deadline: float = DEADLINE,
     *,
-    told: dict[str, Told] | None = None,
+    remembered: dict[str, Told] | None = None,
     embedded: Sequence[Stored] = (),
     trusts: Trusts = _nobody,
     tree: Tree = Tree(),  # noqa: B008 - a frozen value
@@ -55,10 +55,10 @@ def members(
     """Return the members of every etcd in this network namespace, each with the certificates that it serves. Never raises.
 
     The handshakes take at most `deadline` seconds and a little; before them, the etcds here are asked for their members. For
-    `told`, `embedded`, `trusts` and `tree` see `meet`.
+    `remembered`, `embedded`, `trusts` and `tree` see `meet`.
     """
     blind: list[str] = []
-    known = meet({} if told is None else told, embedded, blind, trusts=trusts, tree=tree)
+    known = meet({} if remembered is None else remembered, embedded, blind, trusts=trusts, tree=tree)
     pairs = [(etcd, member, *etcd.endpoints(member)) for etcd in known for member in etcd.cluster.members]
     endpoints = dict.fromkeys(endpoint for _, _, *both in pairs for endpoint in both if endpoint is not None)
     seen = handshakes(list(endpoints), deadline)
@@ -87,12 +87,12 @@ def members(
     return MembersSeen(members=tuple(result), probes=probes, blind=tuple(blind))
 
 
-def peer_addresses(told: Mapping[str, Told], trusts: Trusts) -> frozenset[str]:
+def peer_addresses(remembered: Mapping[str, Told], trusts: Trusts) -> frozenset[str]:
     """Return the addresses of the other members of the trusted etcds here, without a connection to any. Never raises."""
     others: dict[Endpoint, None] = {}
     for etcd in etcds([], trusts):
         peer = _peer_certificate(read_process(etcd.pid))
-        known = told[peer].voters if peer in told else ()
+        known = remembered[peer].voters if peer in remembered else ()
         for name, host, port in (*etcd.cluster.members, *known):
             if name != etcd.cluster.name:
                 others[Endpoint(etcd.pid, host, port)] = None
@@ -112,7 +112,7 @@ def is_verified(proof: Proof, cas: Sequence[Certificate]) -> bool:
 
 
 def meet(
-    told: dict[str, Told],
+    remembered: dict[str, Told],
     embedded: Sequence[Stored],
     blind: list[str],
     *,
@@ -121,7 +121,7 @@ def meet(
 ) -> list[Etcd]:
     """Return the etcds of this network namespace that `trusts` judges SYSTEM, with their members.
 
-    `told` maps a peer certificate to the last answer of its etcd, and is updated. `embedded` are the peer certificates of etcds
+    `remembered` maps a peer certificate to the last answer of its etcd, and is updated. `embedded` are the peer certificates of etcds
     inside other programs. CA files count only if only root may write them in the `tree`.
     """
     known = []
@@ -138,16 +138,18 @@ def meet(
             # The peer key is used only towards the socket of this very process, after its chain was verified.
             asked = bool(host) and _listens(etcd.pid, port) and _proves(host, port, cas)
             answer = voters(host, port, certificate=peer, cas=ca_files) if asked else ()
-            voting = _remembered(told, peer, answer, start_of(etcd.pid), etcd.cluster.members)
+            voting = _remembered(remembered, peer, answer, start_of(etcd.pid), etcd.cluster.members)
             cluster = replace(etcd.cluster, members=voting) if voting else etcd.cluster
             known.append(replace(etcd, cas=cas, cluster=cluster))
         else:
             known.append(etcd)
-    inside = [_inside(stored, told, trusts, tree) for stored in embedded if stored.certificate.path not in separate]
+    inside = [
+        _inside(stored, remembered, trusts, tree) for stored in embedded if stored.certificate.path not in separate
+    ]
     return known + [etcd for etcd in inside if etcd is not None]
 
 
-def _inside(stored: Stored, told: dict[str, Told], trusts: Trusts, tree: Tree) -> Etcd | None:
+def _inside(stored: Stored, remembered: dict[str, Told], trusts: Trusts, tree: Tree) -> Etcd | None:
     """Return the etcd inside k3s or rke2 that has this peer certificate; None if no trusted program listens."""
     path, place = stored.certificate.path, stored.place
     listening = listeners(place.ports)
@@ -162,7 +164,7 @@ def _inside(stored: Stored, told: dict[str, Told], trusts: Trusts, tree: Tree) -
     ca_files = _trusted_files(path, [place.ca_path], tree)
     cas = _certificates_in(ca_files)
     asked = len(trusted) == len(listening) and _proves(*trusted[0], cas)
-    voting = _remembered(told, path, voters(*trusted[0], certificate=path, cas=ca_files) if asked else ())
+    voting = _remembered(remembered, path, voters(*trusted[0], certificate=path, cas=ca_files) if asked else ())
     here = own_addresses()
     name = next((name for name, host, port in voting if (host, port) == trusted[0] or host in here), "")
     if name:
@@ -176,17 +178,17 @@ def _inside(stored: Stored, told: dict[str, Told], trusts: Trusts, tree: Tree) -
     return Etcd(0, place.group, planes.cluster_from_config(written) or unknown, cas=cas)
 
 
-def _remembered(told: dict[str, Told], peer: str, now: Voters, by: str = "", flags: Voters = ()) -> Voters:
+def _remembered(remembered: dict[str, Told], peer: str, now: Voters, by: str = "", flags: Voters = ()) -> Voters:
     """Return the members by an etcd's answer now, else by its last one; () if it never answered.
 
     The answer of an earlier start, before an upgrade or a boot, counts together with the flags: too many members close the
     gates, too few could open them.
     """
     if now and len(now) <= MOST_MEMBERS:
-        told[peer] = Told(by=by, voters=now)
-    if peer not in told:
+        remembered[peer] = Told(by=by, voters=now)
+    if peer not in remembered:
         return ()
-    known = told[peer]
+    known = remembered[peer]
     return known.voters if known.by == by else tuple(sorted({*known.voters, *flags}))
 
 

@@ -147,7 +147,7 @@ def rotated_names(path: str) -> list[str]:
     shape = re.compile(
         rf"(?:{re.escape(base)}[.-](?P<a>{_AGE}?)|{re.escape(stem)}-(?P<b>{_AGE}?){re.escape(ending)})(?:\.gz)?"
     )
-    found: dict[str, tuple[tuple[int, int, str], str]] = {}
+    kept: dict[str, tuple[tuple[int, int, str], str]] = {}
     with contextlib.suppress(OSError):
         for name in [entry.name for entry in folder.iterdir()]:
             if match := shape.fullmatch(name):
@@ -155,29 +155,29 @@ def rotated_names(path: str) -> list[str]:
                 # With age, a number grows and a date shrinks.
                 age = (0, -int(number), "") if number.isdecimal() and len(number) < 6 else (1, 0, number)
                 # During compression both files exist, and the plain one is complete.
-                if number not in found or not name.endswith(".gz"):
-                    found[number] = (age, name)
-    return [str(folder / name) for _, name in sorted(found.values())]
+                if number not in kept or not name.endswith(".gz"):
+                    kept[number] = (age, name)
+    return [str(folder / name) for _, name in sorted(kept.values())]
 
 
 def rotated_files(path: str) -> frozenset[tuple[str, int]]:
     """Return the rotated files of a log, name and inode: they change when a file comes or goes."""
-    found = set()
+    entries = set()
     for name in rotated_names(path):
         with contextlib.suppress(OSError):
-            found.add((name, Path(name).stat().st_ino))
-    return frozenset(found)
+            entries.add((name, Path(name).stat().st_ino))
+    return frozenset(entries)
 
 
 def bases(folders: Iterable[str]) -> set[str]:
     """Return the paths of the logs whose rotated files are in these folders, whether or not the paths exist."""
-    found = set()
+    names = set()
     for folder in folders:
         with contextlib.suppress(OSError):
             for entry in Path(folder).iterdir():
                 if match := _ROTATED.fullmatch(entry.name):
-                    found.add(str(entry.with_name(match["a"] or match["b"] + match["ending"])))
-    return found
+                    names.add(str(entry.with_name(match["a"] or match["b"] + match["ending"])))
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def what_follows(path: str, position: Position) -> tuple[list[Rest], bool]:
     """
     opened: list[Content] = []
     following: list[Rest] = []
-    found = False
+    is_there = False
     # During a rotation, names move between files and new copies appear: look again until the names stay the same.
     for _ in range(20):
         for content in opened:
@@ -210,7 +210,7 @@ def what_follows(path: str, position: Position) -> tuple[list[Rest], bool]:
         for name in names:
             with contextlib.suppress(OSError):
                 opened.append(Content(name))
-        following, found = _following(path, position, opened)
+        following, is_there = _following(path, position, opened)
         with contextlib.suppress(OSError):
             there = {content.path: content.key for content in opened}
             if names == [*rotated_names(path), path] and there == {name: _key(name) for name in there}:
@@ -219,7 +219,7 @@ def what_follows(path: str, position: Position) -> tuple[list[Rest], bool]:
     for content in opened:
         if content not in wanted:
             content.close()
-    return following, found
+    return following, is_there
 
 
 def _following(path: str, position: Position, opened: list[Content]) -> tuple[list[Rest], bool]:

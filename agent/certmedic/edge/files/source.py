@@ -179,7 +179,7 @@ class Files(ABC):
         return {log for log in self._logs.values() if log.behind}
 
     def _matches(self, path: str) -> bool:
-        return any(fnmatch.fnmatchcase(path, one) for one in self._globs)
+        return any(fnmatch.fnmatchcase(path, pattern) for pattern in self._globs)
 
     def _open(self, path: str, resume: Callable[[str], str | None], *, first: bool, there: bool) -> None:
         """Open a log that is new to this run; `there`: its path has a file, and not only rotated ones."""
@@ -252,8 +252,10 @@ class Files(ABC):
 
     def _owned(self, content: Content) -> tuple[Trust, str]:
         """Judge a file by its owners; return also the reason if it is not trusted."""
-        found = content.resolved
-        return origin.of_log(found.path, found.chain, links=found.links, groups=self._groups, owners=owners.OWNERS)
+        standing = content.resolved
+        return origin.of_log(
+            standing.path, standing.chain, links=standing.links, groups=self._groups, owners=owners.OWNERS
+        )
 
     def _watch_files(self, log: Tail, *, closed: bool = False) -> None:
         """Watch exactly the open files of a log."""

@@ -59,10 +59,10 @@ class Tail:
         if position is None and since is not None:
             position = Position(offset=0, mark=mark_of(b"", b""), time=since)
         if position is not None:
-            following, found = what_follows(self.path, position)
+            following, is_there = what_follows(self.path, position)
             if not following:
                 following = [Rest(Content(self.path))]  # raises the reason
-            if not found and position.offset:
+            if not is_there and position.offset:
                 moment = datetime.fromtimestamp(position.time, UTC)
                 self._say(
                     f"{self.path}: what followed byte {position.offset}, read at {moment:%Y-%m-%d %H:%M:%S} UTC, is in no "
@@ -111,8 +111,8 @@ class Tail:
         """Return the position if it has moved since it was last put."""
         if self._shape.pending:
             return None
-        position, told = self.position(), self._told
-        if told and (told.offset, told.mark) == (position.offset, position.mark):
+        position, put = self.position(), self._told
+        if put and (put.offset, put.mark) == (position.offset, position.mark):
             return None
         self._told = position
         return Progress(stream=self.stream, position=str(position))
@@ -175,8 +175,8 @@ class Tail:
             # The position stays in the newer file.
             position = str(self.position())
             self.seen += data.count(b"\n")
-            for found in self._shape.find(data, end):
-                yield self._entry(found, position, part)
+            for line in self._shape.find(data, end):
+                yield self._entry(line, position, part)
             part.handled(data, end)
 
     def _take(self, part: Part, data: bytes) -> Iterator[LogEntry]:
@@ -214,19 +214,19 @@ class Tail:
         # Counting all lines of a backlog would cost as much as the search: estimate from the first 16 KiB of each block.
         sample = size if len(whole) < BLOCK else min(size, SAMPLE)
         self.seen += whole.count(b"\n", 0, sample) * size // sample
-        for found in self._shape.find(whole, size):
-            self._last = self._told = part.position(raw, min(found.end, len(raw)))
-            yield self._entry(found, str(self._told), part)
+        for line in self._shape.find(whole, size):
+            self._last = self._told = part.position(raw, min(line.end, len(raw)))
+            yield self._entry(line, str(self._told), part)
         part.handled(raw, end or len(raw))
 
-    def _entry(self, found: Found, position: str, part: Part) -> LogEntry:
+    def _entry(self, line: Found, position: str, part: Part) -> LogEntry:
         if part.trust is None:
             part.trust = self._judge(part.content)
         return LogEntry(
             stream=self.stream,
             position=position,
-            time=found.time or datetime.now(UTC),
-            text=lines.text(found.text),
+            time=line.time or datetime.now(UTC),
+            text=lines.text(line.text),
             origin=self._origins[part.trust],
         )
 
@@ -258,13 +258,13 @@ class Tail:
         Return whether the rest of the current content was found.
         """
         front = self._parts[0]
-        following, found = what_follows(self.path, self.position())
+        following, is_there = what_follows(self.path, self.position())
         # The rest is at the path itself: in the same file, or in one that copytruncate is copying.
-        in_place = found and following[0].content.path == self.path
+        in_place = is_there and following[0].content.path == self.path
         parts = []
         if kept and front.offset and not (in_place and following[0].content.key != front.content.key):
             parts.append(front)
-        if found and (parts or (not front.offset and not in_place)):
+        if is_there and (parts or (not front.offset and not in_place)):
             # Its rest is open already, or was read to its end.
             following.pop(0).content.close()
         parts += self._opened(following)
@@ -285,7 +285,7 @@ class Tail:
                     part.content.close()
             self._parts = deque(parts)
             self.behind = True
-        return found
+        return is_there
 
     def _opened(self, following: list[Rest]) -> list[Part]:
         parts = []

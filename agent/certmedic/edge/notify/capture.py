@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Beginnings of what apprise logs about a file. What follows them may hold an address.
+# Beginnings of apprise's log messages about a file. The rest of such a message may contain an address.
 REASONS = (
     "Could not load URL",
     "Invalid Apprise TEXT configuration format",

@@ -191,7 +191,7 @@ def _signer(
     if able:
         return max(able, key=lambda ca: ca.certificate.not_after)
     reasons = "; ".join(dict.fromkeys(why)) or "none is known for a certificate of this kind"
-    raise RenewError(f"{leaf.path}: no authority on this machine can sign it anew: {reasons}")
+    raise RenewError(f"{leaf.path}: no authority on this machine can renew it: {reasons}")
 
 
 def _candidate(
@@ -261,7 +261,7 @@ def _signed(leaf: Certificate, ca: _Authority, end: datetime, use: str) -> Certi
         der = builder.sign(ca.key, algorithm).public_bytes(serialization.Encoding.DER)
         new = certificates.parse_der(der, leaf.path)
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        raise RenewError(f"{leaf.path}: it cannot be signed anew as it is: {error}") from error
+        raise RenewError(f"{leaf.path}: it cannot be renewed as it is: {error}") from error
     # Compare names byte by byte, as Go does: the library may encode them differently from the program that wrote the old leaf.
     # Compare extensions by their meaning: the key of the CA may have changed.
     before, after = ((parsed.issuer, parsed.subject, parsed.public_key) for parsed in map(pieces, (leaf.der, new.der)))
