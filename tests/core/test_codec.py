@@ -1,4 +1,4 @@
-"""Values as JSON text and back: a damaged state raises only the errors that `load` promises."""
+"""Values as JSON text and back: damaged text raises only the errors that `load` documents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = st.sampled_from(sorted({name for kind in KINDS for name in kind.__datacl
 
 
 @given(st.sampled_from(KINDS), (JSON | st.dictionaries(NAMES, JSON)).map(json.dumps) | st.text())
-def test_damaged_text_raises_only_what_is_promised(kind, text):
+def test_damaged_text_raises_only_documented_errors(kind, text):
     with contextlib.suppress(ValueError, KeyError, TypeError):
         assert isinstance(codec.load(kind, text), kind)
 
@@ -60,7 +60,7 @@ def test_pair_of_another_length_is_refused():
         codec.load(Action, broken)
 
 
-def test_field_that_this_version_does_not_know_is_skipped():
+def test_unknown_field_is_skipped():
     text = codec.dump(Decision(reason="r")).replace("{", '{"later": 5, ', 1)
     assert codec.load(Decision, text) == Decision(reason="r")
 

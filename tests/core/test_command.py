@@ -1,4 +1,4 @@
-"""Commands that people are told, given to a real shell: nothing runs but the argv that was meant."""
+"""A real shell runs the printed commands: nothing runs except the intended argv."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ names = st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join) |
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory):
-    """A folder with one program for every name that a command may call: it writes its argv down and does nothing."""
+    """Return a folder with a program for each name that a command may call; a program only records its argv."""
     folder = tmp_path_factory.mktemp("box")
     programs = folder / "bin"
     programs.mkdir()
@@ -38,7 +38,7 @@ def box(tmp_path_factory):
 
 
 def ran(box, typed):
-    """Run a line as a person would paste it; return the programs that it ran, with their arguments."""
+    """Run a line as a person pastes it, and return the programs that ran with their arguments."""
     record = box / "ran"
     record.unlink(missing_ok=True)
     environ = {"PATH": str(box / "bin")}
@@ -48,36 +48,36 @@ def ran(box, typed):
     return record.read_text().splitlines() if record.exists() else []
 
 
-def printed(told):
-    """Return the line after "Type" in each of the three forms."""
-    plain = re.search(r"^Type: (.*)$", told.plain, re.MULTILINE)
-    marked = re.search(r"^- \*Type:\* `(.*)`$", told.markdown, re.MULTILINE)
-    html = re.search(r"<p><b>Type:</b><br/><code>(.*?)</code></p>", told.html)
+def printed(composed):
+    """Return the command after "Type" in each of the three formats."""
+    plain = re.search(r"^Type: (.*)$", composed.plain, re.MULTILINE)
+    marked = re.search(r"^- \*Type:\* `(.*)`$", composed.markdown, re.MULTILINE)
+    html = re.search(r"<p><b>Type:</b><br/><code>(.*?)</code></p>", composed.html)
     return [plain and plain[1], marked and marked[1], html and unescape(html[1])]
 
 
 def of_file(cause, path):
     leaf = stored(PEERS_CA.leaf("etcd-a", not_after=NOW), path, "peer", ca_path=f"{path}/ca.crt", ports=(2380,))
-    found = Finding(stored=leaf, culprit=leaf.certificate, cause=cause, confidence=Confidence.PROVEN, evidence=path)
-    return verdict([found], facts((leaf,)))
+    fault = Finding(stored=leaf, culprit=leaf.certificate, cause=cause, confidence=Confidence.PROVEN, evidence=path)
+    return verdict([fault], facts((leaf,)))
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=names, cause=st.sampled_from([Cause.EXPIRED, *remedies.MANUAL]))
-def test_a_hostile_path_runs_nothing_in_any_form(box, name, cause):
-    found = of_file(cause, f"/mnt/{name}")
+def test_hostile_path_runs_nothing_in_any_message_format(box, name, cause):
+    diagnosis = of_file(cause, f"/mnt/{name}")
 
-    told = message.compose(MessageKind.OPENED, found, incident=1, host="a", now=NOW)
+    composed = message.compose(MessageKind.OPENED, diagnosis, incident=1, host="a", now=NOW)
 
-    assert len(set(printed(told))) == 1
-    typed = printed(told)[0]
+    assert len(set(printed(composed))) == 1
+    typed = printed(composed)[0]
     if typed is not None:
         words = ran(box, typed)
-        assert all(is_plain(word) for command in found.remedy.commands for word in command.argv)
-        if all(command.argv for command in found.remedy.commands):
+        assert all(is_plain(word) for command in diagnosis.remedy.commands for word in command.argv)
+        if all(command.argv for command in diagnosis.remedy.commands):
             meant = [
                 word
-                for command in found.remedy.commands
+                for command in diagnosis.remedy.commands
                 for word in (f"{box}/bin/{command.argv[0]}", *command.argv[1:])
             ]
             assert words == meant
@@ -85,15 +85,15 @@ def test_a_hostile_path_runs_nothing_in_any_form(box, name, cause):
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(whom=names, cause=st.sampled_from(list(Cause)))
-def test_a_name_of_the_other_side_is_in_no_command(box, whom, cause):
+def test_no_command_contains_a_name_that_the_peer_chose(box, whom, cause):
     for remedy in (
         remedies.for_peer(cause, whom),
         remedies.for_distrust(whom),
         remedies.for_unseen(whom, is_known=False),
     ):
-        found = replace(of_file(Cause.EXPIRED, "/x/me.crt"), suspect=Suspect.PEER, remedy=remedy)
-        told = message.compose(MessageKind.OPENED, found, incident=1, host="a", now=NOW)
-        typed = printed(told)
+        diagnosis = replace(of_file(Cause.EXPIRED, "/x/me.crt"), suspect=Suspect.PEER, remedy=remedy)
+        composed = message.compose(MessageKind.OPENED, diagnosis, incident=1, host="a", now=NOW)
+        typed = printed(composed)
         assert len(set(typed)) == 1
         assert typed[0] in (None, "certmedic certs --wide")
 
@@ -101,7 +101,7 @@ def test_a_name_of_the_other_side_is_in_no_command(box, whom, cause):
 @pytest.mark.parametrize(
     "path", ["/a/b.crt", "/mnt/master-vol-01/pki/T0k_en-x/peers/me.crt", "/etc/x@y:z+1,2%=.pem".replace(",", "")]
 )
-def test_a_plain_path_is_typed_as_it_is(path):
+def test_plain_path_is_unquoted_in_a_command(path):
     assert is_plain_path(path)
     assert shell((run("mv", path, f"{path}.expired"),)) == f"mv {path} {path}.expired"
 
@@ -109,11 +109,11 @@ def test_a_plain_path_is_typed_as_it_is(path):
 @pytest.mark.parametrize(
     "path", ["", "me.crt", "-rf", "/a b", "/a'b", "/ä", "/a\n", "/a`b", "/a$b", "/x/@everyone/y", "/x@Here", "/a;b"]
 )
-def test_what_a_shell_or_a_chat_reads_is_not_plain(path):
+def test_path_with_characters_special_to_a_shell_or_chat_is_not_plain(path):
     assert not is_plain_path(path)
 
 
-def test_one_step_that_cannot_be_typed_leaves_no_step():
+def test_command_is_empty_if_one_step_cannot_be_typed():
     assert shell((run("true"), run("mv", "/a b", "/c"))) == ""
     assert shell((run("mv", "", "/c"),)) == ""
     assert shell((Command(script="echo `id`"),)) == ""
@@ -122,15 +122,15 @@ def test_one_step_that_cannot_be_typed_leaves_no_step():
     assert fixed("") == ()
 
 
-def test_a_remedy_of_an_older_version_is_read_and_its_command_is_not():
+def test_remedy_of_an_older_version_loads_without_its_command():
     old = '{"kind":"restart","helps":"yes","why":"So.","command":"sudo `id`","target":"kops/main"}'
     assert codec.load(Remedy, old) == Remedy(kind=RemedyKind.RESTART, helps=Helps.YES, why="So.", target="kops/main")
     new = Remedy(kind=RemedyKind.RESTART, helps=Helps.YES, why="So.", commands=(run("sudo", "x"),))
     assert codec.load(Remedy, codec.dump(new)) == new
-    assert '"command": "sudo x"' in codec.dump(new)  # what an older version reads
+    assert '"command": "sudo x"' in codec.dump(new)  # an older version reads this field
 
 
-def test_a_file_that_only_a_line_names_is_in_words_and_in_no_command():
+def test_path_known_only_from_a_log_line_is_in_the_text_and_in_no_command():
     remedy = remedies.for_unseen(f"{VOLUME}/peers/me.crt", is_known=False)
     assert remedy.command == ""
     assert "peers/me.crt" in remedy.why

@@ -1,4 +1,4 @@
-"""Pieces of DER, cut out as they are; malformed input ends in IndexError or in None."""
+"""Slices of DER: malformed input raises IndexError or returns None."""
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -37,12 +37,12 @@ def certificate(*fields):
         ((element(0xA0, b"\2"),), (element(0x81, b"issuer"),), ()),
     ],
 )
-def test_pieces_of_every_version_are_cut_out(before, after, extensions):
+def test_pieces_are_read_from_every_version(before, after, extensions):
     data = certificate(*before, SERIAL, ALGORITHM, element(0x30, b"issuer"), DATES, NAME, KEY, *after)
     assert der.pieces(data) == der.Pieces(element(0x30, b"issuer"), NAME, KEY, extensions)
 
 
-def test_pieces_of_a_certificate_that_is_cut_short_are_an_error():
+def test_pieces_of_a_truncated_certificate_raise_an_error():
     whole = certificate(SERIAL, ALGORITHM, NAME, DATES, NAME, KEY)
     assert der.pieces(whole).public_key == KEY
     for length in range(whole.index(KEY) + len(KEY)):
@@ -50,13 +50,13 @@ def test_pieces_of_a_certificate_that_is_cut_short_are_an_error():
             der.pieces(whole[:length])
 
 
-def test_element_that_is_longer_than_its_holder_is_an_error():
+def test_element_that_is_longer_than_its_container_raises_an_error():
     with pytest.raises(IndexError, match="longer than"):
         der.inside(b"\x30\x03\x02\x02\x01")
 
 
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
-def test_public_numbers_are_those_that_the_private_key_repeats(kind):
+def test_public_numbers_are_equal_in_certificate_and_private_key(kind):
     key = pki.new_key(kind=kind)
     leaf = CA.leaf("x", key=key)
     private = key.private_bytes(
@@ -91,11 +91,11 @@ def pkcs8(algorithm, key):
         (b"", None),
     ],
 )
-def test_numbers_of_a_private_key(key, numbers):
+def test_rsa_numbers_are_read_from_pkcs1_and_pkcs8(key, numbers):
     assert der.rsa_numbers(key) == numbers
 
 
-def test_numbers_of_a_private_key_of_another_kind():
+def test_key_of_another_kind_has_no_rsa_numbers():
     key = ed25519.Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -111,5 +111,5 @@ def test_numbers_of_a_private_key_of_another_kind():
         (b"\x30", False),
     ],
 )
-def test_archive_is_known_by_its_version(data, is_archive):
+def test_pkcs12_is_recognised_by_its_version(data, is_archive):
     assert der.is_pkcs12(data) is is_archive

@@ -1,4 +1,4 @@
-"""One line by several roads is one line, whichever road is behind, and by how much."""
+"""The same line from several sources counts once, however far a source lags behind."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,8 +9,10 @@ from hypothesis import strategies as some
 from certmedic.core import echo, symptoms
 from labs.values import NOW, entry
 
-SAID = 'rejected connection from "10.0.0.2:{port}" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
-PLAIN = "2026-11-24 15:32:44.123456 I | embed: " + SAID
+REJECTION = (
+    'rejected connection from "10.0.0.2:{port}" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
+)
+PLAIN = "2026-11-24 15:32:44.123456 I | embed: " + REJECTION
 KLOG = "I1124 15:32:44.123456       1 log.go:198] http: TLS handshake error from 10.0.0.7:{port}: remote error: tls: bad certificate"
 ZAP = '{{"level":"warn","ts":"2026-11-24T15:32:44.123Z","caller":"embed/config.go:10","msg":"rejected connection","remote-addr":"10.0.0.2:{port}","error":"remote error: tls: bad certificate"}}'
 ZAP_EPOCH = ZAP.replace('"2026-11-24T15:32:44.123Z"', "1795534364.123456")
@@ -27,64 +29,68 @@ def words(text, *, at=NOW, stream="journal"):
 
 
 @pytest.mark.parametrize("line", [PLAIN, KLOG, ZAP, ZAP_EPOCH, LOGRUS, STANDARD])
-def test_a_line_that_tells_its_time_is_known_again_whenever_it_is_read_and_whatever_is_around_it(line):
+def test_line_with_a_timestamp_has_the_same_words_in_every_source_and_envelope(line):
     text = line.format(port=41234)
-    told = words(text)
+    original = words(text)
 
-    assert words(text, at=NOW + timedelta(hours=3), stream="file:/var/log/etcd.log") == told
-    assert words(f"Nov 24 15:32:45 master-a etcd[812]: {text}", at=NOW + timedelta(hours=3)) == told
-    assert words(f"2026-11-24T15:32:45.000123+00:00 master-a etcd[812]: {text}", at=NOW + timedelta(hours=3)) == told
-    assert words(line.format(port=41235)) == told  # of another caller's port: it is counted
-    assert words(text.replace("15:32:44", "15:32:45").replace("1795534364", "1795534365")) != told
-
-
-def test_a_line_that_tells_no_time_has_that_of_its_source():
-    told = words(SAID.format(port=41234))
-
-    assert words(SAID.format(port=41234), at=NOW + timedelta(milliseconds=1)) == told
-    assert words(SAID.format(port=41234), at=NOW + timedelta(seconds=2)) != told
+    assert words(text, at=NOW + timedelta(hours=3), stream="file:/var/log/etcd.log") == original
+    assert words(f"Nov 24 15:32:45 master-a etcd[812]: {text}", at=NOW + timedelta(hours=3)) == original
+    assert (
+        words(f"2026-11-24T15:32:45.000123+00:00 master-a etcd[812]: {text}", at=NOW + timedelta(hours=3)) == original
+    )
+    assert words(line.format(port=41235)) == original  # the caller's port is normalised, and the line counts again
+    assert words(text.replace("15:32:44", "15:32:45").replace("1795534364", "1795534365")) != original
 
 
-def test_what_a_line_says_of_a_certificate_is_not_taken_for_its_own_time():
+def test_line_without_a_timestamp_takes_the_time_of_its_source():
+    original = words(REJECTION.format(port=41234))
+
+    assert words(REJECTION.format(port=41234), at=NOW + timedelta(milliseconds=1)) == original
+    assert words(REJECTION.format(port=41234), at=NOW + timedelta(seconds=2)) != original
+
+
+def test_date_of_a_certificate_is_not_read_as_the_timestamp_of_the_line():
     text = "x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-11-19T15:30:41Z"
 
     assert words(text) != words(text, at=NOW + timedelta(seconds=2))
 
 
-def test_the_number_of_a_line_is_the_same_in_every_run():
+def test_number_of_a_line_is_the_same_in_every_run():
     assert echo.number("a") == 2340832890917691671
     assert 0 <= echo.number("\udcff") < 1 << 63
 
 
-ROADS = ("journal", "file:/var/log/etcd.log", "file:/var/log/syslog")
+OTHER_SOURCES = ("journal", "file:/var/log/etcd.log", "file:/var/log/syslog")
 
 
 @given(
     written=some.lists(
         some.tuples(
-            some.sampled_from(["docker:a", "docker:b", "pod:c"]),  # whose container said it
-            some.sampled_from("xyz"),  # what and when
-            some.sets(some.sampled_from(ROADS)),  # where it lies besides
+            some.sampled_from(["docker:a", "docker:b", "pod:c"]),  # the container that logged the line
+            some.sampled_from("xyz"),  # its text and time
+            some.sets(some.sampled_from(OTHER_SOURCES)),  # the other sources that carry it
         ),
         max_size=30,
     ),
     order=some.randoms(use_true_random=False),
 )
-def test_each_line_is_counted_once_in_whatever_order_the_roads_bring_them(written, order):
+def test_each_line_counts_once_in_any_order_of_its_sources(written, order):
     queues = {}
-    for container, what, roads in written:
-        for stream in (container, *sorted(roads)):
+    for container, what, sources in written:
+        for stream in (container, *sorted(sources)):
             queues.setdefault(stream, []).append(what)
     brought, counted = {}, {}
     while queues:
-        stream = order.choice(sorted(queues))  # any of them may be behind by any time
+        stream = order.choice(sorted(queues))  # any source may lag behind by any time
         what = queues[stream].pop(0)
         if not queues[stream]:
             del queues[stream]
         if not echo.is_echo(brought.setdefault(what, {}), stream):
             counted[what] = counted.get(what, 0) + 1
 
-    assert counted == {what: sum(one == what for _, one, _ in written) for what in {one for _, one, _ in written}}
+    assert counted == {
+        what: sum(logged == what for _, logged, _ in written) for what in {logged for _, logged, _ in written}
+    }
 
 
 def written(text, now=NOW):
@@ -94,21 +100,21 @@ def written(text, now=NOW):
 
 
 @pytest.mark.parametrize("line", [PLAIN, KLOG, ZAP, ZAP_EPOCH, LOGRUS, STANDARD])
-def test_second_that_a_line_was_written(line):
+def test_time_of_writing_is_read_from_each_log_format(line):
     assert written(line.format(port=41234)) == datetime(2026, 11, 24, 15, 32, 44, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     ("line", "stated"),
     [
-        (SAID, "no second at all"),
+        (REJECTION, "no second at all"),
         (PLAIN.replace("2026-11-24 ", ""), "no day"),
         (PLAIN.replace("-11-24", "-13-24"), "no month of the year"),
         (KLOG.replace("I1124", "I1324"), "no month of the year"),
         (KLOG.replace("I1124", "X1124"), "no level of klog"),
     ],
 )
-def test_line_that_states_no_day_was_written_at_no_known_time(line, stated):
+def test_line_without_a_full_date_has_no_time_of_writing(line, stated):
     assert written(line.format(port=41234)) is None, stated
 
 
@@ -116,23 +122,23 @@ def test_line_that_states_no_day_was_written_at_no_known_time(line, stated):
     ("now", "year"),
     [
         (datetime(2026, 11, 24, 15, 40, tzinfo=UTC), 2026),
-        (datetime(2027, 1, 1, tzinfo=UTC), 2026),  # the year turned since
+        (datetime(2027, 1, 1, tzinfo=UTC), 2026),  # the new year began after the line
         (datetime(2026, 11, 23, 15, 32, 44, tzinfo=UTC), 2025),
-        (datetime(2026, 11, 23, 15, 32, 45, tzinfo=UTC), 2026),  # a clock that is up to a day behind
+        (datetime(2026, 11, 23, 15, 32, 45, tzinfo=UTC), 2026),  # the clock may be a day behind
     ],
 )
-def test_klog_tells_no_year(now, year):
+def test_year_of_a_klog_line_is_the_latest_that_fits(now, year):
     assert written(KLOG.format(port=41234), now) == datetime(year, 11, 24, 15, 32, 44, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("before", "second"), [(0, "15:32:44"), (33, "15:32:44"), (34, "")])
-def test_time_of_day_is_looked_for_in_the_first_40_characters(before, second):
-    """The message does not stand in the line word by word, so nothing else tells where the time of day may be."""
+def test_time_of_day_is_searched_in_the_first_40_characters(before, second):
+    """The line does not contain the message verbatim, so the message does not limit the search."""
     assert echo._second("x" * before + " 15:32:44 rest", "something else")[-8:] == second
 
 
 def test_message_is_found_in_its_line_by_its_first_24_characters():
-    """A shorter beginning would be found in the name of the program, before the later time of day."""
+    """A shorter prefix would match the program's name, which comes before the later time of day."""
     message = "connection lost " * 3
     assert echo._second(f"15:32:44 connector: 15:32:45 {message}", message)[-8:] == "15:32:45"
 
@@ -140,13 +146,13 @@ def test_message_is_found_in_its_line_by_its_first_24_characters():
 @pytest.mark.parametrize(
     ("streams", "echoes"),
     [
-        (["docker:a", "docker:b"], [False, False]),  # two programs said it
+        (["docker:a", "docker:b"], [False, False]),  # two programs logged it
         (["docker:a", "pod:b"], [False, False]),
         (["docker:a", "journal"], [False, True]),
         (["journal", "file:/x", "file:/y"], [False, True, True]),
         (["journal", "journal", "file:/x", "file:/x", "file:/x"], [False, False, True, True, False]),
     ],
 )
-def test_line_is_an_echo_if_another_source_has_brought_it_as_often(streams, echoes):
+def test_line_is_a_duplicate_while_another_source_has_brought_more_copies(streams, echoes):
     brought = {}
     assert [echo.is_echo(brought, stream) for stream in streams] == echoes

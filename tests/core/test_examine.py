@@ -63,7 +63,7 @@ def test_signature_that_cannot_be_verified_proves_no_unknown_authority():
 
 
 def links_below(root, count):
-    """Return `count` intermediate authorities, each signed by the one before, and a leaf of the last."""
+    """Return a chain of `count` intermediate authorities below `root`, and a leaf of the last authority."""
     issuer, below = root, []
     for number in range(count):
         issuer = pki.authority(f"link-{number}", not_before=NOW - DAY, issuer=issuer)
@@ -78,7 +78,7 @@ def test_chain_of_at_most_eight_links_is_followed(count, length):
     assert len(chain(leaf, [read(root)], list(reversed(sent)))) == length
 
 
-def test_way_that_holds_longest_is_taken():
+def test_chain_that_expires_last_is_chosen():
     key = pki.new_key()
     old = read(pki.authority("ca", key=key, not_before=NOW - 9 * DAY, not_after=NOW - DAY))
     new = read(pki.authority("ca", key=key, not_before=NOW - 9 * DAY, not_after=NOW + DAY))
@@ -86,13 +86,13 @@ def test_way_that_holds_longest_is_taken():
     assert chain(leaf, [old, new], []) == chain(leaf, [new, old], []) == [new]
 
 
-def test_at_most_eight_authorities_of_a_name_are_tried():
+def test_at_most_eight_authorities_of_the_same_name_are_tried():
     leaf = read(PEERS_CA.leaf("leaf", not_before=NOW - DAY))
     cas = [replace(read(PEERS_CA), fingerprint=str(number)) for number in range(9)]
     assert candidates(replace(leaf, authority_key_id=""), cas) == candidates(leaf, cas) == cas[:8]
 
 
-def test_authority_of_the_key_that_a_leaf_names_is_tried_first():
+def test_authority_with_the_key_identifier_of_the_leaf_is_tried_first():
     leaf = read(PEERS_CA.leaf("leaf", not_before=NOW - DAY))
     right, other = read(PEERS_CA), read(pki.authority("etcd-peers-ca-main"))
     nameless = replace(right, subject_key_id="")
@@ -110,15 +110,15 @@ def test_authority_of_the_key_that_a_leaf_names_is_tried_first():
         ("server", True, False, ""),
         ("apiserver-etcd-client", True, False, "client"),
         ("kubelet", False, True, ""),
-        ("peer", False, False, ""),  # no usage at all means any
+        ("peer", False, False, ""),  # a certificate without usages allows any
     ],
 )
-def test_usages_that_a_place_needs(use, server, client, lacking):
+def test_usages_that_a_place_needs_and_the_certificate_lacks(use, server, client, lacking):
     leaf = PEERS_CA.leaf("x", not_before=NOW - DAY, server=server, client=client)
     assert lacking_usages(stored(leaf, "/x.crt", use)) == lacking
 
 
-def test_names_of_a_certificate_in_a_sentence():
+def test_names_of_a_certificate_are_listed_in_a_sentence():
     named, nameless = PEERS_CA.leaf("x", dns=("a", "b"), ips=("::1",)), PEERS_CA.leaf("x")
     assert names_of(read(named)) == "only a, b, ::1"
     assert names_of(read(nameless)) == "no name at all"
@@ -136,7 +136,7 @@ GONE = member(peer_ends=NOW - 9 * DAY)[0].certificate
         ("peer", (serving(OTHER, 4001),), False),
         ("peer", (serving(OTHER, trust=Trust.STRANGER),), False),
         ("peer", (serving(None),), False),
-        ("peer", (serving(GONE),), False),  # in no file and expired: it may be the old one of this very file
+        ("peer", (serving(GONE),), False),  # expired and in no file: perhaps an older certificate of this file
         ("apiserver", (serving(OTHER),), False),
     ],
 )
@@ -169,7 +169,7 @@ MINE, RIVAL = member(peer_ends=NOW - DAY)[0], member(peer_ends=NOW - 2 * DAY)[0]
         ((), (), False),
         (copies((RIVAL, f"{OLD_VOLUME}/peers/me.crt")), (), True),
         (copies((RIVAL, f"{OLD_VOLUME}/peers/me.crt"), trust=Trust.STRANGER), (), False),
-        (copies((RIVAL, "/mnt/copies/me.crt")), (), False),  # not at its place, as this one is
+        (copies((RIVAL, "/mnt/copies/me.crt")), (), False),  # this copy is not at its place
         (copies((RIVAL, f"{OLD_VOLUME}/peers/me.crt")), (serving(MINE.certificate),), False),
         (
             copies((RIVAL, f"{OLD_VOLUME}/peers/me.crt")),
@@ -178,13 +178,13 @@ MINE, RIVAL = member(peer_ends=NOW - DAY)[0], member(peer_ends=NOW - 2 * DAY)[0]
         ),
     ],
 )
-def test_second_file_of_the_same_use_leaves_open_which_is_in_use(rivals, served, is_rivalled):
+def test_second_expired_file_of_the_same_use_makes_the_used_file_uncertain(rivals, served, is_rivalled):
     assert bool(rivalled(MINE, facts((MINE, *rivals), served=served))) is is_rivalled
     foreign = replace(MINE, place=replace(MINE.place, renewer="kubeadm"))
     assert rivalled(foreign, facts((foreign, *rivals), served=served)) == ""
 
 
-def test_file_that_is_not_there_is_not_healthy():
+def test_missing_or_unreadable_file_is_not_healthy():
     fault = FileFault(path="/x.crt", reason="unreadable", detail="Permission denied")
     assert healthy(["/x.crt"], facts()) == (False, "/x.crt does not exist")
     assert healthy(["/x.crt"], facts(faults=(fault,))) == (False, "/x.crt: unreadable: Permission denied")

@@ -1,4 +1,4 @@
-"""How an etcd may be asked for its lease: at which endpoints, with which certificates, and what the lease says to a turn."""
+"""How the agent asks etcd for the lease: its endpoints, its certificates, and what the lease does to a turn."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -43,7 +43,7 @@ def served(files):
     )
 
 
-def test_own_endpoint_comes_first_and_so_does_the_apiservers_certificate():
+def test_own_endpoint_and_the_apiservers_certificate_come_first():
     files = (*member(), api_client())
     others = (other("b", NOW + DAY), other("a", NOW + DAY, is_self=True), other("c", NOW - DAY))
 
@@ -68,7 +68,7 @@ def test_own_endpoint_comes_first_and_so_does_the_apiservers_certificate():
         replace(api_client(), key_matches=False),
     ],
 )
-def test_certificate_that_etcd_would_not_accept_is_not_shown_to_it(client):
+def test_certificate_that_etcd_would_reject_is_not_presented(client):
     files = (*member(server_ends=NOW - DAY), client)
 
     reached = access(facts(files, served=served(files)), "main")
@@ -76,11 +76,11 @@ def test_certificate_that_etcd_would_not_accept_is_not_shown_to_it(client):
     assert (reached.doors, reached.credentials, reached.holder) == ((), (), "master-a")
 
 
-def test_another_group_is_not_reached():
+def test_no_endpoint_of_another_group_is_used():
     assert access(facts((*member(), api_client())), "events") == Access(holder="master-a")
 
 
-def test_the_lease_closes_a_turn_and_never_opens_one():
+def test_lease_closes_a_turn_and_never_opens_it():
     mine, not_mine = (Gate(name="turn", passed=passed, why="why") for passed in (True, False))
     for lease, passed in ((None, True), ("ours", True), ("none", True), ("theirs", False)):
         answer = lease and Lease(state=lease, why="said")
@@ -103,7 +103,7 @@ def member_at(name, **more):
         ({"group": "events"}, False),
     ],
 )
-def test_other_member_is_asked_only_if_it_is_proven_and_good(change, is_asked):
+def test_other_member_is_asked_only_if_it_is_verified_and_serves_a_certificate(change, is_asked):
     members = (other("a", NOW - DAY, is_self=True), member_at("b", **change))
     assert access(facts(member(), members=members), "main").doors == ((("b", 4001),) if is_asked else ())
 
@@ -122,7 +122,7 @@ def shown_from(begins, ends):
         (NOW - DAY, NOW - SECOND, False),
     ],
 )
-def test_endpoint_counts_within_the_dates_of_its_certificate(begins, ends, is_asked):
+def test_endpoint_is_used_only_within_the_dates_of_its_certificate(begins, ends, is_asked):
     members = (member_at("b", serves_clients=shown_from(begins, ends)),)
     assert bool(access(facts(member(), members=members), "main").doors) is is_asked
 
@@ -143,19 +143,19 @@ def credential(leaf=None, path=API, use="apiserver-etcd-client", **more):
         (credential(CLIENTS_CA.leaf("c", not_before=NOW - DAY, client=False)), False),
         (credential(use="kubelet"), False),
         (credential(CLIENTS_CA), False),
-        (credential(path="/a/kubeconfig"), False),  # no custom says where its key lies
+        (credential(path="/a/kubeconfig"), False),  # no convention gives the path of its key
         (credential(key_matches=True), True),
         (credential(key_matches=False), False),
         (credential(trust=Trust.STRANGER), False),
     ],
 )
-def test_client_certificate_that_etcd_accepts(client, is_accepted):
+def test_only_a_client_certificate_that_etcd_accepts_is_used(client, is_accepted):
     files = (*member(server_ends=NOW - DAY), client)
     paths = [path for path, _ in access(facts(files), "main").credentials]
     assert (client.certificate.path in paths) is is_accepted
 
 
-def test_credentials_are_in_the_order_of_their_likelihood():
+def test_most_likely_credentials_come_first():
     uses = ("peer", "server", "client", "apiserver-etcd-client")
     files = (*member(server_ends=NOW - DAY), *(credential(path=f"/{use}.crt", use=use) for use in uses))
     order = [path for path, _ in access(facts(files), "main").credentials]

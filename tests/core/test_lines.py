@@ -1,4 +1,4 @@
-"""One line: whether it is worth a look, and its text."""
+"""One line: whether it contains a needle, and its text."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from certmedic.core import lines
 
 
 @given(some.binary(), some.lists(some.binary(min_size=1, max_size=3), max_size=3))
-def test_hit_says_whether_a_needle_is_there(raw, needles):
+def test_hit_is_true_if_the_line_contains_a_needle(raw, needles):
     assert lines.hit(raw, tuple(needles)) == any(needle in raw for needle in needles)
 
 
 @given(some.binary())
-def test_text_is_one_line_of_any_bytes(raw):
+def test_text_of_any_bytes_is_one_line(raw):
     text = lines.text(raw)
     assert "\n" not in text
     assert len(text) <= lines.LIMIT
     assert text.encode() == text.encode(errors="strict")
 
 
-def test_text_keeps_what_is_there():
+def test_text_is_decoded_joined_and_cut():
     assert lines.text(b"a \xc3\xa9 b\r\n") == "a é b"
     assert lines.text(b"a\nb\n\n") == "a b"
     assert len(lines.text(b"a" * 100_000)) == lines.LIMIT

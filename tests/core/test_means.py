@@ -1,4 +1,4 @@
-"""How a program is restarted: by the operator's word, by the unit that is known, else by its container."""
+"""How a program is restarted: as the operator configured, by its known unit, else by its container."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def diagnosis(files=None):
         (k3s(), (BY_UNIT,), Means(renewer="k3s", unit="k3s.service")),
     ],
 )
-def test_first_means_of_the_operator_that_fits_is_taken(files, named, means):
+def test_first_matching_means_of_the_operator_is_chosen(files, named, means):
     assert means_for(files, named) == means
 
 
@@ -43,7 +43,7 @@ def test_command_is_its_own_target():
     ("state", "is_target"),
     [("active", True), ("failed", True), ("activating", True), ("inactive", False), ("deactivating", False)],
 )
-def test_unit_that_was_stopped_stays_stopped(state, is_target):
+def test_stopped_unit_is_no_target(state, is_target):
     there = unit("etcd-manager.service", state=state)
     assert targets(diagnosis(), facts(containers=(unit(), there)), BY_UNIT) == ([there] if is_target else [])
     assert done_by(there) == "restart etcd-manager.service"
@@ -60,10 +60,10 @@ def test_unit_that_was_stopped_stays_stopped(state, is_target):
         ({"state": "exited"}, False),
     ],
 )
-def test_container_of_the_group_is_a_target_only_as_a_running_static_pod(change, is_target):
+def test_container_is_a_target_only_in_a_running_static_pod_of_the_group(change, is_target):
     there = replace(container(), **change)
     assert targets(diagnosis(), facts(containers=(there,)), None) == ([there] if is_target else [])
 
 
-def test_without_a_group_no_container_is_meant():
+def test_diagnosis_without_a_group_has_no_target():
     assert targets(replace(diagnosis(), group=""), facts(), None) == []

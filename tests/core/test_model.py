@@ -1,4 +1,4 @@
-"""The values that travel along the line: the other side's host, folds, and a decision's closed gates."""
+"""Values of the model: the peer's host, folds, and the closed gates of a decision."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def sighting(**fields):
         ("", ""),
     ],
 )
-def test_host_of_the_other_side(address, host):
+def test_host_of_the_peer_is_read_from_its_address(address, host):
     assert sighting(remote_addr=address).remote_host == host
 
 
@@ -48,7 +48,7 @@ def test_lines_of_one_fault_share_a_fold(a, b, is_same):
     assert (sighting(**a).fold == sighting(**b).fold) is is_same
 
 
-def test_closed_gates_of_a_decision_are_in_order():
+def test_decision_lists_its_closed_gates_in_order():
     gates = tuple(Gate(name=name, passed=name is GateName.CURE, why="") for name in GateName)
     decision = Decision(reason="r", gates=gates)
     assert [gate.name for gate in decision.blocked_by] == [name for name in GateName if name is not GateName.CURE]

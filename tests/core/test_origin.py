@@ -1,4 +1,4 @@
-"""Who is believed: one row for each road into the agent, and nothing that a stranger chooses changes the answer."""
+"""Which origins are trusted: one row for each kind of input. Nothing that a stranger chooses changes the answer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fields(unit="kubelet.service", cgroup=None, **more):
         (fields("kubelet.service", cgroup="/runtime.slice/kubelet.service"), SYSTEM),  # EKS
         (fields("k3s.service", cgroup="/system.slice/k3s.service/init"), SYSTEM),
         (fields("snap.microk8s.daemon-kubelite.service"), SYSTEM),
-        # The kernel and auditd quote what any process chooses.
+        # The kernel and auditd quote text that any process chooses.
         (fields("", "", uid=None, transport="kernel"), STRANGER),
         (fields("kubelet.service", transport="audit"), STRANGER),
         (fields("kubelet.service", transport="kernel"), STRANGER),
@@ -86,11 +86,11 @@ def fields(unit="kubelet.service", cgroup=None, **more):
         (JournalFields(), STRANGER),
     ],
 )
-def test_journal_entry(entry, trust):
+def test_trust_of_a_journal_entry(entry, trust):
     assert origin.of_journal(entry) is trust
 
 
-def test_a_named_unit_is_believed_only_where_systemd_runs_it():
+def test_configured_unit_is_trusted_only_if_systemd_runs_it():
     named = {"our-etcd.service"}
     assert origin.of_journal(fields("our-etcd.service", uid=998), named) is SYSTEM
     assert origin.of_journal(fields("our-etcd.service", f"{USER}/our-etcd.service", uid=998), named) is STRANGER
@@ -107,7 +107,7 @@ def test_a_named_unit_is_believed_only_where_systemd_runs_it():
         (fields("", f"/kubepods/pod{UUID}/{ID}", exe="/usr/bin/dockerd", comm="dockerd"), "x", False),
     ],
 )
-def test_only_a_runtime_speaks_for_containers(entry, container, wanted):
+def test_only_a_container_runtime_logs_for_containers(entry, container, wanted):
     assert origin.is_of_container(entry, container) is wanted
 
 
@@ -127,7 +127,7 @@ def test_only_a_runtime_speaks_for_containers(entry, container, wanted):
         ("", STRANGER),
     ],
 )
-def test_pods_log(folder, trust):
+def test_trust_of_a_pod_by_its_log_folder(folder, trust):
     pod = origin.pod_of_folder(folder)
     assert origin.of_pod(pod.namespace, pod.pod, pod.uid, STATIC) is trust
 
@@ -146,15 +146,15 @@ def test_pods_log(folder, trust):
         ("", False, STRANGER),
     ],
 )
-def test_container_of_docker(name, configured, trust):
+def test_trust_of_a_docker_container(name, configured, trust):
     assert origin.of_container(name, STATIC, configured=configured) is trust
 
 
-def test_no_static_pod_is_believed_without_its_manifest():
+def test_static_pod_without_a_manifest_is_only_of_the_cluster():
     assert origin.of_pod("kube-system", ETCD_POD, HASH, ()) is CLUSTER
 
 
-def test_static_uids_are_those_of_believed_pods():
+def test_static_uids_are_those_of_trusted_pods():
     folders = [f"kube-system_{ETCD_POD}_{HASH}", f"default_web_{UUID}", f"default_{ETCD_POD}_{'b' * 32}", "nonsense"]
     assert origin.static_uids(folders, STATIC) == {HASH}
 
@@ -176,7 +176,7 @@ LOG = folder("/var/log")
 UBUNTU = folder("/var/log", gid=104, mode=0o775)
 TMP = folder("/tmp", mode=0o1777)
 FILES = [
-    # what it is, chain, trust as a log, trust as a certificate
+    # description, chain, trust as a log, trust as a certificate
     ("root's", [file("/var/log/etcd.log"), LOG, VAR, ROOT], SYSTEM, SYSTEM),
     ("root's on Ubuntu", [file("/var/log/etcd.log"), UBUNTU, VAR, ROOT], SYSTEM, STRANGER),
     ("the log group's", [file("/var/log/etcd.log", gid=104, mode=0o660), UBUNTU, VAR, ROOT], STRANGER, STRANGER),
@@ -196,7 +196,7 @@ FILES = [
 
 
 @pytest.mark.parametrize(("what", "chain", "as_log", "as_certificate"), FILES, ids=[row[0] for row in FILES])
-def test_file(what, chain, as_log, as_certificate):
+def test_trust_of_a_file_as_a_log_and_as_a_certificate(what, chain, as_log, as_certificate):
     log, why = origin.of_log(chain[0].path, chain, groups={104, 4}, owners={0})
     certificate, doubt = origin.of_file(chain)
     assert (log, certificate) == (as_log, as_certificate)
@@ -207,11 +207,11 @@ def test_file(what, chain, as_log, as_certificate):
     "name", ["messages", "syslog", "syslog.1", "messages-20261101.gz", "auth.log", "auth.log.2.gz", "audit.log",
              "kube-apiserver-audit-2026.log", "daemon.log", "user.log", "secure", "kern.log"]
 )  # fmt: skip
-def test_a_file_that_collects_everybodys_lines_is_not_its_owners_word(name):
+def test_log_file_that_collects_lines_of_all_users_is_not_trusted(name):
     assert origin.of_log(f"/var/log/{name}", [file(name), LOG, VAR, ROOT], groups=(), owners={0})[0] is STRANGER
 
 
-def test_a_link_of_a_strangers_to_roots_log_is_not_believed():
+def test_link_of_a_stranger_to_a_log_of_root_is_not_trusted():
     chain, link = [file("/var/log/etcd.log"), LOG, VAR, ROOT], Owner("/srv/etcd.log", 1000, 0, stat.S_IFLNK | 0o777)
     trust, why = origin.of_log("/var/log/etcd.log", chain, links=[link], groups=(), owners={0})
     assert trust is STRANGER
@@ -220,7 +220,7 @@ def test_a_link_of_a_strangers_to_roots_log_is_not_believed():
     assert origin.of_log("/var/log/etcd.log", chain, links=roots, groups=(), owners={0})[0] is SYSTEM
 
 
-def test_an_agent_that_root_does_not_run_believes_its_own_user_too():
+def test_agent_without_root_also_trusts_files_of_its_user():
     chain = [file("/srv/etcd.log", uid=1000), folder("/srv", uid=1000), ROOT]
     assert origin.of_file(chain, owners={0, 1000})[0] is SYSTEM
     assert origin.of_file(chain)[0] is STRANGER
@@ -248,7 +248,7 @@ def process(cgroup, uid=0, exe="/usr/local/bin/etcd"):
             ),
             SYSTEM,
         ),
-        # Other pods, root's in their container too.
+        # Other pods, even if they run as root in their container.
         (process(f"/kubepods/burstable/pod{UUID}/{ID}"), STRANGER),
         (process(f"{BURSTABLE}{UUID.replace('-', '_')}.slice/cri-containerd-{ID}.scope"), STRANGER),
         (process(f"/kubepods/besteffort/pod{UUID}/{ID}/kubepods/pod{HASH}/x"), STRANGER),
@@ -260,32 +260,32 @@ def process(cgroup, uid=0, exe="/usr/local/bin/etcd"):
         (process("/system.slice/prometheus-node-exporter.service", uid=115), STRANGER),
         (process("/system.slice/cron.service"), STRANGER),  # `sudo etcd --cert-file=...` in a user's crontab
         (process("/system.slice/ssh.service"), STRANGER),
-        # Users, who name their own part of the tree.
+        # Users choose the names in their part of the tree.
         (process(f"{USER}/session-4.scope", uid=1000), STRANGER),
         (process(f"{USER}/user@1000.service/app.slice/etcd.service", uid=1000), STRANGER),
         (process(f"{USER}/user@1000.service/kubepods/burstable/pod{HASH}/{ID}", uid=1000), STRANGER),
         (process("/user.slice/user-0.slice/session-1.scope"), STRANGER),
         (process("/system.slice/web.service/etcd.service", uid=33), STRANGER),
         (process(f"/system.slice/web.service/kubepods/pod{HASH}/{ID}", uid=33), STRANGER),
-        # Containers that no kubelet made, and processes that have no cgroup.
+        # Containers that no kubelet started, and processes without a cgroup.
         (process(f"/docker/{ID}"), STRANGER),
         (process(f"/system.slice/docker-{ID}.scope"), STRANGER),
         (process("/"), STRANGER),
         (process(""), STRANGER),
     ],
 )
-def test_process_and_its_listener(seen, trust):
+def test_trust_of_a_process_and_its_listeners(seen, trust):
     assert origin.of_process(seen, {HASH}) is trust
 
 
-def test_least():
+def test_least_is_the_lowest_trust():
     assert origin.least([SYSTEM, CLUSTER]) is CLUSTER
     assert origin.least([CLUSTER, STRANGER, SYSTEM]) is STRANGER
     assert origin.least([SYSTEM]) is SYSTEM
     assert origin.least([]) is STRANGER
 
 
-# ---------------------------------------------------------------- what a stranger chooses changes nothing
+# ---------------------------------------------------------------- no choice of a stranger gains trust
 
 words = some.text(max_size=40) | some.sampled_from(
     ["etcd", "kubelet", "dockerd", "certmedic", "etcd.service", "kube-system", ETCD_POD, HASH, f"k8s_etcd_{ETCD_POD}_kube-system_{HASH}_0"]
@@ -306,14 +306,14 @@ below = some.lists(components, max_size=5).map(lambda parts: "".join(f"/{part}" 
 
 
 @given(words, words, words)
-def test_a_sessions_names_change_nothing(comm, exe, container):
+def test_no_name_in_a_user_session_gains_trust(comm, exe, container):
     entry = fields("session-4.scope", f"{USER}/session-4.scope", uid=1000, comm=comm, exe=f"/tmp/{exe}")
     assert origin.of_journal(entry) is STRANGER
     assert not origin.is_of_container(entry, container)
 
 
 @given(below, some.sampled_from([0, 1000]))
-def test_a_cgroup_below_a_users_a_pods_or_a_services_own_changes_nothing(path, uid):
+def test_no_nested_cgroup_of_a_user_pod_or_service_gains_trust(path, uid):
     for top in (
         f"{USER}/user@1000.service",
         f"/kubepods/besteffort/pod{UUID}/{ID}",
@@ -323,27 +323,29 @@ def test_a_cgroup_below_a_users_a_pods_or_a_services_own_changes_nothing(path, u
     ):
         assert origin.of_process(process(top + path, uid=uid), {HASH}) is STRANGER
         parts = (top + path).split("/")[1:]
-        unit = next((part for part in parts if not part.endswith(".slice")), "")  # as journald tells it
+        unit = next((part for part in parts if not part.endswith(".slice")), "")  # as journald reports it
         assert origin.of_journal(fields(unit, top + path, uid=uid)) is STRANGER
 
 
 @given(words, words, words)
-def test_a_tenants_names_change_nothing(namespace, pod, container):
+def test_no_name_of_a_tenants_pod_gains_trust(namespace, pod, container):
     if namespace == "kube-system":
         namespace = "default"
     assert origin.of_pod(namespace, pod, UUID, STATIC) is STRANGER
-    kubelet = "_".join(part.replace("_", "-") for part in (container, pod, namespace))  # no name holds an underscore
+    kubelet = "_".join(
+        part.replace("_", "-") for part in (container, pod, namespace)
+    )  # names of Kubernetes contain no underscore
     assert origin.of_container(f"k8s_{kubelet}_{UUID}_0", STATIC) is STRANGER
 
 
 @given(words)
-def test_no_name_makes_a_strangers_file_roots(name):
+def test_no_path_makes_a_file_of_a_stranger_trusted(name):
     path = f"/srv/{name}"
     assert origin.of_log(path, [file(path, uid=1000), folder("/srv"), ROOT], groups={4}, owners={0})[0] is STRANGER
 
 
 @given(words)
-def test_no_name_in_kube_system_makes_a_static_pod(pod):
+def test_no_pod_name_makes_a_pod_of_kube_system_static(pod):
     assert origin.of_pod("kube-system", pod, UUID, STATIC) is CLUSTER
 
 
@@ -384,11 +386,11 @@ spec:
         ("", ("", "")),
     ],
 )
-def test_the_pod_of_a_manifest(text, pod):
+def test_namespace_and_name_are_read_from_a_manifest(text, pod):
     assert origin.pod_of_manifest(text) == pod
 
 
 @given(some.text() | some.lists(some.sampled_from([*"\n :{}'\"#", "metadata:", "name", "x"])).map("".join))
-def test_a_manifest_of_any_text_is_read(text):
+def test_any_manifest_gives_namespace_and_name_or_neither(text):
     namespace, name = origin.pod_of_manifest(text)
     assert bool(namespace) == bool(name)

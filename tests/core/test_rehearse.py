@@ -1,4 +1,4 @@
-"""A rehearsal: warnings at their days, each fault once, in the order of time."""
+"""A rehearsal lists warnings on their days and each fault once, in order of time."""
 
 from datetime import timedelta
 
@@ -34,7 +34,7 @@ def test_fault_is_reported_once_and_again_only_with_more_files():
     ]
 
 
-def test_certificate_that_ends_with_the_rehearsal_is_only_warned_of():
+def test_certificate_that_expires_as_the_rehearsal_ends_only_gets_a_warning():
     files = member(peer_ends=NOW + 40 * DAY)
     assert [cause for _, cause, _ in moments(files, NOW + 40 * DAY)] == [Cause.EXPIRES_SOON]
     assert [cause for _, cause, _ in moments(files, NOW + 40 * DAY + SECOND)] == [Cause.EXPIRES_SOON, Cause.EXPIRED]
@@ -44,10 +44,10 @@ def test_warning_at_the_boundaries_of_the_rehearsal():
     files = member(peer_ends=NOW + 40 * DAY)
     assert moments(files, NOW + 10 * DAY) == [(10 * DAY, Cause.EXPIRES_SOON, False)]
     assert moments(files, NOW + 10 * DAY - SECOND) == []
-    assert moments(files, NOW + DAY, warn_days=(40,)) == []  # due now, not to come
+    assert moments(files, NOW + DAY, warn_days=(40,)) == []  # already due when the rehearsal begins
 
 
-def test_plane_is_warned_of_at_the_days_of_its_own():
+def test_warning_comes_on_the_day_configured_for_the_plane():
     files = (*member(peer_ends=NOW + 40 * DAY), *k3s(NOW + 40 * DAY))
     warned = rehearse(facts(files), NOW + 39 * DAY, policy=POLICY, warn_days=(30,), of_plane={"k3s": (5,)})
     assert [(moment.at - NOW, moment.diagnosis.plane) for moment in warned] == [(10 * DAY, "kops"), (35 * DAY, "k3s")]

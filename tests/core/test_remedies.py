@@ -1,4 +1,4 @@
-"""Remedies show a command only if the path can be typed as it is."""
+"""A remedy contains a command only if the path needs no quoting."""
 
 import pytest
 

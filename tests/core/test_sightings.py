@@ -1,4 +1,4 @@
-"""Equal sightings are one fold, whatever the order of their times."""
+"""Equal sightings make one fold, in any order of their times."""
 
 from datetime import timedelta
 from itertools import permutations

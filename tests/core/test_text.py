@@ -19,14 +19,14 @@ SECOND = timedelta(seconds=1)
         ("", ""),
     ],
 )
-def test_printable_text_is_on_one_line_and_hides_nothing(text, shown):
+def test_printable_text_is_one_line_without_invisible_characters(text, shown):
     assert printable(text) == shown
 
 
 @pytest.mark.parametrize(
     ("text", "limit", "shown"), [("abcd", 4, "abcd"), ("abcde", 4, "abc\u2026"), ("ab cde", 4, "ab\u2026"), ("", 4, "")]
 )
-def test_cut_at_its_boundary(text, limit, shown):
+def test_text_is_cut_at_the_limit(text, limit, shown):
     assert cut(text, limit) == shown
 
 
@@ -53,10 +53,10 @@ def test_span_is_in_its_largest_whole_unit(length, shown):
     ("length", "shown"),
     [(timedelta(0), "0 seconds ago"), (2 * SECOND, "2 seconds ago"), (-SECOND, "in 1 second")],
 )
-def test_time_that_passed_or_is_to_come(length, shown):
+def test_ago_describes_past_and_future_times(length, shown):
     assert ago(length) == shown
 
 
 @pytest.mark.parametrize(("number", "shown"), [(0, "0 days"), (1, "1 day"), (2, "2 days")])
-def test_number_with_its_noun(number, shown):
+def test_noun_agrees_with_its_number(number, shown):
     assert count(number, "day") == shown

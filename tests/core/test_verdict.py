@@ -1,4 +1,4 @@
-"""Findings as diagnoses: the gravest first, strangers' facts left out, and when a fault is over."""
+"""Findings become diagnoses: the gravest comes first, facts of strangers are ignored, and a fault ends."""
 
 import itertools
 from dataclasses import replace
@@ -22,14 +22,14 @@ def finding(cause):
 
 
 def expired():
-    (found,) = verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())
-    return found
+    (diagnosis,) = verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())
+    return diagnosis
 
 
 @pytest.mark.parametrize(("grave", "light"), [*itertools.pairwise(ORDER), *((cause, Cause.USAGE) for cause in ORDER)])
-def test_the_graver_cause_is_the_message(grave, light):
+def test_only_the_gravest_cause_is_kept(grave, light):
     for both in itertools.permutations([finding(grave), finding(light)]):
-        assert [found.cause for found in verdict.gravest(both)] == [grave]
+        assert [kept.cause for kept in verdict.gravest(both)] == [grave]
 
 
 def test_evidence_and_neighbours_of_joined_diagnoses_are_bounded():
@@ -40,7 +40,7 @@ def test_evidence_and_neighbours_of_joined_diagnoses_are_bounded():
     assert joined.neighbours == tuple("abcdefgh")
 
 
-def test_a_joined_diagnosis_rests_on_the_more_trusted_one():
+def test_joined_diagnosis_takes_the_higher_trust():
     system, other = expired(), replace(expired(), trust=Trust.CLUSTER, provokable=True)
     for a, b in ((system, other), (other, system)):
         joined = verdict.joined_diagnosis(a, b)
@@ -66,22 +66,22 @@ def test_severity_by_origin_and_proof(change, severity):
 
 
 @pytest.mark.parametrize("trust", [Trust.CLUSTER, Trust.STRANGER])
-def test_files_of_others_are_not_surveyed(trust):
-    files = tuple(replace(one, trust=trust) for one in member(peer_ends=NOW - DAY))
+def test_untrusted_files_are_not_surveyed(trust):
+    files = tuple(replace(file, trust=trust) for file in member(peer_ends=NOW - DAY))
     assert verdict.survey(facts(files), warn_within=9 * DAY) == ()
 
 
-def test_a_name_that_is_missing_is_not_over_while_the_same_file_lies_there():
+def test_name_mismatch_ends_only_with_another_file():
     files = member()
     leaf = files[0].certificate
-    found = replace(expired(), cause=Cause.NAME_MISMATCH, confidence=Confidence.LIKELY, certificates=(leaf,))
-    assert verdict.is_over(found, facts(files)) is None
+    missing = replace(expired(), cause=Cause.NAME_MISMATCH, confidence=Confidence.LIKELY, certificates=(leaf,))
+    assert verdict.is_over(missing, facts(files)) is None
     other = stored(PEERS_CA.leaf("etcd-a", not_after=NOW + DAY), ME, ca_path=f"{VOLUME}/peers/ca.crt")
-    good, _ = verdict.is_over(found, facts((other, *files[1:])))
+    good, _ = verdict.is_over(missing, facts((other, *files[1:])))
     assert good
 
 
-def test_an_expired_file_is_over_once_it_is_renewed():
+def test_expiry_is_over_once_the_file_is_renewed():
     assert verdict.is_over(expired(), facts(member(peer_ends=NOW - DAY)))[0] is False
     assert verdict.is_over(expired(), facts(member()))[0] is True
 
@@ -91,11 +91,11 @@ def test_an_expired_file_is_over_once_it_is_renewed():
     [{"suspect": Suspect.PEER}, {"certificates": ()}, {"cause": Cause.STALE_IN_MEMORY}],
     ids=lambda change: next(iter(change)),
 )
-def test_fault_that_no_file_proves_ends_by_silence_alone(change):
+def test_end_of_a_fault_that_no_file_proves_is_unknown(change):
     assert verdict.is_over(replace(expired(), **change), facts()) is None
 
 
-def test_person_vouches_for_files_that_a_person_names():
+def test_vouched_facts_are_trusted():
     foreign = facts(
         tuple(replace(stored, trust=Trust.STRANGER) for stored in member(peer_ends=NOW - DAY)),
         served=(Served(address="::1", port=1, certificate=None),),
@@ -107,7 +107,7 @@ def test_person_vouches_for_files_that_a_person_names():
     assert [fault.cause for fault in verdict.survey(vouched, warn_within=timedelta())] == [Cause.EXPIRED]
 
 
-def test_survey_judges_dates_alone():
+def test_survey_judges_only_dates():
     files = tuple(replace(stored, key_matches=False) for stored in member())
     assert verdict.survey(facts(files), warn_within=timedelta()) == ()
 
@@ -136,7 +136,7 @@ def test_survey_warns_within_the_days_of_the_plane(ends, of_plane, warned):
         ({"cause": Cause.REVOKED}, False),
         ({"count": 4}, True),  # the same cause: the more frequent first
         ({"count": 2}, False),
-        ({"key": "a"}, True),  # alike in all: by the key
+        ({"key": "a"}, True),  # equal otherwise: by the key
         ({"key": "z"}, False),
     ],
 )
@@ -159,7 +159,7 @@ def test_most_serious_diagnosis_comes_first(change, first):
         (["on h:123456", "on h:123457"], 2),
     ],
 )
-def test_sentences_that_differ_in_a_port_are_alike(sentences, kept):
+def test_sentences_that_differ_only_in_a_port_are_deduplicated(sentences, kept):
     assert verdict.distinct(sentences) == tuple(sentences[:kept])
 
 

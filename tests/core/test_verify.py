@@ -1,4 +1,4 @@
-"""Success is a NotAfter that moved, on disk and in a handshake, and a program that started since."""
+"""An action succeeded if NotAfter is later, on disk and in a handshake, and the program was restarted."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +21,7 @@ def serving(certificate, port=2380):
     return Served(address="127.0.0.1", port=port, certificate=certificate, trust=Trust.SYSTEM)
 
 
-def test_the_files_of_a_diagnosis_are_named_once_each():
+def test_files_of_a_diagnosis_are_listed_once():
     (diagnosis,) = survey(facts(member(peer_ends=OLD_END)), warn_within=timedelta())
     twice = replace(diagnosis, certificates=(*diagnosis.certificates, *diagnosis.certificates))
     pathless = replace(diagnosis, certificates=(replace(diagnosis.certificates[0], path=""),))
@@ -54,7 +54,7 @@ def test_container_is_another_by_its_id_or_its_start(change, is_another):
         (replace(unit(), runtime="docker"), False),
     ],
 )
-def test_successor_of_a_unit(now, follows):
+def test_successor_of_a_unit_has_its_name_and_is_not_stopped(now, follows):
     assert verify.successors(unit(), facts(containers=(now,))) == ([now] if follows else [])
 
 
@@ -67,16 +67,16 @@ def test_successor_of_a_unit(now, follows):
         (replace(container(number="c2"), container_name="sidecar"), False),
     ],
 )
-def test_successor_of_a_container(now, follows):
+def test_successor_of_a_container_runs_in_the_same_pod_and_place(now, follows):
     assert verify.successors(container(), facts(containers=(now,))) == ([now] if follows else [])
 
 
 @pytest.mark.parametrize(
-    ("before", "tells"),
+    ("before", "is_observable"),
     [(container(), True), (unit(), True), (unit(invocation=""), False), (COMMAND, False)],
 )
-def test_start_is_seen_afterwards_unless_of_a_command_or_an_unstarted_unit(before, tells):
-    assert verify.tells_its_starts(before) is tells
+def test_start_is_observable_except_for_a_command_or_an_unstarted_unit(before, is_observable):
+    assert verify.tells_its_starts(before) is is_observable
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_start_is_seen_afterwards_unless_of_a_command_or_an_unstarted_unit(befor
         ("exited", False, False),
     ],
 )
-def test_container_that_was_to_be_restarted_is_stopped(state, same, is_stopped):
+def test_container_of_the_same_id_is_stopped_unless_it_runs(state, same, is_stopped):
     now = container(number="c1" if same else "c2", state=state)
     assert verify.is_stopped(container(), now) is is_stopped
 
@@ -99,18 +99,18 @@ def test_container_that_was_to_be_restarted_is_stopped(state, same, is_stopped):
     [
         (OLD_END, NEW_END, True),
         (OLD_END, NOW + SECOND, True),
-        (OLD_END, NOW, False),  # a later NotAfter that has passed as well
+        (OLD_END, NOW, False),  # later than before, but not in the future
         (OLD_END, NOW - SECOND, False),
         (NOW + DAY, NOW + DAY, False),
         (NOW + DAY, NOW + DAY - SECOND, False),
         (NOW + DAY, NOW + DAY + SECOND, True),
     ],
 )
-def test_file_moved_if_it_ends_later_than_before_and_in_the_future(before, ends, moved):
+def test_file_is_renewed_if_its_not_after_is_later_and_in_the_future(before, ends, moved):
     assert verify.moved([(ME, before)], facts(member(peer_ends=ends))) is moved
 
 
-def test_every_watched_file_has_to_move():
+def test_every_watched_file_must_be_renewed():
     looked = facts(member(peer_ends=NEW_END))
     assert verify.moved([(ME, OLD_END), ("/gone.crt", OLD_END)], looked) is False
     assert verify.moved([(ME, OLD_END), (f"{VOLUME}/clients/server.crt", NEW_END)], looked) is False
@@ -127,7 +127,7 @@ def test_every_watched_file_has_to_move():
         (COMMAND, unit(), ""),
     ],
 )
-def test_restarted_program_runs_since_another_start(before, now, reason):
+def test_restart_is_verified_by_a_new_start(before, now, reason):
     assert verify.runs_anew(before, facts(containers=(now,))).partition(", and was not")[0] == reason
 
 
@@ -135,7 +135,7 @@ def cure_of(files, *, served=(), path=ME, before=OLD_END):
     return verify.cure_took([(path, before)], facts(files, served=served))
 
 
-def test_cure_took_if_the_new_certificate_is_on_disk_and_served():
+def test_cure_is_verified_if_the_new_certificate_is_on_disk_and_served():
     files = member(peer_ends=NEW_END)
     took, why = cure_of(files, served=(serving(files[0].certificate), serving(files[2].certificate, 4001)))
     assert (took, why) == (
@@ -152,22 +152,22 @@ def test_cure_of_a_client_certificate_needs_no_listener():
 
 
 @pytest.mark.parametrize("ends", [OLD_END - SECOND, OLD_END, NOW - SECOND, NOW])
-def test_no_cure_took_while_the_file_ends_as_before_or_has_ended(ends):
+def test_cure_is_not_verified_while_not_after_is_unchanged_or_past(ends):
     took, why = cure_of(member(peer_ends=ends))
     assert (took, why.partition("UTC")[0].startswith(f"{ME} still expires")) == (False, True)
 
 
-def test_no_cure_took_where_the_file_is_gone():
+def test_cure_is_not_verified_if_the_file_is_gone():
     assert cure_of(member(), path="/gone.crt") == (False, "/gone.crt cannot be read")
 
 
-def test_no_cure_took_if_the_new_certificate_is_of_no_use():
+def test_cure_is_not_verified_if_the_new_certificate_is_not_valid_yet():
     strange = PEERS_CA.leaf("etcd-a", not_before=NOW + SECOND, not_after=NEW_END)
     took, why = cure_of(member(peer=strange))
     assert (took, "is valid only from" in why) == (False, True)
 
 
-def test_no_cure_took_before_the_new_certificate_is_served():
+def test_cure_is_not_verified_before_the_new_certificate_is_served():
     files = member(peer_ends=NEW_END)
     foreign = files[2].certificate
     reason = "the new certificate is on disk, but no listener serves it yet"
@@ -175,7 +175,7 @@ def test_no_cure_took_before_the_new_certificate_is_served():
     assert cure_of(files, served=(serving(None), serving(foreign))) == (False, reason)
 
 
-def test_no_cure_took_while_some_callers_still_get_the_old_certificate():
+def test_cure_is_not_verified_while_the_old_certificate_is_still_served():
     old, new = member(peer_ends=OLD_END)[0].certificate, member(peer_ends=NEW_END)
     elsewhere = serving(old, 9999)
     fresh = serving(new[0].certificate)

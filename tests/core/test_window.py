@@ -1,4 +1,4 @@
-"""When a window is open: days, hours, over midnight, in a time zone."""
+"""When a maintenance window is open: days, hours, past midnight, in a time zone."""
 
 from datetime import UTC, datetime
 
@@ -28,14 +28,14 @@ from certmedic.core import window
         ("Sun 01:30-03:30 Europe/Berlin", datetime(2026, 3, 29, 0, 30, tzinfo=UTC), True),
         ("Sun 01:30-03:30 Europe/Berlin", datetime(2026, 3, 29, 1, 29, tzinfo=UTC), True),
         ("Sun 01:30-03:30 Europe/Berlin", datetime(2026, 3, 29, 1, 30, tzinfo=UTC), False),
-        ("Sun 02:00-03:00 Europe/Berlin", datetime(2026, 3, 29, 1, 0, tzinfo=UTC), False),  # there is no such hour
+        ("Sun 02:00-03:00 Europe/Berlin", datetime(2026, 3, 29, 1, 0, tzinfo=UTC), False),  # this hour does not exist
         ("Sun 02:00-03:00 Europe/Berlin", datetime(2026, 10, 25, 0, 30, tzinfo=UTC), True),
-        ("Sun 02:00-03:00 Europe/Berlin", datetime(2026, 10, 25, 1, 30, tzinfo=UTC), True),  # there are two
+        ("Sun 02:00-03:00 Europe/Berlin", datetime(2026, 10, 25, 1, 30, tzinfo=UTC), True),  # this hour occurs twice
         ("Sun 02:00-03:00 Europe/Berlin", datetime(2026, 10, 25, 2, 0, tzinfo=UTC), False),
         ("Sat 23:00-02:30 Europe/Berlin", datetime(2026, 3, 28, 22, 0, tzinfo=UTC), True),
         ("Sat 23:00-02:30 Europe/Berlin", datetime(2026, 3, 29, 0, 59, tzinfo=UTC), True),
         ("Sat 23:00-02:30 Europe/Berlin", datetime(2026, 3, 29, 1, 0, tzinfo=UTC), False),
-        # over midnight the day is the one on which it opens, there and not here
+        # past midnight the day of the window is its opening day in its time zone
         ("Sun 22:00-02:00 America/New_York", datetime(2026, 11, 23, 3, 0, tzinfo=UTC), True),
         ("Sun 22:00-02:00 America/New_York", datetime(2026, 11, 23, 6, 59, tzinfo=UTC), True),
         ("Sun 22:00-02:00 America/New_York", datetime(2026, 11, 23, 7, 0, tzinfo=UTC), False),
@@ -44,14 +44,14 @@ from certmedic.core import window
         ("Sun 23:59-00:00", datetime(2026, 11, 23, 0, 0, tzinfo=UTC), False),
     ],
 )
-def test_a_window_is_open_in_its_hours_and_not_beside_them(text, moment, is_open):
+def test_window_is_open_only_in_its_hours(text, moment, is_open):
     assert window.parse(text).is_open(moment) is is_open
 
 
 @pytest.mark.parametrize(
     "text", ["", "Sunday night", "Son 02:00-04:00", "25:00-26:00", "02:00-02:00", "02:00-04:00 Mars/Olympus", "Sun 2-4"]
 )
-def test_what_is_no_window_is_refused_with_what_is_allowed(text):
+def test_invalid_window_is_refused_with_the_allowed_format(text):
     with pytest.raises(ValueError, match="allowed"):
         window.parse(text)
 
@@ -67,7 +67,7 @@ def test_what_is_no_window_is_refused_with_what_is_allowed(text):
             datetime(2026, 7, 21, 1, 30, tzinfo=UTC),
             datetime(2026, 7, 21, 2, 0, tzinfo=UTC),
         ),
-        # The night in which Berlin's clocks go back: this half past two is the second.
+        # Berlin's clocks go back in this night: 02:30 occurs for the second time.
         (
             "01:00-02:45 Europe/Berlin",
             datetime(2026, 10, 25, 1, 30, tzinfo=UTC),
@@ -75,7 +75,7 @@ def test_what_is_no_window_is_refused_with_what_is_allowed(text):
         ),
     ],
 )
-def test_an_open_window_tells_when_it_closes(text, moment, closes):
-    one = window.parse(text)
-    assert one.is_open(moment)
-    assert one.closes(moment) == closes
+def test_open_window_has_a_closing_time(text, moment, closes):
+    parsed = window.parse(text)
+    assert parsed.is_open(moment)
+    assert parsed.closes(moment) == closes

@@ -1,4 +1,4 @@
-"""Bytes to certificates, against files that openssl and the libraries of a master write."""
+"""Certificates are read from files that openssl and the programs of a master write."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def certificate(leaf) -> Certificate:
     return parse(leaf.cert_pem, "/pki/me.crt")[0]
 
 
-# ---------------------------------------------------------------- what can be read
+# ---------------------------------------------------------------- readable files
 
 
-def test_every_field(ca, leaf, certificate):
+def test_every_field_of_a_certificate_is_read(ca, leaf, certificate):
     assert certificate.path == "/pki/me.crt"
     assert (certificate.subject, certificate.subject_cn) == ("CN=etcd-a", "etcd-a")
     assert (certificate.issuer, certificate.issuer_cn) == ("CN=etcd-peers-ca-main", "etcd-peers-ca-main")
@@ -62,7 +62,7 @@ def test_every_field(ca, leaf, certificate):
     assert certificate.authority_key_id == authority_.subject_key_id != ""
 
 
-def test_what_openssl_says_of_it(tmp_path, leaf, certificate):
+def test_serial_and_fingerprints_agree_with_openssl(tmp_path, leaf, certificate):
     leaf.write(tmp_path / "me.crt")
 
     def openssl(*arguments: str, stdin: bytes = b"") -> str:
@@ -81,17 +81,17 @@ def test_what_openssl_says_of_it(tmp_path, leaf, certificate):
     assert certificate.key_fingerprint == digest.finalize().hex()
 
 
-def test_der(leaf, certificate):
+def test_der_and_pem_give_the_same_certificate(leaf, certificate):
     assert parse(leaf.der, "/pki/me.crt") == (certificate,)
 
 
-def test_a_bundle_in_its_order_and_with_what_stands_between(ca, leaf):
+def test_bundle_is_read_in_order_despite_text_between_blocks(ca, leaf):
     data = b"# the leaf\n" + leaf.key_pem + leaf.cert_pem + b"\r\nBag Attributes\r\n" + ca.pem.replace(b"\n", b"\r\n")
-    found = parse(data, "bundle.pem")
-    assert [(c.index, c.subject_cn) for c in found] == [(0, "etcd-a"), (1, "etcd-peers-ca-main")]
+    read = parse(data, "bundle.pem")
+    assert [(c.index, c.subject_cn) for c in read] == [(0, "etcd-a"), (1, "etcd-peers-ca-main")]
 
 
-def test_a_kubeconfig(ca, leaf):
+def test_kubeconfig_gives_its_embedded_certificates(ca, leaf):
     embedded = base64.b64encode(leaf.cert_pem).decode()
     text = (
         "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: "
@@ -103,21 +103,21 @@ def test_a_kubeconfig(ca, leaf):
     assert [c.subject_cn for c in parse(as_json.encode(), "kubeconfig")] == ["etcd-a"]
 
 
-def test_a_kubeconfig_that_names_files_is_no_fault():
+def test_kubeconfig_that_only_names_files_is_empty_and_no_fault():
     text = b"kind: Config\nclusters:\n- name: k\nusers:\n- user:\n    client-certificate: /var/lib/kubelet/pki/current.pem\n"
     assert parse(text, "kubelet.conf") == ()
 
 
-def test_the_secret_that_k3s_keeps_as_a_file(ca, leaf):
+def test_secret_that_k3s_writes_as_a_file_is_read(ca, leaf):
     secret = {
         "kind": "Secret",
         "data": {"tls.crt": base64.b64encode(leaf.cert_pem + ca.pem).decode(), "tls.key": "eA=="},
     }
-    found = parse(json.dumps(secret).encode(), "dynamic-cert.json")
-    assert [c.subject_cn for c in found] == ["etcd-a", "etcd-peers-ca-main"]
+    read = parse(json.dumps(secret).encode(), "dynamic-cert.json")
+    assert [c.subject_cn for c in read] == ["etcd-a", "etcd-peers-ca-main"]
 
 
-def test_pkcs12(ca, leaf):
+def test_pkcs12_is_read_with_its_password_only(ca, leaf):
     data = pkcs12.serialize_key_and_certificates(
         b"me", leaf.key, leaf.cert, [ca.cert], serialization.BestAvailableEncryption(b"secret")
     )
@@ -128,13 +128,13 @@ def test_pkcs12(ca, leaf):
         parse(data, "me.p12", b"guess")
 
 
-def test_an_archive_without_a_password():
+def test_pkcs12_without_a_password_is_read():
     ca = authority("ca")
     data = pkcs12.serialize_key_and_certificates(None, ca.key, ca.cert, None, serialization.NoEncryption())
     assert parse(data, "ca.p12")[0].subject_cn == "ca"
 
 
-# ---------------------------------------------------------------- what cannot
+# ---------------------------------------------------------------- files without a certificate
 
 
 FAULTS = [
@@ -158,27 +158,27 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("data", "reason", "said"), FAULTS)
-def test_what_else_it_looks_like(data, reason, said):
-    with pytest.raises(NotACertificate, match=said) as caught:
+@pytest.mark.parametrize(("data", "reason", "detail"), FAULTS)
+def test_fault_names_what_a_file_without_a_certificate_contains(data, reason, detail):
+    with pytest.raises(NotACertificate, match=detail) as caught:
         parse(data, "x")
     assert caught.value.reason in reason.split("|")
     assert caught.value.certificates == ()
 
 
-def test_a_private_key_is_named_and_not_shown(leaf):
+def test_private_key_is_recognised_and_never_quoted(leaf):
     with pytest.raises(NotACertificate, match="private key and no certificate") as caught:
         parse(leaf.key_pem, "me.key")
     assert leaf.key_pem.splitlines()[1].decode() not in str(caught.value)
 
 
-def test_a_certificate_that_is_being_written(leaf):
+def test_half_written_certificate_is_broken(leaf):
     with pytest.raises(NotACertificate, match="cut short") as caught:
         parse(leaf.cert_pem[:-40], "me.crt")
     assert caught.value.reason == "broken"
 
 
-def test_what_stands_before_a_broken_block_is_kept(ca, leaf):
+def test_certificates_beside_a_broken_block_are_kept(ca, leaf):
     with pytest.raises(NotACertificate, match=r"certificate 2: .*cut short") as caught:
         parse(ca.pem + leaf.cert_pem[:200], "ca.crt")
     assert [c.subject_cn for c in caught.value.certificates] == ["etcd-peers-ca-main"]
@@ -188,15 +188,15 @@ def test_what_stands_before_a_broken_block_is_kept(ca, leaf):
 
 
 def reason(data: bytes) -> str:
-    """Why these bytes are no certificate; "" where they are."""
+    """Return why the bytes are no certificate, or "" if they are."""
     try:
         parse(data, "x")
     except NotACertificate as fault:
-        return fault.reason if str(fault) else "said nothing"
+        return fault.reason if str(fault) else "no message"
     return ""
 
 
-def test_damage_inside_the_der(leaf):
+def test_damaged_der_raises_only_the_documented_error(leaf):
     for at in range(2, len(leaf.der), 7):
         data = bytearray(leaf.der)
         data[at] ^= 0xFF
@@ -205,19 +205,19 @@ def test_damage_inside_the_der(leaf):
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda data: b"\x30" + data))
-def test_no_bytes_raise_anything_else(data):
+def test_random_bytes_raise_only_the_documented_error(data):
     assert reason(data) in ("", "empty", "unreadable", "not_a_certificate", "broken")
 
 
-def test_a_file_of_nothing_but_markers_costs_linear_time():
+def test_file_of_pem_markers_alone_is_parsed_in_linear_time():
     started = time.perf_counter()
     for marker in (b"-----BEGIN CERTIFICATE-----\n", b"-----BEGIN CERTIFICATE-----\n-----END CERT", b"tls.crt:" * 3):
         with pytest.raises(NotACertificate):
             parse(marker * (1024 * 1024 // len(marker)), "x")
-    assert time.perf_counter() - started < 10  # quadratic time would be minutes
+    assert time.perf_counter() - started < 10  # quadratic time would take minutes
 
 
-def test_strangers_names_are_made_printable(ca):
+def test_control_characters_in_names_are_replaced(ca):
     evil = parse(ca.leaf("red\x1b[31m\nhead", dns=("a.example",)).cert_pem, "x")[0]
     assert evil.subject_cn == "red\ufffd[31m\ufffdhead"
     assert evil.subject.isprintable()
@@ -236,7 +236,7 @@ def test_strangers_names_are_made_printable(ca):
         "/CN=" + "x" * 60,
     ],
 )
-def test_names_of_every_shape_are_as_the_library_says(tmp_path, subject):
+def test_names_agree_with_those_of_the_library(tmp_path, subject):
     argv = [
         "openssl",
         "req",
@@ -254,10 +254,10 @@ def test_names_of_every_shape_are_as_the_library_says(tmp_path, subject):
     ]
     subprocess.run(argv, cwd=tmp_path, capture_output=True, check=True)
     pem = (tmp_path / "c").read_bytes()
-    found, cert = parse(pem, "c")[0], x509.load_pem_x509_certificate(pem)
+    read, cert = parse(pem, "c")[0], x509.load_pem_x509_certificate(pem)
     common = cert.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    assert found.subject == found.issuer == cert.subject.rfc4514_string()
-    assert found.subject_cn == (common[0].value if common else "")
+    assert read.subject == read.issuer == cert.subject.rfc4514_string()
+    assert read.subject_cn == (common[0].value if common else "")
 
 
 # ---------------------------------------------------------------- dates
@@ -274,17 +274,17 @@ def test_names_of_every_shape_are_as_the_library_says(tmp_path, subject):
         (timedelta(days=20, seconds=1), "expired"),
     ],
 )
-def test_status(certificate, now, status):
+def test_status_at_the_boundaries_of_the_dates(certificate, now, status):
     assert certificates.status(certificate, NOW + now) == status
 
 
-def test_residual_and_the_users_own_threshold(certificate):
+def test_residual_time_and_configured_warning_days(certificate):
     assert certificates.residual(certificate, NOW) == timedelta(days=20)
     assert certificates.residual(certificate, NOW + timedelta(days=21)) == timedelta(days=-1)
     assert certificates.status(certificate, NOW, warn_days=14) == "ok"
 
 
-def test_a_certificate_without_end():
+def test_certificate_without_expiry_ends_at_the_latest_date():
     forever = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     ca = parse(authority("forever", not_after=forever).pem, "x")[0]
     assert ca.not_after == certificates.LATEST
@@ -316,14 +316,14 @@ def test_a_certificate_without_end():
         ("..example", False),
     ],
 )
-def test_covers_as_go_does(certificate, name, covered):
+def test_names_are_matched_as_go_matches_them(certificate, name, covered):
     assert certificates.covers(certificate, name) is covered
 
 
-def test_names(certificate):
+def test_names_are_dns_names_then_addresses(certificate):
     assert certificates.names(certificate) == ("etcd-a.internal.example", "*.wild.example", "127.0.0.1", "::1")
 
 
-def test_a_name_written_as_an_address_is_no_address(ca):
+def test_dns_name_that_looks_like_an_address_covers_no_address(ca):
     odd = parse(ca.leaf("x", dns=("10.0.0.1",)).cert_pem, "x")[0]
     assert not certificates.covers(odd, "10.0.0.1")

@@ -1,4 +1,4 @@
-"""Signatures and private keys: which certificate signed which, and what verifies nothing."""
+"""Signatures and private keys: which certificate signed which, and which signatures verify nothing."""
 
 from __future__ import annotations
 
@@ -47,24 +47,24 @@ def certificate(leaf) -> Certificate:
 # ---------------------------------------------------------------- signatures and keys
 
 
-def test_issued_by(ca, certificate):
+def test_issuer_is_proven_by_the_signature(ca, certificate):
     authority_ = parse(ca.pem, "ca.crt")[0]
     assert certificates.issued_by(certificate, authority_)
     assert certificates.issued_by(authority_, authority_)
     assert not certificates.issued_by(authority_, certificate)
 
 
-def test_the_name_alone_is_not_enough(ca, certificate):
+def test_authority_with_the_same_name_and_another_key_is_no_issuer(ca, certificate):
     namesake = parse(authority("etcd-peers-ca-main").pem, "ca.crt")[0]
     assert not certificates.issued_by(certificate, namesake)
 
 
-def test_a_renewed_authority_with_the_old_key_still_signs(ca, certificate):
+def test_renewed_authority_with_the_same_key_is_still_the_issuer(ca, certificate):
     renewed = parse(authority("etcd-peers-ca-main", key=ca.key).pem, "ca.crt")[0]
     assert certificates.issued_by(certificate, renewed)
 
 
-def test_rsa_signatures(tmp_path):
+def test_rsa_signatures_are_verified(tmp_path):
     rsa_ca = authority("rsa", key=new_key(kind="rsa"))
     leaf = parse(rsa_ca.leaf("x").cert_pem, "x")[0]
     assert certificates.issued_by(leaf, parse(rsa_ca.pem, "x")[0])
@@ -82,30 +82,30 @@ def test_rsa_signatures(tmp_path):
     ],
     ids=" ".join,
 )
-def test_signatures_that_openssl_makes(tmp_path, arguments):
+def test_signatures_made_by_openssl_are_verified(tmp_path, arguments):
     for name in ("one", "two"):
         argv = ["openssl", "req", "-x509", "-nodes", "-subj", "/CN=ca", "-keyout", f"{name}.key", "-out", f"{name}.crt"]
         subprocess.run([*argv, *arguments], cwd=tmp_path, capture_output=True, check=True)
-    one, two = (parse((tmp_path / f"{name}.crt").read_bytes(), name)[0] for name in ("one", "two"))
-    # Debian 12's library does not verify PSS on certificates: then nothing is proven, whatever the key identifiers say.
-    verified = certificates.signature(one, one)
+    first, second = (parse((tmp_path / f"{name}.crt").read_bytes(), name)[0] for name in ("one", "two"))
+    # Debian 12's library does not verify PSS on certificates: matching key identifiers then prove nothing.
+    verified = certificates.signature(first, first)
     assert verified == "verified" or ("rsa_padding_mode:pss" in arguments and verified == "unverifiable")
-    assert certificates.issued_by(one, one) is (verified == "verified")
-    assert not certificates.issued_by(one, two)
-    assert certificates.key_matches(one, (tmp_path / "one.key").read_bytes()) is True
-    assert certificates.key_matches(one, (tmp_path / "two.key").read_bytes()) is False
+    assert certificates.issued_by(first, first) is (verified == "verified")
+    assert not certificates.issued_by(first, second)
+    assert certificates.key_matches(first, (tmp_path / "one.key").read_bytes()) is True
+    assert certificates.key_matches(first, (tmp_path / "two.key").read_bytes()) is False
 
 
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
 @pytest.mark.parametrize("pkcs8", [False, True])
-def test_key_matches(ca, kind, pkcs8):
+def test_key_matches_its_certificate_only(ca, kind, pkcs8):
     mine, other = new_key(kind=kind), new_key(kind=kind)
     leaf = parse(ca.leaf("x", key=mine).cert_pem, "x")[0]
     assert certificates.key_matches(leaf, key_pem(mine, pkcs8=pkcs8)) is True
     assert certificates.key_matches(leaf, key_pem(other, pkcs8=pkcs8)) is False
 
 
-def test_a_key_of_another_kind_or_none_at_all(ca, leaf, certificate):
+def test_key_of_another_kind_does_not_match_and_unreadable_key_is_unknown(ca, leaf, certificate):
     assert certificates.key_matches(certificate, key_pem(new_key(kind="rsa"))) is False
     assert certificates.key_matches(certificate, b"") is None
     assert certificates.key_matches(certificate, leaf.key_pem[:60]) is None
@@ -117,7 +117,7 @@ def test_a_key_of_another_kind_or_none_at_all(ca, leaf, certificate):
     assert certificates.key_matches(certificate, encrypted) is None
 
 
-def test_a_key_behind_its_parameters(tmp_path, ca):
+def test_key_after_an_ec_parameters_block_is_read(tmp_path, ca):
     subprocess.run(
         ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-out", "k.pem"],
         cwd=tmp_path,
@@ -131,7 +131,7 @@ def test_a_key_behind_its_parameters(tmp_path, ca):
 
 
 def _library_says(cert):
-    """What the library makes of the extensions that are read without it."""
+    """Return the library's values of the extensions that our parser reads without it."""
 
     def of(kind):
         try:
@@ -180,7 +180,7 @@ def test_extensions_are_read_as_the_library_reads_them():
                 x509.DNSName("*.b.example"),
                 x509.RegisteredID(x509.ObjectIdentifier("1.2.3")),
             ),
-            *(x509.IPAddress(ipaddress.ip_address(one)) for one in ("10.0.0.1", "::1", "2001:db8::5")),
+            *(x509.IPAddress(ipaddress.ip_address(address)) for address in ("10.0.0.1", "::1", "2001:db8::5")),
         ]
     )
     above = x509.AuthorityKeyIdentifier(b"\x01" * 20, [x509.DirectoryName(x509.Name([]))], 5)
@@ -196,11 +196,11 @@ def test_extensions_are_read_as_the_library_reads_them():
     ):
         cert = _built(key, extensions)
         read = parse(cert.public_bytes(serialization.Encoding.DER), "x")[0]
-        told = _library_says(cert)
-        assert {field: getattr(read, field) for field in told} == told
+        expected = _library_says(cert)
+        assert {field: getattr(read, field) for field in expected} == expected
 
 
-def test_extensions_that_are_broken_count_as_absent():
+def test_broken_extensions_count_as_absent():
     alternative_names = x509.ObjectIdentifier("2.5.29.17")
     broken = (
         b"",
@@ -216,9 +216,9 @@ def test_extensions_that_are_broken_count_as_absent():
         assert (read.dns_names, read.ip_addresses, read.not_after) == ((), (), NOW + timedelta(days=1))
 
 
-def test_a_signature_that_cannot_be_verified_is_no_authority(ca):
+def test_signature_of_an_unknown_algorithm_proves_no_issuer(ca):
     leaf = ca.leaf("x")
-    oid = bytes.fromhex("06082a8648ce3d040302")  # ecdsa-with-SHA256, and an algorithm that nobody knows
+    oid = bytes.fromhex("06082a8648ce3d040302")  # ecdsa-with-SHA256, replaced by an unknown algorithm
     forged = certificates.parse_der(leaf.der.replace(oid, bytes.fromhex("06082a8648ce3d04037f")))
     authority_ = parse(ca.pem, "ca")[0]
     assert forged.authority_key_id == authority_.subject_key_id
@@ -226,7 +226,7 @@ def test_a_signature_that_cannot_be_verified_is_no_authority(ca):
     assert not certificates.issued_by(forged, authority_)
 
 
-def test_many_authorities_of_one_name_cost_a_bounded_number_of_verifications(monkeypatch):
+def test_verifications_are_limited_for_many_authorities_of_one_name(monkeypatch):
     key = new_key()
     cas = [parse(authority("ca", key=new_key()).pem, "ca")[0] for _ in range(60)]
     leaves = [parse(authority("ca", key=key).leaf(f"l{n}", key=key).cert_pem, "l")[0] for n in range(20)]
@@ -242,7 +242,7 @@ def test_many_authorities_of_one_name_cost_a_bounded_number_of_verifications(mon
     )
 
 
-def test_several_blocks_are_read_up_to_a_bound(ca, leaf):
+def test_number_of_blocks_in_a_file_is_limited(ca, leaf):
     bundle = leaf.cert_pem + ca.pem
     assert len(parse(bundle, "b", most=2)) == 2
     with pytest.raises(NotACertificate, match="more than 1 certificates") as fault:
@@ -252,12 +252,12 @@ def test_several_blocks_are_read_up_to_a_bound(ca, leaf):
 
 
 @pytest.mark.parametrize(("size", "message"), [(LARGEST, "cannot be read"), (LARGEST + 1, "more than")])
-def test_largest_der_that_is_looked_at(size, message):
+def test_size_of_der_is_limited(size, message):
     with pytest.raises(NotACertificate, match=message):
         certificates.parse_der(b"\x30" * size)
 
 
-def test_an_archive_that_holds_a_key_alone(leaf):
+def test_pkcs12_with_only_a_key_has_no_certificate(leaf):
     data = pkcs12.serialize_key_and_certificates(b"me", leaf.key, None, None, serialization.NoEncryption())
     with pytest.raises(NotACertificate, match="without a certificate"):
         parse(data, "me.p12")
@@ -272,11 +272,11 @@ def test_an_archive_that_holds_a_key_alone(leaf):
         ({"not_valid_after_utc": datetime(9999, 12, 31, tzinfo=UTC)}, certificates.LATEST),
     ],
 )
-def test_date_of_either_spelling_is_clamped(dates, read):
+def test_date_from_either_library_version_is_clamped(dates, read):
     assert fields.moment_of(SimpleNamespace(**dates), "not_valid_after") == read
 
 
-def test_block_of_a_key_file_that_cannot_be_decoded_is_left_out(leaf, certificate):
+def test_undecodable_block_in_a_key_file_is_skipped(leaf, certificate):
     broken = b"-----BEGIN EC PRIVATE KEY-----\nA\n-----END EC PRIVATE KEY-----\n"
     assert certificates.key_matches(certificate, broken + leaf.key_pem) is True
     assert certificates.key_matches(certificate, broken) is None
@@ -301,7 +301,7 @@ def signed_by(key, issuer, *, public_key=None, subject="leaf"):
     return certificates.parse_der(cert.public_bytes(serialization.Encoding.DER))
 
 
-def test_names_that_only_look_alike_are_other_names():
+def test_issuer_whose_name_only_looks_alike_is_wrong():
     key = new_key()
     leaf, authority_ = signed_by(key, "ca\x01"), signed_by(key, "ca\x02", subject="ca\x02")
     assert leaf.issuer == authority_.subject
@@ -313,13 +313,13 @@ def test_signature_of_another_kind_than_the_authoritys_key_is_wrong():
     assert certificates.signature(leaf, signed_by(new_key(), "ca", subject="ca")) == "wrong"
 
 
-def test_authority_with_a_key_that_signs_nothing_is_unverifiable():
+def test_signature_by_a_key_that_cannot_sign_is_unverifiable():
     key = new_key()
     agreement = signed_by(key, "ca", public_key=x25519.X25519PrivateKey.generate().public_key(), subject="ca")
     assert certificates.signature(signed_by(key, "ca"), agreement) == "unverifiable"
 
 
-def test_authority_with_a_broken_key_is_wrong():
+def test_signature_by_an_authority_with_a_broken_key_is_wrong():
     key = new_key()
     sound = signed_by(key, "ca", subject="ca")
     point = key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
@@ -336,7 +336,7 @@ def test_authority_with_a_broken_key_is_wrong():
     ],
 )
 def test_rsa_signature_of_either_padding(padding_used, oid):
-    """Older libraries do not read the padding from a certificate, so that its parts are given here."""
+    """Older libraries do not read the padding from a certificate, so the test gives its parts."""
     key, body = new_key(kind="rsa"), b"to be signed"
     signed = SimpleNamespace(
         signature=key.sign(body, padding_used, hashes.SHA256()),

@@ -1,4 +1,4 @@
-"""To act or not: every gate alone closes, and no history leads to more acts than were allowed."""
+"""Whether to act: each gate closes by itself, and no history leads to more actions than allowed."""
 
 import itertools
 from dataclasses import replace
@@ -21,19 +21,19 @@ EXPIRED = member(peer_ends=NOW - DAY)
 
 
 def diagnosis(files=EXPIRED, **changes):
-    found = verdict.survey(facts(files, **changes), warn_within=timedelta())[0]
-    return replace(found, count=3, last_seen=NOW - timedelta(seconds=5))
+    surveyed = verdict.survey(facts(files, **changes), warn_within=timedelta())[0]
+    return replace(surveyed, count=3, last_seen=NOW - timedelta(seconds=5))
 
 
 def closed(decision):
-    """Return the names of the closed gates, each of which says what would open it."""
+    """Return the names of the closed gates; each closed gate says what opens it."""
     shut = [gate for gate in decision.gates if not gate.passed]
     assert all(gate.opens for gate in shut), shut
     assert not any(gate.opens for gate in decision.gates if gate.passed)
     return [gate.name for gate in shut]
 
 
-def test_an_expired_leaf_that_a_restart_renews_is_restarted():
+def test_manager_is_restarted_if_that_renews_the_expired_leaf():
     decision = decide(diagnosis(), facts(EXPIRED), HISTORY, POLICY)
 
     assert closed(decision) == []
@@ -44,7 +44,7 @@ def test_an_expired_leaf_that_a_restart_renews_is_restarted():
 
 
 def seen(name, group, *, mine=False, ends=NOW + DAY):
-    """A member as its handshake shows it; one that does not answer where `ends` is None."""
+    """Return a member as its handshake shows it; with `ends` None the member does not answer."""
     serves = None if ends is None else parse(PEERS_CA.leaf(name, not_after=ends, dns=(name,)).cert_pem, "")[0]
     return Member(
         name=name, group=group, address="10.0.0.1", port=2380, serves=serves, is_self=mine, verified=serves is not None
@@ -52,7 +52,7 @@ def seen(name, group, *, mine=False, ends=NOW + DAY):
 
 
 @pytest.mark.parametrize("ours", ["main", ""])
-def test_members_of_another_group_on_this_machine_do_not_count(ours):
+def test_members_of_another_group_on_this_machine_do_not_count_for_quorum(ours):
     ours = [seen("etcd-a", ours, mine=True, ends=NOW - DAY), seen("etcd-b", ours), seen("etcd-c", ours, ends=None)]
     events = [seen(f"etcd-events-{name}", "events", mine=name == "a") for name in "abc"]
 
@@ -62,7 +62,7 @@ def test_members_of_another_group_on_this_machine_do_not_count(ours):
     assert any("1 of 3 members serve good certificates" in gate.why for gate in decision.gates)
 
 
-def test_which_of_two_etcds_here_is_meant_is_not_guessed():
+def test_member_is_not_safe_if_two_etcds_here_may_be_the_target():
     two = (seen("etcd-a", "", mine=True, ends=NOW - DAY), seen("other", "", mine=True))
 
     decision = decide(diagnosis(), facts(EXPIRED, members=two), HISTORY, POLICY)
@@ -83,7 +83,7 @@ def test_which_of_two_etcds_here_is_meant_is_not_guessed():
         ("fresh", {"last_seen": None}),
     ],
 )
-def test_a_diagnosis_that_does_not_call_for_an_act_closes_its_gate(gate, change):
+def test_diagnosis_that_calls_for_no_action_closes_its_gate(gate, change):
     decision = decide(replace(diagnosis(), **change), facts(EXPIRED), HISTORY, POLICY)
 
     assert decision.action is None
@@ -104,10 +104,10 @@ def test_a_diagnosis_that_does_not_call_for_an_act_closes_its_gate(gate, change)
         ("CA valid", {"files": EXPIRED[:1]}),
     ],
 )
-def test_facts_that_forbid_an_act_close_their_gate(gate, change):
-    found = facts(**{"files": EXPIRED, **change})
+def test_facts_that_forbid_an_action_close_their_gate(gate, change):
+    looked = facts(**{"files": EXPIRED, **change})
 
-    decision = decide(diagnosis(), found, HISTORY, POLICY)
+    decision = decide(diagnosis(), looked, HISTORY, POLICY)
 
     assert decision.action is None
     assert gate in closed(decision)
@@ -136,7 +136,7 @@ def test_facts_that_forbid_an_act_close_their_gate(gate, change):
         ("fresh", {"started_at": NOW}),
     ],
 )
-def test_a_history_that_forbids_an_act_closes_its_gate(gate, history):
+def test_history_that_forbids_an_action_closes_its_gate(gate, history):
     decision = decide(diagnosis(), facts(EXPIRED), replace(HISTORY, **history), POLICY)
 
     assert decision.action is None
@@ -146,7 +146,7 @@ def test_a_history_that_forbids_an_act_closes_its_gate(gate, history):
 @pytest.mark.parametrize(
     ("mode", "restart"), [("notify", ("etcd-manager",)), ("observe", ("etcd-manager",)), ("remedy", ())]
 )
-def test_what_the_operator_did_not_allow_is_not_done(mode, restart):
+def test_action_that_the_operator_did_not_allow_is_not_taken(mode, restart):
     decision = decide(diagnosis(), facts(EXPIRED), HISTORY, replace(POLICY, mode=mode, restart=restart))
 
     assert closed(decision) == ["mode"]
@@ -157,36 +157,36 @@ OLD_VOLUME = "/mnt/master-vol-old/pki/etcd-cluster-token-etcd"
 
 
 def elsewhere(files, volume=OLD_VOLUME):
-    """The same files on another volume."""
+    """Return the same files on another volume."""
     return tuple(
         replace(
-            one,
-            certificate=replace(one.certificate, path=one.certificate.path.replace(VOLUME, volume)),
-            place=replace(one.place, ca_path=one.place.ca_path.replace(VOLUME, volume)),
+            file,
+            certificate=replace(file.certificate, path=file.certificate.path.replace(VOLUME, volume)),
+            place=replace(file.place, ca_path=file.place.ca_path.replace(VOLUME, volume)),
         )
-        for one in files
+        for file in files
     )
 
 
 def showing(files):
-    """What listens here, if it shows these files."""
+    """Return the listeners of this machine that serve these files."""
     return tuple(
-        Served(address="127.0.0.1", port=port, certificate=one.certificate, trust=Trust.SYSTEM)
-        for one in files
-        for port in one.place.ports
+        Served(address="127.0.0.1", port=port, certificate=file.certificate, trust=Trust.SYSTEM)
+        for file in files
+        for port in file.place.ports
     )
 
 
-@pytest.mark.parametrize("shows", [True, False])
-def test_what_has_expired_on_an_old_volume_is_no_evidence(shows):
+@pytest.mark.parametrize("serves", [True, False])
+def test_expired_file_on_an_old_volume_is_no_evidence(serves):
     files = (*member(), *elsewhere(EXPIRED))
-    found = facts(files, served=showing(member()) if shows else ())
-    (said,) = verdict.survey(found, warn_within=timedelta())
-    said = replace(said, count=3, last_seen=NOW - timedelta(seconds=5))
+    looked = facts(files, served=showing(member()) if serves else ())
+    (subject,) = verdict.survey(looked, warn_within=timedelta())
+    subject = replace(subject, count=3, last_seen=NOW - timedelta(seconds=5))
 
-    decision = decide(said, found, HISTORY, replace(POLICY, renew=True, reissue=True))
+    decision = decide(subject, looked, HISTORY, replace(POLICY, renew=True, reissue=True))
 
-    assert (said.remedy.helps is Helps.NO, said.confidence is Confidence.POSSIBLE) == (shows, shows)
+    assert (subject.remedy.helps is Helps.NO, subject.confidence is Confidence.POSSIBLE) == (serves, serves)
     assert decision.action is None
     assert "evidence" in closed(decision)
     assert OLD_VOLUME in decision.reason
@@ -197,21 +197,21 @@ COPIES = "/mnt/copies/pki/etcd-cluster-token-etcd"
 
 
 @pytest.mark.parametrize(
-    ("others", "shown", "acts"),
+    ("others", "served", "acts"),
     [
         (elsewhere(OLDER), EXPIRED, True),
-        (elsewhere(OLDER), (), False),  # etcd does not listen, so nothing tells the two apart
-        (elsewhere(EXPIRED), EXPIRED, False),  # nor a copy of the volume
+        (elsewhere(OLDER), (), False),  # etcd does not listen, so the file in use is unknown
+        (elsewhere(EXPIRED), EXPIRED, False),  # a copy on another volume has the same certificate
         (elsewhere(EXPIRED, COPIES), EXPIRED, True),
         (elsewhere(EXPIRED, COPIES), (), True),
         (elsewhere(member(), COPIES), (), True),
     ],
 )
-def test_of_two_that_have_expired_the_one_in_use_is_cured(others, shown, acts):
-    found = facts((*others, *EXPIRED), served=showing(shown))
-    (said,) = verdict.survey(found, warn_within=timedelta())
+def test_expired_file_in_use_is_cured_beside_another_expired_file(others, served, acts):
+    looked = facts((*others, *EXPIRED), served=showing(served))
+    (subject,) = verdict.survey(looked, warn_within=timedelta())
 
-    decision = decide(replace(said, count=3, last_seen=NOW), found, HISTORY, POLICY)
+    decision = decide(replace(subject, count=3, last_seen=NOW), looked, HISTORY, POLICY)
 
     assert closed(decision) == ([] if acts else ["evidence", "CA valid"])
     assert not acts or [path for path, _ in decision.action.watched] == [f"{VOLUME}/peers/me.crt"]
@@ -229,25 +229,25 @@ def test_of_two_that_have_expired_the_one_in_use_is_cured(others, shown, acts):
         ("", RemedyKind.RENEW),
     ],
 )
-def test_an_etcd_that_holds_what_it_read_is_restarted_and_not_renewed_in_place(version, kind):
+def test_etcd_that_loads_its_certificate_only_at_startup_is_restarted(version, kind):
     members = (replace(seen("etcd-a", "main", mine=True, ends=NOW - DAY), version=version), seen("etcd-b", "main"))
     members += (seen("etcd-c", "main"),)
-    found = facts(EXPIRED, members=members, signable=frozenset({f"{VOLUME}/peers/me.crt"}))
+    looked = facts(EXPIRED, members=members, signable=frozenset({f"{VOLUME}/peers/me.crt"}))
     history = replace(HISTORY, waiting_since=NOW - timedelta(minutes=1))
 
-    decision = decide(diagnosis(), found, history, replace(POLICY, renew=True))
+    decision = decide(diagnosis(), looked, history, replace(POLICY, renew=True))
 
     assert decision.action.kind is kind
-    told = [gate.why for gate in decision.gates if gate.name == "version"]
-    assert all(f"etcd {version} keeps serving the certificate it loaded at startup" in why for why in told)
-    assert bool(told) is (kind is RemedyKind.RESTART)
+    reasons = [gate.why for gate in decision.gates if gate.name == "version"]
+    assert all(f"etcd {version} keeps serving the certificate it loaded at startup" in why for why in reasons)
+    assert bool(reasons) is (kind is RemedyKind.RESTART)
 
-    # Where only renewing is allowed, nothing is done, and it says why.
-    refused = decide(diagnosis(), found, history, replace(POLICY, renew=True, restart=()))
+    # If only renewing is allowed, nothing is done, and the mode gate gives the reason.
+    refused = decide(diagnosis(), looked, history, replace(POLICY, renew=True, restart=()))
     assert closed(refused) == ([] if kind is RemedyKind.RENEW else ["mode"])
 
 
-def test_an_old_manager_is_not_restarted_and_the_reason_says_why():
+def test_old_manager_is_not_restarted_and_the_reason_says_why():
     old = (container(image=OLD_IMAGE),)
 
     decision = decide(diagnosis(containers=old), facts(EXPIRED, containers=old), HISTORY, POLICY)
@@ -256,7 +256,7 @@ def test_an_old_manager_is_not_restarted_and_the_reason_says_why():
     assert "keeps an expired certificate" in decision.reason
 
 
-def test_where_the_members_are_known_and_this_one_is_none_of_them_nothing_is_restarted():
+def test_nothing_is_restarted_if_this_member_is_not_among_the_known_members():
     shown = member()[0].certificate
     others = tuple(
         Member(name=name, group="main", address=name, port=2380, serves=shown, serves_clients=shown, verified=True)
@@ -283,7 +283,7 @@ BY_UNIT = Means(renewer="etcd-manager", group="main", unit="manager.service", re
         (Means(renewer="etcd-manager", command=("/bin/cure", "x"), renews=True), []),
     ],
 )
-def test_a_means_is_used_for_what_it_is_for_and_needs_the_operators_word(means, closes):
+def test_means_is_used_only_for_its_renewer_and_group_if_it_renews(means, closes):
     seen = (unit("manager.service"),)
     decision = decide(
         diagnosis(containers=seen), facts(EXPIRED, containers=seen), HISTORY, replace(POLICY, means=(means,))
@@ -294,13 +294,13 @@ def test_a_means_is_used_for_what_it_is_for_and_needs_the_operators_word(means, 
 
 
 @pytest.mark.parametrize(("days", "acts"), [(-1, True), (30, True), (89, True), (91, False), (200, False)])
-def test_k3s_is_restarted_only_where_every_version_of_it_would_renew(days, acts):
+def test_k3s_is_restarted_only_within_the_days_in_which_every_version_renews(days, acts):
     files, seen = k3s(NOW + days * DAY), (unit(),)
     policy = replace(POLICY, restart=("k3s",), plan_ahead=300 * DAY)
-    (found,) = verdict.survey(facts(files, containers=seen), warn_within=300 * DAY)
-    found = replace(found, count=1, last_seen=NOW)
+    (warning,) = verdict.survey(facts(files, containers=seen), warn_within=300 * DAY)
+    warning = replace(warning, count=1, last_seen=NOW)
 
-    decision = decide(found, facts(files, containers=seen), HISTORY, policy)
+    decision = decide(warning, facts(files, containers=seen), HISTORY, policy)
 
     assert (decision.action is not None) is acts
     assert acts or closed(decision) == ["cure known"]
@@ -312,7 +312,7 @@ def test_k3s_is_restarted_only_where_every_version_of_it_would_renew(days, acts)
     cooldown=st.integers(0, 3600),
     same=st.booleans(),
 )
-def test_no_history_leads_to_more_acts_than_the_budget_in_any_day(gaps, budget, cooldown, same):
+def test_no_history_leads_to_more_actions_in_a_day_than_the_budget(gaps, budget, cooldown, same):
     policy = replace(POLICY, per_day=budget, cooldown=timedelta(seconds=cooldown))
     now, attempts = NOW, ()
     for number, gap in enumerate(gaps):
@@ -343,11 +343,11 @@ def test_no_history_leads_to_more_acts_than_the_budget_in_any_day(gaps, budget, 
     signable=st.booleans(),
     mode=st.sampled_from(["observe", "notify", "approve", "remedy"]),
 )
-def test_there_is_never_an_act_without_evidence(**drawn):
-    """Whatever is claimed, an act follows only from a certificate of this machine that was read and is bad, seen now, with leave."""
+def test_no_action_is_taken_without_evidence(**drawn):
+    """An action follows only from a bad certificate of this machine, read and seen recently, in mode "remedy"."""
     files = EXPIRED if drawn["read"] else member()
     seen = (container(image=drawn["image"]),)
-    found = facts(
+    looked = facts(
         files,
         containers=seen,
         clock_synchronised=drawn["clock"],
@@ -363,7 +363,7 @@ def test_there_is_never_an_act_without_evidence(**drawn):
     )
     policy = replace(POLICY, mode=drawn["mode"], renew=drawn["renew"], reissue=drawn["reissue"])
 
-    decision = decide(claimed, found, HISTORY, policy)
+    decision = decide(claimed, looked, HISTORY, policy)
 
     assert (decision.action is None) is bool(closed(decision) or not decision.gates)
     assert all(gate.name and gate.why for gate in decision.gates)

@@ -1,4 +1,4 @@
-"""Gates at their boundaries, in their order, and by the trust of what they look at."""
+"""Gates at their boundaries, in their order, and by the trust of the facts."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -20,15 +20,15 @@ ME = f"{VOLUME}/peers/me.crt"
 
 
 def diagnosis(**changes):
-    (found,) = verdict.survey(facts(EXPIRED), warn_within=timedelta())
-    return replace(found, **({"count": 3, "last_seen": NOW} | changes))
+    (surveyed,) = verdict.survey(facts(EXPIRED), warn_within=timedelta())
+    return replace(surveyed, **({"count": 3, "last_seen": NOW} | changes))
 
 
 def blocked(decision):
     return [gate.name for gate in decision.blocked_by]
 
 
-def test_all_gates_are_asked_in_the_order_in_which_people_read_them():
+def test_gates_are_in_the_order_of_their_enumeration():
     decision = decide(diagnosis(), facts(EXPIRED), HISTORY, POLICY)
     order = [gate.name for gate in decision.gates]
     assert order == sorted(order, key=list(GateName).index)
@@ -36,7 +36,7 @@ def test_all_gates_are_asked_in_the_order_in_which_people_read_them():
     assert decision.action is not None
 
 
-def test_only_gates_that_make_sense_are_asked():
+def test_only_gates_that_apply_are_checked():
     in_place = facts(EXPIRED, signable=frozenset({f"{VOLUME}/peers/me.crt"}))
     asked = {gate.name for gate in decide(diagnosis(), in_place, HISTORY, replace(POLICY, renew=True)).gates}
     assert not asked & {GateName.VERSION, GateName.TARGET, GateName.MEMBERS, GateName.SAFE, GateName.TURN}
@@ -48,20 +48,20 @@ def test_only_gates_that_make_sense_are_asked():
 
 
 @pytest.mark.parametrize(("ago", "passes"), [(600 * SECOND, True), (601 * SECOND, False), (timedelta(0), True)])
-def test_fresh_at_its_boundary(ago, passes):
+def test_sighting_is_fresh_for_ten_minutes(ago, passes):
     decision = decide(diagnosis(last_seen=NOW - ago), facts(EXPIRED), HISTORY, POLICY)
     assert blocked(decision) == ([] if passes else [GateName.FRESH])
 
 
 @pytest.mark.parametrize(("ago", "passes"), [(15 * 60 - 1, False), (15 * 60, True)])
-def test_cool_down_at_its_boundary(ago, passes):
+def test_cool_down_opens_after_its_time(ago, passes):
     done = Attempt(incident=6, target="kops/main", at=NOW - timedelta(seconds=ago), state="verified")
     decision = decide(diagnosis(), facts(EXPIRED), replace(HISTORY, attempts=(done,)), POLICY)
     assert blocked(decision) == ([] if passes else [GateName.COOLDOWN])
 
 
 @pytest.mark.parametrize(("ago", "passes"), [(DAY - SECOND, False), (DAY, True)])
-def test_budget_at_its_boundary(ago, passes):
+def test_budget_counts_the_actions_of_one_day(ago, passes):
     done = Attempt(incident=6, target="other", at=NOW - ago, state="verified")
     decision = decide(diagnosis(), facts(EXPIRED), replace(HISTORY, attempts=(done,)), replace(POLICY, per_day=1))
     assert blocked(decision) == ([] if passes else [GateName.BUDGET])
@@ -85,7 +85,7 @@ def test_budget_opens_a_day_after_the_action_that_fills_it(per_day, hours):
         ({"suspect": Suspect.PEER}, [GateName.EVIDENCE]),
     ],
 )
-def test_a_diagnosis_of_another_origin_is_no_evidence(change, gates):
+def test_untrusted_diagnosis_or_fault_of_a_peer_is_no_evidence(change, gates):
     assert blocked(decide(diagnosis(**change), facts(EXPIRED), HISTORY, POLICY)) == gates
 
 
@@ -97,23 +97,23 @@ def test_a_diagnosis_of_another_origin_is_no_evidence(change, gates):
         ({"trust": Trust.CLUSTER}, {}, False),
     ],
 )
-def test_a_file_must_be_trusted_and_for_its_replacement_authorised(changes, policy, acts):
-    files = tuple(replace(one, **changes) for one in EXPIRED)
-    found = facts(files, signable=frozenset({f"{VOLUME}/peers/me.crt"}))
-    decision = decide(diagnosis(), found, HISTORY, replace(POLICY, **policy))
+def test_file_must_be_trusted_and_to_be_replaced_also_authorised(changes, policy, acts):
+    files = tuple(replace(file, **changes) for file in EXPIRED)
+    looked = facts(files, signable=frozenset({f"{VOLUME}/peers/me.crt"}))
+    decision = decide(diagnosis(), looked, HISTORY, replace(POLICY, **policy))
     assert (decision.action is not None) is acts
     assert acts or GateName.EVIDENCE in blocked(decision)
     assert changes.get("doubt", "") in explain(decision.gates[0])
 
 
 @pytest.mark.parametrize("other", [{"trust": Trust.STRANGER}, {"trust": Trust.CLUSTER}, {"namespace": "tenant"}])
-def test_a_container_that_is_no_static_pod_is_neither_the_target_nor_in_its_way(other):
+def test_container_outside_static_pods_is_no_target_and_blocks_none(other):
     mine, twin = container(), replace(container(number="c2"), **other)
     assert decide(diagnosis(), facts(EXPIRED, containers=(mine, twin)), HISTORY, POLICY).action.container == mine
     assert GateName.TARGET in blocked(decide(diagnosis(), facts(EXPIRED, containers=(twin,)), HISTORY, POLICY))
 
 
-def test_a_decision_says_by_a_value_that_it_waits_for_approval():
+def test_decision_waits_for_approval_only_if_all_other_gates_are_open():
     approve = replace(POLICY, mode="approve")
     assert decide(diagnosis(), facts(EXPIRED), HISTORY, approve).waits_for is WaitsFor.APPROVAL
     assert decide(diagnosis(), facts(EXPIRED), HISTORY, replace(approve, restart=())).waits_for is None
@@ -121,7 +121,7 @@ def test_a_decision_says_by_a_value_that_it_waits_for_approval():
     assert decide(stale, facts(EXPIRED), HISTORY, approve).waits_for is None
 
 
-def test_only_trusted_peers_that_nobody_outside_can_make_up_are_troubled():
+def test_only_trusted_unprovokable_faults_make_a_peer_troubled():
     peer = diagnosis(suspect=Suspect.PEER, neighbours=("10.0.0.2",))
     others = [replace(peer, trust=Trust.CLUSTER), replace(peer, trust=Trust.STRANGER), replace(peer, provokable=True)]
     others += [replace(peer, group="events"), replace(peer, cause=Cause.MISSING_CLIENT_CERT), diagnosis()]
@@ -140,7 +140,7 @@ def kept(**changes):
     return replace(subject, **({"count": 3, "last_seen": NOW} | changes))
 
 
-def test_expired_file_is_moved_aside_for_a_manager_that_would_keep_it():
+def test_expired_file_is_moved_aside_if_the_manager_would_keep_it():
     looked = facts(EXPIRED, containers=OLD_MANAGER, signable=frozenset({ME}))
     decision = decide(kept(), looked, HISTORY, ASIDE)
     assert blocked(decision) == []
@@ -153,7 +153,7 @@ def test_expired_file_is_moved_aside_for_a_manager_that_would_keep_it():
     assert why[GateName.VERSION] == "etcd-manager 3.0.20200307 keeps an expired certificate, and issues a missing one"
 
 
-def test_no_file_is_moved_aside_if_nothing_could_reissue_it():
+def test_file_is_not_moved_aside_if_its_ca_key_is_missing():
     decision = decide(kept(), facts(EXPIRED, containers=OLD_MANAGER), HISTORY, ASIDE)
     assert blocked(decision) == [GateName.AUTHORITY]
     assert "the private key of the CA" in decision.reason
@@ -208,14 +208,14 @@ def test_planned_action_waits_for_its_day_and_its_hour(policy, why):
         (False, (), ""),
     ],
 )
-def test_clock_that_is_wrong_needs_another_members_clock(synchronised, neighbours, why):
+def test_wrong_clock_needs_the_clock_of_another_member(synchronised, neighbours, why):
     looked = facts(EXPIRED, clock_synchronised=synchronised)
     decision = decide(diagnosis(neighbours=neighbours), looked, HISTORY, POLICY)
     assert blocked(decision) == ([] if why else [GateName.CLOCK])
     assert not why or why in [gate.why for gate in decision.gates if gate.name == GateName.CLOCK]
 
 
-def test_breaker_stays_closed_until_a_person_resets_it():
+def test_breaker_blocks_actions_until_a_person_resets_it():
     decision = decide(diagnosis(), facts(EXPIRED), replace(HISTORY, tripped="restart of x failed"), POLICY)
     assert blocked(decision) == [GateName.BREAKER]
     assert "restart of x failed" in decision.reason
@@ -238,7 +238,7 @@ def test_operator_allows_an_action_by_mode_approval_and_list(mode, approved, res
     assert (gate.why, gate.passed) == (why, why in ('mode is "remedy"', "approved by ann"))
 
 
-def test_ca_of_a_file_that_the_operator_renews_need_not_be_known():
+def test_ca_may_be_unknown_if_the_operators_command_renews_the_file():
     files = tuple(replace(stored, place=replace(stored.place, ca_path="")) for stored in EXPIRED)
     policy = replace(POLICY, means=(Means(renewer="etcd-manager", command=("/bin/renew",), renews=True),))
     assert blocked(decide(diagnosis(), facts(files), HISTORY, policy)) == []

@@ -1,4 +1,4 @@
-"""Who may be restarted when: tables, every small cluster there is, and three real members in networks of their own."""
+"""Which member may be restarted and when: as tables, and for every small group."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def shown(ends, begins=NOW - 400 * DAY):
 
 
 GOOD, LATER, BAD, EARLY = shown(NOW + DAY), shown(NOW + 400 * DAY), shown(NOW - DAY), shown(NOW + 9 * DAY, NOW + DAY)
-# How a member looks: good, good for long, expired, not yet valid, refused, silent, good to its peers and expired to its clients
+# How a member looks: Good, good for Long, Expired, Not yet valid, Refused, Silent, expired only to its Clients
 LOOKS = {"G": GOOD, "L": LATER, "E": BAD, "N": EARLY, "R": None, "S": None, "C": GOOD}
 
 
 def group(looks, me="a"):
-    """Members a, b, c, ... who look like this, as `me` sees them."""
+    """Return members a, b, c, ... that look like this, as `me` sees them."""
     return [
         Member(
             name=name,
@@ -49,7 +49,7 @@ def group(looks, me="a"):
     ]
 
 
-# ---------------------------------------------------------------- is it safe
+# ---------------------------------------------------------------- safe to restart
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def group(looks, me="a"):
         ("GEEEE", "b", True, "sessions"),
         ("GGEEE", "c", True, "this one outage"),
         ("GGGEE", "d", True, "keeps its quorum"),
-        # planned, or for what only memory holds: never at the quorum's cost
+        # planned, or for a certificate only in memory: never at the cost of the quorum
         ("GGG", "a", True, "keeps its quorum"),
         ("GEG", "a", False, "this member is good, and .*wait until b serves a good certificate"),
         ("GEE", "a", False, "this member is good"),
@@ -76,7 +76,7 @@ def group(looks, me="a"):
         ("GGGG", "a", True, "keeps its quorum"),
         ("GGGE", "a", False, "this member is good"),
         ("GGGGG", "a", True, "keeps its quorum"),
-        # in a group of one or two any restart costs its own time, which is said
+        # in a group of one or two any restart is an outage, and the reason says so
         (
             "GG",
             "a",
@@ -87,7 +87,7 @@ def group(looks, me="a"):
         ("GE", "a", False, "this member is good"),
         ("GR", "a", False, "the state of b is unknown"),
         ("GRR", "a", False, "the state of b, c is unknown"),
-        # one is being restarted, or nobody knows
+        # a member is being restarted, or its state is unknown
         (
             "ERG",
             "a",
@@ -108,7 +108,7 @@ def group(looks, me="a"):
         ("C", "a", True, "the only member"),
         ("S", "a", False, "the state of a is unknown"),
         ("SGG", "a", True, "keeps its quorum"),
-        # even numbers have no way through by restarts
+        # restarts alone do not cure a group of even size
         (
             "EE",
             "a",
@@ -122,7 +122,7 @@ def group(looks, me="a"):
         ("GGGE", "d", True, "keeps its quorum"),
     ],
 )
-def test_safe(looks, me, passed, why):
+def test_member_is_safe_to_restart_only_if_the_quorum_survives_or_an_outage_is_due(looks, me, passed, why):
     gate = safe_to_restart(group(looks, me), me, NOW)
     assert gate.name == "member safe"
     assert gate.passed is passed, gate.why
@@ -130,7 +130,7 @@ def test_safe(looks, me, passed, why):
     assert re.search(why, explain(gate)), explain(gate)
 
 
-def test_unsure_who_there_is():
+def test_uncertain_members_close_both_gates():
     for gate in (safe_to_restart, lambda m, n, t: turn(m, n, t, NONE, waiting_since=NOW)):
         assert "none was found" in gate([], "a", NOW).why
         assert "not among the known ones (a, b)" in gate(group("EG"), "x", NOW).why
@@ -140,7 +140,7 @@ def test_unsure_who_there_is():
         )
 
 
-# ---------------------------------------------------------------- whose turn it is
+# ---------------------------------------------------------------- turns
 
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
@@ -172,7 +172,7 @@ STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
         ("GGG", "a", PATIENCE, True, "it waits no longer"),
     ],
 )
-def test_turn(looks, me, waited, passed, why):
+def test_turn_comes_in_order_or_when_patience_ends(looks, me, waited, passed, why):
     gate = turn(group(looks, me), me, NOW, NONE, waiting_since=NOW - waited)
     assert gate.name == "turn"
     assert gate.passed is passed, gate.why
@@ -180,20 +180,20 @@ def test_turn(looks, me, waited, passed, why):
     assert re.search(why, explain(gate)), explain(gate)
 
 
-def test_planned_each_waits_for_the_one_before_to_be_good_for_long():
+def test_planned_restart_waits_for_the_earlier_members_to_be_renewed():
     ahead = NOW + 14 * DAY
 
-    def told(looks):
+    def turns(looks):
         return [turn(group(looks, me), me, NOW, NONE, waiting_since=NOW, good_until=ahead).passed for me in "abc"]
 
-    assert told("GGG") == [True, False, False]
-    assert told("RGG")[1:] == [False, False]
-    assert told("LGG") == [False, True, False]
-    assert told("LLG") == [False, False, True]
-    assert told("LLL") == [False, False, False]
+    assert turns("GGG") == [True, False, False]
+    assert turns("RGG")[1:] == [False, False]
+    assert turns("LGG") == [False, True, False]
+    assert turns("LLG") == [False, False, True]
+    assert turns("LLL") == [False, False, False]
 
 
-def test_jitter_and_a_clock_that_went_back():
+def test_turn_waits_for_jitter_and_for_a_clock_that_went_back():
     jitter = timedelta(seconds=7)
     assert not turn(group("EGG"), "a", NOW, jitter, waiting_since=NOW).passed
     assert turn(group("EGG"), "a", NOW + jitter, jitter, waiting_since=NOW).passed
@@ -211,18 +211,18 @@ seconds = st.integers(0, int(PATIENCE.total_seconds()) - 1).map(lambda s: timede
 @given(
     some_looks, st.lists(st.tuples(seconds, seconds), min_size=7, max_size=7), st.sampled_from([None, NOW + 14 * DAY])
 )
-def test_of_all_who_see_the_same_one_is_told_to_go(looks, waits, good_until):
-    """Whatever they see, whenever each began to wait, unless patience ran out for one."""
+def test_at_most_one_member_of_a_common_view_has_its_turn(looks, waits, good_until):
+    """True for all looks and waiting times below the patience."""
     names = "abcdefg"[: len(looks)]
-    told = [
+    turns = [
         turn(group(looks, me), me, NOW, jitter, waiting_since=NOW - waited, good_until=good_until).passed
         for me, (waited, jitter) in zip(names, waits, strict=False)
     ]
-    assert sum(told) <= 1
+    assert sum(turns) <= 1
 
 
 @given(some_looks, st.randoms())
-def test_the_answer_does_not_hang_on_the_order_in_which_members_are_listed(looks, chance):
+def test_gates_do_not_depend_on_the_order_of_members(looks, chance):
     for me in "abcdefg"[: len(looks)]:
         listed = group(looks, me)
         mixed = listed.copy()
@@ -232,7 +232,7 @@ def test_the_answer_does_not_hang_on_the_order_in_which_members_are_listed(looks
 
 
 @given(some_looks)
-def test_a_good_member_goes_only_where_the_others_keep_the_quorum(looks):
+def test_good_member_is_restarted_only_if_the_others_keep_the_quorum(looks):
     if looks[0] in "GL":
         well = sum(look in "GLC" for look in looks[1:])
         spare = len(looks) > 2 or well < len(looks) - 1
@@ -240,7 +240,7 @@ def test_a_good_member_goes_only_where_the_others_keep_the_quorum(looks):
 
 
 class Raft:
-    """What was measured of etcd: sessions outlive certificates, and new ones need two good ones."""
+    """A model of etcd as measured: a session outlives its certificates, and a new session needs two good ones."""
 
     def __init__(self, looks):
         self.looks = list(looks)
@@ -248,24 +248,28 @@ class Raft:
         self.sessions = {frozenset(pair) for pair in itertools.combinations(everybody, 2)}
 
     def has_quorum(self):
-        def reach(one):
-            return 1 + sum(frozenset((one, other)) in self.sessions for other in range(len(self.looks)) if other != one)
+        def reach(member):
+            return 1 + sum(
+                frozenset((member, other)) in self.sessions for other in range(len(self.looks)) if other != member
+            )
 
-        return any(reach(one) >= quorum(len(self.looks)) for one in range(len(self.looks)) if self.looks[one] != "R")
+        return any(
+            reach(member) >= quorum(len(self.looks)) for member in range(len(self.looks)) if self.looks[member] != "R"
+        )
 
-    def stop(self, one):
-        self.looks[one] = "R"
-        self.sessions = {pair for pair in self.sessions if one not in pair}
+    def stop(self, member):
+        self.looks[member] = "R"
+        self.sessions = {pair for pair in self.sessions if member not in pair}
 
-    def start(self, one):
-        self.looks[one] = "L"
+    def start(self, member):
+        self.looks[member] = "L"
         self.sessions |= {
-            frozenset((one, other)) for other, look in enumerate(self.looks) if other != one and look in "GL"
+            frozenset((member, other)) for other, look in enumerate(self.looks) if other != member and look in "GL"
         }
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
-def test_any_odd_group_is_cured_one_by_one_with_one_gap_at_most(size):
+def test_odd_group_is_cured_member_by_member_with_at_most_one_outage(size):
     names = "abcdefg"[:size]
     for looks in itertools.product("GE", repeat=size):
         raft, gaps = Raft(looks), 0
@@ -278,24 +282,24 @@ def test_any_odd_group_is_cured_one_by_one_with_one_gap_at_most(size):
                 and turn(group(view, me), me, NOW, NONE, waiting_since=NOW).passed
                 and safe_to_restart(group(view, me), me, NOW).passed
             ]
-            assert len(go) == 1, view  # somebody goes, and nobody with him
-            said = safe_to_restart(group(view, names[go[0]]), names[go[0]], NOW).why
+            assert len(go) == 1, view  # exactly one member is restarted
+            why = safe_to_restart(group(view, names[go[0]]), names[go[0]], NOW).why
             raft.stop(go[0])
             down = "".join(raft.looks)
-            for number, me in enumerate(names):  # while it is down nobody else goes
+            for number, me in enumerate(names):  # no other member is restarted meanwhile
                 if number != go[0] and down[number] == "E":
                     assert not turn(group(down, me), me, NOW, NONE, waiting_since=NOW).passed
             gap = not raft.has_quorum()
             gaps += gap
-            assert not gap or "one outage" in said or size == 1  # it was said beforehand
+            assert not gap or "one outage" in why or size == 1  # the reason announced the outage
             raft.start(go[0])
-            assert raft.has_quorum() or size == 1, view  # never longer than the restart itself
+            assert raft.has_quorum() or size == 1, view  # the outage lasts no longer than the restart
         assert gaps <= 1
         assert set(raft.looks) <= {"G", "L"}
 
 
 @pytest.mark.parametrize("size", [2, 4, 6])
-def test_an_even_group_is_never_left_without_a_quorum_by_a_restart_and_no_gap_is_unsaid(size):
+def test_even_group_keeps_its_quorum_after_each_restart_and_outages_are_announced(size):
     names = "abcdef"[:size]
     for looks in itertools.product("GE", repeat=size):
         raft, gaps = Raft(looks), 0
@@ -317,13 +321,13 @@ def test_an_even_group_is_never_left_without_a_quorum_by_a_restart_and_no_gap_is
             raft.start(number)
             assert raft.has_quorum(), view
         assert gaps <= 1
-        # What it does not go through by itself is more than half of the group expired, and says what does.
+        # Restarts do not cure a group in which more than half has expired; the gate then names the way.
         assert "E" not in raft.looks or looks.count("E") > size // 2
         assert all("renew in place" in gate.opens for gate in passed.values())
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
-def test_planned_before_expiry_each_is_restarted_and_a_gap_lasts_no_longer_than_a_restart(size):
+def test_planned_restarts_reach_each_member_without_a_lasting_outage(size):
     names = "abcde"[:size]
     raft = Raft("G" * size)
     for number, me in enumerate(names):
@@ -337,7 +341,7 @@ def test_planned_before_expiry_each_is_restarted_and_a_gap_lasts_no_longer_than_
         assert raft.has_quorum()
 
 
-# ---------------------------------------------------------------- who the members are
+# ---------------------------------------------------------------- the members
 
 FLAGS = ["etcd", "--name=etcd-a", "--initial-cluster", "etcd-a=https://a.example:2380,etcd-b=https://[fd00::2]:2380"]
 
@@ -379,12 +383,12 @@ FLAGS = ["etcd", "--name=etcd-a", "--initial-cluster", "etcd-a=https://a.example
         (["etcd"], {}, None),
     ],
 )
-def test_clusters_of_flags(argv, environ, expected):
+def test_cluster_is_read_from_flags_and_environment(argv, environ, expected):
     assert cluster_from_flags(argv, environ) == expected
 
 
 @pytest.mark.parametrize(
-    ("answer", "found"),
+    ("answer", "voters"),
     [
         (
             (
@@ -393,7 +397,7 @@ def test_clusters_of_flags(argv, environ, expected):
             ),
             (("a", "a.example", 2381), ("b", "10.0.0.2", 2380)),
         ),
-        # one that has not started yet counts, a learner does not
+        # a member that has not started yet counts, a learner does not
         (b'[{"id":2,"peerURLs":["https://10.0.0.2:2380"],"name":""}]', (("10.0.0.2:2380", "10.0.0.2", 2380),)),
         (b'[{"id":2,"peerURLs":["https://10.0.0.2:2380"],"name":"l","isLearner":true}]', ()),
         (b"[]", ()),
@@ -404,23 +408,23 @@ def test_clusters_of_flags(argv, environ, expected):
         (b"\xff", ()),
     ],
 )
-def test_members_as_etcd_tells_them(answer, found):
-    assert planes.voters_told(answer) == found
+def test_voters_are_read_from_the_reply_of_etcd(answer, voters):
+    assert planes.voters_told(answer) == voters
 
 
-def test_cluster_of_the_file_that_k3s_writes():
+def test_cluster_is_read_from_the_configuration_that_k3s_writes():
     text = "name: m1-5a\ndata-dir: /var/lib/rancher/k3s/server/db/etcd\ninitial-cluster: m1-5a=https://10.0.0.1:2380,m2-7b=https://10.0.0.2:2380\n"
-    found = planes.cluster_from_config(text)
-    assert (found.name, found.members) == ("m1-5a", (("m1-5a", "10.0.0.1", 2380), ("m2-7b", "10.0.0.2", 2380)))
+    cluster = planes.cluster_from_config(text)
+    assert (cluster.name, cluster.members) == ("m1-5a", (("m1-5a", "10.0.0.1", 2380), ("m2-7b", "10.0.0.2", 2380)))
     assert planes.cluster_from_config("name: x\n") is None
 
 
 # ---------------------------------------------------------------- proof and patience
 
 
-def test_a_member_that_proves_nothing_is_never_counted_as_good():
+def test_unverified_member_never_counts_as_good():
     looks = group("EGG")
-    unproven = [looks[0], *(replace(one, verified=False) for one in looks[1:])]
+    unproven = [looks[0], *(replace(peer, verified=False) for peer in looks[1:])]
 
     gate = safe_to_restart(unproven, "a", NOW)
 
@@ -434,7 +438,7 @@ def test_a_member_that_proves_nothing_is_never_counted_as_good():
 
 
 @pytest.mark.parametrize(("looks", "me", "minutes"), [("EEG", "b", 5), ("EEEGG", "c", 10)])
-def test_member_waits_five_minutes_for_each_that_comes_first(looks, me, minutes):
+def test_member_waits_five_minutes_for_each_earlier_member(looks, me, minutes):
     waited = timedelta(minutes=minutes)
     assert turn(group(looks, me), me, NOW, NONE, waiting_since=NOW - waited).passed
     assert not turn(group(looks, me), me, NOW, NONE, waiting_since=NOW - waited + timedelta(seconds=1)).passed

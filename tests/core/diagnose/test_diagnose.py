@@ -1,4 +1,4 @@
-"""Whose certificate, which file, does a restart help: the questions one by one, on certificates that were really signed."""
+"""Whose certificate is at fault, in which file, and whether a restart helps, with certificates that are really signed."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -50,21 +50,21 @@ def seen(
     program="etcd",
     remote="10.0.0.2:41000",
     not_after=None,
-    said="the line",
+    message="the line",
     origin=None,
     **fields,
 ):
     if remote:
         fields["remote_addr"] = remote
     sighting = Sighting(
-        entry=entry(said, **(origin or {})),
+        entry=entry(message, **(origin or {})),
         rule="test",
         symptom=symptom,
         rejected_by=rejected_by,
         suspect=Suspect.OWN if rejected_by is RejectedBy.REMOTE else Suspect.PEER,
         role=role,
         program=program,
-        message=said,
+        message=message,
         meaning="",
         fields=fields,
         not_after=not_after,
@@ -73,12 +73,12 @@ def seen(
 
 
 def refused(symptom=Symptom.BAD_CERTIFICATE_ALERT, role=Role.SERVER, **more):
-    """A remote side refused ours."""
+    """Return a fold in which a remote program rejected our certificate."""
     return seen(symptom, RejectedBy.REMOTE, role, **more)
 
 
 def refusing(symptom=Symptom.EXPIRED, role=Role.SERVER, **more):
-    """The logging process refused theirs."""
+    """Return a fold in which the logging program rejected a remote certificate."""
     return seen(symptom, RejectedBy.LOCAL, role, **more)
 
 
@@ -102,80 +102,80 @@ def paths(diagnosis):
     ],
     ids=["peer", "server", "both", "future", "other-ca", "usage"],
 )
-def test_a_refusal_of_ours_is_laid_to_the_file_that_deserves_it(files, cause, named):
-    found = judged(refused(), files)
+def test_rejection_of_ours_is_attributed_to_the_faulty_file(files, cause, named):
+    diagnosis = judged(refused(), files)
 
-    assert (found.cause, found.suspect, found.confidence) == (cause, "own", "proven")
-    assert paths(found) == named
-    assert found.remedy.helps == ("yes" if cause is Cause.EXPIRED else "no")
+    assert (diagnosis.cause, diagnosis.suspect, diagnosis.confidence) == (cause, "own", "proven")
+    assert paths(diagnosis) == named
+    assert diagnosis.remedy.helps == ("yes" if cause is Cause.EXPIRED else "no")
 
 
-def test_an_expired_ca_is_named_instead_of_its_leaf_and_no_restart_helps():
+def test_expired_ca_is_named_instead_of_its_leaf_and_no_restart_helps():
     ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=ENDED)
     files = (
         stored(ca.leaf("etcd-a", not_after=NOW + DAY), ME, "peer", ca_path=PEERS_CA_FILE),
         stored(ca, PEERS_CA_FILE, "ca"),
     )
 
-    found = judged(refused(), files)
+    diagnosis = judged(refused(), files)
 
-    assert (found.cause, paths(found), found.since) == (Cause.CA_EXPIRED, [PEERS_CA_FILE], ENDED)
-    assert found.remedy.helps is Helps.NO
+    assert (diagnosis.cause, paths(diagnosis), diagnosis.since) == (Cause.CA_EXPIRED, [PEERS_CA_FILE], ENDED)
+    assert diagnosis.remedy.helps is Helps.NO
 
 
-def test_a_key_that_belongs_to_another_certificate_is_said():
+def test_key_of_another_certificate_is_a_key_mismatch():
     me, *others = member()
     files = (stored(PEERS_CA.leaf("etcd-a", **NAMES), ME, "peer", ca_path=me.place.ca_path, key_matches=False), *others)
 
     assert judged(refused(), files).cause is Cause.KEY_MISMATCH
 
 
-def test_the_name_by_which_it_was_called_is_not_in_the_certificate():
-    found = judged(refused(server_name="old-etcd-a.internal.example"))
+def test_sni_that_the_certificate_lacks_is_a_name_mismatch():
+    diagnosis = judged(refused(server_name="old-etcd-a.internal.example"))
 
-    assert (found.cause, found.suspect) == (Cause.NAME_MISMATCH, "own")
-    assert found.remedy.helps is Helps.NO
+    assert (diagnosis.cause, diagnosis.suspect) == (Cause.NAME_MISMATCH, "own")
+    assert diagnosis.remedy.helps is Helps.NO
 
 
-def test_the_precise_alert_of_an_other_tls_library_picks_the_file_it_is_about():
+def test_precise_alert_of_another_tls_library_picks_the_matching_file():
     files = member(peer=CLIENTS_CA.leaf("etcd-a", **NAMES), server_ends=ENDED)
 
     assert paths(judged(refused(Symptom.EXPIRED_ALERT), files)) == [SERVER]
     assert paths(judged(refused(Symptom.UNKNOWN_CA_ALERT), files)) == [ME]
 
 
-def test_newer_etcd_says_which_port_was_called():
+def test_endpoint_that_newer_etcd_logs_picks_the_file():
     files = member(peer_ends=ENDED, server_ends=ENDED)
 
-    assert paths(judged(refused(said="rejected connection on client endpoint"), files)) == [SERVER]
-    assert paths(judged(refused(said="rejected connection on peer endpoint"), files)) == [ME]
+    assert paths(judged(refused(message="rejected connection on client endpoint"), files)) == [SERVER]
+    assert paths(judged(refused(message="rejected connection on peer endpoint"), files)) == [ME]
 
 
-def test_good_certificates_that_are_refused_are_distrusted_and_nothing_is_promised():
-    found = judged(refused())
+def test_rejected_good_certificates_are_distrusted_and_the_remedy_is_unknown():
+    diagnosis = judged(refused())
 
-    assert (found.cause, found.confidence, found.severity) == (Cause.DISTRUSTED, "possible", "info")
-    assert found.remedy.helps is Helps.UNKNOWN
+    assert (diagnosis.cause, diagnosis.confidence, diagnosis.severity) == (Cause.DISTRUSTED, "possible", "info")
+    assert diagnosis.remedy.helps is Helps.UNKNOWN
 
 
-def test_a_refusal_of_a_program_whose_files_are_unknown_is_unexplained():
+def test_rejection_of_a_program_with_unknown_files_is_unexplained():
     assert judged(refused(), ()).cause is Cause.UNEXPLAINED
 
 
-def test_a_good_file_and_an_old_certificate_served_is_stale_in_memory():
+def test_good_file_with_an_old_certificate_served_is_stale_in_memory():
     old = stored(PEERS_CA.leaf("etcd-a", not_after=ENDED), ME)
     served = (Served(address="127.0.0.1", port=2380, certificate=old.certificate, trust=Trust.SYSTEM),)
 
-    found = judged(refused(), served=served)
+    diagnosis = judged(refused(), served=served)
 
-    assert (found.cause, found.suspect, found.confidence) == (Cause.STALE_IN_MEMORY, "own", "likely")
+    assert (diagnosis.cause, diagnosis.suspect, diagnosis.confidence) == (Cause.STALE_IN_MEMORY, "own", "likely")
 
 
-def test_a_neighbours_expired_certificate_is_the_neighbours():
-    found = judged(refusing(not_after=ENDED))
+def test_expired_certificate_of_a_peer_is_the_fault_of_the_peer():
+    diagnosis = judged(refusing(not_after=ENDED))
 
-    assert (found.cause, found.suspect, found.neighbours) == (Cause.EXPIRED, "peer", ("10.0.0.2",))
-    assert (found.remedy.kind, found.remedy.helps) == ("none", "no")
+    assert (diagnosis.cause, diagnosis.suspect, diagnosis.neighbours) == (Cause.EXPIRED, "peer", ("10.0.0.2",))
+    assert (diagnosis.remedy.kind, diagnosis.remedy.helps) == ("none", "no")
 
 
 @pytest.mark.parametrize(
@@ -186,109 +186,109 @@ def test_a_neighbours_expired_certificate_is_the_neighbours():
         ("10.0.0.2:2379", "10.0.0.2:2379"),
     ],
 )
-def test_a_neighbour_is_named_by_its_door_and_not_by_what_was_asked_of_it(called, whom):
-    found = judged(refusing(role=Role.CLIENT, remote="", not_after=ENDED, endpoint=called))
+def test_peer_is_named_by_its_endpoint_without_the_request(called, whom):
+    diagnosis = judged(refusing(role=Role.CLIENT, remote="", not_after=ENDED, endpoint=called))
 
-    assert (found.suspect, found.neighbours) == ("peer", (whom,))
-    assert whom in found.remedy.why
-    assert "limit" not in found.remedy.why
+    assert (diagnosis.suspect, diagnosis.neighbours) == ("peer", (whom,))
+    assert whom in diagnosis.remedy.why
+    assert "limit" not in diagnosis.remedy.why
 
 
-def test_a_member_that_is_known_by_its_id_alone_is_called_so_and_can_be_looked_up():
-    found = judged(refusing(role=Role.CLIENT, remote="", not_after=ENDED, remote_peer_id="819c332cb7e87349"))
-    assert found.neighbours == ("etcd member 819c332cb7e87349",)
-    assert "etcdctl member list" in found.remedy.why
+def test_member_known_only_by_its_id_comes_with_a_command_to_look_it_up():
+    diagnosis = judged(refusing(role=Role.CLIENT, remote="", not_after=ENDED, remote_peer_id="819c332cb7e87349"))
+    assert diagnosis.neighbours == ("etcd member 819c332cb7e87349",)
+    assert "etcdctl member list" in diagnosis.remedy.why
     known = judged(refusing(role=Role.CLIENT, not_after=ENDED, remote_peer_id="819c332cb7e87349"))
     assert known.neighbours == ("10.0.0.2",)
     assert "etcdctl" not in known.remedy.why
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "127.0.0.1"])
-def test_a_certificate_shown_from_here_is_found_by_its_not_after(host):
-    found = judged(refusing(not_after=ENDED, remote=f"{host}:5000"), member(server_ends=ENDED))
+def test_certificate_that_this_machine_served_is_identified_by_its_not_after(host):
+    diagnosis = judged(refusing(not_after=ENDED, remote=f"{host}:5000"), member(server_ends=ENDED))
 
-    assert (found.cause, found.suspect, paths(found)) == (Cause.EXPIRED, "own", [SERVER])
-
-
-def test_the_same_not_after_elsewhere_does_not_make_it_ours():
-    found = judged(refusing(not_after=ENDED), member(server_ends=ENDED))
-
-    assert found.suspect is Suspect.PEER
+    assert (diagnosis.cause, diagnosis.suspect, paths(diagnosis)) == (Cause.EXPIRED, "own", [SERVER])
 
 
-def test_not_after_of_a_ca_here_means_that_the_ca_has_expired():
+def test_equal_not_after_of_another_machine_does_not_accuse_ours():
+    diagnosis = judged(refusing(not_after=ENDED), member(server_ends=ENDED))
+
+    assert diagnosis.suspect is Suspect.PEER
+
+
+def test_not_after_of_a_local_ca_means_that_the_ca_has_expired():
     ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=ENDED)
 
-    found = judged(refusing(not_after=ENDED), (stored(ca, PEERS_CA_FILE, "ca"),))
+    diagnosis = judged(refusing(not_after=ENDED), (stored(ca, PEERS_CA_FILE, "ca"),))
 
-    assert (found.cause, found.suspect) == (Cause.CA_EXPIRED, "own")
+    assert (diagnosis.cause, diagnosis.suspect) == (Cause.CA_EXPIRED, "own")
 
 
-def test_what_etcd_manager_holds_in_memory_is_found_and_a_restart_cures_it():
+def test_certificate_in_etcd_managers_memory_is_identified_and_a_restart_cures_it():
     origin = {"pod": "etcd-manager-main-ip-10-0-0-1"}
 
-    found = judged(refusing(not_after=ENDED, remote="127.0.0.1:5000", origin=origin))
+    diagnosis = judged(refusing(not_after=ENDED, remote="127.0.0.1:5000", origin=origin))
 
-    assert (found.cause, found.suspect, found.remedy.helps) == (Cause.STALE_IN_MEMORY, "own", "yes")
+    assert (diagnosis.cause, diagnosis.suspect, diagnosis.remedy.helps) == (Cause.STALE_IN_MEMORY, "own", "yes")
 
 
-def test_without_etcd_manager_a_local_client_is_a_client_and_not_this_etcd():
+def test_local_client_is_a_peer_if_no_etcd_manager_logs_it():
     assert judged(refusing(not_after=ENDED, remote="127.0.0.1:5000")).suspect is Suspect.PEER
 
 
 @pytest.mark.parametrize("symptom", [Symptom.USAGE, Symptom.MISSING_CLIENT_CERT])
-def test_known_noise_from_this_machine_is_no_diagnosis(symptom):
+def test_known_noise_of_local_callers_is_no_diagnosis(symptom):
     old = member(server=CLIENTS_CA.leaf("etcd-a", **NAMES, client=False))
 
     assert judged(refusing(symptom, remote="127.0.0.1:5000"), old) is None
     assert judged(refusing(symptom), old) is not None
 
 
-def test_a_usage_refused_here_is_no_noise_where_the_gateway_cannot_be_the_caller():
+def test_usage_rejection_is_no_noise_if_the_gateway_cannot_be_the_caller():
     named = refusing(Symptom.USAGE, remote="127.0.0.1:5000", server_name="etcd-a")
 
     assert judged(named, member(server=CLIENTS_CA.leaf("etcd-a", **NAMES, client=False))).cause is Cause.USAGE
     assert judged(refusing(Symptom.USAGE, remote="127.0.0.1:5000")).suspect is Suspect.PEER
 
 
-def test_a_local_client_of_the_wrong_usage_is_not_the_gateway_and_not_ours():
+def test_local_client_of_the_wrong_usage_is_neither_the_gateway_nor_ours():
     fold = refusing(Symptom.USAGE, remote="127.0.0.1:40000", server_name="")
-    fold = replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN))  # as the line alone is read
+    fold = replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN))  # as the parser reads the line
 
-    found = judged(fold)
+    diagnosis = judged(fold)
 
-    assert (found.suspect, found.cause, found.remedy.helps) == ("peer", "usage", "no")
+    assert (diagnosis.suspect, diagnosis.cause, diagnosis.remedy.helps) == ("peer", "usage", "no")
 
 
 def _chained(**changed):
-    """A member whose peer certificate was signed by an authority in between, which its file holds too."""
+    """Return a member's other files, its peer certificate, and the intermediate CA that signed it."""
     between = pki.authority("between", issuer=PEERS_CA, **{"not_before": NOW - 400 * DAY, **changed})
     leaf = between.leaf("etcd-a", **NAMES)
-    files = tuple(one for one in member() if one.certificate.path != ME)
+    files = tuple(file for file in member() if file.certificate.path != ME)
     return files, stored(leaf, ME, ca_path=PEERS_CA_FILE), stored(between, ME, "ca", index=1)
 
 
-def test_an_authority_in_between_that_the_file_holds_is_part_of_the_chain():
+def test_intermediate_ca_in_the_file_is_part_of_the_chain():
     others, leaf, between = _chained()
 
     assert judged(refused(), (*others, leaf, between)).cause is Cause.DISTRUSTED
     assert judged(refused(), (*others, leaf)).cause is Cause.UNKNOWN_AUTHORITY
 
 
-def test_an_authority_in_between_that_has_expired_is_the_culprit():
+def test_expired_intermediate_ca_is_the_culprit():
     others, leaf, between = _chained(not_before=NOW - 400 * DAY, not_after=ENDED)
 
-    found = judged(refused(), (*others, leaf, between))
+    diagnosis = judged(refused(), (*others, leaf, between))
 
-    assert (found.cause, found.remedy.helps, found.since) == (Cause.CA_EXPIRED, "no", ENDED)
-    assert paths(found) == [ME]
+    assert (diagnosis.cause, diagnosis.remedy.helps, diagnosis.since) == (Cause.CA_EXPIRED, "no", ENDED)
+    assert paths(diagnosis) == [ME]
 
 
-def test_a_file_full_of_authorities_that_signed_each_other_ends():
+def test_file_of_authorities_that_signed_each_other_is_examined_in_bounded_time():
     key = pki.new_key()
     crowd = [pki.authority("crowd", key=key) for _ in range(40)]
     leaf = crowd[0].leaf("etcd-a", **NAMES)
-    files = tuple(one for one in member() if one.certificate.path != ME)
+    files = tuple(file for file in member() if file.certificate.path != ME)
     bundle = [stored(ca, ME, "ca", index=number + 1) for number, ca in enumerate(crowd)]
 
     assert (
@@ -296,54 +296,56 @@ def test_a_file_full_of_authorities_that_signed_each_other_ends():
     )
 
 
-def test_an_authority_that_is_not_valid_yet_is_no_matter_for_a_restart():
+def test_restart_does_not_help_a_ca_that_is_not_valid_yet():
     ca = pki.authority("etcd-peers-ca-main", not_before=NOW + DAY)
     leaf = ca.leaf("etcd-a", **{**NAMES, "not_before": NOW - DAY})
-    files = tuple(one for one in member() if not one.certificate.path.startswith(f"{VOLUME}/peers"))
+    files = tuple(file for file in member() if not file.certificate.path.startswith(f"{VOLUME}/peers"))
 
-    found = judged(refused(), (*files, stored(leaf, ME, ca_path=PEERS_CA_FILE), stored(ca, PEERS_CA_FILE, "ca")))
+    diagnosis = judged(refused(), (*files, stored(leaf, ME, ca_path=PEERS_CA_FILE), stored(ca, PEERS_CA_FILE, "ca")))
 
-    assert (found.cause, found.remedy.helps) == (Cause.NOT_YET_VALID, "no")
-    assert paths(found) == [PEERS_CA_FILE]
+    assert (diagnosis.cause, diagnosis.remedy.helps) == (Cause.NOT_YET_VALID, "no")
+    assert paths(diagnosis) == [PEERS_CA_FILE]
 
 
-def test_who_trusts_another_authority_than_his_own_is_the_stranger():
+def test_program_with_a_foreign_ca_file_is_itself_at_fault():
     other = pki.authority("etcd-peers-ca-main")
-    files = tuple(one for one in member() if one.certificate.path != PEERS_CA_FILE)
+    files = tuple(file for file in member() if file.certificate.path != PEERS_CA_FILE)
 
-    found = judged(refusing(Symptom.UNKNOWN_AUTHORITY), (*files, stored(other, PEERS_CA_FILE, "ca")))
+    diagnosis = judged(refusing(Symptom.UNKNOWN_AUTHORITY), (*files, stored(other, PEERS_CA_FILE, "ca")))
 
-    assert (found.suspect, found.cause) == ("own", Cause.UNKNOWN_AUTHORITY)
-    assert paths(found) == [PEERS_CA_FILE]
+    assert (diagnosis.suspect, diagnosis.cause) == ("own", Cause.UNKNOWN_AUTHORITY)
+    assert paths(diagnosis) == [PEERS_CA_FILE]
 
 
-def test_a_key_that_does_not_fit_is_told_by_the_program_though_no_key_was_copied():
-    fold = refusing(Symptom.OTHER, remote="", said="tls: private key does not match public key")
+def test_key_mismatch_that_a_program_reports_is_proven_without_reading_the_key():
+    fold = refusing(Symptom.OTHER, remote="", message="tls: private key does not match public key")
     fold = replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN, rule="own-key-mismatch"))
 
-    assert paths(judged(fold, used={"/elsewhere/peers/me.crt": "peer"})) == [ME]  # it had named nothing more by then
-    found = judged(fold, used={"/elsewhere/peers/me.crt": "peer", "/elsewhere/clients/server.crt": "server"})
-    assert (found.cause, found.severity, found.remedy.helps) == (Cause.KEY_MISMATCH, "critical", "no")
-    assert paths(found) == [ME, SERVER]
+    assert paths(judged(fold, used={"/elsewhere/peers/me.crt": "peer"})) == [
+        ME
+    ]  # the second file is not in the command line
+    diagnosis = judged(fold, used={"/elsewhere/peers/me.crt": "peer", "/elsewhere/clients/server.crt": "server"})
+    assert (diagnosis.cause, diagnosis.severity, diagnosis.remedy.helps) == (Cause.KEY_MISMATCH, "critical", "no")
+    assert paths(diagnosis) == [ME, SERVER]
 
 
 def own_file(rule, **fields):
-    """A program finds fault with a file of its own."""
-    fold = refusing(Symptom.OTHER, Role.UNKNOWN, remote="", said="open it: no", **fields)
+    """Return a fold in which a program complains about one of its files."""
+    fold = refusing(Symptom.OTHER, Role.UNKNOWN, remote="", message="open it: no", **fields)
     return replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN, rule=rule))
 
 
-def test_a_file_that_a_program_cannot_open_is_named_and_so_is_what_is_known_of_it():
-    found = judged(own_file("own-file-missing", cert_file=ME))
-    assert (found.suspect, found.cause, found.severity, found.remedy.helps) == (
+def test_unreadable_file_is_named_with_its_known_fault():
+    diagnosis = judged(own_file("own-file-missing", cert_file=ME))
+    assert (diagnosis.suspect, diagnosis.cause, diagnosis.severity, diagnosis.remedy.helps) == (
         "own",
         "unexplained",
         "warning",
         "unknown",
     )
-    assert f"it names {ME}" in found.evidence
-    assert found.remedy.command == f"sudo ls -l {ME}"
-    assert ME in found.remedy.why
+    assert f"it names {ME}" in diagnosis.evidence
+    assert diagnosis.remedy.command == f"sudo ls -l {ME}"
+    assert ME in diagnosis.remedy.why
 
     fault = FileFault(path=ME, reason="empty", detail="the file is empty")
     assert (
@@ -352,48 +354,53 @@ def test_a_file_that_a_program_cannot_open_is_named_and_so_is_what_is_known_of_i
     )
 
 
-def test_a_file_that_a_program_cannot_use_and_does_not_name_is_one_that_cannot_be_used_here_either():
+def test_unnamed_unusable_file_is_identified_by_the_faults_of_this_machines_files():
     faults = tuple(FileFault(path=path, reason="empty", detail="the file is empty") for path in (ME, SERVER))
-    said = [f"{path}: empty: the file is empty" for path in (ME, SERVER)]
+    lines = [f"{path}: empty: the file is empty" for path in (ME, SERVER)]
 
-    told = judged(own_file("own-file-unusable"), faults=faults, used={ME: "peer"})
-    assert said[0] in told.evidence
-    assert said[1] not in told.evidence  # it had not come to that one
-    assert told.remedy.command == f"sudo ls -l {ME}"
-    assert set(said) <= set(judged(own_file("own-file-unusable"), faults=faults).evidence)
+    diagnosis = judged(own_file("own-file-unusable"), faults=faults, used={ME: "peer"})
+    assert lines[0] in diagnosis.evidence
+    assert lines[1] not in diagnosis.evidence  # the program does not use that file
+    assert diagnosis.remedy.command == f"sudo ls -l {ME}"
+    assert set(lines) <= set(judged(own_file("own-file-unusable"), faults=faults).evidence)
     assert "no file on this machine explains it" in judged(own_file("own-file-unusable")).evidence
 
 
-def test_where_the_file_of_authorities_cannot_be_used_nobody_is_trusted_and_that_is_our_fault():
+def test_unusable_ca_file_is_our_fault_and_not_that_of_the_peer():
     fault = FileFault(path=PEERS_CA_FILE, reason="not_a_certificate", detail="it is text without a certificate")
-    files = tuple(one for one in member() if one.certificate.path != PEERS_CA_FILE)
+    files = tuple(file for file in member() if file.certificate.path != PEERS_CA_FILE)
 
-    found = judged(refusing(Symptom.UNKNOWN_AUTHORITY), files, faults=(fault,))
+    diagnosis = judged(refusing(Symptom.UNKNOWN_AUTHORITY), files, faults=(fault,))
 
-    assert (found.suspect, found.cause, found.remedy.helps) == ("own", Cause.UNKNOWN_AUTHORITY, "unknown")
-    assert f"{PEERS_CA_FILE}: not_a_certificate: it is text without a certificate" in found.evidence
+    assert (diagnosis.suspect, diagnosis.cause, diagnosis.remedy.helps) == ("own", Cause.UNKNOWN_AUTHORITY, "unknown")
+    assert f"{PEERS_CA_FILE}: not_a_certificate: it is text without a certificate" in diagnosis.evidence
     assert judged(refusing(Symptom.UNKNOWN_AUTHORITY), files).suspect == "peer"
 
 
-def test_etcds_gateway_calls_its_own_port_over_grpc_and_shows_the_server_certificate():
-    said = 'grpc: addrConn.createTransport failed to connect to {127.0.0.1:4001 <nil> 0 <nil>}. Err :connection error: desc = "transport: authentication handshake failed: remote error: tls: bad certificate"'
-    found = judged(
-        refused(role=Role.CLIENT, remote="", endpoint="127.0.0.1:4001", said=said), member(server_ends=ENDED)
+def test_grpc_gateway_of_etcd_is_rejected_for_the_server_certificate():
+    message = 'grpc: addrConn.createTransport failed to connect to {127.0.0.1:4001 <nil> 0 <nil>}. Err :connection error: desc = "transport: authentication handshake failed: remote error: tls: bad certificate"'
+    diagnosis = judged(
+        refused(role=Role.CLIENT, remote="", endpoint="127.0.0.1:4001", message=message), member(server_ends=ENDED)
     )
 
-    assert (found.cause, paths(found)) == (Cause.EXPIRED, [SERVER])
+    assert (diagnosis.cause, paths(diagnosis)) == (Cause.EXPIRED, [SERVER])
 
 
 API = "/srv/kubernetes/kube-apiserver/server.crt"
 
 
-def test_a_server_on_this_machine_that_is_refused_here_is_no_neighbour():
+def test_rejected_server_on_this_machine_is_no_peer():
     leaf = CLIENTS_CA.leaf("kubernetes-master", **{**NAMES, "not_after": ENDED})
     api = stored(leaf, API, "apiserver", renewer="nodeup", group="", ports=(443,))
     calling = {"role": Role.CLIENT, "remote": "", "program": "kube-scheduler"}
 
-    found = judged(refusing(Symptom.EXPIRED, endpoint="https://127.0.0.1:443/api", **calling), (*member(), api))
-    assert (found.suspect, found.cause, paths(found), found.remedy.helps) == ("own", Cause.EXPIRED, [API], "no")
+    diagnosis = judged(refusing(Symptom.EXPIRED, endpoint="https://127.0.0.1:443/api", **calling), (*member(), api))
+    assert (diagnosis.suspect, diagnosis.cause, paths(diagnosis), diagnosis.remedy.helps) == (
+        "own",
+        Cause.EXPIRED,
+        [API],
+        "no",
+    )
     by_default = judged(refusing(Symptom.EXPIRED, endpoint="https://127.0.0.1/api", **calling), (*member(), api))
     assert paths(by_default) == [API]
 
@@ -403,7 +410,7 @@ def test_a_server_on_this_machine_that_is_refused_here_is_no_neighbour():
     assert (other.suspect, other.remedy.kind) == ("peer", "none")
 
 
-def test_an_address_of_this_machine_may_be_of_six():
+def test_ipv6_address_of_this_machine_is_recognised():
     here = replace(facts(member(server_ends=ENDED)), addresses=frozenset({"fd00::7"}))
     own, other = (refusing(remote=f"[fd00::{number}]:41000", not_after=ENDED) for number in (7, 8))
 
@@ -411,18 +418,18 @@ def test_an_address_of_this_machine_may_be_of_six():
     assert doctor.diagnose(other, here).suspect == "peer"
 
 
-def test_a_line_that_says_it_is_ours_is_ours_though_no_file_explains_it():
+def test_line_that_accuses_this_machine_needs_no_faulty_file():
     fold = refusing(
         Symptom.EXPIRED, role=Role.CLIENT, program="kube-apiserver", remote="", endpoint="https://[::1]:6443"
     )
     fold = replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN))
 
-    found = judged(fold)
+    diagnosis = judged(fold)
 
-    assert (found.suspect, found.cause, found.remedy.helps) == ("own", Cause.EXPIRED, "unknown")
+    assert (diagnosis.suspect, diagnosis.cause, diagnosis.remedy.helps) == ("own", Cause.EXPIRED, "unknown")
 
 
-def test_events_and_main_are_told_apart_by_the_name_that_was_called():
+def test_events_and_main_are_distinguished_by_sni():
     names = {"dns": ("etcd-events-a", "etcd-events-a.internal.example"), "not_before": NOW - 400 * DAY}
     events = VOLUME.replace("01", "02")
     ended = stored(PEERS_CA.leaf("etcd-events-a", **names, not_after=ENDED), f"{events}/peers/me.crt", group="events")
@@ -433,7 +440,7 @@ def test_events_and_main_are_told_apart_by_the_name_that_was_called():
     assert judged(refused(server_name="old-a"), (*member(), good)).cause is Cause.NAME_MISMATCH
 
 
-def test_events_and_main_are_told_apart_by_who_wrote_the_line():
+def test_events_and_main_are_distinguished_by_the_logging_container():
     files = member(peer_ends=ENDED)
     events = {"container": "k8s_etcd-manager_etcd-manager-events-ip-10-0-0-1_kube-system_01_0"}
 
@@ -455,30 +462,32 @@ def test_events_and_main_are_told_apart_by_who_wrote_the_line():
     ],
     ids=["new", "old", "unknown", "manifest"],
 )
-def test_whether_a_restart_helps_depends_on_the_version(change, helps, kind):
-    found = judged(refused(), member(peer_ends=ENDED), **change)
+def test_restart_helps_depending_on_the_version(change, helps, kind):
+    diagnosis = judged(refused(), member(peer_ends=ENDED), **change)
 
-    assert (found.remedy.helps, found.remedy.kind) == (helps, kind)
+    assert (diagnosis.remedy.helps, diagnosis.remedy.kind) == (helps, kind)
 
 
-def test_etcd_client_crt_is_issued_by_nodeup_and_no_restart_helps():
+def test_no_restart_helps_etcd_client_crt_which_nodeup_issues():
     path = "/srv/kubernetes/kube-apiserver/etcd-client.crt"
     client = stored(
         CLIENTS_CA.leaf("kube-apiserver", not_after=ENDED), path, "apiserver-etcd-client", renewer="nodeup", group=""
     )
 
-    found = judged(refused(role=Role.CLIENT, program="kube-apiserver", remote=""), (client,))
+    diagnosis = judged(refused(role=Role.CLIENT, program="kube-apiserver", remote=""), (client,))
 
-    assert (found.cause, paths(found), found.remedy.helps) == (Cause.EXPIRED, [path], "no")
-
-
-def test_the_silent_case_is_found_without_a_line():
-    found = verdict.survey(facts(member(peer_ends=ENDED, server_ends=NOW + 3 * DAY)), warn_within=timedelta(days=30))
-
-    assert {(d.cause, *paths(d)) for d in found} == {("expired", ME), ("expires_soon", SERVER)}
+    assert (diagnosis.cause, paths(diagnosis), diagnosis.remedy.helps) == (Cause.EXPIRED, [path], "no")
 
 
-def test_several_files_of_one_owner_are_one_diagnosis_and_the_gravest_comes_first():
+def test_survey_reports_expired_and_expiring_files_without_any_line():
+    diagnoses = verdict.survey(
+        facts(member(peer_ends=ENDED, server_ends=NOW + 3 * DAY)), warn_within=timedelta(days=30)
+    )
+
+    assert {(d.cause, *paths(d)) for d in diagnoses} == {("expired", ME), ("expires_soon", SERVER)}
+
+
+def test_files_of_one_owner_share_a_diagnosis_and_the_gravest_comes_first():
     files = member(peer_ends=ENDED, server_ends=ENDED)
     both = [judged(refused(), files), judged(refusing(not_after=NOW - DAY), files)]
 
@@ -490,18 +499,18 @@ def test_several_files_of_one_owner_are_one_diagnosis_and_the_gravest_comes_firs
     ]
 
 
-def test_sentences_that_differ_in_a_port_only_are_told_once():
-    said = [
+def test_sentences_that_differ_only_in_a_port_appear_once():
+    sentences = [
         'refused: "10.0.0.2:40001" (15:31:00)',
         'refused: "10.0.0.2:40061" (15:31:00)',
         'refused: "[::1]:40061"',
         "x",
     ]
-    assert verdict.distinct(said) == (said[0], *said[2:])
+    assert verdict.distinct(sentences) == (sentences[0], *sentences[2:])
 
 
 def _every_place():
-    """What each kind of file of each plane is for, as the inventory has it."""
+    """Yield a path and its place for each kind of file of each plane."""
     for plane in planes.PLANES.values():
         for kind in plane.files:
             path = kind.glob.replace("*", "main")
@@ -511,18 +520,18 @@ def _every_place():
 
 @pytest.mark.parametrize("image", [OLD_IMAGE, NEW_IMAGE, ""], ids=["old", "new", "unknown"])
 @pytest.mark.parametrize(("path", "place"), list(_every_place()))
-def test_a_restart_is_said_to_help_only_where_it_issues(path, place, image):
+def test_restart_helps_only_if_it_issues_a_new_certificate(path, place, image):
     running = tuple(container(group, image) for group in planes.KOPS.groups) if image else ()
     leaf = PEERS_CA.leaf("x", **{**NAMES, "not_after": ENDED})
-    one = replace(stored(leaf, path), place=place)
-    at_hand = facts((one,), containers=running)
+    file = replace(stored(leaf, path), place=place)
+    at_hand = facts((file,), containers=running)
 
     for cause in Cause:
         if cause in remedies.MANUAL:
-            assert remedies.for_own(cause, [one], at_hand).helps == "no", cause
+            assert remedies.for_own(cause, [file], at_hand).helps == "no", cause
         assert remedies.for_peer(cause, "b").helps == "no"
         assert remedies.for_peer(cause, "b").kind == "none"
-    expired = remedies.for_own(Cause.EXPIRED, [one], at_hand)
+    expired = remedies.for_own(Cause.EXPIRED, [file], at_hand)
     issues = place.renewer in ("k3s", "rke2") and place.use not in ("ca", "dynamic-listener")
     issues |= place.renewer == "etcd-manager" and place.use != "ca" and image == NEW_IMAGE
     assert (expired.helps == "yes") == issues

@@ -1,4 +1,4 @@
-"""Whose word counts: a line by the trust of its origin, and by what anyone could provoke."""
+"""How much a line counts: by the trust of its origin, and by whether a stranger can provoke it."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -41,21 +41,21 @@ def seen(
     program="etcd",
     remote="10.0.0.2:41000",
     not_after=None,
-    said="the line",
+    message="the line",
     origin=None,
     **fields,
 ):
     if remote:
         fields["remote_addr"] = remote
     sighting = Sighting(
-        entry=entry(said, **(origin or {})),
+        entry=entry(message, **(origin or {})),
         rule="test",
         symptom=symptom,
         rejected_by=rejected_by,
         suspect=Suspect.OWN if rejected_by is RejectedBy.REMOTE else Suspect.PEER,
         role=role,
         program=program,
-        message=said,
+        message=message,
         meaning="",
         fields=fields,
         not_after=not_after,
@@ -64,12 +64,12 @@ def seen(
 
 
 def refused(symptom=Symptom.BAD_CERTIFICATE_ALERT, role=Role.SERVER, **more):
-    """A remote side refused ours."""
+    """Return a fold in which a remote program rejected our certificate."""
     return seen(symptom, RejectedBy.REMOTE, role, **more)
 
 
 def refusing(symptom=Symptom.EXPIRED, role=Role.SERVER, **more):
-    """The logging process refused theirs."""
+    """Return a fold in which the logging program rejected a remote certificate."""
     return seen(symptom, RejectedBy.LOCAL, role, **more)
 
 
@@ -82,8 +82,8 @@ def paths(diagnosis):
 
 
 def own_file(rule, **fields):
-    """A program finds fault with a file of its own."""
-    fold = refusing(Symptom.OTHER, Role.UNKNOWN, remote="", said="open it: no", **fields)
+    """Return a fold in which a program complains about one of its files."""
+    fold = refusing(Symptom.OTHER, Role.UNKNOWN, remote="", message="open it: no", **fields)
     return replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN, rule=rule))
 
 
@@ -91,15 +91,15 @@ STRANGER = {"trust": Trust.STRANGER, "namespace": "tenant", "pod": "etcd-manager
 
 
 @pytest.mark.parametrize("rejected", [refused, refusing])
-def test_a_strangers_line_is_shown_and_decides_nothing(rejected):
-    found = judged(rejected(not_after=ENDED, remote="127.0.0.1:5000", origin=STRANGER), member(peer_ends=ENDED))
+def test_line_of_a_stranger_is_recorded_as_information_without_a_remedy(rejected):
+    diagnosis = judged(rejected(not_after=ENDED, remote="127.0.0.1:5000", origin=STRANGER), member(peer_ends=ENDED))
 
-    assert (found.severity, found.suspect, found.trust) == ("info", "unknown", Trust.STRANGER)
-    assert (found.certificates, found.remedy.command, found.neighbours) == ((), "", ())
-    assert found.key == "stranger|pod tenant/etcd-manager-main-x"
+    assert (diagnosis.severity, diagnosis.suspect, diagnosis.trust) == ("info", "unknown", Trust.STRANGER)
+    assert (diagnosis.certificates, diagnosis.remedy.command, diagnosis.neighbours) == ((), "", ())
+    assert diagnosis.key == "stranger|pod tenant/etcd-manager-main-x"
 
 
-def test_four_hundred_program_names_of_one_origin_are_one_key():
+def test_program_names_of_one_origin_share_one_key():
     names = [f"program-{number}" for number in range(400)]
     assert len({judged(refusing(program=name, origin=STRANGER)).key for name in names}) == 1
     system = {"unit": "kubelet.service"}
@@ -108,8 +108,8 @@ def test_four_hundred_program_names_of_one_origin_are_one_key():
 
 
 @pytest.mark.parametrize("trust", [Trust.CLUSTER, Trust.STRANGER])
-def test_what_strangers_store_and_serve_is_no_evidence(trust):
-    files = tuple(replace(one, trust=trust) for one in member(peer_ends=ENDED))
+def test_files_and_listeners_of_strangers_are_no_evidence(trust):
+    files = tuple(replace(file, trust=trust) for file in member(peer_ends=ENDED))
     old = stored(PEERS_CA.leaf("etcd-a", not_after=ENDED), ME)
     served = (Served(address="127.0.0.1", port=2380, certificate=old.certificate, trust=trust),)
 
@@ -117,12 +117,12 @@ def test_what_strangers_store_and_serve_is_no_evidence(trust):
     assert judged(refused(), served=served).cause is Cause.DISTRUSTED
 
 
-def test_a_strangers_failed_call_to_a_healthy_member_is_information():
-    fold = refused(role=Role.SERVER, remote="10.9.9.9:5000", said="rejected connection on client endpoint")
+def test_failed_call_of_an_unknown_client_to_a_healthy_member_is_information():
+    fold = refused(role=Role.SERVER, remote="10.9.9.9:5000", message="rejected connection on client endpoint")
 
-    found = judged(fold)
+    diagnosis = judged(fold)
 
-    assert (found.cause, found.severity) == (Cause.DISTRUSTED, "info")
+    assert (diagnosis.cause, diagnosis.severity) == (Cause.DISTRUSTED, "info")
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,11 @@ def test_a_strangers_failed_call_to_a_healthy_member_is_information():
         ({"called": (("peer", "old-a.example"),)}, "critical"),
     ],
 )
-def test_a_missing_name_is_believed_of_a_member_or_of_ones_own_advertising_and_not_of_any_caller(more, severity):
-    found = judged(refused(server_name="old-a.example"), **more)
+def test_missing_name_is_critical_only_if_a_member_calls_or_etcd_advertises_it(more, severity):
+    diagnosis = judged(refused(server_name="old-a.example"), **more)
 
-    assert (found.cause, found.severity) == (Cause.NAME_MISMATCH, severity)
-    assert found.key.startswith("caller|") is (severity == "info")
+    assert (diagnosis.cause, diagnosis.severity) == (Cause.NAME_MISMATCH, severity)
+    assert diagnosis.key.startswith("caller|") is (severity == "info")
 
 
 @pytest.mark.parametrize(
@@ -148,20 +148,20 @@ def test_a_missing_name_is_believed_of_a_member_or_of_ones_own_advertising_and_n
         (Role.CLIENT, {}, "warning"),
     ],
 )
-def test_an_expired_certificate_of_an_unknown_caller_is_information(role, more, severity):
+def test_expired_certificate_of_an_unknown_client_is_information(role, more, severity):
     assert judged(refusing(role=role, not_after=ENDED), **more).severity == severity
 
 
-def test_only_a_members_refusal_is_another_clock():
+def test_only_rejection_by_a_member_counts_as_another_clock():
     files = member(peer_ends=ENDED)
     assert judged(refused(), files).neighbours == ()
     assert judged(refused(), files, peers=frozenset({"10.0.0.2"})).neighbours == ("10.0.0.2",)
 
 
-def test_what_etcd_manager_holds_in_memory_is_believed_from_itself_and_from_its_age():
+def test_stale_etcd_manager_is_proven_by_its_own_line_or_by_its_age():
     origin = {"pod": "etcd-manager-main-ip-10-0-0-1", "container_id": "c1"}
     loopback = refusing(not_after=ENDED, remote="127.0.0.1:5000", origin=origin)
-    assert judged(loopback).severity == "info"  # any program on this machine can call so
+    assert judged(loopback).severity == "info"  # any local program can make this call
     aged = (container(started_at=ENDED - timedelta(days=730)),)
     assert (judged(loopback, containers=aged).cause, judged(loopback, containers=aged).severity) == (
         Cause.STALE_IN_MEMORY,
@@ -178,7 +178,7 @@ def test_what_etcd_manager_holds_in_memory_is_believed_from_itself_and_from_its_
     )
 
 
-def test_another_pod_of_the_cluster_is_a_warning_without_proof():
+def test_line_of_a_cluster_pod_is_a_warning_unless_a_file_proves_it():
     origin = {"trust": Trust.CLUSTER, "unit": "x"}
     fold = own_file("own-key-mismatch")
     fold = replace(fold, sighting=replace(fold.sighting, entry=entry("x", **origin)))
@@ -198,7 +198,7 @@ def test_another_pod_of_the_cluster_is_a_warning_without_proof():
         ({"container": "c\n\u202ex"}, "container c x"),
     ],
 )
-def test_stranger_is_known_by_what_it_cannot_choose(origin, name):
+def test_stranger_is_identified_by_fields_that_it_cannot_choose(origin, name):
     fold = refused(origin={"trust": Trust.STRANGER, **origin})
     assert judged(fold).key == f"stranger|{name}"
 
@@ -206,12 +206,12 @@ def test_stranger_is_known_by_what_it_cannot_choose(origin, name):
 @pytest.mark.parametrize(
     ("called", "missing"),
     [
-        ((), "10.0.0.1 or fd00::1"),  # nothing tells how it is called: by an address, and loopback is none of them
+        ((), "10.0.0.1 or fd00::1"),  # no advertised name: clients use an address, but not loopback
         ((("server", "etcd-x.internal.example"),), "etcd-x.internal.example"),
         ((("server", "etcd-x.internal.example"), ("peer", "10.9.9.9")), "10.9.9.9"),
     ],
 )
-def test_caller_without_sni_has_called_as_etcd_advertises_or_by_address(called, missing):
+def test_caller_without_sni_uses_an_advertised_name_or_an_address(called, missing):
     here = frozenset({"127.0.0.1", "10.0.0.1", "fd00::1"})
     fold = refused(remote="10.0.0.2:41000", server_name="")
     looked = replace(facts(called=called, peers=frozenset({"10.0.0.2"})), addresses=here)
@@ -221,7 +221,7 @@ def test_caller_without_sni_has_called_as_etcd_advertises_or_by_address(called, 
 
 
 @pytest.mark.parametrize("peers", [(), ("10.0.0.2",)])
-def test_line_without_sni_accuses_no_name(peers):
+def test_line_without_sni_is_no_name_mismatch(peers):
     assert judged(refused(), peers=frozenset(peers)).cause is Cause.DISTRUSTED
 
 
@@ -232,7 +232,7 @@ def test_line_without_sni_accuses_no_name(peers):
         (tuple(replace(stored_, key_matches=False) for stored_ in member()), Cause.KEY_MISMATCH),
     ],
 )
-def test_certificate_that_a_program_calls_its_own_is_examined(files, cause):
+def test_certificate_that_a_program_calls_its_own_is_read_for_the_fault(files, cause):
     fold = refusing(Symptom.OTHER, Role.SERVER, remote="")
     diagnosis = judged(replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN)), files)
     assert (diagnosis.cause, diagnosis.suspect) == (cause, "own")
@@ -240,14 +240,14 @@ def test_certificate_that_a_program_calls_its_own_is_examined(files, cause):
 
 
 @pytest.mark.parametrize(("listener", "path"), [("peer", ME), ("client", SERVER)])
-def test_etcd_that_fails_at_a_listener_was_loading_its_certificate(listener, path):
+def test_failed_listener_of_etcd_names_the_certificate_that_it_loads(listener, path):
     fold = own_file("own-key-mismatch")
     fold = replace(fold, sighting=replace(fold.sighting, message=f"creating {listener} listener failed"))
     assert paths(judged(fold)) == [path]
 
 
 @pytest.mark.parametrize(("synchronised", "is_doubted"), [(False, True), (True, False), (None, False)])
-def test_neighbour_from_the_future_is_a_question_of_this_clock(synchronised, is_doubted):
+def test_future_certificate_of_a_peer_makes_this_clock_doubtful(synchronised, is_doubted):
     fold = refusing(Symptom.EXPIRED_OR_NOT_YET_VALID)
     fold = replace(fold, sighting=replace(fold.sighting, not_before=NOW + DAY))
     diagnosis = judged(fold, clock_synchronised=synchronised)

@@ -1,4 +1,4 @@
-"""The life of an incident as tables: which state may follow which, and what each look at it leads to. Nothing here has a store."""
+"""The life of an incident as tables: the transitions of its states, and the effects of each recheck, without a store."""
 
 import itertools
 from dataclasses import replace
@@ -52,13 +52,13 @@ SICK, WELL = member(peer_ends=NOW - DAY), member()
 
 
 def diagnosis(files=SICK, **changed):
-    """The diagnosis of a machine's own files, as the inventory makes it."""
+    """Return the inventory's diagnosis of this machine's files."""
     (fault,) = verdict.survey(facts(files), warn_within=timedelta())
     return replace(fault, **changed)
 
 
 def incident(number=1, state=IncidentState.OPEN, *, announced=NOW, seen=NOW, judged=None, **changed):
-    """An incident that trusted lines showed a moment ago."""
+    """Return an incident that trusted lines showed at NOW."""
     judged = diagnosis() if judged is None else judged
     usual = {
         "id": number,
@@ -78,7 +78,7 @@ def incident(number=1, state=IncidentState.OPEN, *, announced=NOW, seen=NOW, jud
 
 
 def act(state=ActState.INTENT, *, number=1, kind=RemedyKind.RESTART, target=None, at=NOW, **changed):
-    """An action on incident 1: a restart of etcd-manager, so that the peer certificate is renewed."""
+    """Return an action on incident 1: a restart of etcd-manager that renews the peer certificate."""
     restarted = container() if target is None else target
     action = Action(kind=kind, container=restarted or None, watched=((ME, NOW - DAY),), ports=())
     usual = {"incident": 1, "target": "etcd-manager-main", "boot_id": "b", "ended_at": None, "detail": "", "undo": ()}
@@ -90,7 +90,7 @@ def around(*acts, **changed):
 
 
 def kinds(follow):
-    """Return short names of effects: messages by their kind, actions by their new state, looks by their kind."""
+    """Return short names of effects: messages and rechecks by their kind, actions by their new state."""
     names = {
         effects.Tell: lambda tell: f"tell {tell.kind}",
         effects.Journal: lambda entry: f"journal {entry.event}",
@@ -102,7 +102,7 @@ def kinds(follow):
 
 
 def served(files=WELL):
-    """Return facts in which the files are served and the manager was restarted."""
+    """Return arguments for facts in which the files are served and the manager was restarted."""
     shown = tuple(
         Served(address="127.0.0.1", port=port, certificate=file.certificate, trust=Trust.SYSTEM)
         for file in files
@@ -115,7 +115,7 @@ def served(files=WELL):
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(TRANSITIONS, repeat=2)))
-def test_only_what_the_table_names_may_follow(before, after):
+def test_only_transitions_in_the_table_are_allowed(before, after):
     if after in TRANSITIONS[before]:
         assert moved(before, after) is after
     else:
@@ -124,7 +124,7 @@ def test_only_what_the_table_names_may_follow(before, after):
 
 
 @pytest.mark.parametrize("first", [IncidentState.OPEN, ActState.INTENT])
-def test_each_state_is_reached_from_the_first_and_none_leads_back(first):
+def test_every_state_is_reachable_and_none_follows_itself(first):
     reached, to_do = set(), [first]
     while to_do:
         state = to_do.pop()
@@ -150,7 +150,7 @@ ENDS = ["note resolved", "journal resolved", "tell resolved", "Resolve", "JudgeA
             {"files": SICK},
             {},
             ["Rejudge", *DECIDED, "tell opened", *ACTS, "look remind", "look incident"],
-            id="an expired file is told of and acted on",
+            id="an expired file is announced and acted on",
         ),
         pytest.param(
             RecheckKind.ANNOUNCE,
@@ -166,7 +166,7 @@ ENDS = ["note resolved", "journal resolved", "tell resolved", "Resolve", "JudgeA
             {"files": SICK},
             {"with_lease": True, "lease": Lease(state="ours", why="it is ours")},
             ["Rejudge", *DECIDED, "tell opened", *ACTS, "look remind", "look incident"],
-            id="with the lease it is acted on",
+            id="with the lease the action follows",
         ),
         pytest.param(
             RecheckKind.ANNOUNCE,
@@ -174,7 +174,7 @@ ENDS = ["note resolved", "journal resolved", "tell resolved", "Resolve", "JudgeA
             {"files": SICK},
             {"with_lease": True, "lease": Lease(state="theirs", why="etcd-b has it")},
             ["Rejudge", *DECIDED, "journal decided", "tell opened", "look remind", "look incident"],
-            id="while another has the lease it is only told of",
+            id="without the lease the incident is only announced",
         ),
         pytest.param(
             RecheckKind.ANNOUNCE,
@@ -182,7 +182,7 @@ ENDS = ["note resolved", "journal resolved", "tell resolved", "Resolve", "JudgeA
             {"files": WELL},
             {},
             ["note resolved", "journal resolved", "Resolve", "JudgeAgain"],
-            id="what is cured before it was told of is never told of",
+            id="a fault that is cured before its announcement is never announced",
         ),
         pytest.param(
             RecheckKind.ANNOUNCE,
@@ -190,16 +190,16 @@ ENDS = ["note resolved", "journal resolved", "tell resolved", "Resolve", "JudgeA
             {"files": SICK},
             {"told_of": 12},
             ["Rejudge", *DECIDED, "note held back", "look digest", *ACTS, "look remind", "look incident"],
-            id="one more in an hour is held back, and acted on",
+            id="one announcement too many is held back, and the action follows",
         ),
-        pytest.param(RecheckKind.INCIDENT, {}, {"files": WELL}, {}, ENDS, id="what is cured is over"),
+        pytest.param(RecheckKind.INCIDENT, {}, {"files": WELL}, {}, ENDS, id="a cured incident is resolved"),
         pytest.param(
             RecheckKind.INCIDENT,
             {},
             {"files": SICK},
             {"acts": [act(ActState.DONE)]},
             ["look incident"],
-            id="while an action is under way nothing is decided",
+            id="a pending action prevents a decision",
         ),
         pytest.param(
             RecheckKind.INCIDENT,
@@ -207,7 +207,7 @@ ENDS = ["note resolved", "journal resolved", "tell resolved", "Resolve", "JudgeA
             {"files": SICK},
             {"acts": [act(ActState.FAILED)]},
             ["look incident"],
-            id="what is escalated is only looked at",
+            id="an escalated incident gets no decision",
         ),
         pytest.param(
             RecheckKind.INCIDENT,
@@ -215,25 +215,30 @@ ENDS = ["note resolved", "journal resolved", "tell resolved", "Resolve", "JudgeA
             {"files": SICK},
             {"acts": [act(ActState.FAILED, detail="docker said no")]},
             ["tell escalated", "look incident"],
-            id="after a silence people hear of the action that failed under it",
+            id="an action that failed during a silence is reported after it",
         ),
         pytest.param(
             RecheckKind.REMIND, {}, {}, {}, ["journal reminder", "tell reminder", "look remind"], id="a reminder"
         ),
         pytest.param(
-            RecheckKind.REMIND, {"announced": None}, {}, {}, ["look remind"], id="no reminder of what was never told"
+            RecheckKind.REMIND,
+            {"announced": None},
+            {},
+            {},
+            ["look remind"],
+            id="an incident that was never announced gets no reminder",
         ),
         pytest.param(RecheckKind.VERIFY, {}, {}, {}, [], id="nothing to verify without an action"),
     ],
 )
-def test_a_look_leads_to(due, of, machine, with_, expected):
+def test_effects_of_a_recheck(due, of, machine, with_, expected):
     machine = dict(machine)
     follow = advance(due, incident(**of), facts(machine.pop("files", SICK), **machine), around(**with_), NOW)
     assert kinds(follow) == expected
 
 
 @pytest.mark.parametrize("due", [RecheckKind.INVENTORY, RecheckKind.BLIND, RecheckKind.DIGEST])
-def test_what_is_of_the_machine_is_no_look_at_an_incident(due):
+def test_recheck_of_the_whole_machine_is_refused_for_an_incident(due):
     with pytest.raises(ValueError, match="of the whole machine"):
         advance(due, incident(), facts(), around(), NOW)
 
@@ -309,7 +314,7 @@ def test_information_is_not_held_back():
     ("others", "held"),
     [(7, False), (8, True)],
 )
-def test_of_one_cause_only_so_many_are_told_of(others, held):
+def test_open_incidents_of_one_cause_are_announced_up_to_a_limit(others, held):
     open_ones = [incident(number) for number in range(2, 2 + others)]
     follow = advance(RecheckKind.ANNOUNCE, incident(announced=None), facts(SICK), around(others=open_ones), NOW)
     assert ("note held back" in kinds(follow)) is held
@@ -317,7 +322,7 @@ def test_of_one_cause_only_so_many_are_told_of(others, held):
 
 
 @pytest.mark.parametrize(("quiet", "over"), [(15 * MINUTE, False), (15 * MINUTE + SECOND, True)])
-def test_what_cannot_be_verified_ends_when_it_has_been_quiet(quiet, over):
+def test_unverifiable_incident_is_resolved_after_quiet_time(quiet, over):
     judged = replace(diagnosis(), suspect=Suspect.PEER, certificates=())
     follow = advance(RecheckKind.INCIDENT, incident(judged=judged), facts(SICK), around(), NOW + quiet)
     assert ("Resolve" in kinds(follow)) is over
@@ -332,7 +337,7 @@ def test_what_cannot_be_verified_ends_when_it_has_been_quiet(quiet, over):
         (None, timedelta(), True),
     ],
 )
-def test_a_blind_source_is_over_once_it_reads_steadily(announced, reads_for, over):
+def test_incident_of_a_blind_source_is_resolved_once_it_reads_steadily(announced, reads_for, over):
     judged = blind.diagnose("journal", "it is gone", NOW)
     since = None if reads_for is None else NOW - reads_for
     looked_at = incident(judged=judged, announced=announced)
@@ -366,7 +371,7 @@ def test_a_blind_source_is_over_once_it_reads_steadily(announced, reads_for, ove
         ),
     ],
 )
-def test_an_outcome_leads_to(result, of, expected):
+def test_effects_of_an_outcome(result, of, expected):
     follow = tried(Outcome(1, 1, result, "said"), act(**of), incident(), NOW)
     assert [kind for kind in kinds(follow) if kind != "look incident"] == expected
     for effect in follow:
@@ -376,7 +381,7 @@ def test_an_outcome_leads_to(result, of, expected):
             assert effect.at == NOW + 15 * SECOND
 
 
-def test_what_failed_under_a_resolved_incident_escalates_nothing():
+def test_failed_action_of_a_resolved_incident_escalates_nothing():
     follow = tried(Outcome(1, 1, Result.FAILED, "said"), act(), incident(state=IncidentState.RESOLVED), NOW)
     assert "Escalate" not in kinds(follow)
 
@@ -428,7 +433,7 @@ FAILS = [
         ),
     ],
 )
-def test_a_cure_is_verified(machine, seen, after, expected):
+def test_effects_of_a_verification(machine, seen, after, expected):
     machine = dict(machine)
     looked_at = incident(seen=seen, judged=diagnosis(confidence=Confidence.PROVEN))
     circumstances = around(act(ActState.DONE, ended_at=NOW), others=[looked_at])
@@ -490,7 +495,7 @@ def test_actions_of_the_last_day_count_as_attempts(change, counts):
         ({"group": "events"}, False),
     ],
 )
-def test_only_proven_accusers_of_the_same_group_hold_up_a_verdict(accuser, counts):
+def test_only_proven_own_faults_of_the_same_group_delay_a_verification(accuser, counts):
     looked_at = incident()
     seen = NOW + timedelta(minutes=1)
     other = incident(2, seen=seen, judged=diagnosis(**accuser), opened_at=NOW + SECOND)
@@ -547,34 +552,34 @@ def test_only_proven_accusers_of_the_same_group_hold_up_a_verdict(accuser, count
             {"files": SICK},
             SECOND,
             ["Take"],
-            id="what was moved aside wants its restart",
+            id="a file was moved aside and its restart is due",
         ),
     ],
 )
-def test_an_action_of_an_earlier_run_is_taken_up(of, machine, after, expected):
+def test_action_of_an_earlier_run_is_resumed(of, machine, after, expected):
     machine = dict(machine)
     begun = around(act(**of), resuming=frozenset({1}))
     follow = advance(RecheckKind.RESUME, incident(), facts(machine.pop("files"), **machine), begun, NOW + after)
     assert kinds(follow) == expected
 
 
-def test_an_action_that_is_not_right_any_more_is_withdrawn():
+def test_resumed_action_is_withdrawn_if_a_gate_has_closed():
     begun = around(act(), resuming=frozenset({1}), tripped="the last one failed")
     follow = advance(RecheckKind.RESUME, incident(), facts(SICK), begun, NOW + SECOND)
     assert kinds(follow) == ["Take", "act withdrawn", "note withdrawn", "look incident"]
 
 
-def test_an_action_that_needs_the_lease_waits_for_it():
+def test_resumed_action_waits_for_the_lease():
     begun = around(act(), resuming=frozenset({1}), with_lease=True)
     follow = advance(RecheckKind.RESUME, incident(), facts(SICK), begun, NOW + SECOND)
     assert kinds(follow) == ["TakeLease", "look resume"]
 
 
-def test_an_action_of_this_run_is_not_taken_up():
+def test_action_of_this_run_is_not_resumed():
     assert advance(RecheckKind.RESUME, incident(), facts(SICK), around(act()), NOW) == []
 
 
-def test_the_verification_is_looked_at_again_in_time():
+def test_verification_is_repeated_after_its_interval():
     (again,) = advance(RecheckKind.VERIFY, incident(), facts(SICK), around(act(ActState.DONE, ended_at=NOW)), NOW)
     assert again == effects.LookAgain(RecheckKind.VERIFY, NOW + 2 * SECOND)
 
@@ -592,12 +597,12 @@ def test_the_verification_is_looked_at_again_in_time():
         ({}, {"cause": Cause.EXPIRES_SOON, "certificates": ()}, False),
     ],
 )
-def test_a_proven_incident_ends_the_forecast_of_its_files(new, forecast, ends):
+def test_proven_incident_supersedes_the_expiry_warning_of_its_files(new, forecast, ends):
     other = incident(2, judged=diagnosis(**forecast))
     assert superseded(incident(judged=diagnosis(**new)), [other]) == ([other] if ends else [])
 
 
-def test_an_incident_does_not_end_itself():
+def test_incident_does_not_supersede_itself():
     only = incident(judged=diagnosis(cause=Cause.EXPIRES_SOON))
     assert superseded(only, [only]) == []
 
@@ -613,9 +618,9 @@ def test_an_incident_does_not_end_itself():
         ({}, ActState.INTENT, False),
     ],
 )
-def test_what_an_action_makes_look_broken_is_not_an_incident(judged, state, of_it):
+def test_fault_that_a_pending_action_causes_is_no_incident(judged, state, of_it):
     assert is_of_an_act(diagnosis(**judged), [incident()], [act(state)]) is of_it
 
 
-def test_each_kind_of_message_has_one_name_for_the_journal():
+def test_each_kind_of_message_has_a_name_in_the_journal():
     assert {str(kind) for kind in MessageKind} >= {"opened", "acted", "escalated", "resolved", "reminder"}

@@ -1,3 +1,5 @@
+"""Messages about incidents: their title and first line, their three formats, and text of strangers in them."""
+
 from __future__ import annotations
 
 import re
@@ -36,21 +38,21 @@ MINUTE = timedelta(minutes=1)
 
 
 def own(*, old=False, **more):
-    """The diagnosis and the decision where an etcd's peer certificate ran out nine minutes ago."""
+    """Return the diagnosis and facts for an etcd whose peer certificate expired nine minutes ago."""
     image = values.OLD_IMAGE if old else values.NEW_IMAGE
     facts = values.facts(values.member(peer_ends=NOW - 9 * MINUTE), containers=(values.container(image=image),))
-    (found,) = verdict.survey(facts, warn_within=timedelta())
-    found = replace(found, count=312, first_seen=NOW - 9 * MINUTE, last_seen=NOW, **more)
-    return found, facts
+    (expired,) = verdict.survey(facts, warn_within=timedelta())
+    expired = replace(expired, count=312, first_seen=NOW - 9 * MINUTE, last_seen=NOW, **more)
+    return expired, facts
 
 
-def decided(found, facts, mode):
+def decided(diagnosis, facts, mode):
     policy = decide.Policy(mode=mode, restart=("etcd-manager",), cooldown=15 * MINUTE, per_day=2)
-    return decide.decide(found, facts, decide.History(started_at=NOW - values.DAY), policy)
+    return decide.decide(diagnosis, facts, decide.History(started_at=NOW - values.DAY), policy)
 
 
 def neighbour(**more):
-    told = {
+    usual = {
         "key": "peer",
         "cause": Cause.EXPIRED,
         "suspect": Suspect.PEER,
@@ -66,109 +68,113 @@ def neighbour(**more):
         "neighbours": ("10.0.0.2",),
         "since": NOW - MINUTE,
     }
-    return Diagnosis(**(told | more))
+    return Diagnosis(**(usual | more))
 
 
 OF_ONE = [kind for kind in MessageKind if kind is not MessageKind.DIGEST]  # about one incident
 
 
-def compose(kind, found, **more):
-    return message.compose(kind, found, **({"incident": 12, "host": HOST, "now": NOW} | more))
+def compose(kind, diagnosis, **more):
+    return message.compose(kind, diagnosis, **({"incident": 12, "host": HOST, "now": NOW} | more))
 
 
-# ---------------------------------------------------------------- what a tired person reads
+# ---------------------------------------------------------------- title and first line
 
 
-def test_the_first_line_tells_host_verdict_and_the_one_thing_to_do_and_the_rest_holds_all_that_was_promised():
-    found, facts = own()
-    told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "notify"))
-    assert told.title == "master-a: etcd main: certificate expired: a restart fixes it"
-    first, _, _rest = told.plain.partition("\n")
+def test_message_begins_with_host_verdict_and_action_and_lists_all_facts():
+    diagnosis, facts = own()
+    composed = compose(MessageKind.OPENED, diagnosis, decision=decided(diagnosis, facts, "notify"))
+    assert composed.title == "master-a: etcd main: certificate expired: a restart fixes it"
+    first, _, _rest = composed.plain.partition("\n")
     assert first == "master-a: the certificate of etcd main has expired. Restart it (command below): that fixes it."
     for needed in (
         "this machine's own, kops main (certain: the certificate was read)",  # whose
         f"{values.VOLUME}/peers/me.crt (CN etcd-a), expired 2026-11-24 15:31:00 UTC",  # which file
         "Since: 2026-11-24 15:31:00 UTC (9 minutes ago)",
-        found.effect,
+        diagnosis.effect,
         "Restart: fixes it. etcd-manager 3.0.20210228 reissues this certificate at every start",
-        f"Type: {found.remedy.command}",
+        f"Type: {diagnosis.remedy.command}",
         'does nothing itself: mode is "notify" (to pass: set mode = "remedy").',
         "certmedic show 12",
         "journalctl -u certmedic -x CERTMEDIC_INCIDENT=12",
         "312 lines, 2026-11-24 15:31:00 UTC to 2026-11-24 15:40:00 UTC",
     ):
-        assert needed in told.plain, needed
-    assert told.severity is Severity.CRITICAL
+        assert needed in composed.plain, needed
+    assert composed.severity is Severity.CRITICAL
 
 
-def test_the_three_forms_say_the_same():
-    found, facts = own()
-    told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "notify"))
-    bare = re.sub(r"[`*]|^ *- ", "", told.markdown, flags=re.MULTILINE)
-    assert re.sub(r"\s+", " ", bare) == re.sub(r"\s+", " ", told.plain)
-    assert re.sub(r"\s+", "", text_of(told.html)) == re.sub(r"\s+", "", told.plain)
+def test_plain_markdown_and_html_have_the_same_text():
+    diagnosis, facts = own()
+    composed = compose(MessageKind.OPENED, diagnosis, decision=decided(diagnosis, facts, "notify"))
+    bare = re.sub(r"[`*]|^ *- ", "", composed.markdown, flags=re.MULTILINE)
+    assert re.sub(r"\s+", " ", bare) == re.sub(r"\s+", " ", composed.plain)
+    assert re.sub(r"\s+", "", text_of(composed.html)) == re.sub(r"\s+", "", composed.plain)
 
 
-def test_where_it_will_act_it_says_so_first_and_asks_nothing_of_the_reader():
-    found, facts = own()
-    told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "remedy"))
-    assert "certmedic restarts it now; nothing for you to do yet" in told.plain.splitlines()[0]
-    assert told.title.endswith("certmedic restarts it")
+def test_first_line_announces_the_agents_action_and_asks_nothing():
+    diagnosis, facts = own()
+    composed = compose(MessageKind.OPENED, diagnosis, decision=decided(diagnosis, facts, "remedy"))
+    assert "certmedic restarts it now; nothing for you to do yet" in composed.plain.splitlines()[0]
+    assert composed.title.endswith("certmedic restarts it")
 
 
-def test_where_a_restart_could_cost_the_quorum_the_first_line_forbids_it():
-    found, facts = own()
+def test_first_line_forbids_a_restart_that_could_cost_the_quorum():
+    diagnosis, facts = own()
     policy = decide.Policy(mode="remedy", restart=("etcd-manager",), cooldown=15 * MINUTE, per_day=2)
     history = decide.History(started_at=NOW - values.DAY, troubled=("10.0.0.2",))
-    told = compose(MessageKind.OPENED, found, decision=decide.decide(found, facts, history, policy))
-    assert told.title == "master-a: etcd main: certificate expired: do NOT restart it now"
-    first = told.plain.splitlines()[0]
+    composed = compose(MessageKind.OPENED, diagnosis, decision=decide.decide(diagnosis, facts, history, policy))
+    assert composed.title == "master-a: etcd main: certificate expired: do NOT restart it now"
+    first = composed.plain.splitlines()[0]
     assert "do NOT restart it now: other members are refused too (10.0.0.2)" in first
-    assert "Restart: fixes it, but not now. etcd-manager" in told.plain
-    assert "Restart it (command below)" not in told.plain
+    assert "Restart: fixes it, but not now. etcd-manager" in composed.plain
+    assert "Restart it (command below)" not in composed.plain
 
 
-def test_where_the_old_file_must_go_first_and_the_group_is_not_safe_nothing_is_to_be_typed_now():
-    found, facts = own()
-    found = replace(found, remedy=replace(found.remedy, kind=RemedyKind.REISSUE_AND_RESTART, helps=Helps.NO))
+def test_reissue_is_for_later_while_the_group_is_not_safe():
+    diagnosis, facts = own()
+    diagnosis = replace(
+        diagnosis, remedy=replace(diagnosis.remedy, kind=RemedyKind.REISSUE_AND_RESTART, helps=Helps.NO)
+    )
     unsafe = Gate(name=GateName.SAFE, passed=False, why="0 of 3 members serve good certificates", opens="fix etcd-b")
-    decision = replace(decided(found, facts, "notify"), gates=(unsafe,))
-    told = compose(MessageKind.OPENED, found, decision=decision)
-    assert told.title.endswith("certificate expired: do NOT restart it now")
-    assert "without the old file fixes it, but do NOT restart it now: 0 of 3 members" in told.plain.splitlines()[0]
-    assert "\nType later, not now: " in told.plain
-    alone = compose(MessageKind.OPENED, found, decision=replace(decision, gates=()))
+    decision = replace(decided(diagnosis, facts, "notify"), gates=(unsafe,))
+    composed = compose(MessageKind.OPENED, diagnosis, decision=decision)
+    assert composed.title.endswith("certificate expired: do NOT restart it now")
+    assert "without the old file fixes it, but do NOT restart it now: 0 of 3 members" in composed.plain.splitlines()[0]
+    assert "\nType later, not now: " in composed.plain
+    alone = compose(MessageKind.OPENED, diagnosis, decision=replace(decision, gates=()))
     assert "move the old file away first (commands below)" in alone.plain.splitlines()[0]
 
 
-def test_where_it_is_only_another_members_turn_nothing_is_asked_of_the_reader():
-    found, facts = own()
-    decision = decided(found, facts, "remedy")
+def test_message_asks_nothing_while_the_agent_waits_for_its_turn():
+    diagnosis, facts = own()
+    decision = decided(diagnosis, facts, "remedy")
     turn = Gate(name=GateName.TURN, passed=False, why="etcd-b comes first", opens="wait until it serves a good one")
-    told = compose(
+    composed = compose(
         MessageKind.OPENED,
-        found,
+        diagnosis,
         decision=replace(decision, action=None, gates=(*decision.gates, turn), reason="-", waits_for=WaitsFor.TURN),
     )
-    assert told.title.endswith("certificate expired: certmedic waits its turn")
-    assert "certmedic restarts it when its turn comes" in told.plain.splitlines()[0]
+    assert composed.title.endswith("certificate expired: certmedic waits its turn")
+    assert "certmedic restarts it when its turn comes" in composed.plain.splitlines()[0]
 
 
-def test_a_forecast_still_asks_for_a_plan_where_no_restart_may_be_made_now():
-    found, facts = own(cause=Cause.EXPIRES_SOON)
+def test_expiry_warning_asks_for_a_plan_even_if_no_restart_is_safe_now():
+    diagnosis, facts = own(cause=Cause.EXPIRES_SOON)
     unsafe = Gate(name=GateName.SAFE, passed=False, why="too few")
-    decision = replace(decided(found, facts, "notify"), gates=(unsafe,))
-    assert compose(MessageKind.OPENED, found, decision=decision).title.endswith("plan a restart")
+    decision = replace(decided(diagnosis, facts, "notify"), gates=(unsafe,))
+    assert compose(MessageKind.OPENED, diagnosis, decision=decision).title.endswith("plan a restart")
 
 
-def test_where_a_person_may_allow_the_cure_the_first_line_says_with_what():
-    found, facts = own()
+def test_first_line_gives_the_command_that_approves_the_fix():
+    diagnosis, facts = own()
     policy = decide.Policy(mode="approve", restart=("etcd-manager",), cooldown=15 * MINUTE, per_day=2)
     history = decide.History(started_at=NOW - values.DAY, incident=12)
-    told = compose(MessageKind.OPENED, found, decision=decide.decide(found, facts, history, policy))
-    assert told.title == "master-a: etcd main: certificate expired: allow the fix: sudo certmedic approve 12"
-    assert "Allow certmedic to fix it, with sudo certmedic approve 12, or do it yourself" in told.plain.splitlines()[0]
-    assert f"Type one of:\n  sudo certmedic approve 12\n  {found.remedy.command}" in told.plain
+    composed = compose(MessageKind.OPENED, diagnosis, decision=decide.decide(diagnosis, facts, history, policy))
+    assert composed.title == "master-a: etcd main: certificate expired: allow the fix: sudo certmedic approve 12"
+    assert (
+        "Allow certmedic to fix it, with sudo certmedic approve 12, or do it yourself" in composed.plain.splitlines()[0]
+    )
+    assert f"Type one of:\n  sudo certmedic approve 12\n  {diagnosis.remedy.command}" in composed.plain
 
 
 @pytest.mark.parametrize(
@@ -179,58 +185,60 @@ def test_where_a_person_may_allow_the_cure_the_first_line_says_with_what():
         ("remedy", {"troubled": ("x",)}, "Type later, not now: "),
     ],
 )
-def test_what_is_to_be_typed_stands_under_a_head_that_says_when(mode, history, head):
-    found, facts = own()
+def test_heading_of_the_commands_says_when_to_type_them(mode, history, head):
+    diagnosis, facts = own()
     policy = decide.Policy(mode=mode, restart=("etcd-manager",), cooldown=15 * MINUTE, per_day=2)
     history = decide.History(started_at=NOW - values.DAY, **history)
-    told = compose(MessageKind.OPENED, found, decision=decide.decide(found, facts, history, policy))
-    assert f"\n{head}{found.remedy.command}\n" in told.plain
+    composed = compose(MessageKind.OPENED, diagnosis, decision=decide.decide(diagnosis, facts, history, policy))
+    assert f"\n{head}{diagnosis.remedy.command}\n" in composed.plain
 
 
-def test_where_it_signs_anew_in_place_nothing_speaks_of_a_restart_that_it_makes():
-    found, facts = own()
-    facts = replace(facts, signable=frozenset({found.certificates[0].path}))
+def test_message_about_a_renewal_in_place_mentions_no_restart():
+    diagnosis, facts = own()
+    facts = replace(facts, signable=frozenset({diagnosis.certificates[0].path}))
     policy = decide.Policy(mode="remedy", restart=(), cooldown=15 * MINUTE, per_day=2, renew=True)
-    decision = decide.decide(found, facts, decide.History(started_at=NOW - values.DAY), policy)
+    decision = decide.decide(diagnosis, facts, decide.History(started_at=NOW - values.DAY), policy)
     assert decision.action is not None
-    told = compose(MessageKind.OPENED, found, decision=decision)
-    assert told.title.endswith("certificate expired: certmedic renews it")
-    assert "restarts it" not in told.plain
-    told = compose(MessageKind.ACTED, found, decision=decision, outcome="renewed me.crt in place")
-    assert told.title.endswith("certificate expired: renewed, verifying")
-    assert "certmedic renewed the certificate of etcd main, because" in told.plain
-    assert "restarted" not in told.plain
+    composed = compose(MessageKind.OPENED, diagnosis, decision=decision)
+    assert composed.title.endswith("certificate expired: certmedic renews it")
+    assert "restarts it" not in composed.plain
+    composed = compose(MessageKind.ACTED, diagnosis, decision=decision, outcome="renewed me.crt in place")
+    assert composed.title.endswith("certificate expired: renewed, verifying")
+    assert "certmedic renewed the certificate of etcd main, because" in composed.plain
+    assert "restarted" not in composed.plain
 
 
-def test_where_a_restart_keeps_the_old_file_the_first_line_warns_of_it():
-    found, facts = own(old=True)
-    told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "remedy"))
-    assert "A restart alone does NOT fix it" in told.plain.splitlines()[0]
-    assert told.title.endswith("a restart does NOT fix it")
-    assert "Restart: does NOT fix it. etcd-manager 3.0.20200307 keeps an expired certificate" in told.plain
-    assert "does nothing itself: no restart is known to fix this" in told.plain
+def test_first_line_warns_if_a_restart_keeps_the_old_file():
+    diagnosis, facts = own(old=True)
+    composed = compose(MessageKind.OPENED, diagnosis, decision=decided(diagnosis, facts, "remedy"))
+    assert "A restart alone does NOT fix it" in composed.plain.splitlines()[0]
+    assert composed.title.endswith("a restart does NOT fix it")
+    assert "Restart: does NOT fix it. etcd-manager 3.0.20200307 keeps an expired certificate" in composed.plain
+    assert "does nothing itself: no restart is known to fix this" in composed.plain
 
 
-def test_a_neighbours_fault_names_the_neighbour_and_keeps_hands_off_this_machine():
-    told = compose(MessageKind.OPENED, neighbour())
-    assert told.title == "master-a: 10.0.0.2: certificate expired: look there, not here"
-    first = told.plain.splitlines()[0]
+def test_message_about_a_peer_names_it_and_forbids_a_restart_here():
+    composed = compose(MessageKind.OPENED, neighbour())
+    assert composed.title == "master-a: 10.0.0.2: certificate expired: look there, not here"
+    first = composed.plain.splitlines()[0]
     assert "the certificate of 10.0.0.2 has expired" in first
     assert "Do not restart anything on this machine" in first
-    assert told.severity is Severity.WARNING
+    assert composed.severity is Severity.WARNING
 
 
-def test_a_neighbour_that_no_line_names_is_still_one():
+def test_peer_without_a_known_address_is_called_a_neighbour():
     assert "a neighbour" in compose(MessageKind.OPENED, neighbour(neighbours=())).title
 
 
 @pytest.mark.parametrize("cause", list(Cause))
 @pytest.mark.parametrize("suspect", list(Suspect))
 @pytest.mark.parametrize("kind", OF_ONE)
-def test_every_cause_suspect_and_kind_has_its_words(cause, suspect, kind):
-    found, facts = own(cause=cause, suspect=suspect)
-    told = compose(kind, found, decision=decided(found, facts, "notify"), outcome="It is so.", opened_at=NOW - MINUTE)
-    for text in (told.title, told.plain, told.markdown, told.html):
+def test_every_cause_suspect_and_kind_has_its_text(cause, suspect, kind):
+    diagnosis, facts = own(cause=cause, suspect=suspect)
+    composed = compose(
+        kind, diagnosis, decision=decided(diagnosis, facts, "notify"), outcome="It is so.", opened_at=NOW - MINUTE
+    )
+    for text in (composed.title, composed.plain, composed.markdown, composed.html):
         assert HOST in text
         assert "{}" not in text
         assert "None" not in text
@@ -239,137 +247,147 @@ def test_every_cause_suspect_and_kind_has_its_words(cause, suspect, kind):
 @pytest.mark.parametrize("helps", list(Helps))
 @pytest.mark.parametrize("kind", list(RemedyKind))
 def test_title_and_first_line_never_contradict_the_remedy(kind, helps):
-    found, _ = own(remedy=Remedy(kind=kind, helps=helps, why="So it is."))
-    told = compose(MessageKind.OPENED, found)
-    first = told.plain.splitlines()[0]
+    diagnosis, _ = own(remedy=Remedy(kind=kind, helps=helps, why="So it is."))
+    composed = compose(MessageKind.OPENED, diagnosis)
+    first = composed.plain.splitlines()[0]
     assert ("that fixes it" in first) == (helps is Helps.YES)
     assert ("does NOT fix it" in first) == (helps is Helps.NO)
-    assert ("does NOT" in told.title) == (helps is Helps.NO)
-    assert "Type:" not in told.plain  # nothing to type, no empty head
+    assert ("does NOT" in composed.title) == (helps is Helps.NO)
+    assert "Type:" not in composed.plain  # without a command there is no heading
 
 
-def test_a_forecast_tells_the_day_and_to_plan():
+def test_expiry_warning_gives_the_day_and_asks_for_a_plan():
     facts = values.facts(values.member(peer_ends=NOW + 6 * values.DAY))
-    (found,) = verdict.survey(facts, warn_within=timedelta(days=7))
-    told = compose(MessageKind.OPENED, found)
-    assert told.title.endswith("certificate expires in 6 days: plan a restart")
-    assert told.plain.startswith("master-a: the certificate of etcd main expires in 6 days. A restart renews it")
-    assert "Expires: 2026-11-30 15:40:00 UTC (in 6 days)" in told.plain
-    assert told.severity is Severity.WARNING
+    (diagnosis,) = verdict.survey(facts, warn_within=timedelta(days=7))
+    composed = compose(MessageKind.OPENED, diagnosis)
+    assert composed.title.endswith("certificate expires in 6 days: plan a restart")
+    assert composed.plain.startswith("master-a: the certificate of etcd main expires in 6 days. A restart renews it")
+    assert "Expires: 2026-11-30 15:40:00 UTC (in 6 days)" in composed.plain
+    assert composed.severity is Severity.WARNING
 
 
-def test_a_certificate_from_the_future_is_not_called_expired():
+def test_certificate_that_is_not_yet_valid_is_not_called_expired():
     early = values.PEERS_CA.leaf("etcd-a", not_before=NOW + MINUTE, not_after=NOW + values.DAY)
     stored = values.stored(early, "/x/me.crt")
-    found, _ = own(cause=Cause.NOT_YET_VALID, certificates=(stored.certificate,))
-    assert "valid only from 2026-11-24 15:41:00 UTC" in compose(MessageKind.OPENED, found).plain
+    diagnosis, _ = own(cause=Cause.NOT_YET_VALID, certificates=(stored.certificate,))
+    assert "valid only from 2026-11-24 15:41:00 UTC" in compose(MessageKind.OPENED, diagnosis).plain
 
 
-def test_gates_that_are_in_the_way_are_told_but_not_all_of_them():
-    found, facts = own()
+def test_message_gives_the_reasons_of_the_first_closed_gates_only():
+    diagnosis, facts = own()
     policy = decide.Policy(mode="notify", restart=(), cooldown=15 * MINUTE, per_day=0)
-    decision = decide.decide(found, facts, decide.History(started_at=NOW + MINUTE, troubled=("10.0.0.2",)), policy)
+    decision = decide.decide(diagnosis, facts, decide.History(started_at=NOW + MINUTE, troubled=("10.0.0.2",)), policy)
     line = next(
         line
-        for line in compose(MessageKind.OPENED, found, decision=decision).plain.splitlines()
+        for line in compose(MessageKind.OPENED, diagnosis, decision=decision).plain.splitlines()
         if line.startswith("certmedic:")
     )
     assert "before this agent started" in line
     assert "other members are refused too (10.0.0.2)" in line
     assert line.count(";") >= 2
-    assert 'mode is "notify"' not in line  # the fourth reason is in `certmedic show`
+    assert 'mode is "notify"' not in line  # `certmedic show` gives the fourth reason
 
 
 @pytest.mark.parametrize(("closed", "shown"), [(1, 1), (3, 3), (4, 3)])
-def test_three_closed_gates_are_named_at_most(closed, shown):
+def test_message_names_at_most_three_closed_gates(closed, shown):
     gates = tuple(Gate(name=name, passed=False, why=f"why-{name}") for name in list(GateName)[3 : 3 + closed])
     subject, _ = own()
     text = compose(MessageKind.OPENED, subject, decision=Decision(reason="r", gates=gates)).plain
     assert text.count("why-") == shown
 
 
-def test_acted_says_what_was_done_and_that_more_follows():
-    found, facts = own()
-    told = compose(MessageKind.ACTED, found, decision=decided(found, facts, "remedy"), outcome="c1 was restarted.")
-    assert told.title == "master-a: etcd main: certificate expired: restarted, verifying"
-    assert "Done: c1 was restarted." in told.plain
-    assert "the result follows" in told.plain.splitlines()[0]
-    assert told.severity is Severity.CRITICAL
+def test_message_after_an_action_says_what_was_done_and_that_the_result_follows():
+    diagnosis, facts = own()
+    composed = compose(
+        MessageKind.ACTED, diagnosis, decision=decided(diagnosis, facts, "remedy"), outcome="c1 was restarted."
+    )
+    assert composed.title == "master-a: etcd main: certificate expired: restarted, verifying"
+    assert "Done: c1 was restarted." in composed.plain
+    assert "the result follows" in composed.plain.splitlines()[0]
+    assert composed.severity is Severity.CRITICAL
 
 
-def test_resolved_tells_the_verified_fact_and_is_no_alarm():
-    found, _ = own()
+def test_resolved_message_gives_the_verified_fact_as_information():
+    diagnosis, _ = own()
     fact = "me.crt is valid until 2028-11-23 15:40:00 UTC, and 127.0.0.1:2380 serves it"
-    told = compose(MessageKind.RESOLVED, found, outcome=fact, opened_at=NOW - 4 * MINUTE)
-    assert told.title.endswith("RESOLVED")
-    assert fact in told.plain
-    assert "resolved after 4 minutes" in told.plain.splitlines()[0]
-    assert told.severity is Severity.INFO
-    assert "Type:" not in told.plain
+    composed = compose(MessageKind.RESOLVED, diagnosis, outcome=fact, opened_at=NOW - 4 * MINUTE)
+    assert composed.title.endswith("RESOLVED")
+    assert fact in composed.plain
+    assert "resolved after 4 minutes" in composed.plain.splitlines()[0]
+    assert composed.severity is Severity.INFO
+    assert "Type:" not in composed.plain
 
 
-def test_escalated_says_what_was_tried_what_to_do_next_and_that_it_stops():
-    found, facts = own()
-    told = compose(
-        MessageKind.ESCALATED, found, decision=decided(found, facts, "remedy"), outcome="me.crt is still the old one."
+def test_escalation_says_what_was_tried_and_what_to_do_next():
+    diagnosis, facts = own()
+    composed = compose(
+        MessageKind.ESCALATED,
+        diagnosis,
+        decision=decided(diagnosis, facts, "remedy"),
+        outcome="me.crt is still the old one.",
     )
-    assert "NOT FIXED, a person is needed" in told.title
-    assert "Tried: me.crt is still the old one." in told.plain
-    assert "Next: Find out why" in told.plain
-    assert "should have fixed it" in told.plain
-    assert "restarts it now" not in told.plain  # the decision of then is not news
+    assert "NOT FIXED, a person is needed" in composed.title
+    assert "Tried: me.crt is still the old one." in composed.plain
+    assert "Next: Find out why" in composed.plain
+    assert "should have fixed it" in composed.plain
+    assert "restarts it now" not in composed.plain  # the message does not repeat the old decision
 
 
-def test_a_reminder_says_for_how_long_and_does_not_announce_an_act_of_the_past():
-    found, facts = own()
-    told = compose(
-        MessageKind.REMINDER, found, decision=decided(found, facts, "remedy"), opened_at=NOW - timedelta(hours=6)
+def test_reminder_gives_the_duration_and_announces_no_past_action():
+    diagnosis, facts = own()
+    composed = compose(
+        MessageKind.REMINDER,
+        diagnosis,
+        decision=decided(diagnosis, facts, "remedy"),
+        opened_at=NOW - timedelta(hours=6),
     )
-    assert "still open after 6 hours" in told.plain.splitlines()[0]
-    assert "still open" in told.title
-    assert "restarts it" not in told.plain + told.title
+    assert "still open after 6 hours" in composed.plain.splitlines()[0]
+    assert "still open" in composed.title
+    assert "restarts it" not in composed.plain + composed.title
 
 
 @pytest.mark.parametrize("kind", OF_ONE)
-def test_title_and_first_line_begin_with_mark_and_host(kind):
-    # The drill marks its messages by the name of its host.
+def test_title_and_each_format_begin_with_mark_and_host(kind):
+    # The drill marks its messages in the host name.
     diagnosis, _ = own()
     written = compose(kind, diagnosis, host="[DRILL] a", outcome="It is so.", mark="[TEST] ")
     for text in (written.title, written.plain, written.markdown.replace("`", ""), text_of(written.html)):
         assert text.startswith("[TEST] [DRILL] a: ")
 
 
-def test_the_test_message_is_no_alarm():
-    told = message.test_message(HOST, NOW)
-    assert told.severity is Severity.INFO
-    assert "Nothing is wrong" in told.plain
-    assert HOST in told.title
+def test_test_message_is_information():
+    composed = message.test_message(HOST, NOW)
+    assert composed.severity is Severity.INFO
+    assert "Nothing is wrong" in composed.plain
+    assert HOST in composed.title
 
 
-# ---------------------------------------------------------------- what it may not grow to
+# ---------------------------------------------------------------- limits
 
 
-def test_evidence_goes_first_then_files_and_what_is_left_ends_with_a_whole_line():
-    found, facts = own()
-    many = tuple(replace(found.certificates[0], path=f"/mnt/volume/{n:03}/" + "x" * 90) for n in range(9))
-    long = replace(found, certificates=many, evidence=tuple(f"line {n} " + "e" * 300 for n in range(12)))
-    told = compose(MessageKind.OPENED, long, decision=decided(found, facts, "notify"))
-    for text in (told.plain, told.markdown):
-        assert len(told.title) + 1 + len(text) <= 1900
+def test_long_message_drops_evidence_and_files_but_keeps_the_commands():
+    diagnosis, facts = own()
+    many = tuple(replace(diagnosis.certificates[0], path=f"/mnt/volume/{n:03}/" + "x" * 90) for n in range(9))
+    long = replace(diagnosis, certificates=many, evidence=tuple(f"line {n} " + "e" * 300 for n in range(12)))
+    composed = compose(MessageKind.OPENED, long, decision=decided(diagnosis, facts, "notify"))
+    for text in (composed.plain, composed.markdown):
+        assert len(composed.title) + 1 + len(text) <= 1900
         assert "line 11" not in text
         assert "and 7 more" in text
-        assert found.remedy.command in text
+        assert diagnosis.remedy.command in text
         assert "certmedic show 12" in text
-    assert "line 11" in told.html
-    assert "/mnt/volume/008" in told.html
+    assert "line 11" in composed.html
+    assert "/mnt/volume/008" in composed.html
 
 
-def test_a_command_is_never_cut_into_another_command():
-    found, _ = own()
+def test_too_long_command_is_replaced_and_never_cut():
+    diagnosis, _ = own()
     typed = (run("sudo", "rm", "-f", *(f"/mnt/volume/{n:04}/me.crt" for n in range(60))),)
-    told = compose(MessageKind.OPENED, replace(found, remedy=replace(found.remedy, commands=typed)))
-    assert "sudo rm" not in told.plain + told.markdown + told.html
-    assert "Type: sudo certmedic show 12  # the command is too long for a message" in re.sub(r" +#", "  #", told.plain)
+    composed = compose(MessageKind.OPENED, replace(diagnosis, remedy=replace(diagnosis.remedy, commands=typed)))
+    assert "sudo rm" not in composed.plain + composed.markdown + composed.html
+    assert "Type: sudo certmedic show 12  # the command is too long for a message" in re.sub(
+        r" +#", "  #", composed.plain
+    )
 
 
 hostile = st.one_of(
@@ -391,31 +409,31 @@ hostile = st.one_of(
 
 @st.composite
 def diagnoses(draw):
-    """A diagnosis in which every word that can come from strangers is hostile."""
-    found, _ = own()
+    """Return a diagnosis with hostile text in every field that strangers can fill."""
+    diagnosis, _ = own()
     suspect = draw(st.sampled_from(list(Suspect)))
     return replace(
-        found,
+        diagnosis,
         cause=draw(st.sampled_from(list(Cause))),
         suspect=suspect,
         group=draw(st.sampled_from(["", "main"])),
         certificates=tuple(
-            replace(found.certificates[0], path=draw(hostile), subject_cn=draw(hostile))
+            replace(diagnosis.certificates[0], path=draw(hostile), subject_cn=draw(hostile))
             for _ in range(draw(st.integers(0, 5)))
         ),
         evidence=tuple(draw(st.lists(hostile, max_size=12))),
         effect=draw(hostile),
         remedy=replace(
-            found.remedy,
+            diagnosis.remedy,
             why=draw(hostile),
-            commands=draw(st.sampled_from([found.remedy.commands, (run("mv", draw(hostile), "x"),)])),
+            commands=draw(st.sampled_from([diagnosis.remedy.commands, (run("mv", draw(hostile), "x"),)])),
         ),
         neighbours=tuple(draw(st.lists(hostile, max_size=8))),
     )
 
 
 class Strict(HTMLParser):
-    """Takes only the few tags that a message is made of, all closed, without attributes."""
+    """Accepts only the tags of our messages, closed and without attributes."""
 
     ALLOWED = frozenset({"p", "b", "br", "code", "ul", "li"})
 
@@ -428,7 +446,7 @@ class Strict(HTMLParser):
         assert tag in self.ALLOWED, tag
         assert not attrs
         self.open.append(tag)
-        if tag not in ("b", "code"):  # what begins a line is no part of the one before
+        if tag not in ("b", "code"):  # these tags begin a new line
             self.text.append("\n")
 
     def handle_endtag(self, tag):
@@ -451,23 +469,23 @@ def text_of(html):
     return "".join(parser.text).lstrip()
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # how fast the machine is proves nothing
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a slow machine is no failure
 @given(
-    found=diagnoses(),
+    diagnosis=diagnoses(),
     kind=st.sampled_from(OF_ONE),
     outcome=hostile,
     host=hostile,
 )
-def test_words_of_strangers_call_nobody_format_nothing_link_nowhere_and_hide_nothing(found, kind, outcome, host):
-    told = compose(kind, found, outcome=outcome, host=host, opened_at=NOW - MINUTE)
-    told.html.encode(), told.plain.encode(), told.markdown.encode()  # no lone surrogate
+def test_text_of_strangers_mentions_formats_links_and_hides_nothing(diagnosis, kind, outcome, host):
+    composed = compose(kind, diagnosis, outcome=outcome, host=host, opened_at=NOW - MINUTE)
+    composed.html.encode(), composed.plain.encode(), composed.markdown.encode()  # no lone surrogate
 
-    assert len(told.title) <= 120
-    assert "\n" not in told.title
-    assert len(told.title) + 1 + len(told.plain) <= 1900
-    assert len(told.title) + 1 + len(told.markdown) <= 1900
+    assert len(composed.title) <= 120
+    assert "\n" not in composed.title
+    assert len(composed.title) + 1 + len(composed.plain) <= 1900
+    assert len(composed.title) + 1 + len(composed.markdown) <= 1900
 
-    for text in (told.title, told.plain, told.markdown, text_of(told.html)):
+    for text in (composed.title, composed.plain, composed.markdown, text_of(composed.html)):
         assert "@" not in text
         assert "\uff20" not in text
         assert "<" not in text
@@ -475,12 +493,12 @@ def test_words_of_strangers_call_nobody_format_nothing_link_nowhere_and_hide_not
         assert "](" not in text
         assert not re.search(r"(?i)\bwww\.", text)
         assert not [c for c in text if c != "\n" and not c.isprintable()], ascii(text)
-    for text in (told.title, told.plain):
+    for text in (composed.title, composed.plain):
         assert "`" not in text
 
-    for line in told.markdown.splitlines():
+    for line in composed.markdown.splitlines():
         assert line.count("`") % 2 == 0
-        bare = re.sub(r"`[^`]*`", "", line)  # all that is not code
+        bare = re.sub(r"`[^`]*`", "", line)  # the text outside code
         bare = re.sub(r"^( *- )?(\*[A-Za-z ]+:\*)?", "", bare)  # our own marks
         assert not re.search(r"[\\*_~|#\[\]{}<>$^=+/]", bare), line
         assert not re.search(r"\w\.\w|:[A-Za-z]\w*:", bare), line
@@ -488,7 +506,7 @@ def test_words_of_strangers_call_nobody_format_nothing_link_nowhere_and_hide_not
 
 @settings(deadline=None)
 @given(hostile)
-def test_harmless_text_stays_harmless_and_honest_text_stays_as_it_is(text):
+def test_harmless_is_idempotent_and_its_spans_keep_the_text(text):
     once = words.harmless(text)
     assert words.harmless(once) == once
     assert "".join(piece for _, piece in words.spans(once)) == once
@@ -503,36 +521,36 @@ def test_harmless_text_stays_harmless_and_honest_text_stays_as_it_is(text):
         "dial tcp [::1]:2379: connect: connection refused",
     ],
 )
-def test_what_real_programs_log_is_shown_as_it_was(line):
+def test_harmless_keeps_lines_of_real_programs(line):
     assert words.harmless(line) == line
 
 
-def test_an_address_in_a_line_can_be_read_but_is_no_link():
+def test_url_in_a_line_is_readable_but_no_link():
     assert words.harmless('endpoint "https://10.0.0.2:2380"') == 'endpoint "https: //10.0.0.2:2380"'
 
 
-def test_a_command_of_ours_is_shown_as_it_is_to_be_typed():
-    found, facts = own(old=True)
-    typed = found.remedy.command
+def test_our_command_is_verbatim_in_every_format():
+    diagnosis, facts = own(old=True)
+    typed = diagnosis.remedy.command
     assert "&&" in typed
     assert "$(" in typed
-    told = compose(MessageKind.OPENED, found, decision=decided(found, facts, "notify"))
-    assert f"Type: {typed}\n" in told.plain
-    assert f"`{typed}`" in told.markdown
-    assert typed in text_of(told.html)
-    assert message.event_fields("opened", found, incident=1, decision=None)["CERTMEDIC_COMMAND"] == typed
+    composed = compose(MessageKind.OPENED, diagnosis, decision=decided(diagnosis, facts, "notify"))
+    assert f"Type: {typed}\n" in composed.plain
+    assert f"`{typed}`" in composed.markdown
+    assert typed in text_of(composed.html)
+    assert message.event_fields("opened", diagnosis, incident=1, decision=None)["CERTMEDIC_COMMAND"] == typed
 
 
-def test_a_field_of_the_journal_never_holds_half_a_command():
-    found, _ = own()
-    long = replace(found.remedy, commands=(run("rm", *(f"/mnt/{n}/me.crt" for n in range(200))),))
-    fields = message.event_fields("opened", replace(found, remedy=long), incident=12, decision=None)
+def test_journal_field_never_contains_a_truncated_command():
+    diagnosis, _ = own()
+    long = replace(diagnosis.remedy, commands=(run("rm", *(f"/mnt/{n}/me.crt" for n in range(200))),))
+    fields = message.event_fields("opened", replace(diagnosis, remedy=long), incident=12, decision=None)
     assert fields["CERTMEDIC_COMMAND"] == "sudo certmedic show 12"
 
 
 @pytest.mark.parametrize(("path", "shown"), [("/x/me.crt", "/x/me.crt"), ("/x/$(id).crt", "CERTIFICATE-FILE")])
-def test_the_run_books_commands_name_a_plain_path_or_none(path, shown):
-    found, _ = own()
-    found = replace(found, certificates=(replace(found.certificates[0], path=path),))
-    fields = message.event_fields("opened", found, incident=1, decision=None)
+def test_run_book_commands_use_a_plain_path_or_a_placeholder(path, shown):
+    diagnosis, _ = own()
+    diagnosis = replace(diagnosis, certificates=(replace(diagnosis.certificates[0], path=path),))
+    fields = message.event_fields("opened", diagnosis, incident=1, decision=None)
     assert (fields["CERTMEDIC_CERT"], fields["CERTMEDIC_FILE"]) == (path, shown)

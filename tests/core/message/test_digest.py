@@ -1,4 +1,4 @@
-"""The message about incidents that are held back: how grave, how many, and of what."""
+"""The digest of incidents that were held back: its severity, their number and their causes."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_digest_is_as_grave_as_the_gravest_incident(held, severity, title):
     assert (message.kind, message.severity, message.title) == (MessageKind.DIGEST, severity, title)
 
 
-def test_digest_counts_each_cause_the_most_frequent_first_in_every_form():
+def test_digest_counts_each_cause_and_begins_with_the_most_frequent():
     message = digest([(INFO, Cause.USAGE), (INFO, Cause.EXPIRED), (INFO, Cause.EXPIRED)], host="<h>")
     counted = [line for line in message.plain.split("\n") if " x " in line]
     assert [line.split(" x ")[0] for line in counted] == ["2", "1"]

@@ -31,21 +31,21 @@ MINUTE = timedelta(minutes=1)
 
 
 def own(*, old=False, **more):
-    """The diagnosis and the decision where an etcd's peer certificate ran out nine minutes ago."""
+    """Return the diagnosis and facts for an etcd whose peer certificate expired nine minutes ago."""
     image = values.OLD_IMAGE if old else values.NEW_IMAGE
     facts = values.facts(values.member(peer_ends=NOW - 9 * MINUTE), containers=(values.container(image=image),))
-    (found,) = verdict.survey(facts, warn_within=timedelta())
-    found = replace(found, count=312, first_seen=NOW - 9 * MINUTE, last_seen=NOW, **more)
-    return found, facts
+    (expired,) = verdict.survey(facts, warn_within=timedelta())
+    expired = replace(expired, count=312, first_seen=NOW - 9 * MINUTE, last_seen=NOW, **more)
+    return expired, facts
 
 
-def decided(found, facts, mode):
+def decided(diagnosis, facts, mode):
     policy = decide.Policy(mode=mode, restart=("etcd-manager",), cooldown=15 * MINUTE, per_day=2)
-    return decide.decide(found, facts, decide.History(started_at=NOW - values.DAY), policy)
+    return decide.decide(diagnosis, facts, decide.History(started_at=NOW - values.DAY), policy)
 
 
 def neighbour(**more):
-    told = {
+    usual = {
         "key": "peer",
         "cause": Cause.EXPIRED,
         "suspect": Suspect.PEER,
@@ -61,60 +61,62 @@ def neighbour(**more):
         "neighbours": ("10.0.0.2",),
         "since": NOW - MINUTE,
     }
-    return Diagnosis(**(told | more))
+    return Diagnosis(**(usual | more))
 
 
 OF_ONE = [kind for kind in MessageKind if kind is not MessageKind.DIGEST]  # about one incident
 
 
-def compose(kind, found, **more):
-    return message.compose(kind, found, **({"incident": 12, "host": HOST, "now": NOW} | more))
+def compose(kind, diagnosis, **more):
+    return message.compose(kind, diagnosis, **({"incident": 12, "host": HOST, "now": NOW} | more))
 
 
-def test_an_event_holds_what_a_person_would_search_for():
-    found, facts = own()
-    decision = decided(found, facts, "notify")
-    fields = message.event_fields("opened", found, incident=12, decision=decision)
-    told = {
+def test_journal_entry_has_a_field_for_each_fact_to_search_for():
+    diagnosis, facts = own()
+    decision = decided(diagnosis, facts, "notify")
+    fields = message.event_fields("opened", diagnosis, incident=12, decision=decision)
+    expected = {
         "CERTMEDIC_EVENT": "opened",
         "CERTMEDIC_INCIDENT": "12",
         "CERTMEDIC_CAUSE": "expired",
         "CERTMEDIC_SUSPECT": "own",
         "CERTMEDIC_CERT": f"{values.VOLUME}/peers/me.crt",
         "CERTMEDIC_NOT_AFTER": "2026-11-24T15:31:00+00:00",
-        "CERTMEDIC_COMMAND": found.remedy.command,
+        "CERTMEDIC_COMMAND": diagnosis.remedy.command,
         "CERTMEDIC_DECISION": decision.reason,
         "PRIORITY": "2",
     }
-    assert fields.items() >= told.items()
+    assert fields.items() >= expected.items()
     assert fields["CERTMEDIC_REMEDY"].startswith("A restart fixes it. ")
     assert fields["MESSAGE"] == f"incident 12 opened: etcd main: certificate expired: {values.VOLUME}/peers/me.crt"
 
 
 @pytest.mark.parametrize("cause", list(Cause))
-def test_the_opening_of_an_incident_has_a_run_book_for_its_cause(cause):
-    found, _ = own(cause=cause)
-    opened = message.event_fields("opened", found, incident=1, decision=None)
+def test_opened_incident_has_the_message_id_of_its_cause(cause):
+    diagnosis, _ = own(cause=cause)
+    opened = message.event_fields("opened", diagnosis, incident=1, decision=None)
     assert re.fullmatch(r"[0-9a-f]{32}", opened["MESSAGE_ID"])
-    assert opened["MESSAGE_ID"] != message.event_fields("acted", found, incident=1, decision=None)["MESSAGE_ID"]
+    assert opened["MESSAGE_ID"] != message.event_fields("acted", diagnosis, incident=1, decision=None)["MESSAGE_ID"]
 
 
 @pytest.mark.parametrize("event", ["opened", "intent", *OF_ONE])
-def test_every_event_of_an_incident_can_be_written(event):
-    found, facts = own()
-    fields = message.event_fields(event, found, incident=3, decision=decided(found, facts, "remedy"), outcome="So.")
+def test_every_event_of_an_incident_has_fields_and_a_message(event):
+    diagnosis, facts = own()
+    fields = message.event_fields(
+        event, diagnosis, incident=3, decision=decided(diagnosis, facts, "remedy"), outcome="So."
+    )
     assert fields["CERTMEDIC_EVENT"] == event
     assert "So." in fields["MESSAGE"]
 
 
-def test_words_of_strangers_reach_the_journal_on_one_line_each_and_harmless():
-    found = neighbour(evidence=("a\nPRIORITY=0\x1b[31m @everyone",), neighbours=("x\ny",))
-    fields = message.event_fields("opened", found, incident=1, decision=None, outcome="o\x00o" * 2000)
+def test_text_of_strangers_in_the_journal_is_one_harmless_line():
+    diagnosis = neighbour(evidence=("a\nPRIORITY=0\x1b[31m @everyone",), neighbours=("x\ny",))
+    fields = message.event_fields("opened", diagnosis, incident=1, decision=None, outcome="o\x00o" * 2000)
     assert all("\n" not in value and "\x1b" not in value and len(value) <= 1000 for value in fields.values())
     assert fields["CERTMEDIC_EVIDENCE"] == "a PRIORITY=0[31m (at)everyone"
 
 
-def test_news_of_readers_and_of_the_service_are_events_too():
+def test_events_of_sources_and_the_service_have_their_own_ids():
     ids = [
         fields["MESSAGE_ID"]
         for fields in (
@@ -130,7 +132,7 @@ def test_news_of_readers_and_of_the_service_are_events_too():
     assert "a.toml: mode: found 1; b" in message.config_refused_fields(["a.toml: mode: found 1", "b"])["MESSAGE"]
 
 
-def test_message_without_any_date_says_no_since():
+def test_message_without_dates_has_no_since():
     subject = replace(own()[0], since=None, first_seen=None)
     assert "\nSince" not in compose(MessageKind.OPENED, subject).plain
     assert "\nFirst seen" in compose(MessageKind.OPENED, replace(subject, first_seen=NOW)).plain
@@ -151,7 +153,7 @@ def test_message_without_any_date_says_no_since():
         (events.heartbeat_fields(""), "heartbeat-back", "5", {}),
     ],
 )
-def test_news_of_the_service_have_an_id_and_a_priority(fields, event, priority, named):
+def test_event_of_the_service_has_an_id_and_a_priority(fields, event, priority, named):
     assert (fields["CERTMEDIC_EVENT"], fields["PRIORITY"]) == (event, priority)
     assert fields["MESSAGE_ID"] == events.MESSAGE_IDS[event]
     assert {name: value for name, value in fields.items() if name in named} == named

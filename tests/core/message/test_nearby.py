@@ -1,4 +1,4 @@
-"""The one-line texts: on terminals, at login, in the heartbeat, and about a silence."""
+"""The short texts: on terminals, at login, in the heartbeat, and about a silence."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -24,7 +24,7 @@ def line(subject=None, *, escalated=False, silence=None):
     return nearby.login_line(7, subject or diagnosis(), None, now=NOW, escalated=escalated, silence=silence)
 
 
-def test_wall_has_the_first_line_of_a_message_and_how_to_see_more():
+def test_wall_text_has_the_first_line_of_the_message_and_a_command_for_details():
     sent = message.compose(MessageKind.OPENED, diagnosis(), incident=7, host="master-a", now=NOW)
     first, more, end = nearby.wall_text(sent, 7).split("\n")
     assert (first, more, end) == (sent.plain.split("\n")[0], "More: sudo certmedic show 7", "")
@@ -47,19 +47,19 @@ def test_login_line_has_the_state_of_an_incident(more, state):
     assert shown.endswith(" (sudo certmedic show 7)")
 
 
-def test_login_line_is_short_and_harmless_whatever_a_certificate_is_called():
+def test_login_line_is_short_and_harmless_for_any_certificate_name():
     leaf = replace(diagnosis().certificates[0], subject_cn="<b>" + "n" * 300)
     shown = line(diagnosis(plane="", group="", certificates=(leaf,)))
     assert "<" not in shown
     assert len(shown) <= len("certmedic: ") + 140 + len(" (sudo certmedic show 7)")
 
 
-def test_few_words_name_the_owner_and_the_fault():
+def test_short_description_names_the_owner_and_the_fault():
     assert nearby.in_few_words(diagnosis(), NOW) == "etcd main: certificate expired"
 
 
 @pytest.mark.parametrize(("count", "shown", "rest"), [(0, 0, ""), (5, 5, ""), (6, 5, "1 more"), (9, 5, "4 more")])
-def test_few_lines_at_login_and_one_that_counts_the_rest(count, shown, rest):
+def test_login_has_at_most_five_lines_and_a_count_of_the_rest(count, shown, rest):
     lines = [str(number) for number in range(count)]
     few = nearby.few_lines(lines)
     assert few[:shown] == tuple(lines[:shown])
@@ -75,7 +75,7 @@ def test_few_lines_at_login_and_one_that_counts_the_rest(count, shown, rest):
             f"h: 4 certificates; next expiry 2026-11-25 15:40:00 UTC: {VOLUME}/peers/me.crt",
         ),
         (
-            NOW,  # the very second counts as gone
+            NOW,  # the second of NotAfter counts as expired
             NOW + 2 * DAY,
             f"h: 4 certificates, 1 expired; next expiry 2026-11-26 15:40:00 UTC: {VOLUME}/clients/server.crt",
         ),
@@ -85,12 +85,12 @@ def test_heartbeat_names_the_next_expiry(peer_ends, server_ends, text):
     assert nearby.pulse("h", facts(member(peer_ends=peer_ends, server_ends=server_ends)), NOW) == text
 
 
-def test_heartbeat_counts_trusted_certificates_alone():
+def test_heartbeat_counts_only_trusted_certificates():
     leaf = member(peer_ends=NOW - DAY)[0]
     assert nearby.pulse("h", facts((leaf,)), NOW) == "h: 1 certificate, 1 expired"
     assert nearby.pulse("h", facts((replace(leaf, trust=Trust.CLUSTER),)), NOW) == "h: 0 certificates"
 
 
-def test_silence_is_said_with_its_author_its_end_and_its_reason():
+def test_silence_is_described_by_author_end_and_reason():
     assert nearby.silence_said(SILENCE) == "by ann until 2026-11-25 15:40:00 UTC: moving (silence 4)"
     assert nearby.silence_said(WINDOW) == "maintenance window Sun 02:00-04:00, until 2026-11-25 15:40:00 UTC"

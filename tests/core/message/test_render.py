@@ -1,4 +1,4 @@
-"""How a message is made to fit: evidence goes first, then files, then whole lines at the end."""
+"""How a message is shortened: it drops evidence first, then files, then whole lines at the end."""
 
 import pytest
 
@@ -20,18 +20,18 @@ EVIDENCE = Block("Evidence", ("one line", "another line"), Form.QUOTE)
         (26, "lead\n\nFiles:\n  /a\n  /b"),
         (22, "lead\n\nFiles:\n  /a\n  /b"),
         (21, "lead\n\nFiles:\n  /a"),
-        (16, "lead\n"),  # no head without lines
+        (16, "lead\n"),  # no heading without lines
         (5, "lead\n"),
         (4, "lead"),
     ],
 )
-def test_message_is_cut_to_its_room_in_whole_lines(room, shown):
+def test_message_is_cut_to_its_limit_in_whole_lines(room, shown):
     assert _fitted((LEAD, FILES, EVIDENCE), _as_plain, room) == shown
     assert len(shown) <= room
 
 
 @pytest.mark.parametrize(("count", "lines"), [(1, 1), (2, 2), (3, 3), (9, 3)])
-def test_files_are_two_and_a_number(count, lines):
+def test_long_list_of_files_becomes_two_files_and_a_count(count, lines):
     few = _fewer(Block("Files", tuple(f"/{number}" for number in range(count))))
     assert len(few.lines) == lines
     assert (few.lines[-1] == f"and {count - 2} more") is (count > 2)

@@ -1,4 +1,4 @@
-"""Who hears of an incident: the first route that fits, and no one under a silence or within a maintenance window."""
+"""Who gets a message: the first matching route, and nobody during a silence or a maintenance window."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -41,7 +41,7 @@ def test_route_fits_if_all_its_conditions_are_met(conditions, fits):
     assert tag_of(MessageKind.OPENED, diagnosis(), [Route(tag="team", **conditions)]) == ("team" if fits else "")
 
 
-def test_first_route_that_fits_has_the_message():
+def test_first_matching_route_gets_the_message():
     routes = [Route(tag="a", plane="kubeadm"), Route(tag="b"), Route(tag="c")]
     assert tag_of(MessageKind.OPENED, diagnosis(), routes) == "b"
     assert tag_of(MessageKind.OPENED, diagnosis(), []) == ""
@@ -72,12 +72,12 @@ def test_open_maintenance_window_is_a_silence_until_it_closes():
         ({"file": "*/server.crt"}, False),
     ],
 )
-def test_silence_covers_what_meets_all_its_conditions(change, covers):
+def test_silence_covers_an_incident_that_meets_all_its_conditions(change, covers):
     silence = replace(ALL, **change)
     assert silence_of(diagnosis(), [silence], NOW) == (silence if covers else None)
 
 
-def test_silence_of_a_file_covers_no_incident_of_other_files_or_of_none():
+def test_silence_of_a_file_covers_no_incident_with_other_files_or_without_files():
     silence = replace(ALL, file=ME)
     both = tuple(stored.certificate for stored in member())[:2]
     assert silence_of(diagnosis(certificates=both), [silence], NOW) is None
@@ -85,7 +85,7 @@ def test_silence_of_a_file_covers_no_incident_of_other_files_or_of_none():
     assert silence_of(diagnosis(certificates=()), [ALL], NOW) == ALL
 
 
-def test_silence_that_ends_last_is_named():
+def test_silence_that_ends_last_is_reported():
     longer = replace(ALL, id=2, ends_at=NOW + 2 * DAY)
     assert silence_of(diagnosis(), [ALL, longer, replace(ALL, id=3)], NOW) == longer
     assert silence_of(diagnosis(), [], NOW) is None

@@ -1,4 +1,4 @@
-"""How a diagnosis is named in a word or two."""
+"""The short names of a diagnosis and its certificate."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -31,7 +31,7 @@ def diagnosis(**changes):
         ({"group": "", "plane": "", "certificates": ()}, "a program on this machine"),
     ],
 )
-def test_subject_of_a_diagnosis(change, name):
+def test_owner_of_a_diagnosis_has_a_name(change, name):
     assert whose(diagnosis(**change)) == name
 
 
@@ -39,14 +39,14 @@ def test_subject_of_a_diagnosis(change, name):
     ("moment", "text"),
     [(NOW + SECOND, "expires in 1 second"), (NOW, "expires now"), (NOW - SECOND, "expires now")],
 )
-def test_forecast_at_its_boundary(moment, text):
+def test_expiry_warning_at_the_second_of_expiry(moment, text):
     forecast = diagnosis(cause=Cause.EXPIRES_SOON, since=moment)
     assert soon(moment, NOW) == text
     assert brief(forecast, NOW) == f"certificate {text}"
     assert clause(forecast, NOW) == f"the certificate of etcd main {text}"
 
 
-def test_forecast_without_a_date():
+def test_expiry_warning_without_a_date_says_soon():
     forecast = diagnosis(cause=Cause.EXPIRES_SOON, since=None)
     assert clause(forecast, NOW) == "the certificate of etcd main expires soon"
     assert brief(forecast, NOW) == "certificate expires soon"

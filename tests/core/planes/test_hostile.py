@@ -1,4 +1,4 @@
-"""Strangers write members, flags, start-up lines and manifests: the parsers never raise, and bound what they return."""
+"""Parsers of members, flags, start-up lines and manifests never raise, and limit what they return."""
 
 import json
 
@@ -18,7 +18,7 @@ from certmedic.core.planes import (
 from certmedic.core.planes.cluster import MOST_MEMBERS
 from certmedic.core.planes.pods import LONGEST_MANIFEST
 
-TEXT = st.text(st.characters(), max_size=300)  # lone surrogates and control characters among them
+TEXT = st.text(st.characters(), max_size=300)  # includes lone surrogates and control characters
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
@@ -46,7 +46,7 @@ def check(members):
 
 
 @given(st.binary(max_size=300) | (JSON | st.lists(MEMBER, max_size=40)).map(lambda value: json.dumps(value).encode()))
-def test_any_answer_gives_bounded_members(answer):
+def test_any_reply_gives_a_limited_list_of_printable_members(answer):
     check(voters_told(answer))
 
 
@@ -54,13 +54,13 @@ def test_any_answer_gives_bounded_members(answer):
     st.dictionaries(st.sampled_from(["ETCD_NAME", "ETCD_INITIAL_CLUSTER", "ETCD_LISTEN_CLIENT_URLS"]), TEXT | URL),
     st.lists(TEXT),
 )
-def test_any_flags_give_bounded_members(environ, argv):
+def test_any_flags_give_a_limited_list_of_printable_members(environ, argv):
     cluster = cluster_from_flags(argv, environ)
     check(() if cluster is None else cluster.members)
 
 
 @given(TEXT.map("name: a\ninitial-cluster: a=https://{}:2380".format) | TEXT)
-def test_any_etcd_configuration_gives_bounded_members(text):
+def test_any_etcd_configuration_gives_a_limited_list_of_printable_members(text):
     cluster = cluster_from_config(text)
     check(() if cluster is None else cluster.members)
 
@@ -80,23 +80,23 @@ def test_any_manifest_gives_printable_paths(text):
     assert all(path.isprintable() for _, path in paths_of_manifest(text))
 
 
-def test_deeply_nested_answer_is_refused():
+def test_deeply_nested_reply_is_refused():
     assert voters_told(b"[" * 200_000) == ()
     assert paths_of_manifest("{" + '"a":{' * 40_000) == ()
 
 
 @pytest.mark.parametrize("name", CONTROLS)
-def test_member_with_unprintable_name_refuses_the_whole_answer(name):
+def test_reply_with_an_unprintable_member_name_is_refused(name):
     assert voters_told(json.dumps([member("b"), member(name)]).encode()) == ()
 
 
 @pytest.mark.parametrize("host", ["a\x1b[2J", "a\u202eb", "\ud800", "a\x7f", "n" * 254])
-def test_member_with_unprintable_host_refuses_the_whole_answer(host):
+def test_reply_with_an_unprintable_host_is_refused(host):
     assert voters_told(json.dumps([member("b"), member("a", f"https://{host}:2380")]).encode()) == ()
 
 
 @pytest.mark.parametrize(("count", "expected"), [(32, 32), (33, 0)])
-def test_answer_with_more_than_32_members_is_refused(count, expected):
+def test_reply_with_more_than_32_members_is_refused(count, expected):
     answer = json.dumps([member(f"m{number}") for number in range(count)]).encode()
     assert len(voters_told(answer)) == expected
     listed = ",".join(f"m{number}=https://10.0.0.1:2380" for number in range(count))
@@ -120,7 +120,7 @@ def test_path_is_at_most_as_long_as_the_kernel_allows(length, expected):
     assert len(paths_from_flags(["--cert-file=" + "/" + "a" * (length - 1)], {})) == expected
 
 
-def test_too_long_a_manifest_is_refused():
+def test_too_long_manifest_is_refused():
     flags = "- --cert-file=/etc/a.crt\n- mountPath: /etc\n  name: a\n- name: a\n  hostPath:\n    path: /etc\n"
     assert paths_of_manifest(flags + "#" * (LONGEST_MANIFEST - len(flags))) == (("server", "/etc/a.crt"),)
     assert paths_of_manifest(flags + "#" * (LONGEST_MANIFEST - len(flags) + 1)) == ()

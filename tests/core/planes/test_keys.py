@@ -1,4 +1,4 @@
-"""Where private keys lie: by custom beside a certificate, and those of the authorities that kops keeps on its masters."""
+"""Paths of private keys: beside a certificate by convention, and the CA keys that kops stores on its masters."""
 
 import pytest
 
@@ -23,7 +23,7 @@ from certmedic.core.planes import signing_authorities
         ("ca", "main", [], ""),
     ],
 )
-def test_authorities_that_kops_keeps_on_its_masters(use, group, folders, name):
+def test_kops_stores_ca_keys_on_its_masters(use, group, folders, name):
     place = Place(plane="kops", group=group, use=use, renewer="etcd-manager")
     home = "/r/etc/kubernetes/pki/etcd-manager-"
     assert signing_authorities(place, "/r") == tuple(
@@ -31,7 +31,7 @@ def test_authorities_that_kops_keeps_on_its_masters(use, group, folders, name):
     )
 
 
-def test_no_other_plane_keeps_the_keys_of_its_authorities():
+def test_no_other_plane_stores_its_ca_keys():
     for plane in set(planes.PLANES) - {"kops"}:
         for use in ("peer", "server", "apiserver-etcd-client"):
             assert signing_authorities(Place(plane=plane, group="main", use=use, renewer="operator")) == ()
@@ -50,5 +50,5 @@ def test_no_other_plane_keeps_the_keys_of_its_authorities():
         ("/a/me.p12", ""),
     ],
 )
-def test_key_beside_a_certificate_by_custom(path, key):
+def test_path_of_a_key_follows_from_the_path_of_its_certificate(path, key):
     assert planes.key_beside(path) == key

@@ -1,4 +1,4 @@
-"""A file's place by the end of its path."""
+"""Whether a file is at its place."""
 
 import pytest
 
@@ -10,10 +10,10 @@ from certmedic.core import planes
     [
         ("/mnt/master-vol-01/pki/etcd-cluster-token-etcd/peers/me.crt", True),
         ("/mnt/copies/me.crt", False),
-        ("me.crt", False),  # one part only
+        ("me.crt", False),  # the path has a single part
     ],
 )
-def test_file_is_in_its_place_by_its_whole_path(path, in_place):
+def test_file_is_at_its_place_only_if_its_whole_path_matches(path, in_place):
     assert planes.in_its_place(path) is in_place
 
 

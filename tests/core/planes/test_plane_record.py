@@ -1,4 +1,4 @@
-"""A plane is one record: with a made-up record, the code reads, judges, cures and reports its certificates."""
+"""A plane is one record: from an invented record the code reads, judges, cures and reports certificates."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_remedy_and_effect_come_from_the_record():
     assert ca == HARBOUR.ca
 
 
-def test_a_line_of_the_holder_leads_to_the_file():
+def test_line_of_the_holder_leads_to_the_file():
     line = "http: TLS handshake error from 10.0.0.9:50: remote error: tls: expired certificate"
     sighting = symptoms.parse(values.entry(line, unit="kube-apiserver.service"))
     assert sighting is not None
@@ -102,14 +102,14 @@ def test_a_line_of_the_holder_leads_to_the_file():
     assert [leaf.path for leaf in diagnosis.certificates] == [GATE]
 
 
-def test_a_lacking_usage_is_found_by_the_record():
+def test_missing_usage_is_detected_from_the_record():
     stored = gate(ends=NOW + 90 * DAY, server=False)
     finding = examine.examine(stored[0], values.facts(stored))
     assert finding is not None
     assert finding.cause is Cause.USAGE
 
 
-def test_the_unit_of_the_record_is_restarted():
+def test_unit_of_the_record_is_the_target_of_the_restart():
     stored = gate()
     facts = values.facts(stored, containers=(unit("harbourmaster.service"),))
     diagnosis = judged(stored)
@@ -120,7 +120,7 @@ def test_the_unit_of_the_record_is_restarted():
 
 
 @pytest.mark.parametrize("form", ["plain", "markdown", "html"])
-def test_message_says_what_the_record_says(form):
+def test_message_contains_the_texts_of_the_record(form):
     text = getattr(message.compose(MessageKind.OPENED, judged(gate()), incident=1, host="m", now=NOW), form)
     for words in (
         "No ship enters the harbour.",

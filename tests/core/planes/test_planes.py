@@ -1,4 +1,4 @@
-"""Where each plane's files lie, what they are for, and what a restart does to them."""
+"""Each plane's files: their paths, their uses, and what a restart does to them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OLD, FIRST = "kopeio/etcd-manager:3.0.20200307", "kopeio/etcd-manager:3.0.202004
         ("/opt/etcd-v3.2.18/etcdctl", "", None),
     ],
 )
-def test_which_etcd_takes_a_new_file_up(program, version, takes_up):
+def test_etcd_reloads_its_certificate_from_some_versions_on(program, version, takes_up):
     assert planes.etcd_version(program) == version
     assert planes.takes_up(version) is takes_up
 
@@ -118,7 +118,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("path", PLACES)
-def test_every_file_of_every_plane_is_known_and_read(path):
+def test_every_file_of_every_plane_has_its_place_and_a_pattern(path):
     place = planes.place(path)
     assert (place.plane, place.group, place.use, place.renewer, place.ca_path, place.ports) == PLACES[path]
     assert any(same_depth_match(path, glob) for glob in planes.patterns([place.plane]))
@@ -130,22 +130,22 @@ def same_depth_match(path: str, glob: str) -> bool:
 
 
 @pytest.mark.parametrize("path", PLACES)
-def test_a_copied_tree_is_the_same_under_any_prefix(path):
+def test_copy_below_any_folder_has_the_same_place(path):
     here, there = planes.place(path), planes.place("/tmp/copy" + path)
     assert (there.plane, there.group, there.use, there.renewer, there.ports) == (
         here.plane, here.group, here.use, here.renewer, here.ports,
     )  # fmt: skip
     assert there.ca_path == ("/tmp/copy" + here.ca_path if here.ca_path else "")
-    beside = planes.place(f"copy{path}")  # as somebody writes it who stands beside the copy
+    beside = planes.place(f"copy{path}")  # a path relative to the folder of the copy
     assert beside.ca_path == (f"copy{here.ca_path}" if here.ca_path else "")
 
 
 @pytest.mark.parametrize("path", PLACES)
-def test_what_etcd_manager_calls_rootfs_is_the_host(path):
+def test_rootfs_of_etcd_manager_is_the_root_of_the_host(path):
     assert planes.place("/rootfs" + path) == planes.place(path)
 
 
-def test_every_pattern_recognises_its_own_path_as_its_own():
+def test_path_of_every_pattern_belongs_to_its_plane():
     for plane in planes.PLANES.values():
         for kind in plane.files:
             path = kind.glob.replace("*", "x1")
@@ -163,22 +163,22 @@ def test_names_of_renewers_and_uses_are_unique_and_known():
     assert {kind.renewer for plane in planes.PLANES.values() for kind in plane.files} <= set(renewers)
 
 
-def test_the_end_of_a_path_is_enough():
+def test_end_of_a_path_determines_its_place():
     assert planes.place("/some/where/pki/peers/me.crt").use == "peer"
     assert planes.place("/some/where/pki/peers/me.crt").ca_path == "/some/where/pki/peers/ca.crt"
     assert planes.place("/some/where/pki/clients/server.crt").use == "server"
     assert planes.place("/some/where/pki/clients/ca.crt").use == "ca"
-    assert planes.place("apiserver/etcd-client.crt").plane == ""  # two parts that no plane has
+    assert planes.place("apiserver/etcd-client.crt").plane == ""  # no plane has a file with these two parts
     assert planes.place("/x/kube-apiserver/etcd-client.crt").renewer == "nodeup"
 
 
-def test_a_file_that_only_a_glob_of_the_user_names_claims_nothing():
+def test_file_outside_all_planes_has_an_empty_place():
     place = planes.place("/opt/app/tls/site.crt")
     assert (place.plane, place.use, place.renewer, place.ca_path, place.ports) == ("", "", "unknown", "", ())
     assert planes.place("/opt/app/tls/site.crt", use="server").use == "server"
 
 
-def test_group_by_issuer(peers_ca):
+def test_group_is_read_from_the_issuer(peers_ca):
     me = read(peers_ca.leaf("whatever").cert_pem)
     assert planes.place("/copy/pki/peers/me.crt", me).group == "events"
     assert planes.place("/copy/pki/peers/me.crt", me).ports == (2381,)
@@ -189,12 +189,12 @@ def test_group_by_issuer(peers_ca):
     ("member", "group"),
     [("etcd-a", "main"), ("etcd-eu-west-1a", "main"), ("etcd-events-a", "events"), ("etcd-cilium-b", "cilium"), ("etcd-leases-c", "leases")],
 )  # fmt: skip
-def test_group_by_member_where_the_authority_is_shared(clients_ca, member, group):
+def test_group_is_read_from_the_member_name_if_groups_share_a_ca(clients_ca, member, group):
     server = read(clients_ca.leaf(member).cert_pem)
     assert planes.place("/mnt/master-vol-1/pki/UMkjoE9YcxRZwt16EBkyew/clients/server.crt", server).group == group
 
 
-def test_group_by_sibling_where_neither_path_nor_certificate_tells(clients_ca, peers_ca):
+def test_group_is_read_from_a_sibling_as_the_last_resort(clients_ca, peers_ca):
     server, me = read(clients_ca.leaf("wyBAl5vPUhXtFrJ9rJ6hZQ").cert_pem), read(peers_ca.leaf("wyBAl5").cert_pem)
     path = "/mnt/master-vol-1/pki/UMkjoE9YcxRZwt16EBkyew/clients/server.crt"
     assert planes.place(path, server).group == ""
@@ -202,7 +202,7 @@ def test_group_by_sibling_where_neither_path_nor_certificate_tells(clients_ca, p
     assert planes.place("/mnt/v/clients/ca.crt", read(clients_ca.pem), siblings=[me]).group == "events"
 
 
-def test_an_authority_in_a_leafs_file_is_not_the_leaf(peers_ca):
+def test_ca_in_the_file_of_a_leaf_has_the_use_ca(peers_ca):
     leaf, chain = parse(peers_ca.leaf("etcd").cert_pem + peers_ca.pem, "x")
     path = "/var/lib/rancher/k3s/server/tls/etcd/peer-server-client.crt"
     assert planes.place(path, leaf).use == "peer"
@@ -211,7 +211,7 @@ def test_an_authority_in_a_leafs_file_is_not_the_leaf(peers_ca):
     assert planes.place("/etc/kubernetes/admin.conf", read(peers_ca.pem)).use == "ca"
 
 
-def test_patterns_take_a_root_and_a_choice():
+def test_patterns_are_limited_to_planes_and_a_root_folder():
     assert planes.patterns(["k3s"], root="/copy/")[0].startswith("/copy/var/lib/rancher/k3s/")
     assert set(planes.patterns("auto")) == {glob for plane in planes.PLANES for glob in planes.patterns(plane)}
     kops = planes.patterns("kops")
@@ -235,12 +235,12 @@ def test_patterns_take_a_root_and_a_choice():
         ("", None),
     ],
 )
-def test_manager_version(image, version):
+def test_version_of_etcd_manager_is_read_from_its_image(image, version):
     assert planes.manager_version(image) == version
 
 
 @pytest.mark.parametrize(("group", "other"), [("main", "events"), ("events", "main")])
-def test_the_command_names_one_group_only(group, other):
+def test_restart_command_names_one_group_only(group, other):
     for runtime, program in (("docker", "docker stop"), ("containerd", "crictl stop")):
         command = planes.restart_command(group, runtime)
         assert program in command
@@ -257,7 +257,7 @@ LEAVES_OF_ETCD_MANAGER = [
 
 
 @pytest.mark.parametrize("path", LEAVES_OF_ETCD_MANAGER)
-def test_etcd_manager_renews_its_leaves_from_one_version_on(path):
+def test_etcd_manager_renews_its_leaves_from_version_20200428_on(path):
     place = planes.place(path)
     assert planes.restart_effect(place, FIRST).kind == "renews"
     assert planes.restart_effect(place, FIRST).command == planes.restart_command("main")
@@ -269,7 +269,7 @@ def test_etcd_manager_renews_its_leaves_from_one_version_on(path):
     assert planes.restart_effect(place, "kopeio/etcd-manager:latest").kind == "unknown"
 
 
-def test_a_path_with_a_space_is_quoted():
+def test_path_with_a_space_is_quoted():
     kept = planes.restart_effect(planes.place("/a b/peers/me.crt"), OLD, path="/a b/peers/me.crt")
     assert "'/a b/peers/me.crt' '/a b/peers/me.crt.expired'" in kept.command
 
@@ -278,7 +278,7 @@ RENEWED_BY_RESTART = ("etcd-manager", "k3s", "rke2")
 
 
 @pytest.mark.parametrize("path", PLACES)
-def test_no_restart_is_said_to_renew_what_it_does_not(path):
+def test_restart_renews_only_leaves_of_renewers_that_reissue_them(path):
     place = planes.place(path)
     effect = planes.restart_effect(place, FIRST, path=path)
     if place.use == "ca" or place.renewer not in RENEWED_BY_RESTART:
@@ -301,34 +301,36 @@ def test_no_restart_is_said_to_renew_what_it_does_not(path):
         ("/var/snap/microk8s/current/certs/front-proxy-client.crt", "refresh-certs --cert front-proxy-client.crt"),
     ],
 )
-def test_what_a_person_types(path, command):
+def test_command_for_a_person_is_that_of_the_renewer(path, command):
     assert command in planes.restart_effect(planes.place(path), None, path=path).command
 
 
-def test_k3s_renews_in_its_window_only():
+def test_k3s_renews_only_close_to_expiry():
     place = planes.place("/var/lib/rancher/k3s/server/tls/client-admin.crt")
     assert planes.restart_effect(place, None, residual=timedelta(days=-3)).kind == "renews"
     assert planes.restart_effect(place, None, residual=timedelta(days=30)).kind == "renews"
-    assert planes.restart_effect(place, None, residual=timedelta(days=100)).kind == "unknown"  # by its release
+    assert (
+        planes.restart_effect(place, None, residual=timedelta(days=100)).kind == "unknown"
+    )  # it depends on the release
     assert planes.restart_effect(place, None, residual=timedelta(days=200)).kind == "nothing"
     dynamic = planes.place("/var/lib/rancher/k3s/server/tls/dynamic-cert.json")
     assert planes.restart_effect(dynamic, None).kind == "unknown"
 
 
-# ---------------------------------------------------------------- what etcd says of itself
+# ---------------------------------------------------------------- flags and start-up lines of etcd
 
 
-def test_flags_and_environment():
-    found = planes.paths_from_flags(
+def test_paths_are_read_from_flags_before_the_environment():
+    paths = planes.paths_from_flags(
         ["etcd", "--cert-file=/a/server.crt", "--peer-cert-file", "/a/peer.crt", "--name", "m1"],
         {"ETCD_CERT_FILE": "/env/server.crt", "ETCD_TRUSTED_CA_FILE": "/a/ca.crt", "HOME": "/root"},
     )
-    assert dict(found) == {"server": "/a/server.crt", "peer": "/a/peer.crt", "ca": "/a/ca.crt"}
+    assert dict(paths) == {"server": "/a/server.crt", "peer": "/a/peer.crt", "ca": "/a/ca.crt"}
     assert planes.paths_from_flags(["etcd", "--cert-file"], {}) == ()
     assert planes.paths_from_flags([], {}) == ()
 
 
-def test_other_lines_name_no_files():
+def test_other_lines_give_no_paths():
     for line in (
         "",
         "raft: cert = /x",
@@ -343,7 +345,7 @@ def test_other_lines_name_no_files():
     "file",
     ["server/tls/client-ca.crt", "server/tls/client-ca.nochain.crt", "server/tls/server-ca.nochain.crt", "agent/client-ca.crt"],
 )  # fmt: skip
-def test_every_ca_file_of_rancher_is_an_authority(plane, file):
+def test_every_ca_file_of_rancher_has_the_use_ca(plane, file):
     where = planes.place(f"/var/lib/rancher/{plane}/{file}")
     assert (where.plane, where.use) == (plane, "ca")
     assert planes.restart_effect(where, None).kind == "nothing"
@@ -364,7 +366,7 @@ RESTART, ROTATE = "sudo systemctl restart {unit}", "sudo {plane} certificate rot
         (timedelta(days=120, seconds=1), "nothing", ROTATE),
     ],
 )
-def test_rancher_command_at_each_boundary(plane, unit, residual, kind, command):
+def test_command_for_k3s_and_rke2_at_the_boundaries_of_the_residual_time(plane, unit, residual, kind, command):
     where = planes.place(f"/var/lib/rancher/{plane}/server/tls/serving-kube-apiserver.crt")
     effect = planes.restart_effect(where, None, residual=residual)
     assert (effect.kind, effect.command) == (kind, command.format(plane=plane, unit=unit))

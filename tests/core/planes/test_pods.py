@@ -1,4 +1,4 @@
-"""Paths in a container as they are on the host, and those that a static pod's manifest names."""
+"""Paths in a container as paths on the host, and paths in the manifest of a static pod."""
 
 import json
 
@@ -18,12 +18,12 @@ MOUNTS = [("/etc", "/host/etc"), ("/etc/pki/", "/host/pki"), ("/srv", "/")]
         ("/etc/pki", "/host/pki"),
         ("/etc/pkix/x.crt", "/host/etc/pkix/x.crt"),
         ("/etc/pki/../x.crt", "/host/etc/x.crt"),
-        ("/srv/x.crt", "/x.crt"),  # the host's root is mounted there
+        ("/srv/x.crt", "/x.crt"),  # /srv is a mount of the host's root
         ("/srv", "/"),
         ("/var/x.crt", ""),
     ],
 )
-def test_path_on_the_host_by_the_deepest_mount(path, host):
+def test_path_on_the_host_follows_from_the_deepest_mount(path, host):
     assert on_host(path, MOUNTS) == host
     assert on_host(path, list(reversed(MOUNTS))) == host
 
@@ -58,5 +58,5 @@ def manifest(env=(), **more):
         ("{}", set()),
     ],
 )
-def test_certificates_that_a_manifest_in_json_names(text, paths):
+def test_paths_are_read_from_a_json_manifest(text, paths):
     assert set(paths_of_manifest(text)) == paths

@@ -1,4 +1,4 @@
-"""The start-up lines of etcd name the hosts that it advertises."""
+"""The start-up lines of etcd contain the hosts that etcd advertises."""
 
 import pytest
 
@@ -17,5 +17,5 @@ from certmedic.core.planes import hosts_from_startup_line
         ("embed: listening for client requests on https://a:4001", []),
     ],
 )
-def test_hosts_that_etcd_advertises(line, hosts):
+def test_advertised_hosts_are_read_from_a_startup_line(line, hosts):
     assert list(hosts_from_startup_line(line)) == hosts

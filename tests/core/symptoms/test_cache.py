@@ -17,7 +17,7 @@ from certmedic.core.symptoms import cache
 
 NOW = datetime(2026, 11, 24, 15, 32, 49, tzinfo=UTC)
 SAMPLES = [sample for rule in symptoms.RULES for sample in rule.samples]
-# Envelopes of a message; {at} is the time, {port} the caller's.
+# Envelopes of a message; {at} is the time, {port} is the caller's port.
 ENVELOPES = (
     "{line}",
     "{at:%Y-%m-%d %H:%M:%S.%f} I | {line}",
@@ -32,7 +32,7 @@ ENVELOPES = (
     'Get "https://10.0.0.1:{port}/api": {line}: current time {at:%Y-%m-%dT%H:%M:%SZ} is after 2026-11-19T15:30:41Z',
 )
 PORTS = st.sampled_from((2379, 6443, 10250, 40000, 40001, 59999)) | st.integers(1, 65535)
-TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1)) | st.just(NOW.replace(tzinfo=None))  # noqa: DTZ001 - written without a zone, as programs do
+TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1)) | st.just(NOW.replace(tzinfo=None))  # noqa: DTZ001 - programs write times without a zone
 
 
 def entry(text: str, *, at: datetime = NOW, stream: str = "t", **origin: object) -> LogEntry:
@@ -78,7 +78,7 @@ def test_every_sample_is_cached_and_equals_what_parse_returns(envelope):
 @settings(max_examples=200, deadline=None)
 def test_any_ports_times_and_pids_equal_what_parse_returns(lines):
     parse_cache = symptoms.ParseCache()
-    for _ in range(3):  # seen once, learnt, cached
+    for _ in range(3):  # first seen, then learnt, then cached
         for envelope, sample, at, port, pid in lines:
             same(parse_cache, entry(wrapped(envelope, sample, at, port, pid)))
     for envelope, sample, at, port, pid in lines:
@@ -114,8 +114,8 @@ def test_lines_of_two_origins_are_cached_apart():
         same(parse_cache, entry(text, program=program))
 
 
-def test_parts_that_are_equal_once_may_differ_later():
-    # The error follows the message unless the message holds it.
+def test_variable_parts_that_were_equal_may_differ_later():
+    # The parser appends the error unless the message contains it.
     line = '{{"msg":"dial 10.0.0.2:{}: remote error: tls: bad certificate","error":"10.0.0.2:{}: remote error: tls: bad certificate"}}'
     for different, equal in ((0, 1), (1, 0)):
         parse_cache = symptoms.ParseCache()
@@ -123,18 +123,18 @@ def test_parts_that_are_equal_once_may_differ_later():
             same(parse_cache, entry(line.format(port, port + (equal if port % 4 < 2 else different))))
 
 
-def test_certificate_dates_and_service_ports_are_no_variable_parts():
-    for one, other in (
+def test_certificate_dates_and_service_ports_are_not_variable():
+    for before, after in (
         ("2026-11-19T15:30:41Z", "2026-11-20T15:30:41Z"),
         ("https://127.0.0.1:2379", "https://127.0.0.1:6443"),
     ):
         line = 'Get "https://127.0.0.1:2379/x": x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-11-19T15:30:41Z'
         parse_cache = symptoms.ParseCache()
-        for text in (line, line, line, line.replace(one, other), line.replace(one, other), line):
+        for text in (line, line, line, line.replace(before, after), line.replace(before, after), line):
             same(parse_cache, entry(text, program="kube-apiserver"))
 
 
-def test_date_that_decides_a_verdict_is_no_variable_part():
+def test_date_that_decides_the_symptom_is_not_variable():
     line = "x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-11-{}T15:30:41.25Z"
     parse_cache = symptoms.ParseCache()
     for day in (19, 19, 19, 20, 21):
@@ -148,7 +148,7 @@ def test_lines_without_sighting_and_long_lines_equal_what_parse_returns():
             same(parse_cache, entry(text))
 
 
-def test_invented_lines_do_not_fill_the_cache():
+def test_invented_lines_do_not_grow_the_cache_beyond_its_limit():
     parse_cache = symptoms.ParseCache()
     for number in range(3 * cache.MOST):
         for _ in range(2):
@@ -157,14 +157,14 @@ def test_invented_lines_do_not_fill_the_cache():
     assert max(map(len, kept)) <= cache.MOST
 
 
-def test_a_storm_costs_less_than_half():
+def test_cache_halves_the_cost_of_a_storm():
     line = 'rejected connection from "10.0.0.2:{}" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
     entries = [entry(line.format(30000 + number)) for number in range(2000)]
 
     def cost(parse) -> float:
         began = time.process_time()
-        for one in entries:
-            assert isinstance(parse(one), Sighting)
+        for line_entry in entries:
+            assert isinstance(parse(line_entry), Sighting)
         return time.process_time() - began
 
     parse_cache = symptoms.ParseCache()

@@ -1,4 +1,4 @@
-"""Envelopes at their edges: cut, nested, listed or escaped, and bounds on how much is read."""
+"""Envelopes at their limits: truncated, nested, in lists or escaped, and how much is read."""
 
 import json
 
@@ -30,10 +30,10 @@ def test_every_level_of_escaping_is_removed(text, plain):
         ('{"msg":"x","peers":[5,{"id":"7"}]}', "x", {"id": "7"}),
         ('{"msg":"x","a":{"b":{"c":"d"}}}', "x", {"c": "d"}),
         ('connected","error":"eof","id":"7"}', "connected: eof", {"error": "eof", "id": "7"}),
-        ('see","id":"7","name":"x"}', 'see","id":"7","name":"x"}', {}),  # a piece without an error
+        ('see","id":"7","name":"x"}', 'see","id":"7","name":"x"}', {}),  # a fragment without an error
     ],
 )
-def test_json_objects_whole_and_in_pieces(line, message, pairs):
+def test_json_objects_and_their_fragments_are_read(line, message, pairs):
     unwrapped = unwrap(line)
     assert (unwrapped.message, dict(unwrapped.pairs)) == (message, pairs)
 

@@ -1,4 +1,4 @@
-"""The statements of a line: which side called, which was called, and dates in the spellings of many programs."""
+"""The fields of a line: the caller, the called endpoint, and dates in the formats of many programs."""
 
 from datetime import UTC, datetime
 
@@ -22,7 +22,7 @@ URL_A, URL_B = "https://10.0.0.1:2379", "https://10.0.0.2:2379"
         (f"see {URL_A}", {}, {}),
     ],
 )
-def test_caller_or_called_side(text, pairs, fields):
+def test_remote_address_or_endpoint_is_read(text, pairs, fields):
     assert stated_in(text, pairs) == fields
 
 
@@ -34,7 +34,7 @@ def test_caller_or_called_side(text, pairs, fields):
         ("it is expired", {}),
     ],
 )
-def test_row_of_kubeadms_table(text, fields):
+def test_expired_row_of_kubeadms_table_gives_its_date(text, fields):
     assert stated_in(text, {}) == fields
 
 
@@ -46,7 +46,7 @@ def test_row_of_kubeadms_table(text, fields):
         ("2026-11-19T15:30:41+02:00", datetime(2026, 11, 19, 13, 30, 41, tzinfo=UTC)),
         ("2026-11-19 15:30:41 -0530", datetime(2026, 11, 19, 21, 0, 41, tzinfo=UTC)),
         ("2026-11-19 15:30:41 CET", datetime(2026, 11, 19, 14, 30, 41, tzinfo=UTC)),
-        ("2026-11-19 15:30:41 CST", None),  # America's or China's
+        ("2026-11-19 15:30:41 CST", None),  # ambiguous: America or China
         ("Thu Nov 19 15:30:41 CST 2026", None),
         ("Nov 19, 2026 15:30 UTC", datetime(2026, 11, 19, 15, 30, tzinfo=UTC)),
         ("1795102241", datetime(2026, 11, 19, 15, 30, 41, tzinfo=UTC)),
@@ -56,5 +56,5 @@ def test_row_of_kubeadms_table(text, fields):
         ("yesterday", None),
     ],
 )
-def test_moment_as_programs_write_it(text, read):
+def test_dates_are_read_in_the_formats_of_many_programs(text, read):
     assert moment(text) == read

@@ -1,4 +1,4 @@
-"""The byte gate: every line that a rule knows holds a needle, and a healthy master's lines hold none."""
+"""Needles: every line that matches a rule contains a needle, and no line of a healthy master does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sure(text: str, **origin: object) -> Sighting:
         "I1124 15:32:45.012345    9 etcdserver.go:534] starting etcd with state tls_enabled:true nodes:<name:a>",
     ],
 )
-def test_lines_of_a_healthy_master_hold_no_needle(chatter):
+def test_lines_of_a_healthy_master_contain_no_needle(chatter):
     assert not symptoms.interesting(chatter.encode())
     assert seen(chatter) is None
 
@@ -54,6 +54,6 @@ def test_lines_of_a_healthy_master_hold_no_needle(chatter):
         "java.security.cert.CertPathValidatorException: timestamp check failed",
     ],
 )
-def test_lines_without_the_usual_words_hold_a_needle_too(line):
+def test_failures_without_the_usual_words_also_contain_a_needle(line):
     assert symptoms.interesting(line.encode())
     sure(line)

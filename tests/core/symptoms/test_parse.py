@@ -1,4 +1,4 @@
-"""The envelopes, and the way from a line to a sighting. test_table.py tests the rules."""
+"""From a line through its envelopes to a sighting. test_table.py tests the rules."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sure(text: str, **origin: object) -> Sighting:
 
 SAMPLES = [sample for rule in symptoms.RULES for sample in rule.samples]
 
-# ---------------------------------------------------------------- who refused whom (FIELD 4.2)
+# ---------------------------------------------------------------- who rejected whom (FIELD 4.2)
 
 AFTER = "current time 2026-11-24T15:32:49Z is after 2026-11-19T15:16:51Z"
 BEFORE = "current time 2026-11-24T15:32:49Z is before 2026-12-14T15:29:59Z"
@@ -70,21 +70,21 @@ def as_client(error: str) -> str:
 @pytest.mark.parametrize(
     "before", ["", "tls: failed to verify client's certificate: ", "tls: failed to verify client certificate: "]
 )
-def test_words_say_who_refused_whom(before, error, symptom, rejected_by, suspect):
-    for role, said in ((SERVER, as_server(before + error)), (CLIENT, as_client(error))):
+def test_error_text_says_who_rejected_whom(before, error, symptom, rejected_by, suspect):
+    for role, line in ((SERVER, as_server(before + error)), (CLIENT, as_client(error))):
         if before and rejected_by is REMOTE:
             continue
-        sighting = sure(said)
+        sighting = sure(line)
         assert (sighting.symptom, sighting.rejected_by, sighting.suspect) == (symptom, rejected_by, suspect)
         assert (sighting.role, sighting.program) == (role, "etcd")
 
 
-def test_context_gives_the_role_since_go_1_20_words_both_sides_alike():
-    said = f"tls: failed to verify certificate: x509: certificate has expired or is not yet valid: {AFTER}"
-    assert sure(as_server(said)).role is SERVER
-    assert sure(as_client(said)).role is CLIENT
-    assert sure(f'Get "https://10.0.0.1:6443/api": {said}').role is CLIENT
-    assert sure(f"http: TLS handshake error from 10.0.0.1:4444: {said}").role is SERVER
+def test_role_comes_from_the_context_of_an_error_that_both_sides_log_alike():
+    error = f"tls: failed to verify certificate: x509: certificate has expired or is not yet valid: {AFTER}"
+    assert sure(as_server(error)).role is SERVER
+    assert sure(as_client(error)).role is CLIENT
+    assert sure(f'Get "https://10.0.0.1:6443/api": {error}').role is CLIENT
+    assert sure(f"http: TLS handshake error from 10.0.0.1:4444: {error}").role is SERVER
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_other_handshake_errors_are_no_sighting(error):
         "OpenSSL SSL_connect: error:0A00010B:SSL routines::wrong version number",
     ],
 )
-def test_good_news_and_other_errors_are_no_sighting(line):
+def test_healthy_lines_and_other_errors_are_no_sighting(line):
     assert seen(line) is None
     assert symptoms.explanation(seen(line))["failure"] is False
 
@@ -149,11 +149,11 @@ def test_good_news_and_other_errors_are_no_sighting(line):
         "LOG4[1]: CERT: accepting expired certificate",
     ],
 )
-def test_requested_urls_and_other_trades_are_no_sighting(line):
+def test_requested_urls_and_unrelated_certificates_are_no_sighting(line):
     assert seen(line) is None
 
 
-def test_a_called_url_does_not_hide_the_error():
+def test_url_in_a_line_does_not_hide_the_error():
     line = 'Get "https://a.internal/certificate-revoked?at=1": x509: certificate signed by unknown authority'
     assert sure(line).symptom is Symptom.UNKNOWN_AUTHORITY
     assert sure(line).fields["endpoint"] == "https://a.internal/certificate-revoked?at=1"
@@ -183,7 +183,7 @@ def test_openssl_alerts_that_are_read_and_written_are_distinguished(way, rejecte
         ("error setting private key", Symptom.OTHER),
     ],
 )  # fmt: skip
-def test_equal_faults_in_other_words_have_one_symptom(line, symptom):
+def test_other_wordings_of_a_fault_have_the_same_symptom(line, symptom):
     assert sure(line).symptom is symptom
 
 
@@ -226,13 +226,13 @@ def test_etcd_reports_faults_of_its_own_files(line, rule, path):
     assert sighting.fields.get("cert_file") == path
 
 
-def test_a_certificate_that_a_peer_sent_is_no_own_file():
+def test_malformed_certificate_that_a_peer_sent_is_the_fault_of_the_peer():
     for sent in ("x509: malformed certificate", "asn1: structure error: tags don't match"):
-        for said in (
+        for line in (
             as_server(f"tls: failed to parse client certificate: {sent}"),
             as_client(f"tls: failed to parse certificate from server: {sent}"),
         ):
-            assert sure(said).suspect is PEER
+            assert sure(line).suspect is PEER
 
 
 @pytest.mark.parametrize(
@@ -244,34 +244,34 @@ def test_a_certificate_that_a_peer_sent_is_no_own_file():
         ("certificate /etc/my-app/tls-1.pem does not match private key /etc/my-app/tls-1.key", Symptom.OTHER, OWN),
     ],
 )
-def test_dashes_in_names_and_paths_hide_nothing(line, symptom, suspect):
+def test_dashes_in_names_and_paths_do_not_hide_the_fault(line, symptom, suspect):
     assert (sure(line).symptom, sure(line).suspect) == (symptom, suspect)
 
 
-# ---------------------------------------------------------------- a process that meets its own
+# ---------------------------------------------------------------- a process that calls itself
 
 
 def own_call(url: str) -> str:
     return f'Get "{url}": x509: certificate has expired or is not yet valid: {AFTER}'
 
 
-def test_the_api_server_that_refuses_itself_is_at_fault():
+def test_api_server_that_rejects_itself_is_at_fault():
     assert sure(own_call("https://[::1]:6443/api/v1/namespaces")).suspect is OWN
     for host in ("127.0.0.1:6443", "localhost:443", "localhost"):
-        said = own_call(f"https://{host}/api/v1/namespaces")
-        assert sure(said, container="k8s_kube-apiserver_kube-apiserver-m1_kube-system_1a2b_3").suspect is OWN
-        assert sure(said, program="kube-scheduler").suspect is PEER
-        assert sure(said).suspect is PEER
+        line = own_call(f"https://{host}/api/v1/namespaces")
+        assert sure(line, container="k8s_kube-apiserver_kube-apiserver-m1_kube-system_1a2b_3").suspect is OWN
+        assert sure(line, program="kube-scheduler").suspect is PEER
+        assert sure(line).suspect is PEER
     etcd = own_call("https://127.0.0.1:2379/health")
     assert sure(etcd, program="kube-apiserver").suspect is PEER
 
 
-def test_etcd_gateway_that_sends_the_server_certificate_is_own():
-    said = "tls: failed to verify client certificate: x509: certificate specifies an incompatible key usage"
-    line = as_server(said)
+def test_etcd_gateway_that_sends_the_server_certificate_is_our_fault():
+    error = "tls: failed to verify client certificate: x509: certificate specifies an incompatible key usage"
+    line = as_server(error)
     assert sure(line).suspect is PEER
     assert sure(line.replace("10.0.0.7", "127.0.0.1")).suspect is OWN
-    other = f"http: TLS handshake error from 127.0.0.1:40122: {said}"  # no etcd, hence no gateway of its own
+    other = f"http: TLS handshake error from 127.0.0.1:40122: {error}"  # not etcd, so the caller is no gateway
     assert sure(other).suspect is PEER
     expired = line.replace("specifies an incompatible key usage", "has expired or is not yet valid")
     assert sure(expired.replace("10.0.0.7", "127.0.0.1")).suspect is PEER
@@ -390,14 +390,14 @@ def test_every_nesting_of_envelopes_is_unwrapped(body, wrap):
     assert sighting.not_after == datetime(2026, 11, 19, 15, 16, 51, tzinfo=UTC)
     assert sighting.fields["current_time"] == "2026-11-24T15:32:49Z"
     assert sighting.fields["server_name"] == "m1.internal"
-    told = sighting.fields.get("remote_addr") or sighting.fields["endpoint"]
-    assert told.startswith("10.0.0.7:")
+    address = sighting.fields.get("remote_addr") or sighting.fields["endpoint"]
+    assert address.startswith("10.0.0.7:")
     assert sighting.message == sure(body).message
     assert not sighting.message.startswith(("{", "W1124", "2026", "Nov", "[2026", "MESSAGE", "WARNING"))
 
 
 @pytest.mark.parametrize("times", [1, 2, 3, 4])
-def test_a_quote_escaped_any_number_of_times_is_a_quote(times):
+def test_quote_is_recognised_at_any_level_of_escaping(times):
     issuer = "x509: certificate signed by unknown authority (possibly because of {q}crypto/rsa: verification error{q} while trying to verify candidate authority certificate {q}etcd-ca{q})"
     for mark in ("\\" * (2**times - 1), "\\x5c" * times):
         sighting = sure(
@@ -409,7 +409,7 @@ def test_a_quote_escaped_any_number_of_times_is_a_quote(times):
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=list(BODIES))
-def test_a_cut_line_is_read_up_to_the_cut(body):
+def test_truncated_line_is_read_up_to_the_cut(body):
     verdict = "x509: certificate ha"
     for end in range(len(body)):
         for wrap in (TRANSPORTS["bare"], TRANSPORTS["CRI"]):
@@ -433,7 +433,7 @@ def test_a_cut_line_is_read_up_to_the_cut(body):
         ("tls: failed to verify client certificate: x50", Symptom.OTHER),
     ],
 )
-def test_a_cut_verdict_is_completed_if_one_verdict_fits(cut, symptom):
+def test_truncated_error_is_completed_if_only_one_error_fits(cut, symptom):
     assert sure(as_client(cut)).symptom is symptom
     assert (
         sure(
@@ -443,13 +443,13 @@ def test_a_cut_verdict_is_completed_if_one_verdict_fits(cut, symptom):
     )
 
 
-def test_a_docker_record_without_its_beginning():
+def test_docker_record_without_its_beginning_is_read():
     whole = TRANSPORTS["docker"](BODIES["capnslog"])
     sighting = sure(whole[whole.index("embed") :])
     assert sighting.message == f"embed: {REJECTED}"
 
 
-def test_a_piece_of_a_json_object():
+def test_fragment_of_a_json_object_is_read():
     sighting = sure(
         '"rejected connection on peer endpoint","remote-addr":"10.0.0.7:1","error":"remote error: tls: bad certificate"}'
     )
@@ -457,7 +457,7 @@ def test_a_piece_of_a_json_object():
     assert sighting.fields["remote_addr"] == "10.0.0.7:1"
 
 
-# ---------------------------------------------------------------- what a line states
+# ---------------------------------------------------------------- fields of a line
 
 
 @pytest.mark.parametrize(
@@ -475,7 +475,7 @@ def test_a_piece_of_a_json_object():
         ("x509: certificate has expired or is not yet valid: current time 2026-11-24T16:32:49+01:00 is after 9999-99-99T99:99:99Z", "not_after", "9999-99-99T99:99:99Z", None),
     ],
 )  # fmt: skip
-def test_dates_are_kept_as_written_and_parsed(line, name, value, moment):
+def test_dates_are_kept_verbatim_and_parsed(line, name, value, moment):
     sighting = sure(line)
     assert sighting.fields[name] == value
     assert getattr(sighting, name) == (datetime(*moment, tzinfo=UTC) if moment else None)
@@ -507,22 +507,22 @@ def test_dates_are_kept_as_written_and_parsed(line, name, value, moment):
         ("[certs] certificate apiserver not signed by CA certificate ca: x509: certificate signed by unknown authority", {"subject": "apiserver"}),
     ],
 )  # fmt: skip
-def test_fields_that_a_line_states(line, fields):
-    told = sure(line).fields
-    assert {name: told.get(name) for name in fields} == fields
+def test_fields_of_a_line_are_read(line, fields):
+    read = sure(line).fields
+    assert {name: read.get(name) for name in fields} == fields
 
 
-def test_chatter_does_not_hide_a_verdict_of_go():
+def test_harmless_phrase_does_not_hide_an_error_of_go():
     line = 'error checking if the node will expire (using self signed certificates?): Get "https://10.0.0.1:6443/": x509: certificate signed by unknown authority'
     assert sure(line).symptom is Symptom.UNKNOWN_AUTHORITY
 
 
-def test_an_empty_server_name_is_stated_too():
+def test_empty_server_name_is_a_field():
     assert sure(as_server("remote error: tls: bad certificate").replace("m1.internal", "")).fields["server_name"] == ""
     assert "server_name" not in sure(as_client("remote error: tls: bad certificate")).fields
 
 
-# ---------------------------------------------------------------- who wrote it
+# ---------------------------------------------------------------- the program that logged
 
 ALERT = "http: TLS handshake error from 10.0.0.7:4001: remote error: tls: bad certificate"
 
@@ -591,18 +591,18 @@ HOSTILE = {
 @pytest.mark.parametrize(
     "head", ["", "x509: certificate has expired", '{"log":"', 'msg="', '"', "remote error: tls: bad certificate "]
 )
-def test_64_kib_of_anything_are_parsed_in_linear_time(head, piece):
+def test_any_64_kib_are_parsed_in_linear_time(head, piece):
     line = (head + piece * (lines.LIMIT // len(piece)))[: lines.LIMIT]
     began = time.process_time()
     sighting = seen(line)
-    # Work that grows with the square of the length takes minutes here, on any machine.
+    # Quadratic time takes minutes here, on any machine.
     assert time.process_time() - began < 2
     if sighting is not None:
         assert len(sighting.message) <= 1024
         assert all(len(value) <= 512 for value in sighting.fields.values())
 
 
-# Lone surrogates too: a JSON string can hold one that no encoding takes.
+# Lone surrogates included: a JSON string may contain them, and no encoding accepts them.
 ANY_CHARACTER = st.characters(categories=None, exclude_categories=())
 FAILURES = st.sampled_from(SAMPLES)
 SHAPES = st.sampled_from([*TRANSPORTS.values(), *NESTED.values()])
@@ -620,7 +620,7 @@ SHAPES = st.sampled_from([*TRANSPORTS.values(), *NESTED.values()])
 @example('rejected connection from "\ud800" (error "remote error: tls: bad certificate", ServerName "\udfff")')
 @example("[" * 5000)
 @example('{"log": ""}')
-def test_parse_never_raises_and_its_words_are_printable(text):
+def test_parse_never_raises_and_returns_printable_text(text):
     sighting = seen(text)
     answer = symptoms.explanation(sighting)
     assert json.loads(json.dumps(answer, ensure_ascii=False).encode()) == answer
@@ -638,7 +638,7 @@ def test_parse_never_raises_and_its_words_are_printable(text):
 
 
 @given(FAILURES, SHAPES, st.integers(0, 400))
-def test_a_cut_anywhere_in_any_envelope_raises_nothing(sample, wrap, end):
+def test_line_cut_anywhere_in_any_envelope_raises_nothing(sample, wrap, end):
     seen(wrap(sample)[:end])
 
 
@@ -668,7 +668,7 @@ MANAGER = "k8s_etcd-manager_etcd-manager-main-m1_kube-system_1a2b_0"
         (f"Nov 24 15:32:49 m1 kubelet[812]: {ALERT}", {"unit": "backup.service"}, "kubelet"),
     ],
 )  # fmt: skip
-def test_place_of_a_system_origin_outranks_names_in_the_line(line, origin, program):
+def test_trusted_origin_outranks_program_names_in_the_line(line, origin, program):
     assert sure(line, trust=Trust.SYSTEM, **origin).program == program
 
 
@@ -679,19 +679,19 @@ def test_400_program_names_of_one_stranger_share_one_fold():
     assert len({sure(ALERT, program=f"app-{n}", unit=f"{n}.service", uid=1000).fold for n in range(400)}) == 1
 
 
-def test_lines_of_unequal_trust_and_of_two_strangers_share_no_fold():
+def test_lines_of_different_trust_or_strangers_share_no_fold():
     origins = [{"trust": trust, "program": "etcd"} for trust in Trust]
     origins += [{"uid": 1000}, {"uid": 1001}, {"namespace": "shop", "uid": 1000}]
     folds = [sure(ALERT, **origin).fold for origin in origins]
     assert len(set(folds)) == len(folds)
 
 
-def test_programs_of_the_system_do_not_share_a_fold():
-    one, other = (sure(ALERT, unit=f"{name}.service", trust=Trust.SYSTEM) for name in ("kubelet", "kube-apiserver"))
-    assert one.fold != other.fold
+def test_system_programs_do_not_share_a_fold():
+    first, second = (sure(ALERT, unit=f"{name}.service", trust=Trust.SYSTEM) for name in ("kubelet", "kube-apiserver"))
+    assert first.fold != second.fold
 
 
-def test_a_long_line_is_read_at_both_ends_and_excerpted():
+def test_long_line_is_read_at_both_ends_and_cut():
     far = "x" * 11_000 + f" {as_client('x509: certificate signed by unknown authority')} " + "y" * 60_000
     assert "certificate signed by unknown authority" in sure(far).message
     end = "x" * 60_000 + " remote error: tls: bad certificate"
@@ -700,7 +700,7 @@ def test_a_long_line_is_read_at_both_ends_and_excerpted():
 
 
 @pytest.mark.parametrize(("length", "kept"), [(1023, 1023), (1024, 1024), (1025, 1024), (3000, 1024)])
-def test_message_is_kept_up_to_1024_characters(length, kept):
+def test_message_is_cut_at_1024_characters(length, kept):
     error = " remote error: tls: bad certificate"
     assert len(sure("x" * (length - len(error)) + error).message) == kept
 
@@ -708,7 +708,7 @@ def test_message_is_kept_up_to_1024_characters(length, kept):
 # ---------------------------------------------------------------- explain --json
 
 
-def test_the_answer_of_explain():
+def test_explanation_has_all_fields_of_the_json_schema():
     answer = symptoms.explanation(seen(BODIES["zap JSON"]))
     assert answer == {
         "schema": 1,
@@ -738,31 +738,31 @@ def test_the_answer_of_explain():
     )
 
 
-def test_equal_reports_share_a_fold():
-    one, two = (
+def test_lines_that_differ_only_in_the_port_share_a_fold():
+    first, second = (
         sure(as_server("remote error: tls: bad certificate")),
         sure(as_server("remote error: tls: bad certificate").replace("40122", "40123")),
     )
-    assert one.fold == two.fold
-    assert one.fold != sure(as_server("remote error: tls: expired certificate")).fold
+    assert first.fold == second.fold
+    assert first.fold != sure(as_server("remote error: tls: expired certificate")).fold
 
 
 def test_calls_of_one_server_share_a_fold():
-    one, two = (
+    first, second = (
         sure(f'Get "https://10.0.0.1:6443/{path}": x509: certificate signed by unknown authority')
         for path in ("api/v1/pods", "version")
     )
-    assert one.fold == two.fold
+    assert first.fold == second.fold
     other = sure('Get "https://10.0.0.2:6443/version": x509: certificate signed by unknown authority')
-    assert one.fold != other.fold
+    assert first.fold != other.fold
 
 
 @pytest.mark.parametrize("client", ["endpoint://client-{}", "etcd-endpoints://{}"])
 def test_clients_of_one_etcd_share_a_fold_and_name_the_server(client):
     error = "latest balancer error: connection error: x509: certificate signed by unknown authority"
-    one, two, other = (
+    first, second, other = (
         sure(json.dumps({"level": "warn", "caller": "clientv3/retry_interceptor.go:62", "msg": "retrying of unary invoker failed", "target": f"{client.format(number)}/{host}:2379", "error": error}))
         for number, host in (("0x2a31", "10.0.0.1"), ("0x9f00", "10.0.0.1"), ("0x2a31", "10.0.0.2"))
     )  # fmt: skip
-    assert one.fold == two.fold != other.fold
-    assert neighbours_of(one) == ("10.0.0.1:2379",)
+    assert first.fold == second.fold != other.fold
+    assert neighbours_of(first) == ("10.0.0.1:2379",)

@@ -22,7 +22,7 @@ def sighting_of(line: str) -> Sighting | None:
 
 
 @pytest.mark.parametrize(("rule", "sample"), SAMPLES, ids=[f"{rule.name}-{n}" for n, (rule, _) in enumerate(SAMPLES)])
-def test_sample_matches_its_rule_and_holds_a_needle(rule, sample):
+def test_sample_matches_its_rule_and_contains_a_needle(rule, sample):
     sighting = sighting_of(sample)
     assert sighting is not None
     assert sighting.rule == rule.name
@@ -47,8 +47,8 @@ def test_every_rule_has_a_name_samples_and_negatives_that_are_unique():
     assert len({rule.name for rule in symptoms.RULES}) == len(symptoms.RULES) >= 31
 
 
-def test_no_phrase_of_a_rule_holds_a_shorter_phrase_of_it():
-    # Go's verdicts are written in full for the short cut in rule_for().
+def test_no_phrase_of_a_rule_contains_a_shorter_phrase_of_it():
+    # Go's errors are exempt: rule_for() looks them up in full.
     for rule in symptoms.RULES:
         for phrase in rule.says:
             shorter = [other for other in rule.says if other != phrase and other in phrase]
@@ -64,20 +64,20 @@ def test_pattern_matches_nothing_without_one_of_its_hints():
 
 
 @pytest.mark.parametrize(("phrase", "sample"), table.CHATTER.items())
-def test_chatter_takes_the_sense_from_a_peer_rule(phrase, sample):
+def test_chatter_phrase_prevents_a_sighting(phrase, sample):
     words = normalise(sample)
     assert phrase in words.text
     assert any(rule.matches(words) for rule in symptoms.RULES), "without the phrase, the sample must be a sighting"
     assert sighting_of(sample) is None
 
 
-def test_shared_phrases_are_in_the_spelling_of_the_rules():
+def test_shared_phrases_are_normalised_and_unique():
     shared = (*table.SERVER, *table.CLIENT, *table.OWN_CHECK, *table.CHATTER)
     assert [phrase for phrase in shared if not is_normal(phrase)] == []
     assert [phrase for phrase, count in Counter(shared).items() if count > 1] == []
 
 
-def test_longer_program_names_stand_before_their_beginnings():
+def test_program_name_comes_before_its_prefixes():
     names = table.PROGRAMS
     for place, name in enumerate(names):
         assert not [later for later in names[place + 1 :] if later.startswith(name)], name
