@@ -1,4 +1,4 @@
-"""`certmedic approve` accepts an approval only for an action that is proposed, and only if the service waits for it."""
+"""`certmedic approve` accepts an approval only for a proposed action, and only if the service waits for it."""
 
 import pytest
 

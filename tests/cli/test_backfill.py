@@ -1,4 +1,4 @@
-"""`certmedic backfill`: what the logs still hold, judged, counted once, and nothing touched."""
+"""`certmedic backfill` judges the lines that the logs still hold, counts each once and changes nothing."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from labs.proof import UNIT, Agent, Containers, PlainFile, PodLog, failure
 
 
 @pytest.mark.parametrize(
-    ("told", "ago"),
+    ("text", "ago"),
     [("3d", 3 * 86400), ("-3d", 3 * 86400), ("12h ago", 12 * 3600), ("90m", 5400), ("5 s", 5)],
 )
-def test_since_is_read_as_journalctl_reads_it(told, ago):
-    since = backfill.since(None, None, told)
+def test_since_accepts_durations_like_journalctl(text, ago):
+    since = backfill.since(None, None, text)
     assert abs((datetime.now(UTC) - since).total_seconds() - ago) < 60
 
 
-def test_since_is_a_date_too_and_nonsense_is_refused():
+def test_since_accepts_dates_and_refuses_nonsense():
     assert backfill.since(None, None, "2026-11-01") == datetime(2026, 11, 1, tzinfo=UTC)
     assert backfill.since(None, None, "2026-11-01T04:00:00+01:00") == datetime(2026, 11, 1, 3, tzinfo=UTC)
     assert backfill.since(None, None, "today") - backfill.since(None, None, "yesterday") == timedelta(days=1)
@@ -39,8 +39,8 @@ def test_since_is_a_date_too_and_nonsense_is_refused():
         backfill.since(None, None, "a while")
 
 
-def test_files_are_read_with_what_was_rotated_and_only_since_then(tmp_path):
-    log = PlainFile(tmp_path / "tls.log", random.Random(1))  # noqa: S311 - the same each time
+def test_files_and_their_rotated_parts_are_read_from_the_given_time_on(tmp_path):
+    log = PlainFile(tmp_path / "tls.log", random.Random(1))  # noqa: S311 - a fixed seed
     written = 0
     for round_ in range(8):
         then = datetime.now(UTC) - timedelta(hours=8 - round_)
@@ -58,12 +58,12 @@ def test_files_are_read_with_what_was_rotated_and_only_since_then(tmp_path):
     done = CliRunner().invoke(main, ["backfill", "--config", str(config), "--since", "210m", "--json"])
 
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert [(one["source"], one["matched"], one["error"]) for one in told["sources"]] == [("files", 81, "")]
+    answer = json.loads(done.stdout)
+    assert [(row["source"], row["matched"], row["error"]) for row in answer["sources"]] == [("files", 81, "")]
     assert (
-        sum(one["count"] for one in told["incidents"]) == 31
-    )  # of the last three hours and now; the last was said twice
-    first = min(datetime.fromisoformat(one["first_seen"]) for one in told["incidents"])
+        sum(incident["count"] for incident in answer["incidents"]) == 31
+    )  # ten an hour for three hours, and the last line came twice
+    first = min(datetime.fromisoformat(incident["first_seen"]) for incident in answer["incidents"])
     assert abs(datetime.now(UTC) - timedelta(hours=3) - first) < timedelta(minutes=2)
     assert not (tmp_path / "state").exists()
 
@@ -72,8 +72,8 @@ def test_files_are_read_with_what_was_rotated_and_only_since_then(tmp_path):
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: journald, dockerd, mount namespaces")
 @pytest.mark.skipif(not Path(JOURNALD).exists(), reason="needs systemd-journald")
 @pytest.mark.skipif(shutil.which("dockerd") is None, reason="needs docker.io")
-def test_every_source_is_read_beside_a_running_service_whose_state_stays_as_it_is():
-    dice = random.Random(2)  # noqa: S311 - the same each time
+def test_backfill_reads_every_source_and_leaves_the_state_of_a_running_service():
+    dice = random.Random(2)  # noqa: S311 - a fixed seed
     with ExitStack() as closing:
         journald, docker = closing.enter_context(start_journald(unit=UNIT)), closing.enter_context(start_dockerd())
         agent = Agent(journald.home, docker.url)
@@ -104,14 +104,14 @@ def test_every_source_is_read_beside_a_running_service_whose_state_stays_as_it_i
         none = agent("backfill", "--since", "0s", "--json")
 
         assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        assert {one["source"] for one in told["sources"]} == {"journal", "docker", "pods", "files"}
-        assert [one["error"] for one in told["sources"]] == [""] * 4
-        # By whom: the unit 21, the static pod 24 more, the file 15 more.
-        assert sorted(one["count"] for one in told["incidents"]) == [15, 21, 24]
-        for one in told["incidents"]:
-            assert datetime.fromisoformat(one["first_seen"]) <= datetime.fromisoformat(one["last_seen"])
-        assert (done.stderr, plain.stderr) == (b"", b"")  # quick, and no terminal
+        answer = json.loads(done.stdout)
+        assert {row["source"] for row in answer["sources"]} == {"journal", "docker", "pods", "files"}
+        assert [row["error"] for row in answer["sources"]] == [""] * 4
+        # By origin: 21 lines of the unit, 24 more of the static pod, 15 more of the file.
+        assert sorted(incident["count"] for incident in answer["incidents"]) == [15, 21, 24]
+        for incident in answer["incidents"]:
+            assert datetime.fromisoformat(incident["first_seen"]) <= datetime.fromisoformat(incident["last_seen"])
+        assert (done.stderr, plain.stderr) == (b"", b"")  # no progress: it is quick, and there is no terminal
         assert b"seen     24 times" in plain.stdout
         assert json.loads(none.stdout)["incidents"] == []
         time.sleep(1)

@@ -1,4 +1,4 @@
-"""The commands, started as a person starts them: what they print, what they exit with, and what they do with bad input."""
+"""The commands as a person starts them: their output, their exit codes and their errors."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ REFUSED = (
 
 @pytest.fixture
 def root(tmp_path):
-    """A copy of a master's files, whose peer certificate has expired."""
+    """Return a copy of a master's files with an expired peer certificate."""
     now = datetime.now(UTC).replace(microsecond=0)
     peers, clients = pki.authority("etcd-peers-ca-main"), pki.authority("etcd-clients-ca")
     ended = peers.leaf("etcd-a", dns=("etcd-a",), not_after=now - timedelta(hours=1))
@@ -36,7 +36,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_explain_prints_one_object_a_line_in_order():
+def test_explain_prints_a_json_object_for_each_line_in_order():
     done = certmedic("explain", "--json", "-", stdin=f"hello\n{REFUSED}\n\n")
 
     answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -45,7 +45,7 @@ def test_explain_prints_one_object_a_line_in_order():
     assert answers[1]["fields"]["remote_addr"] == "10.0.0.2:41000"
 
 
-def test_explain_takes_bytes_that_are_no_text():
+def test_explain_accepts_bytes_that_are_not_text():
     done = subprocess.run(
         [sys.executable, "-m", "certmedic", "explain", "--json", "-"],
         input=b"\xff\xfe\x00 remote error: tls: bad certificate \xff\n" + b"x" * 200_000 + b"\n",
@@ -58,11 +58,11 @@ def test_explain_takes_bytes_that_are_no_text():
     assert [json.loads(line)["failure"] for line in done.stdout.splitlines()] == [True, False]
 
 
-def test_explain_tells_a_person_in_a_sentence():
+def test_explain_prints_a_sentence_for_people():
     done = certmedic("explain", REFUSED)
 
     assert "refused the certificate" in done.stdout
-    assert "\x1b[" not in done.stdout  # no colour where there is no terminal
+    assert "\x1b[" not in done.stdout  # no colour without a terminal
 
 
 def test_diagnose_judges_a_copied_master(root):
@@ -70,15 +70,20 @@ def test_diagnose_judges_a_copied_master(root):
 
     done = certmedic("diagnose", "--json", "--root", str(root), str(root / "etcd.log"))
 
-    (found,) = json.loads(done.stdout)["diagnoses"]
-    assert (found["cause"], found["suspect"], found["confidence"], found["count"]) == ("expired", "own", "proven", 3)
-    assert found["certificates"][0]["path"].endswith("peers/me.crt")
-    assert set(found["certificates"][0]) == {"path", "subject", "issuer", "not_before", "not_after"}
-    assert {"kind", "helps", "why", "command"} <= set(found["remedy"])
+    (diagnosis,) = json.loads(done.stdout)["diagnoses"]
+    assert (diagnosis["cause"], diagnosis["suspect"], diagnosis["confidence"], diagnosis["count"]) == (
+        "expired",
+        "own",
+        "proven",
+        3,
+    )
+    assert diagnosis["certificates"][0]["path"].endswith("peers/me.crt")
+    assert set(diagnosis["certificates"][0]) == {"path", "subject", "issuer", "not_before", "not_after"}
+    assert {"kind", "helps", "why", "command"} <= set(diagnosis["remedy"])
     assert done.returncode == 2
 
 
-def test_diagnose_at_another_time_finds_nothing(root):
+def test_diagnose_at_a_time_before_the_expiry_reports_nothing(root):
     then = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
     (root / "etcd.log").write_text("all is well\n")
 
@@ -97,7 +102,7 @@ def test_diagnose_dates_failures_by_the_log(root):
     assert (answer["first_seen"], answer["last_seen"]) == (f"{day}T04:00:01Z", f"{day}T04:00:03Z")
 
 
-def test_diagnose_takes_a_line_whose_date_does_not_exist(root):
+def test_diagnose_accepts_a_line_with_an_impossible_date(root):
     (root / "etcd.log").write_text(f"2026-13-45 99:99:99.000001 W | {REFUSED}\n")
 
     (answer,) = json.loads(certmedic("diagnose", "--json", "--root", root, root / "etcd.log").stdout)["diagnoses"]
@@ -114,7 +119,7 @@ def test_diagnose_says_that_it_read_no_certificate(root):
 
 
 @pytest.mark.parametrize("cut", [10, 5, None])
-def test_diagnose_could_not_tell_from_a_damaged_archive(tmp_path, cut):
+def test_diagnose_exits_with_3_for_a_damaged_archive(tmp_path, cut):
     log = tmp_path / "etcd.log.gz"
     log.write_bytes(b"no archive" if cut is None else gzip.compress(f"{REFUSED}\n".encode() * 100)[:-cut])
 
@@ -125,13 +130,13 @@ def test_diagnose_could_not_tell_from_a_damaged_archive(tmp_path, cut):
     assert "Traceback" not in done.stderr
 
 
-def test_a_failure_seen_once_is_seen_1_time(root):
+def test_single_failure_is_printed_as_1_time(root):
     (root / "etcd.log").write_text(f"{REFUSED}\n")
 
     assert re.search(r"^  seen     1 time, last ", certmedic("diagnose", root / "etcd.log").stdout, re.MULTILINE)
 
 
-def test_explain_shows_each_line_of_stdin_above_its_meaning():
+def test_explain_prints_each_line_of_stdin_above_its_meaning():
     done = certmedic("explain", "-", stdin=f"hello\x1b[2J\n{REFUSED}\n")
 
     assert done.stdout.splitlines()[:2] == ["> hello\ufffd[2J", "No TLS certificate failure in this line."]
@@ -140,7 +145,7 @@ def test_explain_shows_each_line_of_stdin_above_its_meaning():
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "error"),
     [
         (("diagnose", "/no/such.log"), 3, "No such file"),
         (("diagnose", "--at", "soon", "-"), 2, "is not a time"),
@@ -150,14 +155,14 @@ def test_explain_shows_each_line_of_stdin_above_its_meaning():
         (("frobnicate",), 2, "No such command"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_word(words, code, said):
+def test_wrong_arguments_give_an_exit_code_and_a_short_error(words, code, error):
     done = certmedic(*words, stdin="")
 
-    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert (done.returncode, error in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_check_config_says_which_command_is_no_program(tmp_path):
+def test_check_config_names_a_command_that_is_not_executable(tmp_path):
     config = tmp_path / "certmedic.toml"
     config.write_text(
         '[remedy]\nrestart = ["operator"]\nmeans = [{for = "operator", command = ["/none/such", "now"]}]\n'
@@ -169,7 +174,7 @@ def test_check_config_says_which_command_is_no_program(tmp_path):
     assert done.stderr == f"certmedic: the rest of {config} is good, and the service uses it; mode notify\n"
 
 
-def test_certs_lists_what_ends_first_on_top_and_checks_as_nagios_wants(root):
+def test_certs_lists_the_next_expiry_first_and_checks_like_nagios(root):
     listed = json.loads(certmedic("certs", "--json", "--root", str(root)).stdout)["certificates"]
     table = certmedic("certs", "--root", str(root)).stdout.splitlines()
 
@@ -183,7 +188,7 @@ def test_certs_lists_what_ends_first_on_top_and_checks_as_nagios_wants(root):
     ("days", "code"),
     [(300, 0), (10, 1), (-1, 2)],
 )
-def test_certs_check_exits_by_the_worst(tmp_path, days, code):
+def test_certs_check_exits_by_the_worst_certificate(tmp_path, days, code):
     peers, clients = pki.authority("etcd-peers-ca-main"), pki.authority("etcd-clients-ca")
     pki.kops_volume(
         tmp_path / "mnt/master-vol-1", peers_ca=peers, clients_ca=clients, not_after=datetime.now(UTC) + days * DAY
@@ -195,14 +200,14 @@ def test_certs_check_exits_by_the_worst(tmp_path, days, code):
     assert done.stdout.splitlines()[0].startswith(("OK: ", "WARNING: ", "CRITICAL: ")[code])
 
 
-def test_certs_check_without_certificates_could_not_tell(tmp_path):
+def test_certs_check_without_certificates_is_unknown(tmp_path):
     done = certmedic("certs", "--check", "--root", tmp_path)
 
     assert done.returncode == 3
     assert done.stdout.startswith("UNKNOWN: no certificate found\n")
 
 
-def test_a_broken_file_is_named_and_blinds_nothing_else(root):
+def test_broken_file_is_reported_and_hides_no_other_file(root):
     volume = next((root / "mnt").iterdir())
     folder = next((volume / "pki").iterdir())
     (folder / "clients" / "server.crt").write_bytes(b"-----BEGIN CERTIFICATE-----\nMIIB")
@@ -213,17 +218,17 @@ def test_a_broken_file_is_named_and_blinds_nothing_else(root):
     assert any(c["path"].endswith("me.crt") for c in answer["certificates"])
 
 
-def test_what_a_configuration_names_is_looked_for_in_the_copy(root, tmp_path):
+def test_configured_paths_are_searched_below_root(root, tmp_path):
     pki.authority("app-ca").leaf("app").write(root / "opt/app/app.crt")
     config = tmp_path / "certmedic.toml"
     config.write_text('[certificates]\nplanes = []\npaths = ["/opt/app/*.crt"]\n')
 
     listed = json.loads(certmedic("certs", "--json", "--config", str(config), "--root", str(root)).stdout)
 
-    assert [one["path"] for one in listed["certificates"]] == [f"{root}/opt/app/app.crt"]
+    assert [row["path"] for row in listed["certificates"]] == [f"{root}/opt/app/app.crt"]
 
 
-def test_on_a_terminal_a_path_is_never_broken(root, monkeypatch, capsys):
+def test_table_never_breaks_a_path_on_a_terminal(root, monkeypatch, capsys):
     monkeypatch.setattr(output, "columns", lambda: 80)
     paths = [f"/mnt/master-vol-01/pki/{'x' * length}/me.crt" for length in (30, 90)]
 
@@ -236,7 +241,7 @@ def test_on_a_terminal_a_path_is_never_broken(root, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[1].split() == ["/x", "s"]
 
 
-def test_simulate_warns_of_a_plane_at_its_own_times(tmp_path):
+def test_simulate_warns_on_the_days_configured_for_the_plane(tmp_path):
     soon = datetime.now(UTC) + 20 * DAY
     ca = pki.authority("etcd-peers-ca-main")
     pki.kops_volume(tmp_path / "mnt/master-vol-1", peers_ca=ca, clients_ca=ca, not_after=soon)
@@ -244,14 +249,14 @@ def test_simulate_warns_of_a_plane_at_its_own_times(tmp_path):
     config.write_text("[certificates.plane.kops]\nwarn_days = [9]\n[certificates.plane.k3s]\nwarn_days = [11]\n")
     words = ("--config", str(config), "--root", str(tmp_path), "--json")
 
-    told = json.loads(certmedic("simulate", "--at", (soon + DAY).date().isoformat(), *words).stdout)["moments"]
+    moments = json.loads(certmedic("simulate", "--at", (soon + DAY).date().isoformat(), *words).stdout)["moments"]
     listed = json.loads(certmedic("certs", *words).stdout)["certificates"]
 
-    assert [m["at"] for m in told if m["decision"] is None] == [(soon - 9 * DAY).strftime("%Y-%m-%dT%H:%M:%SZ")]
-    assert {one["status"] for one in listed} == {"ok"}
+    assert [m["at"] for m in moments if m["decision"] is None] == [(soon - 9 * DAY).strftime("%Y-%m-%dT%H:%M:%SZ")]
+    assert {row["status"] for row in listed} == {"ok"}
 
 
-def test_simulate_shows_what_breaks_and_in_what_order(tmp_path):
+def test_simulate_lists_warnings_and_faults_in_order_of_time(tmp_path):
     peers, clients = pki.authority("etcd-peers-ca-main"), pki.authority("etcd-clients-ca")
     soon = datetime.now(UTC) + 20 * DAY
     pki.kops_volume(tmp_path / "mnt/master-vol-1", peers_ca=peers, clients_ca=clients, not_after=soon)
@@ -264,7 +269,7 @@ def test_simulate_shows_what_breaks_and_in_what_order(tmp_path):
     assert moments[-1]["decision"]["acts"] is False
 
 
-def test_commands_that_look_at_the_state_say_where_it_is_missing(tmp_path):
+def test_commands_that_read_the_state_report_that_it_is_missing(tmp_path):
     config = tmp_path / "certmedic.toml"
     config.write_text(f'state = "{tmp_path}/state"')
 
@@ -274,7 +279,7 @@ def test_commands_that_look_at_the_state_say_where_it_is_missing(tmp_path):
         assert "no state here yet" in done.stderr
 
 
-def test_test_notify_reaches_every_channel_and_shows_no_secret(tmp_path):
+def test_test_notify_tries_every_channel_and_prints_no_secret(tmp_path):
     config = tmp_path / "certmedic.toml"
     with Hook() as received:
         config.write_text(f'[notify]\napprise = ["{received.url}", "json://127.0.0.1:9/dead-SECRET"]')
@@ -288,7 +293,7 @@ def test_test_notify_reaches_every_channel_and_shows_no_secret(tmp_path):
     assert "SECRET" not in done.stdout + done.stderr
 
 
-def test_test_notify_without_a_channel_says_how_to_get_one(tmp_path):
+def test_test_notify_without_a_channel_says_how_to_configure_one(tmp_path):
     config = tmp_path / "certmedic.toml"
     config.write_text("")
 
@@ -300,7 +305,7 @@ def test_test_notify_without_a_channel_says_how_to_get_one(tmp_path):
 
 @pytest.fixture
 def started(tmp_path):
-    """Start `certmedic run` with a configuration and some files around it; stopped at the end."""
+    """Return a function that starts `certmedic run` with a configuration; the fixture stops each process."""
     processes = []
 
     def _start(config, **environ):
@@ -326,7 +331,7 @@ def incidents(tmp_path):
     return json.loads(done.stdout)["incidents"] if done.returncode == 0 else []
 
 
-def test_bad_input_all_at_once_gets_a_word_each_and_the_rest_goes_on(started, tmp_path, root):
+def test_service_survives_broken_files_and_lines_and_reports_the_rest(started, tmp_path, root):
     volume = next((root / "mnt").iterdir()) / "pki" / "etcd-cluster-token-etcd"
     pki_folder = volume / "clients"
     (pki_folder / "empty.crt").write_bytes(b"")
@@ -354,38 +359,38 @@ def test_bad_input_all_at_once_gets_a_word_each_and_the_rest_goes_on(started, tm
     docker = next(s for s in status["sources"] if s["source"] == "docker")
     assert "no-docker.sock" in docker["down"]
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=20)[1]
+    log_text = process.communicate(timeout=20)[1]
     assert process.returncode == 0
-    assert said.count("blind: docker") + said.count("docker:") >= 1
-    assert "Traceback" not in said
+    assert log_text.count("blind: docker") + log_text.count("docker:") >= 1
+    assert "Traceback" not in log_text
 
 
-def test_a_reload_takes_up_a_good_configuration_and_refuses_a_bad_one(started, tmp_path):
+def test_reload_accepts_a_good_configuration_and_refuses_a_bad_one(started, tmp_path):
     config = tmp_path / "certmedic.toml"
     process = started('mode = "observe"\n[watch]\njournal = false\nfiles = []\n')
 
-    def said(text):
-        # The time limit of every test is the end of the patience.
+    def wait_for(text):
+        # The time limit of the test ends this loop.
         for line in process.stderr:
             if text in line:
                 return
-        raise AssertionError(f"it ended without saying {text!r}")
+        raise AssertionError(f"the service ended without logging {text!r}")
 
-    said("mode observe")
+    wait_for("mode observe")
     config.write_text(f'state = "{tmp_path}/state"\nmode = "nonsense"\n')
     process.send_signal(signal.SIGHUP)
-    said("nonsense")
+    wait_for("nonsense")
     assert process.poll() is None
 
     config.write_text(f'state = "{tmp_path}/state"\nmode = "notify"\n[watch]\njournal = false\nfiles = []\n')
     process.send_signal(signal.SIGHUP)
-    said("mode notify")
+    wait_for("mode notify")
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 0
 
 
-def test_a_second_service_on_the_same_state_is_refused(started, tmp_path):
+def test_second_service_on_the_same_state_is_refused(started, tmp_path):
     config = "[watch]\njournal = false\nfiles = []\n"
     first = started(config)
 
@@ -400,7 +405,7 @@ def test_a_second_service_on_the_same_state_is_refused(started, tmp_path):
         f"certmedic: another certmedic service runs with the state in {tmp_path}/state\n"
     )
     assert second.returncode == 1
-    first.send_signal(signal.SIGHUP)  # it starts itself again
+    first.send_signal(signal.SIGHUP)  # the service restarts itself
     assert any("mode notify" in line for line in first.stderr)
     assert status().endswith(", mode notify")
     first.kill()
@@ -409,23 +414,23 @@ def test_a_second_service_on_the_same_state_is_refused(started, tmp_path):
     assert json.loads(certmedic("status", "--json", "--config", tmp_path / "certmedic.toml").stdout)["running"] is False
 
 
-def test_a_state_that_cannot_be_written_is_said_and_ends_it(started, tmp_path):
+def test_service_ends_with_an_error_if_its_state_is_not_writable(started, tmp_path):
     (tmp_path / "state").write_text("a file where a folder should be")
 
     process = started("[watch]\njournal = false\nfiles = []\n")
 
-    said = process.communicate(timeout=20)[1]
+    error = process.communicate(timeout=20)[1]
     assert process.returncode == 1
-    assert "state" in said
-    assert "Traceback" not in said
+    assert "state" in error
+    assert "Traceback" not in error
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to own a folder as somebody else")
-def test_who_may_not_read_the_state_is_told_so_and_sees_no_traceback(tmp_path):
+def test_user_without_access_to_the_state_gets_an_error_without_a_traceback(tmp_path):
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     (state / "state.sqlite3").touch()
-    os.chown(state, 65534, 65534)  # to one without capabilities, what root's is to everybody else
+    os.chown(state, 65534, 65534)  # a process without capabilities cannot read this folder
     (tmp_path / "c.toml").write_text(f'state = "{state}"\n')
     for words in (["incidents"], ["show", "1"], ["status"], ["silence", "list"], ["approve", "1"], ["reset"]):
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The help of every command: a whole summary on a narrow terminal, and two examples that the command accepts."""
+"""The help of every command has a whole summary on a narrow terminal, and two examples that the command accepts."""
 
 import re
 import shlex
@@ -36,7 +36,7 @@ def test_no_summary_is_cut_or_wrapped_at_80_columns(words):
 
 
 @pytest.mark.parametrize("words", [words for words, _ in commands()], ids=" ".join)
-def test_help_has_two_examples_that_the_parser_takes(words):
+def test_help_has_two_examples_that_the_parser_accepts(words):
     examples = EXAMPLE.findall(shown(*words))
 
     assert len(examples) == 2

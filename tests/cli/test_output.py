@@ -1,4 +1,4 @@
-"""One module prints, no foreign text steers a terminal, and a table fits every terminal."""
+"""One module prints, foreign text does not control the terminal, and a table fits every terminal."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def test_only_one_module_of_the_commands_prints():
         ("grün …", "grün …"),
     ],
 )
-def test_foreign_text_moves_no_cursor(foreign, shown, capsys):
+def test_foreign_text_does_not_control_the_terminal(foreign, shown, capsys):
     assert output.harmless(foreign) == shown
     output.say(foreign)
     output.write(foreign)
@@ -115,6 +115,6 @@ def test_table_cuts_the_named_column_first(monkeypatch, capsys):
     assert all(line.startswith("…") and len(line) <= 60 for line in lines[1:])
 
 
-def test_table_is_one_line_a_row_without_a_terminal(capsys):
+def test_table_prints_each_row_on_one_line_without_a_terminal(capsys):
     output.table(HEADS, ROWS, stacked=True)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == [row[0] for row in ROWS]

@@ -1,4 +1,4 @@
-"""`certmedic test-notify --sample CAUSE`: the message of a real incident, marked as a test, on the channels of its severity."""
+"""`certmedic test-notify --sample CAUSE` sends the message of a real incident, marked as a test."""
 
 import re
 
@@ -43,7 +43,7 @@ def send(tmp_path, hook, other_hook, monkeypatch):
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_sample_is_sent_marked_as_a_test_where_its_severity_goes(cause, send, hook, other_hook):
+def test_sample_is_marked_as_a_test_and_sent_to_the_channel_of_its_severity(cause, send, hook, other_hook):
     done = send("--sample", str(cause))
 
     assert done.exit_code == 0, done.output
@@ -75,7 +75,7 @@ def test_sample_takes_the_route_of_its_cause(send, hook, other_hook):
 
 
 @pytest.mark.parametrize("word", ["expird", "distrusted", "missing_client_cert", ""])
-def test_unknown_cause_is_refused_with_the_list_of_all(word, send, hook):
+def test_unknown_cause_is_refused_with_a_list_of_all_causes(word, send, hook):
     done = send("--sample", word)
 
     assert done.exit_code == 2

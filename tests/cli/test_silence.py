@@ -1,4 +1,4 @@
-"""What people know already is not told: silences and maintenance windows, as the service and the commands keep them."""
+"""Silences and maintenance windows: the commands manage them, and the service holds back its messages."""
 
 import json
 import os
@@ -20,21 +20,21 @@ from labs.values import DAY, NOW, VOLUME, member
 from labs.waiting import until
 
 
-def test_a_silence_holds_back_messages_and_nothing_else_and_its_end_lets_them_through(service, hook):
+def test_silence_holds_back_only_messages_until_it_ends(service, hook):
     service = service(f"json://127.0.0.1:{hook.port}/")
     service.certificate(DAY * 300)
     service.start()
     until(service.state.exists)
     until(lambda: "watching" in service.log)
-    said = service.ask(
+    reply = service.ask(
         "silence", "add", "--file", "*/server.crt", "--for", "2h", "--comment", "vendor\x1b[31m is on it"
     )
-    assert said.startswith("silence 1: file */server.crt, until ")
+    assert reply.startswith("silence 1: file */server.crt, until ")
     service.certificate()
 
     def silenced():
-        found = json.loads(service.ask("incidents", "--json"))["incidents"]
-        return found and found[0]["silenced"]
+        incidents = json.loads(service.ask("incidents", "--json"))["incidents"]
+        return incidents and incidents[0]["silenced"]
 
     until(silenced)
     until(lambda: "silenced" in service.ask("show", "1").partition("story")[2])
@@ -55,7 +55,7 @@ def test_a_silence_holds_back_messages_and_nothing_else_and_its_end_lets_them_th
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "error"),
     [
         (["--for", "2h", "--comment", "x"], "say what"),
         (["--for", "2h", "--comment", "x", "--all", "--cause", "expired"], "say what"),
@@ -67,18 +67,18 @@ def test_a_silence_holds_back_messages_and_nothing_else_and_its_end_lets_them_th
         (["--for", "2h", "--all"], "--comment"),
     ],
 )
-def test_a_silence_that_makes_no_sense_is_refused_with_what_would(service, words, said):
-    assert said in service().ask("silence", "add", *words, code=2)
+def test_invalid_silence_is_refused_with_a_hint(service, words, error):
+    assert error in service().ask("silence", "add", *words, code=2)
 
 
 def hold(path, taken):
-    """Keep the state locked for longer than sqlite waits by itself."""
+    """Lock the state for longer than sqlite's timeout."""
     with Store(path) as store, store.transaction():
         taken.set()
         time.sleep(7)
 
 
-def test_a_silence_waits_for_an_agent_that_looks_at_the_machine_within_a_transaction(service):
+def test_silence_waits_for_a_long_transaction_of_the_service(service):
     service, taken = service(), threading.Event()
     holder = threading.Thread(target=hold, args=(service.state, taken))
     holder.start()
@@ -87,12 +87,12 @@ def test_a_silence_waits_for_an_agent_that_looks_at_the_machine_within_a_transac
     holder.join()
 
 
-def test_without_a_state_a_silence_is_refused(service):
+def test_silence_without_a_state_is_refused(service):
     words = ["silence", "add", "--all", "--for", "2h", "--comment", "x"]
     assert "has the service run?" in service().ask(*words, code=1)
 
 
-def test_the_shell_completes_incidents_and_silences(service, hook):
+def test_shell_completes_incidents_and_silences(service, hook):
     service = service(f"json://127.0.0.1:{hook.port}/")
     service.certificate()
     service.start()
@@ -124,7 +124,7 @@ def test_the_shell_completes_incidents_and_silences(service, hook):
 
 
 @pytest.mark.parametrize(
-    ("what", "quiet"),
+    ("conditions", "quiet"),
     [
         ({"cause": "expired"}, True),
         ({"plane": "kops"}, True),
@@ -138,16 +138,16 @@ def test_the_shell_completes_incidents_and_silences(service, hook):
         ({"starts_at": NOW + timedelta(hours=1)}, False),
     ],
 )
-def test_a_silence_covers_what_meets_all_its_conditions(lab, what, quiet):
+def test_silence_covers_only_an_incident_that_meets_all_its_conditions(lab, conditions, quiet):
     lab = lab(mode="notify")
-    lab.hush(**what)
+    lab.hush(**conditions)
     for _ in range(10):
         lab.step(REFUSED)
     assert lab.world.kinds() == ([] if quiet else ["opened"])
     assert any(event["what"] == "silenced" for event in lab.store.events(1)) is quiet
 
 
-def test_a_glob_that_one_of_two_files_meets_does_not_hide_the_other(lab):
+def test_silence_of_one_file_does_not_cover_an_incident_with_two_files(lab):
     lab = lab(member(peer_ends=NOW - DAY, server_ends=NOW - DAY), mode="notify")
     lab.hush(file="*/peers/me.crt")
     for _ in range(10):
@@ -155,7 +155,7 @@ def test_a_glob_that_one_of_two_files_meets_does_not_hide_the_other(lab):
     assert lab.world.kinds() == ["opened"]
 
 
-def test_a_silenced_incident_is_cured_and_resolved_without_a_word(lab):
+def test_silenced_incident_is_cured_and_resolved_without_messages(lab):
     lab = lab()
     lab.hush(cause="expired")
     for _ in range(5):
@@ -165,12 +165,12 @@ def test_a_silenced_incident_is_cured_and_resolved_without_a_word(lab):
     assert [i.state for i in lab.incidents()] == ["resolved"]
     assert lab.world.sent == []
     assert lab.store.messages() == []
-    said = [event["said"] for event in lab.store.events(1) if event["what"] == "silenced"]
-    assert said == ["by alice until 2026-11-24 17:40:00 UTC: known (silence 1)"]
+    reasons = [event["said"] for event in lab.store.events(1) if event["what"] == "silenced"]
+    assert reasons == ["by alice until 2026-11-24 17:40:00 UTC: known (silence 1)"]
     assert {f["CERTMEDIC_EVENT"] for f in lab.world.journal} >= {"opened", "intent", "acted", "resolved"}
 
 
-def test_when_a_silence_ends_what_still_lasts_is_told_and_nothing_of_before(lab):
+def test_open_incident_is_announced_once_when_its_silence_ends(lab):
     lab = lab(mode="notify")
     lab.hush(hours=7, cause="expired")
     for _ in range(8 * 12):
@@ -178,7 +178,7 @@ def test_when_a_silence_ends_what_still_lasts_is_told_and_nothing_of_before(lab)
     assert lab.world.kinds() == ["opened"]
 
 
-def test_a_cure_that_failed_under_a_silence_is_told_when_it_ends(lab):
+def test_action_that_failed_during_a_silence_is_reported_when_the_silence_ends(lab):
     lab = lab(renews=False)
     lab.hush(hours=0.1, cause="expired")
     for _ in range(120):
@@ -190,7 +190,7 @@ def test_a_cure_that_failed_under_a_silence_is_told_when_it_ends(lab):
     assert lab.world.kinds() == ["escalated"]
 
 
-def test_what_was_told_before_a_silence_is_told_to_be_over_and_not_remembered_meanwhile(lab):
+def test_silence_holds_back_reminders_but_not_the_end_of_an_announced_incident(lab):
     lab = lab(mode="notify")
     for _ in range(5):
         lab.step(REFUSED)
@@ -208,21 +208,21 @@ SUNDAY = datetime(2026, 11, 29, 2, 0, tzinfo=UTC)
 EVERY_SUNDAY = {"maintenance": (window.parse("Sun 02:00-04:00 UTC"),)}
 
 
-def test_within_a_maintenance_window_nothing_is_said_and_what_lasts_is_told_at_its_end(lab):
+def test_incident_in_a_maintenance_window_is_announced_after_the_window(lab):
     lab = lab(member(peer_ends=SUNDAY - DAY), mode="notify", notify=EVERY_SUNDAY)
     lab.now = SUNDAY + timedelta(minutes=5)
     for _ in range(11):
         lab.step(REFUSED, seconds=600)
     assert lab.world.sent == []
     assert [i.state for i in lab.incidents()] == ["open"]
-    said = [event["said"] for event in lab.store.events(1) if event["what"] == "silenced"]
-    assert said == ["maintenance window Sun 02:00-04:00 UTC, until 2026-11-29 04:00:00 UTC"]
+    reasons = [event["said"] for event in lab.store.events(1) if event["what"] == "silenced"]
+    assert reasons == ["maintenance window Sun 02:00-04:00 UTC, until 2026-11-29 04:00:00 UTC"]
     for _ in range(3):
         lab.step(seconds=600)
     assert lab.world.kinds() == ["opened"]
 
 
-def test_what_breaks_and_is_cured_within_a_maintenance_window_is_recorded_and_nobody_is_called(lab):
+def test_incident_cured_within_a_maintenance_window_sends_no_message(lab):
     lab = lab(member(peer_ends=SUNDAY - DAY), notify=EVERY_SUNDAY)
     lab.now = SUNDAY + timedelta(minutes=5)
     lab.kill()
@@ -234,19 +234,19 @@ def test_what_breaks_and_is_cured_within_a_maintenance_window_is_recorded_and_no
     assert lab.store.messages() == []
 
 
-def test_what_was_told_before_a_maintenance_window_is_told_to_be_over_within_it(lab):
+def test_end_of_an_announced_incident_is_sent_within_a_maintenance_window(lab):
     lab = lab(member(peer_ends=SUNDAY - 3 * DAY), mode="notify", notify=EVERY_SUNDAY)
     lab.now = SUNDAY - timedelta(minutes=5)
     for _ in range(5):
         lab.step(REFUSED)
     assert lab.world.kinds() == ["opened"]
     lab.step(seconds=600)
-    lab.world.files = tuple(replace(one) for one in member())
+    lab.world.files = tuple(replace(file) for file in member())
     lab.go(30)
     assert lab.world.kinds() == ["opened", "resolved"]
 
 
-def test_the_commands_and_the_line_at_login_show_a_maintenance_window(service, hook, tmp_path):
+def test_commands_and_login_line_show_a_maintenance_window(service, hook, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     always = 'wall = false\nmaintenance = ["00:00-12:00 UTC", "12:00-00:00 UTC"]'

@@ -1,4 +1,4 @@
-"""`certmedic status`: the version, the mode, and whether messages can reach people."""
+"""`certmedic status` prints the version, the mode, and whether messages reach people."""
 
 import json
 
@@ -9,28 +9,28 @@ from labs import commandline
 
 
 @pytest.mark.parametrize(
-    ("config", "lacking"),
+    ("config", "warns"),
     [
         ("", True),
         ('[notify]\napprise = ["json://example.org/"]\n', False),
     ],
 )
-def test_status_names_the_mode_and_the_lack_of_a_channel(lab, config, lacking):
+def test_status_prints_the_mode_and_warns_if_no_channel_is_configured(lab, config, warns):
     done = commandline.run(lab(), "status", config=f'mode = "observe"\n{config}')
 
     assert done.output.splitlines()[0] == f"certmedic    {__version__}, mode observe, NOT RUNNING"
-    assert ("channel      none is configured: set notify.apprise" in done.output.splitlines()) is lacking
+    assert ("channel      none is configured: set notify.apprise" in done.output.splitlines()) is warns
     assert done.exit_code == 0
 
 
-def test_status_shows_the_same_as_json(lab):
+def test_status_as_json_has_version_mode_and_open_incidents(lab):
     answer = json.loads(commandline.run(lab(), "status", "--json").stdout)
 
     assert (answer["version"], answer["mode"], answer["open"]) == (__version__, "notify", [])
 
 
 @pytest.mark.parametrize("words", [("status",), ("incidents",), ("show", "1"), ("certs",), ("silence", "list")])
-def test_a_broken_configuration_does_not_keep_people_from_looking(lab, words):
+def test_commands_that_only_read_accept_a_broken_configuration(lab, words):
     lab = lab()
     lab.suffer(5)
     done = commandline.run(lab, *words, config='mode = "fix"\n[certificates]\nplanes = ["kops"]\nwarn_dayz = [1]\n')
@@ -42,7 +42,7 @@ def test_a_broken_configuration_does_not_keep_people_from_looking(lab, words):
 
 
 @pytest.mark.parametrize("words", [("approve", "1"), ("reset",), ("backfill", "--since", "1h"), ("check-config",)])
-def test_a_broken_configuration_stops_commands_that_act_on_it(lab, words):
+def test_commands_that_act_refuse_a_broken_configuration(lab, words):
     lab = lab()
     lab.suffer(5)
     done = commandline.run(lab, *words, config='mode = "fix"\n')
@@ -51,7 +51,7 @@ def test_a_broken_configuration_stops_commands_that_act_on_it(lab, words):
     assert "certmedic: " in done.output
 
 
-def test_status_counts_one_attempt_and_two_attempts(lab):
+def test_status_counts_delivery_attempts(lab):
     lab = lab(mode="notify", dead={"good"})
     lab.suffer(5)
     once = commandline.run(lab, "status").output
