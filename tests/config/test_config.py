@@ -1,4 +1,4 @@
-"""The configuration is checked whole, and a secret in it is never shown."""
+"""The configuration is checked as a whole, and its secrets are never printed."""
 
 import re
 from datetime import timedelta
@@ -23,17 +23,17 @@ def write(tmp_path):
     return _write
 
 
-def test_an_empty_file_is_the_default(write):
+def test_empty_file_gives_the_defaults(write):
     assert load(write("")) == Config()
 
 
-def test_no_default_file_is_the_default(monkeypatch, tmp_path):
+def test_missing_default_file_gives_the_defaults(monkeypatch, tmp_path):
     monkeypatch.setattr("certmedic.config.loader.DEFAULT_PATH", tmp_path / "none.toml")
 
     assert load() == Config()
 
 
-def test_a_named_file_must_exist(tmp_path):
+def test_named_file_must_exist(tmp_path):
     with pytest.raises(ConfigError, match="no such file"):
         load(tmp_path / "none.toml")
 
@@ -78,7 +78,7 @@ window = "Sun 02:00-04:00 UTC"
     assert config.remedy.window.text == "Sun 02:00-04:00 UTC"
 
 
-def test_one_plane_may_be_warned_of_at_other_times(write):
+def test_warning_days_can_differ_by_plane(write):
     config = load(write("[certificates.plane.k3s]\nwarn_days = [14, 100]"))
 
     assert (config.certificates.plane, config.certificates.warn_days) == ({"k3s": (100, 14)}, (30, 14, 7, 3, 1))
@@ -86,7 +86,7 @@ def test_one_plane_may_be_warned_of_at_other_times(write):
         load(write("[certificates.plane.k4s]\nwarn_days = [14]"))
 
 
-def test_means_are_read_and_name_the_units_that_are_looked_at(write):
+def test_means_are_read_and_their_units_are_observed(write):
     config = load(
         write("""
 [remedy]
@@ -112,7 +112,7 @@ renews = true
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "error"),
     [
         ('restart = ["sshd"]', 'restart: found .*allowed: a list of "etcd-manager"'),
         ('restart = ["kubeadm"]', "how kubeadm is restarted is not known"),
@@ -130,12 +130,12 @@ renews = true
         ("means = 5", "tables, each begun by"),
     ],
 )
-def test_a_means_that_is_none_is_refused_with_what_is_allowed(write, text, said):
-    with pytest.raises(ConfigError, match=said):
+def test_invalid_means_is_refused_with_the_allowed_values(write, text, error):
+    with pytest.raises(ConfigError, match=error):
         load(write("[remedy]\n" + text))
 
 
-def test_drop_ins_come_after_and_in_order(write):
+def test_drop_ins_override_the_file_in_order_of_their_names(write):
     path = write('mode = "observe"')
     write('mode = "remedy"', "conf.d/20-later.toml")
     write('mode = "notify"\n[remedy]\nper_day = 5', "conf.d/10-first.toml")
@@ -145,7 +145,7 @@ def test_drop_ins_come_after_and_in_order(write):
     assert (config.mode, config.remedy.per_day) == ("remedy", 5)
 
 
-def test_all_faults_come_at_once_each_with_file_key_found_and_allowed(write):
+def test_error_lists_each_fault_with_file_key_value_and_allowed_values(write):
     path = write('mode = "fix"\n[watch]\nfiles = ["log"]\n[remedy]\ncooldwn = "1m"\nreissue = "yes"')
     extra = write('[remedy]\nper_day = "two"', "conf.d/x.toml")
 
@@ -162,51 +162,51 @@ def test_all_faults_come_at_once_each_with_file_key_found_and_allowed(write):
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "error"),
     [(b"mode = ", "is not TOML"), (b"\xff\xfe", "is not UTF-8"), (b"mode = 'x", "is not TOML")],
 )
-def test_a_broken_file_is_named(tmp_path, raw, said):
+def test_file_that_is_not_toml_is_refused_with_the_reason(tmp_path, raw, error):
     path = tmp_path / "certmedic.toml"
     path.write_bytes(raw)
 
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=error):
         load(path)
 
 
 @pytest.mark.parametrize(
     "text", ['apprise = ["tgram://SECRET", 5]', 'apprise = ["tgram:SECRET"]', 'apprise = "json://SECRET"']
 )
-def test_a_secret_is_in_no_error(write, text):
+def test_error_contains_no_secret(write, text):
     with pytest.raises(ConfigError) as caught:
         load(write("[notify]\n" + text))
 
     assert "SECRET" not in str(caught.value)
 
 
-def test_a_secret_is_in_no_repr(write):
+def test_repr_contains_no_secret(write):
     config = load(write('[notify]\napprise = ["json://user:SECRET@hook.example"]'))
 
     assert "SECRET" not in repr(config)
     assert "SECRET" not in f"{config.notify.apprise[0]}"
 
 
-def test_a_url_in_a_file_that_everyone_may_read_is_refused(write):
+def test_url_in_a_world_readable_file_is_refused(write):
     with pytest.raises(ConfigError, match="chmod 0640"):
         load(write('[notify]\napprise = ["json://hook.example"]', mode=0o644))
 
 
-def test_a_window_that_is_none_is_refused_with_what_is_allowed(write):
+def test_invalid_window_is_refused_with_the_allowed_values(write):
     with pytest.raises(ConfigError, match=r"remedy.window: found 'Sunday'; allowed: days, hours"):
         load(write('[remedy]\nwindow = "Sunday"'))
 
 
 @pytest.mark.parametrize("path", documents.texts(), ids=lambda path: path.name)
-def test_texts_that_follow_from_the_table_are_current(path):
+def test_generated_documents_are_current(path):
     assert path.read_text() == documents.texts()[path], f"{path} is not current: run ./dev generate"
 
 
 @pytest.mark.parametrize("mark", ["", "#"])
-def test_shown_defaults_are_the_defaults(write, mark):
+def test_documented_defaults_are_the_defaults(write, mark):
     shown = documents.block(mark)
 
     assert load(write(shown)) == Config()
@@ -214,7 +214,7 @@ def test_shown_defaults_are_the_defaults(write, mark):
         assert re.search(rf"\b{key.rpartition('.')[2]} = ", shown), key
 
 
-def test_texts_name_every_plane_and_renewer():
+def test_documents_name_every_plane_and_renewer():
     rows = {row.name: row for row in documents.rows()}
 
     assert ", ".join(PLANES) in rows["planes"].comment
@@ -222,7 +222,7 @@ def test_texts_name_every_plane_and_renewer():
 
 
 @pytest.mark.parametrize("row", [row for row in documents.rows() if row.example], ids=lambda row: row.name)
-def test_shown_examples_can_be_used(write, row):
+def test_documented_examples_are_valid(write, row):
     example = row.example if row.default is None else f"{row.name} = {row.example}"
 
     assert load(write(f"[{row.section}]\n{example}")) != Config()

@@ -1,4 +1,4 @@
-"""Configuration, drop-ins and files of addresses are used only if nobody else can change them."""
+"""Configuration, drop-ins and apprise files are used only if no other user can change them."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give file
 
 @pytest.fixture
 def config(tmp_path):
-    """A good configuration with a drop-in, in a folder as /etc/certmedic."""
+    """Return a good configuration with a drop-in, in a folder like /etc/certmedic."""
     folder = tmp_path / "etc"
     (folder / "conf.d").mkdir(parents=True)
     (folder / "certmedic.toml").write_text('mode = "observe"\n')
@@ -34,14 +34,14 @@ def mend(path):
     return f"so others could steer certmedic by it; to mend it: sudo chown root: {path} && sudo chmod go-w {path}"
 
 
-def test_files_of_the_user_who_runs_it_are_read(config):
+def test_files_of_the_running_user_are_read(config):
     assert load(config).mode == "observe"
     assert load(config).remedy.per_day == 1
 
 
 @as_root
 @pytest.mark.parametrize("which", ["certmedic.toml", "conf.d/10-site.toml"])
-def test_a_file_of_somebody_else_is_refused_with_what_mends_it(config, which):
+def test_file_of_another_user_is_refused_with_a_command_that_fixes_it(config, which):
     path = config.parent / which
     give(path)
 
@@ -53,7 +53,7 @@ def test_a_file_of_somebody_else_is_refused_with_what_mends_it(config, which):
 
 @as_root
 @pytest.mark.parametrize("which", [".", "conf.d"])
-def test_a_folder_of_somebody_else_is_refused_by_its_name(config, which):
+def test_folder_of_another_user_is_refused_with_its_path(config, which):
     folder = config.parent / which
     give(folder)
 
@@ -62,7 +62,7 @@ def test_a_folder_of_somebody_else_is_refused_by_its_name(config, which):
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(0o666, "by everybody"), (0o602, "by everybody")])
-def test_a_file_that_everybody_can_change_is_refused(config, mode, expected):
+def test_world_writable_file_is_refused(config, mode, expected):
     config.chmod(mode)
 
     with pytest.raises(ConfigError, match=f"is writable {expected}"):
@@ -70,7 +70,7 @@ def test_a_file_that_everybody_can_change_is_refused(config, mode, expected):
 
 
 @as_root
-def test_a_group_may_write_only_if_it_is_the_group_root(config):
+def test_group_writable_file_is_accepted_only_for_the_group_root(config):
     config.chmod(0o664)
     assert load(config).mode == "observe"
     os.chown(config, 0, NOBODY)
@@ -79,10 +79,10 @@ def test_a_group_may_write_only_if_it_is_the_group_root(config):
         load(config)
 
 
-def test_a_sticky_folder_protects_folders_and_not_files(config):
-    config.parent.parent.chmod(0o1777)  # as /tmp
+def test_sticky_folder_protects_folders_but_not_files(config):
+    config.parent.parent.chmod(0o1777)  # like /tmp
     assert load(config).mode == "observe"
-    config.parent.chmod(0o1777)  # files in it may be hard links that somebody else placed
+    config.parent.chmod(0o1777)  # a file in it may be another user's hard link
     with pytest.raises(ConfigError, match=f"{config.parent} is writable by everybody"):
         load(config)
     config.parent.chmod(0o755)
@@ -92,7 +92,7 @@ def test_a_sticky_folder_protects_folders_and_not_files(config):
 
 
 @as_root
-def test_a_link_is_followed_only_from_and_to_where_root_alone_writes(config, tmp_path):
+def test_link_is_followed_only_if_link_and_target_belong_to_root(config, tmp_path):
     link = tmp_path / "link.toml"
     link.symlink_to(config)
     assert load(link).mode == "observe"
@@ -106,7 +106,7 @@ def test_a_link_is_followed_only_from_and_to_where_root_alone_writes(config, tmp
         load(link)
 
 
-def test_a_link_to_itself_and_a_fifo_and_a_huge_file_end_at_once(config):
+def test_link_loop_and_fifo_and_huge_file_are_refused_at_once(config):
     extra = config.parent / "conf.d" / "20-odd.toml"
     extra.symlink_to(extra)
     with pytest.raises(OSError, match="too many links"):
@@ -123,7 +123,7 @@ def test_a_link_to_itself_and_a_fifo_and_a_huge_file_end_at_once(config):
 
 @pytest.fixture
 def as_nobody():
-    """Run something with the rights of another user."""
+    """Return a function that makes a call with the rights of another user."""
 
     def _run(call):
         os.setegid(NOBODY)
@@ -138,7 +138,7 @@ def as_nobody():
 
 
 @as_root
-def test_the_private_group_of_a_user_may_write_to_its_files(as_nobody):
+def test_private_group_of_the_user_may_write_to_the_users_files(as_nobody):
     with tempfile.TemporaryDirectory() as above:
         Path(above).chmod(0o755)
         config = Path(above) / "certmedic.toml"
@@ -153,8 +153,8 @@ def test_the_private_group_of_a_user_may_write_to_its_files(as_nobody):
 
 
 @as_root
-def test_a_user_reads_files_of_root_and_own_ones_but_no_third_ones(as_nobody):
-    with tempfile.TemporaryDirectory() as above:  # pytest's own folders are closed to other users
+def test_user_reads_files_of_root_and_of_the_user_but_of_no_third_user(as_nobody):
+    with tempfile.TemporaryDirectory() as above:  # other users cannot enter the folders of pytest
         Path(above).chmod(0o755)
         config = Path(above) / "certmedic.toml"
         config.write_text('mode = "observe"\n')
@@ -170,7 +170,7 @@ def test_a_user_reads_files_of_root_and_own_ones_but_no_third_ones(as_nobody):
 
 @pytest.mark.slow
 @as_root
-def test_a_file_of_addresses_that_others_can_change_sends_nothing(config):
+def test_apprise_file_that_others_can_change_sends_nothing(config):
     apprise = config.parent / "apprise.yml"
     config.write_text(f'[notify]\napprise = ["{apprise}"]\n')
     with Hook() as received:
@@ -187,7 +187,7 @@ def test_a_file_of_addresses_that_others_can_change_sends_nothing(config):
 
 
 @pytest.mark.slow
-def test_addresses_that_everybody_may_read_are_warned_of(config):
+def test_world_readable_apprise_file_gives_a_warning(config):
     apprise = config.parent / "apprise.yml"
     config.write_text(f'[notify]\napprise = ["{apprise}"]\n')
     apprise.write_text("urls:\n  - json://user:SECRET@127.0.0.1:9/\n")
@@ -203,6 +203,6 @@ def test_addresses_that_everybody_may_read_are_warned_of(config):
     assert (warned.returncode, good.returncode) == (0, 0)
 
 
-def test_no_file_at_all_is_still_good(monkeypatch, tmp_path):
+def test_missing_configuration_gives_the_defaults(monkeypatch, tmp_path):
     monkeypatch.setattr("certmedic.config.loader.DEFAULT_PATH", tmp_path / "none.toml")
     assert load() == Config()

@@ -1,4 +1,4 @@
-"""The documents for developers hold every fact that the code cites, and no document outside the repository is cited."""
+"""The developers' documents hold every fact that the code cites, and the code cites no document outside."""
 
 from __future__ import annotations
 
