@@ -1,4 +1,4 @@
-"""The C library's search must find exactly what bytes.find() finds."""
+"""The search by the C library must find exactly what bytes.find() finds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEEDLES = (b"x509:", b"tls: ", b"aa")
 soup = some.lists(
     some.sampled_from([b"x509:", b"x50", b"9:", b"tls: ", b"tls:", b"a", b"aa", b"\n", b"\r\n", b" ", b"\x00", b"\xff"])
 ).map(b"".join)
-# Few different bytes, so that needles are found, and lie at the very beginning and end.
+# Few different bytes, so that needles occur often, also at the very beginning and end.
 blocks = some.lists(some.sampled_from([b"a", b"b", b"\n", b"\xff", b"\x00"]), max_size=40).map(b"".join) | some.binary()
 needles = some.lists(some.sampled_from([b"a", b"b", b"\xff", b"\x00"]), max_size=4).map(b"".join) | some.binary(
     max_size=9
@@ -28,7 +28,7 @@ def test_finder_answers_as_find_does(block, needle, start, end):
 
 @given(blocks, needles, some.integers(0, 3000))
 def test_finder_stays_within_a_block_that_lies_among_others(block, needle, padding):
-    """A search that ran on behind the block would find the needle in the one that was made after it."""
+    """A search beyond the block would find the needle in a later block."""
     block = block.replace(b"\0", b".") + b"." * padding
     after = [needle * 3 for _ in range(8)]
     assert bytesearch.finder(block)(needle, 0, len(block)) == block.find(needle)
@@ -46,26 +46,26 @@ def test_finder_keeps_its_block_alive():
 @given(soup)
 def test_spans_are_the_lines_that_hold_a_needle(block):
     expected = [line for line in block.split(b"\n") if any(needle in line for needle in NEEDLES)]
-    found = bytesearch.spans(block, NEEDLES)
-    assert [block[start:end] for start, end in found] == expected
-    assert found == sorted(set(found))
+    spans = bytesearch.spans(block, NEEDLES)
+    assert [block[start:end] for start, end in spans] == expected
+    assert spans == sorted(set(spans))
 
 
 @given(soup, some.integers(0, 60))
-def test_spans_behind_the_size_are_not_looked_for(block, size):
+def test_spans_end_at_the_given_size(block, size):
     size = min(size, len(block))
     assert bytesearch.spans(block, NEEDLES, size) == bytesearch.spans(block[:size], NEEDLES)
 
 
 @given(soup, some.integers(0, 3000))
-def test_places_hold_needles_and_none_is_left_between_them(block, padding):
-    block += b"." * padding  # a long block takes another way than a short one
-    found = bytesearch.places(block, NEEDLES)
-    assert found == sorted(found)
-    assert all(block.startswith(NEEDLES, at) for at in found)
-    assert bool(found) == bytesearch.hit(block, NEEDLES) == any(needle in block for needle in NEEDLES)
+def test_places_are_needles_and_miss_no_line(block, padding):
+    block += b"." * padding  # long blocks take another code path than short blocks
+    places = bytesearch.places(block, NEEDLES)
+    assert places == sorted(places)
+    assert all(block.startswith(NEEDLES, at) for at in places)
+    assert bool(places) == bytesearch.hit(block, NEEDLES) == any(needle in block for needle in NEEDLES)
     for start, end in bytesearch.spans(block, NEEDLES):
-        assert any(start <= at < end for at in found)
+        assert any(start <= at < end for at in places)
 
 
 def test_block_search_finds_the_line_that_holds_a_needle():

@@ -1,4 +1,4 @@
-"""The inbox and the readers' guard: nothing shed, every outage told once."""
+"""The inbox and the guard of the readers: no entry is dropped, and every outage is reported once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def numbers(items: list[Item]) -> list[int]:
 
 
 class Script:
-    """A source that counts on from where it resumes, `per_run` entries a run, then does what `ends` says."""
+    """A source that puts `per_run` numbered entries from its position on, then calls `ends` with the number of the run."""
 
     name = "script"
     required = False
@@ -85,30 +85,30 @@ def test_put_waits_for_room_and_loses_nothing():
     assert put_all.wait(5)
 
 
-def test_a_reader_that_waits_for_room_is_freed_by_stop():
+def test_stop_frees_a_reader_that_waits_for_room():
     inbox, stop = Inbox(size=1), threading.Event()
     source = Script(lambda run: None, per_run=100)
     (thread,) = start([source], {}, inbox, stop)
-    time.sleep(0.1)  # it now waits, or will find the inbox full: both must end
+    time.sleep(0.1)  # the reader now waits for room, or soon will: stop must free it in both cases
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
 
 
-def test_a_first_run_resumes_from_the_stored_position():
+def test_first_run_resumes_from_the_stored_position():
     source = Script(lambda run: None)
     items = run_until(source, lambda items: len(items) == 3, positions={"a": "41"})
     assert numbers(items) == [42, 43, 44]
 
 
-def test_a_reader_that_fails_goes_on_after_the_last_entry_it_put(quick):
+def test_failed_reader_resumes_after_its_last_entry(quick):
     source = Script(fail)
     items = run_until(source, lambda items: len(numbers(items)) >= 12, positions={"a": "7"})
     assert numbers(items)[:12] == list(range(8, 20))
     assert source.resumed[:3] == ["7", "10", "13"]
 
 
-def test_progress_moves_the_place_of_return(quick):
+def test_progress_moves_the_position_to_resume_from(quick):
     class Idle:
         name, required, resumed = "idle", False, []
 
@@ -122,7 +122,7 @@ def test_progress_moves_the_place_of_return(quick):
     assert source.resumed[:3] == [None, "p1", "p2"]
 
 
-def test_of_a_stream_that_is_over_nothing_is_kept(quick):
+def test_ended_stream_leaves_no_position(quick):
     class Ending:
         name, required, resumed = "ending", False, []
 
@@ -136,14 +136,14 @@ def test_of_a_stream_that_is_over_nothing_is_kept(quick):
     assert source.resumed[:2] == ["7", None]
 
 
-def test_an_outage_is_told_once_with_its_first_reason_however_often_the_reader_fails(quick):
+def test_outage_is_reported_once_with_its_first_reason(quick):
     items = run_until(Script(fail), lambda items: len(numbers(items)) >= 15)
     downs = [item for item in items if isinstance(item, SourceDown)]
     assert [(down.source, down.reason) for down in downs] == [("script", "failure 1")]
     assert not [item for item in items if isinstance(item, SourceUp)]
 
 
-def test_a_reader_that_returns_without_being_asked_is_an_outage(quick):
+def test_reader_that_returns_unasked_is_an_outage(quick):
     class Quitter:
         name, required = "quitter", True
 
@@ -155,7 +155,7 @@ def test_a_reader_that_returns_without_being_asked_is_an_outage(quick):
 
 
 @pytest.mark.slow
-def test_recovery_is_told_once_and_the_next_outage_again(quick):
+def test_recovery_is_reported_once_and_the_next_outage_too(quick):
     class Flaky:
         name, required, runs = "flaky", False, 0
 
@@ -182,7 +182,7 @@ def test_recovery_is_told_once_and_the_next_outage_again(quick):
     ]
 
 
-def test_pauses_grow_to_the_cap(monkeypatch):
+def test_pauses_grow_up_to_a_limit(monkeypatch):
     monkeypatch.setattr(inboxes, "FIRST_PAUSE", 1.0)
     waits = []
 
@@ -212,7 +212,7 @@ def test_readers_are_daemons_named_after_their_sources():
     thread.join(10)
 
 
-def test_what_is_not_there_yet_is_waited_for_without_a_word_and_missed_once_it_was_read(tmp_path, monkeypatch):
+def test_source_is_awaited_silently_and_reported_missing_once_it_was_read(tmp_path, monkeypatch):
     monkeypatch.setattr(inboxes, "LOOK_EVERY", 0.02)
     monkeypatch.setattr(inboxes, "FIRST_PAUSE", 0.05)
     path = tmp_path / "docker.sock"
@@ -235,5 +235,5 @@ def test_what_is_not_there_yet_is_waited_for_without_a_word_and_missed_once_it_w
     assert [item.reason for item in items if isinstance(item, SourceDown)] == ["failure 1"]
 
 
-def test_what_is_waited_for_keeps_no_stop_waiting(tmp_path):
+def test_stop_does_not_wait_for_an_absent_source(tmp_path):
     run_until(WhenThere(Script(fail), str(tmp_path / "never")), lambda items: True)

@@ -1,4 +1,4 @@
-"""What etcd itself does for the order among masters, on real members of 3.4 and 3.5: a lease as a lock, and who the members are."""
+"""Leases and member lists of real etcd 3.4 and 3.5: the lease is a lock that lets one master act at a time."""
 
 import contextlib
 import os
@@ -36,16 +36,16 @@ from labs.waiting import until
 
 
 class Group:
-    """Three members and how each master asks them."""
+    """Three members, and each master's access to them."""
 
     def __init__(self, directory, version):
         plan = lab.Plan.healthy()
         self.members = {key: lab.Member(directory / key / "etcd.log", directory / key / "pki") for key in lab.KEYS}
-        for key, one in self.members.items():
-            plan.peer[key].write(one.pki / "peers/me.crt")
-            plan.server[key].write(one.pki / "clients/server.crt")
-            (one.pki / "peers/ca.crt").write_bytes(plan.peers_ca.pem)
-            (one.pki / "clients/ca.crt").write_bytes(plan.clients_ca.pem)
+        for key, member in self.members.items():
+            plan.peer[key].write(member.pki / "peers/me.crt")
+            plan.server[key].write(member.pki / "clients/server.crt")
+            (member.pki / "peers/ca.crt").write_bytes(plan.peers_ca.pem)
+            (member.pki / "clients/ca.crt").write_bytes(plan.clients_ca.pem)
         self.api = directory / "api/etcd-client.crt"
         plan.api_client.write(self.api)
         self.plan = plan
@@ -55,7 +55,7 @@ class Group:
         self.ports = self.running.__enter__()
         until(
             lambda: all(self._peer_port(key) for key in lab.KEYS), seconds=30
-        )  # each shows its flags once it has begun
+        )  # the command line appears once the process has started
         self.peers = {key: self._peer_port(key) for key in lab.KEYS}
         until(lambda: all(lab._ask_health(lab.ADDRESSES[k], self.ports[k], self.api) for k in lab.KEYS), seconds=60)
         return self
@@ -66,13 +66,13 @@ class Group:
     def _peer_port(self, key):
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                told = (process / "cmdline").read_bytes()
-                if str(self.members[key].pki).encode() in told:
-                    return int(re.search(rb"--listen-peer-urls=https://[^:]+:(\d+)", told)[1])
+                command = (process / "cmdline").read_bytes()
+                if str(self.members[key].pki).encode() in command:
+                    return int(re.search(rb"--listen-peer-urls=https://[^:]+:(\d+)", command)[1])
         return 0
 
     def voters(self, key, certificate=None):
-        """Return the members as one of them tells it."""
+        """Return the voters as one member lists them."""
         pki = self.members[key].pki / "peers"
         return voters(
             lab.ADDRESSES[key],
@@ -91,14 +91,14 @@ class Group:
         )
 
     def stop(self, *keys):
-        """Kill members as kill -9 does."""
+        """Kill members by SIGKILL."""
         for key in keys:
             needle = f"--name=etcd-{key}\0".encode()
             home = str(self.members[key].log.parent).encode()
             for process in Path("/proc").glob("[0-9]*"):
                 with contextlib.suppress(OSError):
-                    told = (process / "cmdline").read_bytes()
-                    if needle in told and home in told:
+                    command = (process / "cmdline").read_bytes()
+                    if needle in command and home in command:
                         os.kill(int(process.name), signal.SIGKILL)
 
 
@@ -109,7 +109,7 @@ def group(tmp_path, request):
 
 
 @pytest.mark.real
-def test_of_all_who_want_it_one_has_it_until_it_gives_it_back_or_dies(group):
+def test_lease_has_one_holder_until_it_is_released_or_expires(group):
     locks = {key: EtcdLock(ttl=60, deadline=20) for key in lab.KEYS}
     asked = {key: group.access(f"etcd-{key}", doors=(key,)) for key in lab.KEYS}
 
@@ -127,9 +127,9 @@ def test_of_all_who_want_it_one_has_it_until_it_gives_it_back_or_dies(group):
         assert {lease.state for key, lease in answers.items() if key != first} == {"theirs"}, answers
         assert all(f"etcd-{first} holds" in lease.why for key, lease in answers.items() if key != first)
         assert locks[first].take("main", asked[first]).state == "ours"  # again, as after a kill
-        assert locks[first].take("events", asked[first]).state == "ours"  # each group has its own
+        assert locks[first].take("events", asked[first]).state == "ours"  # each group has a separate lease
         for lock in locks.values():
-            lock.release("main")  # which those who have not got it may say too
+            lock.release("main")  # a release without the lease does no harm
         locks[first].release("events")
 
     short = EtcdLock(ttl=2, deadline=20)
@@ -139,7 +139,7 @@ def test_of_all_who_want_it_one_has_it_until_it_gives_it_back_or_dies(group):
 
 
 @pytest.mark.real
-def test_the_members_are_those_that_etcd_tells_and_not_those_of_its_start(group, tmp_path):
+def test_members_come_from_etcd_and_not_from_its_flags(group, tmp_path):
     every = tuple((f"etcd-{key}", lab.ADDRESSES[key], group.peers[key]) for key in lab.KEYS)
     assert group.voters("a") == group.voters("c") == every
 
@@ -148,11 +148,11 @@ def test_the_members_are_those_that_etcd_tells_and_not_those_of_its_start(group,
     assert group.voters("a", tmp_path / "late/me.crt") == ()
     assert group.voters("a", tmp_path / "none/me.crt") == ()
 
-    # One is added, and has not started yet: from now on three of four are needed.
+    # Add a member that has not started yet: from now on quorum is three of four.
     etcd = _Endpoint(lab.ADDRESSES["a"], group.ports["a"], context(group), time.monotonic() + 60)
 
     def added():
-        # etcd takes nobody in until it has been together for some seconds.
+        # etcd accepts no new member until the group has been healthy for some seconds.
         with contextlib.suppress(_AskError):
             return etcd.post("/cluster/member/add", {"peerURLs": ["https://10.0.0.4:2380"]})
 
@@ -163,69 +163,71 @@ def test_the_members_are_those_that_etcd_tells_and_not_those_of_its_start(group,
 
 @pytest.mark.real
 @pytest.mark.parametrize("group", ["3.5"], indirect=True)
-def test_who_was_told_before_an_etcd_was_started_counts_with_those_of_its_flags(group):
+def test_members_known_before_a_start_count_beside_those_of_the_flags(group):
     peer = str(group.members["a"].pki / "peers/me.crt")
 
     every = {f"etcd-{key}" for key in lab.KEYS}
-    told = {}
-    assert members_of(group, told) == every
-    now = told[peer]
+    rosters = {}
+    assert members_of(group, rosters) == every
+    now = rosters[peer]
     assert (bool(now.by), {name for name, _, _ in now.voters}) == (True, every)
 
-    # It tells no more, since its own certificate has expired; another was a member when it did.
+    # Its peer certificate has expired, so etcd cannot be asked. The stored list holds a further member.
     bad = group.plan.leaf(group.plan.peers_ca, "a", not_before=NOW - 9 * DAY, not_after=datetime.now(UTC) - DAY)
     bad.write(group.members["a"].pki / "peers/me.crt")
-    more = (("etcd-d", "10.0.0.4", 2380), *(one for one in now.voters if one[0] != "etcd-c"))
+    more = (("etcd-d", "10.0.0.4", 2380), *(voter for voter in now.voters if voter[0] != "etcd-c"))
     mine = {"etcd-a", "etcd-b"}
-    assert members_of(group, {peer: replace(now, voters=more)}) == {*mine, "etcd-d"}  # by this very start
+    assert members_of(group, {peer: replace(now, voters=more)}) == {*mine, "etcd-d"}  # stored since this start of etcd
     assert members_of(group, {peer: replace(now, voters=more, by="an earlier one")}) == {*every, "etcd-d"}
     assert members_of(group, {}) == every
 
 
-def members_of(group, told):
-    """Return whom the etcd of member a is taken to have around it; the others here are asked as well."""
-    etcds = meet(told, (), [], trusts=lambda _: Trust.SYSTEM, tree=Tree(root=str(group.members["a"].pki.parents[1])))
+def members_of(group, rosters):
+    """Return the names of the members that the facts give for the etcd of member a."""
+    etcds = meet(rosters, (), [], trusts=lambda _: Trust.SYSTEM, tree=Tree(root=str(group.members["a"].pki.parents[1])))
     mine = [
-        one for one in etcds if one.cluster.name == "etcd-a" and group.peers["a"] in {m[2] for m in one.cluster.members}
+        etcd
+        for etcd in etcds
+        if etcd.cluster.name == "etcd-a" and group.peers["a"] in {m[2] for m in etcd.cluster.members}
     ]
     return {name for name, _, _ in mine[0].cluster.members}
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("group", ["3.5"], indirect=True)
-def test_an_etcd_inside_another_program_is_asked_by_its_peer_certificate(group, tmp_path):
+def test_embedded_etcd_is_found_by_its_peer_certificate(group, tmp_path):
     peers = group.members["a"].pki / "peers"
     place = Place(
         plane="k3s", group="", use="peer", renewer="k3s", ca_path=str(peers / "ca.crt"), ports=(group.peers["a"],)
     )
 
-    def seen(path, told):
+    def seen(path, rosters):
         certificate = certificates.parse(path.read_bytes(), str(path))[0]
-        found = members(
+        view = members(
             20,
-            remembered=told,
+            remembered=rosters,
             embedded=[Stored(certificate=certificate, place=place, modified=NOW)],
             trusts=lambda _: Trust.SYSTEM,
             tree=Tree(root=str(tmp_path)),
         )
-        return {(m.name, m.is_self) for m in found.members if m.port in group.peers.values()}, found.members
+        return {(m.name, m.is_self) for m in view.members if m.port in group.peers.values()}, view.members
 
-    told = {}
+    rosters = {}
     every = {("etcd-a", True), ("etcd-b", False), ("etcd-c", False)}
-    assert every <= seen(peers / "me.crt", told)[0]
-    # rke2 runs it as a program of its own: that it is seen twice must not make two of it.
-    assert sum(m.is_self and m.port == group.peers["a"] for m in seen(peers / "me.crt", told)[1]) == 1
+    assert every <= seen(peers / "me.crt", rosters)[0]
+    # rke2 runs etcd as a separate process. It is seen twice, but must count once.
+    assert sum(m.is_self and m.port == group.peers["a"] for m in seen(peers / "me.crt", rosters)[1]) == 1
 
-    # Its certificate has expired: what was told before counts, and where nothing was, nothing is restarted.
+    # Its certificate has expired: the stored list counts. Without a stored list, no restart is safe.
     bad = group.plan.leaf(group.plan.peers_ca, "a", not_before=NOW - 9 * DAY, not_after=datetime.now(UTC) - DAY)
     bad.write(tmp_path / "server/tls/etcd/peer.crt")
     late = tmp_path / "server/tls/etcd/peer.crt"
     unknown = [m for m in seen(late, {})[1] if m.name == "of an unknown name"]
     assert len(unknown) == 1
     assert not safe_to_restart(unknown, "", datetime.now(UTC)).passed
-    assert every <= seen(late, {str(late): told[str(peers / "me.crt")]})[0]
+    assert every <= seen(late, {str(late): rosters[str(peers / "me.crt")]})[0]
 
-    # Or the file that k3s wrote.
+    # The configuration file that k3s wrote counts as well.
     config = tmp_path / "server/db/etcd/config"
     config.parent.mkdir(parents=True)
     urls = ",".join(f"etcd-{key}=https://{lab.ADDRESSES[key]}:{group.peers[key]}" for key in lab.KEYS)
@@ -242,7 +244,7 @@ def context(group):
 
 
 @pytest.mark.real
-def test_where_it_cannot_be_had_the_answer_comes_in_time_and_says_why(group, tmp_path):
+def test_unavailable_lease_is_reported_in_time_with_a_reason(group, tmp_path):
     lock = EtcdLock(ttl=60, deadline=4)
     stranger = pki.authority("etcd-clients-ca").leaf("kube-apiserver", server=False)
     stranger.write(tmp_path / "stranger/client.crt")
@@ -255,18 +257,18 @@ def test_where_it_cannot_be_had_the_answer_comes_in_time_and_says_why(group, tmp
         began = time.monotonic()
         lease = lock.take("main", asked)
         assert (lease.state, "so handshakes alone decide" in lease.why) == ("none", True)
-        assert time.monotonic() - began < 4 + 15  # the deadline, and what a busy machine takes
+        assert time.monotonic() - began < 4 + 15  # the deadline, and slack for a busy machine
         return lease.why
 
     for refuses in ("stranger", "late"):
         assert str(group.ports["c"]) in refused(group.access("a", client=tmp_path / refuses / "client.crt"))
     assert "No such file" in refused(group.access("a", client=tmp_path / "none/client.crt"))
     assert "no certificate here" in refused(replace(group.access("a"), credentials=()))
-    with socket.create_server(("127.0.0.1", 0)) as hanging:  # takes a connection, and never says a word
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # accepts a connection and never answers
         mute = hanging.getsockname()
         refused(replace(group.access("a"), doors=(mute,)))
         lease = lock.take("main", replace(group.access("a"), doors=(mute, *group.access("a").doors)))
-        assert lease.state == "ours"  # one that hangs does not hide the others
+        assert lease.state == "ours"  # a hanging endpoint does not hide the others
     lock.release("main")
 
     group.stop("b", "c")
@@ -275,17 +277,19 @@ def test_where_it_cannot_be_had_the_answer_comes_in_time_and_says_why(group, tmp
 
 # ---------------------------------------------------------------- two agents and one lease
 
-AHEAD = timedelta(days=400)  # all of the lab's certificates end sooner
+AHEAD = timedelta(days=400)  # all certificates of the lab expire sooner
 
 
 @dataclass
 class Master(Played):
-    """One master of a real etcd group: its files and the lease are real; a restart is played, and takes its time."""
+    """One master of a real etcd group: its files and the lease are real; the restart is simulated and takes 0.5 s."""
 
     key: str = ""
     group: Group | None = None
-    shown: dict = field(default_factory=dict)  # what each member shows to its peers, on all masters the same
-    story: list = field(default_factory=list)  # of all masters
+    shown: dict = field(
+        default_factory=dict
+    )  # the certificate that each member serves to its peers, shared by all masters
+    story: list = field(default_factory=list)  # the actions of all masters, in order
     locks: EtcdLock = field(default_factory=lambda: EtcdLock(ttl=300, deadline=20))
 
     def gather(self, *, now, with_members=False, nameless=False):
@@ -303,7 +307,7 @@ class Master(Played):
             for key, shown in sorted(self.shown.items())
         )
         here = lab.ADDRESSES[self.key]
-        served = tuple(replace(one, address=here) for one in seen.served)
+        served = tuple(replace(listener, address=here) for listener in seen.served)
         return replace(seen, host=f"master-{self.key}", served=served, members=around if with_members else ())
 
     def take(self, group, access):
@@ -318,14 +322,14 @@ class Master(Played):
         time.sleep(0.5)
         ends = datetime.now(UTC) + 2 * AHEAD
         fresh = {
-            one.place.use: self.group.plan.leaf(ca, self.key, not_after=ends)
-            for one, ca in zip(self.files, (self.group.plan.peers_ca, self.group.plan.clients_ca), strict=False)
+            file.place.use: self.group.plan.leaf(ca, self.key, not_after=ends)
+            for file, ca in zip(self.files, (self.group.plan.peers_ca, self.group.plan.clients_ca), strict=False)
         }
         self.files = tuple(
-            replace(one, certificate=certificates.parse(fresh[one.place.use].cert_pem, one.certificate.path)[0])
-            if one.place.use in fresh
-            else one
-            for one in self.files
+            replace(file, certificate=certificates.parse(fresh[file.place.use].cert_pem, file.certificate.path)[0])
+            if file.place.use in fresh
+            else file
+            for file in self.files
         )
         self.shown[self.key] = self.files[0].certificate
         self.containers = (container(number=f"new-{self.key}"),)
@@ -333,13 +337,13 @@ class Master(Played):
 
 
 def files_of(group, key):
-    """Return what is on a master's disk, the leaves first."""
+    """Return the certificate files of a master, leaves first."""
     pki = group.members[key].pki
 
     def read(path, use, **more):
-        found = certificates.parse(path.read_bytes(), str(path))[0]
+        certificate = certificates.parse(path.read_bytes(), str(path))[0]
         place = {"plane": "kops", "group": "main", "use": use, "renewer": "etcd-manager", **more}
-        return Stored(certificate=found, place=Place(**place), modified=NOW, trust=Trust.SYSTEM, authorised=True)
+        return Stored(certificate=certificate, place=Place(**place), modified=NOW, trust=Trust.SYSTEM, authorised=True)
 
     peers, clients = str(pki / "peers/ca.crt"), str(pki / "clients/ca.crt")
     return (
@@ -353,8 +357,8 @@ def files_of(group, key):
 
 @pytest.mark.real
 @pytest.mark.parametrize("group", ["3.5"], indirect=True)
-def test_of_two_agents_that_both_take_it_for_their_turn_one_acts_and_the_other_says_for_whom_it_waits(group, tmp_path):
-    """Both waited past all patience for the window, which opens for them in the same moment; what keeps them apart is the lease."""
+def test_lease_lets_one_of_two_agents_act_and_the_other_names_it(group, tmp_path):
+    """The window opens for both at the same moment, after the timeout. Only the lease keeps them apart."""
     begins = datetime.now(UTC).replace(microsecond=0)
     hours = f"{begins + timedelta(minutes=20):%H:%M}-{begins - timedelta(minutes=5):%H:%M}"
     remedy = RemedyPolicy(
@@ -372,16 +376,16 @@ def test_of_two_agents_that_both_take_it_for_their_turn_one_acts_and_the_other_s
             mode="remedy", state=tmp_path / key, notify=Notify(group_for=timedelta(seconds=2)), remedy=remedy
         )
         world = Master(files=files_of(group, key), key=key, group=group, shown=shown, story=story, lease="real")
-        one = labs[key] = Lab(world, tmp_path / key / "state.sqlite3", config, now=begins)
-        while one.now < begins + timedelta(minutes=22):
-            one.step(seconds=30)
+        master = labs[key] = Lab(world, tmp_path / key / "state.sqlite3", config, now=begins)
+        while master.now < begins + timedelta(minutes=22):
+            master.step(seconds=30)
         together.wait()
         for _ in range(200):
-            one.step()
-            if [act.state for act in one.store.acts()] == ["verified"] and len(story) == 4:
+            master.step()
+            if [act.state for act in master.store.acts()] == ["verified"] and len(story) == 4:
                 break
             time.sleep(0.02)
-        one.store.close()
+        master.store.close()
 
     def reported(key):
         try:
@@ -403,14 +407,16 @@ def test_of_two_agents_that_both_take_it_for_their_turn_one_acts_and_the_other_s
     assert story == [(first, "restarts"), (first, "gives back"), (second, "restarts"), (second, "gives back")]
     with Store(tmp_path / second / "state.sqlite3", readonly=True) as store:
         (act,) = store.acts()
-        said = [event["said"] for event in store.events(act.incident) if event["what"] == "decided"]
+        reasons = [event["said"] for event in store.events(act.incident) if event["what"] == "decided"]
     waits = (
         f"no action: etcd-{first} holds the lease in etcd and acts; opens when it gives it back, or after 300 s of its silence"
         " (to pass: wait until the other master gives the lease back)"
     )
-    assert waits in said
+    assert waits in reasons
     assert [
-        one for one in labs[second].world.journal if f"turn: BLOCKED: {waits[11:]}" in one.get("CERTMEDIC_GATES", "")
+        entry
+        for entry in labs[second].world.journal
+        if f"turn: BLOCKED: {waits[11:]}" in entry.get("CERTMEDIC_GATES", "")
     ]
     config = tmp_path / "certmedic.toml"
     config.write_text(f'state = "{tmp_path / second}"\n')

@@ -1,4 +1,4 @@
-"""Files for other programs, written into folders in which others may write: no link of theirs is followed."""
+"""Files for other programs in folders that other users can write to: links of other users are not followed."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as so
 
 
 def as_nobody(code, *arguments):
-    """Start Python as another user."""
+    """Run Python code as the user nobody."""
     return subprocess.Popen(
         ["/usr/bin/python3", "-c", code, *map(str, arguments)], user=NOBODY, group=NOBODY, extra_groups=[], cwd="/"
     )
@@ -24,8 +24,8 @@ def as_nobody(code, *arguments):
 
 @pytest.fixture
 def folder():
-    """A folder of another program's, and a file of root's that it must not reach."""
-    with tempfile.TemporaryDirectory() as above:  # pytest's own folders are closed to other users
+    """A folder of another user beside a file of root that they must not reach."""
+    with tempfile.TemporaryDirectory() as above:  # other users cannot enter pytest's folders
         Path(above).chmod(0o711)
         (Path(above) / "victim").write_text("precious")
         made = Path(above) / "exporter"
@@ -35,7 +35,7 @@ def folder():
         yield made
 
 
-def test_a_file_is_replaced_whole_and_readable_by_all(folder):
+def test_file_is_replaced_whole_and_world_readable(folder):
     local.publish(folder / "c.prom", b"one")
     local.publish(folder / "c.prom", b"two")
 
@@ -63,7 +63,7 @@ def test_planted_links_are_replaced_and_never_written_through(folder):
 
 @pytest.mark.slow
 @as_root
-def test_a_racing_owner_of_the_folder_reaches_nothing_outside(folder):
+def test_racing_folder_owner_reaches_nothing_outside(folder):
     victim = folder.parent / "victim"
     race = """
 import os, sys
@@ -79,7 +79,7 @@ while True:
     try:
         until = time.monotonic() + 3
         while time.monotonic() < until:
-            # The new file may be taken away before it gets its name: then the next turn tries again.
+            # The other user may remove the new file before its rename: the next turn tries again.
             with contextlib.suppress(FileNotFoundError):
                 local.publish(folder / "c.prom", b"numbers")
     finally:
@@ -92,7 +92,7 @@ while True:
 
 @as_root
 @pytest.mark.parametrize("depth", ["exporter", "exporter/deeper"])
-def test_a_folder_that_became_a_link_of_somebody_else_is_refused(folder, depth):
+def test_folder_replaced_by_the_link_of_another_user_is_refused(folder, depth):
     (folder / "real" / "deeper").mkdir(parents=True)
     swap = "import os, sys; os.symlink(*sys.argv[1:])"
     assert as_nobody(swap, folder.parent, folder / "link").wait(60) == 0
@@ -104,7 +104,7 @@ def test_a_folder_that_became_a_link_of_somebody_else_is_refused(folder, depth):
     assert not (folder.parent / "c.prom").exists()
 
 
-def test_a_link_of_our_own_is_followed(folder, tmp_path):
+def test_own_link_is_followed(folder, tmp_path):
     (tmp_path / "link").symlink_to(folder)
     (tmp_path / "far").symlink_to("link")
 
@@ -113,7 +113,7 @@ def test_a_link_of_our_own_is_followed(folder, tmp_path):
     assert (folder / "c.prom").read_bytes() == b"numbers"
 
 
-def test_a_folder_in_which_everybody_may_write_is_refused_with_what_mends_it(folder):
+def test_world_writable_folder_is_refused_with_its_remedy(folder):
     folder.chmod(0o777)
 
     with pytest.raises(OSError, match=f"everybody may write in this folder: sudo chmod o-w {folder}"):
@@ -122,7 +122,7 @@ def test_a_folder_in_which_everybody_may_write_is_refused_with_what_mends_it(fol
     assert list(folder.iterdir()) == []
 
 
-def test_a_file_that_cannot_take_its_place_leaves_nothing_behind(folder):
+def test_failed_replacement_leaves_no_file_behind(folder):
     (folder / "c.prom").mkdir()
 
     with pytest.raises(OSError, match="directory"):

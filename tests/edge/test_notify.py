@@ -28,16 +28,16 @@ SECRET = "S3cr3tT0kenThatNobodyMaySee"
 
 @pytest.fixture
 def mailbox():
-    one = receivers.Mailbox()
-    yield one
-    one.close()
+    server = receivers.Mailbox()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="module")
 def opened():
     facts = values.facts(values.member(peer_ends=values.NOW - timedelta(minutes=9)))
-    (found,) = verdict.survey(facts, warn_within=timedelta())
-    return message.compose(MessageKind.OPENED, found, incident=12, host="master-a", now=values.NOW)
+    (diagnosis,) = verdict.survey(facts, warn_within=timedelta())
+    return message.compose(MessageKind.OPENED, diagnosis, incident=12, host="master-a", now=values.NOW)
 
 
 def written(tmp_path, text, name="apprise.conf"):
@@ -52,7 +52,7 @@ def only(notifier, severity=Severity.CRITICAL):
 
 
 def in_child(code, **environment):
-    """Run code in a Python of its own, with the agent to import."""
+    """Run code in a new Python that can import the agent."""
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         env={**os.environ, "PYTHONPATH": str(Path(notify.__file__).parents[3]), **environment},
@@ -63,53 +63,53 @@ def in_child(code, **environment):
     )
 
 
-def told(notifier, severity):
-    """The ports or hosts of the channels of a severity."""
+def hosts(notifier, severity):
+    """Return the hosts of the channels of a severity, sorted."""
     return sorted(notifier._loaded()[channel.id].host for channel in notifier.channels(severity))
 
 
-# ---------------------------------------------------------------- whom
+# ---------------------------------------------------------------- routing
 
 
-def test_text_and_yaml_files_route_by_tag_and_what_has_no_tag_gets_everything(tmp_path):
+def test_text_and_yaml_files_route_by_tag_and_untagged_gets_all(tmp_path):
     text = written(
         tmp_path,
         "# a comment\noncall=json://pager.example\nteam=json://team.example\nbilling=json://other.example\njson://all.example\n",
     )
     yaml = written(tmp_path, "urls:\n  - json://yaml.example:\n      tag: oncall, team\n", "apprise.yml")
     notifier = AppriseNotifier([text, yaml], TAGS)
-    assert told(notifier, Severity.CRITICAL) == ["all.example", "pager.example", "yaml.example"]
-    assert told(notifier, Severity.WARNING) == ["all.example", "team.example", "yaml.example"]
-    assert told(notifier, Severity.INFO) == ["all.example", "team.example", "yaml.example"]
+    assert hosts(notifier, Severity.CRITICAL) == ["all.example", "pager.example", "yaml.example"]
+    assert hosts(notifier, Severity.WARNING) == ["all.example", "team.example", "yaml.example"]
+    assert hosts(notifier, Severity.INFO) == ["all.example", "team.example", "yaml.example"]
     assert notifier.faults() == ()
 
 
-def test_the_tags_all_and_always_mean_everything(tmp_path):
+def test_tags_all_and_always_get_every_message(tmp_path):
     notifier = AppriseNotifier([written(tmp_path, "all=json://a.example\nalways=json://b.example\n")], TAGS)
-    assert told(notifier, Severity.WARNING) == ["a.example", "b.example"]
+    assert hosts(notifier, Severity.WARNING) == ["a.example", "b.example"]
 
 
-def test_where_no_tag_is_asked_for_everything_is_told(tmp_path):
+def test_all_addresses_are_used_if_no_tag_is_configured(tmp_path):
     notifier = AppriseNotifier([written(tmp_path, "x=json://a.example\njson://b.example\n")], {})
-    assert told(notifier, Severity.CRITICAL) == ["a.example", "b.example"]
+    assert hosts(notifier, Severity.CRITICAL) == ["a.example", "b.example"]
 
 
-def test_a_severity_that_nobody_is_tagged_for_goes_to_those_of_another_rather_than_to_nobody(tmp_path):
+def test_severity_without_a_tagged_address_goes_to_other_tags(tmp_path):
     notifier = AppriseNotifier([written(tmp_path, "team=json://team.example\nbilling=json://other.example\n")], TAGS)
-    assert told(notifier, Severity.CRITICAL) == ["team.example"]
+    assert hosts(notifier, Severity.CRITICAL) == ["team.example"]
 
 
-def test_an_address_in_two_files_is_one_channel_with_the_tags_of_both(tmp_path):
+def test_address_in_two_files_is_one_channel_with_the_tags_of_both(tmp_path):
     first = written(tmp_path, "oncall=json://a.example/x?cto=3\n", "1.conf")
     second = written(tmp_path, "team=json://a.example/x\n", "2.conf")
     notifier = AppriseNotifier([first, second], TAGS)
-    assert told(notifier, Severity.CRITICAL) == told(notifier, Severity.WARNING) == ["a.example"]
+    assert hosts(notifier, Severity.CRITICAL) == hosts(notifier, Severity.WARNING) == ["a.example"]
     assert notifier.channels(Severity.CRITICAL) == notifier.channels(Severity.WARNING)
 
 
-def test_a_file_can_include_another(tmp_path):
+def test_file_can_include_another(tmp_path):
     written(tmp_path, "oncall=json://inner.example\n", "inner.conf")
-    assert told(AppriseNotifier([written(tmp_path, "include inner.conf\n")], TAGS), Severity.CRITICAL) == [
+    assert hosts(AppriseNotifier([written(tmp_path, "include inner.conf\n")], TAGS), Severity.CRITICAL) == [
         "inner.example"
     ]
 
@@ -123,19 +123,19 @@ def test_a_file_can_include_another(tmp_path):
         "---\nversion: 1\nurls:\n  - json://cred.example:\n      tag: oncall\n",
     ],
 )
-def test_credentials_are_found_where_systemd_puts_them(tmp_path, monkeypatch, content):
+def test_credentials_are_read_from_the_folder_of_systemd(tmp_path, monkeypatch, content):
     written(tmp_path, content, "apprise")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert told(AppriseNotifier(["credential:apprise"], TAGS), Severity.CRITICAL) == ["cred.example"]
+    assert hosts(AppriseNotifier(["credential:apprise"], TAGS), Severity.CRITICAL) == ["cred.example"]
 
 
-def test_faulty_entry_is_named_as_an_entry_with_the_reason_of_apprise(tmp_path):
+def test_faulty_entry_is_reported_with_the_reason_of_apprise(tmp_path):
     entries = "".join(f"  - json://good.example/{number}:\n      - tag: oncall\n" for number in range(4))
     yaml = written(tmp_path, f"urls:\n{entries}  - bogus://{SECRET}\n", "channels.yml")
     text = written(tmp_path, f"json://good.example\nnonsense {SECRET}\n", "channels.conf")
     faults = AppriseNotifier([yaml, text], TAGS).faults()
 
-    # A newer apprise does not number the entry.
+    # A newer apprise does not give the number of the entry.
     assert faults[0] in (
         f"{yaml}: entry 5: apprise cannot use it: Unparseable URL",
         f"{yaml}: holds something that apprise cannot use: Unparseable URL",
@@ -147,7 +147,7 @@ def test_faulty_entry_is_named_as_an_entry_with_the_reason_of_apprise(tmp_path):
     assert SECRET not in "".join(faults)
 
 
-def test_files_that_cannot_be_used_are_named_with_the_line_and_without_the_address(tmp_path):
+def test_unusable_files_are_reported_by_line_without_the_address(tmp_path):
     missing = str(tmp_path / "missing.conf")
     bad = written(tmp_path, f"json://good.example\nbogus://{SECRET}\n")
     broken = written(tmp_path, f"urls:\n  - bogus://{SECRET}\n", "broken.yml")
@@ -155,26 +155,26 @@ def test_files_that_cannot_be_used_are_named_with_the_line_and_without_the_addre
     notifier = AppriseNotifier([missing, bad, broken, empty], TAGS, [f"nonsense://{SECRET}"])
     faults = "\n".join(notifier.faults())
     assert f"{missing}: cannot be read: No such file or directory" in faults
-    newer = f"{bad}: holds something that apprise cannot use"  # it no longer tells the line
+    newer = f"{bad}: holds something that apprise cannot use"  # a newer apprise does not give the line
     assert f"{bad}: line 2: apprise cannot use it" in faults or newer in faults
     assert f"{broken}: entry 1: apprise" in faults or f"{broken}: holds no address that apprise can use" in faults
     assert f"{empty}: holds no address that apprise can use" in faults
     assert "address number 1: apprise cannot use it" in faults
     assert SECRET not in faults
-    assert told(notifier, Severity.CRITICAL) == ["good.example"]  # the rest goes on
+    assert hosts(notifier, Severity.CRITICAL) == ["good.example"]  # the remaining address is used
 
 
-def test_a_file_that_was_mended_is_taken_up_without_a_restart(tmp_path):
+def test_repaired_file_is_read_without_a_restart(tmp_path):
     path = str(tmp_path / "apprise.conf")
     notifier = AppriseNotifier([path], TAGS)
     assert notifier.channels(Severity.CRITICAL) == []
     Path(path).write_text("json://late.example\n")
     time.sleep(READ_AGAIN)
     notifier.refresh()
-    assert told(notifier, Severity.CRITICAL) == ["late.example"]
+    assert hosts(notifier, Severity.CRITICAL) == ["late.example"]
 
 
-def test_a_channel_keeps_its_id_over_restarts_whatever_the_order_of_sets(tmp_path):
+def test_channel_keeps_its_id_over_restarts(tmp_path):
     config = written(
         tmp_path,
         "mailto://u:p@mail.example?from=a@x.example&to=b@x.example&cc=c@x.example,d@x.example,e@x.example,f@x.example\n",
@@ -190,7 +190,7 @@ def test_a_channel_keeps_its_id_over_restarts_whatever_the_order_of_sets(tmp_pat
 # ---------------------------------------------------------------- real receivers
 
 
-def test_a_mail_arrives_with_title_html_and_a_plain_alternative(mailbox, opened):
+def test_mail_has_a_title_html_and_plain_text(mailbox, opened):
     url = f"mailto://u:p@localhost:{mailbox.port}?from=certmedic@x.example&to=oncall@x.example"
     notifier = AppriseNotifier([], TAGS, [url])
     assert notifier.send(only(notifier), opened).ok
@@ -203,7 +203,7 @@ def test_a_mail_arrives_with_title_html_and_a_plain_alternative(mailbox, opened)
     assert "sudo docker stop $(sudo docker ps" in plain
 
 
-def test_a_web_hook_gets_plain_text_and_the_severity(hook, opened):
+def test_web_hook_gets_plain_text_and_the_severity(hook, opened):
     notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}/hook"])
     for severity, kind in (("critical", "failure"), ("warning", "warning"), ("info", "info")):
         assert notifier.send(only(notifier), replace(opened, severity=Severity(severity))).ok
@@ -214,14 +214,14 @@ def test_a_web_hook_gets_plain_text_and_the_severity(hook, opened):
     assert hook.messages[0]["message"].replace("\r\n", "\n") == opened.plain
 
 
-def test_a_chat_gets_markdown_unchanged_though_apprise_calls_it_text(hook, opened):
+def test_chat_gets_unchanged_markdown(hook, opened):
     notifier = AppriseNotifier([], TAGS, [f"mmost://127.0.0.1:{hook.port}/{'3' * 32}"])
     assert notifier.send(only(notifier), opened).ok
     assert hook.messages[0]["text"].replace("\r\n", "\n") == opened.markdown
     assert hook.requests[0][0] == f"/hooks/{'3' * 32}"
 
 
-def test_a_chat_that_takes_little_gets_whole_lines_and_the_most_needed_first(hook, opened):
+def test_short_chat_message_has_the_first_whole_lines(hook, opened):
     url = f"rocket://{'a' * 24}/{'b' * 24}@127.0.0.1:{hook.port}/#general"
     notifier = AppriseNotifier([], TAGS, [url])
     opened = replace(opened, markdown=opened.markdown + "\n- *Evidence:* `x`" * 30)
@@ -243,14 +243,14 @@ def test_a_chat_that_takes_little_gets_whole_lines_and_the_most_needed_first(hoo
         ("json://127.0.0.1?format=html", "html"),
     ],
 )
-def test_every_service_gets_the_form_that_it_shows(url, attribute, opened):
+def test_every_service_gets_the_format_it_can_display(url, attribute, opened):
     notifier = AppriseNotifier([], TAGS, [url])
     _, text = attempts.form_of(notifier._loaded()[only(notifier)], opened)
     assert text == getattr(opened, attribute)
 
 
 def redirected(notifier, hook):
-    """The only channel, its service's own address replaced by the hook's: what apprise makes of a message is real."""
+    """Point the only channel at the hook instead of its service, so that apprise still formats the message."""
     server = notifier._loaded()[only(notifier)]
     for name in ("notify_url", "webhook_url"):
         if hasattr(server, name):
@@ -258,7 +258,7 @@ def redirected(notifier, hook):
     return only(notifier)
 
 
-def test_what_reaches_telegram_holds_only_tags_that_it_knows_and_every_line(hook, opened):
+def test_telegram_gets_every_line_with_supported_tags_only(hook, opened):
     notifier = AppriseNotifier([], TAGS, ["tgram://123456789:abcdefghijklmnopqrstuvwxyz012345678/12315544/"])
     assert notifier.send(redirected(notifier, hook), opened).ok
     (sent,) = hook.messages
@@ -269,7 +269,7 @@ def test_what_reaches_telegram_holds_only_tags_that_it_knows_and_every_line(hook
     assert shown.splitlines()[0] == opened.plain.splitlines()[0]
 
 
-def test_what_reaches_discord_fits_and_is_the_markdown_that_was_written(hook, opened):
+def test_discord_gets_unchanged_markdown_within_its_limit(hook, opened):
     notifier = AppriseNotifier([], TAGS, ["discord://123456789012345678/abcdefghijklmnopqrstuvwxyz"])
     assert notifier.send(redirected(notifier, hook), opened).ok
     content = hook.messages[0]["content"].replace("\r\n", "\n")
@@ -277,14 +277,14 @@ def test_what_reaches_discord_fits_and_is_the_markdown_that_was_written(hook, op
     assert len(content) <= 2000
 
 
-def test_a_refusal_in_the_body_of_an_answer_is_a_failed_delivery(hook, opened):
+def test_refusal_in_the_body_of_a_reply_is_a_failed_delivery(hook, opened):
     url = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general"
     notifier = AppriseNotifier([], TAGS, [url])
     result = notifier.send(redirected(notifier, hook), opened)  # Slack says "ok", this hook says "{}"
     assert (result.ok, result.error) == (False, "the service answered and did not take it")
 
 
-def test_html_that_is_too_long_for_a_service_is_never_cut_within_a_tag(opened):
+def test_overlong_html_is_never_cut_within_a_tag(opened):
     notifier = AppriseNotifier([], TAGS, ["tgram://123456789:abcdefghijklmnopqrstuvwxyz012345678/12315544/"])
     server = notifier._loaded()[only(notifier)]
     shape, text = attempts.form_of(server, replace(opened, html=opened.html * 9, plain="a <b> & c"))
@@ -302,43 +302,43 @@ def fails(notifier, opened, within):
     return result.error
 
 
-def test_a_dead_receiver_is_an_error_at_once(opened):
+def test_dead_receiver_is_an_error_at_once(opened):
     notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{receivers.free_port()}/{SECRET}"])
     error = fails(notifier, opened, within=5)
     assert error == "the service could not be reached or did not take it"
 
 
-def test_a_dead_mail_server_is_an_error_at_once(opened):
+def test_dead_mail_server_is_an_error_at_once(opened):
     url = f"mailto://u:{SECRET}@localhost:{receivers.free_port()}?from=a@x.example&to=b@x.example"
     assert SECRET not in fails(AppriseNotifier([], TAGS, [url]), opened, within=5)
 
 
-def test_a_wrong_password_is_an_error_that_does_not_show_it(mailbox, opened):
+def test_wrong_password_is_an_error_without_the_password(mailbox, opened):
     url = f"mailto://u:{SECRET}@localhost:{mailbox.port}?from=a@x.example&to=b@x.example"
     assert SECRET not in fails(AppriseNotifier([], TAGS, [url]), opened, within=10)
     assert mailbox.mails == []
 
 
 @pytest.mark.parametrize("status", ["404", "500", "503"])
-def test_a_refusal_is_told_with_its_status(hook, opened, status):
+def test_refusal_is_reported_with_its_status(hook, opened, status):
     hook.mood = status
     notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}/{SECRET}"])
     assert fails(notifier, opened, within=5) == f"the service answered HTTP {status}"
 
 
-def test_a_connection_that_is_reset_is_an_error(hook, opened):
+def test_reset_connection_is_an_error(hook, opened):
     hook.mood = "reset"
     notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}"])
     fails(notifier, opened, within=5)
 
 
-def test_a_receiver_that_answers_after_half_a_minute_is_given_up(hook, opened):
+def test_slow_receiver_is_given_up(hook, opened):
     hook.mood = "slow"
     notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}"])
     fails(notifier, opened, within=9.5)
 
 
-def test_a_receiver_that_answers_drop_by_drop_is_given_up_and_not_tried_again_while_it_hangs(hook, opened):
+def test_dripping_receiver_is_given_up_and_not_retried_while_it_hangs(hook, opened):
     hook.mood = "drip"
     notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}?cto=1&rto=2"])
     assert fails(notifier, opened, within=6) == "no answer in time"
@@ -346,11 +346,11 @@ def test_a_receiver_that_answers_drop_by_drop_is_given_up_and_not_tried_again_wh
     assert len(hook.requests) == 1
 
 
-def test_what_came_through_after_it_was_given_up_is_not_sent_twice(hook, opened, monkeypatch):
+def test_message_delivered_after_its_deadline_is_not_sent_twice(hook, opened, monkeypatch):
     notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1:{hook.port}"])
     channel = only(notifier)
     monkeypatch.setattr(attempts, "patience_of", lambda server: 0.5)
-    hook.closing.wait = lambda seconds: time.sleep(1.5)  # slower than our patience, faster than apprise's
+    hook.closing.wait = lambda seconds: time.sleep(1.5)  # slower than the agent's deadline, faster than that of apprise
     hook.mood = "slow"
     assert notifier.send(channel, opened).error == "no answer in time"
     attempt = notifier._attempts[channel]
@@ -358,11 +358,11 @@ def test_what_came_through_after_it_was_given_up_is_not_sent_twice(hook, opened,
     assert notifier.send(channel, opened).ok
     assert len(hook.requests) == 1
     hook.mood = "ok"
-    assert notifier.send(channel, opened).ok  # a later, equal message is a message of its own
+    assert notifier.send(channel, opened).ok  # a later message with the same text is sent
     assert len(hook.requests) == 2
 
 
-def test_one_dead_channel_delays_no_other_and_its_own_messages_keep_their_order(hook, other_hook, opened):
+def test_dead_channel_delays_no_other_and_keeps_its_message_order(hook, other_hook, opened):
     other_hook.mood = "slow"
     urls = [f"json://127.0.0.1:{other_hook.port}?cto=1&rto=2", f"json://127.0.0.1:{hook.port}"]
     notifier = AppriseNotifier([], TAGS, urls)
@@ -379,13 +379,13 @@ def test_one_dead_channel_delays_no_other_and_its_own_messages_keep_their_order(
     assert len(other_hook.requests) == 1
 
 
-def test_a_channel_that_is_no_longer_configured_is_an_error():
+def test_removed_channel_is_an_error():
     notifier = AppriseNotifier([], TAGS, ["json://127.0.0.1"])
     assert notifier.send("gone", message.test_message("h", values.NOW)).error == "this channel is no longer configured"
     assert AppriseNotifier([], TAGS).channels(Severity.CRITICAL) == []
 
 
-def test_a_plug_in_that_fails_inside_is_a_failed_delivery(opened, monkeypatch):
+def test_failing_plug_in_is_a_failed_delivery(opened, monkeypatch):
     notifier = AppriseNotifier([], TAGS, [f"json://127.0.0.1/{SECRET}"])
     channel = only(notifier)
 
@@ -395,14 +395,14 @@ def test_a_plug_in_that_fails_inside_is_a_failed_delivery(opened, monkeypatch):
     monkeypatch.setattr(notifier._loaded()[channel], "notify", burst)
     assert notifier.send(channel, opened).error == "apprise failed (RuntimeError)"
     monkeypatch.setattr(notifier._loaded()[channel], "notify", lambda **kwargs: None)
-    assert not notifier.send(channel, opened).ok  # apprise's third answer
+    assert not notifier.send(channel, opened).ok  # the third value that apprise may return
 
 
 # ---------------------------------------------------------------- secrets
 
 
-def test_secrets_appear_nowhere(tmp_path, hook, other_hook):
-    """An agent that logs all it can, at receivers that refuse, lie and are dead."""
+def test_no_output_holds_a_secret(tmp_path, hook, other_hook):
+    """The agent logs at debug level and sends to receivers that refuse, lie or are dead."""
     other_hook.mood = "lying"
     hook.mood = "500"
     config = written(
@@ -420,16 +420,16 @@ def test_secrets_appear_nowhere(tmp_path, hook, other_hook):
         "from certmedic.core import message; from datetime import datetime, UTC\n"
         f"n = notify.AppriseNotifier([{config!r}], {{}}, ['nonsense://{SECRET}'])\n"
         "test = message.test_message('h', datetime.now(UTC))\n"
-        "for one in n.channels('info'): print(one, n.send(one.id, test))\n"
+        "for channel in n.channels('info'): print(channel, n.send(channel.id, test))\n"
         "print(n, n.faults())"
     )
-    told = in_child(code)
-    assert told.stdout.count("Delivered(ok=False") == 4
-    assert told.stdout.count("Delivered(ok=True") == 1
-    assert "HTTP 500" in told.stdout
-    assert SECRET not in told.stdout + told.stderr
-    assert "apprise" not in told.stderr  # nothing of what it logs is passed on
-    assert any(SECRET in path for path, _, _ in other_hook.requests)  # it was really used
+    child = in_child(code)
+    assert child.stdout.count("Delivered(ok=False") == 4
+    assert child.stdout.count("Delivered(ok=True") == 1
+    assert "HTTP 500" in child.stdout
+    assert SECRET not in child.stdout + child.stderr
+    assert "apprise" not in child.stderr  # no log record of apprise is passed on
+    assert any(SECRET in path for path, _, _ in other_hook.requests)  # the secret was really used
 
 
 @pytest.mark.parametrize(
@@ -444,7 +444,7 @@ def test_secrets_appear_nowhere(tmp_path, hook, other_hook):
         ("pover://uuuuuuuuuuuuuuuuuuuuuuuuuuuuuu@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "pover://"),
     ],
 )
-def test_a_label_shows_scheme_and_host_and_nothing_private(url, label):
+def test_label_shows_scheme_and_host_only(url, label):
     (channel,) = AppriseNotifier([], TAGS, [url]).channels(Severity.INFO)
     assert channel.label.startswith(label)
     for private in (SECRET, "abcdefghij", "T1JJ", "TIiaj", "uuuu", "aaaa"):
@@ -460,7 +460,7 @@ def test_apprise_is_not_loaded_before_it_is_needed():
     assert in_child(code).stdout == "False\n"
 
 
-def test_a_hanging_attempt_does_not_keep_the_agent_from_stopping(hook):
+def test_hanging_delivery_does_not_delay_the_stop(hook):
     hook.mood = "slow"
     code = (
         "from certmedic.edge import notify; from certmedic.edge.notify import attempt\n"

@@ -1,4 +1,4 @@
-"""Whom a file, its folders and its links belong to, as the kernel resolves them."""
+"""The owners of a file, its folders and its links, as the kernel resolves them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def test_resolve_lists_every_folder_and_link(tmp_path):
     (tmp_path / "real" / "a.log").touch()
     (tmp_path / "folder").symlink_to("real")
     (tmp_path / "b.log").symlink_to(tmp_path / "folder" / ".." / "real" / "a.log")
-    found = owners.resolve(str(tmp_path / "b.log"))
-    assert found.path == os.path.realpath(tmp_path / "real" / "a.log")
-    assert [link.path for link in found.links] == [str(tmp_path / "b.log"), str(tmp_path / "folder")]
-    assert [owner.path for owner in found.chain][0 :: len(found.chain) - 1] == [found.path, "/"]
+    resolved = owners.resolve(str(tmp_path / "b.log"))
+    assert resolved.path == os.path.realpath(tmp_path / "real" / "a.log")
+    assert [link.path for link in resolved.links] == [str(tmp_path / "b.log"), str(tmp_path / "folder")]
+    assert [owner.path for owner in resolved.chain][0 :: len(resolved.chain) - 1] == [resolved.path, "/"]
     state = (tmp_path / "real" / "a.log").stat()
-    assert found.key == (state.st_dev, state.st_ino)
+    assert resolved.key == (state.st_dev, state.st_ino)
 
 
-def test_a_circle_of_links_ends(tmp_path):
+def test_circular_links_are_refused(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(OSError, match="too many links"):
@@ -30,7 +30,7 @@ def test_a_circle_of_links_ends(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes links of other users")
-def test_a_strangers_link_to_anothers_file_is_not_opened(tmp_path):
+def test_link_of_one_user_to_a_file_of_another_is_not_opened(tmp_path):
     secret, own = tmp_path / "secret.log", tmp_path / "own.log"
     secret.touch()
     own.touch()

@@ -1,4 +1,4 @@
-"""Restarting, by every means, on real programs: those that work, those that are dead, and those that hang."""
+"""Restart by every means, on real programs that work, are dead or hang."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from labs.waiting import until
 pytestmark = pytest.mark.long
 real = pytest.mark.real
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: dockerd and containerd")
-SLACK = 15  # seconds that a loaded machine may take beyond a deadline
+SLACK = 15  # seconds by which a busy machine may exceed a deadline
 LABELS = {
     "io.kubernetes.container.name": "etcd-manager",
     "io.kubernetes.pod.name": "etcd-manager-main-a",
@@ -57,7 +57,7 @@ def within(seconds):
 
 @contextlib.contextmanager
 def hanging(pid):
-    """Have a daemon hang: its socket takes connections, and nobody answers."""
+    """Suspend a daemon: its socket accepts connections, and no process answers."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -81,12 +81,12 @@ def started(docker, number):
 
 @real
 @needs_root
-def test_docker_restarts_one_and_no_other(docker):
-    one, other = (docker("run", "-d", "--network=none", BUSYBOX, *FOREVER) for _ in range(2))
-    before = started(docker, one), started(docker, other)
-    (was,) = (c for c in containers(docker.url)[0] if c.id == one)
+def test_docker_restarts_the_target_only(docker):
+    number, other = (docker("run", "-d", "--network=none", BUSYBOX, *FOREVER) for _ in range(2))
+    before = started(docker, number), started(docker, other)
+    (was,) = (c for c in containers(docker.url)[0] if c.id == number)
     assert DockerHands(docker.url).restart(was) == f"restarted {was.name}"
-    after = started(docker, one), started(docker, other)
+    after = started(docker, number), started(docker, other)
     assert after[0] != before[0]
     assert after[0].startswith("true")
     assert after[1] == before[1]
@@ -94,50 +94,50 @@ def test_docker_restarts_one_and_no_other(docker):
 
 @real
 @needs_root
-def test_docker_starts_one_that_was_stopped(docker):
-    one = docker("run", "-d", "--network=none", BUSYBOX, *FOREVER)
-    docker("stop", one)
-    DockerHands(docker.url).restart(target(one))
-    assert started(docker, one).startswith("true")
+def test_docker_starts_a_stopped_container(docker):
+    number = docker("run", "-d", "--network=none", BUSYBOX, *FOREVER)
+    docker("stop", number)
+    DockerHands(docker.url).restart(target(number))
+    assert started(docker, number).startswith("true")
 
 
 @real
 @needs_root
-def test_docker_with_a_kubelet_only_stops(docker, monkeypatch):
-    # The kubelet's part is to start it anew; that one is active is all that is pretended here.
+def test_docker_only_stops_beside_a_kubelet(docker, monkeypatch):
+    # The kubelet would start the container again. The test only pretends that a kubelet is active.
     monkeypatch.setattr(restart, "kubelet_is_active", lambda: True)
-    one = docker("run", "-d", "--network=none", BUSYBOX, *FOREVER)
-    assert "the kubelet starts the next one" in DockerHands(docker.url).restart(target(one, pod="etcd-manager-main-a"))
-    assert started(docker, one).startswith("false")
-    # What is no pod's is none of the kubelet's.
-    DockerHands(docker.url).restart(target(one))
-    assert started(docker, one).startswith("true")
+    number = docker("run", "-d", "--network=none", BUSYBOX, *FOREVER)
+    assert "the kubelet starts the next one" in DockerHands(docker.url).restart(target(number, pod="etcd-manager-main-a"))
+    assert started(docker, number).startswith("false")
+    # The kubelet does not start a container that belongs to no pod.
+    DockerHands(docker.url).restart(target(number))
+    assert started(docker, number).startswith("true")
 
 
 @real
 @needs_root
-def test_docker_without_that_container(docker):
+def test_docker_without_the_container_is_an_error(docker):
     with pytest.raises(RestartError, match=r"docker did not restart name-of-0123abcd: .*No such container"):
         DockerHands(docker.url).restart(target("0123abcd"))
 
 
-def test_docker_that_is_not_there(tmp_path):
+def test_missing_docker_is_an_error(tmp_path):
     with pytest.raises(RestartError, match="docker is not reachable at unix://"):
         DockerHands(f"unix://{tmp_path}/none.sock").restart(target())
 
 
 @real
 @needs_root
-def test_docker_that_hangs(docker):
-    one = docker("run", "-d", "--network=none", BUSYBOX, *FOREVER)
-    before = started(docker, one)
+def test_hanging_docker_is_given_up_and_changes_nothing(docker):
+    number = docker("run", "-d", "--network=none", BUSYBOX, *FOREVER)
+    before = started(docker, number)
     with hanging(docker.process.pid), within(2), pytest.raises(RestartError, match="not reachable"):
-        DockerHands(docker.url, deadline=2).restart(target(one))
-    assert started(docker, one) == before
+        DockerHands(docker.url, deadline=2).restart(target(number))
+    assert started(docker, number) == before
 
 
 @pytest.mark.parametrize("drips", [True, False], ids=["dripping", "mute"])
-def test_docker_that_never_ends_its_reply_is_given_up_at_the_deadline(tmp_path, drips):
+def test_docker_reply_without_end_is_given_up_at_the_deadline(tmp_path, drips):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "docker.sock"))
         reachable = pytest.raises(RestartError, match="docker is not reachable")
@@ -147,13 +147,13 @@ def test_docker_that_never_ends_its_reply_is_given_up_at_the_deadline(tmp_path, 
 
 @real
 @needs_root
-def test_docker_that_died():
+def test_dead_docker_is_an_error():
     with start_dockerd() as gone:
         gone.busybox()
-        one = gone("run", "-d", "--network=none", BUSYBOX, *FOREVER)
+        number = gone("run", "-d", "--network=none", BUSYBOX, *FOREVER)
         gone.stop(kill=True)
         with within(5), pytest.raises(RestartError, match="docker is not reachable"):
-            DockerHands(gone.url, deadline=5).restart(target(one))
+            DockerHands(gone.url, deadline=5).restart(target(number))
 
 
 # ---------------------------------------------------------------- containerd
@@ -167,10 +167,10 @@ def containerd():
 
 
 def listed(containerd, number):
-    found, unseen = containerd_containers(containerd.address)
+    listing, unseen = containerd_containers(containerd.address)
     assert unseen == ""
-    (one,) = (container for container in found if container.id == number)
-    return one
+    (chosen,) = (container for container in listing if container.id == number)
+    return chosen
 
 
 @real
@@ -179,17 +179,21 @@ def test_containerd_lists_etcd_managers_only(containerd):
     containerd.run("listed", *FOREVER, labels=LABELS)
     containerd.run("other", *FOREVER, labels={**LABELS, "io.kubernetes.container.name": "kube-apiserver"})
     containerd.run("sandbox", *FOREVER, labels={"io.kubernetes.pod.name": "etcd-manager-main-a"})
-    one = listed(containerd, "listed")
-    assert (one.container_name, one.pod, one.namespace) == ("etcd-manager", "etcd-manager-main-a", "kube-system")
-    assert (one.image, one.state, one.runtime) == (IMAGE, "running", "containerd")
-    assert abs(time.time() - one.started_at.timestamp()) < 60
+    container = listed(containerd, "listed")
+    assert (container.container_name, container.pod, container.namespace) == (
+        "etcd-manager",
+        "etcd-manager-main-a",
+        "kube-system",
+    )
+    assert (container.image, container.state, container.runtime) == (IMAGE, "running", "containerd")
+    assert abs(time.time() - container.started_at.timestamp()) < 60
     assert {c.id for c in containerd_containers(containerd.address)[0]}.isdisjoint({"other", "sandbox"})
-    assert not is_another(one, listed(containerd, "listed"))  # looked at again it is the same
+    assert not is_another(container, listed(containerd, "listed"))  # a second look shows the same container
 
 
 @real
 @needs_root
-def test_containerd_tells_where_a_containers_certificates_lie(containerd, tmp_path):
+def test_containerd_maps_certificates_of_a_container_to_host_files(containerd, tmp_path):
     labels = {**LABELS, "io.kubernetes.container.name": "etcd", "io.kubernetes.pod.name": "etcd-a"}
     mount = f"--mount=type=bind,src={tmp_path},dst=/tls,options=rbind:ro"
     containerd.run(
@@ -199,9 +203,9 @@ def test_containerd_tells_where_a_containers_certificates_lie(containerd, tmp_pa
         options=("--null-io", mount, "--env=ETCD_CERT_FILE=/tls/server.crt", "--env=ETCD_TRUSTED_CA_FILE=/etc/ca.crt"),
     )
 
-    found = containerd_files("etcd-a", "etcd", containerd.address)
+    files = containerd_files("etcd-a", "etcd", containerd.address)
 
-    assert dict(found) == {"peer": f"{tmp_path}/me.crt", "server": f"{tmp_path}/server.crt"}
+    assert dict(files) == {"peer": f"{tmp_path}/me.crt", "server": f"{tmp_path}/server.crt"}
     assert containerd_files("etcd-b", "etcd", containerd.address) == ()
     assert containerd_files('etcd-a" or ""="', "etcd", containerd.address) == ()
     assert containerd_files("etcd-a", "etcd", f"{tmp_path}/none.sock") == ()
@@ -210,7 +214,7 @@ def test_containerd_tells_where_a_containers_certificates_lie(containerd, tmp_pa
 @real
 @needs_root
 @pytest.mark.parametrize("command", [FOREVER, STUBBORN], ids=["obedient", "stubborn"])
-def test_containerd_restarts_one_and_no_other(containerd, monkeypatch, command):
+def test_containerd_restarts_the_target_only(containerd, monkeypatch, command):
     monkeypatch.setattr(restart, "STOP_SECONDS", 1)
     number = f"restarted-{command is STUBBORN}"
     containerd.run(number, *command, labels=LABELS)
@@ -226,7 +230,7 @@ def test_containerd_restarts_one_and_no_other(containerd, monkeypatch, command):
 
 @real
 @needs_root
-def test_containerd_starts_one_that_was_stopped(containerd):
+def test_containerd_starts_a_stopped_container(containerd):
     containerd.run("stopped", *FOREVER, labels=LABELS)
     containerd("tasks", "kill", "--signal=SIGKILL", "stopped")
     until(lambda: containerd.pid("stopped") is None)
@@ -234,15 +238,15 @@ def test_containerd_starts_one_that_was_stopped(containerd):
     assert listed(containerd, "stopped").started_at is None
     ContainerdHands(containerd.address).restart(target("stopped", "containerd"))
     assert containerd.pid("stopped")
-    containerd("tasks", "delete", "--force", "stopped")  # and once without even a task
+    containerd("tasks", "delete", "--force", "stopped")  # and once more without a task
     ContainerdHands(containerd.address).restart(target("stopped", "containerd"))
     assert containerd.pid("stopped")
 
 
 @real
 @needs_root
-def test_containerd_with_a_kubelet_only_stops(containerd, monkeypatch):
-    # Without crictl, as on Debian; that a kubelet is active is all that is pretended here.
+def test_containerd_only_stops_beside_a_kubelet(containerd, monkeypatch):
+    # Without crictl, as on Debian. The test only pretends that a kubelet is active.
     monkeypatch.setattr(restart, "kubelet_is_active", lambda: True)
     containerd.run("kept", *FOREVER, labels=LABELS)
     if shutil.which("crictl"):
@@ -251,8 +255,8 @@ def test_containerd_with_a_kubelet_only_stops(containerd, monkeypatch):
     assert containerd.pid("kept") is None
 
 
-def test_containerd_with_a_kubelet_and_crictl_asks_that(tmp_path, monkeypatch):
-    # Debian has no crictl, so that its part is played by what writes down how it was called; the next test has the real one, if given.
+def test_containerd_is_stopped_by_crictl_beside_a_kubelet(tmp_path, monkeypatch):
+    # Debian has no crictl: a script records its arguments instead. The next test runs a real crictl if one is given.
     recorder = tmp_path / "crictl"
     recorder.write_text(
         f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/called\n[ ! -e {tmp_path}/fails ] || {{ echo "no such container"; exit 1; }}\n'
@@ -270,19 +274,19 @@ def test_containerd_with_a_kubelet_and_crictl_asks_that(tmp_path, monkeypatch):
     (tmp_path / "fails").touch()
     with pytest.raises(RestartError, match="failed with 1: no such container"):
         hands.restart(target("0123", "containerd", pod="etcd-manager-main-a"))
-    # What is no pod's is none of the kubelet's, and started by ctr.
+    # A container without a pod is restarted by ctr.
     with pytest.raises(RestartError, match="`ctr "):
         hands.restart(target("0123", "containerd"))
 
 
-# Seen to pass with 1.26.1, 1.33.0 and 1.36.0, built from their sources with Debian's Go, against containerd 1.6.
+# Passed with crictl 1.26.1, 1.33.0 and 1.36.0, built from source with Debian's Go, against containerd 1.6.
 CRICTL = os.environ.get("CERTMEDIC_CRICTL", "")
 
 
 @real
 @needs_root
 @pytest.mark.skipif(not CRICTL, reason="set CERTMEDIC_CRICTL to a crictl; Debian has none")
-def test_crictl_itself(tmp_path, monkeypatch):
+def test_real_crictl_stops_the_target_only(tmp_path, monkeypatch):
     (tmp_path / "crictl").symlink_to(CRICTL)
     monkeypatch.setattr(restart, "kubelet_is_active", lambda: True)
     path = f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -302,7 +306,7 @@ def test_crictl_itself(tmp_path, monkeypatch):
         pods = {}
 
         def run(group, command, attempt):
-            """Do as a kubelet does: a pod on the host's network, once, and its container anew for each attempt."""
+            """Do as a kubelet does: create the pod on the host network once, and a new container for each attempt."""
             about = {**LABELS, "io.kubernetes.pod.name": f"etcd-manager-{group}-m1", "io.kubernetes.pod.uid": group}
             name = {"name": about["io.kubernetes.pod.name"], "namespace": "kube-system", "uid": group}
             network = {"security_context": {"namespace_options": {"network": 2}}}
@@ -320,11 +324,11 @@ def test_crictl_itself(tmp_path, monkeypatch):
         assert "the kubelet starts the next one" in hands.restart(listed(containerd, main))
         assert [listed(containerd, number).state for number in (main, events)] == ["exited", "running"]
         with within(restart.STOP_SECONDS):
-            hands.restart(listed(containerd, events))  # which does not heed SIGTERM
+            hands.restart(listed(containerd, events))  # which ignores SIGTERM
         assert listed(containerd, events).state == "exited"
         with pytest.raises(RestartError, match=r"(?s)crictl .* failed with 1: .*not found"):
             hands.restart(target("0123456789abcdef", "containerd", pod="etcd-manager-main-a"))
-        # What a person is told to type.
+        # The command of the message.
         again, other = run("main", FOREVER, 1), run("events", FOREVER, 1)
         assert is_another(listed(containerd, main), listed(containerd, again))
         typed = restart_command("main", "containerd").replace("sudo ", "")
@@ -340,16 +344,16 @@ def test_crictl_itself(tmp_path, monkeypatch):
 
 @real
 @needs_root
-def test_containerd_without_that_container(containerd):
+def test_containerd_without_the_container_is_an_error(containerd):
     with pytest.raises(RestartError, match=r"`ctr .* info none` failed with 1: .*not found"):
         ContainerdHands(containerd.address).restart(target("none", "containerd"))
 
 
 @real
 @needs_root
-def test_containerd_that_cannot_start_it_again_says_that_it_is_down(containerd):
+def test_failed_start_by_containerd_says_that_the_container_is_down(containerd):
     containerd.run("broken", *FOREVER, labels=LABELS)
-    # The program of the container goes away under it.
+    # Remove the program from the running container.
     root = Path(f"/proc/{containerd.pid('broken')}/root/bin")
     (root / "busybox").rename(root / "moved")
     with pytest.raises(RestartError, match=r"was stopped and does not run: .* Start it: ctr -n k8s\.io tasks start"):
@@ -358,7 +362,7 @@ def test_containerd_that_cannot_start_it_again_says_that_it_is_down(containerd):
 
 @real
 @needs_root
-def test_containerd_that_hangs(containerd, monkeypatch):
+def test_hanging_containerd_is_given_up_and_changes_nothing(containerd, monkeypatch):
     containerd.run("hung", *FOREVER, labels=LABELS)
     before = containerd.pid("hung")
     monkeypatch.setattr("certmedic.edge.facts.containerd.DEADLINE", 2.0)
@@ -366,12 +370,12 @@ def test_containerd_that_hangs(containerd, monkeypatch):
         with within(2), pytest.raises(RestartError, match="did not end in time and was killed after 2 s"):
             ContainerdHands(containerd.address, deadline=2).restart(target("hung", "containerd"))
         with within(2):
-            found, unseen = containerd_containers(containerd.address)
-        assert (found, "does not tell its containers" in unseen) == ((), True)
+            listing, unseen = containerd_containers(containerd.address)
+        assert (listing, "does not tell its containers" in unseen) == ((), True)
     assert containerd.pid("hung") == before
 
 
-def test_containerd_that_is_not_there(tmp_path):
+def test_missing_containerd_is_an_error(tmp_path):
     address = str(tmp_path / "none.sock")
     assert containerd_containers(address) == (
         (),
@@ -391,7 +395,7 @@ def script(tmp_path, text):
     return str(path)
 
 
-def test_a_command_learns_what_is_meant_and_nothing_else_of_us(tmp_path, monkeypatch):
+def test_command_gets_its_target_in_a_clean_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET_ADDRESS", "mailto://SECRET")
     monkeypatch.setenv("LD_PRELOAD", "")
     program = script(tmp_path, f'env > {tmp_path}/env; pwd > {tmp_path}/pwd; echo "$@" > {tmp_path}/argv; cat')
@@ -415,14 +419,14 @@ def run(program, **more):
     return CommandHands([[program]], **more).restart(target(program, "command"))
 
 
-def test_a_command_that_is_no_longer_configured_is_not_run(tmp_path):
+def test_removed_command_is_not_run(tmp_path):
     program = script(tmp_path, f"touch {tmp_path}/ran")
     with pytest.raises(RestartError, match="is no longer in the configuration"):
         CommandHands([["/bin/true"]]).restart(target(program, "command"))
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_command_that_fails(tmp_path):
+def test_failing_command_is_an_error_with_its_output(tmp_path):
     with pytest.raises(RestartError, match=r"cure` failed with 3: out\nerr$"):
         run(script(tmp_path, "echo out; echo err >&2; exit 3"))
     with pytest.raises(RestartError, match="failed with 1: it said nothing"):
@@ -431,7 +435,7 @@ def test_a_command_that_fails(tmp_path):
         run("/none/such")
 
 
-def test_a_command_out_of_time_is_killed_with_its_children(tmp_path):
+def test_late_command_is_killed_with_its_children(tmp_path):
     program = script(tmp_path, f"sleep 1000 & echo $! > {tmp_path}/child; wait")
     with within(1), pytest.raises(RestartError, match="did not end in time and was killed after 1 s"):
         run(program, deadline=1)
@@ -439,34 +443,34 @@ def test_a_command_out_of_time_is_killed_with_its_children(tmp_path):
     until(lambda: not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
-def test_a_command_whose_child_lives_on_is_not_waited_for(tmp_path):
+def test_surviving_child_of_a_command_is_not_awaited(tmp_path):
     program = script(tmp_path, f"sleep 30 & echo $! > {tmp_path}/child")
     with within(1):
         run(program)
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
 
-def test_a_command_that_says_too_much(tmp_path):
-    with pytest.raises(RestartError) as told:
+def test_overlong_command_output_is_cut(tmp_path):
+    with pytest.raises(RestartError) as raised:
         run(script(tmp_path, "head -c 5000000 /dev/zero | tr '\\0' x; exit 1"))
-    assert len(str(told.value)) < 1000
+    assert len(str(raised.value)) < 1000
 
 
-def test_a_unit_that_systemd_does_not_know():
-    """Systemd's own answer, or, where it does not run, that of systemctl; the booted machine is below."""
+def test_unknown_unit_is_an_error():
+    """The reply is that of systemd or, without systemd, of systemctl. A test below has a booted machine."""
     with pytest.raises(RestartError, match=r"`systemctl restart -- certmedic-none\.service` failed with [1-9]"):
         SystemdHands(deadline=10).restart(target("certmedic-none.service", "systemd"))
 
 
-def test_the_means_is_the_runtimes():
-    class Told:
+def test_means_of_restart_follows_the_runtime():
+    class FakeHands:
         def __init__(self, word):
             self.word = word
 
         def restart(self, container):
             return f"{self.word} {container.id}"
 
-    hands = AnyHands({"docker": Told("d"), "systemd": Told("s")})
+    hands = AnyHands({"docker": FakeHands("d"), "systemd": FakeHands("s")})
     assert hands.restart(target("1", "docker")) == "d 1"
     assert hands.restart(target("2", "systemd")) == "s 2"
     with pytest.raises(
@@ -507,7 +511,7 @@ print(json.dumps([dataclasses.asdict(one) for one in found]))
 @real
 @needs_root
 @pytest.mark.timeout(900)
-def test_units_on_a_booted_machine():
+def test_unit_restart_on_a_booted_machine_affects_its_target_only():
     with machines.boot("bookworm", (*depends(), *LAB)) as machine:
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
@@ -532,7 +536,7 @@ def test_units_on_a_booted_machine():
         assert after[1] == before[1]
         assert "lab-broken.service failed because the control process exited" in restarted("lab-broken.service")
         assert "Unit lab-none.service not found" in restarted("lab-none.service")
-        assert "RestartError" in restarted("--now")  # a unit's name, never an option
+        assert "RestartError" in restarted("--now")  # the argument is a unit name, never an option
         with within(2):
             assert "which takes longer than 2 s" in restarted("lab-slow.service", 2.0)
         assert "activating" in machine("systemctl", "show", "--property=ActiveState", "lab-slow")
@@ -540,12 +544,12 @@ def test_units_on_a_booted_machine():
         seen = json.loads(
             machine("env", "PYTHONPATH=/opt/agent", "python3", "-c", UNITS_SEEN, *[f"{unit}.service" for unit in UNITS])
         )
-        assert {one["id"]: one["state"] for one in seen} == {
+        assert {unit["id"]: unit["state"] for unit in seen} == {
             "lab-good.service": "active",
             "lab-other.service": "active",
             "lab-broken.service": "failed",
             "lab-slow.service": "activating",
         }
-        invocations = {one["id"]: one["invocation"] for one in seen}
+        invocations = {unit["id"]: unit["invocation"] for unit in seen}
         assert f"InvocationID={invocations['lab-good.service']}" in after[0]
         assert machine("env", "PYTHONPATH=/opt/agent", "python3", "-c", UNITS_SEEN, "certmedic-none.service") == "[]\n"

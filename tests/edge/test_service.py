@@ -29,23 +29,23 @@ UNIT = ROOT / "systemd" / "certmedic.service"
 
 @pytest.fixture
 def systemd(tmp_path, monkeypatch):
-    """A socket like systemd's, and what was said to it."""
+    """A socket like that of systemd; yields a reader of its messages."""
     path = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
-        one.bind(path)
-        one.settimeout(5)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(path)
+        listener.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", path)
-        yield lambda: one.recv(4096).decode()
+        yield lambda: listener.recv(4096).decode()
 
 
 @pytest.fixture
 def journald(tmp_path):
-    """A socket like journald's, the path and a reader of one entry."""
+    """A socket like that of journald; yields its path and a reader of one entry."""
     path = str(tmp_path / "journal")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
-        one.bind(path)
-        one.settimeout(5)
-        yield path, lambda: parsed(one.recv(1 << 20))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(path)
+        listener.settimeout(5)
+        yield path, lambda: parsed(listener.recv(1 << 20))
 
 
 def parsed(data):
@@ -63,7 +63,7 @@ def parsed(data):
 
 @contextlib.contextmanager
 def stderr_as_journal(monkeypatch):
-    """File descriptor 2 is a stream to a journald; yields its other end."""
+    """Make file descriptor 2 a stream to a journald; yield the other end."""
     ours, theirs = socket.socketpair()
     kept = os.dup(2)
     os.dup2(ours.fileno(), 2)
@@ -82,7 +82,7 @@ def stderr_as_journal(monkeypatch):
 # ---------------------------------------------------------------- systemd
 
 
-def test_systemd_hears_every_state(systemd):
+def test_systemd_is_notified_of_every_state(systemd):
     service.notify_ready("mode notify;\nSTATUS=forged")
     assert systemd() == "READY=1\nSTATUS=mode notify; STATUS=forged"
     service.notify_status("3 open")
@@ -95,18 +95,18 @@ def test_systemd_hears_every_state(systemd):
     assert systemd().startswith("STOPPING=1\n")
 
 
-def test_an_abstract_socket_is_understood(monkeypatch):
+def test_abstract_socket_is_supported(monkeypatch):
     name = f"certmedic-test-{os.getpid()}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
-        one.bind("\0" + name)
-        one.settimeout(5)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("\0" + name)
+        listener.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
         assert service.notify("WATCHDOG=1")
-        assert one.recv(100) == b"WATCHDOG=1"
+        assert listener.recv(100) == b"WATCHDOG=1"
 
 
 @pytest.mark.parametrize("path", [None, "", "/nowhere/at/all", "relative", "vsock:2:1234"])
-def test_without_a_systemd_that_listens_nothing_happens(path, monkeypatch):
+def test_notification_without_systemd_does_nothing(path, monkeypatch):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     if path is not None:
         monkeypatch.setenv("NOTIFY_SOCKET", path)
@@ -114,7 +114,7 @@ def test_without_a_systemd_that_listens_nothing_happens(path, monkeypatch):
     service.notify_ready("x")
 
 
-def test_a_systemd_that_does_not_read_does_not_hold_up_the_line(systemd):
+def test_systemd_that_does_not_read_blocks_nothing(systemd):
     started = time.monotonic()
     for _ in range(5000):
         service.watchdog()
@@ -123,7 +123,7 @@ def test_a_systemd_that_does_not_read_does_not_hold_up_the_line(systemd):
 
 
 @pytest.mark.parametrize(
-    ("told", "whom", "seconds"),
+    ("interval", "whom", "seconds"),
     [
         ("60000000", "mine", 60.0),
         ("60000000", None, 60.0),
@@ -134,8 +134,8 @@ def test_a_systemd_that_does_not_read_does_not_hold_up_the_line(systemd):
         (None, None, None),
     ],
 )
-def test_the_watchdogs_interval_is_systemds_where_it_watches_this_process(told, whom, seconds, monkeypatch):
-    for name, value in (("WATCHDOG_USEC", told), ("WATCHDOG_PID", str(os.getpid()) if whom == "mine" else whom)):
+def test_watchdog_interval_is_that_of_systemd_for_this_process(interval, whom, seconds, monkeypatch):
+    for name, value in (("WATCHDOG_USEC", interval), ("WATCHDOG_PID", str(os.getpid()) if whom == "mine" else whom)):
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
@@ -162,7 +162,7 @@ def test_signals_set_their_events():
 # ---------------------------------------------------------------- the journal
 
 
-def test_an_entry_arrives_with_all_its_fields_whatever_is_in_them(journald, monkeypatch):
+def test_journal_entry_arrives_with_all_its_fields(journald, monkeypatch):
     path, entry = journald
     with stderr_as_journal(monkeypatch):
         service.Journal(path).emit({"MESSAGE": "a\nPRIORITY=0\n", "PRIORITY": "4", "CERTMEDIC_CERT": "/ä\udcff\n\0"})
@@ -174,7 +174,7 @@ def test_an_entry_arrives_with_all_its_fields_whatever_is_in_them(journald, monk
     }
 
 
-def test_a_field_of_any_length_fits_into_the_datagram(journald, monkeypatch):
+def test_field_of_any_length_fits_into_the_datagram(journald, monkeypatch):
     path, entry = journald
     with stderr_as_journal(monkeypatch):
         service.Journal(path).emit({f"CERTMEDIC_{n}": "ä" * 100_000 for n in range(16)})
@@ -182,7 +182,7 @@ def test_a_field_of_any_length_fits_into_the_datagram(journald, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_journald_that_hangs_does_not_hang_the_agent_and_what_was_lost_is_told(journald, monkeypatch):
+def test_hanging_journald_blocks_nothing_and_lost_entries_are_counted(journald, monkeypatch):
     path, entry = journald
     with stderr_as_journal(monkeypatch) as stream:
         journal = service.Journal(path)
@@ -191,31 +191,31 @@ def test_a_journald_that_hangs_does_not_hang_the_agent_and_what_was_lost_is_told
             journal.emit({"MESSAGE": f"{number} " + "x" * 100})
         assert time.monotonic() - started < 30
         assert journal._lost > 0
-        first = entry()  # it reads again
+        first = entry()  # journald reads again
         assert first["MESSAGE"].startswith("0 ")
         lost = journal._lost
         journal.emit({"MESSAGE": "after"})
-        told = entry()
-        while told["MESSAGE"] != "after":
-            told = entry()
-        assert told["CERTMEDIC_LOST"] == str(lost)
-        assert stream.recv(100).startswith(b"<6>")  # the second way was tried
+        report = entry()
+        while report["MESSAGE"] != "after":
+            report = entry()
+        assert report["CERTMEDIC_LOST"] == str(lost)
+        assert stream.recv(100).startswith(b"<6>")  # the fallback was tried
 
 
-def test_without_the_socket_the_line_goes_to_journalds_stream_with_its_priority(tmp_path, monkeypatch):
+def test_missing_socket_sends_the_line_to_stderr_with_its_priority(tmp_path, monkeypatch):
     with stderr_as_journal(monkeypatch) as stream:
         service.Journal(str(tmp_path / "none")).emit({"MESSAGE": "two\nlines", "PRIORITY": "2"})
         assert stream.recv(100) == b"<2>two lines\n"
 
 
-def test_a_person_at_a_terminal_gets_a_line_and_journald_nothing(journald, monkeypatch, capsys):
+def test_line_for_a_terminal_is_not_sent_to_journald(journald, monkeypatch, capsys):
     path, _ = journald
-    monkeypatch.setenv("JOURNAL_STREAM", "1:2")  # of a service from which a shell was started
+    monkeypatch.setenv("JOURNAL_STREAM", "1:2")  # inherited from the service that started the shell
     service.Journal(path).emit({"MESSAGE": "incident 1\nopened", "PRIORITY": "2"})
     assert capsys.readouterr().err == "certmedic: incident 1 opened\n"
 
 
-def test_a_stderr_that_is_gone_is_no_error(monkeypatch):
+def test_closed_stderr_is_no_error(monkeypatch):
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     with Path(os.devnull).open("w") as closed:
         pass
@@ -227,28 +227,28 @@ def test_a_stderr_that_is_gone_is_no_error(monkeypatch):
 
 
 def catalog():
-    """MESSAGE_ID -> text of the catalog."""
+    """Return {MESSAGE_ID: catalog text}."""
     parts = re.split(r"^-- ([0-9a-f]{32})\n", CATALOG.read_text("utf-8"), flags=re.MULTILINE)
     assert len(parts[1::2]) == len(set(parts[1::2]))
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def test_every_event_has_a_catalog_entry_and_every_entry_an_event():
+def test_events_and_catalog_entries_match():
     ids = [*events.MESSAGE_IDS.values(), *events.OPENED_IDS.values()]
     assert len(ids) == len(set(ids))
     assert set(ids) == set(catalog())
 
 
 def test_message_ids_never_change():
-    """Others filter by them: a changed one is a broken promise, so they stand here a second time."""
+    """Operators filter by these ids, so the tests hold a second copy."""
     assert events.MESSAGE_IDS["escalated"] == "eca99ba235ca4bc29a688028c8d0d4e2"
-    told = "".join(f"{name}={events.MESSAGE_IDS[name]}\n" for name in sorted(events.MESSAGE_IDS))
-    told += "".join(f"{cause}={events.OPENED_IDS[cause]}\n" for cause in sorted(events.OPENED_IDS))
-    assert told == (ROOT / "tests" / "data" / "message-ids").read_text("utf-8")
+    ids = "".join(f"{name}={events.MESSAGE_IDS[name]}\n" for name in sorted(events.MESSAGE_IDS))
+    ids += "".join(f"{cause}={events.OPENED_IDS[cause]}\n" for cause in sorted(events.OPENED_IDS))
+    assert ids == (ROOT / "tests" / "data" / "message-ids").read_text("utf-8")
 
 
 @pytest.mark.parametrize("cause", list(events.OPENED_IDS))
-def test_a_run_book_says_what_it_means_how_to_check_what_to_do_and_what_not(cause):
+def test_run_book_has_meaning_check_remedy_and_warning(cause):
     text = catalog()[events.OPENED_IDS[cause]]
     for head in (
         "What it means",
@@ -262,7 +262,7 @@ def test_a_run_book_says_what_it_means_how_to_check_what_to_do_and_what_not(caus
     assert all(len(line) <= 80 for line in text.splitlines() if not line.startswith("Subject: "))
 
 
-def test_the_catalog_names_only_fields_that_are_written():
+def test_catalog_names_only_fields_that_are_written():
     source = Path(events.__file__).read_text("utf-8")
     for text in catalog().values():
         for field in re.findall(r"@([A-Z_]+)@", text):
@@ -273,12 +273,12 @@ def test_the_catalog_names_only_fields_that_are_written():
 @pytest.mark.parametrize(
     "event", ["opened", "intent", *(kind for kind in MessageKind if kind is not MessageKind.DIGEST)]
 )
-def test_whatever_the_catalog_shows_of_an_incident_is_there_even_where_nothing_is_known(event, cause):
-    """Where a field is missing, journalctl shows its name: nobody can type `openssl x509 -in CERTMEDIC_CERT`."""
+def test_every_field_that_the_catalog_shows_is_always_written(event, cause):
+    """journalctl shows the name of a missing field, and `openssl x509 -in CERTMEDIC_CERT` is no usable command."""
     facts = values.facts(values.member(peer_ends=values.NOW - values.DAY))
-    (found,) = verdict.survey(facts, warn_within=values.DAY)
-    remedy = replace(found.remedy, commands=(), why="So it is.")
-    poor = replace(found, cause=cause, certificates=(), evidence=(), since=None, effect="", remedy=remedy)
+    (diagnosis,) = verdict.survey(facts, warn_within=values.DAY)
+    remedy = replace(diagnosis.remedy, commands=(), why="So it is.")
+    poor = replace(diagnosis, cause=cause, certificates=(), evidence=(), since=None, effect="", remedy=remedy)
     outcome = "" if event in ("opened", "reminder") else "It went so."
     poor = replace(
         poor, source="docker" if cause is Cause.BLIND else "", evidence=("gone",) if cause is Cause.BLIND else ()
@@ -289,7 +289,7 @@ def test_whatever_the_catalog_shows_of_an_incident_is_there_even_where_nothing_i
 
 
 @pytest.mark.skipif(shutil.which("journalctl") is None, reason="needs journalctl")
-def test_journalctl_takes_the_catalog(tmp_path):
+def test_journalctl_accepts_the_catalog(tmp_path):
     folder = tmp_path / "usr/lib/systemd/catalog"
     folder.mkdir(parents=True)
     (tmp_path / "var/lib/systemd/catalog").mkdir(parents=True)
@@ -306,9 +306,9 @@ def test_journalctl_takes_the_catalog(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
-def test_systemd_finds_no_fault_in_the_unit(tmp_path):
+def test_systemd_verifies_the_unit_without_a_fault(tmp_path):
     text = UNIT.read_text("utf-8").replace("/usr/bin/certmedic", shutil.which("true"))
-    text = re.sub(r"^Documentation=man:.*\n", "", text, flags=re.MULTILINE)  # the page comes with the package
+    text = re.sub(r"^Documentation=man:.*\n", "", text, flags=re.MULTILINE)  # the package installs the page
     (tmp_path / "certmedic.service").write_text(text)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--recursive-errors=no", str(tmp_path / "certmedic.service")],
@@ -319,7 +319,7 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_unit_keeps_its_promises():
+def test_unit_has_the_documented_settings():
     lines = UNIT.read_text("utf-8").splitlines()
     for line in (
         "Type=notify",

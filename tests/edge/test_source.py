@@ -1,4 +1,4 @@
-"""What all sources share: positions in the store, their status, and the journal's wait."""
+"""Checkpoints, status and waiting times that all sources share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def offset(kept) -> int:
 
 
 @given(some.integers())
-def test_a_checkpoint_is_read_as_it_was_written(number):
+def test_checkpoint_is_read_as_it_was_written(number):
     assert from_checkpoint(to_checkpoint(offset=number), offset) == number
 
 
@@ -25,11 +25,11 @@ def test_a_checkpoint_is_read_as_it_was_written(number):
     "stored",
     [None, "", "null", "{", "[]", "7", '{"offset": "x"}', '{"offset": []}', '{"offset": 1e999}', "[" * 100_000],
 )
-def test_a_checkpoint_that_makes_no_sense_is_none(stored):
+def test_malformed_checkpoint_reads_as_none(stored):
     assert from_checkpoint(stored, offset) is None
 
 
-def test_status_reports_a_trouble_once_in_a_row(caplog):
+def test_status_reports_a_repeated_trouble_once(caplog):
     status = Status("files", logging.getLogger("lab"))
     for trouble in ("a.log is gone", "a.log is gone", "b.log is gone", "a.log is gone"):
         status.say(trouble)
@@ -47,11 +47,11 @@ def test_status_reports_a_trouble_once_in_a_row(caplog):
     assert report.detail == status.detail
 
 
-def test_moment():
+def test_moment_prints_the_time_in_utc():
     assert moment(0.0) == "1970-01-01 00:00:00 UTC"
 
 
-def test_wait_is_long_on_a_quiet_journal_shorter_at_once_and_longer_slowly():
+def test_wait_shrinks_at_once_and_grows_slowly():
     wait = Wait(1.0)
     assert (wait.seconds, wait.busy) == (1.0, False)
     wait.learn(1.0, 100)  # 100 entries a second

@@ -1,4 +1,4 @@
-"""Which pods are static, by the kubelet's manifests."""
+"""Static pods, as the manifests of the kubelet give them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_static_pods_follow_their_folder(manifests, monkeypatch):
     assert pods.names == set()
 
 
-def test_manifests_that_others_can_write_to_count_for_nothing(manifests):
+def test_world_writable_manifests_are_ignored(manifests):
     put(manifests, "group.yaml", "everybodys", mode=0o666)
     (manifests / "large.yaml").write_text(YAML.format(name="large") + "#" * 300_000)
     os.mkfifo(manifests / "pipe.yaml")
@@ -63,7 +63,7 @@ def test_manifests_that_others_can_write_to_count_for_nothing(manifests):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
-def test_only_roots_manifests_count(manifests):
+def test_only_manifests_of_root_count(manifests):
     os.chown(put(manifests, "etcd.yaml", "etcd"), 1000, 1000)
     assert StaticPods((str(manifests),)).names == set()
     os.chown(manifests / "etcd.yaml", 0, 0)

@@ -1,4 +1,4 @@
-"""The Docker reader, against a real daemon; what no daemon can be made to send at will is fed to the parser alone."""
+"""The Docker reader against a real daemon; rare replies of the daemon are fed to the parser alone."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ real = [
 
 def marked(*marks):
     def mark(test):
-        for one in marks:
-            test = one(test)
+        for marker in marks:
+            test = marker(test)
         return test
 
     return mark
@@ -93,7 +93,7 @@ def count(first: int, end: int) -> str:
 
 
 @needs_docker
-def test_a_line_comes_with_time_container_image_and_pod(docker, run):
+def test_line_comes_with_time_container_image_and_pod(docker, run):
     name = "k8s_etcd-manager_etcd-manager-main-m1_kube-system_3f2c_0"
     id_ = run("echo 'line 1 x509: bad' >&2; echo fine; sleep 600", f"--name={name}")
     with Reading(source(docker)) as reading:
@@ -110,7 +110,7 @@ def test_a_line_comes_with_time_container_image_and_pod(docker, run):
 
 
 @needs_docker
-def test_a_container_is_believed_by_its_name_and_never_by_a_label(docker, run, tmp_path):
+def test_container_is_believed_by_its_name_and_never_by_a_label(docker, run, tmp_path):
     manifests = tmp_path / "manifests"
     manifests.mkdir()
     (manifests / "etcd.yaml").write_text("metadata:\n  name: etcd-manager-main\n  namespace: kube-system\n")
@@ -129,20 +129,20 @@ def test_a_container_is_believed_by_its_name_and_never_by_a_label(docker, run, t
 
 
 @needs_docker
-def test_what_runs_what_has_ended_and_what_starts_later(docker, run):
+def test_running_ended_and_later_containers_are_all_read(docker, run):
     ended = run(count(0, 5))
     docker("wait", ended)
     run(count(10, 15) + "; sleep 600")
     with Reading(source(docker)) as reading:
         reading.until(lambda: len(reading.entries) == 10)
-        run(count(20, 25))  # comes and goes at once
+        run(count(20, 25))  # starts and ends at once
         reading.until(lambda: len(reading.entries) == 15)
     assert sorted(numbers(reading)) == [*range(5), *range(10, 15), *range(20, 25)]
     assert reading.outages == []
 
 
 @needs_docker
-def test_a_container_that_is_restarted_is_read_on_and_not_again(docker, run):
+def test_restarted_container_is_resumed_without_repeats(docker, run):
     id_ = run('echo "line $$ x509:"; sleep 600')
     with Reading(source(docker)) as reading:
         for times in range(1, 4):
@@ -154,7 +154,7 @@ def test_a_container_that_is_restarted_is_read_on_and_not_again(docker, run):
 
 
 @needs_docker
-def test_a_container_that_is_replaced_under_its_name(docker, run):
+def test_replacement_under_the_same_name_is_read_too(docker, run):
     first = run("echo 'line 1 x509:'; sleep 600", "--name=etcd")
     with Reading(source(docker, names=("etcd",))) as reading:
         reading.until(lambda: numbers(reading) == [1])
@@ -166,52 +166,52 @@ def test_a_container_that_is_replaced_under_its_name(docker, run):
 
 @needs_docker
 @pytest.mark.parametrize("tty", [False, True])
-def test_stopping_anywhere_and_resuming_loses_and_repeats_nothing(docker, run, tty):
-    # Lines come in bursts that share timestamps; each run of the reader ends wherever it is.
+def test_reader_stopped_anywhere_resumes_without_loss_or_repeats(docker, run, tty):
+    # Lines come in bursts that share a timestamp. Each run of the reader stops at an arbitrary line.
     total = 600
     run(
         f"{count(0, 200)}; sleep 1; {count(200, 400)}; sleep 1; {count(400, total)}; sleep 600",
         *(["-t"] if tty else []),
     )
-    rng, found, positions = random.Random(tty), [], {}  # noqa: S311 - a seed that can be tried again
+    rng, received, positions = random.Random(tty), [], {}  # noqa: S311 - a seed that can be tried again
     for _ in range(60):
         with Reading(source(docker), positions) as reading:
             wanted = rng.randrange(1, 30)
-            wanted = min(wanted, total - len(found))
+            wanted = min(wanted, total - len(received))
             reading.until(lambda r=reading, w=wanted: len(r.entries) >= w)
-        # What a crash leaves: everything up to some entry was settled, and the rest was not.
+        # A crash leaves the entries up to some point stored, and no later one.
         kept = rng.randrange(min(wanted, len(reading.entries)) + 1)
-        found += numbers(reading)[:kept]
+        received += numbers(reading)[:kept]
         if kept:
             positions = {reading.entries[kept - 1].stream: reading.entries[kept - 1].position}
-        if len(found) == total:
+        if len(received) == total:
             break
     else:
         with Reading(source(docker), positions) as reading:
-            reading.until(lambda r=reading, seen=tuple(found): len(seen) + len(r.entries) >= total)
+            reading.until(lambda r=reading, seen=tuple(received): len(seen) + len(r.entries) >= total)
             reading.until_idle()
-        found += numbers(reading)
-    assert found == list(range(total))
+        received += numbers(reading)
+    assert received == list(range(total))
 
 
 @needs_docker
-def test_a_log_that_the_daemon_rotates_is_read_through_and_resumed_in_its_rotated_files(docker, run):
+def test_log_rotated_by_the_daemon_is_read_whole_and_resumed_in_rotated_files(docker, run):
     total = 900
     script = f'i=0; while [ $i -lt {total} ]; do echo "line $i x509: bad"; i=$((i+1)); sleep 0.002; done; sleep 600'
     id_ = run(script, "--log-opt=max-size=8k", "--log-opt=max-file=100")
-    found, positions = [], {}
+    received, positions = [], {}
     for until in (100, 500, total):
         with Reading(source(docker), positions) as reading:
-            wanted = until - len(found)
+            wanted = until - len(received)
             reading.until(lambda r=reading, w=wanted: len(r.entries) >= w)
-        found, positions = found + numbers(reading), reading.positions
-        time.sleep(0.5)  # meanwhile it is rotated
-    assert found == [int(line.split()[1]) for line in docker("logs", id_).splitlines()] == list(range(total))
+        received, positions = received + numbers(reading), reading.positions
+        time.sleep(0.5)  # the daemon rotates the log meanwhile
+    assert received == [int(line.split()[1]) for line in docker("logs", id_).splitlines()] == list(range(total))
 
 
 @needs_docker
 @pytest.mark.parametrize("tty", [False, True])
-def test_a_stream_that_the_daemon_lets_dry_up_is_asked_for_anew(docker, run, monkeypatch, tty):
+def test_stream_that_the_daemon_stops_feeding_is_requested_again(docker, run, monkeypatch, tty):
     dry, opened = socket.socketpair(), Daemon.open
 
     def once_dry(self, path: str, **query: str):
@@ -233,7 +233,7 @@ def test_a_stream_that_the_daemon_lets_dry_up_is_asked_for_anew(docker, run, mon
 
 
 @needs_docker
-def test_a_new_container_is_read_from_its_beginning_where_the_agent_was_down_for_long(docker, run):
+def test_new_container_is_read_from_its_beginning_after_a_long_downtime(docker, run):
     with Reading(source(docker, lookback=0)) as first:
         first.until(lambda: "docker" in first.positions)
     positions = {**first.positions, "docker": str(time.time() - 3600)}
@@ -245,7 +245,7 @@ def test_a_new_container_is_read_from_its_beginning_where_the_agent_was_down_for
 
 
 @needs_docker
-def test_the_first_watch_looks_back_only_so_far(docker, run):
+def test_first_watch_looks_back_for_a_limited_time(docker, run):
     run(f"{count(0, 3)}; sleep 4; {count(3, 6)}; sleep 600")
     time.sleep(2)
     with Reading(source(docker, lookback=0.5)) as reading:
@@ -256,7 +256,7 @@ def test_the_first_watch_looks_back_only_so_far(docker, run):
 
 @needs_docker
 @pytest.mark.parametrize("tty", [False, True])
-def test_lines_that_the_daemon_splits_are_whole_again(docker, run, tty):
+def test_lines_that_the_daemon_splits_are_joined(docker, run, tty):
     script = (
         "echo 'line 1 x509:'; "
         "printf 'line 2 '; head -c 40000 /dev/zero | tr '\\0' a; echo ' x509: tail'; "
@@ -278,7 +278,7 @@ def test_lines_that_the_daemon_splits_are_whole_again(docker, run, tty):
 
 
 @needs_docker
-def test_two_streams_interleaved(docker, run):
+def test_interleaved_stdout_and_stderr_are_both_read_whole(docker, run):
     run('i=0; while [ $i -lt 200 ]; do echo "line $i x509: out"; echo "line $i x509: err" >&2; i=$((i+1)); done')
     with Reading(source(docker)) as reading:
         reading.until(lambda: len(reading.entries) == 400)
@@ -287,7 +287,7 @@ def test_two_streams_interleaved(docker, run):
 
 
 @needs_docker
-def test_only_the_names_pods_and_labels_asked_for(docker, run):
+def test_only_configured_names_pods_and_labels_are_read(docker, run):
     run("echo 'line 1 x509:'", "--name=k8s_etcd_etcd-main-a_kube-system_1_0")
     run("echo 'line 2 x509:'", "--label=io.kubernetes.pod.name=etcd-events-a", "--label=role=store")
     run("echo 'line 3 x509:'", "--label=role=web")
@@ -307,23 +307,23 @@ def test_only_the_names_pods_and_labels_asked_for(docker, run):
 
 
 @needs_docker
-def test_a_log_driver_that_cannot_be_read_is_said_once(docker, run):
+def test_unreadable_log_driver_is_reported_once(docker, run):
     id_ = run("echo 'line 1 x509:'; sleep 600", "--log-driver=none", "--name=mute")
     run("echo 'line 2 x509:'; sleep 600")
     with Reading(source(docker)) as reading:
         reading.until(lambda: numbers(reading) == [2])
         reading.until(lambda: reading.statuses and reading.status.detail)
-        said = reading.status.detail
-        assert "the log of mute cannot be read: " in said
-        assert "configured logging driver does not support reading" in said
+        detail = reading.status.detail
+        assert "the log of mute cannot be read: " in detail
+        assert "configured logging driver does not support reading" in detail
         docker("restart", "-t", "0", id_)
         reading.until_idle()
-    assert reading.status.detail == said
+    assert reading.status.detail == detail
     assert reading.outages == []
 
 
 @needs_docker
-def test_nothing_is_kept_of_a_container_that_is_gone(docker, run):
+def test_removed_container_leaves_no_position(docker, run):
     stays = run("echo 'line 0 x509:'; sleep 600")
     with Reading(source(docker)) as reading:
         for number, options in enumerate(((), ("-t",), ("--log-driver=none",)), start=1):
@@ -339,7 +339,7 @@ def test_nothing_is_kept_of_a_container_that_is_gone(docker, run):
 
 
 @needs_docker
-def test_a_daemon_that_restarts_is_an_outage_and_nothing_is_lost():
+def test_daemon_restart_is_an_outage_and_loses_no_line():
     script = 'i=0; while [ $i -lt 100000 ]; do echo "line $i x509:"; i=$((i+1)); sleep 0.05; done'
     with start_dockerd("--live-restore") as daemon:
         daemon.busybox()
@@ -353,7 +353,7 @@ def test_a_daemon_that_restarts_is_an_outage_and_nothing_is_lost():
                 reading.until(lambda: isinstance(reading.outages[-1], SourceUp))
             more = len(reading.entries) + 20
             reading.until(lambda: len(reading.entries) > more)
-        # A daemon that goes may lose a line between its container and its own file: the file is what there was to read.
+        # A stopping daemon may lose a line before it writes it to its file: only lines in the file count.
         kept = [int(line.split()[1]) for line in daemon("logs", id_).splitlines()]
     assert numbers(reading) == kept[: len(reading.entries)]
     assert [type(outage) for outage in reading.outages] == [SourceDown, SourceUp] * 2
@@ -362,14 +362,14 @@ def test_a_daemon_that_restarts_is_an_outage_and_nothing_is_lost():
 # ---------------------------------------------------------------- no daemon, or a mad one
 
 
-def test_no_socket_is_a_clear_outage(tmp_path):
+def test_missing_socket_is_an_outage_with_a_reason(tmp_path):
     with Reading(DockerSource(NEEDLES, base_url=f"unix://{tmp_path}/none.sock")) as reading:
         reading.until(lambda: reading.outages)
     assert f"no Docker daemon answers at {tmp_path}/none.sock (No such file or directory)" in reading.outages[0].reason
 
 
 @pytest.mark.parametrize("url", ["tcp://10.0.0.1:2375", "http://x", "docker.sock"])
-def test_a_daemon_elsewhere_is_a_clear_outage(url):
+def test_daemon_on_another_machine_is_an_outage_with_a_reason(url):
     with Reading(DockerSource(NEEDLES, base_url=url)) as reading:
         reading.until(lambda: reading.outages)
     assert reading.outages[0].reason.startswith(f"{url}: only a daemon on this machine can be read")
@@ -384,7 +384,7 @@ def test_a_daemon_elsewhere_is_a_clear_outage(url):
         (b'HTTP/1.1 403 Forbidden\r\n\r\n{"message": "not allowed"}', "not allowed"),
     ],
 )
-def test_something_else_behind_the_socket_is_a_clear_outage(tmp_path, answer, reason):
+def test_other_program_behind_the_socket_is_an_outage_with_a_reason(tmp_path, answer, reason):
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(tmp_path / "s"))
     server.listen(8)
@@ -409,7 +409,7 @@ def test_something_else_behind_the_socket_is_a_clear_outage(tmp_path, answer, re
 
 @pytest.mark.slow
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.0 200 OK\r\n\r\n"])
-def test_an_answer_that_comes_byte_by_byte_has_a_deadline(tmp_path, monkeypatch, begun):
+def test_reply_that_drips_is_given_up_at_the_deadline(tmp_path, monkeypatch, begun):
     monkeypatch.setattr(daemon, "DEADLINE", 1.0)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s"))
@@ -430,7 +430,7 @@ def test_an_answer_that_comes_byte_by_byte_has_a_deadline(tmp_path, monkeypatch,
         assert time.monotonic() - began < 5
 
 
-def test_an_answer_without_end_is_cut_off(tmp_path, monkeypatch):
+def test_endless_reply_is_cut_off(tmp_path, monkeypatch):
     monkeypatch.setattr(docker_api, "MOST_READ", 100_000)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s"))
@@ -448,7 +448,7 @@ def test_an_answer_without_end_is_cut_off(tmp_path, monkeypatch):
             Daemon(f"unix://{tmp_path}/s").get("/containers/json")
 
 
-def test_its_own_container_is_known_and_a_machine_is_not_taken_for_one(tmp_path):
+def test_own_container_is_recognised_and_a_host_is_not_taken_for_a_container(tmp_path):
     own, other = "a" * 64, "b" * 64
     mountinfo, cgroup = tmp_path / "mountinfo", tmp_path / "cgroup"
     mountinfo.write_text(
@@ -478,17 +478,17 @@ def frame(text: bytes, nanos: int = 0, kind: int = 2) -> bytes:
 
 
 def feed(log: Stream, data: bytes, sizes) -> list[str]:
-    found, at = [], 0
+    lines, at = [], 0
     while at < len(data):
         size = next(sizes)
-        found += [text.decode().strip() for _, text in log.feed(data[at : at + size])]
+        lines += [text.decode().strip() for _, text in log.feed(data[at : at + size])]
         at += size
-    return found + [text.decode().strip() for _, text in log.finish()]
+    return lines + [text.decode().strip() for _, text in log.finish()]
 
 
 @pytest.mark.parametrize("tty", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_however_the_blocks_fall_the_lines_are_the_same(tty, seed):
+def test_lines_do_not_depend_on_block_boundaries(tty, seed):
     rng = random.Random(seed)  # noqa: S311 - a seed that can be tried again
     data, expected = b"", []
     for number in range(300):
@@ -505,7 +505,7 @@ def test_however_the_blocks_fall_the_lines_are_the_same(tty, seed):
 
 
 @pytest.mark.parametrize("handled", range(13))
-def test_lines_of_the_same_instant_are_passed_over_by_number(handled):
+def test_handled_lines_of_one_timestamp_are_skipped_by_count(handled):
     data = b"".join(frame(f"line {n} x509:\n".encode(), nanos=n // 4) for n in range(12))
     first = Stream(needles=NEEDLES, tty=False, resumed=None)
     positions = [position for position, _ in first.feed(data)]
@@ -520,35 +520,35 @@ def test_lines_of_the_same_instant_are_passed_over_by_number(handled):
 
 @pytest.mark.parametrize("tty", [False, True])
 @pytest.mark.parametrize("size", [1, 50, 10_000])
-def test_lines_that_the_daemon_sends_twice_were_said_once(tty, size):
+def test_lines_that_the_daemon_repeats_are_read_once(tty, size):
     def sent(nanos: int) -> bytes:
-        text = f"x509: bad {nanos // 2}"  # a program may well say the same twice
+        text = f"x509: bad {nanos // 2}"  # a program may print the same line twice
         return f"{stamp(nanos)} {text}\r\n".encode() if tty else frame(f"{text}\n".encode(), nanos)
 
-    def found(resumed: Position | None, *sequence: int) -> list[str]:
+    def received(resumed: Position | None, *sequence: int) -> list[str]:
         log = Stream(needles=NEEDLES, tty=tty, resumed=resumed)
         return feed(log, b"".join(map(sent, sequence)), iter(lambda: size, None))
 
-    said = [f"x509: bad {nanos // 2}" for nanos in range(7)]
-    assert found(None, 0, 1, 2, 2, 3, 4) == said[:5]
-    assert found(None, 0, 1, 2, 3, 4, 2, 3, 4, 5) == said[:6]
-    assert found(Position(stamp(2), 1), 2, 3, 4, 2, 3, 4, 5, 6) == said[3:]
+    expected = [f"x509: bad {nanos // 2}" for nanos in range(7)]
+    assert received(None, 0, 1, 2, 2, 3, 4) == expected[:5]
+    assert received(None, 0, 1, 2, 3, 4, 2, 3, 4, 5) == expected[:6]
+    assert received(Position(stamp(2), 1), 2, 3, 4, 2, 3, 4, 5, 6) == expected[3:]
 
 
-def test_a_log_rotated_past_the_position_is_noticed():
+def test_rotation_past_the_position_is_noticed():
     log = Stream(needles=NEEDLES, tty=False, resumed=Position(stamp(5), 1))
     assert [text for _, text in log.feed(frame(b"line x509:\n", nanos=9))] == [b"line x509:\n"]
     assert log.lost
 
 
-def test_the_parts_of_two_streams_do_not_mix():
+def test_parts_of_stdout_and_stderr_are_not_mixed():
     log = Stream(needles=NEEDLES, tty=False, resumed=None)
     data = frame(b"out x5", kind=1) + frame(b"err x5", kind=2) + frame(b"09: o\n", kind=1) + frame(b"09: e\n", kind=2)
     assert [text for _, text in log.feed(data)] == [b"out x509: o\n", b"err x509: e\n"]
     assert log.position == Position(stamp(0), 4)
 
 
-def test_streams_that_overtake_each_other_do_not_move_the_position_back_but_the_clock_does():
+def test_only_a_clock_that_goes_back_moves_the_position_back():
     log = Stream(needles=NEEDLES, tty=False, resumed=None)
     assert len(list(log.feed(frame(b"x509: a\n", nanos=100) + frame(b"x509: b\n", nanos=99)))) == 2
     assert log.position == Position(stamp(100), 1)
@@ -557,19 +557,19 @@ def test_streams_that_overtake_each_other_do_not_move_the_position_back_but_the_
     assert log.position.stamp.startswith("2026-03-01T02:59:58")
 
 
-def test_in_the_middle_of_a_line_there_is_no_position():
+def test_unfinished_line_has_no_position():
     log = Stream(needles=NEEDLES, tty=False, resumed=None)
     assert list(log.feed(frame(b"half a line"))) == []
     assert log.position is None
 
 
-def test_what_is_no_log_is_refused():
+def test_bytes_that_are_no_log_are_refused():
     for data in (b"HTTP/1.1 400 Bad Request\r\n", b"\x09\0\0\0\0\0\0\x01a", b"\x01\0\0\0\xff\xff\xff\xff"):
         with pytest.raises(DockerError, match="not made of frames"):
             list(Stream(needles=NEEDLES, tty=False, resumed=None).feed(data))
 
 
-def test_garbage_in_place_of_a_timestamp_does_no_harm():
+def test_line_without_a_timestamp_is_read_with_the_present_time():
     log = Stream(needles=NEEDLES, tty=True, resumed=None)
     ((position, text),) = log.feed(b"\xff\xfe x509: is not a timestamp, and this line is long enough for one x509:\n")
     assert abs((datetime.now(UTC) - position.time).total_seconds()) < 60
@@ -579,11 +579,11 @@ def test_garbage_in_place_of_a_timestamp_does_no_harm():
 @pytest.mark.parametrize(
     "stored", [None, "", "7", "{}", '{"stamp": "yesterday", "count": 1}', '{"stamp": 5, "count": 5}']
 )
-def test_a_position_that_makes_no_sense_is_none(stored):
+def test_malformed_position_parses_as_none(stored):
     assert Position.parse(stored) is None
 
 
-def test_a_position_survives_being_stored():
+def test_position_survives_storing():
     position = Position(stamp(123), 4)
     assert Position.parse(str(position)) == position
     assert position.since == f"{datetime(2026, 3, 1, 3, tzinfo=UTC).timestamp():.0f}.000000123"

@@ -1,4 +1,4 @@
-"""The inventory of certificate files: real files, and every way in which they are bad."""
+"""The inventory of certificate files: real files with every fault."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ NOW = datetime.now(UTC)
 
 
 def look(*globs: str | Path) -> tuple[dict[str, Stored], dict[str, str]]:
-    """The inventory as {path: stored} (a file's first certificate) and {path: reason}."""
+    """Return {path: first certificate of the file} and {path: reason of its fault}."""
     stored, faults = Inventory([str(glob) for glob in globs]).look()
     return (
-        {one.certificate.path: one for one in reversed(stored)},
+        {file.certificate.path: file for file in reversed(stored)},
         {fault.path: fault.reason for fault in faults},
     )
 
@@ -39,18 +39,18 @@ def master(tmp_path) -> Path:
     return kops_master(tmp_path)
 
 
-def test_a_whole_master(master):
+def test_inventory_lists_every_certificate_of_a_master_with_its_use(master):
     stored, faults = Inventory(planes.patterns("kops", root=str(master))).look()
     assert faults == ()
-    uses = sorted((one.place.group, one.place.use) for one in stored)
+    uses = sorted((file.place.group, file.place.use) for file in stored)
     of_one = ["ca", "ca", "ca", "ca", "ca", "manager-client", "manager-server", "peer", "server"]
     assert uses == [(group, use) for group in ("events", "main") for use in of_one]
-    known = {one.certificate.path: one.certificate for one in stored}
-    for one in stored:
-        if one.place.use != "ca":
-            assert one.key_matches is True
-            assert certificates.issued_by(one.certificate, known[one.place.ca_path])
-        assert abs(one.modified - datetime.now(UTC)) < timedelta(minutes=10)
+    known = {file.certificate.path: file.certificate for file in stored}
+    for file in stored:
+        if file.place.use != "ca":
+            assert file.key_matches is True
+            assert certificates.issued_by(file.certificate, known[file.place.ca_path])
+        assert abs(file.modified - datetime.now(UTC)) < timedelta(minutes=10)
 
 
 FAULTS = {
@@ -63,7 +63,7 @@ FAULTS = {
 }
 
 
-def test_bad_files_are_named_and_blind_nothing(tmp_path, leaf):
+def test_bad_files_are_reported_and_hide_no_other_file(tmp_path, leaf):
     leaf.write(tmp_path / "good.crt")
     for name, (data, _) in FAULTS.items():
         (tmp_path / name).write_bytes(leaf.cert_pem[:300] if data is None else data)
@@ -77,14 +77,14 @@ def test_bad_files_are_named_and_blind_nothing(tmp_path, leaf):
     assert {Path(path).name: reason for path, reason in faults.items()} == expected
 
 
-def test_each_fault_says_what_it_is(tmp_path):
+def test_each_fault_has_its_reason(tmp_path):
     (tmp_path / "a.crt").symlink_to("b.crt")
     _, (fault,) = Inventory([str(tmp_path / "*.crt")]).look()
     assert fault.detail == "it is a link to b.crt, which is not there"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_and_a_folder_that_may_not_be_read(tmp_path, leaf):
+def test_unreadable_file_and_folder_are_faults(tmp_path, leaf):
     leaf.write(tmp_path / "shut.crt").chmod(0)
     (tmp_path / "closed").mkdir(mode=0)
     _, faults = look(tmp_path / "*.crt", tmp_path / "closed" / "*.crt")
@@ -92,7 +92,7 @@ def test_a_file_and_a_folder_that_may_not_be_read(tmp_path, leaf):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else to try it")
-def test_somebody_else_is_told_what_may_not_be_read(tmp_path, leaf):
+def test_unprivileged_user_gets_a_fault_for_each_unreadable_path(tmp_path, leaf):
     leaf.write(tmp_path / "shut.crt").chmod(0o600)
     (tmp_path / "closed").mkdir(mode=0o700)
     shutil.copytree(Path(facts.__file__).parents[3] / "certmedic", tmp_path / "agent" / "certmedic")
@@ -106,13 +106,13 @@ def test_somebody_else_is_told_what_may_not_be_read(tmp_path, leaf):
         "print(sorted((f.path, f.reason, f.detail) for f in facts.Inventory(globs).look()[1]))\n"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    told = "Permission denied; run as root"
+    detail = "Permission denied; run as root"
     assert run.stdout.strip() == str(
-        [(str(tmp_path / "closed"), "unreadable", told), (str(tmp_path / "shut.crt"), "unreadable", told)]
+        [(str(tmp_path / "closed"), "unreadable", detail), (str(tmp_path / "shut.crt"), "unreadable", detail)]
     )
 
 
-def test_what_was_put_aside_does_not_cry_wolf(tmp_path, leaf):
+def test_copies_and_backups_are_not_listed(tmp_path, leaf):
     for name in (
         "me.crt",
         "old/me.crt",
@@ -127,7 +127,7 @@ def test_what_was_put_aside_does_not_cry_wolf(tmp_path, leaf):
     stored, faults = look(tmp_path / "**" / "me.crt*")
     assert [Path(path).relative_to(tmp_path).as_posix() for path in stored] == ["me.crt"]
     assert faults == {}
-    # What the user names in so many words is wanted.
+    # A path without a wildcard is listed in any case.
     assert len(look(tmp_path / "backup-2026" / "*.crt")[0]) == 1
 
 
@@ -140,13 +140,13 @@ def test_keys_under_a_wide_glob_are_no_fault(tmp_path, leaf):
     assert faults == {}
 
 
-def test_a_key_that_belongs_to_another(tmp_path, leaf):
+def test_key_of_another_certificate_does_not_match(tmp_path, leaf):
     leaf.write(tmp_path / "me.crt")
     (tmp_path / "me.key").write_bytes(key_pem(new_key()))
     leaf.write(tmp_path / "none.crt").with_suffix(".key").unlink()
     (tmp_path / "both.pem").write_bytes(leaf.cert_pem + leaf.key_pem)
     stored, _ = look(tmp_path / "*.crt", tmp_path / "*.pem")
-    assert {Path(path).name: one.key_matches for path, one in stored.items()} == {
+    assert {Path(path).name: file.key_matches for path, file in stored.items()} == {
         "me.crt": False,
         "none.crt": None,
         "both.pem": True,
@@ -157,11 +157,11 @@ def test_links_are_followed_and_a_file_is_listed_once(tmp_path, leaf):
     leaf.write(tmp_path / "kubelet-client-2026.pem", tmp_path / "k")
     (tmp_path / "kubelet-client-current.pem").symlink_to("kubelet-client-2026.pem")
     stored, faults = Inventory([str(tmp_path / "*-current.pem"), str(tmp_path / "*.pem")]).look()
-    assert [Path(one.certificate.path).name for one in stored] == ["kubelet-client-current.pem"]
+    assert [Path(file.certificate.path).name for file in stored] == ["kubelet-client-current.pem"]
     assert faults == ()
 
 
-def test_a_ca_that_is_a_link_is_found_under_the_name_it_is_listed_by(tmp_path, peers_ca, clients_ca):
+def test_linked_ca_is_recorded_under_its_listed_path(tmp_path, peers_ca, clients_ca):
     token = kops_volume(tmp_path / "v", peers_ca=peers_ca, clients_ca=clients_ca)
     (tmp_path / "a-ca.crt").write_bytes(peers_ca.pem)
     (token / "peers/ca.crt").unlink()
@@ -170,23 +170,23 @@ def test_a_ca_that_is_a_link_is_found_under_the_name_it_is_listed_by(tmp_path, p
     assert stored[str(token / "peers/me.crt")].place.ca_path == str(tmp_path / "a-ca.crt") in stored
 
 
-def test_the_ca_beside_a_leaf_is_read_though_no_glob_names_it(tmp_path, peers_ca, clients_ca):
+def test_ca_beside_a_leaf_is_read_without_a_glob(tmp_path, peers_ca, clients_ca):
     token = kops_volume(tmp_path / "v", peers_ca=peers_ca, clients_ca=clients_ca)
     stored, _ = look(token / "peers" / "me.crt")
     assert set(stored) == {str(token / "peers/me.crt"), str(token / "peers/ca.crt")}
 
 
-def test_the_group_comes_from_a_sibling(tmp_path, clients_ca):
+def test_group_is_taken_from_a_neighbouring_file(tmp_path, clients_ca):
     peers = authority("etcd-peers-ca-events")
     volume = tmp_path / "v"
     token = kops_volume(volume, member="wyBAl5vPUhXt", peers_ca=peers, clients_ca=clients_ca)
     moved = token.rename(token.with_name("UMkjoE9YcxRZwt16EBkyew"))
     stored, _ = look(moved / "*" / "*.crt")
-    assert {one.place.group for one in stored.values()} == {"events"}
+    assert {file.place.group for file in stored.values()} == {"events"}
     assert stored[str(moved / "clients/server.crt")].place.ports == (4002,)
 
 
-def test_an_archive_with_its_password_beside_it(tmp_path, leaf):
+def test_archive_is_opened_with_the_password_beside_it(tmp_path, leaf):
     data = pkcs12.serialize_key_and_certificates(
         b"me", leaf.key, leaf.cert, None, serialization.BestAvailableEncryption(b"s3cret")
     )
@@ -194,15 +194,15 @@ def test_an_archive_with_its_password_beside_it(tmp_path, leaf):
     assert look(tmp_path / "*.p12")[1] == {str(tmp_path / "me.p12"): "unreadable"}
     (tmp_path / "me.p12.password").write_text("s3cret\n")
     stored, faults = look(tmp_path / "*")
-    assert [one.certificate.subject_cn for one in stored.values()] == ["etcd-a"]
+    assert [file.certificate.subject_cn for file in stored.values()] == ["etcd-a"]
     assert faults == {}
 
 
-def test_what_did_not_change_is_not_read_again(tmp_path, clients_ca, leaf):
+def test_unchanged_file_is_not_read_again(tmp_path, clients_ca, leaf):
     path = leaf.write(tmp_path / "me.crt")
     hour_ago = time.time() - 3600
     inventory = Inventory([str(tmp_path / "*.crt")])
-    # A file is trusted to be what it was once its last change is a little while ago.
+    # The inventory does not read a file again once its last change is old enough.
     until(lambda: inventory.look()[0][0] is inventory.look()[0][0])
     (before,) = inventory.look()[0]
     os.utime(path, (hour_ago, hour_ago))
@@ -219,17 +219,17 @@ def test_what_did_not_change_is_not_read_again(tmp_path, clients_ca, leaf):
     assert inventory.look() == ((), ())
 
 
-def test_a_file_that_is_being_written_is_read_again_at_once(tmp_path, leaf):
+def test_recently_written_file_is_read_again_at_once(tmp_path, leaf):
     path = tmp_path / "me.crt"
     inventory = Inventory([str(path)])
     path.write_bytes(leaf.cert_pem[:400])
     assert [fault.reason for fault in inventory.look()[1]] == ["broken"]
     path.write_bytes(leaf.cert_pem)
-    assert [one.certificate.subject_cn for one in inventory.look()[0]] == ["etcd-a"]
+    assert [file.certificate.subject_cn for file in inventory.look()[0]] == ["etcd-a"]
     assert inventory.look()[1] == ()
 
 
-def test_what_a_process_was_seen_to_use_a_file_for(tmp_path, leaf):
+def test_use_seen_in_a_process_is_the_use_of_the_file(tmp_path, leaf):
     path = str(leaf.write(tmp_path / "site.crt"))
     used: dict[str, str] = {}
     inventory = Inventory([str(tmp_path / "*.crt")], used)
@@ -239,7 +239,7 @@ def test_what_a_process_was_seen_to_use_a_file_for(tmp_path, leaf):
     assert inventory.look()[0][0].place.use == "server"
 
 
-def test_a_time_and_a_name_that_somebody_made_up(tmp_path, leaf):
+def test_forged_mtime_and_strange_name_do_no_harm(tmp_path, leaf):
     os.utime(leaf.write(tmp_path / "me.crt"), (2**40, 2**40))
     evil = os.fsencode(tmp_path) + b"/red\x1b[31m\nhead\xff.crt"
     Path(os.fsdecode(evil)).write_bytes(leaf.cert_pem)
@@ -250,15 +250,15 @@ def test_a_time_and_a_name_that_somebody_made_up(tmp_path, leaf):
     assert stored[str(tmp_path / "me.crt")].modified > NOW
 
 
-def test_a_bundle_that_is_cut_short_gives_what_it_holds_and_a_fault(tmp_path, peers_ca, leaf):
+def test_truncated_bundle_yields_its_whole_certificates_and_a_fault(tmp_path, peers_ca, leaf):
     (tmp_path / "ca.crt").write_bytes(peers_ca.pem + leaf.cert_pem[:200])
     stored, faults = Inventory([str(tmp_path / "*.crt")]).look()
-    assert [one.certificate.subject_cn for one in stored] == ["etcd-peers-ca-main"]
+    assert [file.certificate.subject_cn for file in stored] == ["etcd-peers-ca-main"]
     assert [fault.reason for fault in faults] == ["broken"]
 
 
 @pytest.mark.slow
-def test_many_certificates(tmp_path, peers_ca):
+def test_thousands_of_files_are_read_in_time(tmp_path, peers_ca):
     leaf = peers_ca.leaf(
         "etcd-a", dns=("etcd-a.internal.example", "localhost"), ips=("127.0.0.1",), key=new_key(kind="rsa")
     )
@@ -277,26 +277,26 @@ def test_many_certificates(tmp_path, peers_ca):
     took = time.process_time() - began
     assert len(stored) == count
     assert faults == ()
-    assert all(one.key_matches for one in stored)
-    # The aim is 0.2 ms for each; the bound leaves room for a slow and busy machine, and none for an RSA key that is loaded (45 ms).
+    assert all(file.key_matches for file in stored)
+    # The aim is 0.2 ms per file. The bound allows for a busy machine, but not for loading RSA keys (45 ms each).
     assert took / count < 0.001
     began = time.process_time()
     again, _ = first.look()
     assert (time.process_time() - began) / count < 0.0002
-    assert all(one is two for one, two in zip(stored, again, strict=True))
+    assert all(earlier is later for earlier, later in zip(stored, again, strict=True))
 
 
 # ---------------------------------------------------------------- who may change a file
 
 
 def stand(path, root, **more):
-    """What is thought of a file, by a machine whose root is a folder of the test."""
+    """Return the trust, authority and doubt of a file on a machine whose root is `root`."""
     inventory = Inventory([str(path)], tree=Tree(root=str(root), owner=os.geteuid()), **more)
-    one = inventory.look()[0][0]
-    return one.trust, one.authorised, one.doubt
+    file = inventory.look()[0][0]
+    return file.trust, file.authorised, file.doubt
 
 
-def test_a_file_in_folders_of_root_alone_is_authorised(tmp_path, leaf):
+def test_file_in_root_only_folders_is_authorised(tmp_path, leaf):
     path = leaf.write(tmp_path / "a/b/me.crt")
     assert stand(path, tmp_path) == (Trust.SYSTEM, True, "")
     copy = Inventory([str(path)], live=False).look()[0][0]
@@ -304,33 +304,33 @@ def test_a_file_in_folders_of_root_alone_is_authorised(tmp_path, leaf):
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o702])
-def test_a_folder_that_everybody_may_write_to_takes_all_trust(tmp_path, leaf, mode):
+def test_world_writable_folder_removes_trust(tmp_path, leaf, mode):
     path = leaf.write(tmp_path / "a/b/me.crt")
     (tmp_path / "a").chmod(mode)
     assert stand(path, tmp_path) == (Trust.STRANGER, False, f"{tmp_path}/a is writable by everybody")
 
 
-def test_a_sticky_folder_leaves_trust_and_takes_authority(tmp_path, leaf):
+def test_sticky_folder_above_keeps_trust_and_removes_authority(tmp_path, leaf):
     path = leaf.write(tmp_path / "a/b/me.crt")
     (tmp_path / "a").chmod(0o1777)
     assert stand(path, tmp_path) == (Trust.SYSTEM, False, f"{tmp_path}/a is writable by everybody")
 
 
-def test_a_file_in_a_sticky_folder_itself_is_not_trusted(tmp_path, leaf):
-    path = leaf.write(tmp_path / "a/me.crt")  # it may be another's hard link
+def test_file_directly_in_a_sticky_folder_is_not_trusted(tmp_path, leaf):
+    path = leaf.write(tmp_path / "a/me.crt")  # it may be a hard link to a file of another user
     (tmp_path / "a").chmod(0o1777)
     assert stand(path, tmp_path) == (Trust.STRANGER, False, f"{tmp_path}/a is writable by everybody")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
 @pytest.mark.parametrize("part", ["a", "a/b", "a/b/me.crt"])
-def test_a_file_or_folder_of_another_user_takes_all_trust(tmp_path, leaf, part):
+def test_file_or_folder_of_another_user_is_not_trusted(tmp_path, leaf, part):
     path = leaf.write(tmp_path / "a/b/me.crt")
     os.chown(tmp_path / part, 65534, 65534)
     assert stand(path, tmp_path) == (Trust.STRANGER, False, f"{tmp_path / part} belongs to uid 65534, not to root")
 
 
-def test_a_link_keeps_trust_and_loses_authority(tmp_path, leaf):
+def test_link_keeps_trust_and_removes_authority(tmp_path, leaf):
     leaf.write(tmp_path / "real/me.crt")
     (tmp_path / "link").symlink_to("real")
     assert stand(tmp_path / "link/me.crt", tmp_path) == (
@@ -340,13 +340,13 @@ def test_a_link_keeps_trust_and_loses_authority(tmp_path, leaf):
     )
 
 
-def test_what_only_a_process_names_is_no_authority(tmp_path, leaf):
+def test_file_named_only_by_a_process_is_not_authorised(tmp_path, leaf):
     path = str(leaf.write(tmp_path / "me.crt"))
-    one = Inventory([], {path: "peer"}, tree=Tree(root=str(tmp_path), owner=os.geteuid())).look()[0][0]
-    assert (one.trust, one.authorised) == (Trust.SYSTEM, False)
+    file = Inventory([], {path: "peer"}, tree=Tree(root=str(tmp_path), owner=os.geteuid())).look()[0][0]
+    assert (file.trust, file.authorised) == (Trust.SYSTEM, False)
 
 
-def test_a_bundle_of_strangers_is_read_in_part_and_blinds_nobody(tmp_path, leaf):
+def test_large_bundle_of_a_stranger_is_read_in_part_and_hides_no_file(tmp_path, leaf):
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     for number in range(4):
@@ -355,5 +355,5 @@ def test_a_bundle_of_strangers_is_read_in_part_and_blinds_nobody(tmp_path, leaf)
     tree = Tree(root=str(tmp_path), owner=os.geteuid())
     stored, faults = Inventory([str(tmp_path / "open/*.crt"), str(good)], tree=tree).look()
     assert len(stored) == 201
-    assert [one.certificate.path for one in stored if one.trust is Trust.SYSTEM] == [str(good)]
+    assert [file.certificate.path for file in stored if file.trust is Trust.SYSTEM] == [str(good)]
     assert {fault.reason for fault in faults} == {"too_large"}

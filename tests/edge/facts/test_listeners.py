@@ -1,4 +1,4 @@
-"""What listens here and what it shows: real sockets and real TLS servers."""
+"""Listeners of this machine and the certificates they serve: real sockets and real TLS servers."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ NOW = datetime.now(UTC)
 @dataclass
 class Listener:
     port: int
-    refusals: list[str]  # what the server had to say about each handshake
+    refusals: list[str]  # the errors that the server reported, one for each handshake
     peers: list[str]
 
 
 @contextlib.contextmanager
 def tls_server(tmp_path: Path, leaf: Leaf, clients: Authority, version: ssl.TLSVersion) -> Iterator[Listener]:
-    """A server of one TLS version that refuses clients without a certificate."""
+    """Run a server of one TLS version that refuses clients without a certificate."""
     leaf.write(tmp_path / "server.crt")
     (tmp_path / "clients.crt").write_bytes(clients.pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -77,7 +77,7 @@ def tls_server(tmp_path: Path, leaf: Leaf, clients: Authority, version: ssl.TLSV
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name)
-def test_the_served_leaf_is_seen_without_a_client_certificate(tmp_path, leaf, clients_ca, version):
+def test_served_leaf_is_read_without_a_client_certificate(tmp_path, leaf, clients_ca, version):
     with tls_server(tmp_path, leaf, clients_ca, version) as listener:
         served = shake_hands("127.0.0.1", listener.port, server_name="localhost", deadline=30)
         assert served.error == ""
@@ -85,11 +85,11 @@ def test_the_served_leaf_is_seen_without_a_client_certificate(tmp_path, leaf, cl
         assert served.certificate == certificates.parse(leaf.cert_pem, "")[0]
         until(lambda: listener.refusals)
     assert listener.peers == [f"127.0.0.1:{served.local_port}"]
-    # The server saw us go away; it saw no alert and nobody who lacks a certificate.
+    # The server saw a closed connection. It saw no alert and no missing client certificate.
     assert "EOF" in listener.refusals[0] or "closed" in listener.refusals[0]
 
 
-def test_an_expired_leaf_of_a_stranger_is_seen_too(tmp_path, clients_ca):
+def test_expired_leaf_of_an_unknown_ca_is_read_too(tmp_path, clients_ca):
     expired = authority("nobody knows").leaf(
         "etcd-a", not_before=NOW - timedelta(days=378), not_after=NOW - timedelta(days=13)
     )
@@ -101,7 +101,7 @@ def test_an_expired_leaf_of_a_stranger_is_seen_too(tmp_path, clients_ca):
 
 @contextlib.contextmanager
 def plain_server(answer: bytes | None) -> Iterator[int]:
-    """A listener that answers anything with the same bytes and hangs up, or never says a word."""
+    """Run a listener that answers with `answer` and hangs up; None never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         held: list[socket.socket] = []
 
@@ -132,7 +132,7 @@ def plain_server(answer: bytes | None) -> Iterator[int]:
     ],
     ids=["http", "hangs up", "alert", "silence"],
 )
-def test_who_shows_no_certificate(answer, error):
+def test_listener_without_tls_is_reported_with_a_reason(answer, error):
     with plain_server(answer) as port:
         served = shake_hands("127.0.0.1", port, server_name="localhost", deadline=0.3 if answer is None else 30)
     assert served.certificate is None
@@ -140,7 +140,7 @@ def test_who_shows_no_certificate(answer, error):
     assert re.search(error, served.error), served.error
 
 
-def test_nobody_listens():
+def test_closed_port_is_reported_with_a_reason():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     served = shake_hands("127.0.0.1", port, server_name=None, deadline=5)
@@ -149,14 +149,14 @@ def test_nobody_listens():
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "n\u00e4me.example", "a..b", "10.0.0.1", ""])
-def test_no_name_of_a_server_raises(tmp_path, leaf, clients_ca, name):
+def test_every_server_name_is_accepted_in_a_handshake(tmp_path, leaf, clients_ca, name):
     with tls_server(tmp_path, leaf, clients_ca, ssl.TLSVersion.TLSv1_3) as listener:
         assert shake_hands("127.0.0.1", listener.port, server_name=name, deadline=30).certificate is not None
 
 
 @contextlib.contextmanager
-def shows_two(tmp_path: Path, held: Leaf, fresh: Leaf, name: str) -> Iterator[int]:
-    """A real server that shows what is `fresh` to who calls it by its name, and what it `held` to all others, as etcd 3.2.18 does."""
+def serves_two(tmp_path: Path, held: Leaf, fresh: Leaf, name: str) -> Iterator[int]:
+    """Run a server that serves `fresh` to clients that send its name as SNI, and `held` to all others, like etcd 3.2.18."""
     held.write(tmp_path / "held.crt")
     fresh.write(tmp_path / "fresh.crt")
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -179,11 +179,11 @@ def shows_two(tmp_path: Path, held: Leaf, fresh: Leaf, name: str) -> Iterator[in
         server.communicate()
 
 
-def test_what_is_shown_only_to_who_sends_a_name_is_no_cure(tmp_path, peers_ca):
+def test_certificate_served_only_with_sni_is_no_cure(tmp_path, peers_ca):
     held = peers_ca.leaf("etcd-a", dns=("etcd-a",), not_after=NOW - timedelta(days=1))
     fresh = peers_ca.leaf("etcd-a", dns=("etcd-a",), not_after=NOW + timedelta(days=700))
     ends = certificates.parse(held.cert_pem, "")[0].not_after
-    with shows_two(tmp_path, held, fresh, "etcd-a") as port:
+    with serves_two(tmp_path, held, fresh, "etcd-a") as port:
         stored = Stored(
             certificate=certificates.parse(fresh.cert_pem, "/me.crt")[0],
             place=Place(plane="kops", group="main", use="peer", renewer="etcd-manager", ports=(port,)),
@@ -196,16 +196,16 @@ def test_what_is_shown_only_to_who_sends_a_name_is_no_cure(tmp_path, peers_ca):
             return cure_took([("/me.crt", ends)], seen)
 
         assert took(nameless=False)[0]
-        good, said = took(nameless=True)
-    assert (good, f"127.0.0.1:{port} still serves the certificate that expires" in said) == (False, True)
-    # Asked twice, with a name and without, and named once.
-    with shows_two(tmp_path, fresh, fresh, "etcd-a") as port:
+        good, reason = took(nameless=True)
+    assert (good, f"127.0.0.1:{port} still serves the certificate that expires" in reason) == (False, True)
+    # The port is asked twice, with and without SNI, and listed once.
+    with serves_two(tmp_path, fresh, fresh, "etcd-a") as port:
         stored = replace(stored, place=replace(stored.place, ports=(port,)))
-        good, said = took(nameless=True)
-    assert (good, said.partition("; served on ")[2]) == (True, f"127.0.0.1:{port}")
+        good, reason = took(nameless=True)
+    assert (good, reason.partition("; served on ")[2]) == (True, f"127.0.0.1:{port}")
 
 
-def test_listeners_by_the_address_they_are_bound_to():
+def test_listeners_are_dialled_at_their_bound_address():
     with contextlib.ExitStack() as stack:
         ports = {}
         for family, address, dialled in (
@@ -221,23 +221,25 @@ def test_listeners_by_the_address_they_are_bound_to():
         assert {port: address for address, port in listening(ports)} == ports
 
 
-def test_own_addresses():
-    found = own_addresses()
-    assert {"127.0.0.1", "::1"} <= found
-    # Every address that a socket of this machine can be bound to is one of them, and no other is.
+def test_own_addresses_are_those_of_the_interfaces():
+    addresses = own_addresses()
+    assert {"127.0.0.1", "::1"} <= addresses
+    # The result holds every address that a local socket can bind to, and no other.
     printed = subprocess.run(["ip", "-o", "addr"], capture_output=True, text=True, check=True).stdout
-    assert found == {line.split()[3].split("/")[0] for line in printed.splitlines()} | {"127.0.0.1", "::1"}
+    assert addresses == {line.split()[3].split("/")[0] for line in printed.splitlines()} | {"127.0.0.1", "::1"}
 
 
 @pytest.mark.slow
-def test_a_listener_that_drips_bytes_is_left_at_the_deadline():
+def test_dripping_listener_is_given_up_at_the_deadline():
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def drip():
             connection, _ = server.accept()
             with connection, contextlib.suppress(OSError):
-                connection.sendall(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")  # a handshake message of 16 KiB begins
+                connection.sendall(
+                    b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"
+                )  # the beginning of a handshake message of 16 KiB
                 while not stop.wait(0.1):
                     connection.sendall(b"\0")
 
@@ -249,11 +251,11 @@ def test_a_listener_that_drips_bytes_is_left_at_the_deadline():
         stop.set()
         thread.join(30)
     assert served.certificate is None
-    assert took < 1 + 5  # the deadline, and what a busy machine takes
+    assert took < 1 + 5  # the deadline, and slack for a busy machine
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name)
-def test_a_member_is_verified_by_its_chain_and_its_key_and_hears_of_no_refusal(tmp_path, peers_ca, clients_ca, version):
+def test_member_is_verified_by_chain_and_key_and_logs_no_rejection(tmp_path, peers_ca, clients_ca, version):
     leaf = peers_ca.leaf("etcd-b", dns=("etcd-b",), not_after=NOW - timedelta(days=1))
     with tls_server(tmp_path, leaf, clients_ca, version) as listener:
         served, proof = probe("127.0.0.1", listener.port, server_name=None, deadline=30)
@@ -267,7 +269,7 @@ def test_a_member_is_verified_by_its_chain_and_its_key_and_hears_of_no_refusal(t
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="listens as another user")
-def test_a_stranger_on_loopback_does_not_hide_the_real_listener(tmp_path, peers_ca, clients_ca):
+def test_stranger_on_loopback_hides_no_true_listener(tmp_path, peers_ca, clients_ca):
     real = peers_ca.leaf("etcd-a", dns=("etcd-a",), not_after=NOW - timedelta(days=1))
     with tls_server(tmp_path, real, clients_ca, ssl.TLSVersion.TLSv1_3) as listener:
         program = (
@@ -283,10 +285,13 @@ def test_a_stranger_on_loopback_does_not_hide_the_real_listener(tmp_path, peers_
                 assert shadow.stdout.read(2) == b"up"
                 machine = Machine(globs=(), trusts=lambda process: Trust.SYSTEM if process.uid == 0 else Trust.STRANGER)
                 served = machine._shake_hands((), (listener.port,), nameless=False)
-                # Without a word on processes, root's listener is no more than the cluster's: this one is in no service.
+                # Without facts on processes, a listener of root is trusted like the cluster: it belongs to no service.
                 unsure = Machine(globs=())._shake_hands((), (listener.port,), nameless=False)
             finally:
                 shadow.kill()
-    assert {one.address: one.trust for one in served} == {"127.0.0.1": Trust.SYSTEM, "127.0.0.2": Trust.STRANGER}
+    assert {listener.address: listener.trust for listener in served} == {
+        "127.0.0.1": Trust.SYSTEM,
+        "127.0.0.2": Trust.STRANGER,
+    }
     assert served[0].certificate is not None
-    assert all(one.trust is not Trust.SYSTEM for one in unsure)
+    assert all(listener.trust is not Trust.SYSTEM for listener in unsure)

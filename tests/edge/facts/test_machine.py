@@ -1,4 +1,4 @@
-"""All that is looked up on a machine, against a real etcd and a real Docker; files and listeners have their own tests."""
+"""Facts of a machine, against a real etcd and a real Docker; files and listeners have other tests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOW = datetime.now(UTC)
 
 
 def trusting() -> Machine:
-    """A machine that believes every process: no systemd and no kubelet starts those of a test."""
+    """Return a machine that trusts every process, since neither systemd nor a kubelet starts those of a test."""
     return Machine(globs=[], trusts=lambda process: Trust.SYSTEM)
 
 
@@ -53,8 +53,8 @@ def etcd(tmp_path: Path, token: Path, logger: str) -> Iterator[Etcd]:
     binary = shutil.which("etcd")
     if binary is None:
         pytest.skip("etcd is not installed (apt install etcd-server)")
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        client, peer = one.getsockname()[1], two.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        client, peer = first.getsockname()[1], second.getsockname()[1]
     log = tmp_path / "etcd.log"
     argv = [
         binary,
@@ -71,12 +71,12 @@ def etcd(tmp_path: Path, token: Path, logger: str) -> Iterator[Etcd]:
     environ = {
         **os.environ,
         "ETCD_PEER_CERT_FILE": "v/pki/etcd-cluster-token-etcd/peers/me.crt",
-    }  # as it may be: relative
+    }  # a relative path is allowed
     environ["ETCD_PEER_TRUSTED_CA_FILE"] = f"{token}/peers/ca.crt"
     with log.open("wb") as output:
         process = subprocess.Popen(argv, cwd=tmp_path, env=environ, stdout=output, stderr=output)
     try:
-        # capnslog and zap have different words for it.
+        # capnslog and zap print it differently.
         until(lambda: re.search("serv(e|ing) client", log.read_text(errors="replace")) or process.poll() is not None)
         assert process.poll() is None, log.read_text(errors="replace")
         yield Etcd(process.pid, client, peer, token, log)
@@ -92,9 +92,9 @@ def member(request, tmp_path, peers_ca, clients_ca) -> Iterator[Etcd]:
         yield running
 
 
-def test_etcd_says_itself_which_files_it_uses(member):
+def test_etcd_log_names_the_files_it_uses(member):
     named = {pair for line in member.lines() for pair in planes.paths_from_startup_line(line)}
-    # The peer's path is relative to the folder where etcd was started, so it says nothing in a log.
+    # The peer's path is relative to the working directory of etcd, so the log cannot resolve it.
     assert named == {
         ("server", f"{member.token}/clients/server.crt"),
         ("ca", f"{member.token}/clients/ca.crt"),
@@ -102,7 +102,7 @@ def test_etcd_says_itself_which_files_it_uses(member):
     }
 
 
-def test_so_does_its_process(member):
+def test_etcd_process_names_the_files_it_uses(member):
     assert dict(read_process(member.pid)) | {"ca": ""} == {
         "server": f"{member.token}/clients/server.crt",
         "peer": f"{member.token}/peers/me.crt",
@@ -113,13 +113,13 @@ def test_so_does_its_process(member):
 
 @pytest.mark.real
 @pytest.mark.skipif(os.geteuid() != 0, reason="changes the root of a process, which needs root")
-def test_paths_of_a_process_with_a_root_of_its_own(tmp_path, leaf):
+def test_paths_of_a_process_in_another_root_are_host_paths(tmp_path, leaf):
     root, host = tmp_path / "root", tmp_path / "host/me.crt"
     leaf.write(root / "pki/server.crt")
     leaf.write(host)
     seen_from_inside = root / "rootfs" / host.relative_to("/")
     seen_from_inside.parent.mkdir(parents=True)
-    seen_from_inside.hardlink_to(host)  # as a mount of the host shows it to etcd-manager, one file under two names
+    seen_from_inside.hardlink_to(host)  # like a host mount of etcd-manager: one file under two names
     busybox = shutil.which("busybox")
     assert busybox is not None, "apt install busybox-static"
     shutil.copy(busybox, root / "busybox")
@@ -134,15 +134,15 @@ def test_paths_of_a_process_with_a_root_of_its_own(tmp_path, leaf):
             assert len(machine.inventory()[0]) == 2
         finally:
             process.kill()
-    assert [one.certificate.path for one in machine.inventory()[0]] == [str(host)]
+    assert [file.certificate.path for file in machine.inventory()[0]] == [str(host)]
 
 
-def test_served_against_stored_and_no_sighting_of_our_own(member, clients_ca):
+def test_served_certificate_matches_stored_and_probe_causes_no_sighting(member, clients_ca):
     machine = Machine(globs=[f"{member.token}/*/*.crt"])
     before = len(member.lines())
     seen = machine.gather(now=NOW, ports=[member.client, member.peer])
     by_port = {served.port: served for served in seen.served}
-    stored = {one.certificate.path: one.certificate.fingerprint for one in seen.stored}
+    stored = {file.certificate.path: file.certificate.fingerprint for file in seen.stored}
     for port, path in ((member.client, "clients/server.crt"), (member.peer, "peers/me.crt")):
         certificate = by_port[port].certificate
         assert certificate is not None
@@ -152,7 +152,7 @@ def test_served_against_stored_and_no_sighting_of_our_own(member, clients_ca):
     until(lambda: len(member.lines()) >= before + 2)
     for line in member.lines()[before:]:
         assert symptoms.parse(LogEntry(stream="", position="", time=NOW, text=line)) is None, line
-    # Replaced on disk: this etcd serves the new one at once, and it is seen.
+    # Replace the file: this etcd serves the new certificate at once, and the machine reads it.
     renewed = clients_ca.leaf("etcd-a", dns=("localhost",), ips=("127.0.0.1",))
     renewed.write(member.token / "clients/server.crt")
     again = machine.gather(now=NOW, ports=[member.client])
@@ -162,7 +162,7 @@ def test_served_against_stored_and_no_sighting_of_our_own(member, clients_ca):
 
 
 @pytest.mark.parametrize(
-    ("link", "target", "found"),
+    ("link", "target", "expected"),
     [
         ("me.crt", "/etc/passwd", "/etc/passwd"),
         ("me.crt", "../../../../../etc/passwd", "/etc/passwd"),
@@ -170,14 +170,14 @@ def test_served_against_stored_and_no_sighting_of_our_own(member, clients_ca):
         ("me.crt", "me.crt", ""),
     ],
 )
-def test_no_link_leads_out_of_a_containers_root(tmp_path, link, target, found):
+def test_no_link_leads_out_of_the_root_of_a_container(tmp_path, link, target, expected):
     (tmp_path / "pki").mkdir()
     (tmp_path / "pki" / link).symlink_to(target)
 
-    assert resolved(str(tmp_path), "/pki/me.crt") == f"{tmp_path}{found}"
+    assert resolved(str(tmp_path), "/pki/me.crt") == f"{tmp_path}{expected}"
 
 
-def test_what_a_dead_process_used_its_log_tells(tmp_path, leaf):
+def test_files_of_a_dead_process_come_from_its_log(tmp_path, leaf):
     leaf.write(tmp_path / "me.crt")
     started = (
         f"2026-11-24 15:32:07.9 I | embed: peerTLS: cert = {tmp_path}/me.crt, key = /k, trusted-ca = , crl-file = \n"
@@ -188,31 +188,33 @@ def test_what_a_dead_process_used_its_log_tells(tmp_path, leaf):
     machine = Machine(globs=[], root=str(tmp_path), owner=os.geteuid())
     for path in (tmp_path / "pipe", tmp_path / "none", Path("/dev/zero"), log):
         machine.learn(Origin(pid=2**22 + 1, path=str(path), trust=Trust.CLUSTER))
-    assert machine.inventory()[0] == ()  # what strangers name is not read
+    assert machine.inventory()[0] == ()  # files that strangers name are not read
     for path in (tmp_path / "pipe", tmp_path / "none", Path("/dev/zero"), log):
         machine.learn(Origin(pid=2**22 + 1, path=str(path), trust=Trust.SYSTEM))
 
-    assert [(one.certificate.path, one.place.use) for one in machine.inventory()[0]] == [(f"{tmp_path}/me.crt", "peer")]
+    assert [(file.certificate.path, file.place.use) for file in machine.inventory()[0]] == [
+        (f"{tmp_path}/me.crt", "peer")
+    ]
 
 
-def test_what_a_process_uses_is_watched_though_no_glob_names_it(member):
+def test_files_of_a_trusted_process_are_watched_without_a_glob(member):
     stranger = Machine(globs=[])
-    stranger.learn(Origin(pid=member.pid, trust=Trust.SYSTEM))  # its cgroup is no service's
+    stranger.learn(Origin(pid=member.pid, trust=Trust.SYSTEM))  # its cgroup belongs to no service
     assert stranger.inventory()[0] == ()
     machine = trusting()
     assert machine.inventory()[0] == ()
     machine.learn(Origin(pid=member.pid, trust=Trust.STRANGER))
     assert machine.inventory()[0] == ()
     machine.learn(Origin(pid=member.pid, trust=Trust.SYSTEM))
-    found = {one.certificate.path for one in machine.inventory()[0]}
-    assert {f"{member.token}/clients/server.crt", f"{member.token}/peers/me.crt"} <= found
+    paths = {file.certificate.path for file in machine.inventory()[0]}
+    assert {f"{member.token}/clients/server.crt", f"{member.token}/peers/me.crt"} <= paths
     other = Machine(globs=[], live=False)
     for line in member.lines():
         other.learn_from_line(line)
-    assert f"{member.token}/clients/server.crt" in {one.certificate.path for one in other.gather(now=NOW).stored}
+    assert f"{member.token}/clients/server.crt" in {file.certificate.path for file in other.gather(now=NOW).stored}
 
 
-def test_a_stranger_can_name_any_file_and_nothing_comes_of_it(tmp_path):
+def test_files_named_by_a_stranger_are_never_disclosed(tmp_path):
     machine = Machine(globs=[], live=False)
     (tmp_path / "secret").write_text("root:x:0:0")
     os.mkfifo(tmp_path / "pipe")
@@ -230,25 +232,25 @@ def test_a_stranger_can_name_any_file_and_nothing_comes_of_it(tmp_path):
 # ---------------------------------------------------------------- containers, manifests, clock
 
 
-def test_no_docker_is_a_sentence(tmp_path):
-    found, blind = containers(f"unix://{tmp_path}/docker.sock")
-    assert found == ()
+def test_missing_docker_is_reported_in_a_sentence(tmp_path):
+    listed, blind = containers(f"unix://{tmp_path}/docker.sock")
+    assert listed == ()
     assert str(tmp_path / "docker.sock") in blind
 
 
-def test_a_docker_that_does_not_answer_is_a_sentence(tmp_path):
+def test_silent_docker_is_reported_in_a_sentence(tmp_path):
     path = str(tmp_path / "docker.sock")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
-        found, blind = containers(f"unix://{path}")
-    assert found == ()
+        listed, blind = containers(f"unix://{path}")
+    assert listed == ()
     assert "Connection refused" in blind
 
 
 @pytest.mark.real
 @pytest.mark.skipif(os.geteuid() != 0, reason="starts dockerd, which needs root")
 @pytest.mark.timeout(300)
-def test_containers_as_the_kubelet_names_them():
+def test_kubelet_names_give_pod_namespace_and_container():
     with start_dockerd() as docker:
         docker.busybox()
         docker("tag", BUSYBOX, "kopeio/etcd-manager:3.0.20200428")
@@ -258,13 +260,13 @@ def test_containers_as_the_kubelet_names_them():
         options = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
         name = "k8s_etcd-manager_etcd-manager-main-m0_kube-system_0a1b_0"
         began = datetime.now(UTC)
-        # By id, as the kubelet starts them: the tag is only in the image.
+        # The kubelet starts containers by image id: only the image has the tag.
         docker("run", "-d", "--network=none", "--name", name, *options, image, "sleep", "600")
         bare = "k8s_etcd-manager_etcd-manager-events-m0_kube-system_0a1c_1"
         docker("create", "--network=none", "--name", bare, BUSYBOX, "sleep", "600")
-        found, blind = containers(docker.url)
+        listed, blind = containers(docker.url)
         assert blind == ""
-        main, events = (next(c for c in found if c.name == wanted) for wanted in (name, bare))
+        main, events = (next(c for c in listed if c.name == wanted) for wanted in (name, bare))
         assert (main.pod, main.namespace, main.container_name) == (
             "etcd-manager-main-m0",
             "kube-system",
@@ -281,7 +283,7 @@ def test_containers_as_the_kubelet_names_them():
         )
         assert events.state == "created"
         assert main.pod.startswith("etcd-manager-main-")
-        # What a container was told of is found on the host though no process of it is left.
+        # Files in the command of a container map to host files even without a process.
         docker(
             *(
                 "create",
@@ -296,11 +298,11 @@ def test_containers_as_the_kubelet_names_them():
             *(BUSYBOX, "etcd", "--peer-cert-file=/etc/tls/../tls/me.crt", "--trusted-ca-file=/elsewhere/ca.crt"),
         )
         (etcd,) = (c for c in containers(docker.url)[0] if c.name == "etcd")
-        told = dict(container_files(docker.url, etcd.id))
-        assert told == {"server": "/srv/lab pki/server.crt", "peer": "/srv/lab pki/me.crt"}
+        files = dict(container_files(docker.url, etcd.id))
+        assert files == {"server": "/srv/lab pki/server.crt", "peer": "/srv/lab pki/me.crt"}
         docker("rm", "etcd")
         assert container_files(docker.url, "../../info") == container_files(f"{docker.url}.none", etcd.id) == ()
-        # The command that people are given stops this one, and only this one.
+        # The command in a message stops this container and no other.
         docker("start", bare)
         command = planes.restart_command("main").replace("sudo docker", f"docker --host={docker.url}")
         subprocess.run(["sh", "-c", command], check=True, capture_output=True)
@@ -323,7 +325,7 @@ MANIFESTS = {
 }
 
 
-# As kubeadm writes them, and as a person might in JSON.
+# Manifests as kubeadm writes them, and one in JSON.
 ETCD_POD = """
 apiVersion: v1
 kind: Pod
@@ -355,7 +357,7 @@ spec:
 """
 
 
-def test_files_of_static_pods(tmp_path, leaf):
+def test_manifests_map_mounted_certificates_to_host_files(tmp_path, leaf):
     folder = tmp_path / "etc/kubernetes/manifests"
     folder.mkdir(parents=True)
     (folder / "etcd.yaml").write_text(ETCD_POD)
@@ -368,20 +370,20 @@ def test_files_of_static_pods(tmp_path, leaf):
     (folder / "deep.json").write_text("{" * 100_000)
     leaf.write(tmp_path / "opt/etcd/tls/server.crt")
 
-    found = manifest_files(str(tmp_path))
+    files = manifest_files(str(tmp_path))
     seen = Machine(globs=[], root=str(tmp_path), live=False).gather(now=NOW)
 
-    assert found == {
+    assert files == {
         f"{tmp_path}/opt/etcd/tls/server.crt": "server",
         f"{tmp_path}/opt/etcd/tls/peers/peer.crt": "peer",
         f"{tmp_path}/opt/client/client.crt": "apiserver-etcd-client",
     }
-    assert [(one.certificate.path, one.place.use) for one in seen.stored] == [
+    assert [(file.certificate.path, file.place.use) for file in seen.stored] == [
         (f"{tmp_path}/opt/etcd/tls/server.crt", "server")
     ]
 
 
-def test_images_of_static_pods(tmp_path):
+def test_manifests_give_the_etcd_manager_image_of_each_group(tmp_path):
     folder = tmp_path / "etc/kubernetes/manifests"
     folder.mkdir(parents=True)
     for name, text in MANIFESTS.items():
@@ -395,14 +397,14 @@ def test_images_of_static_pods(tmp_path):
     assert manifest_images(str(tmp_path / "nothing")) == {}
 
 
-def test_the_clock_as_timedatectl_sees_it():
-    found = clock_synchronised()
-    assert found in (True, False, None)
+def test_clock_state_equals_timedatectl():
+    synchronised = clock_synchronised()
+    assert synchronised in (True, False, None)
     if Path("/run/systemd/system").exists():
-        told = subprocess.run(
+        reply = subprocess.run(
             ["timedatectl", "show", "-p", "NTPSynchronized", "--value"], capture_output=True, text=True, check=True
         )
-        assert found is (told.stdout.strip() == "yes")
+        assert synchronised is (reply.stdout.strip() == "yes")
 
 
 # ---------------------------------------------------------------- all together
@@ -413,7 +415,7 @@ def master(tmp_path) -> Path:
     return kops_master(tmp_path)
 
 
-def test_a_copied_master_is_judged_without_looking_at_this_one(master):
+def test_copied_master_is_judged_without_probing_this_machine(master):
     manifests = master / "etc/kubernetes/manifests"
     manifests.mkdir()
     (manifests / "etcd-main.manifest").write_text(MANIFESTS["etcd-main.manifest"])
@@ -424,11 +426,11 @@ def test_a_copied_master_is_judged_without_looking_at_this_one(master):
     assert seen.at == NOW
 
 
-def test_a_live_machine(tmp_path, leaf):
+def test_live_machine_yields_files_faults_host_and_addresses(tmp_path, leaf):
     leaf.write(tmp_path / "me.crt")
     (tmp_path / "bad.crt").write_bytes(b"")
     seen = Machine(globs=[f"{tmp_path}/*.crt"], docker_url=f"unix://{tmp_path}/none.sock").gather(now=NOW)
-    assert [one.certificate.subject_cn for one in seen.stored] == ["etcd-a"]
+    assert [file.certificate.subject_cn for file in seen.stored] == ["etcd-a"]
     assert [fault.reason for fault in seen.faults] == ["empty"]
     assert seen.host == socket.gethostname()
     assert "127.0.0.1" in seen.addresses

@@ -1,4 +1,4 @@
-"""Changes among the certificates are told as they happen, and not before they have settled."""
+"""The source reports changes of certificate files as soon as the writes have settled."""
 
 import threading
 
@@ -12,8 +12,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def told(tmp_path):
-    """Follow <tmp>/vol-*/pki/*.crt; what was put, as it comes."""
+def changes(tmp_path):
+    """Follow <tmp>/vol-*/pki/*.crt; return a function that lists the changes reported so far."""
     items, stop = [], threading.Event()
     source = CertificateSource([f"{tmp_path}/vol-*/pki/*.crt"])
     thread = threading.Thread(target=source.follow, args=(lambda _: None, items.append, stop))
@@ -24,24 +24,24 @@ def told(tmp_path):
     thread.join()
 
 
-def test_a_volume_that_is_mounted_later_is_seen_and_so_is_what_is_written_in_it(told, tmp_path):
+def test_late_volume_and_writes_into_it_are_reported(changes, tmp_path):
     folder = tmp_path / "vol-1" / "pki"
     folder.mkdir(parents=True)
-    assert until(lambda: len(told()) >= 1, seconds=10)
+    assert until(lambda: len(changes()) >= 1, seconds=10)
 
-    before = len(told())
+    before = len(changes())
     (folder / "me.crt").write_text("x")
-    assert until(lambda: len(told()) > before, seconds=10)
+    assert until(lambda: len(changes()) > before, seconds=10)
 
-    before = len(told())
+    before = len(changes())
     with (folder / "me.crt").open("r+") as file:  # in place, as etcd-manager writes
         file.write("y")
-    assert until(lambda: len(told()) > before, seconds=10)
+    assert until(lambda: len(changes()) > before, seconds=10)
 
 
-def test_a_volume_that_went_away_and_came_back_is_watched_again(told, tmp_path):
+def test_volume_that_comes_back_is_watched_again(changes, tmp_path):
     folder = tmp_path / "vol-1"
     for change in [folder.mkdir, folder.rmdir] * 2:
-        before = len(told())
+        before = len(changes())
         change()
-        assert until(lambda seen=before: len(told()) > seen, seconds=10)
+        assert until(lambda seen=before: len(changes()) > seen, seconds=10)

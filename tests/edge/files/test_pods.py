@@ -1,4 +1,4 @@
-"""The logs of pods, as the kubelet and its runtimes write and rotate them."""
+"""The logs of pods, as the kubelet and container runtimes write and rotate them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def log(tmp_path) -> Path:
 
 
 def line(number: int) -> str:
-    # As long and as different at its beginning as log lines are.
+    # Like a log line: long, and different at its beginning.
     return f"{number:08} line {number} x509: certificate has expired\n"
 
 
@@ -54,7 +54,7 @@ def source(log: Path, **options) -> FileSource:
 
 
 def ready(reading: Reading) -> Reading:
-    """Wait until the files that are there are open."""
+    """Wait until the reader has opened the existing files."""
     reading.until(lambda: reading.statuses)
     return reading
 
@@ -95,7 +95,7 @@ def static_pods(folder: Path, *names: str) -> StaticPods:
         (f"default_etcd-manager-main-m1_{'a' * 32}", Trust.STRANGER),
     ],
 )
-def test_a_pods_line_is_believed_as_its_folder_and_manifest_say(tmp_path, folder, trust):
+def test_trust_of_a_pod_follows_its_folder_and_manifest(tmp_path, folder, trust):
     log = tmp_path / "pods" / folder / "etcd-manager" / "0.log"
     log.parent.mkdir(parents=True)
     source = PodSource(NEEDLES, tmp_path / "pods", static_pods=static_pods(tmp_path / "m", "etcd-manager-main"))
@@ -107,7 +107,7 @@ def test_a_pods_line_is_believed_as_its_folder_and_manifest_say(tmp_path, folder
 
 
 @needs_root
-def test_a_static_pods_line_in_a_folder_of_another_user_is_a_strangers(tmp_path):
+def test_static_pod_folder_of_another_user_is_a_stranger(tmp_path):
     log = tmp_path / "pods" / f"kube-system_etcd-m1_{'a' * 32}" / "etcd" / "0.log"
     log.parent.mkdir(parents=True)
     os.chown(log.parents[1], 1000, 1000)
@@ -119,7 +119,7 @@ def test_a_static_pods_line_in_a_folder_of_another_user_is_a_strangers(tmp_path)
     assert reading.entries[0].origin.trust is Trust.STRANGER
 
 
-def test_a_pods_line_comes_with_its_time_pod_and_container(pod):
+def test_pod_line_has_time_pod_and_container(pod):
     add(pod / "0.log", cri("before"))
     with ready(Reading(pods(pod))) as reading:
         add(pod / "0.log", cri("fine") + cri("line 1 x509: bad"))
@@ -130,7 +130,7 @@ def test_a_pods_line_comes_with_its_time_pod_and_container(pod):
     assert (entry.origin.pod, entry.origin.container) == ("etcd-manager-main-m1", "etcd-manager")
 
 
-def test_new_restart_files_and_new_pods_and_rotation(pod):
+def test_restarts_new_pods_and_rotation_lose_no_line(pod):
     with ready(Reading(pods(pod))) as reading:
         add(pod / "0.log", cri("a b 1 x509:"))
         reading.until(lambda: len(reading.entries) == 1)
@@ -149,7 +149,7 @@ def test_new_restart_files_and_new_pods_and_rotation(pod):
     assert numbers(reading) == [1, 2, 3, 4]
 
 
-def test_what_the_kubelet_rotated_while_the_agent_was_down(pod):
+def test_lines_rotated_by_the_kubelet_during_downtime_are_read(pod):
     add(pod / "0.log", cri("start"))
     with ready(Reading(pods(pod))) as first:
         add(pod / "0.log", cri("a b 1 x509:"))
@@ -186,7 +186,7 @@ def test_parts_are_joined_by_stream_wherever_the_needle_lies(pod, block, monkeyp
     assert reading.texts == ["a b 1 x509: out", "a b 2 x509: err", "a b 3 x509: whole"]
 
 
-def test_the_position_waits_for_the_last_part(pod):
+def test_position_waits_for_the_last_part_of_a_line(pod):
     add(pod / "0.log", cri("start"))
     with ready(Reading(pods(pod))) as first:
         add(pod / "0.log", cri("a b 1 x5", "P"))
@@ -198,12 +198,12 @@ def test_the_position_waits_for_the_last_part(pod):
     assert second.texts == ["a b 1 x509: end"]
 
 
-def test_what_came_and_was_rotated_while_the_agent_was_down_is_read(pod):
+def test_lines_written_and_rotated_during_downtime_are_read(pod):
     with ready(Reading(pods(pod))) as first:
         add(pod / "0.log", cri("a b 1 x509:"))
         first.until(lambda: first.entries)
     add(pod / "0.log", cri("a b 2 x509:"))
-    (pod / "0.log").rename(pod / "0.log.20261124-000001")  # and the container was started anew
+    (pod / "0.log").rename(pod / "0.log.20261124-000001")  # and the container was restarted
     add(pod / "1.log", cri("a b 3 x509:"))
     (pod / "1.log").rename(pod / "1.log.20261124-000002")
     add(pod / "1.log", cri("a b 4 x509:"))
@@ -220,7 +220,7 @@ def test_what_came_and_was_rotated_while_the_agent_was_down_is_read(pod):
     assert third.entries == []
 
 
-def test_what_was_rotated_before_the_first_start_is_history(pod):
+def test_files_rotated_before_the_first_start_are_not_read(pod):
     add(pod / "0.log", cri("a b 1 x509:"))
     (pod / "0.log").rename(pod / "0.log.20261124-000001")
     os.utime(pod / "0.log.20261124-000001", (time.time() - 60,) * 2)
@@ -232,7 +232,7 @@ def test_what_was_rotated_before_the_first_start_is_history(pod):
     assert numbers(reading) == [3]
 
 
-def test_the_log_of_a_rotated_file_is_known_by_its_name(tmp_path):
+def test_rotated_file_name_gives_the_log_name(tmp_path):
     for name in (
         "a.log.1",
         "b.log.12.gz",
@@ -249,7 +249,7 @@ def test_the_log_of_a_rotated_file_is_known_by_its_name(tmp_path):
     }
 
 
-def test_a_folder_of_pods_that_appears_long_after_the_start_is_read_from_its_beginning(tmp_path):
+def test_pod_folder_that_appears_late_is_read_from_its_beginning(tmp_path):
     folder = tmp_path / "log" / "pods" / "kube-system_etcd-m1_1" / "etcd"
     (tmp_path / "log").mkdir()
     with Reading(PodSource(NEEDLES, tmp_path / "log" / "pods")) as reading:
@@ -262,7 +262,7 @@ def test_a_folder_of_pods_that_appears_long_after_the_start_is_read_from_its_beg
     assert numbers(reading) == [1, 2]
 
 
-def test_dockers_own_logs_behind_links_and_our_own_pod_are_not_read(pod, tmp_path):
+def test_linked_docker_logs_and_the_agents_own_pod_are_not_read(pod, tmp_path):
     docker = tmp_path / "docker.json"
     add(docker, '{"log":"x509:"}\n')
     (pod / "0.log").symlink_to(docker)
@@ -279,10 +279,10 @@ def test_dockers_own_logs_behind_links_and_our_own_pod_are_not_read(pod, tmp_pat
     assert sorted(numbers(reading)) == [1, 2]
 
 
-def test_a_line_that_is_not_in_the_runtimes_shape_is_taken_as_it_is():
+def test_line_without_cri_format_is_taken_unchanged():
     shape = Cri(NEEDLES)
     block = b"x509: bare\nx509:\n2026-13-99 stdout F x509: no time\n \n"
-    assert [(found.text, found.time) for found in shape.find(block)] == [
+    assert [(record.text, record.time) for record in shape.find(block)] == [
         (b"x509: bare", None),
         (b"x509:", None),
         (b"x509: no time", None),

@@ -1,7 +1,7 @@
-"""A log is rotated between any two system calls of its reader: each story is told once for each of them.
+"""A log is rotated between any two system calls of its reader: each test repeats its story for every such moment.
 
-The files and what is done to them are real; only the moment is chosen, by a hook before the calls. CERTMEDIC_TURNS sets how often
-the stories of several steps are told, each time with other moments.
+The files and the rotation are real; a hook before each system call chooses the moment. CERTMEDIC_TURNS sets how often
+the stories of several steps run, each time at other moments.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def number(entry: LogEntry) -> int:
 
 
 def all_of(log: Tail) -> Iterator[LogEntry]:
-    """Read as the follower does, until nothing more comes of looking again."""
+    """Read as the follower does, until another look yields no more entries."""
     for _ in range(4):
         log.behind = True
         while log.behind:
@@ -40,7 +40,7 @@ def all_of(log: Tail) -> Iterator[LogEntry]:
 
 
 def some(lab: Lab, count: int = 10) -> str:
-    """Read a log that is there, and stop behind its first lines: as a kill does. Returns the position."""
+    """Read the first `count` lines of an existing log, like a reader that is killed; return the position behind them."""
     with contextlib.closing(lab.log()) as log:
         log.open(None, since=0.0)
         position = list(all_of(log))[count - 1].position
@@ -85,7 +85,7 @@ STANDS = [in_the_newest, in_a_rotated_one, in_a_compressed_one, at_the_end, at_t
 
 # ---------------------------------------------------------------- what happens
 
-GROW = "write write write write"  # beyond what was there before
+GROW = "write write write write"  # beyond the former size
 AT_ONCE = [
     *("copy truncate", "copy truncate write_little", f"copy truncate {GROW}", "rename", "rename write", "write"),
     *(f"copy truncate write_little copy truncate {GROW}", "rename write copy truncate write_little"),
@@ -103,32 +103,32 @@ TURNS = int(os.environ.get("CERTMEDIC_TURNS", "10"))
 
 
 def came(lab: Lab, position: str, steps: list[tuple[int, str]], *, running: bool) -> list[int]:
-    """Read on from `position`, while `steps` happen, to the end; `running`: the reader has read all that is there already."""
+    """Read from `position` to the end while `steps` happen; `running`: the reader has read all existing lines before."""
     with contextlib.closing(lab.log()) as log:
-        found = []
+        entries = []
         if running:
             log.open(Position.parse(position), since=None)
-            found += all_of(log)
+            entries += all_of(log)
             lab.write(7)
         with pytest.MonkeyPatch.context() as patched:
             Moments(patched, lab, steps)
-            with contextlib.suppress(FileNotFoundError):  # as the follower, which is told to look again
+            with contextlib.suppress(FileNotFoundError):  # the follower too would look again
                 if not running:
                     log.open(Position.parse(position), since=None)
-                found += all_of(log)
+                entries += all_of(log)
         for _, late in steps:
             lab.do(late)
-            found += all_of(log) if log.contents else []
+            entries += all_of(log) if log.contents else []
         lab.write(5)
         if not log.contents:
             log.open(Position.parse(position), since=None)
-        found += all_of(log)
-    numbers = [number(entry) for entry in found]
+        entries += all_of(log)
+    numbers = [number(entry) for entry in entries]
     if numbers == wanted(position, lab):
-        # A kill at any of them: what comes after its position is what came after it.
-        for index in range(0, len(found), 9):
+        # Simulate a kill at an entry: its position must yield the entries after it.
+        for index in range(0, len(entries), 9):
             with contextlib.closing(lab.log()) as log:
-                log.open(Position.parse(found[index].position), since=None)
+                log.open(Position.parse(entries[index].position), since=None)
                 again = [number(entry) for entry in all_of(log)]
             if again != numbers[index + 1 :]:
                 return again
@@ -142,7 +142,7 @@ def wanted(position: str, lab: Lab) -> list[int]:
 @pytest.mark.parametrize("running", [False, True])
 @pytest.mark.parametrize("happens", AT_ONCE)
 @pytest.mark.parametrize("stands", STANDS)
-def test_whenever_it_happens_each_line_comes_once(tmp_path, stands, happens, running):
+def test_rotation_between_any_two_calls_gives_each_line_once(tmp_path, stands, happens, running):
     wrong = []
     for at in itertools.count():
         lab = Lab(tmp_path / str(at))
@@ -153,7 +153,7 @@ def test_whenever_it_happens_each_line_comes_once(tmp_path, stands, happens, run
             wrong.append((at, numbers))
         shutil.rmtree(lab.path.parent)
         if steps:
-            break  # it was over before
+            break  # the log was read to its end before this call
     assert at > 12
     assert not wrong, (len(wrong), at, wrong[:3])
 
@@ -161,7 +161,7 @@ def test_whenever_it_happens_each_line_comes_once(tmp_path, stands, happens, run
 @pytest.mark.parametrize("running", [False, True])
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("stands", STANDS)
-def test_whenever_each_step_happens_each_line_comes_once(tmp_path, stands, story, running):
+def test_rotation_steps_at_any_moment_give_each_line_once(tmp_path, stands, story, running):
     steps = story.split()
     rng = random.Random(7)  # noqa: S311 - a seed that can be tried again
     wrong = []
@@ -176,11 +176,11 @@ def test_whenever_each_step_happens_each_line_comes_once(tmp_path, stands, story
     assert not wrong, (len(wrong), wrong[:3])
 
 
-# ---------------------------------------------------------------- the follower of many files, killed and started anew
+# ---------------------------------------------------------------- the follower of many files, killed and restarted
 
 
 class Until:
-    """Stands in for the event that stops a reader in another thread: here it runs in this one, until all is done and read."""
+    """Stand in for the stop event of a reader thread: the reader runs in this thread until all steps are done and read."""
 
     def __init__(self) -> None:
         self.over = False
@@ -194,7 +194,7 @@ class Until:
 
 
 def followed(lab: Lab, positions: dict[str, str], steps: list[tuple[int, str]]) -> list[Item]:
-    """Follow the log from `positions` while `steps` happen, until nothing more comes of it; returns all that was put."""
+    """Follow the log from `positions` while `steps` happen, until it is idle; return all items."""
     items: list[Item] = []
     stop, reached = Until(), dict(positions)
 
@@ -218,35 +218,35 @@ def followed(lab: Lab, positions: dict[str, str], steps: list[tuple[int, str]]) 
     return items
 
 
-DONE_TO = {  # by kind of log, what may happen to it
+DONE_TO = {  # kind of log -> steps that may happen to it
     Lab: ["write", "write", "write", "rename", "copy+truncate", COPYTRUNCATE, "pack remove_packed", "pack_delayed"],
     PodLab: ["write", "write", "write", "rename+write", "pack", "restart+write"],
 }
 
 
 def story(rng: random.Random, some: list[str]) -> list[str]:
-    """Return steps; of what stands together, "+" joins what happens at once."""
+    """Return random steps in order; "+" joins steps that happen at the same moment."""
     together = [step for _ in range(rng.randrange(1, 7)) for step in rng.choice(some).split()]
     return [step.replace("+", " ") for step in together]
 
 
 @pytest.mark.parametrize("seed", range(TURNS))
 @pytest.mark.parametrize("kind", DONE_TO)
-def test_the_follower_killed_and_started_anew_gets_each_line_once(tmp_path, kind, seed):
+def test_follower_killed_and_restarted_reads_each_line_once(tmp_path, kind, seed):
     rng = random.Random(seed)  # noqa: S311 - a seed that can be tried again
     lab = kind(tmp_path / "logs")
     lab.write(4)
     positions: dict[str, str] = {}
-    settle(positions, followed(lab, positions, []))  # the first start is at the end
-    found: list[int] = []
+    settle(positions, followed(lab, positions, []))  # the first start begins at the end of the log
+    received: list[int] = []
     for turn in range(6):
         for step in story(rng, DONE_TO[kind]) if rng.random() < 0.5 else []:
-            lab.do(step)  # while it is down
+            lab.do(step)  # while the follower is down
         steps = story(rng, DONE_TO[kind])
         moments = sorted(rng.randrange(rng.choice([40, 120, 400])) for _ in steps)
         items = followed(lab, positions, list(zip(moments, steps, strict=True)))
-        # What a kill leaves: a prefix of what came out was settled.
+        # A kill leaves a prefix of the items stored.
         kept = items[: rng.randrange(len(items) + 1)] if turn < 5 else items
         settle(positions, kept)
-        found += [number(item) for item in kept if isinstance(item, LogEntry)]
-    assert sorted(found) == list(range(4, lab.written))
+        received += [number(item) for item in kept if isinstance(item, LogEntry)]
+    assert sorted(received) == list(range(4, lab.written))

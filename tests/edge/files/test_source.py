@@ -1,4 +1,4 @@
-"""Log files under everything that happens to them: real files, a real kernel, no daemon."""
+"""Log files that are written, rotated, truncated and removed: real files, a real kernel, no daemon."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def log(tmp_path) -> Path:
 
 
 def line(number: int) -> str:
-    # As long and as different at its beginning as log lines are.
+    # Like a log line: long, and different at its beginning.
     return f"{number:08} line {number} x509: certificate has expired\n"
 
 
@@ -60,7 +60,7 @@ def source(log: Path, **options) -> FileSource:
 
 
 def ready(reading: Reading) -> Reading:
-    """Wait until the files that are there are open."""
+    """Wait until the reader has opened the existing files."""
     reading.until(lambda: reading.statuses)
     return reading
 
@@ -73,7 +73,7 @@ def add(path: Path, text: str) -> None:
 # ---------------------------------------------------------------- plain files
 
 
-def test_a_file_that_was_there_is_read_from_its_end_and_one_that_comes_from_its_beginning(log):
+def test_old_file_is_read_from_its_end_and_new_file_from_its_beginning(log):
     write(log, 1, 2)
     with ready(Reading(source(log))) as reading:
         write(log, 3)
@@ -89,7 +89,7 @@ def test_a_file_that_was_there_is_read_from_its_end_and_one_that_comes_from_its_
     assert (reading.status.seen, reading.status.matched, reading.status.position) == (4, 4, "2 files")
 
 
-def test_a_folder_that_comes_later(tmp_path):
+def test_folder_created_later_is_read(tmp_path):
     with ready(Reading(FileSource(NEEDLES, [str(tmp_path / "a/b*/c.log")], elsewhere=()))) as reading:
         for folder in ("b1", "b2"):
             (tmp_path / "a" / folder).mkdir(parents=True)
@@ -103,7 +103,7 @@ def test_a_folder_that_comes_later(tmp_path):
     assert numbers(reading) == [1, 1, 7]
 
 
-def test_only_lines_with_a_needle_in_blocks_of_any_size(log, monkeypatch):
+def test_block_size_does_not_change_the_matching_lines(log, monkeypatch):
     rng = random.Random(3)  # noqa: S311 - a seed that can be tried again
     text, expected = "", []
     for number in range(3000):
@@ -120,7 +120,7 @@ def test_only_lines_with_a_needle_in_blocks_of_any_size(log, monkeypatch):
         assert reading.status.seen == 3000
 
 
-def test_a_backlog_is_read_whole_and_its_lines_are_counted_about(log):
+def test_backlog_is_read_whole_and_its_lines_are_estimated(log):
     count = 40_000
     text = (line(number) if number % 997 == 0 else f"{number} fine {'z' * (number % 300)}\n" for number in range(count))
     log.write_text("".join(text))
@@ -133,7 +133,7 @@ def test_a_backlog_is_read_whole_and_its_lines_are_counted_about(log):
     assert reading.status.seen == pytest.approx(count, rel=0.05)
 
 
-def test_a_last_line_without_its_end_is_held_and_handed_over_once(log):
+def test_unfinished_last_line_is_held_and_passed_on_once(log):
     write(log)
     with ready(Reading(source(log))) as reading:
         with log.open("a") as file:
@@ -149,7 +149,7 @@ def test_a_last_line_without_its_end_is_held_and_handed_over_once(log):
     assert reading.texts[2] == line(3).rstrip()
 
 
-def test_a_line_that_is_too_long_is_its_beginning(log, monkeypatch):
+def test_overlong_line_is_cut_to_its_beginning(log, monkeypatch):
     monkeypatch.setattr(tail, "BLOCK", 100_000)
     write(log)
     with ready(Reading(source(log))) as reading:
@@ -173,7 +173,7 @@ def test_binary_lines_do_no_harm(log):
     assert reading.texts[-1] == line(2).rstrip()
 
 
-def test_rename_and_create_with_lines_that_come_late_to_the_old_file(log):
+def test_late_lines_in_a_renamed_file_are_read(log):
     write(log, 1)
     with ready(Reading(source(log))) as reading:
         old = log.open("a")
@@ -193,7 +193,7 @@ def test_rename_and_create_with_lines_that_come_late_to_the_old_file(log):
     assert numbers(reading) == [2, 3, 4, 5, 6]
 
 
-def test_several_rotations_at_once(log):
+def test_several_rotations_at_once_lose_no_line(log):
     write(log, 1)
     with ready(Reading(source(log))) as reading:
         for number in range(2, 12):
@@ -209,7 +209,7 @@ def test_several_rotations_at_once(log):
     assert numbers(reading) == list(range(2, 13))
 
 
-def test_copytruncate(log):
+def test_copytruncate_loses_no_line(log):
     write(log, *range(10))
     with ready(Reading(source(log))) as reading:
         write(log, *range(10, 20))
@@ -222,7 +222,7 @@ def test_copytruncate(log):
     assert reading.status.detail == ""
 
 
-def test_a_file_that_grows_beyond_its_former_size_after_copytruncate(log):
+def test_file_that_outgrows_its_size_after_copytruncate_loses_no_line(log):
     with ready(Reading(source(log))) as reading:
         write(log, *range(10))
         reading.until(lambda: len(reading.entries) == 10)
@@ -237,7 +237,7 @@ def test_a_file_that_grows_beyond_its_former_size_after_copytruncate(log):
     assert numbers(reading) == list(range(41))
 
 
-def test_an_empty_file_that_is_rotated_and_written_to_afterwards(log):
+def test_empty_file_written_after_its_rotation_loses_no_line(log):
     write(log)
     with ready(Reading(source(log))) as reading, log.open("a") as old:
         reading.until_idle()
@@ -253,7 +253,7 @@ def test_an_empty_file_that_is_rotated_and_written_to_afterwards(log):
     assert numbers(reading) == [1, 2]
 
 
-def test_what_came_to_an_empty_file_and_was_copied_away_before_it_was_read(log):
+def test_lines_copied_away_before_the_first_read_are_read(log):
     write(log, 0)
     with ready(Reading(source(log))) as reading:
         write(log, 1)
@@ -274,7 +274,7 @@ def test_what_came_to_an_empty_file_and_was_copied_away_before_it_was_read(log):
     assert numbers(reading) == list(range(1, 8))
 
 
-def test_truncation_is_seen_even_if_the_file_has_grown_beyond_where_it_was_read(log):
+def test_truncation_is_noticed_in_a_file_that_outgrew_the_position(log):
     write(log, 0)
     with ready(Reading(source(log))) as reading:
         write(log, 1)
@@ -286,7 +286,7 @@ def test_truncation_is_seen_even_if_the_file_has_grown_beyond_where_it_was_read(
     assert numbers(reading) == [1, *range(100, 140)]
 
 
-def test_a_writer_that_does_not_append_leaves_a_hole(log):
+def test_writer_that_does_not_append_leaves_a_hole_and_a_report(log):
     write(log, 0)
     with ready(Reading(source(log))) as reading, log.open("r+") as file:
         file.seek(0, os.SEEK_END)
@@ -294,7 +294,7 @@ def test_a_writer_that_does_not_append_leaves_a_hole(log):
         file.flush()
         reading.until(lambda: len(reading.entries) == 1)
         os.truncate(log, 0)
-        file.write(line(2) * 1 + line(3))  # at its own offset: zeros lie before it
+        file.write(line(2) * 1 + line(3))  # the writer keeps its offset: zeros fill the gap
         file.flush()
         reading.until(lambda: len(reading.entries) == 3)
         reading.until_idle()
@@ -305,7 +305,7 @@ def test_a_writer_that_does_not_append_leaves_a_hole(log):
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("how", ["rename", "copytruncate"])
 @pytest.mark.parametrize("names", ["numbers", "dates", "dates before the ending", "lumberjack"])
-def test_what_was_rotated_while_the_agent_was_down_is_read_from_the_rotated_files(log, how, names, compress):
+def test_lines_rotated_during_downtime_are_read_from_rotated_files(log, how, names, compress):
     write(log, 0)
     with ready(Reading(source(log))) as first:
         write(log, 1, 2)
@@ -350,7 +350,7 @@ def test_what_was_rotated_while_the_agent_was_down_is_read_from_the_rotated_file
     assert third.entries == []
 
 
-def test_a_stop_in_the_middle_of_a_rotated_file_resumes_there(log):
+def test_stop_within_a_rotated_file_resumes_there(log):
     write(log, 0)
     with ready(Reading(source(log))) as first:
         write(log, 1)
@@ -367,7 +367,7 @@ def test_a_stop_in_the_middle_of_a_rotated_file_resumes_there(log):
         assert numbers(second)[:kept] + numbers(third) == list(range(2, 12))
 
 
-def test_what_is_gone_is_said(log):
+def test_lost_lines_are_reported(log):
     write(log, 0)
     with ready(Reading(source(log))) as first:
         write(log, 1)
@@ -383,7 +383,7 @@ def test_what_is_gone_is_said(log):
     assert "is in no file any more" in second.status.detail
 
 
-def test_a_damaged_rotated_file_costs_itself_only_and_is_said(log):
+def test_damaged_rotated_file_is_reported_and_hides_no_other(log):
     write(log, 0)
     with ready(Reading(source(log))) as first:
         write(log, 1)
@@ -404,7 +404,7 @@ def test_a_damaged_rotated_file_costs_itself_only_and_is_said(log):
     assert "etcd.log.1.gz cannot be read on" in second.status.detail
 
 
-def test_a_file_that_came_while_the_agent_was_down_is_read_from_its_beginning(log):
+def test_file_created_during_downtime_is_read_from_its_beginning(log):
     with ready(Reading(source(log))) as first:
         first.until(lambda: "files" in first.positions)
     write(log, 1, 2)
@@ -413,7 +413,7 @@ def test_a_file_that_came_while_the_agent_was_down_is_read_from_its_beginning(lo
     assert numbers(second) == [1, 2]
 
 
-def test_a_file_that_only_a_new_glob_brings_in_is_history(tmp_path):
+def test_old_file_of_a_new_glob_is_read_from_its_end(tmp_path):
     write(tmp_path / "other.log", 1)
     with ready(Reading(FileSource(NEEDLES, [str(tmp_path / "etcd.log")], elsewhere=()))) as first:
         first.until(lambda: "files" in first.positions)
@@ -423,14 +423,14 @@ def test_a_file_that_only_a_new_glob_brings_in_is_history(tmp_path):
     assert numbers(second) == [2]
 
 
-def test_another_file_with_the_same_number_is_not_taken_for_it(log):
+def test_reused_inode_number_is_another_file(log):
     write(log, 0)
     with ready(Reading(source(log))) as first:
         write(log, 1)
         first.until(lambda: first.entries)
         first.until_idle()
     number = log.stat().st_ino
-    # The very same inode and more bytes than were read, but other content: as ext4 reuses numbers.
+    # The same inode with more bytes but other content: ext4 reuses inode numbers.
     log.write_text(line(7) + line(8) + line(9))
     assert log.stat().st_ino == number
     with Reading(source(log), first.positions) as second:
@@ -439,7 +439,7 @@ def test_another_file_with_the_same_number_is_not_taken_for_it(log):
 
 
 @pytest.mark.parametrize("stored", ["", "nonsense", "[]", '{"offset": 1}', '{"offset": -5, "mark": "", "time": 0}'])
-def test_a_position_that_makes_no_sense_is_none(log, stored):
+def test_malformed_position_parses_as_none(log, stored):
     assert Position.parse(stored) is None
     write(log, 1)
     with ready(Reading(source(log), {f"file:{log}": stored, "files": stored})) as reading:
@@ -448,7 +448,7 @@ def test_a_position_that_makes_no_sense_is_none(log, stored):
     assert numbers(reading) == [2]
 
 
-def test_one_file_under_several_names_is_read_once(log):
+def test_file_with_several_names_is_read_once(log):
     write(log)
     (log.parent / "etcd-link.log").symlink_to(log)
     os.link(log, log.parent / "etcd-same.log")
@@ -458,7 +458,7 @@ def test_one_file_under_several_names_is_read_once(log):
     assert numbers(reading) == [1]
 
 
-def test_what_another_source_reads_is_left_to_it(tmp_path):
+def test_files_of_another_source_are_not_read(tmp_path):
     pods, links = tmp_path / "pods", tmp_path / "containers"
     pods.mkdir()
     links.mkdir()
@@ -472,7 +472,7 @@ def test_what_another_source_reads_is_left_to_it(tmp_path):
     assert numbers(reading) == [2]
 
 
-def test_a_deleted_file_is_read_to_its_end_and_let_go(log):
+def test_deleted_file_is_read_to_its_end_and_closed(log):
     write(log, 0)
     with ready(Reading(source(log))) as reading:
         write(log, 1)
@@ -481,13 +481,13 @@ def test_a_deleted_file_is_read_to_its_end_and_let_go(log):
         reading.until(lambda: reading.status.position == "0 files")
         assert not [
             fd for fd in Path("/proc/self/fd").iterdir() if os.path.lexists(fd) and str(log) in str(fd.readlink())
-        ]  # its space is free
+        ]  # the reader has closed it, so its space is free
         write(log, 2)
         reading.until(lambda: len(reading.entries) == 2)
     assert numbers(reading) == [1, 2]
 
 
-def test_where_a_log_was_read_is_known_for_as_long_as_anything_is_left_of_it(log):
+def test_position_is_kept_as_long_as_a_file_of_the_log_exists(log):
     with ready(Reading(source(log))) as reading:
         write(log, 1)
         reading.until(lambda: numbers(reading) == [1])
@@ -529,7 +529,7 @@ def trusts(reading: Reading) -> list[Trust]:
     return [entry.origin.trust for entry in reading.entries]
 
 
-def test_a_file_of_roots_is_believed_and_one_that_everybody_can_write_to_is_not(log):
+def test_root_file_is_trusted_unless_it_is_world_writable(log):
     log.touch(mode=0o640)
     with ready(Reading(source(log))) as reading:
         write(log, 1)
@@ -546,7 +546,7 @@ def test_a_file_of_roots_is_believed_and_one_that_everybody_can_write_to_is_not(
 
 
 @needs_root
-def test_a_file_of_a_users_or_behind_a_users_link_is_a_strangers(tmp_path):
+def test_file_of_a_user_or_behind_their_link_is_a_stranger(tmp_path):
     mine, target = tmp_path / "a.log", tmp_path / "target"
     for path in (mine, target):
         path.touch()
@@ -561,7 +561,7 @@ def test_a_file_of_a_users_or_behind_a_users_link_is_a_strangers(tmp_path):
 
 
 @needs_root
-def test_a_users_link_to_a_file_of_roots_is_not_read(tmp_path):
+def test_link_of_a_user_to_a_root_file_is_not_followed(tmp_path):
     (tmp_path / "secret").touch(mode=0o600)
     (tmp_path / "a.log").symlink_to(tmp_path / "secret")
     os.chown(tmp_path / "a.log", 1000, 1000, follow_symlinks=False)
@@ -572,14 +572,14 @@ def test_a_users_link_to_a_file_of_roots_is_not_read(tmp_path):
     assert reading.entries == []
 
 
-def test_no_match_at_all_is_no_outage(tmp_path):
+def test_glob_without_a_match_is_no_outage(tmp_path):
     with ready(Reading(FileSource(NEEDLES, [str(tmp_path / "none/*.log")]))) as reading:
         reading.until_idle()
     assert reading.outages == []
     assert reading.status.position == "0 files"
 
 
-def test_without_inotify_files_are_polled_and_that_is_said(log, monkeypatch):
+def test_missing_inotify_is_reported_and_files_are_polled(log, monkeypatch):
     def refuse(self) -> None:
         raise OSError(24, "Too many open files")
 
@@ -596,7 +596,7 @@ def test_without_inotify_files_are_polled_and_that_is_said(log, monkeypatch):
     assert "the kernel gives no inotify" in reading.status.detail
 
 
-def test_a_log_that_comes_and_is_rotated_away_at_once(log):
+def test_log_created_and_rotated_at_once_is_read(log):
     write(log, 1)
     older, newer = log.with_name("etcd.log.1"), log.with_name("coming")
     with ready(Reading(source(log))) as reading:
@@ -606,7 +606,7 @@ def test_a_log_that_comes_and_is_rotated_away_at_once(log):
         older.unlink()
         reading.until(lambda: reading.status.position == "0 files")
         for number in (3, 4, 5):
-            # Under no name that is looked at until it has its last one: as where both happen between two looks.
+            # No glob matches the file before its last rename, as if both happened between two looks.
             write(newer, number)
             older.rename(log.with_name(f"etcd.log.{5 - number + 2}")) if older.exists() else None
             newer.rename(older)
@@ -615,7 +615,7 @@ def test_a_log_that_comes_and_is_rotated_away_at_once(log):
     assert numbers(reading) == [2, 3, 4, 5]
 
 
-def test_nothing_is_polled_while_nothing_happens(log):
+def test_idle_files_are_not_polled(log):
     for number in range(200):
         write(log.parent / f"etcd-{number}x.log", 1)
     with ready(Reading(source(log))) as reading:
@@ -627,13 +627,13 @@ def test_nothing_is_polled_while_nothing_happens(log):
         after = resource.getrusage(resource.RUSAGE_SELF)
     assert (after.ru_utime + after.ru_stime) - (
         before.ru_utime + before.ru_stime
-    ) < 0.4  # of 4 s, with 30 reports in them
+    ) < 0.4  # of 4 s, in which the source reports 30 times
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_every_line_exactly_once_through_rotations_and_restarts(tmp_path, seed):
+def test_rotations_and_restarts_give_every_line_exactly_once(tmp_path, seed):
     lab, rng = Lab(tmp_path / "logs"), random.Random(seed)  # noqa: S311 - a seed that can be tried again
-    found: list[LogEntry] = []
+    received: list[LogEntry] = []
 
     def steps(count: int) -> None:
         for _ in range(count):
@@ -647,28 +647,28 @@ def test_every_line_exactly_once_through_rotations_and_restarts(tmp_path, seed):
     for _ in range(12):
         steps(rng.randrange(1, 12))
         reading.stop()
-        # What a crash leaves: a prefix of what came out was settled, and the position with it.
-        # (Before the first report nothing is known of any file: then a restart is a first start.)
+        # A crash leaves a prefix of the items stored, together with their position.
+        # (A restart before the first report is a first start: no position is stored yet.)
         opened = 0 if reading.earlier else 1 + reading.items.index(reading.statuses[0]) + 1
         items = reading.items[: rng.randrange(opened, len(reading.items) + 1)]
         positions = dict(reading.earlier)
         settle(positions, items)
-        found += [item for item in items if isinstance(item, LogEntry)]
-        steps(rng.randrange(4))  # while it is down
+        received += [item for item in items if isinstance(item, LogEntry)]
+        steps(rng.randrange(4))  # while the reader is down
         reading = Reading(lab.source(), positions)
     lab.write()
     reading.until(lambda: any(int(text[:8]) == lab.written - 1 for text in reading.texts))
     reading.until_idle()
     reading.stop()
-    found += reading.entries
-    assert sorted(int(entry.text[:8]) for entry in found) == list(range(lab.written))
+    received += reading.entries
+    assert sorted(int(entry.text[:8]) for entry in received) == list(range(lab.written))
     assert reading.outages == []
 
 
 # ---------------------------------------------------------------- the small pieces
 
 
-def test_rotated_names_in_order_of_age(tmp_path):
+def test_rotated_names_are_ordered_by_age(tmp_path):
     names = ["a.log.10", "a.log.2.gz", "a.log.1", "a.log.2", "a.log.3.gz"]
     others = ["a.log", "a.log.bak", "ab.log.1", "a-events.log", "a.log.1.tmp", "b.log.1", "a.logx"]
     for name in names + others:
@@ -688,7 +688,7 @@ def test_rotated_names_in_order_of_age(tmp_path):
     assert rotated_names("/nowhere/at/all.log") == []
 
 
-def test_expand_finds_files_and_the_folders_that_tell_of_more(tmp_path):
+def test_expand_finds_files_and_the_folders_to_watch(tmp_path):
     (tmp_path / "a1" / "c").mkdir(parents=True)
     (tmp_path / "a2").mkdir()
     (tmp_path / "a1" / "c" / "x.log").touch()
@@ -697,13 +697,13 @@ def test_expand_finds_files_and_the_folders_that_tell_of_more(tmp_path):
     assert folders == {str(tmp_path), f"{tmp_path}/a1/c", f"{tmp_path}/a2"}
 
 
-def test_a_watch_covers_what_its_globs_match_and_what_was_written_since():
+def test_watch_covers_files_of_its_globs_and_later_files():
     watch = Watch.parse(str(Watch(time=1000.0, globs=("/var/log/etcd*.log",))))
     assert watch.watched("/var/log/etcd.log")
     assert not watch.watched("/var/log/other.log")
 
 
-def test_content_refuses_what_is_no_file(tmp_path):
+def test_content_refuses_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="not a regular file"):
         Content(str(tmp_path / "pipe"))
@@ -711,8 +711,8 @@ def test_content_refuses_what_is_no_file(tmp_path):
 
 def test_plain_finds_lines_with_their_ends():
     block = b"a x509: 1\nb\nc remote error: tls x509: 2\n"
-    found = list(Plain(NEEDLES).find(block))
-    assert [(block[: one.end].count(b"\n"), one.text) for one in found] == [
+    records = list(Plain(NEEDLES).find(block))
+    assert [(block[: record.end].count(b"\n"), record.text) for record in records] == [
         (1, b"a x509: 1"),
         (3, b"c remote error: tls x509: 2"),
     ]

@@ -1,4 +1,4 @@
-"""The journal's reader against a real journald."""
+"""The journal reader against a real journald."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from certmedic.edge.journal import source as journal
 from labs.journal import BOOT, Journald, Record, start_journald, write_journal
 from labs.reading import Reading
 
-NEEDLES = (b"x509:", b"remote error: tls")  # the kernel, for one, says x509 without a colon
+NEEDLES = (b"x509:", b"remote error: tls")  # the kernel, for instance, prints x509 without a colon
 NOW = int(time.time() * 1e6)
 ETCD = {
     "SYSLOG_IDENTIFIER": "etcd",
@@ -33,8 +33,8 @@ ETCD = {
 
 @pytest.fixture(autouse=True)
 def _now():
-    """Give each test its own now: a whole run takes longer than a reader looks back."""
-    global NOW  # noqa: PLW0603 - the helpers below all count from it
+    """Set NOW for each test: a whole test run takes longer than a reader looks back."""
+    global NOW  # noqa: PLW0603 - the helpers below count from it
     NOW = int(time.time() * 1e6)
 
 
@@ -46,7 +46,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="journald starts as ro
 
 
 def records(first: int, count: int, *, usec: int | None = None, boot: str = BOOT, step: int = 1000, **fields: str):
-    """`count` entries from number `first` on, the even ones failing, one every `step` microseconds."""
+    """Return `count` records numbered from `first`, `step` microseconds apart; those with an even number hold a needle."""
     usec = NOW - 60_000_000 + first * step if usec is None else usec
     return [
         Record(
@@ -76,10 +76,10 @@ def source(path: Path, **options) -> JournalSource:
 
 @pytest.mark.real
 @needs_root
-def test_live_through_rotation_vacuum_and_restarts_of_journald():
+def test_rotation_vacuum_and_restarts_of_journald_lose_no_entry():
     rng = random.Random(7)  # noqa: S311 - a seed that can be tried again
     with start_journald() as journald:
-        positions, found, written = {}, [], 0
+        positions, received, written = {}, [], 0
         reading = Reading(source(journald.volatile))
 
         for round_ in range(24):
@@ -87,30 +87,30 @@ def test_live_through_rotation_vacuum_and_restarts_of_journald():
                 journald.log(f"line {written} x509:", SYSLOG_IDENTIFIER="etcd")
                 journald.log("noise", SYSLOG_IDENTIFIER="kubelet")
                 written += 1
-            journald.journalctl("--sync")  # what still lies in journald's socket dies with it, seen by nobody
+            journald.journalctl("--sync")  # a killed journald loses the entries still in its socket
             match rng.choice(["rotate", "restart", "kill", "reader", "vacuum"]) if round_ else "rotate":
                 case "rotate":
                     journald.journalctl("--rotate")
                 case "vacuum":
-                    reading.until_idle()  # or it may take what is not read yet
+                    reading.until_idle()  # a vacuum may delete entries that are not read yet
                     journald.journalctl("--rotate", "--vacuum-files=2")
                 case "restart" | "kill" as how:
                     journald.stop(kill=how == "kill")
                     journald.start()
                 case "reader":
                     reading.stop()
-                    positions, found = reading.positions, found + seen(reading)
+                    positions, received = reading.positions, received + seen(reading)
                     reading = Reading(source(journald.volatile), positions)
         journald.journalctl("--sync")
         reading.until_idle()
         reading.stop()
-        assert found + seen(reading) == list(range(written))
+        assert received + seen(reading) == list(range(written))
         assert reading.outages == []
 
 
 @pytest.mark.real
 @needs_root
-def test_the_agents_own_process_is_not_read():
+def test_entries_of_the_agent_itself_are_not_read():
     with start_journald() as journald:
         with Reading(source(journald.volatile)) as reading, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
             own.connect(str(journald.socket))
@@ -122,7 +122,7 @@ def test_the_agents_own_process_is_not_read():
 
 @pytest.mark.real
 @needs_root
-def test_a_journal_of_hundreds_of_files_is_read_once_and_resumed_anywhere():
+def test_journal_of_hundreds_of_files_is_read_once_and_resumed_anywhere():
     with start_journald("RuntimeMaxFiles=1000") as journald:
         for number in range(300):
             journald.log(f"line {number} x509:")
@@ -142,19 +142,21 @@ def test_a_journal_of_hundreds_of_files_is_read_once_and_resumed_anywhere():
                 again.until_idle()
             assert seen(again) == list(range(int(entry.text.split()[1]) + 1, 302))
 
-        # A shell's limit is raised as far as it may be, and where it may not, that is said before anything is passed over.
+        # The reader raises the soft limit of a shell. If the hard limit is too low, it fails before it skips an entry.
         with Beside(journald, "prlimit", "--nofile=100:4096") as reader:
             reader.until(301)
         assert reader.found == list(range(302))
         with Beside(journald, "prlimit", "--nofile=100:200") as reader:
             reader.until_it_fails()
         assert reader.found == []
-        assert "files, and this process may open only 100 in all: raise LimitNOFILE= of its unit" in reader.said
+        assert "files, and this process may open only 100 in all: raise LimitNOFILE= of its unit" in reader.stderr
 
 
-def test_where_the_kernel_gives_no_inotify_what_comes_and_goes_is_looked_for_and_that_is_said(tmp_path, monkeypatch):
+def test_missing_inotify_is_reported_and_journal_files_are_polled(tmp_path, monkeypatch):
     def refuse(self) -> int:
-        raise OSError(24, "Too many open files")  # of fs.inotify.max_user_instances, which a master's programs share
+        raise OSError(
+            24, "Too many open files"
+        )  # the limit fs.inotify.max_user_instances, shared by all programs of a master
 
     monkeypatch.setattr(Reader, "fileno", refuse)
     write_journal(tmp_path / "a.journal", records(0, 10))
@@ -170,8 +172,8 @@ def test_where_the_kernel_gives_no_inotify_what_comes_and_goes_is_looked_for_and
     assert reading.outages == []
 
 
-def test_where_the_kernel_gives_no_watch_without_a_word_new_files_are_found_all_the_same(tmp_path, monkeypatch):
-    # What libsystemd makes of fs.inotify.max_user_watches that are used up: a descriptor that never tells of anything.
+def test_new_journal_files_are_found_after_a_silent_inotify_failure(tmp_path, monkeypatch):
+    # With fs.inotify.max_user_watches used up, libsystemd returns a descriptor that never becomes ready.
     monkeypatch.setattr(journal, "LOOK_EVERY", 0.5)
     monkeypatch.setattr(Reader, "process", lambda self: 0)
     write_journal(tmp_path / "a.journal", records(0, 10))
@@ -182,7 +184,7 @@ def test_where_the_kernel_gives_no_watch_without_a_word_new_files_are_found_all_
     assert seen(reading) == list(range(0, 20, 2))
 
 
-# Where both the volatile and the persistent journal are the machine's own, the reader has to be there too.
+# The reader runs in the mount namespace of journald: it reads the volatile and the persistent journal there.
 _READER = """
 import json, sys, threading
 from certmedic.edge.journal import JournalSource
@@ -195,11 +197,11 @@ JournalSource((b"x509:",)).follow(lambda stream: None, put, stop)
 
 
 class Beside:
-    """A reader of this journald's journal in a process of its own; a context manager that stops it at the end."""
+    """A child process that reads the journal of this journald; a context manager that stops it at the end."""
 
     def __init__(self, journald: Journald, *prefix: str) -> None:
-        self.found: list[int] = []  # numbers of lines
-        self.said = ""  # its last words
+        self.found: list[int] = []  # line numbers
+        self.stderr = ""  # its standard error
         self._process = subprocess.Popen(
             ["nsenter", f"--target={journald.process.pid}", "--mount", *prefix, sys.executable, "-c", _READER],
             stdin=subprocess.PIPE,
@@ -213,28 +215,28 @@ class Beside:
         return self
 
     def __exit__(self, *_: object) -> None:
-        rest, self.said = self._process.communicate("", timeout=30)
-        for told in rest.splitlines():
-            self._take(told)
+        rest, self.stderr = self._process.communicate("", timeout=30)
+        for line in rest.splitlines():
+            self._take(line)
 
     def until(self, number: int) -> None:
         while number not in self.found:
-            told = self._process.stdout.readline()
-            assert told, self._process.stderr.read()
-            self._take(told)
+            line = self._process.stdout.readline()
+            assert line, self._process.stderr.read()
+            self._take(line)
 
     def until_it_fails(self) -> None:
         assert self._process.wait(30) != 0
 
-    def _take(self, told: str) -> None:
-        kind, text = json.loads(told)
+    def _take(self, line: str) -> None:
+        kind, text = json.loads(line)
         if kind == "LogEntry":
             self.found.append(int(text.split()[1]))
 
 
 @pytest.mark.real
 @needs_root
-def test_a_volatile_journal_that_becomes_persistent_is_read_through():
+def test_journal_that_becomes_persistent_loses_no_entry():
     with start_journald() as journald, Beside(journald) as reader:
         for number in range(60):
             journald.log(f"line {number} x509:")

@@ -1,4 +1,4 @@
-"""The journal's reader, against journal files that systemd-journal-remote made and against a real journald."""
+"""The journal reader against journal files that systemd-journal-remote made."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from certmedic.edge.static_pods import StaticPods
 from labs.journal import BOOT, Record, write_journal
 from labs.reading import Reading
 
-NEEDLES = (b"x509:", b"remote error: tls")  # the kernel, for one, says x509 without a colon
+NEEDLES = (b"x509:", b"remote error: tls")  # the kernel, for instance, prints x509 without a colon
 NOW = int(time.time() * 1e6)
 ETCD = {
     "SYSLOG_IDENTIFIER": "etcd",
@@ -34,8 +34,8 @@ ETCD = {
 
 @pytest.fixture(autouse=True)
 def _now():
-    """Give each test its own now: a whole run takes longer than a reader looks back."""
-    global NOW  # noqa: PLW0603 - the helpers below all count from it
+    """Set NOW for each test: a whole test run takes longer than a reader looks back."""
+    global NOW  # noqa: PLW0603 - the helpers below count from it
     NOW = int(time.time() * 1e6)
 
 
@@ -46,7 +46,7 @@ pytestmark = [need_remote, pytest.mark.slow]
 
 
 def records(first: int, count: int, *, usec: int | None = None, boot: str = BOOT, step: int = 1000, **fields: str):
-    """`count` entries from number `first` on, the even ones failing, one every `step` microseconds."""
+    """Return `count` records numbered from `first`, `step` microseconds apart; those with an even number hold a needle."""
     usec = NOW - 60_000_000 + first * step if usec is None else usec
     return [
         Record(
@@ -74,13 +74,13 @@ def source(path: Path, **options) -> JournalSource:
     return JournalSource(NEEDLES, path=path, **options)
 
 
-def test_the_fast_calls_are_still_there():
-    """If this fails, systemd-python has renamed them: the reader still works, at a fifth of its speed."""
+def test_systemd_python_has_the_fast_calls():
+    """If this test fails, systemd-python has renamed a call: the reader still works, at a fifth of its speed."""
     for name in ("_next", "_get", "_get_cursor", "_get_realtime"):
         assert callable(getattr(Reader, name))
 
 
-def test_entries_come_with_time_origin_and_position(tmp_path):
+def test_entries_have_time_origin_and_position(tmp_path):
     docker = {
         "_SYSTEMD_UNIT": "docker.service",
         "_SYSTEMD_CGROUP": "/system.slice/docker.service",
@@ -103,7 +103,7 @@ def test_entries_come_with_time_origin_and_position(tmp_path):
     assert (reading.status.seen, reading.status.matched, reading.status.lag_seconds) == (5, 3, 0.0)
 
 
-def test_the_public_calls_read_the_same(tmp_path, monkeypatch):
+def test_public_calls_read_the_same_entries(tmp_path, monkeypatch):
     write_journal(
         tmp_path / "a.journal",
         [*records(0, 9), Record(message=b"\xff\xfe x509: \x00", usec=NOW - 1000, fields={"_PID": "7"})],
@@ -120,7 +120,7 @@ def test_the_public_calls_read_the_same(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("public", [False, True])
 @pytest.mark.parametrize("every", [1, 7, 1000])
-def test_reading_many_at_once_reads_the_same(tmp_path, monkeypatch, every, public):
+def test_batches_read_the_same_entries(tmp_path, monkeypatch, every, public):
     monkeypatch.setattr(journal, "BATCH", 10)
     if public:
         monkeypatch.setattr(fast_reader, "FastSteps", lambda reader: reader.no_such_call)
@@ -146,11 +146,11 @@ def test_reading_many_at_once_reads_the_same(tmp_path, monkeypatch, every, publi
         assert again.texts == reading.texts[[e.position for e in reading.entries].index(position) + 1 :]
 
 
-def test_where_an_entry_is_not_found_again_they_are_read_one_by_one(tmp_path, monkeypatch):
+def test_entries_are_read_singly_after_a_failed_seek(tmp_path, monkeypatch):
     monkeypatch.setattr(journal, "BATCH", 10)
     write_journal(tmp_path / "a.journal", records(0, 2000))
 
-    # Some versions of libsystemd did not find the entry of a cursor (systemd issue 31516).
+    # Some versions of libsystemd do not find the entry of a cursor (systemd issue 31516).
     monkeypatch.setattr(Reader, "test_cursor", lambda self, cursor: False)
     with Reading(source(tmp_path)) as reading:
         reading.until(lambda: len(reading.entries) >= 1000)
@@ -159,7 +159,7 @@ def test_where_an_entry_is_not_found_again_they_are_read_one_by_one(tmp_path, mo
     assert reading.outages == []
 
 
-def test_a_second_run_goes_on_after_the_last_settled_entry(tmp_path):
+def test_second_run_resumes_after_the_last_stored_entry(tmp_path):
     write_journal(tmp_path / "a.journal", records(0, 11))
     with Reading(source(tmp_path)) as first:
         first.until_idle()
@@ -169,7 +169,7 @@ def test_a_second_run_goes_on_after_the_last_settled_entry(tmp_path):
     assert seen(first) + seen(second) == list(range(0, 21, 2))
 
 
-def test_a_position_between_two_entries_resumes_there(tmp_path):
+def test_position_between_two_entries_resumes_there(tmp_path):
     write_journal(tmp_path / "a.journal", records(0, 20))
     with Reading(source(tmp_path)) as first:
         first.until_idle()
@@ -179,7 +179,7 @@ def test_a_position_between_two_entries_resumes_there(tmp_path):
         assert seen(first) == [n for n in seen(first) if n <= int(entry.text.split()[1])] + seen(again)
 
 
-def test_the_position_moves_without_a_match(tmp_path):
+def test_position_moves_without_a_match(tmp_path):
     write_journal(tmp_path / "a.journal", records(1, 1))
     with Reading(source(tmp_path)) as reading:
         reading.until(lambda: reading.positions.get(STREAM))
@@ -188,15 +188,15 @@ def test_the_position_moves_without_a_match(tmp_path):
     assert [type(item) for item in reading.items].count(Progress) == 1
 
 
-def test_a_first_run_looks_back_ten_minutes(tmp_path):
+def test_first_run_looks_back_ten_minutes(tmp_path):
     write_journal(tmp_path / "a.journal", [*records(0, 5, usec=NOW - 700_000_000), *records(6, 5)])
     with Reading(source(tmp_path)) as reading:
         reading.until_idle()
     assert seen(reading) == [6, 8, 10]
 
 
-def test_a_first_run_is_not_deaf_where_all_entries_are_old(tmp_path):
-    # The clock was ahead at boot and was then set back: entries to come are older than "ten minutes ago".
+def test_first_run_reads_new_entries_that_are_dated_in_the_past(tmp_path):
+    # The clock was ahead at boot and was then set back: new entries are older than ten minutes ago.
     write_journal(tmp_path / "a.journal", records(0, 5, usec=NOW - 7200_000_000))
     with Reading(source(tmp_path)) as reading:
         reading.until_idle()
@@ -205,11 +205,11 @@ def test_a_first_run_is_not_deaf_where_all_entries_are_old(tmp_path):
     assert seen(reading) == [6, 8, 10]
 
 
-def test_all_boots_are_read(tmp_path):
+def test_entries_of_all_boots_are_read(tmp_path):
     write_journal(tmp_path / "a.journal", records(0, 4))
     with Reading(source(tmp_path)) as first:
         first.until_idle()
-    # It rebooted at 3 a.m., with something to say before it went and after it came back.
+    # The machine rebooted at 3 a.m. and logged entries before and after.
     write_journal(tmp_path / "a.journal", records(4, 4))
     write_journal(tmp_path / "b.journal", records(8, 4, boot="0" * 31 + "2"))
     with Reading(source(tmp_path), first.positions) as second:
@@ -217,13 +217,13 @@ def test_all_boots_are_read(tmp_path):
     assert seen(second) == [4, 6, 8, 10]
 
 
-def test_rotation_by_a_second_file_while_reading(tmp_path):
+def test_rotation_and_vacuum_while_reading_lose_no_entry(tmp_path):
     write_journal(tmp_path / "a.journal", records(0, 10))
     with Reading(source(tmp_path)) as reading:
         reading.until_idle()
         write_journal(tmp_path / "b.journal", records(10, 10))
         reading.until(lambda: len(reading.entries) == 10)
-        (tmp_path / "a.journal").unlink()  # vacuumed
+        (tmp_path / "a.journal").unlink()  # removed by a vacuum
         reading.until_idle()
         write_journal(tmp_path / "b.journal", records(20, 10))
         reading.until(lambda: len(reading.entries) == 15)
@@ -232,8 +232,8 @@ def test_rotation_by_a_second_file_while_reading(tmp_path):
     assert reading.outages == []
 
 
-def test_a_file_that_cannot_be_opened_for_a_moment_is_waited_for(tmp_path):
-    # What journald's archiving of a file looks like from outside, between two of its steps.
+def test_journal_file_that_cannot_be_opened_is_tried_again(tmp_path):
+    # journald archives a file in two steps; this is the state between them.
     write_journal(tmp_path / "a.journal", records(0, 10))
     with Reading(source(tmp_path)) as first:
         first.until_idle()
@@ -244,7 +244,7 @@ def test_a_file_that_cannot_be_opened_for_a_moment_is_waited_for(tmp_path):
     with Reading(source(tmp_path), first.positions) as second:
         time.sleep(1)
         assert second.entries == []
-        # By another process, since what this one has open the reader takes for opened by libsystemd.
+        # Another process writes: the reader takes files that this process has open for files of libsystemd.
         command = ["sh", "-c", 'cat >> "$0"', str(tmp_path / "b.journal")]
         subprocess.run(command, input=whole[len(whole) // 2 :], check=True)
         second.until(lambda: len(second.entries) == 10)
@@ -253,7 +253,7 @@ def test_a_file_that_cannot_be_opened_for_a_moment_is_waited_for(tmp_path):
     assert second.status.detail == ""
 
 
-def test_what_is_no_journal_is_said_and_the_rest_is_read(tmp_path):
+def test_file_that_is_no_journal_is_reported_and_hides_no_other(tmp_path):
     write_journal(tmp_path / "a.journal", records(0, 10))
     (tmp_path / "b.journal").write_text("no journal at all")
     with Reading(source(tmp_path)) as reading:
@@ -263,11 +263,11 @@ def test_what_is_no_journal_is_said_and_the_rest_is_read(tmp_path):
         began = time.monotonic()
         write_journal(tmp_path / "c.journal", records(10, 10))
         reading.until(lambda: len(reading.entries) == 10)
-        assert time.monotonic() - began < 4  # it is not waited for again
+        assert time.monotonic() - began < 4  # the reader does not wait for it again
     assert reading.outages == []
 
 
-def test_a_dead_cursor_falls_back_to_time_and_says_what_may_be_missing(tmp_path):
+def test_dead_cursor_falls_back_to_time_and_reports_the_gap(tmp_path):
     write_journal(tmp_path / "a.journal", records(0, 10))
     with Reading(source(tmp_path)) as first:
         first.until_idle()
@@ -281,8 +281,8 @@ def test_a_dead_cursor_falls_back_to_time_and_says_what_may_be_missing(tmp_path)
     )
 
 
-def test_an_entry_that_moved_to_another_file_is_not_read_again(tmp_path):
-    # What a flush from /run to /var does: the same entries under new sequence numbers, so that the cursor is dead.
+def test_entry_moved_to_another_file_is_not_read_again(tmp_path):
+    # A flush from /run to /var gives the same entries new sequence numbers, so that the cursor is dead.
     write_journal(tmp_path / "a.journal", records(0, 11))
     with Reading(source(tmp_path)) as first:
         first.until_idle()
@@ -294,7 +294,7 @@ def test_an_entry_that_moved_to_another_file_is_not_read_again(tmp_path):
     assert second.status.detail == ""
 
 
-def test_a_journal_that_ends_before_the_position_is_read_from_its_end_and_that_is_said(tmp_path):
+def test_journal_ending_before_the_position_is_read_from_its_end_and_reported(tmp_path):
     write_journal(tmp_path / "a.journal", records(0, 10))
     with Reading(source(tmp_path)) as first:
         first.until_idle()
@@ -309,8 +309,8 @@ def test_a_journal_that_ends_before_the_position_is_read_from_its_end_and_that_i
     assert seen(second) == [20, 22, 24, 26, 28]
 
 
-def test_the_end_of_several_files_is_one(tmp_path):
-    # To the end and on from there, libsystemd yields an entry of each file (systemd issue 9934).
+def test_resume_over_several_files_yields_only_new_entries(tmp_path):
+    # After a seek to the end, libsystemd still yields an entry of each file (systemd issue 9934).
     write_journal(tmp_path / "z.journal", records(0, 10))
     with Reading(source(tmp_path)) as first:
         first.until_idle()
@@ -329,14 +329,14 @@ def test_the_end_of_several_files_is_one(tmp_path):
 
 
 @pytest.mark.parametrize("stored", ["", "nonsense", "[]", '{"cursor": "rubbish"}', '{"cursor": "a", "usec": "b"}'])
-def test_a_position_that_makes_no_sense_is_none(tmp_path, stored):
+def test_malformed_position_parses_as_none(tmp_path, stored):
     write_journal(tmp_path / "a.journal", records(0, 4))
     with Reading(source(tmp_path), {STREAM: stored}) as reading:
         reading.until_idle()
     assert seen(reading) == [0, 2]
 
 
-def test_a_cursor_that_makes_no_sense_falls_back_to_its_time(tmp_path):
+def test_malformed_cursor_falls_back_to_its_time(tmp_path):
     write_journal(tmp_path / "a.journal", records(0, 10))
     stored = json.dumps({"cursor": "rubbish", "usec": records(5, 1)[0].usec})
     with Reading(source(tmp_path), {STREAM: stored}) as reading:
@@ -344,7 +344,7 @@ def test_a_cursor_that_makes_no_sense_falls_back_to_its_time(tmp_path):
     assert seen(reading) == [6, 8]
 
 
-def test_only_the_units_and_identifiers_asked_for(tmp_path):
+def test_only_configured_units_and_identifiers_are_read(tmp_path):
     write_journal(tmp_path / "a.journal", records(0, 1))
     write_journal(tmp_path / "b.journal", records(2, 1, SYSLOG_IDENTIFIER="kubelet", _SYSTEMD_UNIT="kubelet.service"))
     write_journal(tmp_path / "c.journal", records(4, 1, SYSLOG_IDENTIFIER="sshd", _SYSTEMD_UNIT="ssh.service"))
@@ -358,14 +358,14 @@ def test_only_the_units_and_identifiers_asked_for(tmp_path):
         assert seen(reading) == expected
 
 
-def test_own_units_and_own_process_are_not_read_and_a_stranger_cannot_use_the_name(tmp_path):
+def test_own_entries_are_not_read_and_a_stranger_cannot_borrow_the_name(tmp_path):
     mallory = {"_UID": "1000", "_SYSTEMD_UNIT": "session-3.scope", "_SYSTEMD_CGROUP": "/user.slice/session-3.scope"}
     write_journal(
         tmp_path / "a.journal",
         [
             *records(0, 1, _SYSTEMD_UNIT="certmedic.service"),
             *records(2, 1, SYSLOG_IDENTIFIER="certmedic", **mallory),
-            *records(4, 1, _PID=str(os.getpid())),  # written before this process began: another's
+            *records(4, 1, _PID=str(os.getpid())),  # written before this process began, so by another process
             *records(6, 1, _PID=str(os.getpid()), usec=NOW + 3600_000_000),
             *records(8, 1, usec=NOW + 3601_000_000),
             *records(10, 1, _SYSTEMD_UNIT="certmedic-reader.service", usec=NOW + 3602_000_000),
@@ -377,7 +377,7 @@ def test_own_units_and_own_process_are_not_read_and_a_stranger_cannot_use_the_na
     assert (reading.entries[0].origin.program, reading.entries[0].origin.trust) == ("certmedic", Trust.STRANGER)
 
 
-def test_a_stranger_cannot_claim_a_program_a_container_or_a_pid(tmp_path):
+def test_stranger_cannot_claim_a_program_a_container_or_a_pid(tmp_path):
     claims = {
         "SYSLOG_IDENTIFIER": "etcd",
         "_COMM": "etcd",
@@ -400,7 +400,7 @@ def test_a_stranger_cannot_claim_a_program_a_container_or_a_pid(tmp_path):
     assert (by.container, by.container_id, by.pod, by.namespace, by.pid) == ("", "", "", "", None)
 
 
-def test_a_line_of_a_static_pods_container_is_the_systems(tmp_path):
+def test_line_of_a_static_pod_has_origin_system(tmp_path):
     dockerd = {
         "_SYSTEMD_UNIT": "docker.service",
         "_SYSTEMD_CGROUP": "/system.slice/docker.service",
@@ -416,8 +416,8 @@ def test_a_line_of_a_static_pods_container_is_the_systems(tmp_path):
     assert [entry.origin.trust for entry in reading.entries] == [Trust.SYSTEM, Trust.STRANGER]
 
 
-def test_a_storm_of_processes_gives_one_origin(tmp_path):
-    """Else a stranger who starts a process for each line would have each of them parsed as a new kind."""
+def test_storm_of_processes_gives_one_origin(tmp_path):
+    """Otherwise a stranger could start a process per line and have each line parsed as a new kind."""
     storm = [record for n in range(0, 20, 2) for record in records(n, 1, _PID=str(900 + n), _UID="1000")]
     write_journal(tmp_path / "a.journal", [replace(r, fields={**r.fields, "_SYSTEMD_UNIT": "a.scope"}) for r in storm])
     with Reading(source(tmp_path)) as reading:
@@ -425,7 +425,7 @@ def test_a_storm_of_processes_gives_one_origin(tmp_path):
     assert len({entry.origin for entry in reading.entries}) == 1
 
 
-def test_a_unit_that_the_operator_names_is_believed(tmp_path):
+def test_configured_unit_is_trusted(tmp_path):
     fields = {"_SYSTEMD_UNIT": "our-etcd.service", "_SYSTEMD_CGROUP": "/system.slice/our-etcd.service", "_UID": "998"}
     write_journal(tmp_path / "a.journal", records(0, 1, **fields))
     for options, trust in (({}, Trust.STRANGER), ({"units": ("our-etcd.service",)}, Trust.SYSTEM)):
@@ -434,7 +434,7 @@ def test_a_unit_that_the_operator_names_is_believed(tmp_path):
         assert reading.entries[0].origin.trust is trust
 
 
-def test_binary_huge_and_missing_messages(tmp_path):
+def test_binary_huge_and_missing_messages_do_no_harm(tmp_path):
     huge = b"x509: " + b"y" * 300_000
     write_journal(
         tmp_path / "a.journal",
@@ -456,7 +456,7 @@ def test_binary_huge_and_missing_messages(tmp_path):
     assert reading.status.seen == 5
 
 
-def test_no_journal_is_an_outage_that_ends_when_one_appears(tmp_path):
+def test_missing_journal_is_an_outage_until_a_journal_appears(tmp_path):
     with Reading(source(tmp_path)) as reading:
         reading.until(lambda: reading.outages)
         (down,) = reading.outages
@@ -468,15 +468,15 @@ def test_no_journal_is_an_outage_that_ends_when_one_appears(tmp_path):
     assert seen(reading) == [0, 2]
 
 
-def test_a_directory_that_is_not_there_is_a_clear_outage(tmp_path):
+def test_missing_journal_folder_is_an_outage_with_a_reason(tmp_path):
     with Reading(source(tmp_path / "nowhere")) as reading:
         reading.until(lambda: reading.outages)
     assert "nowhere" in reading.outages[0].reason
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_damaged_file_costs_itself_only(tmp_path, seed):
-    """Whatever is broken in one file: the others are read, each entry once, and the reader neither dies nor runs hot."""
+def test_damaged_journal_file_hides_no_other(tmp_path, seed):
+    """The other files are read, each entry once, and the reader neither dies nor uses much CPU."""
     rng = random.Random(seed)  # noqa: S311 - a seed that can be tried again
     damaged = write_journal(tmp_path / "a.journal", records(0, 400))
     write_journal(tmp_path / "b.journal", records(1000, 10, usec=NOW - 1000_000))
@@ -493,12 +493,12 @@ def test_a_damaged_file_costs_itself_only(tmp_path, seed):
         began = time.process_time()
         reading.until_idle()
         assert time.process_time() - began < 2
-    found = seen(reading)
-    assert [n for n in found if n >= 1000] == [1000, 1002, 1004, 1006, 1008]
-    assert len(found) == len(set(found))
+    lines = seen(reading)
+    assert [n for n in lines if n >= 1000] == [1000, 1002, 1004, 1006, 1008]
+    assert len(lines) == len(set(lines))
 
 
-def test_a_list_of_files_is_followed_too(tmp_path):
+def test_list_of_journal_files_is_followed_too(tmp_path):
     path = write_journal(tmp_path / "a.journal", records(0, 4))
     with Reading(JournalSource(NEEDLES, path=[str(path)])) as reading:
         reading.until_idle()
@@ -507,7 +507,7 @@ def test_a_list_of_files_is_followed_too(tmp_path):
     assert seen(reading) == [0, 2, 4, 6]
 
 
-def test_stopping_takes_a_second_or_so(tmp_path):
+def test_reader_stops_within_seconds(tmp_path):
     write_journal(tmp_path / "a.journal", records(0, 4))
     reading = Reading(source(tmp_path))
     reading.until_idle()

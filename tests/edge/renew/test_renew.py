@@ -1,4 +1,4 @@
-"""Renewing in place: on real etcd members that stay up meanwhile, and on files with every fault that must leave them untouched."""
+"""Renewal in place: on real etcd members that keep running, and on files with faults, which must stay untouched."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts an
 
 
 class Node:
-    """The files of one etcd member of a kops master, both leaves expired for five days."""
+    """The files of one etcd member of a kops master; both leaves expired five days ago."""
 
     def __init__(self, root: Path, *, ca_ends: datetime | None = None) -> None:
         self.root = root
@@ -61,8 +61,8 @@ class Node:
 
     def stored(self, path: Path | None = None) -> Stored:
         path = path or self.me
-        found, _ = Inventory([str(path)], tree=self.tree).look()
-        return next(one for one in found if one.certificate.path == str(path))
+        stored, _ = Inventory([str(path)], tree=self.tree).look()
+        return next(file for file in stored if file.certificate.path == str(path))
 
     def renew(self, path: Path | None = None, *, stored: Stored | None = None, **more: object):
         stored = stored or self.stored(path)
@@ -70,7 +70,7 @@ class Node:
         return renew(stored, **{"authorities": known, "backups": self.backups, "now": NOW, "tree": self.tree, **more})
 
     def refuses(self, match: str, path: Path | None = None, **more: object) -> None:
-        """It is refused with this sentence, and nothing is different from before."""
+        """Assert that renewal is refused with this reason and changes no file."""
         path = path or self.me
         stored = more.pop("stored", None) or self.stored(path)
         before, state, listed = path.read_bytes(), path.lstat(), sorted(path.parent.iterdir())
@@ -92,7 +92,7 @@ def node(tmp_path) -> Node:
 # ---------------------------------------------------------------- what is signed
 
 
-def test_all_but_dates_and_serial_stays(node):
+def test_renewal_changes_only_dates_and_serial(node):
     for path, ca in ((node.me, node.peers_ca), (node.server, node.clients_ca)):
         before = path.read_bytes()
         renewed = node.renew(path)
@@ -119,8 +119,8 @@ def test_all_but_dates_and_serial_stays(node):
         assert Path(renewed.backup).read_bytes() == before
 
 
-def test_extensions_may_stand_in_any_order():
-    # The agent writes the identifier of the signer's key last; Go, like labs/pki.py, writes it before the names.
+def test_extensions_are_accepted_in_any_order():
+    # The agent writes the authority key identifier last. Go and labs/pki.py write it before the names.
     ca = pki.authority("etcd-peers-ca-main")
     old = ca.leaf("etcd-a", dns=("etcd-a",), ips=("127.0.0.1",))
     leaf, signer = (certificates.parse(pem, "x.crt")[0] for pem in (old.cert_pem, ca.pem))
@@ -131,7 +131,7 @@ def test_extensions_may_stand_in_any_order():
     assert (new.dns_names, new.usages, new.not_after) == (leaf.dns_names, leaf.usages, later)
 
 
-def test_a_verifier_of_another_make_accepts_it(node):
+def test_openssl_verifies_the_renewed_certificate(node):
     node.renew()
     for purpose in ("sslserver", "sslclient"):
         command = [
@@ -147,13 +147,13 @@ def test_a_verifier_of_another_make_accepts_it(node):
         assert done.returncode == 0, done.stderr
 
 
-def test_it_does_not_outlive_its_authority(tmp_path):
+def test_renewed_certificate_does_not_outlive_its_ca(tmp_path):
     node = Node(tmp_path, ca_ends=NOW + 30 * DAY)
     assert node.renew().not_after == NOW + 30 * DAY
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ed25519"])
-def test_other_keys_and_no_strange_extensions(node, kind):
+def test_rsa_and_ed25519_cas_sign_and_unknown_extensions_are_dropped(node, kind):
     key = pki.new_key(kind="rsa") if kind == "rsa" else ed25519.Ed25519PrivateKey.generate()
     ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, key=key) if kind == "rsa" else _ed25519(key)
     mine = ec.generate_private_key(ec.SECP384R1())
@@ -210,7 +210,7 @@ def _ed25519(key) -> x509.Certificate:
 # ---------------------------------------------------------------- the file
 
 
-def test_what_follows_the_leaf_in_its_file_stays(node):
+def test_chain_behind_the_leaf_stays_in_the_file(node):
     rest = b"# the chain\r\n" + node.peers_ca.pem
     node.me.write_bytes(b"subject=etcd-a\n" + node.me.read_bytes() + rest)
     node.renew()
@@ -219,7 +219,7 @@ def test_what_follows_the_leaf_in_its_file_stays(node):
     assert node.stored().certificate.not_after == NOW + 395 * DAY
 
 
-def test_a_key_in_the_same_file_stays(node):
+def test_key_in_the_same_file_stays(node):
     key = node.me.with_suffix(".key")
     node.me.write_bytes(key.read_bytes() + node.me.read_bytes())
     kept = key.read_bytes()
@@ -230,7 +230,7 @@ def test_a_key_in_the_same_file_stays(node):
 
 
 @needs_root
-def test_owner_and_mode_stay_and_come_back(node):
+def test_owner_and_mode_survive_renewal_and_undo(node):
     os.chown(node.me, 0, 4321)
     node.me.chmod(0o640)
     before = node.me.read_bytes()
@@ -245,7 +245,7 @@ def test_owner_and_mode_stay_and_come_back(node):
     assert node.me.read_bytes() == before
 
 
-def test_a_link_is_left_to_its_owner(node, tmp_path):
+def test_link_is_not_renewed(node, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     real = node.me.rename(elsewhere / "me.crt")
@@ -253,7 +253,7 @@ def test_a_link_is_left_to_its_owner(node, tmp_path):
     node.refuses("me.crt is a symbolic link")
 
 
-def test_undo_leaves_what_another_wrote_since(node):
+def test_undo_keeps_a_file_written_since(node):
     renewed = node.renew()
     node.peers_ca.leaf("etcd-a").write(node.me)
     theirs = node.me.read_bytes()
@@ -262,7 +262,7 @@ def test_undo_leaves_what_another_wrote_since(node):
     assert node.me.read_bytes() == theirs
 
 
-def test_undo_without_the_backup_says_so(node):
+def test_undo_without_a_backup_fails_with_a_reason(node):
     renewed = node.renew()
     Path(renewed.backup).unlink()
     with pytest.raises(RenewError, match="No such file"):
@@ -273,14 +273,14 @@ def test_undo_without_the_backup_says_so(node):
 # ---------------------------------------------------------------- moved aside, and put back
 
 
-def test_what_is_moved_aside_is_kept_and_comes_back_as_it_was(node):
+def test_file_moved_aside_is_kept_and_put_back_unchanged(node):
     node.me.chmod(0o640)
     if os.geteuid() == 0:
         os.chown(node.me, 0, 4321)
     before, state = node.me.read_bytes(), node.me.stat()
     pen = Pen(node.backups, str(node.root), os.geteuid())
     aside = pen.plan_aside(node.stored())
-    assert not node.backups.exists()  # a plan changes nothing
+    assert not node.backups.exists()  # planning changes no file
 
     for _ in range(2):  # again, as after a kill
         pen.move_aside(aside)
@@ -295,7 +295,7 @@ def test_what_is_moved_aside_is_kept_and_comes_back_as_it_was(node):
     assert [path.name for path in sorted(node.me.parent.iterdir())] == ["ca.crt", "me.crt", "me.key"]
 
 
-def test_what_appeared_meanwhile_is_never_written_over(node):
+def test_file_that_appeared_meanwhile_is_never_overwritten(node):
     pen = Pen(node.backups, str(node.root), os.geteuid())
     aside = pen.plan_aside(node.stored())
     pen.move_aside(aside)
@@ -307,7 +307,7 @@ def test_what_appeared_meanwhile_is_never_written_over(node):
         pen.move_aside(aside)
 
 
-def test_what_cannot_be_kept_is_not_moved(node):
+def test_file_that_cannot_be_backed_up_is_not_moved(node):
     pen = Pen(node.backups, str(node.root), os.geteuid())
     aside = pen.plan_aside(node.stored())
     node.backups.parent.mkdir(parents=True)
@@ -319,7 +319,7 @@ def test_what_cannot_be_kept_is_not_moved(node):
     assert node.me.read_bytes() == before
 
 
-def test_what_was_never_moved_stays_and_what_is_lost_is_said(node):
+def test_putting_back_keeps_an_unmoved_file_and_reports_a_lost_one(node):
     pen = Pen(node.backups, str(node.root), os.geteuid())
     aside = pen.plan_aside(node.stored())
     assert not pen.put_back(aside)
@@ -329,7 +329,7 @@ def test_what_was_never_moved_stays_and_what_is_lost_is_said(node):
         pen.put_back(aside)
 
 
-def test_authorities_are_never_moved_aside(node):
+def test_ca_is_never_moved_aside(node):
     pen = Pen(node.backups, str(node.root), os.geteuid())
     with pytest.raises(RenewError, match="no leaf"):
         pen.plan_aside(node.stored(node.me.parent / "ca.crt"))
@@ -338,33 +338,33 @@ def test_authorities_are_never_moved_aside(node):
 # ---------------------------------------------------------------- what is refused
 
 
-def test_an_authority_is_never_renewed(node):
+def test_ca_is_never_renewed(node):
     node.refuses("only leaves", node.me.with_name("ca.crt"))
     node.refuses(
         "only leaves", node.me.with_name("ca.crt"), authorities=[(str(node.authorities / "etcd-peers-ca.crt"),) * 2]
     )
 
 
-def test_an_expired_authority_signs_nothing(tmp_path):
+def test_expired_ca_signs_nothing(tmp_path):
     Node(tmp_path, ca_ends=NOW - DAY).refuses("signed it, but is valid only from")
 
 
-def test_a_key_of_another_authority_signs_nothing(node):
+def test_key_of_another_ca_signs_nothing(node):
     (node.authorities / "etcd-peers-ca.key").write_bytes(pki.authority("etcd-peers-ca-main").key_pem)
     node.refuses("etcd-peers-ca.key is not the private key of")
 
 
-def test_an_authority_of_the_same_name_that_did_not_sign_it(node):
+def test_ca_with_the_same_name_that_did_not_sign_is_refused(node):
     pki.authority("etcd-peers-ca-main").write(node.authorities / "etcd-peers-ca.crt")
     node.refuses("etcd-peers-ca.crt did not sign it")
 
 
-def test_an_authority_that_the_others_do_not_trust(node):
+def test_ca_that_peers_do_not_trust_is_refused(node):
     node.me.with_name("ca.crt").write_bytes(pki.authority("etcd-peers-ca-main").pem)
     node.refuses("not what others check it against")
 
 
-def test_an_encrypted_key(node):
+def test_encrypted_ca_key_is_refused(node):
     secret = serialization.BestAvailableEncryption(b"secret")
     shape = serialization.PrivateFormat.PKCS8
     (node.authorities / "etcd-peers-ca.key").write_bytes(
@@ -373,7 +373,7 @@ def test_an_encrypted_key(node):
     node.refuses("is not the private key of .* or cannot be read")
 
 
-def test_missing_files(node):
+def test_missing_files_are_refused_by_name(node):
     (node.authorities / "etcd-peers-ca.key").rename(node.authorities / "away")
     node.refuses("etcd-peers-ca.key: No such file")
     (node.authorities / "away").rename(node.authorities / "etcd-peers-ca.key")
@@ -383,21 +383,21 @@ def test_missing_files(node):
     node.refuses("ca.crt: No such file", stored=stored)
 
 
-def test_without_the_key_beside_it_or_with_another(node):
+def test_missing_or_foreign_key_beside_the_leaf_is_refused(node):
     node.me.with_suffix(".key").write_bytes(pki.key_pem(pki.new_key()))
     node.refuses("does not belong to")
     node.me.with_suffix(".key").unlink()
     node.refuses("me.key: No such file")
 
 
-def test_a_pipe_in_place_of_a_key_does_not_hang(node):
+def test_pipe_in_place_of_a_key_does_not_hang(node):
     key = node.authorities / "etcd-peers-ca.key"
     key.unlink()
     os.mkfifo(key)
     node.refuses("no regular file")
 
 
-def test_a_file_that_changed_since(node):
+def test_file_changed_since_the_look_is_refused(node):
     stored = node.stored()
     node.peers_ca.leaf("etcd-a", not_before=NOW - 400 * DAY, not_after=NOW - DAY).write(node.me)
     node.refuses("changed since it was looked at", stored=stored)
@@ -407,11 +407,11 @@ def test_a_file_that_changed_since(node):
     node.refuses("no file of PEM certificates", stored=stored)
 
 
-def test_a_file_that_changes_meanwhile(node, monkeypatch):
+def test_file_that_changes_during_renewal_is_left_alone(node, monkeypatch):
     stored, theirs = node.stored(), node.peers_ca.leaf("etcd-a")
     fsync = os.fsync
 
-    def slowly(handle):  # etcd-manager comes in between
+    def slowly(handle):  # etcd-manager writes in between
         fsync(handle)
         if node.me.parent in Path(f"/proc/self/fd/{handle}").readlink().parents:
             node.me.write_bytes(theirs.cert_pem)
@@ -423,21 +423,21 @@ def test_a_file_that_changes_meanwhile(node, monkeypatch):
     assert sorted(p.name for p in node.me.parent.iterdir()) == ["ca.crt", "me.crt", "me.key"]
 
 
-def test_no_better_than_the_present_one(node):
+def test_renewal_that_expires_no_later_is_refused(node):
     node.renew()
     node.refuses("no later than the present one", now=NOW - 399 * DAY)
 
 
-def test_the_chain_behind_a_leaf_is_not_renewed(node):
+def test_chain_behind_a_leaf_is_not_renewed(node):
     node.me.write_bytes(node.me.read_bytes() + node.clients_ca.leaf("other").cert_pem)
-    found, _ = Inventory([str(node.me)], tree=node.tree).look()
-    second = next(one for one in found if one.certificate.index == 1)
+    stored, _ = Inventory([str(node.me)], tree=node.tree).look()
+    second = next(file for file in stored if file.certificate.index == 1)
     node.refuses("only the first", stored=second)
 
 
 @pytest.mark.real
 @needs_root
-def test_a_folder_that_is_read_only(node):
+def test_read_only_folder_is_refused_with_its_remedy(node):
     folder = str(node.me.parent)
     subprocess.run(["mount", "--bind", folder, folder], check=True)
     try:
@@ -450,7 +450,7 @@ def test_a_folder_that_is_read_only(node):
 
 @contextlib.contextmanager
 def full(folder: Path):
-    """Mount a small disk there, with what was in the folder, and fill it."""
+    """Mount a small disk over the folder, copy its files there and fill the disk."""
     kept = {path.name: path.read_bytes() for path in folder.iterdir()}
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "tmpfs", str(folder)], check=True)
     try:
@@ -466,7 +466,7 @@ def full(folder: Path):
 
 @pytest.mark.real
 @needs_root
-def test_a_full_disk(node):
+def test_full_disk_is_refused_and_leaves_no_file(node):
     with full(node.me.parent):
         node.refuses("No space left")
     shutil.rmtree(node.backups)
@@ -500,13 +500,13 @@ while True:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_leaves_one_whole_file(node):
+def test_renewal_killed_at_any_moment_leaves_a_whole_file(node):
     chance = random.Random(5)  # noqa: S311 - no secret hangs on it
     stored, old = node.stored(), node.me.read_bytes()
     seen: list[bool] = []
     deadline = time.monotonic() + 90
     path = os.pathsep.join(sys.path)
-    while len(seen) < 12 or set(seen) != {True, False}:  # often, and hit before as well as after
+    while len(seen) < 12 or set(seen) != {True, False}:  # often, with kills before and after the replacement
         assert time.monotonic() < deadline
         worker = subprocess.Popen(
             [sys.executable, "-c", AGAIN_AND_AGAIN, str(node.me), str(node.root)],
@@ -519,7 +519,7 @@ def test_killed_at_any_moment_it_leaves_one_whole_file(node):
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         worker.stdout.close()
-        now = node.stored()  # parses: neither empty nor half
+        now = node.stored()  # it parses, so it is neither empty nor truncated
         assert now.key_matches
         seen.append(node.me.read_bytes() == old)
         assert backup_path(stored, node.backups).read_bytes() == old
@@ -540,7 +540,7 @@ def _authorities(plan: lab.Plan, root: Path) -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("version", ["3.4", "3.5"])
-def test_an_expired_member_comes_back_without_a_restart(tmp_path, version):
+def test_expired_member_recovers_by_renewal_without_a_restart(tmp_path, version):
     plan = lab.Plan.healthy()
     lab._both_expired(plan)
     _authorities(plan, tmp_path)
@@ -561,34 +561,34 @@ def test_an_expired_member_comes_back_without_a_restart(tmp_path, version):
 
         until(lambda: healthy("a") and healthy("c"))
         until(lambda: sick.log.read_text().count("bad certificate") >= lab.LINES)
-        assert not healthy("b")  # it started with what had expired and never was in its group
+        assert not healthy("b")  # it started with expired certificates and never joined its group
         tree = Tree(root=str(tmp_path), owner=os.geteuid())
         stored, _ = Inventory([str(sick.pki / "*/*.crt")], tree=tree).look()
-        leaves = [one for one in stored if one.place.use in ("peer", "server")]
-        assert {one.certificate.path.removeprefix(str(sick.pki)) for one in leaves} == {
+        leaves = [leaf for leaf in stored if leaf.place.use in ("peer", "server")]
+        assert {leaf.certificate.path.removeprefix(str(sick.pki)) for leaf in leaves} == {
             "/peers/me.crt",
             "/clients/server.crt",
         }
         fresh = {}
-        for one in leaves:
-            known = signing_authorities(one.place, str(tmp_path))
-            renewed = renew(one, authorities=known, backups=backups, now=datetime.now(UTC), tree=tree)
-            fresh[one.place.use] = renewed.fingerprint
+        for leaf in leaves:
+            known = signing_authorities(leaf.place, str(tmp_path))
+            renewed = renew(leaf, authorities=known, backups=backups, now=datetime.now(UTC), tree=tree)
+            fresh[leaf.place.use] = renewed.fingerprint
         until(lambda: healthy("b"), seconds=30)
         shown = shake_hands(lab.ADDRESSES["b"], ports["b"], server_name="etcd-b", deadline=5).certificate
         assert shown is not None
         assert shown.fingerprint == fresh["server"]
 
-        # What kube-apiserver shows to etcd: refused once it has expired, taken again once it is renewed.
+        # etcd refuses the expired client certificate of kube-apiserver and accepts the renewed one.
         expired = plan.clients_ca.leaf(
             "kube-apiserver", server=False, not_before=NOW - 400 * DAY, not_after=NOW - 5 * DAY
         )
         expired.write(api / "etcd-client.crt")
         assert not healthy("a")
-        (one,) = Inventory([str(api / "etcd-client.crt")], tree=tree).look()[0][:1]
-        assert one.place.use == "apiserver-etcd-client"
-        known = signing_authorities(one.place, str(tmp_path))
-        done = renew(one, authorities=known, backups=backups, now=datetime.now(UTC), tree=tree)
+        (leaf,) = Inventory([str(api / "etcd-client.crt")], tree=tree).look()[0][:1]
+        assert leaf.place.use == "apiserver-etcd-client"
+        known = signing_authorities(leaf.place, str(tmp_path))
+        done = renew(leaf, authorities=known, backups=backups, now=datetime.now(UTC), tree=tree)
         until(lambda: healthy("a") and healthy("b"), seconds=10)
         undo(done)
         assert not healthy("a")
@@ -598,20 +598,20 @@ def test_an_expired_member_comes_back_without_a_restart(tmp_path, version):
 # ---------------------------------------------------------------- what an attacker may try
 
 
-def test_what_is_not_authorised_is_neither_renewed_nor_moved(node):
+def test_unauthorised_file_is_neither_renewed_nor_moved(node):
     stored = replace(node.stored(), authorised=False, doubt="/tmp is writable by everybody")
     node.refuses("it is not renewed: /tmp is writable by everybody", stored=stored)
     with pytest.raises(RenewError, match="it is not moved aside: /tmp is writable by everybody"):
         Pen(node.backups, str(node.root), os.geteuid()).plan_aside(stored)
 
 
-def test_a_folder_that_others_may_write_to_since_it_was_looked_at(node):
+def test_folder_made_world_writable_since_the_look_is_refused(node):
     stored = node.stored()
     node.me.parent.chmod(0o777)
     node.refuses("peers is writable by everybody", stored=stored)
 
 
-def test_an_authority_that_others_may_write(node):
+def test_world_writable_ca_key_is_refused(node):
     (node.authorities / "etcd-peers-ca.key").chmod(0o666)
     node.refuses("etcd-peers-ca.key is writable by everybody")
 
@@ -626,12 +626,12 @@ def test_an_authority_that_others_may_write(node):
     ],
     ids=lambda value: "" if isinstance(value, dict) else value,
 )
-def test_what_does_not_fit_the_place_is_not_signed(node, leaf, match):
+def test_leaf_that_does_not_fit_its_place_is_not_signed(node, leaf, match):
     node.peers_ca.leaf(**leaf, not_before=NOW - 400 * DAY, not_after=NOW - DAY).write(node.me)
     node.refuses(match)
 
 
-def test_a_backup_holds_no_key_and_undo_leaves_the_key_where_it_is(node):
+def test_backup_holds_no_key_and_undo_keeps_the_key(node):
     key = node.me.with_suffix(".key")
     before = key.read_bytes() + node.me.read_bytes()
     node.me.write_bytes(before)
@@ -647,9 +647,9 @@ def test_a_backup_holds_no_key_and_undo_leaves_the_key_where_it_is(node):
 def test_old_backups_are_pruned(node):
     node.backups.mkdir(parents=True)
     for number in range(40):
-        one = node.backups / f"old.{number}"
-        one.touch()
-        os.utime(one, (NOW.timestamp() - 60 * number,) * 2)
+        backup = node.backups / f"old.{number}"
+        backup.touch()
+        os.utime(backup, (NOW.timestamp() - 60 * number,) * 2)
     old = node.backups / "old.1"
     os.utime(old, (NOW.timestamp() - 200 * 86400,) * 2)
     renewed = node.renew()

@@ -1,4 +1,4 @@
-"""A clock that goes back: no past event lies in the future, and no permission holds longer than it should."""
+"""A clock that goes back: no past event lies in the future, and no permission holds too long."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ def back(store, now=NOW):
         store.clock_went_back(now, latest=now)
 
 
-def test_every_time_of_what_happened_is_clamped(lab):
+def test_times_of_past_events_are_clamped_to_the_present(lab):
     lab = lab(sick())
     lab.now = AHEAD
     lab.suffer(40)
@@ -40,7 +40,7 @@ def test_every_time_of_what_happened_is_clamped(lab):
             )
 
 
-def test_an_approval_holds_for_four_hours_at_most(store):
+def test_approval_holds_for_four_hours_at_most(store):
     store._db.execute("PRAGMA foreign_keys = OFF")
     store.approve(1, "jane", until=AHEAD)
     back(store)
@@ -61,17 +61,17 @@ def silence(starts, hours=2):
     )
 
 
-def test_a_silence_that_was_made_while_the_clock_was_ahead_keeps_its_length(store):
+def test_silence_made_while_the_clock_was_ahead_keeps_its_length(store):
     with store.transaction():
         store.silence(silence(AHEAD), now=AHEAD)
-        store.silence(silence(NOW + 3 * DAY), now=NOW - DAY)  # planned, by a clock that was right
+        store.silence(silence(NOW + 3 * DAY), now=NOW - DAY)  # planned while the clock was right
     back(store)
     made, planned = store.silences()
     assert (made.starts_at, made.ends_at) == (NOW, NOW + timedelta(hours=2))
     assert planned.starts_at == NOW + 3 * DAY
 
 
-def test_a_reset_clears_the_failures_before_it_and_no_later_one(lab):
+def test_reset_clears_the_failures_before_it_and_no_later_one(lab):
     lab = lab(sick(), fails="docker says no")
     lab.now = AHEAD
     for _ in range(20):
@@ -82,7 +82,7 @@ def test_a_reset_clears_the_failures_before_it_and_no_later_one(lab):
     assert lab.store.tripped() == ""
 
 
-def test_a_failure_after_a_reset_trips_though_both_lay_in_the_future(lab):
+def test_failure_after_a_reset_trips_even_with_both_in_the_future(lab):
     lab = lab(sick(), fails="docker says no")
     lab.now = AHEAD
     lab.store.reset("jane", now=lab.now)
@@ -92,7 +92,7 @@ def test_a_failure_after_a_reset_trips_though_both_lay_in_the_future(lab):
     assert "docker says no" in lab.store.tripped()
 
 
-def test_a_delivery_is_tried_again_soon(lab):
+def test_delivery_is_retried_soon_after_the_clock_goes_back(lab):
     lab = lab(sick(), mode="notify")
     lab.world.dead = {"good", "other"}
     lab.now = AHEAD

@@ -1,4 +1,4 @@
-"""What must survive a kill: positions, incidents, intents and the outbox, each in whole transactions."""
+"""Positions, incidents, intents and the outbox survive a kill, in whole transactions."""
 
 import contextlib
 import os
@@ -45,22 +45,22 @@ def incident(store):
     return store.open_incident(diagnosis(), now=NOW)[0]
 
 
-def test_values_come_back_as_they_were_written():
-    found = diagnosis()
+def test_values_are_loaded_as_they_were_stored():
+    stored = diagnosis()
     policy = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(0), per_day=1)
-    decision = decide(found, facts(member(peer_ends=NOW - DAY)), HISTORY, policy)
+    decision = decide(stored, facts(member(peer_ends=NOW - DAY)), HISTORY, policy)
 
-    assert codec.load(Diagnosis, codec.dump(found)) == found
+    assert codec.load(Diagnosis, codec.dump(stored)) == stored
     assert codec.load(Decision, codec.dump(decision)) == decision
 
 
-def test_names_of_a_later_version_are_left_out():
+def test_fields_of_a_later_version_are_ignored():
     text = codec.dump(Decision(reason="r")).replace('"reason"', '"new_in_2030": 1, "reason"')
 
     assert codec.load(Decision, text) == Decision(reason="r")
 
 
-def test_positions_come_back_after_a_restart(tmp_path):
+def test_positions_survive_a_restart(tmp_path):
     with Store(tmp_path / "s") as store, store.transaction():
         store.settle({"journal": "a", "file:x": "1"})
     with Store(tmp_path / "s") as store, store.transaction():
@@ -70,7 +70,7 @@ def test_positions_come_back_after_a_restart(tmp_path):
         assert store.positions() == {"journal": "b", "file:x": "1"}
 
 
-def test_of_a_stream_that_is_over_no_position_is_kept(store):
+def test_ended_stream_leaves_no_position(store):
     with store.transaction():
         store.settle({"pod:a": "1", "pod:b": "2"})
     with store.transaction():
@@ -79,7 +79,7 @@ def test_of_a_stream_that_is_over_no_position_is_kept(store):
     assert store.positions() == {"pod:b": "2"}
 
 
-def test_a_transaction_that_fails_changes_nothing(store):
+def test_failed_transaction_changes_nothing(store):
     def fail():
         with store.transaction():
             store.settle({"journal": "a"})
@@ -91,7 +91,7 @@ def test_a_transaction_that_fails_changes_nothing(store):
     assert store.positions() == {}
 
 
-def test_the_same_fault_is_one_incident_until_it_is_resolved(store):
+def test_repeated_fault_is_one_incident_until_it_is_resolved(store):
     first, new = store.open_incident(diagnosis(), now=NOW)
     again, newer = store.open_incident(diagnosis(), now=SOON)
     store.resolve(first.id, now=SOON)
@@ -101,18 +101,18 @@ def test_the_same_fault_is_one_incident_until_it_is_resolved(store):
     assert first.id == again.id != later.id
 
 
-def test_each_kind_of_message_is_sent_once_but_reminders(store, incident):
+def test_each_kind_of_message_except_reminders_is_sent_once(store, incident):
     channels = {"c1": "json://hook"}
 
-    said = [
+    enqueued = [
         store.enqueue(incident.id, message(kind), channels, now=NOW)
         for kind in [MessageKind.OPENED] * 2 + [MessageKind.REMINDER] * 2
     ]
 
-    assert said == [True, False, True, True]
+    assert enqueued == [True, False, True, True]
 
 
-def test_a_dead_channel_delays_no_other_and_keeps_its_order(store, incident):
+def test_dead_channel_delays_no_other_and_keeps_its_order(store, incident):
     for kind in (MessageKind.OPENED, MessageKind.RESOLVED):
         store.enqueue(incident.id, message(kind), {"dead": "d", "good": "g"}, now=NOW)
 
@@ -127,7 +127,7 @@ def test_a_dead_channel_delays_no_other_and_keeps_its_order(store, incident):
     assert [(d.channel, d.message.kind, d.attempts) for d in due] == [("dead", "opened", 1), ("good", "resolved", 0)]
 
 
-def test_a_delivery_that_is_given_up_leaves_a_trace_and_makes_way(store, incident):
+def test_abandoned_delivery_is_recorded_and_blocks_no_other(store, incident):
     for kind in (MessageKind.OPENED, MessageKind.RESOLVED):
         store.enqueue(incident.id, message(kind), {"dead": "d"}, now=NOW)
     store.undelivered(store.outbox(now=NOW)[0], "refused for a day", again_at=None)
@@ -148,7 +148,7 @@ def test_rechecks_are_due_once_each_and_can_be_moved(store):
     assert store.next_due() == NOW
 
 
-def test_what_was_resolved_long_ago_is_dropped_with_all_that_hangs_on_it(store, incident):
+def test_old_resolved_incident_is_dropped_with_its_rows(store, incident):
     store.enqueue(incident.id, message(), {"c": "l"}, now=NOW)
     store.event(incident.id, "opened", "x", now=NOW)
     store.resolve(incident.id, now=NOW)
@@ -160,7 +160,7 @@ def test_what_was_resolved_long_ago_is_dropped_with_all_that_hangs_on_it(store, 
     assert store.events(incident.id) == []
 
 
-def test_a_state_of_a_later_version_is_refused_with_a_word(tmp_path):
+def test_state_of_a_later_version_is_refused_with_a_reason(tmp_path):
     path = tmp_path / "s"
     Store(path).close()
     db = sqlite3.connect(path)
@@ -172,7 +172,7 @@ def test_a_state_of_a_later_version_is_refused_with_a_word(tmp_path):
 
 
 @pytest.mark.parametrize("raw", [b"garbage" * 1000, b"SQLite format 3\x00" + b"\xff" * 5000])
-def test_a_damaged_state_is_refused_with_its_name(tmp_path, raw):
+def test_damaged_state_is_refused_with_its_name(tmp_path, raw):
     path = tmp_path / "s"
     path.write_bytes(raw)
 
@@ -180,18 +180,18 @@ def test_a_damaged_state_is_refused_with_its_name(tmp_path, raw):
         Store(path)
 
 
-def test_a_state_that_cannot_be_made_is_refused_with_its_name(tmp_path):
+def test_state_that_cannot_be_created_is_refused_with_its_name(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(StoreError, match="cannot be opened"):
         Store(tmp_path / "file" / "state.sqlite3")
 
 
-def test_the_state_is_for_its_owner_alone(store):
+def test_state_is_readable_by_its_owner_only(store):
     assert store.path.stat().st_mode & 0o077 == 0
 
 
-def test_it_is_read_while_it_is_written(store, tmp_path):
+def test_state_can_be_read_during_a_write(store, tmp_path):
     with store.transaction():
         store.settle({"journal": "a"})
         with Store(store.path, readonly=True) as reader:
@@ -214,7 +214,7 @@ with Store(Path(sys.argv[1])) as store:
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_moment_leaves_whole_transactions(tmp_path):
+def test_kill_at_any_moment_leaves_whole_transactions(tmp_path):
     path, last = tmp_path / "s", 0
     for _ in range(5):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], env={**os.environ, "PYTHONPATH": "agent"})
@@ -240,7 +240,7 @@ def _read(path):
         return 0
 
 
-def test_survey_is_what_the_other_tests_stand_on():
+def test_survey_gives_the_diagnosis_that_other_tests_use():
     assert [d.cause for d in verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())] == ["expired"]
 
 
@@ -248,15 +248,15 @@ VERSION_1 = (ROOT / "tests/data/state-1.sql").read_text()
 
 
 def columns(store):
-    """Return every table and index of a state with its columns, whatever the spelling of the statement that made it."""
-    found = {}
+    """Return {table or index: its columns}, independent of the spelling of the schema."""
+    tables = {}
     for kind, name in store._db.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"):
-        told = "table_info" if kind == "table" else "index_info"
-        found[name] = [tuple(row) for row in store._db.execute(f"PRAGMA {told}({name})")]
-    return found
+        pragma = "table_info" if kind == "table" else "index_info"
+        tables[name] = [tuple(row) for row in store._db.execute(f"PRAGMA {pragma}({name})")]
+    return tables
 
 
-def test_a_state_of_version_1_is_brought_up_to_date_and_keeps_what_is_in_it(tmp_path):
+def test_state_of_version_1_is_migrated_and_keeps_its_rows(tmp_path):
     old = sqlite3.connect(tmp_path / "s")
     old.executescript(VERSION_1)
     old.executescript("INSERT INTO positions VALUES ('journal', 'a');PRAGMA user_version = 1;")
@@ -272,16 +272,16 @@ def test_a_state_of_version_1_is_brought_up_to_date_and_keeps_what_is_in_it(tmp_
         assert columns(store) == columns(new)
 
 
-def test_who_the_members_are_is_kept_as_it_was_told(tmp_path):
-    told = {"/me.crt": Told(by="boot/7/100", voters=(("a", "10.0.0.1", 2380), ("b", "10.0.0.2", 2380)))}
+def test_members_are_stored_as_etcd_reported_them(tmp_path):
+    rosters = {"/me.crt": Told(by="boot/7/100", voters=(("a", "10.0.0.1", 2380), ("b", "10.0.0.2", 2380)))}
     with Store(tmp_path / "s") as store:
-        store.keep_members({"/me.crt": replace(told["/me.crt"], by="before")})
-        store.keep_members(told)
+        store.keep_members({"/me.crt": replace(rosters["/me.crt"], by="before")})
+        store.keep_members(rosters)
     with Store(tmp_path / "s") as store:
-        assert store.members() == told
+        assert store.members() == rosters
 
 
-def test_a_file_that_could_not_be_brought_up_to_date_is_as_it_was(tmp_path, monkeypatch):
+def test_failed_migration_leaves_the_state_unchanged(tmp_path, monkeypatch):
     old = sqlite3.connect(tmp_path / "s")
     old.executescript(f"{VERSION_1};PRAGMA user_version = 1;")
     old.close()
@@ -295,7 +295,7 @@ def test_a_file_that_could_not_be_brought_up_to_date_is_as_it_was(tmp_path, monk
         assert kept.execute("SELECT count(*) FROM sqlite_master WHERE name = 'new'").fetchone()[0] == 0
 
 
-def test_lines_are_remembered_for_two_days_and_not_more_than_so_many(store, monkeypatch):
+def test_lines_are_remembered_for_two_days_and_up_to_a_limit(store, monkeypatch):
     for number in range(10):
         store.remember({number: {"journal": 1}}, now=NOW + timedelta(hours=number))
     store.prune(now=NOW + timedelta(hours=53))
