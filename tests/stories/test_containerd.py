@@ -1,9 +1,9 @@
-"""The whole thing where containerd runs the pods: real containerd and etcd, the pods' logs as files, an agent as a user starts it.
+"""The whole agent on a master with containerd: real containerd and etcd, pod logs as files, the agent as a user starts it.
 
-The agent of the first story is left alone; the second's is killed between the stop and the start of the container, and those of
-further seeds (CERTMEDIC_SEEDS) at a random moment.
+Seed 0 kills no agent. Seed 1 kills it between the stop and the start of the container, further seeds (CERTMEDIC_SEEDS) at a
+random moment.
 
-There is no kubelet, so the agent's hand has to start what it stopped, through containerd's own ctr.
+There is no kubelet, so the agent itself must start the stopped container, by containerd's ctr.
 """
 
 import json
@@ -42,8 +42,8 @@ verify_for = "60s"
 """
 POD = StaticPod(name="etcd-manager-main", node="a", container="etcd-manager", file="etcd-main")
 LABELS = POD.labels
-# Who checks the certificate, as a neighbour does, and refuses it once it has expired. TLS 1.2, since in 1.3 OpenSSL sends its
-# refusal in a form that Go takes for a broken record.
+# A client that checks the certificate like a peer and rejects it once it has expired. TLS 1.2, since under 1.3 Go takes the
+# alert of OpenSSL for a broken record.
 NEIGHBOUR = "while sleep 0.5; do openssl s_client -tls1_2 -connect 127.0.0.1:4001 -CAfile {ca} -verify_return_error </dev/null; done"
 
 
@@ -66,7 +66,7 @@ class Lab(Machine):
         containerd.import_image(manager_layer())
 
     def start(self, number, *, life):
-        """Run a pod with etcd under its manager, whose first certificates live so long."""
+        """Run a pod with etcd under its manager; the first certificates expire after `life` seconds."""
         folder = self.home / LOGS / POD.log_folder / POD.container
         logger = self.home / f"log-{number}"
         logger.write_text(f'#!/bin/sh\nexec {sys.executable} {crilog.__file__} "{folder}"\n')
@@ -102,7 +102,7 @@ class Lab(Machine):
         self.containerd("containers", "delete", number)
 
     def starts(self):
-        """Return how often etcd was started; in the file, since what a container prints that ctr starts anew is not kept."""
+        """Return how often etcd was started, from its log file: ctr keeps no output of a container that it starts again."""
         return (self.home / "mnt/etcd.log").read_text().count("executing command")
 
 
@@ -113,7 +113,7 @@ def lab():
 
 
 def moment(seed, expires, pid):
-    """Wait until the agent is to be killed: between the stop and the start of the container, or at a random moment."""
+    """Wait for the moment of the kill: between the stop and the start of the container, or at random."""
     if seed == 1:
         until(lambda: not Path(f"/proc/{pid}").exists(), seconds=60, every=0.01)
     else:
@@ -122,7 +122,7 @@ def moment(seed, expires, pid):
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("CERTMEDIC_SEEDS", "2"))))
-def test_a_pod_of_containerd_is_restarted_once_and_cured(lab, seed, tmp_path):
+def test_containerd_pod_is_restarted_once_and_cured(lab, seed, tmp_path):
     config, log, pod = tmp_path / "certmedic.toml", tmp_path / "agent.log", f"pod-{seed}"
     with Hook(listener(lab.namespace)) as received:
         config.write_text(CONFIG.format(home=tmp_path, seed=seed, url=received.url))
@@ -143,20 +143,20 @@ def test_a_pod_of_containerd_is_restarted_once_and_cured(lab, seed, tmp_path):
                 agent = lab.agent(config, log=log)
             resolved = until(lambda: any(i["state"] == "resolved" for i in incidents()), seconds=120, every=1)
             assert resolved, f"{log.read_text()}\n{json.dumps(incidents(), indent=1)}"
-            told = f"{log.read_text()}\n{json.dumps(incidents(), indent=1)}"
+            context = f"{log.read_text()}\n{json.dumps(incidents(), indent=1)}"
             own = [i for i in incidents() if (i["diagnosis"]["cause"], i["diagnosis"]["suspect"]) == ("expired", "own")]
-            assert len(own) == 1, told
-            (found,) = own
-            # On a busy machine a line may be judged while the pod is not there to explain it: that is recorded, and no more.
-            others = [i for i in incidents() if i["id"] != found["id"]]
-            assert not any(i["decision"] and i["decision"]["acts"] for i in others), told
-            shown = lab.certmedic("show", str(found["id"]), config=config)
+            assert len(own) == 1, context
+            (incident,) = own
+            # On a busy machine a line may be judged while the pod is stopped: the agent records it and does not act.
+            others = [i for i in incidents() if i["id"] != incident["id"]]
+            assert not any(i["decision"] and i["decision"]["acts"] for i in others), context
+            shown = lab.certmedic("show", str(incident["id"]), config=config)
             (act,) = shown["acts"]
             assert act["state"] == "verified", shown
             assert lab.containerd.pid(pod) not in (None, before)
             assert lab.starts() == 2
             assert until(lambda: len(received.messages) >= 3, seconds=30), received.titles
-            # One whose sending was cut off may come twice, and none is lost.
+            # A message whose delivery was interrupted may arrive twice; none is lost.
             assert len(received.messages) == 3 or (seed and len(received.messages) == 4), received.titles
         finally:
             kill(agent)

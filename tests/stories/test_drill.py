@@ -1,4 +1,4 @@
-"""`./dev drill`: the story in its order, in about a minute, without root, Docker or systemd."""
+"""`./dev drill`: its events in order, in about a minute, without root, Docker or systemd."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def drill(*words, **environ):
     )
 
 
-def test_the_story_is_told_in_its_order_and_ends_well():
+def test_drill_prints_its_events_in_order_and_ends_well():
     began = time.monotonic()
 
     done = drill()
@@ -50,7 +50,7 @@ def test_the_story_is_told_in_its_order_and_ends_well():
     assert time.monotonic() - began < 90
 
 
-def test_an_old_manager_is_left_alone_and_the_message_really_arrives():
+def test_old_manager_is_not_restarted_and_the_message_arrives():
     with Hook() as received:
         done = drill("--old", "--notify", received.url)
 
@@ -60,7 +60,7 @@ def test_an_old_manager_is_left_alone_and_the_message_really_arrives():
     assert "SECRET" not in done.stdout + done.stderr
 
 
-def test_without_etcd_recorded_output_is_judged_and_marked_as_recorded(tmp_path):
+def test_recording_is_judged_and_marked_if_there_is_no_etcd(tmp_path):
     done = drill(PATH="/nowhere", CERTMEDIC_CACHE=str(tmp_path))
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The scratch master of the drill: real etcd members whose certificates run out, and what a stand-in manager makes of it."""
+"""The scratch master of the drill: real etcd members whose certificates expire under a stand-in manager."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ LIFE = 8.0
 
 
 def until(condition: Callable[[], object], *, within: float = 60.0) -> object:
-    """Wait until a condition holds, and return what it said."""
+    """Wait until a condition returns something true, and return that."""
     deadline = time.monotonic() + within
-    while not (said := condition()):
+    while not (result := condition()):
         assert time.monotonic() < deadline, f"did not come about within {within} s"
         time.sleep(0.1)
-    return said
+    return result
 
 
 def lines(member: Member, pattern: str) -> list[str]:
-    """Return the lines of a member's log with this in them."""
+    """Return the lines of a member's log that match `pattern`."""
     return [line for line in member.log.read_text(errors="replace").splitlines() if re.search(pattern, line)]
 
 
 def fall_ill(master: Master) -> Member:
-    """Wait until member a is healthy, and then until it fails; returns it."""
+    """Wait until member a is healthy and then until it fails; return it."""
     sick = master.members["a"]
     assert master.wait_healthy()
     until(lambda: lines(sick, "remote error: tls: bad certificate"))
@@ -53,7 +53,7 @@ def program() -> Path:
 # ---------------------------------------------------------------- the master
 
 
-def test_a_member_is_healthy_then_fails_and_is_healthy_again_once_restarted(program):
+def test_member_fails_at_expiry_and_recovers_by_a_restart(program):
     with scratch_master(program, life=LIFE) as master:
         sick, neighbour = fall_ill(master), master.members["b"]
         before = {path: pki.read(path) for path in (sick.me, sick.server)}
@@ -62,7 +62,7 @@ def test_a_member_is_healthy_then_fails_and_is_healthy_again_once_restarted(prog
         ended = f"{sick.ends:%Y-%m-%dT%H:%M:%SZ}"
         assert len({pki.ends(cert) for cert in before.values()}) == 1
         assert not master.healthy("a")
-        assert master.healthy("b")  # sessions live on
+        assert master.healthy("b")  # open connections stay open
         until(lambda: lines(neighbour, f"certificate has expired or is not yet valid: .* is after {ended}"))
 
         sick.restart()
@@ -77,14 +77,14 @@ def test_a_member_is_healthy_then_fails_and_is_healthy_again_once_restarted(prog
         assert len(lines(sick, f"existing certificate not valid after {ended}; will regenerate")) == 2
 
 
-def test_an_old_manager_keeps_an_expired_certificate_until_it_is_moved_aside(program):
+def test_old_manager_keeps_an_expired_certificate_until_it_is_moved_aside(program):
     with scratch_master(program, life=LIFE, keep_expired=True) as master:
         sick = fall_ill(master)
         ended, refused = sick.ends, len(lines(sick, "bad certificate"))
 
         sick.restart()
 
-        # A restarted member dials, and is dialled, many times a second.
+        # A restarted member opens and accepts many connections a second.
         until(lambda: len(lines(sick, "bad certificate")) > refused + 20)
         assert sick.ends == ended
         assert not master.healthy("a")
@@ -94,10 +94,10 @@ def test_an_old_manager_keeps_an_expired_certificate_until_it_is_moved_aside(pro
         sick.restart()
 
         assert master.wait_healthy()
-        assert (sick.ends - ended).days >= 364  # the first life was for the first start alone
+        assert (sick.ends - ended).days >= 364  # the short life applies to the first start only
 
 
-def test_an_old_manager_reissues_where_the_names_differ(program):
+def test_old_manager_reissues_a_certificate_with_other_names(program):
     with scratch_master(program, life=3600, keep_expired=True) as master:
         sick = master.members["a"]
         assert master.wait_healthy()
@@ -112,7 +112,7 @@ def test_an_old_manager_reissues_where_the_names_differ(program):
         assert "etcd-a.internal.example" in pki.hosts(pki.read(sick.me))
 
 
-def test_a_manager_without_authorities_says_which_file_is_missing(tmp_path):
+def test_manager_without_a_ca_names_the_missing_file(tmp_path):
     arguments = ["--member", "etcd-a", "--volume", str(tmp_path), "--authorities", str(tmp_path), "--", "etcd"]
     done = subprocess.run(
         [sys.executable, "-m", "labs.drill.standin", *arguments],
@@ -130,7 +130,7 @@ def test_a_manager_without_authorities_says_which_file_is_missing(tmp_path):
 DRILL = """
 import signal, sys, time
 from labs.drill import etcd, master
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a test run in the background of a shell has ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores SIGINT for background jobs
 with master.scratch_master(etcd.find(), life=3600) as made:
     assert made.wait_healthy()
     print(made.root, *(member.process.pid for member in made.members.values()), flush=True)
@@ -139,14 +139,16 @@ with master.scratch_master(etcd.find(), life=3600) as made:
 
 
 def running(groups: list[int]) -> list[str]:
-    """Return the programs that still run in these process groups; each stand-in leads one, its etcd belongs to it."""
-    told = subprocess.run(["ps", "-e", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in told.splitlines()]
+    """Return the command lines that still run in these process groups: a group is a stand-in and its etcd."""
+    processes = subprocess.run(
+        ["ps", "-e", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 2) for line in processes.splitlines()]
     return [args for group, state, *args in rows if int(group) in groups and not state.startswith("Z")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
-def test_nothing_runs_on_when_the_drill_is_gone(number, program):
+def test_no_process_survives_the_drill(number, program):
     drill = subprocess.Popen(
         [sys.executable, "-c", DRILL],
         env={**os.environ, "PYTHONPATH": f"{AGENT}:{TESTS}"},
@@ -155,8 +157,8 @@ def test_nothing_runs_on_when_the_drill_is_gone(number, program):
         text=True,
     )
     with drill:
-        root, *told = drill.stdout.readline().split()
-        groups = [int(pid) for pid in told]
+        root, *pids = drill.stdout.readline().split()
+        groups = [int(pid) for pid in pids]
         assert len(running(groups)) == 6
 
         drill.send_signal(number)
@@ -168,12 +170,12 @@ def test_nothing_runs_on_when_the_drill_is_gone(number, program):
     shutil.rmtree(root, ignore_errors=True)
 
 
-# ---------------------------------------------------------------- where etcd comes from
+# ---------------------------------------------------------------- the source of etcd
 
 
 @pytest.fixture
 def bare_machine(tmp_path, monkeypatch):
-    """This machine without etcd, and an empty cache; returns the folder of its programs."""
+    """Hide etcd from PATH and use an empty cache; return the folder of programs."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for program in Path("/usr/bin").iterdir():
@@ -185,25 +187,25 @@ def bare_machine(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("lists", ["apt's lists", "no lists"])
-def test_etcd_is_unpacked_from_the_package_where_there_is_none(lists, bare_machine, tmp_path, monkeypatch):
-    if lists == "no lists":  # as in an image of Debian that was never updated
+def test_etcd_is_unpacked_from_the_package_if_missing(lists, bare_machine, tmp_path, monkeypatch):
+    if lists == "no lists":  # like a Debian image without apt lists
         (tmp_path / "apt.conf").write_text(f'Dir::State::lists "{tmp_path}/none/";\n')
         monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     try:
-        found = etcd.find()
+        program = etcd.find()
     except etcd.EtcdMissingError as error:
         if re.search("resolve|connect|Failed to fetch", str(error)):
             pytest.skip(f"the mirror cannot be reached: {error}")
         raise
-    assert found == tmp_path / "cache/etcd/usr/bin/etcd"
-    assert etcd.version(found).startswith("3.")
+    assert program == tmp_path / "cache/etcd/usr/bin/etcd"
+    assert etcd.version(program).startswith("3.")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["etcd"]
 
     bare_machine.joinpath("apt-get").unlink()
-    assert etcd.find() == found  # the next time from the cache
+    assert etcd.find() == program  # now from the cache
 
 
-def test_without_any_etcd_it_is_told_what_was_tried(bare_machine, tmp_path):
+def test_missing_etcd_error_lists_every_attempt(bare_machine, tmp_path):
     for program in bare_machine.iterdir():
         program.unlink()
     broken = bare_machine / "etcd"
@@ -211,33 +213,33 @@ def test_without_any_etcd_it_is_told_what_was_tried(bare_machine, tmp_path):
     broken.chmod(0o755)
     with pytest.raises(etcd.EtcdMissingError) as raised:
         etcd.find()
-    told = str(raised.value).splitlines()
-    assert told[0] == f"{broken}: does not run"
-    assert told[1] == f"{tmp_path}/cache/etcd: no etcd there"
-    assert told[2] == "apt-get download etcd-server: there is no apt-get here"
+    attempts = str(raised.value).splitlines()
+    assert attempts[0] == f"{broken}: does not run"
+    assert attempts[1] == f"{tmp_path}/cache/etcd: no etcd there"
+    assert attempts[2] == "apt-get download etcd-server: there is no apt-get here"
 
 
 # ---------------------------------------------------------------- the recording, for machines without etcd
 
 
-def test_the_recording_is_small_and_holds_no_key():
+def test_recording_is_small_and_holds_no_key():
     files = [path for path in recorded.FOLDER.rglob("*") if path.suffix in (".log", ".crt", ".json", ".md")]
     assert len(files) >= 14
     assert sum(path.stat().st_size for path in files) < 100 * 1024
     assert not [path for path in files if "PRIVATE" in path.read_text()]
 
 
-def test_the_recording_is_judged_anew_each_time_it_is_played():
-    said: list[str] = []
-    assert recorded.play(lambda text="", **_: said.append(text)) == 0
-    told = "\n".join(said)
-    assert said[0].startswith("RECORDED ")
-    assert "/pki/etcd-cluster-token-etcd/peers/me.crt" in told
-    assert 'rejected connection from "10.77.0.12:' in told
-    assert told.index("EXPIRED") < told.index("failing line") < told.index("restart ") < told.index("reissued")
+def test_recording_is_judged_at_every_playback():
+    printed: list[str] = []
+    assert recorded.play(lambda text="", **_: printed.append(text)) == 0
+    output = "\n".join(printed)
+    assert printed[0].startswith("RECORDED ")
+    assert "/pki/etcd-cluster-token-etcd/peers/me.crt" in output
+    assert 'rejected connection from "10.77.0.12:' in output
+    assert output.index("EXPIRED") < output.index("failing line") < output.index("restart ") < output.index("reissued")
 
 
-def test_the_product_holds_nothing_of_the_drill():
+def test_installed_files_hold_no_part_of_the_drill():
     product = [
         path for part in ("agent/certmedic", "packaging", "systemd") for path in (AGENT.parent / part).rglob("*")
     ]
@@ -259,12 +261,12 @@ def test_the_product_holds_nothing_of_the_drill():
         ("peer-wrong-ca-one", "3.5", "zap"),
     ],
 )
-def test_a_planted_fault_shows_in_the_logs_of_those_who_should_tell(name, version, logger, tmp_path):
+def test_planted_fault_shows_in_the_logs_of_the_expected_members(name, version, logger, tmp_path):
     story = lab.scenario(name, tmp_path, logger=logger, version=version)
     assert story.etcd.startswith(f"{version}.")
     for key, member in story.members.items():
-        said = [line for line in member.log.read_text().splitlines() if lab.FAULT.search(line)]
-        assert bool(said) == (story.expect[key]["suspect"] != "none"), said[:3]
+        faults = [line for line in member.log.read_text().splitlines() if lab.FAULT.search(line)]
+        assert bool(faults) == (story.expect[key]["suspect"] != "none"), faults[:3]
         if story.expect[key]["suspect"] == "own":
-            assert "remote error: tls: bad certificate" in said[0]
+            assert "remote error: tls: bad certificate" in faults[0]
             assert all((member.pki / file).exists() for file in story.expect[key]["certificates"])

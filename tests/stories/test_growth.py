@@ -1,4 +1,4 @@
-"""What the readers keep does not grow: with the lines they read, with rotations, with files and pods that come and go."""
+"""The memory and open files of the readers do not grow with lines, rotations, files and pods."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ pytestmark = pytest.mark.slow
 
 NEEDLES = (b"x509:", b"remote error: tls")
 ROUNDS = 12
-LOOKS = (3, 7, 11)  # rounds after which what is kept is looked at: the first has everything that is kept for good
+LOOKS = (3, 7, 11)  # rounds after which memory is measured: the first includes all permanent allocations
 
 
 class _Heap(ctypes.Structure):
-    """What mallinfo2(3) tells."""
+    """The result of mallinfo2(3)."""
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
@@ -54,7 +54,7 @@ class _Heap(ctypes.Structure):
 
 
 class Drain:
-    """Runs a source as the agent does, counts what comes, and keeps nothing of it."""
+    """Runs a source as the agent does, counts its entries and keeps none."""
 
     def __init__(self, source) -> None:
         self.positions: dict[str, str] = {}
@@ -66,7 +66,7 @@ class Drain:
         self._thread.start()
 
     def put(self, item, stop) -> None:
-        """Take an item in place of the inbox."""
+        """Receive an item in place of the inbox."""
         self.entries += isinstance(item, LogEntry)
         self.idle += isinstance(item, SourceStatus) and not item.lag_seconds
         if isinstance(item, SourceDown):
@@ -85,16 +85,16 @@ class Drain:
 
 
 def kept() -> dict[str, int]:
-    """Return what is held: Python's bytes for the readers, the C library's of this process, open files."""
+    """Return the bytes that Python holds for the readers, those that the C library holds, and the number of open files."""
     gc.collect()
     ours = tracemalloc.Filter(inclusive=True, filename_pattern="*/certmedic/edge/*", all_frames=True)
     traces = tracemalloc.take_snapshot().filter_traces([ours]).statistics("filename")
     heap = ctypes.CDLL(None).mallinfo2
     heap.restype = _Heap
-    told = heap()
+    heap_info = heap()
     return {
-        "python": sum(one.size for one in traces),
-        "c": told.uordblks + told.hblkhd,
+        "python": sum(trace.size for trace in traces),
+        "c": heap_info.uordblks + heap_info.hblkhd,
         "files": len(list(Path("/proc/self/fd").iterdir())),
     }
 
@@ -109,9 +109,9 @@ def _traced():
 
 
 def grown(drain: Drain, one_round: Callable[[int], int]) -> dict[str, int]:
-    """Play rounds, each of which says how many entries there are by then; returns what is kept more after each look, at the least.
+    """Run rounds, each of which returns the total of entries due; return the smallest growth between two measurements.
 
-    What the process holds beside grows by a step at times; a leak grows all the time.
+    Other memory of the process grows in single steps; a leak grows all the time.
     """
     looks = []
     with _traced():
@@ -133,11 +133,11 @@ def _quick(monkeypatch):
 
 
 @pytest.mark.skipif(not Path(REMOTE).exists(), reason="needs systemd-journal-remote")
-def test_over_entries_rotations_and_reopenings_of_the_journal(tmp_path):
+def test_journal_reader_does_not_grow_over_entries_and_rotations(tmp_path):
     start = int(time.time() * 1e6) - 500_000_000
 
     def one_round(number: int) -> int:
-        # A file of its own, each; the fourth before it is vacuumed, so that positions die too.
+        # Each round writes a new file and removes the one of three rounds before, so that positions end too.
         write_journal(
             tmp_path / f"{number}.journal",
             [
@@ -160,7 +160,7 @@ def test_over_entries_rotations_and_reopenings_of_the_journal(tmp_path):
     assert more["c"] < 100_000
 
 
-def test_over_lines_and_rotations_of_files(tmp_path):
+def test_file_reader_does_not_grow_over_lines_and_rotations(tmp_path):
     log = tmp_path / "etcd.log"
     log.touch()
 
@@ -185,7 +185,7 @@ def test_over_lines_and_rotations_of_files(tmp_path):
     assert more["c"] < 100_000
 
 
-def test_over_pods_that_come_and_go(tmp_path):
+def test_pod_reader_does_not_grow_over_short_lived_pods(tmp_path):
     def one_round(number: int) -> int:
         for job in range(20):
             folder = tmp_path / f"default_job-{number}-{job}_7f3a" / "job"

@@ -1,4 +1,4 @@
-"""Ten thousand forged failures in everything that is watched, on a master on which nothing is wrong."""
+"""Ten thousand forged failures in all watched sources of a healthy master."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from labs.units import control_groups, within
 
 pytestmark = STORY
 LINES = 10_000
-MOST_MESSAGES = 8  # of which each is one incident's; what is new in it comes with its reminder
+MOST_MESSAGES = 8  # one for each incident; later findings come with its reminder
 MOST_MEMORY = 160  # MB
 CONFIG = """
 state = "{home}/state"
@@ -41,7 +41,7 @@ restart = ["etcd-manager", "k3s"]
 
 
 def forged(chance, ends):
-    """Return a line as whoever reaches a port, or writes to a log, can have it: with names and dates of this very master."""
+    """Return a line that anyone who reaches a port or writes to a log can cause, with names and dates of this master."""
     who = f"{chance.choice(['10.0.0', '203.0.113'])}.{chance.randrange(255)}:{chance.randrange(1024, 65535)}"
     name = chance.choice(["etcd-a", "etcd-b", f"x{chance.randrange(10**6)}", ""])
     when = ends if chance.random() < 0.5 else datetime.now(UTC) - timedelta(seconds=chance.randrange(10**7))
@@ -61,7 +61,7 @@ def forged(chance, ends):
 
 
 class Lab(Machine):
-    """A master in namespaces: certificates that are good and are served, a journald, and room for logs."""
+    """A master in namespaces: good certificates that are served, a journald, and folders for logs."""
 
     def __init__(self, journald, namespace):
         self.home = journald.home
@@ -79,7 +79,7 @@ class Lab(Machine):
         for log in self.logs:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.touch()
-        # One that was in use once, and is still mounted: what has expired on it explains any line, and is in nobody's use.
+        # A volume that is still mounted but unused: its expired certificates explain any line, but no process uses them.
         pki.kops_volume(
             self.home / "mnt/master-vol-old",
             peers_ca=peers,
@@ -88,7 +88,7 @@ class Lab(Machine):
             not_after=self.ends - timedelta(days=330),
         )
         files = {2380: next(volume.rglob("me.crt")), 4001: next(volume.rglob("server.crt"))}
-        groups = control_groups(f"etcd@{namespace}.service")  # by which the agent trusts what is served
+        groups = control_groups(f"etcd@{namespace}.service")  # the agent trusts listeners of this unit
         self.servers = [
             subprocess.Popen(
                 within(
@@ -104,7 +104,7 @@ class Lab(Machine):
         ]
 
     def write(self, lines):
-        """Write a third of them to each: the journal, a file, a container's log."""
+        """Write a third of the lines to each of the journal, a file and a container log."""
         cat = self.run("systemd-cat", "--identifier=etcd", "--stderr-priority=4", "cat", stdin=subprocess.PIPE)
         for number, line in enumerate(lines):
             if number % 3 == 0:
@@ -126,7 +126,7 @@ def lab():
             kill(server)
 
 
-def test_ten_thousand_forged_failures_cause_no_act_and_no_flood(lab, tmp_path):
+def test_ten_thousand_forged_failures_cause_no_action_and_few_messages(lab, tmp_path):
     chance = random.Random(7)  # noqa: S311 - no secret hangs on it
     config, output = tmp_path / "certmedic.toml", tmp_path / "agent.log"
     with Hook(listener(lab.namespace)) as received:
@@ -144,18 +144,18 @@ def test_ten_thousand_forged_failures_cause_no_act_and_no_flood(lab, tmp_path):
             assert until(lambda: matched() >= LINES * 0.8, seconds=150, every=0.5), json.dumps(
                 lab.certmedic("status", config=config)
             )
-            time.sleep(4)  # for what was opened to be told
+            time.sleep(4)  # time to deliver messages
             took = time.monotonic() - began
-            found = lab.certmedic("incidents", config=config)["incidents"]
+            incidents = lab.certmedic("incidents", config=config)["incidents"]
             memory = int(Path(f"/proc/{agent.pid}/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024
-            print(f"{took:.0f} s, {memory} MB, {len(found)} incidents:", *received.titles, sep="\n  ")  # noqa: T201 - worth seeing
+            print(f"{took:.0f} s, {memory} MB, {len(incidents)} incidents:", *received.titles, sep="\n  ")  # noqa: T201 - worth seeing
             with contextlib.closing(sqlite3.connect(tmp_path / "state/state.sqlite3")) as state:
                 assert state.execute("SELECT count(*) FROM actions").fetchone() == (0,)
-            for one in found:
-                assert one["decision"] is None or "evidence" in [
-                    g["name"] for g in one["decision"]["gates"] if not g["passed"]
-                ], one
-            assert any("is not in use" in " ".join(one["diagnosis"]["evidence"]) for one in found)
+            for incident in incidents:
+                assert incident["decision"] is None or "evidence" in [
+                    g["name"] for g in incident["decision"]["gates"] if not g["passed"]
+                ], incident
+            assert any("is not in use" in " ".join(incident["diagnosis"]["evidence"]) for incident in incidents)
             assert len(received.messages) <= MOST_MESSAGES, received.titles
             assert memory < MOST_MEMORY
         finally:

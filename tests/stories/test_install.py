@@ -1,7 +1,7 @@
-"""`pip install` in an empty environment, at both ends of what pyproject.toml allows, from a wheel and from a source archive.
+"""`pip install` into an empty environment, with the oldest and the newest allowed libraries, from wheel and source archive.
 
-The oldest that is allowed is what Debian 12 ships, here as PyPI has it; the newest is whatever pip finds. systemd-python is built from
-source, which needs a compiler and libsystemd-dev.
+The oldest allowed versions are those of Debian 12, taken from PyPI; the newest are those that pip finds. pip builds systemd-python
+from source, which needs a compiler and libsystemd-dev.
 """
 
 import functools
@@ -22,7 +22,7 @@ from certmedic import __version__
 from labs import ROOT, command, pki
 
 pytestmark = [pytest.mark.real, pytest.mark.long, pytest.mark.timeout(600)]
-# What Debian 12 has of the libraries that certmedic names, and of those that they lean on where a later one would not do.
+# The versions in Debian 12 of the libraries that certmedic names, and of their dependencies that must not be later.
 DEBIAN_12 = {
     "apprise": "1.2.0",
     "click": "8.1.3",
@@ -37,14 +37,14 @@ DEBIAN_12 = {
 LINE = 'rejected connection from "10.0.1.7:4511" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
 
 
-# Away from this tree, so that nothing is imported from it.
+# Run outside this tree, so that no module is imported from it.
 do = functools.partial(
     command.do, cwd="/", env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 )
 
 
 def environment(home):
-    """Make an empty virtual environment with the distribution's Python; returns its programs' folder."""
+    """Make an empty virtual environment with the distribution's Python; return its folder of programs."""
     do(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}", "-m", "venv", home)
     return home / "bin"
 
@@ -62,9 +62,9 @@ def archives(tmp_path_factory):
 
 
 def tracked():
-    """Return the files of the import package that the repository holds."""
-    found = (path for path in (ROOT / "agent" / "certmedic").rglob("*") if path.is_file())
-    return {path.relative_to(ROOT / "agent").as_posix() for path in found if "__pycache__" not in path.parts}
+    """Return the paths of all files of the import package in the repository."""
+    files = (path for path in (ROOT / "agent" / "certmedic").rglob("*") if path.is_file())
+    return {path.relative_to(ROOT / "agent").as_posix() for path in files if "__pycache__" not in path.parts}
 
 
 def test_wheel_and_source_archive_hold_every_file_of_the_package(archives):
@@ -80,7 +80,7 @@ def test_wheel_and_source_archive_hold_every_file_of_the_package(archives):
     assert f"\nVersion: {__version__}\n" in metadata
 
 
-def test_the_floor_in_pyproject_is_what_is_tested_here():
+def test_lowest_versions_in_pyproject_are_those_of_debian_12():
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     floor = dict(line.split(">=") for line in wanted)
     assert set(floor) <= set(DEBIAN_12)
@@ -90,7 +90,7 @@ def test_the_floor_in_pyproject_is_what_is_tested_here():
 
 @pytest.mark.parametrize(("kind", "pins"), [("wheel", DEBIAN_12), ("source", {})], ids=["oldest", "newest"])
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to read what the service reads")
-def test_installed_by_pip_it_runs(archives, kind, pins, tmp_path):
+def test_service_installed_by_pip_runs(archives, kind, pins, tmp_path):
     bin_ = environment(tmp_path / "venv")
     (tmp_path / "pins.txt").write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
     do(bin_ / "pip", "install", "--quiet", "-c", tmp_path / "pins.txt", archives[kind])
@@ -111,7 +111,7 @@ def test_installed_by_pip_it_runs(archives, kind, pins, tmp_path):
     config.chmod(0o640)
     assert "good" in do(certmedic, "check-config", "--config", config)
     assert "a-ca" in do(certmedic, "certs", "--config", config)
-    # The service itself: it makes its state from the schema that came along, and stops when it is told.
+    # The service creates its state from the installed schema and stops on SIGTERM.
     service = subprocess.Popen([certmedic, "run", "--config", config], cwd="/", stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60

@@ -1,4 +1,4 @@
-"""An agent that is killed again and again, on a real master with dockerd and etcd: it comes to its end all the same, once."""
+"""An agent that is killed repeatedly on a real master with dockerd and etcd still cures exactly once."""
 
 import os
 import random
@@ -15,9 +15,9 @@ pytestmark = STORY
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("CERTMEDIC_SEEDS", "1"))))
-def test_killed_again_and_again_it_ends_the_same_way(seed):
+def test_agent_killed_repeatedly_still_cures_once(seed):
     chance = random.Random(seed)  # noqa: S311 - no secret hangs on it
-    between = (1.5, 7.0) if seed % 2 else (1.5, 3.0)  # seconds; a start takes about one
+    between = (1.5, 7.0) if seed % 2 else (1.5, 3.0)  # seconds between kills; a start takes about one
     with masters() as lab, Hook(lab.listener()) as received:
         config = CONFIG.format(mode="remedy", url=received.url, group_for="2s")
         sick = lab.members["a"]
@@ -40,6 +40,6 @@ def test_killed_again_and_again_it_ends_the_same_way(seed):
             assert [act["state"] for act in acts] == ["verified"]
             assert until(lambda: {*kinds(sick)} == {"opened", "acted", "resolved"}, seconds=20)
             assert sick.docker("inspect", "-f", "{{.RestartCount}}", sick.container) == "0"
-            assert len(sick.starts()) == 2  # the first start, and the one cure
+            assert len(sick.starts()) == 2  # the first start and one cure
         finally:
             kill(agent)

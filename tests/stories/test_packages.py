@@ -1,7 +1,7 @@
-"""The packages, as an operator meets them: installed with apt on booted Debians, upgraded, misconfigured, removed, purged.
+"""The packages, as operators use them: installed with apt on booted Debians, upgraded, misconfigured, removed, purged.
 
-What is asked of the files alone (contents, reproducible bytes, lintian, rpmlint, the sandbox's score) is asked of the packages that
-`packaging/build` makes; the rpm is installed with rpm into a root file system of its own.
+Some tests check the files that `packaging/build` makes: contents, reproducible bytes, lintian, rpmlint, the sandbox score. rpm
+installs the rpm into a separate root file system.
 """
 
 import ast
@@ -33,10 +33,10 @@ RELEASES = ("bookworm", "trixie")
 CONFIGURED = [
     "/etc/certmedic/certmedic.toml",
     "/etc/profile.d/certmedic.sh",
-]  # kept over an upgrade as a person left them
+]  # configuration files: an upgrade keeps them as edited
 NEXT = "99.0.1"
 VOLUME = "/mnt/master-vol-0abc"
-# import name -> its package on Debian, and on PyPI, which is what python3dist() goes by
+# import name -> package on Debian, and on PyPI, whose names python3dist() uses
 LIBRARIES = {
     "OpenSSL": ("python3-openssl", "pyopenssl"),
     "apprise": ("apprise", "apprise"),
@@ -47,7 +47,7 @@ LIBRARIES = {
     "systemd": ("python3-systemd", "systemd-python"),
 }
 
-# Each boots a machine, or waits for another to have built the packages: for itself, beside the others.
+# Each test boots a machine or waits for the build of the packages, so that they run side by side.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 real = pytest.mark.real
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, namespaces and whole machines")
@@ -82,11 +82,11 @@ def rpm(dist):
     return dist / f"certmedic-{__version__}.noarch.rpm"
 
 
-# ---------------------------------------------------------------- what is written in several places agrees
+# ---------------------------------------------------------------- files that must agree
 
 
 def imported():
-    """Return every module of others' that the code imports."""
+    """Return the third-party modules that the code imports."""
     names = set()
     for path in (ROOT / "agent").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -97,12 +97,12 @@ def imported():
     return names - sys.stdlib_module_names - {"certmedic"}
 
 
-def test_the_packages_depend_on_exactly_what_is_imported():
+def test_package_dependencies_are_exactly_the_imported_libraries():
     used = imported()
     assert used <= LIBRARIES.keys()
-    found = depends()
-    python = found.pop("python3")
-    assert set(found) == {LIBRARIES[name][0] for name in used}
+    required = depends()
+    python = required.pop("python3")
+    assert set(required) == {LIBRARIES[name][0] for name in used}
     spec = (PACKAGING / "certmedic.spec").read_text()
     in_rpm = dict(re.findall(r"^Requires: +python3dist\(([\w-]+)\) >= ([\w.]+)$", spec, re.MULTILINE))
     assert set(in_rpm) == {LIBRARIES[name][1] for name in used}
@@ -111,15 +111,15 @@ def test_the_packages_depend_on_exactly_what_is_imported():
     for name in used:
         on_debian, on_pypi = LIBRARIES[name]
         assert (
-            found[on_debian] == in_rpm[on_pypi].removesuffix(".0")
-            or found[on_debian] == in_rpm[on_pypi] + ".0"
-            or (found[on_debian] == in_rpm[on_pypi])
+            required[on_debian] == in_rpm[on_pypi].removesuffix(".0")
+            or required[on_debian] == in_rpm[on_pypi] + ".0"
+            or (required[on_debian] == in_rpm[on_pypi])
         )
-        assert found[on_debian] == floor[on_pypi]
+        assert required[on_debian] == floor[on_pypi]
     assert python.rstrip("~") == project["requires-python"].removeprefix(">=")
 
 
-def test_the_examples_can_be_used_as_they_are(tmp_path):
+def test_example_configuration_loads_unchanged(tmp_path):
     (tmp_path / "certmedic.toml").write_text("")
     (tmp_path / "conf.d").mkdir()
     shutil.copy(PACKAGING / "examples" / "remedy.toml", tmp_path / "conf.d")
@@ -127,7 +127,7 @@ def test_the_examples_can_be_used_as_they_are(tmp_path):
 
 
 def rendered(page):
-    """Return a manual page as it is read, without line breaks and hyphens; it must not make man complain."""
+    """Return a manual page as man renders it, without line breaks and hyphens; man must report no warning."""
     done = subprocess.run(
         ["man", "--warnings=w", "-l", page],
         capture_output=True,
@@ -140,13 +140,13 @@ def rendered(page):
 
 
 @real
-def test_the_manual_pages_know_every_command_option_and_key():
+def test_manual_pages_hold_every_command_option_and_key():
     commands = rendered(PACKAGING / "man" / "certmedic.1")
     for name, command in main.commands.items():
         assert re.search(rf"\b{name}\b", commands), name
-        for one in getattr(command, "commands", {name: command}).values():
-            for option in (o for o in one.params if isinstance(o, click.Option)):
-                assert option.opts[0] in commands, f"{name} {one.name} {option.opts[0]}"
+        for subcommand in getattr(command, "commands", {name: command}).values():
+            for option in (o for o in subcommand.params if isinstance(o, click.Option)):
+                assert option.opts[0] in commands, f"{name} {subcommand.name} {option.opts[0]}"
     configuration = rendered(PACKAGING / "man" / "certmedic.toml.5")
     for key in KEYS:
         assert re.search(rf"\b{key.split('.')[-1]}\b", configuration), key
@@ -157,8 +157,8 @@ def test_the_manual_pages_know_every_command_option_and_key():
 
 
 @real
-def test_two_builds_come_to_the_same_bytes(source, dist, tmp_path):
-    # Another folder, another time, a careless umask, another place on earth.
+def test_two_builds_give_the_same_bytes(source, dist, tmp_path):
+    # Another folder, time, umask and time zone.
     place = shutil.copytree(source, tmp_path / "somewhere else")
     do("sh", "-c", 'umask 077 && exec "$0" "$1"', place / "packaging" / "build", tmp_path / "again", env={
         **os.environ, "SOURCE_DATE_EPOCH": "1780000000", "TZ": "Pacific/Auckland", "LC_ALL": "C"
@@ -169,7 +169,7 @@ def test_two_builds_come_to_the_same_bytes(source, dist, tmp_path):
 
 
 @real
-def test_sums_and_bill_of_materials(dist):
+def test_checksums_and_bill_of_materials_match_the_packages(dist):
     sums = dict(reversed(line.split("  ")) for line in (dist / "SHA256SUMS").read_text().splitlines())
     files = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in dist.iterdir() if path.name != "SHA256SUMS"
@@ -178,15 +178,17 @@ def test_sums_and_bill_of_materials(dist):
     bill = json.loads((dist / f"certmedic-{__version__}.cdx.json").read_text())
     assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", __version__)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert {one["name"] for one in bill["components"]} == {line.split(">=")[0] for line in project["dependencies"]}
+    assert {component["name"] for component in bill["components"]} == {
+        line.split(">=")[0] for line in project["dependencies"]
+    }
 
 
 @real
-def test_the_checkers_of_both_worlds_find_nothing(deb, rpm):
-    said = do("lintian", "--fail-on=error,warning", "--tag-display-limit=0", "--allow-root", deb)
-    assert not re.search("^[EW]:", said, re.MULTILINE), said
-    said = do("rpmlint", "--config", PACKAGING / "rpmlint.toml", rpm)
-    assert "0 errors, 0 warnings" in said
+def test_lintian_and_rpmlint_report_no_fault(deb, rpm):
+    output = do("lintian", "--fail-on=error,warning", "--tag-display-limit=0", "--allow-root", deb)
+    assert not re.search("^[EW]:", output, re.MULTILINE), output
+    output = do("rpmlint", "--config", PACKAGING / "rpmlint.toml", rpm)
+    assert "0 errors, 0 warnings" in output
 
 
 @real
@@ -230,13 +232,13 @@ def test_both_packages_hold_the_same_files(source, deb, rpm):
 
 
 @real
-def test_the_sandbox_scores_no_more_than_it_may():
-    said = do("systemd-analyze", "security", "--offline=true", "--no-pager", UNIT)
-    score = float(re.search(r"exposure level for certmedic.service: ([\d.]+)", said)[1])
+def test_sandbox_score_is_within_its_limit():
+    output = do("systemd-analyze", "security", "--offline=true", "--no-pager", UNIT)
+    score = float(re.search(r"exposure level for certmedic.service: ([\d.]+)", output)[1])
     assert score <= 2.2
 
 
-def test_every_opening_in_the_sandbox_has_its_reason_beside_it():
+def test_every_opening_of_the_sandbox_is_explained_in_a_comment():
     text = UNIT.read_text()
     comments = " ".join(line for line in text.splitlines() if line.startswith("#"))
     for opened in (
@@ -256,7 +258,7 @@ def test_every_opening_in_the_sandbox_has_its_reason_beside_it():
 
 @pytest.fixture
 def scratch(tmp_path):
-    """Return a root file system to install an rpm into: the cached one, under a layer of its own."""
+    """Return a root file system to install an rpm into: a new layer over the cached one."""
     lower = machines.root_file_system("bookworm", wanted("bookworm"))
     for name in ("upper", "work", "root"):
         (tmp_path / name).mkdir()
@@ -270,10 +272,10 @@ def scratch(tmp_path):
 @real
 @as_root
 @pytest.mark.timeout(900)
-def test_rpm_installs_it_runs_and_rpm_removes_it(rpm, scratch):
+def test_rpm_is_installed_runs_and_is_removed(rpm, scratch):
     base = ("rpm", "--root", scratch, "--nosignature")
-    said = do(*base, "--nodeps", "-i", rpm)
-    assert "warning" not in said.replace("warning: Generating", "")
+    output = do(*base, "--nodeps", "-i", rpm)
+    assert "warning" not in output.replace("warning: Generating", "")
     assert do("chroot", scratch, "certmedic", "--version").strip() == f"certmedic, version {__version__}"
     assert "good: /etc/certmedic/certmedic.toml" in do("chroot", scratch, "certmedic", "check-config")
     wants = scratch / "etc/systemd/system/multi-user.target.wants/certmedic.service"
@@ -284,8 +286,8 @@ def test_rpm_installs_it_runs_and_rpm_removes_it(rpm, scratch):
     assert "python3 >= 3.11" in requires
     (scratch / "etc/certmedic/certmedic.toml").write_text("# mine\n")
     (scratch / "var/lib/certmedic").mkdir()
-    said = do(*base, "-e", "certmedic")
-    assert "/var/lib/certmedic" in said
+    output = do(*base, "-e", "certmedic")
+    assert "/var/lib/certmedic" in output
     assert not wants.is_symlink()
     assert not (scratch / "usr/share/certmedic").exists()
     assert not (scratch / "usr/bin/certmedic").exists()
@@ -296,7 +298,7 @@ def test_rpm_installs_it_runs_and_rpm_removes_it(rpm, scratch):
 
 
 def put_volume(machine, tmp_path, *, ended):
-    """Write an etcd volume as kops has it, whose certificates ended so long ago."""
+    """Write an etcd volume as kops lays it out, with certificates that expired `ended` ago."""
     peers, clients = pki.authority("etcd-peers-ca-main"), pki.authority("etcd-clients-ca")
     pki.kops_volume(tmp_path / "vol", peers_ca=peers, clients_ca=clients, not_after=datetime.now(UTC) - ended)
     packed = subprocess.run(["tar", "-C", tmp_path / "vol", "-c", "."], capture_output=True, check=True).stdout
@@ -304,7 +306,7 @@ def put_volume(machine, tmp_path, *, ended):
 
 
 def refuse(machine, who):
-    """Have the unit of an etcd log that somebody refused its certificate."""
+    """Let a unit of etcd log that the client `who` rejected its certificate."""
     unit = ["--unit=etcd@refused", "--collect", "--property=SyslogIdentifier=etcd"]
     machine("systemd-run", "--quiet", "--wait", *unit, "sh", "-c", 'echo "$0"; sleep 1', LINE.format(who))
 
@@ -325,8 +327,8 @@ def incidents(machine):
     return json.loads(machine("certmedic", "incidents", "--json"))["incidents"]
 
 
-def installed_it_runs(machine, deb):
-    # Installed, it runs, says what it watches, and is quiet: there is no Kubernetes, Docker or etcd here.
+def installed_service_runs(machine, deb):
+    # The installed service runs, names its sources and sends nothing: this machine has no Kubernetes, Docker or etcd.
     install(machine, deb)
     machine.until("active (running)", "systemctl", "status", "certmedic")
     machine.until("certmedic watches", *JOURNAL)
@@ -343,23 +345,23 @@ def installed_it_runs(machine, deb):
     completes(machine)
 
 
-def it_is_held_within_its_limits(machine):
-    # Not only what systemd was told: what the kernel was told.
+def limits_hold(machine):
+    # The limits that the kernel holds, not only those of systemd.
     group = property_of(machine, "ControlGroup")
 
     def kernel(*names):
-        found = [f"/sys/fs/cgroup/{name.format(group)}" for name in names]
-        return machine("sh", "-c", 'for f in "$@"; do [ ! -e "$f" ] || cat "$f"; done', "sh", *found).split()
+        files = [f"/sys/fs/cgroup/{name.format(group)}" for name in names]
+        return machine("sh", "-c", 'for f in "$@"; do [ ! -e "$f" ] || cat "$f"; done', "sh", *files).split()
 
     memory = kernel("memory{}/memory.limit_in_bytes", "{}/memory.max")
     assert memory == [str(256 << 20)]
     quota = kernel("cpu{}/cpu.cfs_quota_us", "{}/cpu.max")
     assert quota[0] == "50000"
     assert kernel("pids{}/pids.max", "{}/pids.max") == ["512"]
-    assert property_of(machine, "MemoryHigh") == str(192 << 20)  # the older kind of control groups has no such limit
+    assert property_of(machine, "MemoryHigh") == str(192 << 20)  # cgroup v1 has no such limit
 
 
-# Somebody at a terminal: what login and the shell show there is kept.
+# A user at a terminal: the output of login and the shell is recorded.
 LOGIN = """
 import os, pty, sys, time
 child, terminal = pty.fork()
@@ -374,50 +376,50 @@ with open(sys.argv[1], "wb", buffering=0) as screen:
 """
 
 
-def somebody_logs_in(machine, screen):
+def user_logs_in(machine, screen):
     machine.write("/root/login.py", LOGIN)
     machine("systemd-run", "--quiet", "--collect", f"--unit={screen}", "python3", "/root/login.py", f"/root/{screen}")
-    machine.until("root@", "cat", f"/root/{screen}")  # the shell's prompt
+    machine.until("root@", "cat", f"/root/{screen}")  # the prompt of the shell
 
 
-def whoever_is_at_the_machine_hears_of_it(machine, known):
-    # Who is logged in gets it on the terminal, from within the sandbox; who logs in later reads a line.
+def users_at_terminals_are_informed(machine, known):
+    # A logged-in user gets the message on the terminal. A user who logs in later reads one line.
     screen = machine.until(f"sudo certmedic show {known}", "cat", "/root/evening")
     assert "Broadcast message from root" in screen
     assert "the certificate of etcd main has expired" in " ".join(screen.split())
     assert "every terminal: delivered" in machine("certmedic", "show", str(known))
     machine.until("etcd main", "cat", "/run/certmedic/motd")
-    somebody_logs_in(machine, "morning")
-    told = machine("cat", "/root/morning")
-    assert "certmedic: etcd main: certificate expired: " in told
-    assert told.index(f"(sudo certmedic show {known})") < told.index("root@")
-    assert "Broadcast" not in told
+    user_logs_in(machine, "morning")
+    screen = machine("cat", "/root/morning")
+    assert "certmedic: etcd main: certificate expired: " in screen
+    assert screen.index(f"(sudo certmedic show {known})") < screen.index("root@")
+    assert "Broadcast" not in screen
     machine("systemctl", "stop", "evening", "morning")
 
 
-def it_sees_a_volume_that_expired(machine, tmp_path):
-    # A volume is mounted while it runs, its certificates have expired, and somebody refuses them.
+def expired_volume_is_reported(machine, tmp_path):
+    # Mount a volume with expired certificates while the service runs; a client rejects them.
     machine("mkdir", "-p", VOLUME)
     machine("mount", "-t", "tmpfs", "tmpfs", VOLUME)
     put_volume(machine, tmp_path, ended=timedelta(hours=3))
     refuse(machine, "10.0.1.7:45110")
-    said = machine.until("the certificate of", *JOURNAL)
-    assert f"{VOLUME}/pki/etcd-cluster-token-etcd/" in said
-    assert "has expired" in said
-    assert "What to do" in said
-    assert "What not to do" in said
-    (found,) = [one for one in incidents(machine) if one["diagnosis"]["cause"] == "expired"]
-    assert found["diagnosis"]["suspect"] == "own"
-    return found["id"]
+    entries = machine.until("the certificate of", *JOURNAL)
+    assert f"{VOLUME}/pki/etcd-cluster-token-etcd/" in entries
+    assert "has expired" in entries
+    assert "What to do" in entries
+    assert "What not to do" in entries
+    (incident,) = [incident for incident in incidents(machine) if incident["diagnosis"]["cause"] == "expired"]
+    assert incident["diagnosis"]["suspect"] == "own"
+    return incident["id"]
 
 
-def an_upgrade_keeps_all(machine, newer, known):
-    # An upgrade keeps what was changed and what is known, restarts it, and no line of the time in between is lost.
+def upgrade_keeps_everything(machine, newer, known):
+    # An upgrade keeps configuration and state, restarts the service and loses no line.
     machine("mkdir", "-p", "/var/lib/prometheus/node-exporter")
     machine.write("/etc/certmedic/conf.d/mine.toml", f'mode = "observe"\n[metrics]\ntextfile = "{METRICS}"\n')
     first = property_of(machine, "MainPID")
     assert '"count": 1,' in machine("certmedic", "incidents", "--json")
-    # In a file: systemd logs what a command line says, and the line would be counted from there as well.
+    # The script is a file: systemd logs command lines, and the agent would count the line twice.
     machine.write("/root/chatter.sh", CHATTER)
     machine("systemd-run", "--quiet", "--unit=etcd@chatter", "sh", "/root/chatter.sh")
     install(machine, newer)
@@ -426,17 +428,17 @@ def an_upgrade_keeps_all(machine, newer, known):
     assert property_of(machine, "MainPID") != first
     assert property_of(machine, "StatusText").startswith("mode observe")
     machine("touch", "/run/enough")
-    told = machine.until("all said", "journalctl", "--no-pager", "--output=cat", "--identifier=chatter")
-    said = 1 + int(told.split()[-1])
-    assert said > 2
-    machine.until(f'"count": {said},', "certmedic", "incidents", "--json")
-    assert [one["id"] for one in incidents(machine)] == [known]
-    # The sandbox lets it write where the node exporter reads.
+    summary = machine.until("all said", "journalctl", "--no-pager", "--output=cat", "--identifier=chatter")
+    lines = 1 + int(summary.split()[-1])
+    assert lines > 2
+    machine.until(f'"count": {lines},', "certmedic", "incidents", "--json")
+    assert [incident["id"] for incident in incidents(machine)] == [known]
+    # The sandbox allows writing to the folder of the node exporter.
     machine.until("certmedic_", "cat", METRICS)
 
 
-def a_reload_is_checked(machine):
-    # A reload takes up what is right, in the same process, and refuses what is wrong, loudly.
+def reload_is_checked(machine):
+    # A reload takes up a valid configuration in the same process, and rejects an invalid one with an error.
     pid = property_of(machine, "MainPID")
     machine.write("/etc/certmedic/conf.d/mine.toml", 'mode = "notify"\n')
     machine("systemctl", "reload", "certmedic")
@@ -449,8 +451,8 @@ def a_reload_is_checked(machine):
     assert property_of(machine, "ActiveState") == "active"
 
 
-def a_wrong_start_is_told(machine):
-    # A wrong configuration at the start is told where a person looks first, and not tried again.
+def invalid_start_is_reported(machine):
+    # An invalid configuration at startup shows in `systemctl status`, and systemd does not restart the service.
     assert machine.run("systemctl", "restart", "certmedic").code != 0
     status = machine.run("systemctl", "status", "certmedic").out
     assert "Status: \"/etc/certmedic/conf.d/mine.toml: mode: found 'shout'; allowed:" in status
@@ -460,8 +462,8 @@ def a_wrong_start_is_told(machine):
     machine("rm", "/etc/certmedic/conf.d/mine.toml")
 
 
-def a_later_state_is_refused(machine):
-    # The state of a later version is refused, and said.
+def later_state_is_refused(machine):
+    # The service refuses the state of a later version and reports it.
     machine("python3", "-c", SCHEMA.format(99))
     machine.run("systemctl", "start", "certmedic")
     machine.until("was written by a later certmedic", "systemctl", "status", "certmedic")
@@ -471,15 +473,15 @@ def a_later_state_is_refused(machine):
     machine("systemctl", "start", "certmedic")
 
 
-def the_watchdog_watches(machine):
-    # Whoever hangs is noticed; whoever works is left alone.
+def watchdog_works(machine):
+    # The watchdog restarts a hanging service and leaves a working one alone.
     machine.write(
         "/run/systemd/system/certmedic.service.d/impatient.conf",
         "[Service]\nWatchdogSec=10s\nTimeoutAbortSec=1s\nRestartSec=1s\n",
     )
     machine("systemctl", "daemon-reload")
     machine("systemctl", "restart", "certmedic")
-    # A journald that hangs, its socket full, does not hang it: not in its turns, and not where it has something to say.
+    # A hanging journald with a full socket blocks neither the turns of the service nor its log output.
     pid = property_of(machine, "MainPID")
     machine("systemctl", "kill", "--signal=STOP", "systemd-journald")
     machine("python3", "-c", FILL)
@@ -495,18 +497,18 @@ def the_watchdog_watches(machine):
 
 FILL = """
 import socket
-with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
-    one.setblocking(False)
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+    sender.setblocking(False)
     try:
         while True:
-            one.sendto(b"MESSAGE=one of many\\n", "/run/systemd/journal/socket")
+            sender.sendto(b"MESSAGE=one of many\\n", "/run/systemd/journal/socket")
     except BlockingIOError:
         pass
 """
 
 
-def removed_and_purged(machine, before):
-    # Removed, it stops and keeps its things; purged, it leaves nothing.
+def removal_and_purge_work(machine, before):
+    # Removal stops the service and keeps configuration and state; a purge leaves no file.
     machine("apt-get", "remove", "-y", "certmedic")
     assert machine.run("systemctl", "is-active", "certmedic").out.strip() == "inactive"
     kept = everything(machine)
@@ -521,23 +523,23 @@ def removed_and_purged(machine, before):
 @as_root
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("release", RELEASES)
-def test_a_life_on(release, deb, newer, tmp_path):
+def test_deb_is_installed_upgraded_and_purged_on(release, deb, newer, tmp_path):
     with machines.boot(release, wanted(release)) as machine:
         machine("systemctl", "mask", "--now", "docker.socket", "docker.service", "containerd.service", "etcd.service")
         machine("rm", "-f", "/run/docker.sock")
         before = everything(machine)
         machine.write("/etc/certmedic/conf.d/soon.toml", '[notify]\ngroup_for = "2s"\n')
-        installed_it_runs(machine, deb)
-        it_is_held_within_its_limits(machine)
-        somebody_logs_in(machine, "evening")
-        known = it_sees_a_volume_that_expired(machine, tmp_path)
-        whoever_is_at_the_machine_hears_of_it(machine, known)
-        an_upgrade_keeps_all(machine, newer, known)
-        a_reload_is_checked(machine)
-        a_wrong_start_is_told(machine)
-        a_later_state_is_refused(machine)
-        the_watchdog_watches(machine)
-        removed_and_purged(machine, before)
+        installed_service_runs(machine, deb)
+        limits_hold(machine)
+        user_logs_in(machine, "evening")
+        known = expired_volume_is_reported(machine, tmp_path)
+        users_at_terminals_are_informed(machine, known)
+        upgrade_keeps_everything(machine, newer, known)
+        reload_is_checked(machine)
+        invalid_start_is_reported(machine)
+        later_state_is_refused(machine)
+        watchdog_works(machine)
+        removal_and_purge_work(machine, before)
 
 
 SCHEMA = (
@@ -546,14 +548,14 @@ SCHEMA = (
 
 
 def everything(machine):
-    """Return every path of the machine that bears the name, but what the tests brought, logs, and man's own cache."""
+    """Return every path with the product's name, except files of the tests, logs and the cache of man."""
     aside = ["/root", "/var/log", "/var/cache/man", "/tmp", "/var/tmp"]
     prune = [word for path in aside for word in ("-path", path, "-prune", "-o")]
     return set(machine("find", "/", "-xdev", *prune, "-path", "*certmedic*", "-print").split())
 
 
 def completes(machine):
-    """Real shells complete commands."""
+    """Assert that real shells complete commands."""
     script = (
         "source /usr/share/bash-completion/bash_completion; _completion_loader certmedic 2>/dev/null || __load_completion certmedic;"
         " COMP_WORDS=(certmedic inci); COMP_CWORD=1; COMP_LINE='certmedic inci'; COMP_POINT=14;"
@@ -586,7 +588,7 @@ verify_for = "60s"
 
 
 def cured(machine, number):
-    """Wait until so many actions have cured their incidents; returns all incidents with their actions."""
+    """Wait until `number` actions are verified and their incidents resolved; return all incidents with their actions."""
     deadline = time.monotonic() + 240
     while True:
         shown = [json.loads(machine("certmedic", "show", str(each["id"]), "--json")) for each in incidents(machine)]
@@ -597,43 +599,43 @@ def cured(machine, number):
         time.sleep(1)
 
 
-def gate_of(one, name):
-    (why,) = [gate["why"] for gate in one["decision"]["gates"] if gate["name"] == name]
+def gate_of(incident, name):
+    (why,) = [gate["why"] for gate in incident["decision"]["gates"] if gate["name"] == name]
     return why
 
 
-def it_restarts_what_docker_and_containerd_run(machine):
-    # Two groups on one master, as on every kops master: each is restarted by its runtime, and each knows its own members.
+def containers_of_docker_and_containerd_are_restarted(machine):
+    # Two groups on one master, as on every kops master: their own runtime restarts each, and each has its own members.
     for path in (sickroom.MAIN, sickroom.EVENTS):
         sickroom.volume(machine, path)
     sickroom.start_main(machine)
     sickroom.start_events(machine)
     before = sickroom.task(machine)
-    told = cured(machine, 2)
-    assert {one["diagnosis"]["group"] for one in told} == {"main", "events"}
-    for one in told:
-        assert gate_of(one, "member safe") == "it is the only member, and clients refuse it as it is"
+    cures = cured(machine, 2)
+    assert {incident["diagnosis"]["group"] for incident in cures} == {"main", "events"}
+    for incident in cures:
+        assert gate_of(incident, "member safe") == "it is the only member, and clients refuse it as it is"
     assert sickroom.task(machine) not in ("", before)
     assert machine("docker", "ps", "-q").strip()
 
 
-def the_journal_tells_one_incident(machine):
+def journal_filter_shows_one_incident(machine):
     of_it = ("journalctl", "-u", "certmedic", "CERTMEDIC_INCIDENT=1")
-    told = [json.loads(line) for line in machine(*of_it, "--output=json").splitlines()]
-    told = [one for one in told if one["CERTMEDIC_EVENT"] != "decided"]  # whether it had to wait is the moment's
+    records = [json.loads(line) for line in machine(*of_it, "--output=json").splitlines()]
+    records = [record for record in records if record["CERTMEDIC_EVENT"] != "decided"]  # "decided" depends on timing
     events = ["opened", "intent", "acted", "resolved"]
-    assert [entry["CERTMEDIC_EVENT"] for entry in told] == events
-    assert {entry["CERTMEDIC_CAUSE"] for entry in told} == {"expired"}
-    assert len({entry["MESSAGE_ID"] for entry in told}) == len(events)
-    assert told[0]["CERTMEDIC_CERT"].startswith("/mnt/master-vol-")
+    assert [entry["CERTMEDIC_EVENT"] for entry in records] == events
+    assert {entry["CERTMEDIC_CAUSE"] for entry in records} == {"expired"}
+    assert len({entry["MESSAGE_ID"] for entry in records}) == len(events)
+    assert records[0]["CERTMEDIC_CERT"].startswith("/mnt/master-vol-")
     short = machine(*of_it).splitlines()
     assert [line.split(": ", 1)[1].split(":")[0] for line in short] == [f"incident 1 {event}" for event in events]
     everything = machine("journalctl", "--output=export") + machine("sh", "-c", "cat /var/lib/certmedic/*; ps -ef")
     assert "KEPT-SECRET" not in everything
 
 
-def it_renews_in_place_and_restarts_a_unit(machine):
-    # The example's drop-in lets it write where the certificates are; owner and mode of the files stay.
+def files_are_renewed_and_a_unit_is_restarted(machine):
+    # The drop-in of the examples allows writing to the certificates. Owner and mode of the files stay.
     sickroom.end(machine)
     machine("sh", "-c", "mkdir -p /etc/kubernetes/pki && cp -r /root/events /etc/kubernetes/pki/etcd-manager-events")
     example = machine("cat", "/usr/share/doc/certmedic/examples/renew.conf")
@@ -649,23 +651,27 @@ def it_renews_in_place_and_restarts_a_unit(machine):
         f"{sickroom.EVENTS}/pki/etcd-cluster-token-etcd-events/{name}"
         for name in ("peers/me.crt", "clients/server.crt")
     ]
-    machine("chown", "0:4002", *files)  # of another owner they would not be renewed
+    machine("chown", "0:4002", *files)  # files of another owner are not renewed
     machine("chmod", "0640", files[0])
     before, task = machine("stat", "--format=%u:%g %a %n", *files), sickroom.task(machine)
-    # A client that was refused while k3s restarted may have left an incident of its own, on which nothing is done.
-    told = {one["diagnosis"]["plane"]: one for one in cured(machine, 4) if one["id"] > 2 and one["acts"]}
-    assert {*told} == {"kops", "k3s"}
+    # A client rejected while k3s restarted may leave one more incident without an action.
+    cures = {
+        incident["diagnosis"]["plane"]: incident
+        for incident in cured(machine, 4)
+        if incident["id"] > 2 and incident["acts"]
+    }
+    assert {*cures} == {"kops", "k3s"}
     assert machine("stat", "--format=%u:%g %a %n", *files) == before
-    assert sickroom.task(machine) == task  # nothing was restarted
+    assert sickroom.task(machine) == task  # the container was not restarted
     assert machine("systemctl", "show", "--property=InvocationID", "k3s") != began
-    assert gate_of(told["k3s"], "member safe") == "it is the only member, and clients refuse it as it is"
+    assert gate_of(cures["k3s"], "member safe") == "it is the only member, and clients refuse it as it is"
 
 
 @real
 @as_root
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("release", RELEASES)
-def test_it_cures_from_within_its_sandbox_on(release, deb):
+def test_packaged_service_cures_within_its_sandbox_on(release, deb):
     with machines.boot(release, wanted(release)) as machine:
         machine.write("/etc/certmedic/conf.d/cure.toml", CURE)
         machine.write("/root/apprise.yml", 'urls:\n  - "json://who:KEPT-SECRET@localhost:8099/hook"\n')
@@ -676,12 +682,12 @@ def test_it_cures_from_within_its_sandbox_on(release, deb):
         sickroom.prepare(machine)
         install(machine, deb)
         machine.until("mode remedy; reads journal, docker", "systemctl", "status", "certmedic")
-        it_restarts_what_docker_and_containerd_run(machine)
-        told = machine.until("RESOLVED", "cat", "/root/hook.log")
-        assert told.count("\n") == 6  # each opened, acted, resolved
-        the_journal_tells_one_incident(machine)
+        containers_of_docker_and_containerd_are_restarted(machine)
+        deliveries = machine.until("RESOLVED", "cat", "/root/hook.log")
+        assert deliveries.count("\n") == 6  # opened, acted and resolved for each of two incidents
+        journal_filter_shows_one_incident(machine)
         if release == RELEASES[0]:
-            it_renews_in_place_and_restarts_a_unit(machine)
+            files_are_renewed_and_a_unit_is_restarted(machine)
         limits = machine("sh", "-c", "cat /proc/$(systemctl show -P MainPID certmedic)/status")
         assert "NoNewPrivs:\t1" in limits
         assert int(re.search(r"VmHWM:\s+(\d+) kB", limits)[1]) < 192 * 1024

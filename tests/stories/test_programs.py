@@ -1,4 +1,4 @@
-"""What OpenSSL, curl, Python, Node and etcd print about faulty certificates, on loopback."""
+"""The output of OpenSSL, curl, Python, Node and etcd about faulty certificates, on loopback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 DAY = timedelta(days=1)
 NAMES = {"dns": ("localhost",), "ips": ("127.0.0.1",)}
-# A program that gives no reason in one line gives it in another.
+# A program that prints a line without a reason prints the reason in another line.
 VAGUE = {Symptom.OTHER}
 
 OWN, PEER = Suspect.OWN, Suspect.PEER
@@ -34,7 +34,7 @@ LOCAL, REMOTE = RejectedBy.LOCAL, RejectedBy.REMOTE
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Path:
-    """A folder with `ca.crt`, and a leaf for each fault, as `<fault>.crt` and `<fault>.key`."""
+    """Return a folder with `ca.crt` and a leaf for each fault: `<fault>.crt` and `<fault>.key`."""
     folder = tmp_path_factory.mktemp("lab")
     now = datetime.now(UTC).replace(microsecond=0)
     ca, other = (pki.authority(f"{name}-ca", not_before=now - 400 * DAY) for name in ("lab", "other"))
@@ -63,17 +63,17 @@ def sightings(output: str) -> list[Sighting]:
 
 
 class Listener:
-    """A TLS server in Python that keeps what it says of each handshake that fails."""
+    """A TLS server in Python that collects the error of each failed handshake."""
 
     def __init__(self, lab: Path, leaf: str, *, asks: bool = False) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(lab / f"{leaf}.crt", lab / f"{leaf}.key")
         if asks:
-            # Under TLS 1.3 a client learns only later that it was refused, and some programs do not wait for that.
+            # Under TLS 1.3 a client learns of its rejection later, and some programs do not wait for it.
             self.context.maximum_version = ssl.TLSVersion.TLSv1_2
             self.context.verify_mode = ssl.CERT_REQUIRED
             self.context.load_verify_locations(lab / "ca.crt")
-        self.said: list[str] = []
+        self.errors: list[str] = []
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         self.thread = threading.Thread(target=self._serve)
@@ -101,8 +101,8 @@ class Listener:
             secure.recv(1024)
             secure.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
         except OSError as error:
-            self.said.append(f"ssl.{type(error).__name__}: {error}")
-        # Read to the end: a close with words of the client's unread resets the connection, and the alert is lost on it.
+            self.errors.append(f"ssl.{type(error).__name__}: {error}")
+        # Read to the end: closing with unread input resets the connection, and the client loses the alert.
         with socket.socket(fileno=secure.detach()) as plain, contextlib.suppress(OSError):
             plain.shutdown(socket.SHUT_WR)
             while plain.recv(4096):
@@ -126,7 +126,7 @@ CLIENTS = ("openssl", "curl", "node", "python")
 
 
 def call(client: str, lab: Path, port: int, shown: str = "") -> str:
-    """Call localhost at `port` with one of CLIENTS, showing a leaf if told to; returns all that it printed."""
+    """Connect to localhost at `port` with one of CLIENTS, with the leaf `shown` if given; return its output."""
     if client != "python" and shutil.which(client) is None:
         pytest.skip(f"{client} is not installed")
     ca, leaf = str(lab / "ca.crt"), str(lab / shown) if shown else ""
@@ -160,17 +160,17 @@ def call(client: str, lab: Path, port: int, shown: str = "") -> str:
         ("client only", Symptom.USAGE, Symptom.BAD_CERTIFICATE_ALERT),
     ],
 )
-def test_a_client_refuses_a_server(lab, client, fault, symptom, alert):
+def test_client_that_rejects_a_server_gives_the_symptom_at_both_ends(lab, client, fault, symptom, alert):
     with Listener(lab, fault) as listener:
-        said = sightings(call(client, lab, listener.port))
-    # OpenSSL also names the alert that it sends, which says `bad certificate` of most faults.
-    assert {sighting.symptom for sighting in said} - VAGUE - {Symptom.BAD_CERTIFICATE_ALERT} == {symptom}
-    assert {(sighting.rejected_by, sighting.suspect) for sighting in said} == {(LOCAL, PEER)}
-    # The server's end of the same handshake: node hangs up without a word, curl and Python send what OpenSSL sends.
-    told = {(heard.symptom, heard.rejected_by, heard.suspect) for heard in sightings("\n".join(listener.said))}
-    assert told <= {(alert, REMOTE, OWN), (Symptom.BAD_CERTIFICATE_ALERT, REMOTE, OWN)}
+        printed = sightings(call(client, lab, listener.port))
+    # OpenSSL also prints the alert that it sends: `bad certificate` for most faults.
+    assert {sighting.symptom for sighting in printed} - VAGUE - {Symptom.BAD_CERTIFICATE_ALERT} == {symptom}
+    assert {(sighting.rejected_by, sighting.suspect) for sighting in printed} == {(LOCAL, PEER)}
+    # The server's end of the same handshake: node closes without an alert; curl and Python send the alert of OpenSSL.
+    alerts = {(heard.symptom, heard.rejected_by, heard.suspect) for heard in sightings("\n".join(listener.errors))}
+    assert alerts <= {(alert, REMOTE, OWN), (Symptom.BAD_CERTIFICATE_ALERT, REMOTE, OWN)}
     if client == "openssl":
-        assert told == {(alert, REMOTE, OWN)}
+        assert alerts == {(alert, REMOTE, OWN)}
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -183,32 +183,36 @@ def test_a_client_refuses_a_server(lab, client, fault, symptom, alert):
         ("server only", Symptom.USAGE, Symptom.BAD_CERTIFICATE_ALERT),
     ],
 )
-def test_a_server_refuses_a_client(lab, client, fault, symptom, alert):
+def test_server_that_rejects_a_client_gives_the_symptom_at_both_ends(lab, client, fault, symptom, alert):
     with Listener(lab, "good", asks=True) as listener:
-        said = sightings(call(client, lab, listener.port, fault))
-    heard = sightings("\n".join(listener.said))
-    assert {(one.symptom, one.rejected_by, one.suspect) for one in heard} == {(symptom, LOCAL, PEER)}
-    told = [one for one in said if one.symptom not in VAGUE]  # of an expired one, curl says that verification failed
-    assert {one.symptom for one in told} <= {alert}
-    assert {(one.rejected_by, one.suspect) for one in told} <= {(REMOTE, OWN)}
+        printed = sightings(call(client, lab, listener.port, fault))
+    heard = sightings("\n".join(listener.errors))
+    assert {(sighting.symptom, sighting.rejected_by, sighting.suspect) for sighting in heard} == {
+        (symptom, LOCAL, PEER)
+    }
+    specific = [
+        sighting for sighting in printed if sighting.symptom not in VAGUE
+    ]  # curl prints only "verification failed" for an expired leaf
+    assert {sighting.symptom for sighting in specific} <= {alert}
+    assert {(sighting.rejected_by, sighting.suspect) for sighting in specific} <= {(REMOTE, OWN)}
     if client != "curl":
-        assert told
+        assert specific
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_server_reports_a_missing_client_certificate(lab, client):
+def test_server_reports_a_missing_client_certificate(lab, client):
     with Listener(lab, "good", asks=True) as listener:
-        assert sightings(call(client, lab, listener.port)) == []  # told no more than `handshake failure`
-    (missed,) = sightings("\n".join(listener.said))
+        assert sightings(call(client, lab, listener.port)) == []  # the alert is only `handshake failure`
+    (missed,) = sightings("\n".join(listener.errors))
     assert (missed.symptom, missed.rejected_by, missed.suspect) == (Symptom.MISSING_CLIENT_CERT, LOCAL, PEER)
     assert missed.role is Role.SERVER
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_good_handshake_gives_no_sighting(lab, client):
+def test_good_handshake_gives_no_sighting(lab, client):
     with Listener(lab, "good", asks=True) as listener:
         assert sightings(call(client, lab, listener.port, "good")) == []
-    assert sightings("\n".join(listener.said)) == []
+    assert sightings("\n".join(listener.errors)) == []
 
 
 # ---------------------------------------------------------------- etcd
@@ -216,7 +220,7 @@ def test_a_good_handshake_gives_no_sighting(lab, client):
 
 @contextlib.contextmanager
 def member(lab: Path, folder: Path, logger: str) -> Iterator[tuple[int, Path]]:
-    """A real etcd of one member that asks for client certificates; yields its client port and its log."""
+    """Run a real etcd of one member that requires client certificates; yield its client port and its log."""
     client_port, peer_port = free_ports(2)
     log = folder / "etcd.log"
     client, peer = f"https://127.0.0.1:{client_port}", f"https://127.0.0.1:{peer_port}"
@@ -238,12 +242,12 @@ def member(lab: Path, folder: Path, logger: str) -> Iterator[tuple[int, Path]]:
 
 
 def knock(lab: Path, port: int, *, shown: str = "", trusting: str = "ca") -> None:
-    """Shake hands with a server on loopback, showing a leaf or none, and trusting one authority."""
+    """Shake hands with a server on loopback, with the leaf `shown` or none, trusting the CA `trusting`."""
     context = ssl.create_default_context(cafile=str(lab / f"{trusting}.crt"))
     if shown:
         context.load_cert_chain(lab / f"{shown}.crt", lab / f"{shown}.key")
     if trusting != "ca":
-        # Under TLS 1.3 Go cannot read the alert that OpenSSL sends before it has sent its own part of the handshake.
+        # Under TLS 1.3 Go cannot read an alert that OpenSSL sends before the end of the handshake.
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     with (
         contextlib.suppress(OSError),
@@ -255,35 +259,35 @@ def knock(lab: Path, port: int, *, shown: str = "", trusting: str = "ca") -> Non
 
 
 @pytest.mark.parametrize("logger", ["capnslog", "zap"])
-def test_etcd_log_lines_about_its_clients(lab, tmp_path, logger):
+def test_etcd_log_gives_a_sighting_for_each_faulty_client(lab, tmp_path, logger):
     with member(lab, tmp_path, logger) as (port, log):
         healthy = log.read_text()
         for shown in ("", "expired", "future", "stranger", "server only"):
             knock(lab, port, shown=shown)
         knock(lab, port, shown="good", trusting="other-ca")
-        # Not six lines: whatever else comes to this port, while tests run side by side, is rejected as well (`EOF`).
+        # Count sightings, not lines: connections of other tests to this port are rejected too (`EOF`).
         with contextlib.suppress(AssertionError):
             waiting.until(lambda: len(sightings(log.read_text())) >= 6)
         logged = log.read_text()
     assert sightings(healthy) == []
-    said = sightings(logged)
-    assert [(one.symptom, one.rejected_by, one.suspect) for one in said] == [
+    logged_sightings = sightings(logged)
+    assert [(sighting.symptom, sighting.rejected_by, sighting.suspect) for sighting in logged_sightings] == [
         (Symptom.MISSING_CLIENT_CERT, LOCAL, PEER),
         (Symptom.EXPIRED, LOCAL, PEER),
         (Symptom.NOT_YET_VALID, LOCAL, PEER),
         (Symptom.UNKNOWN_AUTHORITY, LOCAL, PEER),
-        (Symptom.USAGE, LOCAL, OWN),  # from 127.0.0.1, as etcd's own gateway comes with a server's certificate
+        (Symptom.USAGE, LOCAL, OWN),  # from 127.0.0.1, like the gateway of etcd with its server certificate
         (Symptom.UNKNOWN_CA_ALERT, REMOTE, OWN),
     ], [line for line in logged.splitlines() if "rejected connection" in line]
-    assert {(one.role, one.program) for one in said} == {(Role.SERVER, "etcd")}
-    assert {one.remote_host for one in said} == {"127.0.0.1"}
-    assert {one.fields["server_name"] for one in said} == {"localhost"}
-    (expired,) = (one for one in said if one.symptom is Symptom.EXPIRED)
+    assert {(sighting.role, sighting.program) for sighting in logged_sightings} == {(Role.SERVER, "etcd")}
+    assert {sighting.remote_host for sighting in logged_sightings} == {"127.0.0.1"}
+    assert {sighting.fields["server_name"] for sighting in logged_sightings} == {"localhost"}
+    (expired,) = (sighting for sighting in logged_sightings if sighting.symptom is Symptom.EXPIRED)
     assert expired.not_after == end_of(lab / "expired.crt")
 
 
 def end_of(path: Path) -> datetime:
-    told = subprocess.run(
+    reply = subprocess.run(
         ["openssl", "x509", "-enddate", "-noout", "-in", path], capture_output=True, text=True, check=True
     )
-    return datetime.strptime(told.stdout.strip(), "notAfter=%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC)
+    return datetime.strptime(reply.stdout.strip(), "notAfter=%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC)

@@ -1,11 +1,11 @@
-"""Nothing lost, nothing twice, of the whole agent as its users start it: four sources at once, and everything that befalls them.
+"""The whole agent loses no failure and counts none twice: four sources at once, with rotation, restarts and kills.
 
-Failures with numbers are written to a real journal, to containers of a real Docker, to a pod's log and to a plain file, some of
-them to several of these; meanwhile the agent is killed (-9) and started anew, logs are rotated in every way, journald and dockerd
-are restarted and killed (-9). The agent is up before its Docker. In the end each number stands in its state once.
+Numbered failures are written to a real journal, to containers of a real Docker, to a pod log and to a plain file, some of them to
+several of these. Meanwhile the agent is killed and restarted, logs are rotated in every way, and journald and dockerd are restarted
+and killed. The agent starts before Docker. At the end the state holds each number once.
 
-CERTMEDIC_SEEDS: how many runs, of other seeds each, from CERTMEDIC_FIRST_SEED on; CERTMEDIC_LINES: how many failures in each;
-CERTMEDIC_KEEP: a folder that gets logs and state of a run that failed.
+CERTMEDIC_SEEDS: number of runs, with seeds from CERTMEDIC_FIRST_SEED on; CERTMEDIC_LINES: failures in each run;
+CERTMEDIC_KEEP: a folder that gets logs and state of a failed run.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ pytestmark = [
 
 
 class Run:
-    """What is written, and what happens."""
+    """One run: writes failures, and disturbs the agent, the logs and the daemons at random."""
 
     def __init__(self, dice: random.Random, agent: Agent, journald: Journald, containers: Containers) -> None:
         self.dice, self.agent, self.journald, self.containers = dice, agent, journald, containers
         self.file, self.pod = PlainFile(agent.home / "log" / "tls.log", dice), PodLog(agent.home / "log" / "pods", dice)
-        self.roads: dict[str, set[int]] = {"journal": set(), "file": set(), "pod": set(), "docker": set()}
+        self.written_to: dict[str, set[int]] = {"journal": set(), "file": set(), "pod": set(), "docker": set()}
         self.written = 0
         self.befalls = [self.restart_agent] * 6 + [self.file.rotate] * 6 + [self.pod.rotate] * 6 + [self.rotate] * 4
         self.befalls += [self.vacuum, self.restart_journald, self.kill_journald, containers.restart, self.kill_docker]
@@ -51,10 +51,10 @@ class Run:
     def write(self) -> None:
         several = range(self.written, self.written + self.dice.randrange(1, 12))
         lines = [failure(number) for number in several]
-        # What lies in Docker's log and in a pod's was said twice.
+        # Docker and a pod log carry different lines: the same failure in both would count twice.
         names = ["journal", "file", self.dice.choice(["pod", "docker"])]
         for name in self.dice.sample(names, self.dice.choice([1, 1, 1, 2, 3])):
-            self.roads[name].update(several)
+            self.written_to[name].update(several)
             {"journal": self.log, "file": self.file.write, "pod": self.pod.write, "docker": self.containers.write}[
                 name
             ](lines)
@@ -80,8 +80,8 @@ class Run:
         self.journald.journalctl("--rotate")
 
     def vacuum(self) -> None:
-        # What was not read yet would be lost to anyone.
-        waiting.until(lambda: self.roads["journal"] <= self.agent.recorded().keys(), seconds=90)
+        # A vacuum deletes entries, so the agent must have read them.
+        waiting.until(lambda: self.written_to["journal"] <= self.agent.recorded().keys(), seconds=90)
         self.journald.journalctl("--rotate", "--vacuum-files=1")
 
     def restart_journald(self) -> None:
@@ -89,19 +89,19 @@ class Run:
         self.journald.start()
 
     def kill_journald(self) -> None:
-        self.journald.journalctl("--sync")  # what still lies in its socket dies with it, seen by nobody
+        self.journald.journalctl("--sync")  # a killed journald loses the entries still in its socket
         self.journald.stop(kill=True)
         self.journald.start()
 
     def kill_docker(self) -> None:
-        # The same holds for what it has taken from a container and not written down.
-        waiting.until(lambda: self.containers.logged() == self.roads["docker"])
+        # Likewise, a killed dockerd loses the output that it has not written yet.
+        waiting.until(lambda: self.containers.logged() == self.written_to["docker"])
         self.containers.restart(kill=True)
 
     def check(self) -> None:
         recorded = self.agent.recorded()
         wrong = {
-            number: (recorded.get(number, 0), [name for name, numbers in self.roads.items() if number in numbers])
+            number: (recorded.get(number, 0), [name for name, numbers in self.written_to.items() if number in numbers])
             for number in range(self.written)
             if recorded.get(number) != 1
         }
@@ -113,11 +113,11 @@ class Run:
 
 @pytest.mark.timeout(180 + LINES)
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SEEDS))
-def test_every_failure_is_counted_once_whatever_happens_to_logs_daemons_and_agent(seed):
+def test_every_failure_is_counted_once_despite_rotation_restarts_and_kills(seed):
     dice = random.Random(seed)  # noqa: S311 - the same run each time
     with contextlib.ExitStack() as closing:
         journald = closing.enter_context(start_journald(unit=UNIT))
-        socket = journald.home / "docker.sock"  # where Docker appears later
+        socket = journald.home / "docker.sock"  # the socket of Docker appears later
         agent = Agent(journald.home, f"unix://{socket}")
         closing.callback(agent.kill)
         agent.start()
@@ -127,7 +127,7 @@ def test_every_failure_is_counted_once_whatever_happens_to_logs_daemons_and_agen
         run = Run(dice, agent, journald, Containers(docker, dice))
         while run.written < LINES:
             run.go_on()
-        assert run.containers.logged() == run.roads["docker"]  # or Docker lost them
+        assert run.containers.logged() == run.written_to["docker"]  # otherwise Docker lost lines
         with contextlib.suppress(AssertionError):
             waiting.until(lambda: agent.recorded().keys() >= set(range(run.written)), seconds=90)
         run.check()

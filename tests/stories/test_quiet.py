@@ -1,4 +1,4 @@
-"""What the agent writes to the disk while nothing of interest happens."""
+"""Disk writes of the agent while no line matches."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from labs.proof import Agent
 @pytest.mark.real
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: journald, mount namespaces")
 @pytest.mark.skipif(not Path(JOURNALD).exists(), reason="needs systemd-journald")
-def test_positions_are_written_down_now_and_then_and_not_with_every_line():
+def test_positions_are_stored_periodically_and_not_for_every_line():
     with ExitStack() as closing:
         journald = closing.enter_context(start_journald())
         agent = Agent(journald.home, f"unix://{journald.home}/none.sock")
         closing.callback(agent.kill)
         agent.start()
         waiting.until(lambda: {"journal", "files", "pods"} <= agent.sources())
-        time.sleep(3)  # the first inventory
+        time.sleep(3)  # time for the first inventory
 
         def calls() -> int:
-            told = Path(f"/proc/{agent.process.pid}/io").read_text()
-            return int(re.search(r"syscw: (\d+)", told)[1])
+            counters = Path(f"/proc/{agent.process.pid}/io").read_text()
+            return int(re.search(r"syscw: (\d+)", counters)[1])
 
         before, began = calls(), time.monotonic()
         lines = 0
         while time.monotonic() - began < 10:
-            journald.log("of no interest", SYSLOG_IDENTIFIER="kubelet")
+            journald.log("no needle", SYSLOG_IDENTIFIER="kubelet")
             lines += 1
             time.sleep(0.02)
         written = calls() - before

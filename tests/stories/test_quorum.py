@@ -1,4 +1,4 @@
-"""The order among real etcd members, as certmedic on each of their masters sees it."""
+"""The order among real etcd members, as certmedic sees it on each master."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def shown(ends, begins=NOW - 400 * DAY):
 
 
 GOOD, LATER, BAD, EARLY = shown(NOW + DAY), shown(NOW + 400 * DAY), shown(NOW - DAY), shown(NOW + 9 * DAY, NOW + DAY)
-# How a member looks: good, good for long, expired, not yet valid, refused, silent, good to its peers and expired to its clients
+# Member states: good, good for long, expired, not yet valid, refused, silent, good to peers but expired to clients
 LOOKS = {"G": GOOD, "L": LATER, "E": BAD, "N": EARLY, "R": None, "S": None, "C": GOOD}
 
 
 def group(looks, me="a"):
-    """Members a, b, c, ... who look like this, as `me` sees them."""
+    """Return members a, b, c, ... in the states `looks`, as `me` sees them."""
     return [
         Member(
             name=name,
@@ -71,7 +71,7 @@ print(json.dumps({
 
 
 def look(master):
-    """What certmedic on a master sees of the members."""
+    """Return the members and their safety as certmedic on a master sees them."""
     with master.run(
         [sys.executable, "-c", LOOK], env={**os.environ, "PYTHONPATH": str(AGENT)}, stdout=subprocess.PIPE
     ) as asked:
@@ -81,30 +81,30 @@ def look(master):
 @pytest.mark.real
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and dockerd")
 @pytest.mark.timeout(300)
-def test_three_real_members():
+def test_real_members_are_seen_with_health_address_and_expiry():
     with masters() as lab:
         lab.start_etcd(life=20.0, sick="b")
         a, b, c = (lab.members[name] for name in "abc")
         every = {"etcd-a", "etcd-b", "etcd-c"}
-        assert until(lambda: {m for m, told in look(a)["members"].items() if told[6] and told[7]} == every, seconds=60)
+        assert until(lambda: {m for m, view in look(a)["members"].items() if view[6] and view[7]} == every, seconds=60)
         seen = look(a)
         for name, master in zip(sorted(every), (a, b, c), strict=True):
             assert seen["members"][name][:6] == ["main", master.address, 2380, name == "etcd-a", False, ""]
         assert seen["blind"] == []
-        # Each sees the same of the others, and only itself as itself.
-        assert [name for name, told in look(c)["members"].items() if told[3]] == ["etcd-c"]
+        # Each master sees the same members, and only its own as itself.
+        assert [name for name, view in look(c)["members"].items() if view[3]] == ["etcd-c"]
         ends = pki.ends(pki.read(b.me))
         assert seen["members"]["etcd-b"][6:] == [ends.isoformat()] * 2
-        # b expires: the others must keep their hands off while it has, b itself may go.
+        # b expires: the others must not act meanwhile; b itself may.
         assert until(lambda: not look(a)["safe"], seconds=60)
         assert look(b)["safe"]
-        # c is stopped: nothing listens there, which is told from silence.
+        # c is stopped: its port refuses connections, which differs from silence.
         c.docker("stop", "-t", "0", c.container)
         gone = look(b)
         assert gone["members"]["etcd-c"][4:] == [True, "Connection refused", None, None]
         assert not gone["safe"]
         assert look(c)["members"] == {}
-        # a's cable is pulled: silence, within the deadline.
+        # The link of a is down: no answer within the deadline.
         subprocess.run(["ip", "-n", lab.hub, "link", "set", "va", "down"], check=True)
         silent = look(b)
         assert silent["members"]["etcd-a"][4] is False
@@ -115,7 +115,7 @@ def test_three_real_members():
 
 @pytest.mark.real
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to give up its powers")
-def test_an_etcd_that_is_told_its_cluster_by_its_environment(tmp_path):
+def test_etcd_configured_by_environment_is_found_with_its_cluster(tmp_path):
     token = pki.kops_volume(
         tmp_path / "mnt/master-vol-1",
         group="events",
@@ -138,7 +138,7 @@ def test_an_etcd_that_is_told_its_cluster_by_its_environment(tmp_path):
         "ETCD_KEY_FILE": str(token / "clients/server.key"),
     }
 
-    groups = control_groups(f"etcd@{os.getpid()}.service")  # by which the agent trusts the process
+    groups = control_groups(f"etcd@{os.getpid()}.service")  # the agent trusts processes of this unit
 
     def look(*before):
         command = [*before, sys.executable, "-c", LOOK]
@@ -160,12 +160,12 @@ def test_an_etcd_that_is_told_its_cluster_by_its_environment(tmp_path):
                 tmp_path / "etcd.log"
             ).read_text()
             assert look()["members"][me][:6] == ["events", "localhost", peer, True, False, ""]
-            # In a unit without CAP_SYS_PTRACE the environment of a process with more capabilities is closed.
+            # Without CAP_SYS_PTRACE the agent cannot read the environment of a process with more capabilities.
             poor = look("setpriv", "--bounding-set=-all,+dac_read_search", "--no-new-privs")
             assert me not in poor["members"]
-            (told,) = (said for said in poor["blind"] if f"process {running.pid})" in said)
-            assert "its environment is closed to us (Permission denied)" in told
-            # With it, as the packaged unit has it, it is seen.
+            (reason,) = (sentence for sentence in poor["blind"] if f"process {running.pid})" in sentence)
+            assert "its environment is closed to us (Permission denied)" in reason
+            # The packaged unit has CAP_SYS_PTRACE, so the agent can read it.
             unit = look("setpriv", "--bounding-set=-all,+dac_read_search,+sys_ptrace", "--no-new-privs")
             assert unit["members"][me][:2] == ["events", "localhost"]
         finally:

@@ -1,4 +1,4 @@
-"""Moving an expired file aside for an old manager, on a real master with dockerd and etcd: it cures, or comes back as it was."""
+"""Moving an expired file aside for an old manager, on a real master with dockerd and etcd: it cures, or the file is put back."""
 
 from labs.masters import OLD, kill, masters, until
 from labs.namespaces import STORY
@@ -8,7 +8,7 @@ from labs.story import CONFIG, LIFE, certmedic, kinds, own
 pytestmark = STORY
 
 
-def test_an_old_manager_is_cured_where_the_expired_files_may_be_moved_aside():
+def test_old_manager_is_cured_by_moving_expired_files_aside():
     with masters(image=OLD) as lab, Hook(lab.listener()) as received:
         sick = lab.members["a"]
         lab.start_etcd(life=LIFE, keep_expired=True)
@@ -28,7 +28,7 @@ def test_an_old_manager_is_cured_where_the_expired_files_may_be_moved_aside():
             kill(agent)
 
 
-def test_what_was_moved_aside_in_vain_is_put_back_where_it_was():
+def test_files_moved_aside_in_vain_are_put_back():
     with masters(image=OLD) as lab, Hook(lab.listener()) as received:
         sick = lab.members["a"]
         lab.start_etcd(life=LIFE, keep_expired=True)
@@ -39,7 +39,7 @@ def test_what_was_moved_aside_in_vain_is_put_back_where_it_was():
         assert until(lambda: all(member.starts() for member in lab.members.values()), seconds=60)
         before, mode = sick.me.read_bytes(), sick.me.stat().st_mode
         agent = sick.agent(config, log=lab.home / "a.log")
-        # The manager does not come back: its authority's key is gone before it starts. The agent's master has one of its own.
+        # Remove the CA key of the manager, so that it fails to start. The agent's master has a separate copy.
         (lab.home / "authorities/etcd-peers-ca.key").unlink()
         try:
             ended = until(lambda: any(i["state"] == "escalated" for i in own(sick)), seconds=120, every=1)
