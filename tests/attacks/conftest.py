@@ -1,4 +1,4 @@
-"""What the attacks have in common: a master of their own, and what stands for its health."""
+"""Fixtures of the attacks: a separate master, and a listener for the watchdog pings of its agent."""
 
 import pytest
 
@@ -8,14 +8,14 @@ from labs.house import house
 
 @pytest.fixture
 def home(request):
-    """Make a master on which nothing is wrong and no agent runs yet."""
+    """Make a healthy master on which no agent runs yet."""
     with house("attack") as made:
         yield made
 
 
 @pytest.fixture
 def watchdog(home):
-    """Listen for the agent's pings."""
+    """Listen for the watchdog pings of the agent."""
     listening = Watchdog(home.home / "notify")
     yield listening
     listening.close()

@@ -1,6 +1,6 @@
-"""Acts on a played machine: no stranger is their target, their judge or their excuse.
+"""Actions on a simulated machine: strangers cannot be their target, fail their verification or block them.
 
-What needs a container runtime, or a clock that goes back, is played here: the rest of this folder runs the real agent.
+These tests simulate the container runtime and a clock that goes back. The other tests of this folder run the real agent.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ from labs.values import DAY, container
 
 
 def own(container_):
-    """Return a container as a static pod of kube-system."""
+    """Return the container with the trust of a static pod of kube-system."""
     return replace(container_, trust=Trust.SYSTEM)
 
 
@@ -24,7 +24,7 @@ def turn(lab, *items, seconds=1):
 
 
 def complain(lab, number=1):
-    """Return the line of a program of root's that a caller refused its certificate."""
+    """Return the line of a program of root that a client rejected its certificate."""
     return trusted(REFUSED.format(40000 + number), at=lab.now + timedelta(seconds=1))
 
 
@@ -52,7 +52,7 @@ def test_stranger_cannot_veto_a_verification(lab):  # M2
     assert [act.state for act in made.store.acts()] == ["verified"]
 
 
-def test_reset_while_the_clock_was_ahead_does_not_switch_the_breaker_off(lab):  # M6
+def test_reset_while_the_clock_was_ahead_does_not_disable_the_breaker(lab):  # M6
     made = lab(containers=(own(container()),), fails="docker says no")
     turn(made)
     ahead = made.now + 400 * DAY

@@ -1,4 +1,4 @@
-"""Attacks on the packaged unit, on a booted Debian: its sandbox, its watchdog, and the folders that it shares with others."""
+"""Attacks on the packaged unit on a booted Debian: its sandbox, its watchdog, and folders shared with other programs."""
 
 import os
 import time
@@ -58,12 +58,12 @@ def as_user(machine, user, *command):
 
 
 def root_logs(machine, text, number):
-    """Have a unit of root's write a line."""
+    """Let a unit of root write a line."""
     machine("systemd-run", "--quiet", "--wait", f"--unit=etcd@{number}", "sh", "-c", 'echo "$0"; sleep 1', text)
 
 
 def lay_out(tmp_path):
-    """Write a master's disk, a volume without an end, and what the exporter plants; returns them and the planted certificate."""
+    """Write a master's disk, a volume that never expires, and the files of the exporter; return these and the planted certificate."""
     disk, endless, cas = tmp_path / "disk", tmp_path / "endless", {}
     for ca in ("peers_ca", "clients_ca"):
         cas[ca] = pki.authority(f"etcd-{ca[:-3]}-ca", not_before=NOW - timedelta(days=30))
@@ -104,7 +104,7 @@ def test_packaged_unit_withstands_its_neighbours(deb, tmp_path):
         machine("chmod", "-R", "a+rX", "/srv")
         install(machine, deb)
         time.sleep(5)
-        # C1: a process of prometheus names the file and logs.
+        # C1: a process of the user prometheus names the file and logs a failure.
         flags = [f"--etcd-certfile={path}", f"--etcd-cafile={path.rpartition('/')[0]}/etcd-ca.crt"]
         line = expired_line(NOW - timedelta(hours=2), remote="127.0.0.1:40001")
         chat = f"while true; do echo '{line}'; sleep 2; done"
@@ -126,7 +126,7 @@ def test_packaged_unit_withstands_its_neighbours(deb, tmp_path):
             broken.append("M5: the metrics were written through a planted link")
         if machine("cat", path).encode() != certificate:
             broken.append("C1: the cluster's CA signed a stranger's key")
-        # H3, H4: a certificate without an end, and a stranger that listens where etcd does, and drips.
+        # H3, H4: a certificate that never expires, and a dripping listener of a stranger on the port of etcd.
         put_tree(machine, endless)
         machine(
             "systemd-run",

@@ -1,4 +1,4 @@
-"""Lines of strangers: nobody is called, nothing true is hidden, nothing grows without an end."""
+"""Lines of strangers call nobody, hide no true incident and cause no unlimited growth."""
 
 import json
 import time
@@ -17,7 +17,7 @@ SECOND = "2026-11-24T15:32:44.000Z"
 
 
 def zap(remote, second):
-    """Return etcd's line in JSON about a caller whose certificate has expired."""
+    """Return etcd's line in JSON about a client whose certificate has expired."""
     why = f"tls: failed to verify client certificate: x509: certificate has expired or is not yet valid: current time {second[:19]}Z is after {ENDED:%Y-%m-%dT%H:%M:%SZ}"
     return json.dumps(
         {
@@ -32,7 +32,7 @@ def zap(remote, second):
 
 
 def above_info(home):
-    return [one for one in home.incidents() if one["severity"] != "info"]
+    return [incident for incident in home.incidents() if incident["severity"] != "info"]
 
 
 def healthy(home):
@@ -56,11 +56,11 @@ def test_four_hundred_program_names_call_nobody(home):  # H7
     assert len(home.incidents()) <= 40
 
 
-def test_true_line_behind_forged_copies_is_told(home):  # H6
+def test_true_line_behind_forged_copies_is_reported(home):  # H6
     healthy(home)
     home.member("10.0.0.9")
     home.start()
-    # Of a line in JSON the caller's address is a field beside what the line says: the copies name another caller.
+    # In JSON the address of the client is a separate field: the copies name another client.
     home.pod("default", "web-1", ORDINARY, *[zap("203.0.113.1:40000", SECOND)] * 5, container="web")
     home.settle(1, seconds=2)
     home.unit_logs(zap("10.0.0.9:40000", SECOND))
@@ -75,12 +75,14 @@ def test_copies_in_a_pod_named_like_a_static_one_hide_nothing(home):  # H6, M2
     true = second + expired_line(ENDED, remote="10.0.0.9:40000")
     home.pod("tenant", "etcd-manager-main-m1", STATIC, *[true] * 5)
     home.settle(1, seconds=3)
-    assert home.received.titles == []  # the tenant's own lines call nobody
+    assert home.received.titles == []  # the lines of the tenant call nobody
     home.unit_logs(true)
     home.told_of("10.0.0.9", seconds=20)
 
 
-def test_program_name_of_a_stranger_is_no_program_of_the_master(home):  # L: SYSLOG_IDENTIFIER and the text beat _UID
+def test_forged_program_name_gives_a_stranger_no_trust(
+    home,
+):  # L: SYSLOG_IDENTIFIER and the text must not override _UID
     healthy(home)
     home.start()
     own = "x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-11-19T15:30:41Z"
@@ -95,7 +97,7 @@ def test_program_name_of_a_stranger_is_no_program_of_the_master(home):  # L: SYS
     assert above_info(home) == []
 
 
-def test_forged_neighbours_leave_room_for_the_true_one(home):  # L: forged neighbours fill the slots first
+def test_forged_neighbours_leave_room_for_the_true_neighbour(home):  # L: forged neighbours come first
     folder = home.volume(ends=-timedelta(hours=1))
     home.serve(folder / "peers/me.crt", 2380)
     home.serve(folder / "clients/server.crt", 4001)
@@ -105,8 +107,8 @@ def test_forged_neighbours_leave_room_for_the_true_one(home):  # L: forged neigh
     home.settle(1, seconds=0)
     home.unit_logs(refused_line("10.0.0.77:40001"))
     home.settle(2)
-    told = json.dumps(home.incidents())
-    assert "10.0.0.77" in told
+    incidents = json.dumps(home.incidents())
+    assert "10.0.0.77" in incidents
     assert "198.51.100." not in " ".join(n for i in above_info(home) for n in i["diagnosis"]["neighbours"])
 
 

@@ -1,4 +1,4 @@
-"""What people are told to type shows the agent's own entries: any program can write fields that are called as ours."""
+"""Commands in messages select the entries of the agent by its unit: any program can write fields with the same names."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Listeners and processes of strangers: they hold up nothing, see no key of this master's, and hide nothing."""
+"""Listeners and processes of strangers delay nothing, get no key of this master and hide nothing."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ REMEDY = '[remedy]\nrestart = ["etcd-manager"]\n'
 
 
 def own_files(home):
-    """Have a stranger make a certificate of its own; returns (certificate, key), and the machine's CA for peers, as paths there."""
+    """Let a stranger make a certificate and copy the peer CA of the master; return (certificate, key) as paths on the master."""
     folder = home.strangers_folder("mnt/disks/pv1")
     ca = pki.authority("stranger")
     ca.leaf("etcd-a", dns=("localhost",), ips=("127.0.0.1",)).write(folder / "own.crt")
@@ -24,7 +24,7 @@ def own_files(home):
     return "/mnt/disks/pv1/own.crt", "/mnt/disks/pv1/own.key"
 
 
-def test_listener_that_drips_bytes_holds_up_nothing(home, watchdog):  # H4
+def test_listener_that_drips_bytes_delays_nothing(home, watchdog):  # H4
     folder = home.volume(ends=-timedelta(hours=1))
     home.serve(folder / "peers/me.crt", 2380)
     cert, key = own_files(home)
@@ -40,7 +40,7 @@ def test_listener_that_drips_bytes_holds_up_nothing(home, watchdog):  # H4
 
 
 def fake_etcds(home, folder, *, count, name="etcd-x", answer="[]"):
-    """Start processes that are called etcd and say that the machine's own peer certificate is theirs."""
+    """Start processes of a stranger named etcd that claim the peer certificate of the machine."""
     cert, key = own_files(home)
     volume = "/" + str(folder.relative_to(home.home))
     for n in range(count):
@@ -56,7 +56,7 @@ def fake_etcds(home, folder, *, count, name="etcd-x", answer="[]"):
     time.sleep(1)
 
 
-def test_fake_etcd_is_shown_no_key_and_has_no_vote(home, watchdog):  # H5
+def test_fake_etcd_gets_no_key_and_no_vote(home, watchdog):  # H5
     folder = home.volume(ends=-timedelta(hours=1))
     pki.kops_volume(
         home.home / "mnt/master-vol-a",
@@ -74,11 +74,11 @@ def test_fake_etcd_is_shown_no_key_and_has_no_vote(home, watchdog):  # H5
     assert home.alive, home.log[-3000:]
     shown = [path.name for path in (home.home / "mnt/disks/pv1").glob("record*")]
     assert shown == [], "the machine's peer key was used with a stranger"
-    gates = [g for one in home.incidents() if one["decision"] for g in one["decision"]["gates"]]
+    gates = [g for incident in home.incidents() if incident["decision"] for g in incident["decision"]["gates"]]
     assert not [gate for gate in gates if "etcd-x" in gate["why"]]
 
 
-def test_fifo_as_a_certificate_hangs_nothing(home, watchdog):  # H5
+def test_fifo_as_a_certificate_blocks_nothing(home, watchdog):  # H5
     folder = home.volume(ends=-timedelta(hours=1))
     home.serve(folder / "peers/me.crt", 2380)
     own_files(home)
@@ -98,7 +98,7 @@ def test_fifo_as_a_certificate_hangs_nothing(home, watchdog):  # H5
     assert watchdog.longest_gap() <= 8
 
 
-def test_listener_on_loopback_hides_no_true_one(home):  # M1
+def test_listener_on_loopback_hides_no_true_listener(home):  # M1
     folder = home.volume()
     expired = home.peers_ca.leaf(
         "etcd-a", dns=("etcd-a",), ips=("127.0.0.1",), not_after=home.ends - timedelta(days=301)
@@ -113,11 +113,11 @@ def test_listener_on_loopback_hides_no_true_one(home):  # M1
     home.start()
     home.unit_logs(refused_line())
     home.told_of("has expired", seconds=20)
-    (told,) = [one for one in home.incidents() if one["severity"] == "critical"]
-    assert "not in use" not in " ".join(told["diagnosis"]["evidence"]) + told["diagnosis"]["remedy"]["why"]
+    (critical,) = [incident for incident in home.incidents() if incident["severity"] == "critical"]
+    assert "not in use" not in " ".join(critical["diagnosis"]["evidence"]) + critical["diagnosis"]["remedy"]["why"]
 
 
-def test_member_name_moves_no_cursor_of_a_terminal(home):  # M4
+def test_control_characters_in_a_member_name_reach_no_terminal(home):  # M4
     folder = home.volume(ends=-timedelta(hours=1))
     home.serve(folder / "peers/me.crt", 2380)
     fake_etcds(home, folder, count=3, name="\x1b]0;owned\x07\x1b[31m")
@@ -125,8 +125,8 @@ def test_member_name_moves_no_cursor_of_a_terminal(home):  # M4
     home.unit_logs(refused_line())
     home.told_of("has expired", seconds=30)
     home.settle(1)
-    said = b"".join(
+    output = b"".join(
         home.asked(*words) for words in (("incidents",), ("show", "1"), ("show", "2"), ("status",), ("certs",))
     )
-    assert b"\x1b" not in said.replace(b"\x1b[0m", b""), said
-    assert b"\x07" not in said
+    assert b"\x1b" not in output.replace(b"\x1b[0m", b""), output
+    assert b"\x07" not in output

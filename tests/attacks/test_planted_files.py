@@ -1,4 +1,4 @@
-"""Files of strangers: never signed, never read because a stranger names them, never a reason to call anybody."""
+"""Files of strangers are never signed, never read because a stranger names them, and call nobody."""
 
 import base64
 import os
@@ -31,7 +31,7 @@ def healthy(home):
 
 
 def forged(ca, key, cn="system:masters"):
-    """Return what claims to be signed by a CA, by a signature that no library can verify."""
+    """Return a certificate in PEM that names a CA as its issuer, with a signature that no library can verify."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)])
     now = datetime.now(UTC).replace(microsecond=0)
     builder = (
@@ -52,7 +52,7 @@ def forged(ca, key, cn="system:masters"):
 
 
 def plant(home, name, certificate, key, *, kind="pki/etcd-cluster-token-etcd/clients/server.crt", ca="ca.crt"):
-    """Have a stranger write a certificate and its key so that the end of the path is known; returns (file, path as the master sees it)."""
+    """Let a stranger write a certificate and its key at a known kind of path; return (file, its path on the master)."""
     folder = home.strangers_folder(f"mnt/disks/{name}")
     file = folder / kind
     file.parent.mkdir(parents=True)
@@ -63,7 +63,7 @@ def plant(home, name, certificate, key, *, kind="pki/etcd-cluster-token-etcd/cli
     return file, "/" + str(file.relative_to(home.home))
 
 
-def signed_anew(file, before):
+def is_signed_again(file, before):
     return file.read_bytes() != before
 
 
@@ -92,15 +92,15 @@ def test_ca_signs_nothing_for_a_stranger(home):  # C1
     for ended in (
         now - timedelta(hours=2),
         now - timedelta(hours=3),
-    ):  # once more: lines that follow the look at the files
+    ):  # repeat the lines after the look at the files
         home.stranger_logs(("etcd", expired_line(ended, remote="127.0.0.1:40001")))
     home.settle(4, seconds=8)
     assert [file.read_bytes() for file, _ in planted] == before, "the cluster's CA signed a stranger's key"
-    assert not [one for one in home.incidents() if one["decision"] and one["decision"]["action"]]
+    assert not [incident for incident in home.incidents() if incident["decision"] and incident["decision"]["action"]]
     assert home.received.titles == []
 
 
-def test_emptydir_and_two_lines_call_nobody(home):  # H2
+def test_file_and_lines_of_a_pod_call_nobody(home):  # H2
     healthy(home)
     now = datetime.now(UTC).replace(microsecond=0)
     ca = pki.authority("web-ca", not_before=now - timedelta(days=30))
@@ -114,12 +114,12 @@ def test_emptydir_and_two_lines_call_nobody(home):  # H2
     home.settle(1, seconds=6)
     assert home.received.titles == []
     incidents = home.incidents()
-    assert [one["severity"] for one in incidents if one["severity"] != "info"] == []
-    assert not [c for one in incidents for c in one["diagnosis"]["certificates"] if c["path"] == path]
+    assert [incident["severity"] for incident in incidents if incident["severity"] != "info"] == []
+    assert not [c for incident in incidents for c in incident["diagnosis"]["certificates"] if c["path"] == path]
     assert file.stat().st_atime == 0, "a file was read because a stranger named it"
 
 
-def test_certificate_without_an_end_does_not_stop_the_agent(home, watchdog):  # H3
+def test_certificate_that_never_expires_does_not_stop_the_agent(home, watchdog):  # H3
     healthy(home)
     end = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     cas = {"peers_ca": home.peers_ca, "clients_ca": home.clients_ca}
@@ -150,7 +150,7 @@ def test_name_with_shell_code_is_in_no_command(home):  # H1
     )
     home.settle(1, seconds=4)
     assert home.received.titles == []
-    commands = [one["diagnosis"]["remedy"]["command"] for one in home.incidents()]
+    commands = [incident["diagnosis"]["remedy"]["command"] for incident in home.incidents()]
     assert not [command for command in commands if "pwned" in command or "$(" in command or "`" in command], commands
 
 
@@ -161,7 +161,7 @@ def test_backups_hold_no_private_key(home):  # L
     server.write_bytes(both)
     home.start('mode = "remedy"', RENEW)
     home.unit_logs(expired_line(home.ends), refused_line_of_own())
-    home.wait_for(lambda: signed_anew(server, both) or "no act" in home.log, seconds=25)
+    home.wait_for(lambda: is_signed_again(server, both) or "no act" in home.log, seconds=25)
     time.sleep(1)
     kept = [path for path in (home.home / "state").rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
     assert kept == []
@@ -188,9 +188,9 @@ def test_configuration_that_others_can_write_is_refused(home):  # L
         shutil.rmtree(home.home / "conf.d", ignore_errors=True)
         spoil()
         check = [sys.executable, "-m", "certmedic", "check-config", "--config", str(home.config_path)]
-        said = home.run(*check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        out = said.communicate(timeout=30)[0].decode()
-        assert said.returncode != 0, out
+        checking = home.run(*check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        out = checking.communicate(timeout=30)[0].decode()
+        assert checking.returncode != 0, out
 
 
 def drop_in(home):

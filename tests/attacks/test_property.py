@@ -1,4 +1,4 @@
-"""Whatever strangers write, a machine decides, says, reads and calls what it would without them."""
+"""Whatever strangers write, the agent decides, sends, reads and connects as it would without them."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -39,19 +39,19 @@ ITEMS = st.builds(
     },
     LINES, STREAMS, NAMES, NAMES, NAMES, NAMES,
 )  # fmt: skip
-# What is written in each second of the story: nothing in most.
+# The lines of strangers in each second of the story; most seconds have none.
 STORIES = st.lists(st.lists(ITEMS, max_size=3), max_size=40)
 
 
 class Watched(Played):
-    """A played machine that remembers what was to be read and called for a line."""
+    """A simulated machine that records the origins that it was asked to learn from."""
 
     def learn(self, origin):
         self.learnt = [*getattr(self, "learnt", []), origin]
 
 
 def play(folder, files, story):
-    """Play the same true story, with what strangers write in each second; return all that the machine did."""
+    """Run the same true story together with the lines of strangers; return all that the agent did."""
     world = Watched(files=files, containers=(replace(container(), trust=Trust.SYSTEM),))
     config = Config(
         mode="remedy",
@@ -62,29 +62,29 @@ def play(folder, files, story):
     try:
         for second in range(60):
             lab.now += timedelta(seconds=1)
-            items = [strange(at=lab.now, **one) for one in (story[second] if second < len(story) else [])]
+            items = [strange(at=lab.now, **words) for words in (story[second] if second < len(story) else [])]
             if lab.ails and second >= 5 and second % 3 == 0:
                 items.append(trusted(REFUSED.format(40000 + second), at=lab.now))
             lab.loop.step(items, lab.now)
         return {
-            "restarts": [one.id for one in world.restarts],
+            "restarts": [target.id for target in world.restarts],
             "renewed": world.renewed,
             "aside": sorted(world.aside),
             "sent": world.sent,
             "acts": [(act.target, act.state) for act in lab.store.acts()],
             "tripped": lab.store.tripped(),
-            "learnt": [one for one in getattr(world, "learnt", []) if one.trust is not Trust.SYSTEM],
+            "learnt": [origin for origin in getattr(world, "learnt", []) if origin.trust is not Trust.SYSTEM],
             "above info": sorted(
-                (one.diagnosis.key, str(one.diagnosis.severity), one.state)
-                for one in lab.incidents()
-                if one.diagnosis.severity is not Severity.INFO
+                (incident.diagnosis.key, str(incident.diagnosis.severity), incident.state)
+                for incident in lab.incidents()
+                if incident.diagnosis.severity is not Severity.INFO
             ),
         }
     finally:
         lab.store.close()
 
 
-# Not shrunk: one story takes a second.
+# No shrinking: one story takes a second.
 @settings(
     max_examples=15,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

@@ -1,4 +1,4 @@
-"""All attacks at once, for a minute; `./dev attack` takes ten."""
+"""All attacks at once for a minute; `./dev attack` runs for ten."""
 
 from labs.namespaces import STORY
 from labs.siege import siege

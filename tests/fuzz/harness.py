@@ -1,11 +1,11 @@
-"""Fuzzing: samples that are mutated at random, fed to everything that reads what strangers write.
+"""Fuzzing: randomly mutated samples are fed to every parser of untrusted input.
 
     ./dev fuzz 60s          each harness for its share of a minute
-    ./dev fuzz 1000000      so many inputs in all
-    ./dev fuzz 10000 7      the same, from another seed
+    ./dev fuzz 1000000      this number of inputs in total
+    ./dev fuzz 10000 7      with another seed
 
-A harness takes the bytes of one input. It may raise nothing but the errors that its parser documents, and must be done within
-`SLOWEST`. Every input comes from its number and the seed, so that a failure can be had again: `input_of(name, seed, number)`.
+A harness takes the bytes of one input. It may raise only the errors that its parser documents, and must end within `SLOWEST`
+seconds. The number and the seed determine an input, so that a failure can be repeated: `input_of(name, seed, number)`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from certmedic.edge.facts.listeners import shake_hands
 from certmedic.edge.files.formats import Cri, Plain
 from labs import pki
 
-SLOWEST = 2.0  # seconds for one input
+SLOWEST = 2.0  # seconds allowed for one input
 NOW = datetime(2026, 11, 24, 15, 40, tzinfo=UTC)
 LARGEST = 64 * 1024  # bytes of one input
 
@@ -68,7 +68,7 @@ TOKENS = [
 
 
 def mutated(chance: random.Random, samples: Sequence[bytes]) -> bytes:
-    """Return one sample, changed in some places; now and then pure noise."""
+    """Return one sample with a few mutations; sometimes pure noise."""
     if chance.random() < 0.03:
         return chance.randbytes(chance.randrange(200))
     data = bytearray(chance.choice(samples))
@@ -93,11 +93,11 @@ def mutated(chance: random.Random, samples: Sequence[bytes]) -> bytes:
     return bytes(data[:LARGEST])
 
 
-# ---------------------------------------------------------------- what is fed
+# ---------------------------------------------------------------- the parsers
 
 
 def line(data: bytes) -> None:
-    """A line of a log, through the gate and the parser."""
+    """Feed a log line to the needle search and the parser."""
     text = lines.text(data)
     entry = LogEntry(stream="journal", position="1", time=NOW, text=text, origin=Origin(program="etcd"))
     interesting(data)
@@ -109,11 +109,11 @@ def line(data: bytes) -> None:
 
 
 def certificate(data: bytes) -> None:
-    """A certificate file; what was read must be usable."""
+    """Feed a certificate file; the attributes of each certificate must be usable."""
     with contextlib.suppress(NotACertificate):
-        for one in certificates.parse(data, "/etc/a.crt"):
-            f"{one.subject}{one.issuer}{one.not_after.isoformat()}{one.dns_names}".encode()
-            _ = one.not_after + timedelta(days=1), one.not_before - timedelta(days=1)
+        for parsed in certificates.parse(data, "/etc/a.crt"):
+            f"{parsed.subject}{parsed.issuer}{parsed.not_after.isoformat()}{parsed.dns_names}".encode()
+            _ = parsed.not_after + timedelta(days=1), parsed.not_before - timedelta(days=1)
 
 
 @functools.cache
@@ -123,7 +123,7 @@ def _config_file() -> Path:
 
 
 def configuration(data: bytes) -> None:
-    """A configuration, which is taken whole or refused with its faults."""
+    """Feed a configuration; it must load or be refused with its faults."""
     path = _config_file()
     path.write_bytes(data)
     path.chmod(0o640)
@@ -135,16 +135,16 @@ def configuration(data: bytes) -> None:
 
 
 def pod_log(data: bytes) -> None:
-    """A pod's log, in two blocks."""
+    """Feed a pod log in two blocks."""
     for shape in (Cri(NEEDLES), Plain(NEEDLES)):
         middle = data.rfind(b"\n", 0, len(data) // 2) + 1
         for block in (data[:middle], data[middle:] + b"\n"):
-            for found in shape.find(block):
-                lines.text(found.text)
+            for record in shape.find(block):
+                lines.text(record.text)
 
 
 def docker_log(data: bytes) -> None:
-    """What Docker's daemon sends of a log, with frames and without."""
+    """Feed a log as the Docker daemon sends it, with and without frames."""
     for tty in (False, True):
         log = Stream(
             needles=NEEDLES, tty=tty, resumed=Position.parse('{"stamp":"2026-11-24T15:32:44.000000000Z","count":1}')
@@ -157,7 +157,7 @@ def docker_log(data: bytes) -> None:
 
 
 def journal_record(data: bytes) -> None:
-    """The fields of a journal record, any of which may be anything."""
+    """Feed a journal record with arbitrary values in its fields."""
     text = lines.text(data)
     pod = pod_of_container(text)
     words = text.split(" ")
@@ -166,14 +166,14 @@ def journal_record(data: bytes) -> None:
 
 
 def http_answer(data: bytes) -> None:
-    """What etcd answers who its members are."""
+    """Feed etcd's reply to a request for its members."""
     for name, host, port in planes.voters_told(data):
         f"{name}{host}{port}".encode()
     planes.cluster_from_config(data.decode(errors="replace"))
 
 
 class Listener:
-    """Sends what it is told to whoever connects."""
+    """Sends `answer` to every client."""
 
     def __init__(self) -> None:
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -195,7 +195,7 @@ def _listener() -> Listener:
 
 
 def tls_listener(data: bytes) -> None:
-    """What a listener sends instead of its part of a handshake."""
+    """Feed a listener's reply to a TLS handshake."""
     there = _listener()
     there.answer = data
     served = shake_hands("127.0.0.1", there.socket.getsockname()[1], server_name="etcd-a", deadline=0.5)
@@ -223,12 +223,12 @@ def _certificates() -> tuple[bytes, ...]:
 
 def _cri() -> tuple[bytes, ...]:
     head = b"2026-11-24T15:32:44.000000001Z stderr F "
-    whole = b"\n".join(head + one for one in LINES) + b"\n"
+    whole = b"\n".join(head + text for text in LINES) + b"\n"
     return (whole, whole.replace(b" F ", b" P "), b"\n".join(LINES))
 
 
 def _frames() -> tuple[bytes, ...]:
-    bodies = [b"2026-11-24T15:32:44.000000001Z " + one.replace(b"\n", b" ") + b"\n" for one in LINES]
+    bodies = [b"2026-11-24T15:32:44.000000001Z " + text.replace(b"\n", b" ") + b"\n" for text in LINES]
     return (b"".join(struct.pack(">II", 2 << 24, len(body)) + body for body in bodies), b"".join(bodies))
 
 
@@ -247,7 +247,7 @@ def _tls() -> tuple[bytes, ...]:
 
 @dataclass(frozen=True)
 class Harness:
-    """What is fed, from which samples, and how large its share of a run is."""
+    """A parser to feed, its samples, and its share of a run (0 to 1)."""
 
     feed: Callable[[bytes], None]
     samples: Callable[[], Sequence[bytes]]
@@ -274,7 +274,7 @@ def input_of(name: str, seed: int, number: int) -> bytes:
 
 @dataclass
 class Result:
-    """What became of one harness."""
+    """The result of one harness."""
 
     done: int = 0
     seconds: float = 0.0
@@ -283,7 +283,7 @@ class Result:
 
 
 def run(name: str, *, seed: int, numbers: Iterator[int], until: float) -> Result:
-    """Feed a harness until the numbers or the time have run out."""
+    """Feed a harness until the numbers end or the time `until` (monotonic, in seconds) has come."""
     harness, result, began = HARNESSES[name], Result(), time.monotonic()
     for number in numbers:
         data = input_of(name, seed, number)
@@ -306,13 +306,13 @@ def run(name: str, *, seed: int, numbers: Iterator[int], until: float) -> Result
 
 
 def say(text: str) -> None:
-    """Print a line at once."""
+    """Print a line and flush it."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def main(asked: str = "60s", seed: int = 1) -> int:
-    """Run all, print what was done, and return how many kinds of failures there were."""
+    """Run all harnesses, print their results, and return the number of kinds of failures."""
     seconds = float(asked[:-1]) if asked.endswith("s") else None
     total, failures = 0, 0
     for name, harness in HARNESSES.items():
@@ -324,8 +324,8 @@ def main(asked: str = "60s", seed: int = 1) -> int:
         say(
             f"{name:16} {result.done:8} inputs  {result.seconds:7.1f} s  slowest {result.slowest * 1000:6.1f} ms  {len(result.failures)} kinds of failures"
         )
-        for kind, (number, said) in result.failures.items():
-            say(f"    {kind}: input {number} of seed {seed}: {said}")
+        for kind, (number, report) in result.failures.items():
+            say(f"    {kind}: input {number} of seed {seed}: {report}")
     say(f"{'all':16} {total:8} inputs, {failures} kinds of failures")
     return failures
 
