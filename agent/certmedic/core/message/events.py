@@ -1,8 +1,8 @@
 """Entries for the journal: one structured entry for each event that a person would look for.
 
 Every kind of event has a MESSAGE_ID that never changes; the opening of an incident has one for each cause, so that its catalog
-text (systemd/certmedic.catalog, shown by `journalctl -x`) is a run-book for that fault. Fields are named CERTMEDIC_*; fields without
-a value are left out.
+text (systemd/certmedic.catalog, shown by `journalctl -x`) is a run-book for that fault.
+Fields are named CERTMEDIC_*; fields without a value are left out.
 """
 
 from __future__ import annotations
