@@ -1,4 +1,4 @@
-"""What all tests have in common."""
+"""Fixtures and marks that all tests share."""
 
 import os
 from datetime import timedelta
@@ -14,14 +14,14 @@ from labs.receivers import Hook
 from labs.service import Service
 from labs.trusted import trusted_folder
 
-# How fast a machine is says nothing about the code: a busy one must not turn a property red.
+# A slow machine is no fault of the code: it must not fail a property.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", settings.get_profile("patient"), max_examples=25)
 settings.load_profile("patient")
 
 HERE = Path(__file__).parent
-DAEMONS = {"docker", "containerd"}  # fixtures that a file's tests share, and that take seconds to start
-PROGRAMS = {"service", "hook", "other_hook"}  # fixtures that start a program, or wait for what one sends
+DAEMONS = {"docker", "containerd"}  # fixtures that the tests of a file share and that take seconds to start
+PROGRAMS = {"service", "hook", "other_hook"}  # fixtures that start a program or wait for its messages
 SLOW_FOLDERS = {"attacks", "fuzz", "stories"}
 # Three masters, each with its dockerd, etcd and agent, fill a small machine: one such story at a time.
 MASTERS = {"stories/test_masters.py", "stories/test_group.py"}
@@ -33,9 +33,9 @@ def place(item):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Have the long tests begin first, each for itself, and keep a file's quick tests together on one worker.
+    """Start the long tests first, each on any worker, and keep the quick tests of a file together on one worker.
 
-    The long ones mostly wait, for certificates to run out and for daemons, so that several at once take little longer than one.
+    Long tests mostly wait, for certificates to expire and for daemons, so that several at once take little longer than a single test.
     """
     for item in items:
         if place(item).partition("/")[0] in SLOW_FOLDERS or (DAEMONS | PROGRAMS).intersection(item.fixturenames):
@@ -68,7 +68,7 @@ def leaf(clients_ca):
 
 @pytest.fixture
 def trusted_dir():
-    """A folder that only root can change, up to "/": certmedic trusts what lies there, and nothing below `tmp_path`."""
+    """Return a folder that only root can change, up to "/": certmedic trusts its files, unlike those below `tmp_path`."""
     if os.geteuid() != 0:
         pytest.skip("needs root: a folder that only root can change")
     with trusted_folder() as folder:
@@ -77,7 +77,7 @@ def trusted_dir():
 
 @pytest.fixture
 def lab(tmp_path):
-    """Make an agent on a played machine: one whose peer certificate has expired and that may act, unless told otherwise."""
+    """Return a function that makes an agent on a simulated machine, by default with an expired peer certificate and mode remedy."""
     made = []
 
     def _lab(files=None, *, world=None, mode="remedy", remedy=None, of_plane=None, notify=None, **played):
@@ -93,34 +93,34 @@ def lab(tmp_path):
         return made[-1]
 
     yield _lab
-    for one in made:
-        one.store.close()
+    for each in made:
+        each.store.close()
 
 
 @pytest.fixture
 def service(tmp_path):
-    """Make a service that watches one certificate, and sends its messages to some addresses."""
+    """Return a function that makes a service which watches one certificate and sends its messages to `urls`."""
     made = []
 
     def _service(*urls, notify="wall = false", **more):
-        one = Service(tmp_path / "service", notify=notify, **more).configure(*urls)
-        made.append(one)
-        return one
+        started = Service(tmp_path / "service", notify=notify, **more).configure(*urls)
+        made.append(started)
+        return started
 
     yield _service
-    for one in made:
-        one.kill()
+    for started in made:
+        started.kill()
 
 
 @pytest.fixture
 def hook():
-    """A web hook that can be told how to answer."""
-    with Hook() as one:
-        yield one
+    """Run a web hook; its `mood` sets the reply."""
+    with Hook() as server:
+        yield server
 
 
 @pytest.fixture
 def other_hook():
-    """Another one."""
-    with Hook() as one:
-        yield one
+    """Run a second web hook."""
+    with Hook() as server:
+        yield server

@@ -247,9 +247,9 @@ def test_what_was_not_done_before_a_kill_is_asked_for_anew(lab, change):
 def test_who_the_members_are_is_known_after_a_kill_too(lab):
     lab = lab()
     told = Told(by="boot/1/2", voters=(("etcd-a", "10.0.0.1", 2380), ("etcd-b", "10.0.0.2", 2380)))
-    lab.world.told = {ME: told}
+    lab.world.rosters = {ME: told}
     lab.step()
-    lab.world.told = {}
+    lab.world.rosters = {}
     lab.kill()
     lab.step()
 

@@ -64,7 +64,7 @@ def test_true_line_behind_forged_copies_is_reported(home):  # H6
     home.pod("default", "web-1", ORDINARY, *[zap("203.0.113.1:40000", SECOND)] * 5, container="web")
     home.settle(1, seconds=2)
     home.unit_logs(zap("10.0.0.9:40000", SECOND))
-    home.told_of("10.0.0.9", seconds=20)
+    home.wait_for_message("10.0.0.9", seconds=20)
 
 
 def test_copies_in_a_pod_named_like_a_static_one_hide_nothing(home):  # H6, M2
@@ -77,7 +77,7 @@ def test_copies_in_a_pod_named_like_a_static_one_hide_nothing(home):  # H6, M2
     home.settle(1, seconds=3)
     assert home.received.titles == []  # the lines of the tenant call nobody
     home.unit_logs(true)
-    home.told_of("10.0.0.9", seconds=20)
+    home.wait_for_message("10.0.0.9", seconds=20)
 
 
 def test_forged_program_name_gives_a_stranger_no_trust(
@@ -120,7 +120,7 @@ def test_tenant_cannot_close_a_true_warning(home):  # M2
     home.start(more="[certificates.plane.kops]\nwarn_days = [1]")
     home.pod("tenant", "etcd-manager-main-m1", STATIC, *(refused_line(f"10.0.0.2:4{n:04}") for n in range(20)))
     home.pod("tenant", "etcd-manager-main-m1", STATIC, expired_line(home.ends))
-    home.told_of("expires", seconds=30)
+    home.wait_for_message("expires", seconds=30)
     time.sleep(2)
     assert not [title for title in home.received.titles if "RESOLVED" in title]
 

@@ -1,8 +1,8 @@
-"""Real things for tests: certificates, and programs that are started and stopped."""
+"""Labs: certificates, programs and machines that tests start and stop."""
 
 from pathlib import Path
 
-LABS = Path(__file__).resolve().parent  # these, for containers that run the stand-in
+LABS = Path(__file__).resolve().parent  # this folder, for containers that run the stand-in
 TESTS = LABS.parent
-ROOT = TESTS.parent  # of the repository
-AGENT = ROOT / "agent"  # what is tested, for programs that are started beside the tests
+ROOT = TESTS.parent  # the root of the repository
+AGENT = ROOT / "agent"  # the code under test, for programs that tests start

@@ -1,4 +1,4 @@
-"""Telling the kernel that its clock is kept right, as an NTP daemon does: machines for tests have none."""
+"""Mark the kernel's clock as synchronised, as an NTP daemon does: test machines have none."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ class _WholeTimex(ctypes.Structure):
 
 
 def keep_right() -> bool:
-    """Say so for some hours; whether the kernel took it (it wants CAP_SYS_TIME)."""
+    """Mark the clock as synchronised for some hours; return whether the kernel allowed it (needs CAP_SYS_TIME)."""
     timex = _WholeTimex(modes=ADJ_MAXERROR | ADJ_ESTERROR | ADJ_STATUS, maxerror=1000, esterror=1000, status=0)
     return bool(ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex)) >= 0)

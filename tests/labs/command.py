@@ -1,4 +1,4 @@
-"""Commands that are run to their end."""
+"""Commands that run to their end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from labs import AGENT
 
 
 def do(*command: object, **more: Any) -> str:
-    """Run a command and return what it printed; one that fails fails the test."""
+    """Run a command and return its output; a failing command fails the test."""
     done: subprocess.CompletedProcess[str] = subprocess.run(
         [str(word) for word in command],
         stdin=subprocess.DEVNULL,
@@ -27,7 +27,7 @@ def do(*command: object, **more: Any) -> str:
 
 
 def certmedic(*words: str, stdin: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command of this tree to its end, for a minute at most."""
+    """Run certmedic of this tree to its end, for at most a minute."""
     return subprocess.run(
         [sys.executable, "-m", "certmedic", *words],
         input=stdin,

@@ -1,4 +1,4 @@
-"""A command of the command line, run in this process on the state of a lab."""
+"""A certmedic command, run in this process on the state of a lab."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from labs.played import Lab
 
 
 def run(lab: Lab, *words: str, config: str = "") -> Result:
-    """Run a command with a configuration whose state is the lab's; return click's result."""
+    """Run a command with a configuration that names the state of the lab; return click's result."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         (home / "state.sqlite3").symlink_to(lab.path)

@@ -1,4 +1,4 @@
-"""A containerd of the test's own, as it is without a kubelet; it, its containers and its files are gone afterwards.
+"""A separate containerd without a kubelet; afterwards no container, process or file of it is left.
 
     with start_containerd() as containerd:
         containerd.run("c1", "sleep", "1000", labels={...})
@@ -46,11 +46,11 @@ CRI = """
 
 @dataclass
 class Containerd:
-    """A daemon; calling it runs ctr against it, in Kubernetes' namespace, and returns what that printed."""
+    """A daemon; a call runs ctr against it in the namespace of Kubernetes and returns the output."""
 
     home: Path
-    prefix: tuple[str, ...] = ()  # of its command line, e.g. ("nsenter", "--net=FILE")
-    cri: bool = False  # whether it serves a kubelet, or crictl
+    prefix: tuple[str, ...] = ()  # prefix of its command line, e.g. ("nsenter", "--net=FILE")
+    cri: bool = False  # whether it serves CRI, for a kubelet or crictl
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -100,7 +100,7 @@ class Containerd:
         self.import_image(layer.getvalue(), "registry.example/pause:1", starts=("/bin/sleep", "1000000"))
 
     def import_image(self, content: bytes, name: str = IMAGE, *, starts: Sequence[str] = ()) -> None:
-        """Import an image of one layer, packed as `docker save` does."""
+        """Import an image of one layer, in the format of `docker save`."""
         machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
         diffs = [f"sha256:{hashlib.sha256(content).hexdigest()}"]
         config = json.dumps(
@@ -127,14 +127,14 @@ class Containerd:
         self("run", "--detach", "--snapshotter=native", *options, *words, IMAGE, number, *command)
 
     def pid(self, number: str) -> int | None:
-        """Return the process of a container that runs."""
+        """Return the process id of a running container, None if it does not run."""
         lines = (line.split() for line in self("tasks", "list").splitlines()[1:])
         return next((int(pid) for name, pid, state in lines if name == number and state == "RUNNING"), None)
 
 
 @contextlib.contextmanager
 def start_containerd(*prefix: str, cri: bool = False) -> Iterator[Containerd]:
-    """Run a daemon; afterwards no process, mount or file of it is left. `prefix` as that of its command line."""
+    """Run a daemon; afterwards no process, mount or file of it is left. `prefix` precedes its command line."""
     home = Path(tempfile.mkdtemp(prefix="certmedic-containerd-"))
     containerd = Containerd(home, prefix, cri)
     try:

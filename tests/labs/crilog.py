@@ -1,7 +1,7 @@
-"""What kubelet's runtime does with a container's output, for containers that containerd's `ctr` runs: a file of a pod's log.
+"""Write the output of a container that `ctr` runs to a pod log, as the kubelet's runtime does.
 
-As a program it is one that a shim starts for `--log-uri=binary://`: what the container prints comes in at 3 and 4, and 5 is closed
-once it is ready. The file is FOLDER/CONTAINER/0.log, in the kubelet's shape `TIME STREAM F TEXT`.
+A shim starts this program for `--log-uri=binary://`: file descriptors 3 and 4 carry the output of the container, and the program
+closes 5 once it is ready. The file is FOLDER/CONTAINER/0.log, in the kubelet's format `TIME STREAM F TEXT`.
 
     python3 crilog.py FOLDER
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def copy(stream: str, number: int, file: int) -> None:
-    """Write each line of a stream, with its time."""
+    """Write each line of a stream with its time."""
     with os.fdopen(number, "rb") as lines:
         for line in lines:
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")

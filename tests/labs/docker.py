@@ -1,4 +1,4 @@
-"""A Docker daemon of the test's own: its data, socket, containerd and containers live and die with it.
+"""A separate Docker daemon: its data, socket, containerd and containers end with it.
 
     with start_dockerd() as docker:
         docker.busybox()                                        # an image, without a registry
@@ -44,11 +44,11 @@ APPLETS = (
 
 @dataclass
 class Docker:
-    """A daemon, running unless stopped; calling it runs the docker client against it and returns what that printed."""
+    """A daemon, running unless stopped; a call runs the docker client against it and returns the output."""
 
     home: Path
     options: tuple[str, ...] = ()
-    prefix: tuple[str, ...] = ()  # of the command line, e.g. ("nsenter", "--net=FILE")
+    prefix: tuple[str, ...] = ()  # prefix of its command line, e.g. ("nsenter", "--net=FILE")
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -60,7 +60,7 @@ class Docker:
         return f"unix://{self.socket}"
 
     def __call__(self, *words: str, stdin: bytes | None = None) -> str:
-        """Run `docker WORDS...`; raises with what it said where it fails."""
+        """Run `docker WORDS...`; raise an error with the output if it fails."""
         done = subprocess.run(
             ["/usr/bin/docker", "--host", self.url, *words], input=stdin, capture_output=True, timeout=60, check=False
         )
@@ -69,7 +69,7 @@ class Docker:
         return done.stdout.decode(errors="replace").strip()
 
     def start(self) -> None:
-        """Start the daemon and wait until it answers. It starts and stops a containerd of its own."""
+        """Start the daemon and wait until it answers. The daemon starts and stops a separate containerd."""
         command = [
             *self.prefix,
             "/usr/sbin/dockerd",
@@ -98,21 +98,21 @@ class Docker:
         raise RuntimeError(f"dockerd did not start:\n{log.read_text(errors='replace')[-3000:]}")
 
     def stop(self, *, kill: bool = False) -> None:
-        """Stop the daemon; its containers stop with it, unless it was started with --live-restore or killed."""
+        """Stop the daemon; its containers stop too, unless it was started with --live-restore or killed."""
         if self.process is not None:
             self.process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
             self.process.wait(60)
             self.process = None
-        told = self.home / "run/containerd/containerd.pid"
-        if kill and told.exists():
-            # Its containerd is not started by systemd here, as it would be elsewhere, and goes with it: one that lost its parent
-            # answers no more, and would be waited for.
+        pid_file = self.home / "run/containerd/containerd.pid"
+        if kill and pid_file.exists():
+            # Here dockerd starts containerd, elsewhere systemd does. It must end too: a containerd that lost its parent
+            # does not answer, and the next dockerd would wait for it.
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(told.read_text()), signal.SIGKILL)
-            told.unlink()
+                os.kill(int(pid_file.read_text()), signal.SIGKILL)
+            pid_file.unlink()
 
     def import_image(self, name: str, files: dict[str, Path]) -> str:
-        """Make an image that holds busybox and `files` (path in the image -> file here, all executable)."""
+        """Import an image with busybox and `files` (path in the image -> local file, all executable)."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
             tar.add(str(shutil.which("busybox")), "bin/busybox")
@@ -133,20 +133,20 @@ class Docker:
         return name
 
     def busybox(self) -> str:
-        """Make the plain image, where it is not there yet."""
+        """Import the plain busybox image unless it exists."""
         return BUSYBOX if self("images", "-q", BUSYBOX) else self.import_image(BUSYBOX, {})
 
 
 def _sweep(home: Path) -> None:
-    """Kill whatever still runs out of `home` (containerd, shims, containers), and unmount what they left."""
+    """Kill all processes that still run from `home` (containerd, shims, containers), and unmount their mounts."""
     marker = os.fsencode(home)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         left = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                told = (folder / "cmdline").read_bytes() + (folder / "mountinfo").read_bytes().partition(b"\n")[0]
-                if marker in told and int(folder.name) != os.getpid():
+                details = (folder / "cmdline").read_bytes() + (folder / "mountinfo").read_bytes().partition(b"\n")[0]
+                if marker in details and int(folder.name) != os.getpid():
                     left.append(int(folder.name))
         if not left:
             break
@@ -161,9 +161,9 @@ def _sweep(home: Path) -> None:
 
 @contextlib.contextmanager
 def start_dockerd(*options: str) -> Iterator[Docker]:
-    """Run a daemon with `options` beside the usual ones, and afterwards leave no process, mount or file of it behind.
+    """Run a daemon with additional `options`; afterwards no process, mount or file of it is left.
 
-    The folder is made under /tmp, since a socket's path must be shorter than pytest's folders are.
+    The folder is in /tmp, since the path of a socket must be shorter than pytest's folders.
     """
     home = Path(tempfile.mkdtemp(prefix="certmedic-docker-"))
     docker = Docker(home, options)

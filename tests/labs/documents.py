@@ -1,6 +1,6 @@
-"""Writes the texts that follow from the table of configuration keys: `./dev generate`.
+"""Write the texts that the table of configuration keys determines: `./dev generate`.
 
-These are the sample file below its head, and what stands in the manual page and in README between "generated" and "end of generated".
+These are the sample file below its head, and the parts of the manual page and README between "generated" and "end of generated".
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from certmedic.config.setting import settings
 from labs import AGENT
 
 ROOT = AGENT.parent
-WIDTH = 132  # of a line with a comment at its end
-COLUMN = 40  # of that comment
+WIDTH = 132  # length of a line with a comment at its end
+COLUMN = 40  # column of that comment
 
 
 class Row(NamedTuple):
-    """A key as people read about it."""
+    """The documentation of a key."""
 
-    section: str  # "" at the top
-    name: str  # in its section
-    default: Any  # as in TOML; None: unset
+    section: str  # "" at the top level
+    name: str  # within its section
+    default: Any  # in TOML; None: unset
     comment: str
     example: str
     more: list[str]  # paragraphs
@@ -64,7 +64,7 @@ def toml(value: Any) -> str:
 
 
 def block(mark: str) -> str:
-    """Return each key and its comment. `mark` stands before defaults, and # before the example of a key that is unset."""
+    """Return each key and its comment. `mark` precedes defaults, and # the example of an unset key."""
     lines = []
     names = {f"{row.section}.{row.name}" for row in rows()}
     shown = [row for row in rows() if f"{row.section}.{row.name.rpartition('.')[0]}" not in names]
@@ -112,7 +112,7 @@ def manual() -> str:
 
 
 def texts() -> dict[Path, str]:
-    """Return file -> its text as it should be."""
+    """Return {file: its expected text}."""
     parts = {
         "packaging/certmedic.toml": (r"\n\n", r"\Z", block("#")),
         "packaging/man/certmedic.toml.5": (r'\.\\" generated.*\n', r'\.\\" end of generated', manual()),

@@ -1,10 +1,10 @@
-"""Real etcd clusters with one planted fault: three members on loopback, their logs, their certificates, and the verdict due.
+"""Real etcd clusters with one planted fault: three members on loopback, their logs, certificates and expected verdicts.
 
     story = scenario("peer-expired-one", tmp_path, logger="zap")
     story.members["a"].log, story.members["a"].pki, story.expect["a"]["cause"]
 
-A scenario takes a few seconds: the members run until each has logged its fault a few times, then they are stopped. Every
-connection stays on loopback, and no name is looked up.
+A scenario takes a few seconds: the members run until each has logged its fault a few times. Every connection stays on loopback,
+and no name is looked up.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from labs import pki
 from labs.drill import etcd
 from labs.drill.master import free_ports
 
-SUITES = {"3.3": "bullseye", "3.4": "bookworm", "3.5": "trixie"}  # of Debian, by the etcd that they ship
+SUITES = {"3.3": "bullseye", "3.4": "bookworm", "3.5": "trixie"}  # etcd version -> Debian suite that ships it
 KEYS = "abc"
-# Of this process alone, since a port that is free on one address of loopback may be taken on another by a test beside this one.
+# Addresses of this process alone: a parallel test may use the same port on another loopback address.
 ADDRESSES = {key: f"127.{1 + os.getpid() % 250}.{os.getpid() // 250 % 250}.{11 + n}" for n, key in enumerate(KEYS)}
-LINES = 3  # a member has said it often enough
+LINES = 3  # log lines of a fault that are enough
 DEADLINE = 60.0
 
 DAY = timedelta(days=1)
 FAULT = re.compile(
     r"x509: |tls: | revoked|authentication failed"
-)  # as etcd words a handshake that failed for a certificate
+)  # lines of etcd about a handshake that failed for a certificate
 
 
 @dataclass(frozen=True)
 class Member:
-    """What is left of a member: its log, and the folder with `peers/` and `clients/`."""
+    """A member that has run: its log, and the folder with `peers/` and `clients/`."""
 
     log: Path
     pki: Path
@@ -53,7 +53,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A cluster that has run. `expect` is the verdict that each member should reach from its own log and pki alone."""
+    """A cluster that has run. `expect` holds the verdict that each member should reach from its own log and pki."""
 
     dir: Path
     members: Mapping[str, Member]
@@ -66,7 +66,7 @@ class Scenario:
 
 @dataclass
 class Plan:
-    """The certificates of a cluster before it starts, and who is to say what."""
+    """The certificates of a cluster before it starts, and the verdict expected of each member."""
 
     now: datetime
     peers_ca: pki.Authority
@@ -74,15 +74,15 @@ class Plan:
     peer: dict[str, pki.Leaf] = field(default_factory=dict)
     server: dict[str, pki.Leaf] = field(default_factory=dict)
     api_client: pki.Leaf | None = None
-    peer_chain: dict[str, bytes] = field(default_factory=dict)  # what follows the leaf in a member's file
+    peer_chain: dict[str, bytes] = field(default_factory=dict)  # chain after the leaf in a member's file
     trusts: dict[tuple[str, str], bytes] = field(default_factory=dict)  # (member, "peers" | "clients") -> its CA file
-    flags: tuple[str, ...] = ()  # further ones, of every member
-    revoked: bytes = b""  # the list that every member checks its clients against
+    flags: tuple[str, ...] = ()  # further flags of every member
+    revoked: bytes = b""  # CRL of every member for its clients
     keys: dict[str, bytes] = field(
         default_factory=dict
-    )  # a member's private key for peers, where it is not the leaf's own
-    dead: frozenset[str] = frozenset()  # members that end at once, or never get to say anything
-    strangers: bool = False  # whether others come too: scanners, a client without TLS, one without a certificate
+    )  # a member's private key for peers, if it does not fit the leaf
+    dead: frozenset[str] = frozenset()  # members that exit at once or log nothing
+    strangers: bool = False  # whether scanners and clients without TLS or a certificate connect too
     expect: dict[str, dict[str, Any]] = field(default_factory=lambda: {key: {"suspect": "none"} for key in KEYS})
 
     @classmethod
@@ -100,7 +100,7 @@ class Plan:
         return plan
 
     def leaf(self, ca: pki.Authority, key: str, *, cn: str = "", **changed: Any) -> pki.Leaf:
-        """Issue a member's certificate, good but for what is `changed`."""
+        """Issue a good certificate for a member, apart from the `changed` attributes."""
         usual = {
             "dns": (f"etcd-{key}", f"etcd-{key}.internal.example", "localhost"),
             "ips": ("127.0.0.1", ADDRESSES[key]),
@@ -110,7 +110,7 @@ class Plan:
         return ca.leaf(cn or f"etcd-{key}", **{**usual, **changed})
 
     def blame(self, cause: str, own: Mapping[str, list[str]], *, others: str = "peer") -> None:
-        """Set the verdicts: these members' `own` files are at fault, which the others say of a `peer`, or not at all."""
+        """Set the verdicts: the `own` files of these members are at fault; the others blame a `peer`, or nobody ("none")."""
         for key in KEYS:
             if key in own:
                 self.expect[key] = {"suspect": "own", "cause": cause, "certificates": own[key]}
@@ -145,15 +145,15 @@ def _peer_future(plan: Plan) -> None:
 
 
 def _peer_wrong_ca(plan: Plan) -> None:
-    # Of the same name: as after an authority was made anew and one member missed it.
+    # The same name with another key: a new CA that one member did not get.
     other = pki.authority("etcd-peers-ca-main", not_before=plan.now - 400 * DAY)
     plan.peer["b"] = plan.leaf(other, "b")
     plan.blame("unknown_authority", {"b": ["peers/me.crt"]})
 
 
 def _peer_san_mismatch(plan: Plan) -> None:
-    # etcd looks up the names of a client's certificate. Go asks no resolver for a name under .onion (RFC 7686), so that the
-    # lookup fails at once and nothing leaves the machine.
+    # etcd looks up the names of a client certificate. Go asks no resolver for names under .onion (RFC 7686), so that the
+    # lookup fails at once and no packet leaves the machine.
     plan.peer["c"] = plan.leaf(plan.peers_ca, "c", dns=("old-etcd-c.internal.onion",), ips=("127.0.0.9",))
     plan.blame("name_mismatch", {"c": ["peers/me.crt"]})
 
@@ -194,20 +194,20 @@ def _peer(plan: Plan, cause: str, **changed: Any) -> None:
 
 
 def _peer_chain(plan: Plan, cause: str, *, whole: bool, **changed: Any) -> None:
-    """Have a member's leaf signed by an authority in between, which its file holds too where it is `whole`."""
+    """Let an intermediate CA sign a member's leaf; the file holds that CA too if `whole`."""
     between = pki.authority("etcd-peers-intermediate", issuer=plan.peers_ca, **changed)
     plan.peer["b"] = plan.leaf(between, "b")
     if whole:
         plan.peer_chain["b"] = between.pem
     if cause != "none":
         plan.blame(cause, {"b": ["peers/me.crt"]})
-    if cause == "ca_expired":  # from outside it cannot be told from an expired leaf
+    if cause == "ca_expired":  # a peer cannot distinguish it from an expired leaf
         for key in "ac":
             plan.expect[key]["cause"] = "expired"
 
 
 def _peer_ca_replaced(plan: Plan) -> None:
-    # One member was given an authority made anew, and kept its leaf: it refuses the others, and they it not.
+    # One member has a new CA and its old leaf: it rejects the others, and they accept it.
     plan.trusts["b", "peers"] = pki.authority("etcd-peers-ca-main", not_before=plan.now - 10 * DAY).pem
     plan.blame("unknown_authority", {"b": ["peers/ca.crt"]}, others="none")
     for key in "ac":
@@ -261,7 +261,7 @@ def _peer_common_name(plan: Plan) -> None:
         plan.peer[key] = plan.leaf(plan.peers_ca, key, cn="etcd-other" if key == "c" else "etcd-peer")
     plan.flags = ("--peer-cert-allowed-cn=etcd-peer",)
     plan.blame("name_mismatch", {})
-    # No file of its own says which name the others ask for.
+    # No file of the member holds the name that its peers ask for.
     plan.expect["c"] = {"suspect": "unknown", "cause": "distrusted", "certificates": []}
 
 
@@ -326,9 +326,9 @@ PLANTED: Mapping[str, Callable[[Plan], None]] = {
 
 
 def scenario(name: str, directory: Path, *, logger: str = "zap", version: str = "3.4") -> Scenario:
-    """Run a cluster with the fault of that name (a key of PLANTED) under `directory`, until it shows in each log.
+    """Run a cluster with the fault `name` (a key of PLANTED) under `directory` until the expected logs show it.
 
-    `logger` is zap or capnslog, which 3.5 no longer has, and 3.3 alone. Skips the test where there is no such etcd.
+    `logger` is zap or capnslog: 3.3 has only capnslog, 3.5 only zap. Skips the test if there is no such etcd.
     """
     plan = Plan.healthy()
     PLANTED[name](plan)
@@ -360,14 +360,14 @@ def scenario(name: str, directory: Path, *, logger: str = "zap", version: str = 
 
 
 def _wait_until_said(plan: Plan, members: Mapping[str, Member], ports: Mapping[str, int], client: Path) -> None:
-    """Wait until members with a fault to tell told it a few times, and those without are healthy."""
+    """Wait until members with a fault have logged it a few times, and the others are healthy."""
     deadline = time.monotonic() + DEADLINE
     waiting = set(KEYS)
     while waiting:
-        if time.monotonic() > deadline - DEADLINE + 2:  # faults that only a client who minds them brings to light
+        if time.monotonic() > deadline - DEADLINE + 2:  # only a client that checks the certificate shows these faults
             _come_as_apiserver(ports, client.parent)
         for key in sorted(waiting):
-            # kube-apiserver comes to every member, again and again.
+            # kube-apiserver connects to every member repeatedly.
             answer = _ask_health(ADDRESSES[key], ports[key], client)
             if plan.expect[key]["suspect"] == "none":
                 done = answer
@@ -386,7 +386,7 @@ def _wait_until_said(plan: Plan, members: Mapping[str, Member], ports: Mapping[s
 
 @contextlib.contextmanager
 def _running(program: Path, members: Mapping[str, Member], flags: Sequence[str]) -> Iterator[dict[str, int]]:
-    """Run the members, each with these flags too; yields their ports for clients."""
+    """Run the members with additional flags; yield their client ports."""
     free = iter(free_ports(2 * len(KEYS)))
     ports = {key: next(free) for key in KEYS}
     peer_urls = {key: f"https://{ADDRESSES[key]}:{next(free)}" for key in KEYS}
@@ -427,7 +427,7 @@ def _running(program: Path, members: Mapping[str, Member], flags: Sequence[str])
 
 
 def _come_as_strangers(ports: Mapping[str, int]) -> None:
-    """Come as scanners do: without TLS, without a certificate, with nothing at all, and with an old version of TLS."""
+    """Connect like scanners: without TLS, without a certificate, without data, and with an old TLS version."""
     for key, port in ports.items():
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -446,7 +446,7 @@ def _come_as_strangers(ports: Mapping[str, int]) -> None:
 
 
 def _ask_health(address: str, port: int, client: Path) -> bool:
-    """Ask /health as kube-apiserver's certificate would have it, minding no fault of the server's."""
+    """Ask /health with the certificate of kube-apiserver and accept any certificate of the server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -462,13 +462,13 @@ def _ask_health(address: str, port: int, client: Path) -> bool:
 
 
 def _come_as_apiserver(ports: Mapping[str, int], api: Path) -> None:
-    """Come to each member with a client in Go that, as kube-apiserver does, refuses a server's bad certificate."""
+    """Connect to each member with a Go client that, like kube-apiserver, rejects a bad server certificate."""
     if shutil.which("etcdctl") is None:
         return
     endpoints = ",".join(f"https://{ADDRESSES[key]}:{port}" for key, port in ports.items())
     tls = (f"--cacert={api}/etcd-ca.crt", f"--cert={api}/etcd-client.crt", f"--key={api}/etcd-client.key")
     command = ["etcdctl", "--command-timeout=1s", "--dial-timeout=1s", *tls, f"--endpoints={endpoints}"]
-    # What it says is of no interest: where a fault is planted it fails.
+    # Ignore its output: the client fails if a fault is planted.
     subprocess.run([*command, "endpoint", "health"], capture_output=True, timeout=30, check=False)
 
 
@@ -476,9 +476,9 @@ def _come_as_apiserver(ports: Mapping[str, int], api: Path) -> None:
 
 
 def etcd_binary(version: str) -> Path:
-    """Return an etcd of this version ("3.4" or "3.5"): the machine's own, or Debian's, unpacked into the cache.
+    """Return an etcd of this version ("3.4" or "3.5"): that of the machine, or that of Debian unpacked into the cache.
 
-    Skips the test, with the reason, where it cannot be had.
+    Skips the test with the reason if there is none.
     """
     installed = shutil.which("etcd")
     if installed and etcd.version(Path(installed)).startswith(f"{version}."):
@@ -490,15 +490,15 @@ def etcd_binary(version: str) -> Path:
 
 
 def _unpacked(version: str) -> Path:
-    """Return the etcd of the Debian release that ships this version, got from the mirror that this machine uses."""
+    """Return the etcd of the Debian release that ships this version, from the mirror of this machine."""
     kept = etcd.cache().with_name(f"etcd-{version}")
     if etcd.version(kept / "usr/bin/etcd"):
         return kept / "usr/bin/etcd"
-    told = subprocess.run(
+    sources = subprocess.run(
         ["apt-get", "download", "--print-uris", etcd.PACKAGE], capture_output=True, text=True, timeout=60, check=False
     )
-    mirror, pool, _ = told.stdout.lstrip("'").partition("/pool/")
+    mirror, pool, _ = sources.stdout.lstrip("'").partition("/pool/")
     if not pool:
-        raise etcd.EtcdMissingError(f"apt does not say from where it gets {etcd.PACKAGE}: {told.stderr.strip()}")
+        raise etcd.EtcdMissingError(f"apt does not say from where it gets {etcd.PACKAGE}: {sources.stderr.strip()}")
     keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
     return etcd.fetch(kept, f"deb [signed-by={keyring}] {mirror} {SUITES[version]} main\n")

@@ -1,4 +1,4 @@
-"""Programs of strangers, for `House.stranger`: what they run is Python, as any user can run it.
+"""Programs of strangers for `House.stranger`, in Python.
 
 home.stranger("python3", "-c", DRIPPING, "127.0.0.1", "4001", cert, key)
 """
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-# A TLS server that shows its certificate and then sends a byte every 0.1 s, for as long as anybody listens.
+# A TLS server that serves its certificate and then sends a byte every 0.1 s as long as the client reads.
 DRIPPING = """
 import socket, ssl, sys, threading, time
 host, port, cert, key = sys.argv[1:5]
@@ -40,8 +40,8 @@ while True:
     threading.Thread(target=drip, args=(server.accept()[0],), daemon=True).start()
 """
 
-# A process that calls itself etcd and answers who its members are; it writes down which client certificates it was shown.
-# Its arguments: record cert key ca port answer, then whatever flags it wants to be seen with.
+# A process named etcd that answers requests for its members and records the client certificates that it gets.
+# Its arguments: record cert key ca port answer, then any flags of etcd.
 ETCD = """
 import socket, ssl, sys, threading
 open("/proc/self/comm", "w").write("etcd")
@@ -69,7 +69,7 @@ while True:
 
 @contextlib.contextmanager
 def slow(server: socket.socket, begun: bytes, *, drips: bool, context: ssl.SSLContext | None = None) -> Iterator[None]:
-    """Have a listening socket begin an answer to everybody, then send a byte every 0.1 s, or nothing more."""
+    """Answer every client with `begun`, then send a byte every 0.1 s if `drips`, otherwise nothing."""
 
     def answer(plain: socket.socket) -> None:
         with contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) if context else plain as conn:
@@ -78,7 +78,7 @@ def slow(server: socket.socket, begun: bytes, *, drips: bool, context: ssl.SSLCo
             while drips:
                 conn.sendall(b" ")
                 time.sleep(0.1)
-            conn.recv(1)  # until the other side has had enough
+            conn.recv(1)  # until the client closes
 
     def accept() -> None:
         with contextlib.suppress(OSError):
@@ -95,7 +95,7 @@ def slow(server: socket.socket, begun: bytes, *, drips: bool, context: ssl.SSLCo
 
 
 class Watchdog:
-    """Listens where an agent pings its watchdog, and remembers when."""
+    """Listens for the watchdog pings of an agent and records their times."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -113,14 +113,14 @@ class Watchdog:
                 return
 
     def environ(self, seconds: float) -> dict[str, str]:
-        """Return the environment by which systemd asks for pings within so many seconds."""
+        """Return the environment in which systemd requests a ping at least every `seconds`."""
         return {"NOTIFY_SOCKET": str(self.path), "WATCHDOG_USEC": str(int(seconds * 1e6))}
 
     def longest_gap(self, until: float | None = None) -> float:
-        """Return the longest time without a ping since the first, until now."""
+        """Return the longest time between pings so far, in seconds."""
         moments = [*self.pings, time.monotonic() if until is None else until]
         return max((b - a for a, b in itertools.pairwise(moments)), default=float("inf"))
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._socket.close()

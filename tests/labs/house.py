@@ -1,14 +1,14 @@
 """A master that strangers can reach: its own network, /etc, /mnt, /run and /var/log, a real journald and the real agent.
 
     with house() as home:
-        home.start('mode = "remedy"')                          # certmedic run, with a web hook for its messages
-        home.unit_logs("x509: ...")                            # a unit of root's writes to the journal
+        home.start('mode = "remedy"')                          # certmedic run, sending to a web hook
+        home.unit_logs("x509: ...")                            # a unit of root writes to the journal
         home.pod("kube-system", "etcd-manager-main-m1", STATIC, "x509: ...")
-        home.stranger_logs(("etcd", "x509: ..."))              # another user writes to the journal, as any program
+        home.stranger_logs(("etcd", "x509: ..."))              # another user writes to the journal under any name
         home.stranger("python3", "-c", "...")                  # another user runs a program
 
-Everything lies in a folder that only root can change, so that what is root's there is trusted. Units are control groups below
-system.slice: journald and the agent read them from the kernel, as they read those of systemd. Needs root.
+Everything is in a folder that only root can change, so that files of root there are trusted. Units are control groups below
+system.slice: journald and the agent read them from the kernel like those of systemd. Needs root.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from labs.units import control_groups, within
 
 NOBODY = 65534
 ENDLESS = datetime.max.replace(tzinfo=UTC)
-STATIC = "0123456789abcdef0123456789abcdef"  # the kubelet names a static pod by a hash of its manifest
-ORDINARY = "6f1c2a34-0d6e-4c58-9c3a-0123456789ab"  # and the API server gives the others a UUID
+STATIC = "0123456789abcdef0123456789abcdef"  # the uid of a static pod: the kubelet hashes its manifest
+ORDINARY = "6f1c2a34-0d6e-4c58-9c3a-0123456789ab"  # the uid of another pod: the API server assigns a UUID
 MANIFEST = """apiVersion: v1
 kind: Pod
 metadata:
@@ -82,14 +82,14 @@ for line in sys.stdin:
 
 
 def expired_line(not_after: datetime, *, remote: str = "10.0.0.9:40000", server_name: str = "etcd-a") -> str:
-    """Return etcd's line about a caller whose certificate it found expired, which is to the second when it ended."""
-    said = f"current time {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} is after {not_after:%Y-%m-%dT%H:%M:%SZ}"
-    why = f"tls: failed to verify client certificate: x509: certificate has expired or is not yet valid: {said}"
+    """Return etcd's line about a client whose certificate expired at `not_after`."""
+    validity = f"current time {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} is after {not_after:%Y-%m-%dT%H:%M:%SZ}"
+    why = f"tls: failed to verify client certificate: x509: certificate has expired or is not yet valid: {validity}"
     return f'rejected connection from "{remote}" (error "{why}", ServerName "{server_name}")'
 
 
 def refused_line(remote: str = "10.0.0.2:40001", server_name: str = "etcd-a") -> str:
-    """Return etcd's line about a caller that did not take its certificate."""
+    """Return etcd's line about a client that rejected its certificate."""
     return (
         f'rejected connection from "{remote}" (error "remote error: tls: bad certificate", ServerName "{server_name}")'
     )
@@ -112,7 +112,7 @@ class House(Machine):
     # ------------------------------------------------------------ the master
 
     def volume(self, *, name: str = "master-vol-a", ends: timedelta = timedelta(days=300)) -> Path:
-        """Write the certificates of the group main, and the keys of its CAs; returns the folder with `peers` and `clients`."""
+        """Write the certificates of the group main and the keys of its CAs; return the folder with `peers` and `clients`."""
         now = datetime.now(UTC).replace(microsecond=0)
         self.ends = now + ends
         self.peers_ca = pki.authority("etcd-peers-ca-main", not_before=now - timedelta(days=900))
@@ -123,15 +123,15 @@ class House(Machine):
         return pki.kops_volume(self.home / "mnt" / name, not_after=self.ends, **cas)
 
     def serve(self, certificate: Path, port: int, address: str = "0.0.0.0") -> subprocess.Popen[bytes]:
-        """Have a unit of root's serve a certificate."""
+        """Let a unit of root serve a certificate."""
         command = ["openssl", "s_server", "-quiet", "-accept", f"{address}:{port}"]
         files = ["-cert", str(certificate), "-key", str(certificate.with_suffix(".key"))]
         return self.in_unit(*command, *files)
 
     def member(self, *peers: str) -> None:
-        """Have the unit run something that passes for etcd: by its name, and by flags that name these addresses as its peers.
+        """Let the unit run a process that looks like an etcd with these addresses as its peers, by its name and flags.
 
-        Only its process is looked at. What answers on its ports is `serve`'s.
+        The agent reads only its process. `serve` answers on its ports.
         """
         program = self.home / "etcd"
         shutil.copy("/bin/sh", program)
@@ -139,7 +139,7 @@ class House(Machine):
         self.in_unit(str(program), "-c", "sleep 1000; :", "etcd", "--name=etcd-0", f"--initial-cluster={cluster}")
 
     def in_unit(self, *command: str, **more: Any) -> subprocess.Popen[bytes]:
-        """Start a program in the control group of a unit of root's."""
+        """Start a program in the control group of a unit of root."""
         started = subprocess.Popen(
             within(self.groups, *inside(self.namespace, self.places, *command)), **self._quiet(more)
         )
@@ -147,11 +147,11 @@ class House(Machine):
         return started
 
     def unit_logs(self, *texts: str, identifier: str = "etcd") -> None:
-        """Have a unit of root's write lines to the journal."""
+        """Let a unit of root write lines to the journal."""
         self._send(self.in_unit(sys.executable, "-c", _SENDER, stdin=subprocess.PIPE), [(identifier, t) for t in texts])
 
     def pod(self, namespace: str, pod: str, uid: str, *texts: str, container: str = "etcd-manager") -> Path:
-        """Have a container print lines, which the kubelet's runtime writes to its log; returns the log."""
+        """Write lines to the log of a container as the kubelet's runtime does; return the log."""
         log = self.home / "log/pods" / f"{namespace}_{pod}_{uid}" / container / "0.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as file:
@@ -162,27 +162,27 @@ class House(Machine):
     # ------------------------------------------------------------ strangers
 
     def stranger(self, *command: str, **more: Any) -> subprocess.Popen[bytes]:
-        """Start a program as a user without any privilege."""
+        """Start a program as a user without privileges."""
         drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
         started = subprocess.Popen(inside(self.namespace, self.places, *drop, *command), **self._quiet(more))
         self.begun.append(started)
         return started
 
     def stranger_logs(self, *entries: tuple[str, str], argv: Sequence[str] = (), stay: bool = False) -> None:
-        """Have a user without privileges write (program name, text) to the journal, from a process with arguments of its choice."""
+        """Let a user without privileges write (program name, text) to the journal, from a process with the arguments `argv`."""
         code = _SENDER + ("import time; time.sleep(600)\n" if stay else "")
         sender = self.stranger(sys.executable, "-c", code, *argv, stdin=subprocess.PIPE)
         self._send(sender, entries, wait=not stay)
 
     def strangers_folder(self, place: str) -> Path:
-        """Make a folder that a stranger owns, below a place of this master such as "mnt/disks/pv1"; returns it as seen from here."""
+        """Make a folder owned by a stranger at a path of this master such as "mnt/disks/pv1"; return its path in the test."""
         made = self.home / place
         made.mkdir(parents=True)
         os.chown(made, NOBODY, NOBODY)
         return made
 
     def hand_over(self, folder: Path) -> None:
-        """Give a folder and all in it to the stranger: as if the stranger had written it."""
+        """Make the stranger the owner of a folder and of all files in it."""
         for path in (folder, *folder.rglob("*")):
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
 
@@ -212,7 +212,7 @@ class House(Machine):
 
     @property
     def log(self) -> str:
-        """What the agent printed."""
+        """The output of the agent."""
         return (self.home / "agent.log").read_text(errors="replace")
 
     @property
@@ -221,43 +221,43 @@ class House(Machine):
         return self.process is not None and self.process.poll() is None
 
     def ask(self, *words: str) -> Any:
-        """Run another of the agent's commands and return its JSON."""
+        """Run another command of certmedic and return its JSON."""
         return self.certmedic(*words, config=self.config_path)
 
     def incidents(self) -> list[Any]:
-        """Return all incidents, those of strangers too."""
+        """Return all incidents, including those of strangers."""
         everything = self.ask("incidents", "--all") or self.ask("incidents")
         return list(everything["incidents"])
 
-    def asked(self, *words: str) -> bytes:
-        """Run another of the agent's commands and return what it printed on a terminal that takes colours."""
+    def output_of(self, *words: str) -> bytes:
+        """Run another command of certmedic and return its raw output."""
         command = [sys.executable, "-m", "certmedic", *words, "--config", str(self.config_path)]
         return self.run(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).communicate(timeout=60)[0]
 
     def matched(self) -> int:
-        """How many lines of all sources were passed on to the agent."""
+        """Return the number of matched lines of all sources."""
         return sum(source["matched"] for source in self.ask("status").get("sources", ()))
 
     def wait_for(self, condition: Any, *, seconds: float = 30) -> None:
-        """Wait until something holds, and fail with the agent's log where it does not come to pass."""
+        """Wait until a condition holds; on timeout fail with the log of the agent."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds:g} s:\n{self.log[-6000:]}"
             time.sleep(0.1)
 
     def settle(self, lines: int, *, seconds: float = 3.0) -> None:
-        """Wait until so many lines have come in, and as long again as a message would take."""
+        """Wait until `lines` lines have matched, and then `seconds` more, the time of a delivery."""
         self.wait_for(lambda: self.matched() >= lines, seconds=40)
         time.sleep(seconds)
         assert self.alive, self.log[-6000:]
 
-    def told_of(self, words: str, *, seconds: float = 60) -> None:
-        """Wait until a message with these words in its title or body has arrived."""
+    def wait_for_message(self, words: str, *, seconds: float = 60) -> None:
+        """Wait for a message with these words in its title or body."""
 
-        def told() -> bool:
-            return any(words in one["title"] + one["message"] for one in self.received.messages)
+        def arrived() -> bool:
+            return any(words in sent["title"] + sent["message"] for sent in self.received.messages)
 
-        self.wait_for(told, seconds=seconds)
+        self.wait_for(arrived, seconds=seconds)
 
     # ------------------------------------------------------------ below
 
@@ -274,7 +274,7 @@ class House(Machine):
             assert sender.wait(60) == 0
 
     def end(self) -> None:
-        """End the agent and all that was started here."""
+        """End the agent and all processes of this master."""
         for process in (*self.begun, *([self.process] if self.process else [])):
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGKILL)
@@ -289,7 +289,7 @@ def bound(namespace: str, address: str, port: int) -> socket.socket:
     made: list[socket.socket] = []
 
     def make() -> None:
-        # The thread alone enters the namespace; the socket stays there.
+        # Only this thread enters the namespace; the socket stays there.
         with Path(f"/run/netns/{namespace}").open() as file:
             _setns(file.fileno())
             made.append(socket.create_server((address, port), backlog=128))
@@ -308,7 +308,7 @@ def _setns(number: int) -> None:
 
 @contextlib.contextmanager
 def house(name: str = "house") -> Iterator[House]:
-    """Make a master without an agent; afterwards no process, mount or file of it is left."""
+    """Make a master without an agent; afterwards none of its processes, mounts and files is left."""
     with trusted_folder() as home, network(name) as namespace, Hook(listener(namespace)) as received:
         journald = Journald(home)
         shutil.copytree("/etc", home / "etc", symlinks=True, ignore_dangling_symlinks=True)
@@ -316,7 +316,7 @@ def house(name: str = "house") -> Iterator[House]:
         manifests.mkdir(parents=True, exist_ok=True)
         (manifests / "etcd-manager-main.yaml").write_text(MANIFEST)
         (home / "mnt").mkdir()
-        unit = f"etcd@{namespace}.service"  # a name that is believed, and of this master alone
+        unit = f"etcd@{namespace}.service"  # a trusted unit name, unique to this master
         made = House(
             namespace,
             {home / "etc": "/etc", home / "mnt": "/mnt", home / "log": "/var/log", home / "run": "/run"},

@@ -1,4 +1,4 @@
-"""Journals for tests: files of any content, and a real journald with a journal of its own.
+"""Journals for tests: files of any content, and a real journald with a separate journal.
 
 write_journal(path / "a.journal", [Record("x509: ...", time=...), ...])
 
@@ -30,7 +30,7 @@ BOOT = "0" * 31 + "1"
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One entry. `usec` since 1970; the boot's own clock is taken to have started an hour before the first of them."""
+    """One entry. `usec` counts from 1970; the monotonic clock starts an hour before the first entry."""
 
     message: bytes | None
     usec: int
@@ -40,7 +40,7 @@ class Record:
 
 
 def export(records: Iterable[Record]) -> bytes:
-    """Write records in the journal's export format, messages as binary fields."""
+    """Return records in the export format of the journal, with messages as binary fields."""
     parts, first = [], None
     for record in records:
         first = record.usec if first is None else first
@@ -56,7 +56,7 @@ def export(records: Iterable[Record]) -> bytes:
 
 
 def write_journal(path: Path, records: Iterable[Record]) -> Path:
-    """Make a journal file, or add to one that is there."""
+    """Make a journal file or append to it."""
     done = subprocess.run(
         [REMOTE, f"--output={path}", "--split-mode=none", "-"],
         input=export(records),
@@ -69,8 +69,8 @@ def write_journal(path: Path, records: Iterable[Record]) -> Path:
     return path
 
 
-# A process of its own, since journald notes who wrote an entry and the reader passes over entries of its own process.
-# Each line that it reads is one datagram of journald's native protocol, in hexadecimal; it answers each with a line.
+# A separate process writes: journald records the writer, and the reader skips entries of the process that it runs in.
+# It reads one datagram of journald's native protocol per line, in hexadecimal, and answers each with a line.
 _WRITER = """
 import socket, sys
 path = sys.argv[1]
@@ -92,7 +92,7 @@ class Journald:
 
     home: Path
     options: tuple[str, ...] = ()
-    unit: str = ""  # of which entries come; empty: of none
+    unit: str = ""  # unit of the entries; empty: no unit
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     writer: subprocess.Popen[str] | None = field(default=None, repr=False)
 
@@ -109,8 +109,8 @@ class Journald:
         return self.home / "run" / "systemd" / "journal" / "socket"
 
     def start(self) -> None:
-        """Start journald and wait until it takes entries."""
-        # A flush removes the volatile files only from a tmpfs.
+        """Start journald and wait until it accepts entries."""
+        # A flush removes volatile files only on a tmpfs.
         if not (self.home / "run").is_mount():
             (self.home / "run").mkdir()
             subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(self.home / "run")], check=True)
@@ -141,7 +141,7 @@ class Journald:
             self.process = None
 
     def log(self, message: str | bytes, **fields: str) -> None:
-        """Write one entry over journald's own socket, and return once it was handed over."""
+        """Write one entry to journald's socket and return once it was sent."""
         raw = message.encode() if isinstance(message, str) else message
         packet = b"MESSAGE\n" + len(raw).to_bytes(8, "little") + raw + b"\n"
         packet += b"".join(f"{name}={value}\n".encode() for name, value in fields.items())
@@ -161,7 +161,7 @@ class Journald:
             raise RuntimeError(answer)
 
     def journalctl(self, *words: str) -> str:
-        """Run journalctl where this journald's files are its machine's: --rotate, --flush, --vacuum-files=1, ..."""
+        """Run journalctl in the mount namespace of this journald: --rotate, --flush, --vacuum-files=1, ..."""
         assert self.process is not None
         done = subprocess.run(
             ["nsenter", f"--target={self.process.pid}", "--mount", "journalctl", *words],
@@ -176,11 +176,9 @@ class Journald:
 
 @contextlib.contextmanager
 def start_journald(*options: str, unit: str = "") -> Iterator[Journald]:
-    """Run a journald with `options` (as "RuntimeMaxFiles=500"), and afterwards leave nothing of it behind.
+    """Run a journald with `options` (such as "RuntimeMaxFiles=500"); afterwards no process, mount or file of it is left.
 
-    Entries come from a process of `unit`, if one is named.
-
-    The folder is in /tmp since socket paths are short.
+    A process of `unit` writes the entries, if given. The folder is in /tmp, since socket paths are short.
     """
     journald = Journald(Path(tempfile.mkdtemp(prefix="certmedic-journald-")), options, unit)
     try:

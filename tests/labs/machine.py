@@ -4,8 +4,8 @@
         machine.put(package, "/root/certmedic.deb")
         machine("apt-get", "install", "-y", "/root/certmedic.deb")
 
-The root file system of a release is made once, from the mirror that this machine's apt uses, and kept in the cache; each boot
-lays a directory of its own over it. Needs root and Debian's `debootstrap` and `systemd-container`.
+The root file system of a release is made once, from the mirror of this machine's apt, and kept in the cache; each boot puts a new
+layer over it. Needs root and Debian's `debootstrap` and `systemd-container`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ STARTED = ("running", "degraded")
 
 
 def cache() -> Path:
-    """Return where things are kept that are slow to make."""
+    """Return the cache folder."""
     kept = os.environ.get("CERTMEDIC_CACHE")
     return Path(kept) if kept else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "certmedic"
 
 
 def mirror() -> str:
-    """Return the address of Debian's archive that this machine's apt is set up for."""
+    """Return the address of the Debian mirror that this machine's apt uses."""
     wanted = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Identifier: Packages"]
-    told = subprocess.run(wanted, capture_output=True, text=True, check=True).stdout
-    for line in told.splitlines():
+    listing = subprocess.run(wanted, capture_output=True, text=True, check=True).stdout
+    for line in listing.splitlines():
         origin, label, address = line.split(" ", 2)
         if origin == label == "Debian":
             return address
@@ -45,12 +45,12 @@ def mirror() -> str:
 
 
 def root_file_system(release: str, packages: Sequence[str]) -> Path:
-    """Return a release's tree with these packages, made where it is missing or was made with others (2 minutes)."""
+    """Return the root file system of a release with these packages; build it if needed (2 minutes)."""
     home = cache() / f"rootfs-{release}"
     stamp, want = home.with_name(f"{home.name}.made-with"), " ".join(sorted({*BASE, *packages}))
     home.parent.mkdir(parents=True, exist_ok=True)
     with home.with_name(f"{home.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once make it once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # parallel test runs build it once
         if stamp.exists() and stamp.read_text() == want:
             return home
         stamp.unlink(missing_ok=True)
@@ -72,13 +72,13 @@ def _do(*command: str) -> None:
         command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=900, env={**os.environ, **QUIET}
     )
     if done.returncode:
-        said = (done.stdout + done.stderr).decode(errors="replace")
-        raise RuntimeError(f"{' '.join(command)} failed:\n{said[-3000:]}")
+        output = (done.stdout + done.stderr).decode(errors="replace")
+        raise RuntimeError(f"{' '.join(command)} failed:\n{output[-3000:]}")
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command came to."""
+class Reply:
+    """The result of a command."""
 
     code: int
     out: str  # both streams
@@ -86,14 +86,14 @@ class Said:
 
 @dataclass
 class Machine:
-    """A booted machine; calling it runs a command in it and returns what that printed."""
+    """A booted machine; a call runs a command in it and returns the output."""
 
     release: str
     root: Path
     leader: int
 
-    def run(self, *command: str, stdin: bytes = b"", timeout: float = 120) -> Said:
-        """Run a command as root in the machine, whatever it comes to."""
+    def run(self, *command: str, stdin: bytes = b"", timeout: float = 120) -> Reply:
+        """Run a command as root in the machine; a failure is no error."""
         done = subprocess.run(
             ["nsenter", f"--target={self.leader}", "-m", "-u", "-i", "-n", "-p", "-C", "--", *command],
             input=stdin,
@@ -108,45 +108,45 @@ class Machine:
                 "SYSTEMD_PAGER": "",
             },
         )
-        return Said(done.returncode, done.stdout.decode(errors="replace"))
+        return Reply(done.returncode, done.stdout.decode(errors="replace"))
 
     def __call__(self, *command: str, stdin: bytes = b"", timeout: float = 120) -> str:
-        """Run a command as root in the machine; raises with what it said where it fails."""
-        said = self.run(*command, stdin=stdin, timeout=timeout)
-        if said.code:
-            raise AssertionError(f"{self.release}: {' '.join(command)}: exit {said.code}\n{said.out}")
-        return said.out
+        """Run a command as root in the machine; raise an error with the output if it fails."""
+        reply = self.run(*command, stdin=stdin, timeout=timeout)
+        if reply.code:
+            raise AssertionError(f"{self.release}: {' '.join(command)}: exit {reply.code}\n{reply.out}")
+        return reply.out
 
     def write(self, path: str, content: str | bytes) -> None:
-        """Write a file there, with its folders."""
+        """Write a file in the machine, with its folders."""
         data = content.encode() if isinstance(content, str) else content
         self("sh", "-c", 'mkdir -p "$(dirname "$0")" && cat >"$0"', path, stdin=data)
 
     def put(self, source: Path, path: str) -> None:
-        """Copy a file into it."""
+        """Copy a file into the machine."""
         self.write(path, source.read_bytes())
 
     def until(self, text: str, *command: str, seconds: float = 60) -> str:
-        """Run a command again and again until it prints `text`; returns what it printed then."""
+        """Run a command repeatedly until it prints `text`; return that output."""
         deadline = time.monotonic() + seconds
         while True:
-            said = self.run(*command)
-            if text in said.out:
-                return said.out
+            reply = self.run(*command)
+            if text in reply.out:
+                return reply.out
             if time.monotonic() > deadline:
                 raise AssertionError(
-                    f"{self.release}: {' '.join(command)} never said {text!r} within {seconds:g} s:\n{said.out[-6000:]}"
+                    f"{self.release}: {' '.join(command)} never said {text!r} within {seconds:g} s:\n{reply.out[-6000:]}"
                 )
             time.sleep(0.5)
 
 
 def _own_groups(name: str) -> list[Path]:
-    """Make a control group of this name in every hierarchy that lets us, for a machine and all that it runs.
+    """Make a control group with this name in every writable hierarchy, for a machine and all its processes.
 
-    Two machines in the same group would take each other's services for their own.
+    Two machines in the same group would each take the services of the other for theirs.
     """
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    mounted = {}  # controllers, as /proc/self/cgroup names them -> mount point
+    mounted = {}  # controllers as in /proc/self/cgroup -> mount point
     for _, point, kind, options, *_ in mounts:
         if kind == "cgroup2":
             mounted[""] = point
@@ -156,7 +156,7 @@ def _own_groups(name: str) -> list[Path]:
     groups = []
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
-        # A new cpuset takes no process before it is told its cores; that of the parent will do.
+        # A new cpuset accepts no process before its cores are set: copy those of the parent.
         if (root := mounted.get(controllers.split(",")[0])) and "cpuset" not in controllers:
             group = Path(root + path, name)
             with contextlib.suppress(OSError):
@@ -166,7 +166,7 @@ def _own_groups(name: str) -> list[Path]:
 
 
 def _remove(group: Path) -> None:
-    """Remove a control group with all below it, once the kernel has let go of the processes that were in it."""
+    """Remove a control group and all below it, once the kernel has released their processes."""
     deadline = time.monotonic() + 10
     while group.exists() and time.monotonic() < deadline:
         for folder, _, _ in os.walk(group, topdown=False):
@@ -186,7 +186,7 @@ def boot(release: str, packages: Sequence[str]) -> Iterator[Machine]:
     layers = f"lowerdir={lower},upperdir={home / 'upper'},workdir={home / 'work'}"
     subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(root)], check=True)
     log = home / "console.log"
-    name = home.name.replace("_", "x")  # systemd takes no "_" in it, and no "-" at its end
+    name = home.name.replace("_", "x")  # systemd allows no "_" and no final "-"
     groups = _own_groups(home.name)
     enter = 'for group in $0; do echo $$ >"$group/cgroup.procs" || exit; done; exec "$@"'
     with log.open("wb") as output:
@@ -195,27 +195,29 @@ def boot(release: str, packages: Sequence[str]) -> Iterator[Machine]:
                 *["sh", "-c", enter, " ".join(map(str, groups))],
                 *["systemd-nspawn", "-q", "-D", str(root), "--boot", "--register=no", "--keep-unit"],
                 *["--console=pipe", "--private-network", "--capability=all", f"--machine={name}"],
-                f"--bind={home / 'docker'}:/var/lib/docker",  # dockerd cannot lay its layers over ours
+                f"--bind={home / 'docker'}:/var/lib/docker",  # dockerd cannot stack overlays
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            # nspawn's own filter of system calls would stand in the way of dockerd; the units' filters work all the same.
+            # nspawn's system call filter would block dockerd; the filters of the units still work.
             env={**os.environ, "SYSTEMD_SECCOMP": "0"},
         )
     try:
         machine = Machine(release, root, _leader(nspawn, log))
         _wait_until_up(machine, log)
-        # nspawn mounts the control groups read-only. Writable, dockerd can make groups of its own in them, and systemd, once it has
-        # looked again, holds its services within their limits.
+        # nspawn mounts the control groups read-only. With a writable mount dockerd can make groups, and systemd, once it has
+        # reexecuted, enforces the limits of its services.
         machine("sh", "-c", "awk '$3 ~ /^cgroup/ {print $2}' /proc/mounts | xargs -n1 mount -o remount,rw,bind")
         machine("systemctl", "daemon-reexec")
         _wait_until_up(machine, log)
         yield machine
     finally:
         with contextlib.suppress(RuntimeError, ProcessLookupError):
-            os.kill(_leader(nspawn, log, seconds=0), signal.SIGKILL)  # the kernel ends all the others with it
+            os.kill(
+                _leader(nspawn, log, seconds=0), signal.SIGKILL
+            )  # the kernel kills all other processes of the machine too
         with contextlib.suppress(subprocess.TimeoutExpired):
             nspawn.wait(10)
         nspawn.kill()
@@ -227,7 +229,7 @@ def boot(release: str, packages: Sequence[str]) -> Iterator[Machine]:
 
 
 def _leader(nspawn: subprocess.Popen[bytes], log: Path, seconds: float = 30) -> int:
-    """Return the pid of the machine's systemd: a descendant of nspawn that is number 1 in a namespace of its own."""
+    """Return the pid of the machine's systemd: a descendant of nspawn that is pid 1 in a new namespace."""
     deadline = time.monotonic() + seconds
     while True:
         families = [nspawn.pid]
@@ -236,12 +238,12 @@ def _leader(nspawn: subprocess.Popen[bytes], log: Path, seconds: float = 30) -> 
                 families += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         for pid in families[1:]:
             with contextlib.suppress(OSError, StopIteration):
-                told = next(
+                namespaces = next(
                     line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("NSpid")
                 )
                 if (
-                    len(told.split()) == 3
-                    and told.endswith("\t1")
+                    len(namespaces.split()) == 3
+                    and namespaces.endswith("\t1")
                     and "systemd" in Path(f"/proc/{pid}/exe").readlink().name
                 ):
                     return pid

@@ -1,8 +1,8 @@
 """Kubernetes masters on one machine: each a network namespace with a dockerd, an etcd member and a stand-in manager.
 
-As on a kops master the manager's container is named as the kubelet names it and uses the host's network, here the namespace's. An
-agent is started in the namespace as a user starts it, and in a mount namespace of its own in which /mnt holds that master's
-volumes. Needs root and Debian's `docker.io`, `iproute2` and `etcd-server`.
+As on a kops master, the container of the manager has a kubelet name and uses the host network, here that of the namespace. An
+agent runs in the namespace as a user starts it, in a separate mount namespace in which /mnt holds the volumes of that master.
+Needs root and Debian's `docker.io`, `iproute2` and `etcd-server`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Master:
 
     @property
     def me(self) -> Path:
-        """The peer certificate, where the test sees it."""
+        """The path of the peer certificate in the test."""
         return self.volume / "pki" / "etcd-cluster-token-etcd" / "peers" / "me.crt"
 
     @property
@@ -64,25 +64,25 @@ class Master:
         return self.pod.container_name
 
     def restarts(self) -> tuple[str, str]:
-        """What changes when the container is restarted."""
+        """Return values that change when the container is restarted: its id and start time."""
         return self.docker("inspect", "-f", "{{.Id}}", self.container), self.docker(
             "inspect", "-f", "{{.State.StartedAt}}", self.container
         )
 
     def boot(self) -> None:
-        """Start the daemon, with the manager's image."""
+        """Start the daemon and import the image of the manager."""
         self.docker.start()
         self.docker("import", "-", self.image, stdin=manager_layer())
 
     def starts(self) -> list[float]:
-        """Return when etcd was started here, on the clock of `time.monotonic`."""
+        """Return the times at which etcd was started here, on the clock of `time.monotonic`."""
         lines = self.docker("logs", "--timestamps", self.container).splitlines()
         moments = [line.partition(" ")[0] for line in lines if "executing command" in line]
         since = time.time() - time.monotonic()
         return [datetime.fromisoformat(moment).timestamp() - since for moment in moments]
 
     def start_etcd(self, cluster: str, *, life: float | None, keep_expired: bool) -> None:
-        """Run the manager's container, as the kubelet would."""
+        """Run the container of the manager as the kubelet would."""
         self.docker(
             *["run", "-d", "--network=host", f"--name={self.container}", f"--cgroup-parent={self.pod.cgroup()}"],
             *self.pod.label_options,
@@ -126,7 +126,7 @@ class Master:
         )
 
     def run(self, command: Sequence[str], **more: Any) -> subprocess.Popen[bytes]:
-        """Start a program on this master: with its network, its volumes at /mnt, and an /etc and a /var/log of the master's."""
+        """Start a program on this master, with the master's network, /mnt, /etc and /var/log."""
         etc, keys, logs = self.home / "etc", self.home / "etc/kubernetes/pki/etcd-manager-main", self.home / "var/log"
         if not etc.exists():
             shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True)
@@ -146,7 +146,7 @@ class Master:
         return path
 
     def agent(self, config: str, *, log: Path) -> subprocess.Popen[bytes]:
-        """Start `certmedic run` with a configuration; what it prints is appended to `log`."""
+        """Start `certmedic run` with a configuration; append its output to `log`."""
         path = self.configure(config)
         with log.open("ab") as output:
             return self.run(
@@ -159,25 +159,25 @@ class Master:
 
 @dataclass
 class Masters:
-    """All of them, and the network between."""
+    """All masters and the network between them."""
 
     home: Path
     hub: str
     members: dict[str, Master] = field(default_factory=dict)
 
     def listener(self) -> socket.socket:
-        """Return a socket that listens where every master can reach it."""
+        """Return a listening socket that every master can reach."""
         return listener(self.hub, "10.77.0.1")
 
     def start_etcd(self, *, life: float, sick: str = "a", keep_expired: bool = False) -> None:
-        """Start a member on every master; the sick one's first certificates live `life` seconds."""
+        """Start a member on every master; the first certificates of the masters in `sick` live `life` seconds."""
         cluster = ",".join(f"etcd-{m.name}=https://{m.address}:2380" for m in self.members.values())
         for master in self.members.values():
             master.start_etcd(cluster, life=life if master.name in sick else None, keep_expired=keep_expired)
 
 
 def manager_layer() -> bytes:
-    """Return an image's one layer, without content: the programs come from this machine's /usr, mounted read-only."""
+    """Return the only layer of an image, an empty one: programs come from this machine's /usr, mounted read-only."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for folder in ("usr", "tmp", "etc", "mnt", "labs", "authorities", "proc", "sys", "dev"):
@@ -193,7 +193,7 @@ def manager_layer() -> bytes:
 
 @contextlib.contextmanager
 def masters(names: str = "abc", *, image: str = NEW) -> Iterator[Masters]:
-    """Make the masters, with their daemons running and no etcd yet; all is gone afterwards."""
+    """Make the masters with running daemons and no etcd; afterwards no process, mount or file of them is left."""
     home = Path(tempfile.mkdtemp(prefix="certmedic-masters-"))
     hub = f"cm{os.getpid()}-hub"
     made = Masters(home, hub)
@@ -231,13 +231,13 @@ def masters(names: str = "abc", *, image: str = NEW) -> Iterator[Masters]:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process as `kill -9` does."""
+    """Kill a process by SIGKILL and wait for its end."""
     process.send_signal(signal.SIGKILL)
     process.wait()
 
 
 def until(condition: object, *, seconds: float, every: float = 0.2) -> bool:
-    """Wait until `condition()` holds; whether it did."""
+    """Wait until `condition()` holds; return whether it did in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():  # type: ignore[operator]

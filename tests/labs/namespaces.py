@@ -1,4 +1,4 @@
-"""A machine in namespaces: a network of its own, and folders of a test's own in the places where programs look for theirs."""
+"""A machine in namespaces: a separate network, and folders of the test mounted at the usual paths."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from labs import AGENT
 
 CLONE_NEWNET = 0x40000000
-STORY = [  # what a test on such machines is
+STORY = [  # the marks of a test on such machines
     pytest.mark.real,
     pytest.mark.long,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces, and daemons in them"),
@@ -34,7 +34,7 @@ def ip(*words: str) -> None:
 
 @contextlib.contextmanager
 def network(name: str) -> Iterator[str]:
-    """Make a network namespace that has its loopback and nothing else; yields its whole name."""
+    """Make a network namespace with only loopback; yield its full name."""
     namespace = f"cm{os.getpid()}-{name}"
     ip("netns", "add", namespace)
     try:
@@ -49,7 +49,7 @@ def listener(namespace: str, address: str = "127.0.0.1") -> socket.socket:
     made: list[socket.socket] = []
 
     def make() -> None:
-        # Of this thread alone: the socket stays in the namespace in which it was made.
+        # Only this thread enters the namespace: the socket stays where it was made.
         with Path(f"/run/netns/{namespace}").open() as file:
             if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) == 0:
                 made.append(socket.create_server((address, 0)))
@@ -61,7 +61,7 @@ def listener(namespace: str, address: str = "127.0.0.1") -> socket.socket:
 
 
 def inside(namespace: str, places: Mapping[Path, str], *command: str) -> list[str]:
-    """Return the command line that runs a command in a network namespace, for which each folder lies at its usual place."""
+    """Return the command line that runs a command in a network namespace with each folder mounted at its usual path."""
     binds = "".join(f'mount --bind "{own}" {usual} && ' for own, usual in places.items())
     enter = ["nsenter", f"--net=/run/netns/{namespace}", "unshare", "--mount"]
     return [*enter, "sh", "-c", f'{binds}exec "$@"', "sh", *command]
@@ -69,7 +69,7 @@ def inside(namespace: str, places: Mapping[Path, str], *command: str) -> list[st
 
 @dataclass
 class Machine:
-    """A network namespace and its folders; what runs there is silent and hears nothing, unless told otherwise."""
+    """A network namespace and its folders; programs there have no input and output by default."""
 
     namespace: str
     places: Mapping[Path, str]
@@ -84,12 +84,12 @@ class Machine:
         return process
 
     def agent(self, config: Path, *, log: Path) -> subprocess.Popen[bytes]:
-        """Start `certmedic run`; what it prints is appended to `log`."""
+        """Start `certmedic run`; append its output to `log`."""
         with log.open("ab") as output:
             command = [sys.executable, "-m", "certmedic", "run", "--config", str(config)]
             return self.run(*command, stdout=output, stderr=output)
 
     def certmedic(self, *words: str, config: Path) -> Any:
-        """Run another of the agent's commands and return its JSON."""
+        """Run another command of certmedic and return its JSON."""
         command = [sys.executable, "-m", "certmedic", *words, "--config", str(config), "--json"]
         return json.loads(self.run(*command, stdout=subprocess.PIPE).communicate(timeout=60)[0] or b"{}")

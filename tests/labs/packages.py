@@ -1,4 +1,4 @@
-"""The packages of this tree: built, and what a machine needs before one of them comes."""
+"""The packages of this tree: building them, and preparing a machine for them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from labs.command import do
 from labs.machine import Machine
 
 PACKAGING = ROOT / "packaging"
-# What the tests need in the machines beside what the package needs.
+# Packages that the tests need in a machine beside the dependencies of the package.
 LAB = ("docker.io", "iptables", "etcd-server", "man-db", "bash-completion", "zsh", "libpam-systemd")
 
 
 def tree(place: Path, version: str = __version__) -> Path:
-    """Copy what goes into the packages to a folder, as another version."""
+    """Copy the contents of the packages to a folder, optionally as another version."""
     for part in ("agent", "packaging", "systemd", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"):
         if (ROOT / part).is_dir():
             shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -42,7 +42,7 @@ def build(place: Path, out: Path, **environment: str) -> Path:
 
 
 def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Return a folder that `make` fills once, also where several workers of this run want it."""
+    """Return a folder that `make` fills once, even for several workers of this run."""
     base = tmp_path_factory.getbasetemp()
     place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     with place.with_suffix(".lock").open("w") as lock:
@@ -56,15 +56,19 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
 
 
 def depends() -> dict[str, str]:
-    """Return package -> least version, of the deb."""
+    """Return {package: lowest version} of the dependencies of the deb."""
     text = (PACKAGING / "debian" / "control").read_text()
     (listed,) = re.findall(r"^Depends: (.*)$", text, re.MULTILINE)
     return dict(re.findall(r"([a-z0-9][\w.+-]+) \(>= ([\w.~]+)\)", listed))
 
 
 def wanted(release: str) -> tuple[str, ...]:
-    """Return the packages that a machine has before ours comes: apt has no network there."""
-    return (*depends(), *LAB, *(["docker-cli"] if release != "bookworm" else []))  # Debian 13 has the client apart
+    """Return the packages that a machine must have before the installation: apt has no network there."""
+    return (
+        *depends(),
+        *LAB,
+        *(["docker-cli"] if release != "bookworm" else []),
+    )  # Debian 13 packages the client separately
 
 
 def property_of(machine: Machine, name: str) -> str:

@@ -1,7 +1,7 @@
-"""Real certificates for tests: authorities, leaves with any fault, and the trees that kops keeps them in.
+"""Real certificates for tests: CAs, leaves with any fault, and the folders in which kops keeps them.
 
-Keys are P-256 where nothing else is asked for, since a test run makes hundreds. As etcd-manager does it, a leaf's NotBefore is
-its authority's unless given. All PEM is bytes; all times are aware.
+Keys are P-256 by default, since a test run makes hundreds. As with etcd-manager, the NotBefore of a leaf is that of its CA unless
+given. All PEM is bytes; all times are aware.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
-TOKENS = {"main": "etcd-cluster-token-etcd"}  # of the other groups: the same, and the group's name
+TOKENS = {"main": "etcd-cluster-token-etcd"}  # other groups: the same with the name of the group
 
 
 def new_key(*, kind: str = "ec") -> Key:
-    """Make a private key: P-256 (`ec`) or RSA with 2048 bits (`rsa`), as etcd-manager's are."""
+    """Make a private key: P-256 (`ec`), or RSA with 2048 bits (`rsa`) like etcd-manager."""
     if kind == "rsa":
         return rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def key_pem(key: Key, *, pkcs8: bool = False) -> bytes:
-    """Write a key as the programs of a master do: `EC PRIVATE KEY` or `RSA PRIVATE KEY`, or PKCS#8."""
+    """Return a key in PEM as the programs of a master write it: `EC PRIVATE KEY`, `RSA PRIVATE KEY` or PKCS#8."""
     shape = serialization.PrivateFormat.PKCS8 if pkcs8 else serialization.PrivateFormat.TraditionalOpenSSL
     return key.private_bytes(serialization.Encoding.PEM, shape, serialization.NoEncryption())
 
 
 def write_key(path: Path, key: Key) -> None:
-    """Write a private key that its owner alone can read."""
+    """Write a private key that only its owner can read."""
     path.touch(mode=0o600)
     path.write_bytes(key_pem(key))
 
@@ -67,7 +67,7 @@ class Leaf:
         return self.cert.public_bytes(serialization.Encoding.DER)
 
     def write(self, cert_path: Path, key_path: Path | None = None) -> Path:
-        """Write both files, the key beside the certificate as `.key` unless told otherwise; returns `cert_path`."""
+        """Write both files, by default the key beside the certificate as `.key`; return `cert_path`."""
         cert_path.parent.mkdir(parents=True, exist_ok=True)
         cert_path.write_bytes(self.cert_pem)
         write_key(key_path or cert_path.with_suffix(".key"), self.key)
@@ -76,7 +76,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Authority(Leaf):
-    """A certificate authority, and what it signs."""
+    """A certificate authority; it signs leaves and revocation lists."""
 
     @property
     def pem(self) -> bytes:
@@ -94,7 +94,7 @@ class Authority(Leaf):
         not_after: datetime | None = None,
         key: Key | None = None,
     ) -> Leaf:
-        """Issue a leaf: a year from now unless told otherwise; with neither `server` nor `client`, no EKU at all."""
+        """Issue a leaf, by default until a year from now; with neither `server` nor `client` it has no EKU."""
         key = key or new_key()
         builder = (
             _builder(cn, key, not_before or begins(self.cert), not_after or _in_days(365))
@@ -129,9 +129,9 @@ def authority(
     key: Key | None = None,
     issuer: Authority | None = None,
 ) -> Authority:
-    """Make an authority, self-signed unless `issuer` is given: from two days ago for ten years, as nodeup does.
+    """Make a CA, self-signed unless `issuer` is given: from two days ago for ten years, like nodeup.
 
-    With the `key` of an earlier one it is that authority, renewed.
+    With the `key` of an earlier CA, the result is that CA renewed.
     """
     key = key or new_key()
     begin = not_before or _in_days(-2)
@@ -156,10 +156,10 @@ def kops_volume(
     not_before: datetime | None = None,
     not_after: datetime | None = None,
 ) -> Path:
-    """Write `<volume>/pki/<token>/{peers,clients}/` as etcd-manager keeps it; returns the token's folder.
+    """Write `<volume>/pki/<token>/{peers,clients}/` as etcd-manager lays it out; return the folder of the token.
 
-    `volume` is the mount point, e.g. `<root>/mnt/master-vol-0123456789abcdef0`. The dates are for both leaves; a leaf
-    with a fault of its own comes ready-made, as `peer` or `server`.
+    `volume` is the mount point, e.g. `<root>/mnt/master-vol-0123456789abcdef0`. The dates are for both leaves; pass a
+    faulty leaf as `peer` or `server`.
     """
     token = volume / "pki" / TOKENS.get(group, f"etcd-cluster-token-etcd-{group}")
     wanted: dict[str, Any] = {
@@ -183,7 +183,7 @@ def kops_pki(
     member: str = "etcd-a",
     not_after: datetime | None = None,
 ) -> Path:
-    """Write `/etc/kubernetes/pki/etcd-manager-<group>/` (`directory`) as nodeup and etcd-manager keep it."""
+    """Write `/etc/kubernetes/pki/etcd-manager-<group>/` (`directory`) as nodeup and etcd-manager lay it out."""
     cas = {"etcd-manager-ca": manager_ca, "etcd-peers-ca": peers_ca, "etcd-clients-ca": clients_ca}
     for name, ca in cas.items():
         ca.write(directory / f"{name}.crt")
@@ -196,7 +196,7 @@ def kops_pki(
 
 
 def kops_master(root: Path) -> Path:
-    """Write the etcd files of a healthy kops master, groups main and events, under `root`; returns `root`."""
+    """Write the etcd files of a healthy kops master, groups main and events, under `root`; return `root`."""
     clients_ca = authority("etcd-clients-ca")
     for group, member in (("main", "etcd-a"), ("events", "etcd-events-a")):
         peers_ca, manager_ca = authority(f"etcd-peers-ca-{group}"), authority(f"etcd-manager-ca-{group}")
@@ -226,16 +226,16 @@ def _in_days(days: int) -> datetime:
 
 
 def read(cert_path: Path) -> x509.Certificate:
-    """Read a certificate in PEM. Raises OSError or ValueError, also while the file is being written."""
+    """Read a certificate in PEM. Raises OSError or ValueError, e.g. during a write."""
     return x509.load_pem_x509_certificate(cert_path.read_bytes())
 
 
 def read_authority(cert_path: Path) -> Authority:
-    """Read an authority that `Leaf.write` wrote."""
+    """Read a CA that `Leaf.write` wrote."""
     return Authority(read(cert_path), read_key(cert_path.with_suffix(".key")))
 
 
-# cryptography before 42 has only naive times, and later versions warn of them.
+# cryptography before 42 has only naive times, and later versions warn about those.
 def begins(cert: x509.Certificate) -> datetime:
     """Return NotBefore."""
     return (
@@ -253,7 +253,7 @@ def ends(cert: x509.Certificate) -> datetime:
 
 
 def hosts(cert: x509.Certificate) -> set[str]:
-    """Return the DNS names and addresses that a certificate holds."""
+    """Return the DNS names and IP addresses of a certificate."""
     try:
         names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

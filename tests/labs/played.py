@@ -1,4 +1,4 @@
-"""An agent on a machine that is played: its files, its hands and its channels, on a real store, in a time of its own."""
+"""An agent on a simulated machine: simulated files, restarts, channels and time, and a real store."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ COMMAND = Means(renewer="kubeadm", command=("/usr/local/sbin/renew", "all etcd")
 
 
 def sick() -> tuple[Stored, ...]:
-    """The files of a member whose peer certificate has expired."""
+    """Return the files of a member whose peer certificate has expired."""
     return member(peer_ends=NOW - DAY)
 
 
 def group(*, a: str, b: str, c: str) -> tuple[Member, ...]:
-    """The three members as their handshakes show them: "good", "expired", or nothing."""
+    """Return the three members with the certificates that they serve: "good", "expired", or none."""
     good, bad = (member(peer_ends=ends)[0].certificate for ends in (NOW + 300 * DAY, NOW - DAY))
     shown = {"good": good, "expired": bad, "gone": None}
     return tuple(
@@ -77,20 +77,20 @@ def group(*, a: str, b: str, c: str) -> tuple[Member, ...]:
 
 @dataclass
 class Played:
-    """A machine, its hands and its channels: what they are told to be, and what was asked of them."""
+    """A simulated machine, with its restarts and channels: settings of the test, and a record of the requests."""
 
     files: tuple[Stored, ...] = ()
     containers: tuple[Container, ...] = (container(),)
     renews: bool = True
-    lease: str = ""  # what etcd says of it; empty: nobody asks
+    lease: str = ""  # state of the lease in etcd; empty: it is never asked for
     released: list[str] = field(default_factory=list)
-    keeps: bool = False  # what is there, as an old manager does
+    keeps: bool = False  # a restart keeps existing files, like an old manager
     fails: str = ""
     dead: set[str] = field(default_factory=set)
     members: tuple[Member, ...] = ()
-    told: dict[str, Told] = field(default_factory=dict)  # who the members are, as etcd says
-    met: list[dict[str, Told]] = field(default_factory=list)  # what was known of them before it was asked
-    idle: tuple[str, ...] = ()  # files that nothing shows
+    rosters: dict[str, Told] = field(default_factory=dict)  # the member lists of etcd
+    met: list[dict[str, Told]] = field(default_factory=list)  # the member lists known before each request
+    idle: tuple[str, ...] = ()  # files that no listener serves
     signable: frozenset[str] = frozenset()
     renewed: list[str] = field(default_factory=list)
     undone: list[str] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Played:
 
     def meet(self, known: Mapping[str, Told]) -> dict[str, Told]:
         self.met.append(dict(known))
-        return {**known, **self.told}
+        return {**known, **self.rosters}
 
     def take(self, group: str, access: Access) -> Lease:
         return Lease(state=self.lease, why=f"the lease is {self.lease}")
@@ -142,15 +142,15 @@ class Played:
         elif target.runtime == "systemd":
             self.containers = (replace(target, invocation=f"{target.invocation}+"),)
         if self.renews and self.keeps:
-            there = {one.certificate.path for one in self.files}
-            self.files += tuple(one for one in member() if one.certificate.path not in there)
+            there = {file.certificate.path for file in self.files}
+            self.files += tuple(file for file in member() if file.certificate.path not in there)
         elif self.renews:
             self.files = k3s(NOW + 300 * DAY) if self.files[0].place.plane == "k3s" else member()
         return f"restarted {target.name}"
 
-    def renew(self, one: Stored, *, now: datetime, about_to: Callable[[Renewed], object]) -> None:
-        """Renew a file; where nothing renews, it reads as before."""
-        path = one.certificate.path
+    def renew(self, stored: Stored, *, now: datetime, about_to: Callable[[Renewed], object]) -> None:
+        """Renew a file; it stays unchanged unless `renews`."""
+        path = stored.certificate.path
         about_to(Renewed(path=path, backup=f"{path}.old", not_after=now, ca_path="ca.crt", fingerprint="f"))
         self.renewed.append(path)
         if self.renews:
@@ -160,17 +160,17 @@ class Played:
     def undo(self, renewed: Renewed) -> None:
         self.undone.append(renewed.path)
 
-    def plan_aside(self, one: Stored) -> Aside:
-        return Aside(path=one.certificate.path, backup=f"{one.certificate.path}.old", fingerprint="f")
+    def plan_aside(self, stored: Stored) -> Aside:
+        return Aside(path=stored.certificate.path, backup=f"{stored.certificate.path}.old", fingerprint="f")
 
     def move_aside(self, aside: Aside) -> None:
-        gone = [one for one in self.files if one.certificate.path == aside.path]
+        gone = [file for file in self.files if file.certificate.path == aside.path]
         if gone:
             self.aside[aside.path] = gone[0]
-            self.files = tuple(one for one in self.files if one not in gone)
+            self.files = tuple(file for file in self.files if file not in gone)
 
     def put_back(self, aside: Aside) -> bool:
-        if any(one.certificate.path == aside.path for one in self.files):
+        if any(file.certificate.path == aside.path for file in self.files):
             return False
         self.files = (self.aside.pop(aside.path), *self.files)
         self.undone.append(aside.path)
@@ -196,7 +196,7 @@ class Played:
 
 
 class Reached(Played):
-    """A played machine whose messages go out for real."""
+    """A simulated machine that really delivers its messages."""
 
     def __init__(self, *urls: str, **played: Any) -> None:
         super().__init__(**played)
@@ -214,7 +214,7 @@ class Reached(Played):
 
 @dataclass
 class Lab:
-    """An agent on a played machine, and its time."""
+    """An agent on a simulated machine, and its time."""
 
     world: Played
     path: Path
@@ -227,7 +227,7 @@ class Lab:
         self.begin()
 
     def begin(self) -> None:
-        """Start the agent, or start it anew after a kill."""
+        """Start the agent, or restart it after a kill."""
         self.store = Store(self.path)
         world = World(
             senses=self.world,
@@ -248,7 +248,7 @@ class Lab:
         )
 
     def kill(self) -> None:
-        """What `kill -9` leaves: the file."""
+        """Drop the agent as SIGKILL does: only the state file is left."""
         self.store.close()
         self.begin()
 
@@ -274,18 +274,18 @@ class Lab:
 
     @property
     def ails(self) -> bool:
-        """Whether a certificate of this machine has expired, and is there."""
-        certificates = [one.certificate for one in self.world.files]
-        return any(not one.is_ca and one.not_after < NOW for one in certificates)
+        """Whether a certificate file of this machine has expired."""
+        certificates = [file.certificate for file in self.world.files]
+        return any(not certificate.is_ca and certificate.not_after < NOW for certificate in certificates)
 
     def suffer(self, turns: int) -> None:
-        """Take turns in which the failure is logged, as long as there is a reason for it."""
+        """Take turns; each logs the failure as long as a certificate has expired."""
         for _ in range(turns):
             line = K3S_REFUSED if self.world.files[0].place.plane == "k3s" else REFUSED
             self.step(*([line] if self.ails else []))
 
     def hush(self, *, hours: float = 2.0, **what: Any) -> None:
-        """Begin a silence, in the lab's time."""
+        """Begin a silence at the lab's present time."""
         asked: dict[str, Any] = {
             "cause": "",
             "file": "",
@@ -299,7 +299,7 @@ class Lab:
 
 
 def old_manager(lab: Callable[..., Lab], **changed: Any) -> Lab:
-    """A lab with an old manager, which may be helped by moving the expired files aside."""
+    """Return a lab with an old manager; moving the expired files aside cures it."""
     usual: dict[str, Any] = {
         "containers": (container(image=OLD_IMAGE),),
         "signable": BOTH,
@@ -310,7 +310,7 @@ def old_manager(lab: Callable[..., Lab], **changed: Any) -> Lab:
 
 
 def renewed_by(lab: Callable[..., Lab], kind: str) -> Lab:
-    """A lab whose one expired certificate is renewed by a unit, or by a command."""
+    """Return a lab with one expired certificate that a unit or a command renews."""
     if kind == "unit":
         return lab(k3s(), containers=(unit(),), remedy={"restart": ("k3s",)})
     return lab(kubeadm(), containers=(), remedy={"restart": ("kubeadm",), "means": (COMMAND,)})

@@ -1,4 +1,4 @@
-"""A whole agent as its users start it, what is written to its sources, and what befalls these."""
+"""A whole agent as users start it, with writers to its sources that rotate and restart."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from typing import Any
 from labs.docker import BUSYBOX, Docker
 from labs.static_pod import StaticPod
 
-UNIT = "relay.service"  # whose entries the agent believes, since its configuration names it
+UNIT = "relay.service"  # the agent trusts its entries, since the configuration names it
 POD = StaticPod(name="relay", node="m1", container="relay")
-# The state keeps the kinds of lines of one incident up to a number: here all of them, to find each again.
+# The state limits the kinds of lines of an incident: raise the limit, so that each number can be found.
 PROGRAM = (
     "from certmedic.edge.store import incidents; incidents.MOST_FOLDS = 10**6; from certmedic.cli import main; main()"
 )
 
 
 def failure(number: int, at: datetime | None = None) -> str:
-    """A line whose number the state keeps: fifty callers of one program, since of one incident not all kinds of lines are kept."""
+    """Return a line with a number: fifty clients of a program each, since the state limits the kinds of lines of an incident."""
     now = at or datetime.now(UTC)
     return (
         f"tls{number // 50}[812]: {now:%Y-%m-%d %H:%M:%S.%f} http: TLS handshake error from 10.9.{number // 250}.{number % 250}:"
@@ -43,7 +43,7 @@ def numbers(text: str) -> list[int]:
 
 
 class Agent:
-    """`certmedic run`, with /run and /var/log of a journald of the test's own."""
+    """`certmedic run` with the /run and /var/log of a separate journald."""
 
     def __init__(self, home: Path, docker_url: str) -> None:
         self.home, self.docker_url = home, docker_url
@@ -73,29 +73,29 @@ class Agent:
             self.process = subprocess.Popen(self._command("run"), env=self._environment, stdout=output, stderr=output)
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[bytes]:
-        """Run another command of certmedic's on the same machine."""
+        """Run another command of certmedic on the same machine."""
         return subprocess.run(
             self._command(*words), env=self._environment, capture_output=True, timeout=120, check=False
         )
 
-    def said(self) -> str:
-        """What it wrote last."""
+    def last_output(self) -> str:
+        """Return the end of its output."""
         return (self.home / "agent.log").read_text(errors="replace")[-3000:]
 
     def kill(self) -> None:
         if self.process is not None:
-            assert self.process.poll() is None, self.said()
+            assert self.process.poll() is None, self.last_output()
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(30)
             self.process = None
 
     def recorded(self) -> dict[int, int]:
-        """Number -> how often it was counted."""
-        found: dict[int, int] = {}
+        """Return {number: how often it was counted}."""
+        counts: dict[int, int] = {}
         for sample, count in self._rows("SELECT sample, count FROM folds"):
             (number,) = numbers(sample)
-            found[number] = found.get(number, 0) + count
-        return found
+            counts[number] = counts.get(number, 0) + count
+        return counts
 
     def sources(self) -> set[str]:
         return {row[0] for row in self._rows("SELECT source FROM sources WHERE status <> '{}'")}
@@ -112,7 +112,7 @@ class Agent:
 
 
 class PlainFile:
-    """A plain file, rotated as logrotate does it."""
+    """A plain file, rotated like logrotate does."""
 
     def __init__(self, path: Path, dice: random.Random) -> None:
         self.path, self.dice = path, dice
@@ -145,7 +145,7 @@ class PlainFile:
 
 
 class PodLog:
-    """A container's log as containerd writes it, rotated as the kubelet does it."""
+    """The log of a container in the format of containerd, rotated like the kubelet does."""
 
     def __init__(self, pods: Path, dice: random.Random) -> None:
         self.folder, self.dice, self.restarts, self.rotations = pods / POD.log_folder / POD.container, dice, 0, 0
@@ -187,7 +187,7 @@ def compress(plain: Path, packed: Path) -> None:
 
 
 class Containers:
-    """One container that lives long, and others that say something and are gone."""
+    """One long-running container, and others that print lines and end."""
 
     def __init__(self, docker: Docker, dice: random.Random) -> None:
         self.docker, self.dice = docker, dice
@@ -196,13 +196,13 @@ class Containers:
         docker("run", "-d", "--network=none", f"--name={POD.container_name}", BUSYBOX, "sleep", "100000")
 
     def write(self, lines: list[str]) -> None:
-        said = "".join(f"{line}\n" for line in lines).encode()
+        data = "".join(f"{line}\n" for line in lines).encode()
         if self.dice.random() < 0.2:
             self.started += 1
             name = f"{POD.container_name.removesuffix('_0')}_{self.started}"
-            self.docker("run", "-i", "--network=none", f"--name={name}", BUSYBOX, "cat", stdin=said)
+            self.docker("run", "-i", "--network=none", f"--name={name}", BUSYBOX, "cat", stdin=data)
         else:
-            self.docker("exec", "-i", POD.container_name, "sh", "-c", "cat > /proc/1/fd/1", stdin=said)
+            self.docker("exec", "-i", POD.container_name, "sh", "-c", "cat > /proc/1/fd/1", stdin=data)
 
     def restart(self, *, kill: bool = False) -> None:
         self.docker.stop(kill=kill)
@@ -210,6 +210,6 @@ class Containers:
         self.docker("start", POD.container_name)
 
     def logged(self) -> set[int]:
-        """What Docker itself kept."""
-        said = "".join(self.docker("logs", one) for one in self.docker("ps", "-aq").split())
-        return set(numbers(said))
+        """Return the numbers in the logs that Docker kept."""
+        output = "".join(self.docker("logs", number) for number in self.docker("ps", "-aq").split())
+        return set(numbers(output))

@@ -1,4 +1,4 @@
-"""Run a source as the agent does, through the guard and the inbox, and look at what comes out."""
+"""Run a source as the agent does, through the guard and the inbox, and collect its items."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from certmedic.ports import Source
 
 
 def settle(positions: dict[str, str], items: Iterable[Item]) -> None:
-    """Move positions as the store does, once items are settled."""
+    """Update positions as the store does for handled items."""
     for item in items:
         if isinstance(item, LogEntry | Progress):
             if item.position is None:
@@ -23,12 +23,12 @@ def settle(positions: dict[str, str], items: Iterable[Item]) -> None:
 
 
 class Reading:
-    """What a source has put so far; a context manager that stops it at the end."""
+    """The items of a source so far; a context manager that stops it at the end."""
 
     def __init__(self, source: Source, positions: Mapping[str, str] | None = None) -> None:
         self.items: list[Item] = []
-        self.earlier = dict(positions or {})  # as the store held them when the source was started
-        self.positions = dict(self.earlier)  # as it would hold them now, were all that came settled
+        self.earlier = dict(positions or {})  # positions in the store at the start of the source
+        self.positions = dict(self.earlier)  # positions after handling all items so far
         self._inbox, self._stop = Inbox(), threading.Event()
         (self._thread,) = start([source], self.earlier, self._inbox, self._stop)
 
@@ -39,7 +39,7 @@ class Reading:
         self.stop()
 
     def stop(self) -> None:
-        """Stop the source and take what it still put; within a few seconds, or it is a fault."""
+        """Stop the source and take its last items; fail if it takes more than a few seconds."""
         self._stop.set()
         self._thread.join(10)
         assert not self._thread.is_alive(), "the reader did not stop"
@@ -54,7 +54,7 @@ class Reading:
         return took
 
     def until(self, done: Callable[[], object], *, within: float = 30.0) -> None:
-        """Take items until `done` says so."""
+        """Take items until `done()` is true."""
         deadline = time.monotonic() + within
         while not done():
             if time.monotonic() > deadline:
@@ -62,8 +62,8 @@ class Reading:
             self._take(0.1)
 
     def until_idle(self) -> None:
-        """Take items until the source says twice, from now on, that it has caught up."""
-        self._take(0.0)  # what it said before now
+        """Take items until the source has reported twice from now on that it has caught up."""
+        self._take(0.0)  # earlier reports do not count
         before = len(self.statuses)
         self.until(lambda: sum(status.lag_seconds == 0 for status in self.statuses[before:]) >= 2)
 

@@ -18,9 +18,9 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 
 class Hook:
-    """A web hook, on loopback or on a socket that was bound elsewhere (in a network namespace, say).
+    """A web hook, on loopback or on a given socket (in a network namespace, for instance).
 
-    `mood` says how it answers: ok, an HTTP status, slow, drip, reset, or lying (headers that are none).
+    `mood` sets its reply: ok, an HTTP status, slow, drip, reset, or lying (invalid headers).
     """
 
     def __init__(self, listener: socket.socket | None = None) -> None:
@@ -43,7 +43,7 @@ class Hook:
             daemon_threads = True
 
             def handle_error(self, request: object, client_address: object) -> None:
-                pass  # a client that gave up is what some tests are about
+                pass  # some tests let the client give up
 
         self.address, self.port = listener.getsockname()
         self.server = Server((self.address, self.port), Handler, bind_and_activate=False)
@@ -52,7 +52,7 @@ class Hook:
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        """Answer as the mood is."""
+        """Answer according to `mood`."""
         if self.mood == "slow":
             self.closing.wait(30)
         if self.mood == "reset":
@@ -60,7 +60,7 @@ class Hook:
             handler.connection.close()
             return
         if self.mood == "drip":
-            # One byte a second: no read ever times out.
+            # One byte a second, so that no single read times out.
             with contextlib.suppress(OSError):
                 for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 60:
                     handler.connection.sendall(bytes([byte]))
@@ -78,22 +78,22 @@ class Hook:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The JSON bodies that came in."""
+        """The JSON bodies of the requests."""
         return [json.loads(body) for _, _, body in self.requests]
 
     @property
     def url(self) -> str:
-        """Its address for apprise, with a secret in it."""
+        """The address for apprise, which holds a secret."""
         return f"json://{self.address}:{self.port}/hook-SECRET-token"
 
     @property
     def titles(self) -> list[str]:
-        """The titles of the messages that came in."""
+        """The titles of the messages."""
         return [message["title"] for message in self.messages]
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of the messages that came in, by their titles."""
+        """The kinds of the messages, read from their titles."""
         words = {"RESOLVED": "resolved", "NOT FIXED": "escalated", "verifying": "acted", "still open": "reminder"}
         return [next((kind for word, kind in words.items() if word in title), "opened") for title in self.titles]
 
@@ -111,7 +111,7 @@ class Hook:
 
 
 class Mailbox:
-    """A mail server that wants user u and password p."""
+    """A mail server that requires user u and password p."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
@@ -139,7 +139,7 @@ class Mailbox:
 
 
 def free_port() -> int:
-    """A port where nobody listens."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """Return a port without a listener."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

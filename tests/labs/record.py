@@ -1,8 +1,8 @@
-"""Record what the drill plays on a machine without etcd; as root: `PYTHONPATH=agent:tests python3 -m labs.record`.
+"""Record the story that the drill plays on a machine without etcd; as root: `PYTHONPATH=agent:tests python3 -m labs.record`.
 
-Three masters in network namespaces, with the names, ports and paths of kops, run an etcd under the stand-in manager; nobody cures a
-until its probers have spoken, too. Writes tests/labs/drill/recorded/: logs of the sick member and of a neighbour, and the
-certificates before and after, with no key and with paths as if each master's root were "/".
+Three masters in network namespaces, with the names, ports and paths of kops, run an etcd under the stand-in manager. Member a is
+cured only after the probers have logged their failures. Writes tests/labs/drill/recorded/: logs of the sick member and of a peer,
+and the certificates before and after, without keys and with paths as if the root of each master were "/".
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from labs.namespaces import ip
 ADDRESSES = {"a": "10.77.0.11", "b": "10.77.0.12", "c": "10.77.0.13"}
 DOMAIN = "internal.drill.example"
 LIFE = 20
-SICK_FOR = 25  # seconds: the probers are silent for the first 30 s of their life (FIELD 3.2)
+SICK_FOR = 25  # seconds: the probers log nothing in their first 30 s (FIELD 3.2)
 
 
 @contextlib.contextmanager
 def network() -> Iterator[None]:
-    """Make a namespace for each master, named as it, all on one bridge, and with the cluster's names in its hosts file."""
+    """Make a namespace named after each master, all on one bridge, with the names of the cluster in its hosts file."""
     hosts = "".join(f"{address} etcd-{key}.{DOMAIN}\n" for key, address in ADDRESSES.items())
     try:
         ip("netns", "add", "drill-hub")
@@ -57,7 +57,7 @@ def network() -> Iterator[None]:
 
 
 def start(key: str, home: Path) -> subprocess.Popen[bytes]:
-    """Start a member's stand-in in its namespace."""
+    """Start the stand-in of a member in its namespace."""
     name, root, address = f"etcd-{key}", home / key, ADDRESSES[key]
     cluster = ",".join(f"etcd-{other}=https://etcd-{other}.{DOMAIN}:2380" for other in ADDRESSES)
     volume = root / f"mnt/master-vol-0{ord(key):x}drill"
@@ -76,7 +76,7 @@ def start(key: str, home: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for(root: Path, text: str, times: int = 1) -> datetime:
-    """Wait until a member has logged this so often."""
+    """Wait until a member has logged `text` `times` times."""
     deadline = time.monotonic() + 60
     while (root / "var/log/etcd.log").read_text().count(text) < times:
         assert time.monotonic() < deadline, f"{root.name} did not log {text!r}"
@@ -85,7 +85,7 @@ def wait_for(root: Path, text: str, times: int = 1) -> datetime:
 
 
 def keep(root: Path, folder: Path) -> None:
-    """Copy the certificates of a master's volume, and no key."""
+    """Copy the certificates of a master's volume without keys."""
     for path in sorted(root.glob("mnt/*/pki/**/*.crt")):
         target = folder / path.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,9 @@
 
     with pytest.MonkeyPatch.context() as patched:
         Moments(patched, lab, [(12, "copy"), (40, "truncate write")])
-        ...  # before the 12th call the log is copied, before the 40th truncated and written to
+        ...  # the log is copied before the 12th call, truncated and written to before the 40th
 
-The files and what is done to them are real; only the moment is chosen, by a hook before the calls.
+The files and the rotation are real; a hook before each system call chooses the moment.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CALLS = ("open", "pread", "fstat", "stat", "scandir", "listdir", "lseek")
 
 
 class Lab:
-    """A log, and what is done to it, step by step; a step does nothing where its file is not there."""
+    """A log and the steps that change it; a step without its file does nothing."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -36,7 +36,7 @@ class Lab:
         self.written = 0
 
     def do(self, steps: str) -> None:
-        """Take steps: names of methods, with spaces between."""
+        """Take steps: method names separated by spaces."""
         for step in steps.split():
             getattr(self, step)()
 
@@ -94,7 +94,7 @@ class Lab:
         self.path.with_name("etcd.log.1").unlink(missing_ok=True)
 
     def pack_delayed(self) -> None:
-        """As with logrotate's delaycompress."""
+        """Compress the file before the last rotation, like logrotate's delaycompress."""
         self._pack("etcd.log.2")
         self.path.with_name("etcd.log.2").unlink(missing_ok=True)
 
@@ -106,7 +106,7 @@ class Lab:
 
 
 class PodLab(Lab):
-    """A container's log, to which the kubelet does what it does: rotates it by time, packs what is rotated, starts a new one."""
+    """The log of a container: the kubelet rotates it by time, compresses rotated files and starts a new file."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -121,7 +121,7 @@ class PodLab(Lab):
         last = self.written + count - 1
         for number in range(self.written, self.written + count):
             head, tail = LINE.format(number)[:12], LINE.format(number)[12:]
-            if number % 3 == 2:  # the needle is in the last of two parts, of which the first may be in the file before
+            if number % 3 == 2:  # the needle is in the second of two parts; the first may be in the previous file
                 self._add(number, f"P {head}\n")
                 if number == last:
                     self.rename()
@@ -147,13 +147,13 @@ class PodLab(Lab):
             plain.unlink()
 
     def restart(self) -> None:
-        """Start the container anew, with a log of its own; the one before stays."""
+        """Restart the container with a new log; the previous log stays."""
         self._restarts += 1
         self.path = self.path.with_name(f"{self._restarts}.log")
 
 
 class Moments:
-    """Take each of `steps` once, right before the reader's system call of that number; takes away what was done."""
+    """Take each of `steps` once, right before the reader's system call of that number; remove it from `steps`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, lab: Lab, steps: list[tuple[int, str]]) -> None:
         self.count = 0
@@ -171,11 +171,11 @@ class Moments:
         return counted
 
     def do_all(self) -> None:
-        """Do what is left: the reader makes no more calls."""
+        """Take the remaining steps: the reader makes no more calls."""
         self._do(up_to=None)
 
     def _do(self, *, up_to: int | None) -> None:
-        self._inside = True  # the steps make system calls of their own
+        self._inside = True  # the steps make system calls too
         while self._steps and (up_to is None or self._steps[0][0] <= up_to):
             self._lab.do(self._steps.pop(0)[1])
         self._inside = False

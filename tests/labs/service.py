@@ -1,4 +1,4 @@
-"""The service as it is started, on a folder of its own, and the commands beside it."""
+"""The service on a separate folder, and the commands beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from labs.waiting import until
 
 @dataclass
 class Service:
-    """`certmedic run` on a folder of its own, where one certificate is watched."""
+    """`certmedic run` on a separate folder with one watched certificate."""
 
     home: Path
     notify: str = ""  # further lines of [notify]
@@ -59,7 +59,7 @@ group_for = "1s"
         return self
 
     def certificate(self, ends: timedelta = timedelta(hours=-1)) -> None:
-        """Replace the certificate as programs do: beside it, and then in its place."""
+        """Replace the certificate by a rename, as programs do."""
         made = pki.authority("test-ca").leaf("etcd-a", not_after=datetime.now(UTC) + ends)
         fresh = made.write(self.home / "new" / "server.pem")
         (self.home / "pki").mkdir(exist_ok=True)
@@ -72,7 +72,7 @@ group_for = "1s"
                 env={**os.environ, "PYTHONPATH": str(AGENT), **self.environ},
                 stdout=log,
                 stderr=log,
-                umask=0o077,  # as the unit has it
+                umask=0o077,  # like the unit file
             )
 
     def kill(self) -> None:
@@ -81,7 +81,7 @@ group_for = "1s"
             self.process.wait()
 
     def ask(self, *words: str, code: int = 0) -> str:
-        """Run one of the commands beside the service."""
+        """Run a command beside the service."""
         done = subprocess.run(
             [sys.executable, "-m", "certmedic", *words, "--config", str(self.home / "certmedic.toml")],
             env={**os.environ, "PYTHONPATH": str(AGENT), "SUDO_USER": "alice"},
@@ -94,11 +94,11 @@ group_for = "1s"
         return done.stdout + done.stderr
 
     def deliveries(self) -> list[tuple[str, str]]:
-        """(kind, state) of every delivery, as the service wrote it down."""
+        """Return (kind, state) of every delivery in the state."""
         if not self.state.exists():
             return []
         with (
-            contextlib.suppress(sqlite3.OperationalError),  # the schema is just being made
+            contextlib.suppress(sqlite3.OperationalError),  # the service is just creating the schema
             contextlib.closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=10)) as db,
         ):
             return db.execute(
@@ -108,7 +108,7 @@ group_for = "1s"
         return []
 
     def turns_for(self, seconds: float) -> None:
-        """Wait while the service, alive, has looked anew at everything it had written down for so long."""
+        """Wait `seconds` and assert that the service still runs."""
         end = datetime.now(UTC) + timedelta(seconds=seconds)
         until(lambda: datetime.now(UTC) > end)
         assert self.process is not None

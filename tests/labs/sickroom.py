@@ -1,7 +1,7 @@
-"""What falls ill on a booted machine: an etcd-manager that docker runs, one that containerd runs, and a unit that stands for k3s.
+"""Programs that fail on a booted machine: an etcd-manager under docker, one under containerd, and a unit that simulates k3s.
 
-Each runs Debian's etcd with certificates that live for LIFE seconds at first and for two years once it was started again. What the
-programs need lies under /root. certmedic's package is installed; the stand-in manager runs in the containers, from /usr/local/lib.
+Each runs Debian's etcd with certificates that live for LIFE seconds at first and for two years after a restart. The files of the
+programs are under /root. The package of certmedic is installed; the stand-in manager runs in the containers, from /usr/local/lib.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ PODS = {
     )
     for group in ("main", "events")
 }
-CODE = "/usr/local/lib"  # of the stand-in, within /usr, which the containers share
+CODE = "/usr/local/lib"  # code of the stand-in, within /usr, which the containers share
 STANDIN = ("__init__.py", "pki.py", "drill/__init__.py", "drill/standin.py")
 K3S = "/var/lib/rancher/k3s/server/tls/etcd"
-# What is made by whom: a folder -> name of the files -> its authority's CN.
+# Folder of the manager -> file name -> CN of the CA.
 AUTHORITIES = {
     "/root/main": {"etcd-peers-ca": "etcd-peers-ca-main"},
     "/root/events": {"etcd-peers-ca": "etcd-peers-ca-events"},
@@ -41,8 +41,8 @@ class Hook(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 http.server.HTTPServer(("127.0.0.1", 8099), Hook).serve_forever()
 """
-# Somebody who checks the certificates, as a neighbour does, and refuses those that have expired. TLS 1.2, since in 1.3 OpenSSL sends
-# its refusal in a form that Go takes for a broken record.
+# A client that checks the certificates like a peer and rejects expired ones. TLS 1.2, since under 1.3 Go takes the alert of
+# OpenSSL for a broken record.
 NEIGHBOUR = """
 while sleep 1; do
     for port in 4001 4002 2379; do
@@ -79,7 +79,7 @@ ExecStart=/usr/bin/etcd --name=a --data-dir=/var/lib/rancher/k3s/server/db/etcd 
 
 
 def prepare(machine: Machine) -> None:
-    """Lay ready what is needed, and have somebody who listens to messages and somebody who refuses certificates."""
+    """Write the files, start a receiver of messages and a client that rejects expired certificates."""
     machine("systemctl", "mask", "--now", "etcd.service")
     clients = pki.authority("etcd-clients-ca")
     every = b""
@@ -108,7 +108,7 @@ def prepare(machine: Machine) -> None:
     machine("systemd-run", "--quiet", "--unit=hook", "python3", "/root/hook.py")
     machine("systemd-run", "--quiet", "--unit=neighbour", "sh", "/root/neighbour.sh")
     machine.until("Server Version", "docker", "info")
-    # Of no distribution's: the programs come from the machine's /usr.
+    # An empty image: the programs come from the machine's /usr.
     machine("sh", "-c", "mkdir -p /root/image && cd /root/image && mkdir -p usr tmp etc mnt proc sys dev authorities"
             " && ln -sf usr/bin bin && ln -sf usr/lib lib && ln -sf usr/lib64 lib64 && ln -sf usr/sbin sbin"
             f" && tar -c . | docker import - {IMAGE} && docker save {IMAGE} -o /root/image.tar")  # fmt: skip
@@ -117,12 +117,12 @@ def prepare(machine: Machine) -> None:
 def volume(machine: Machine, path: str) -> None:
     """Mount an empty volume."""
     machine("mkdir", "-p", path)
-    machine.run("umount", path)  # an earlier one
+    machine.run("umount", path)  # an earlier volume
     machine("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", path)
 
 
 def manager(member: str, volume: str, *more: str) -> list[str]:
-    """Return the command of a manager's container up to etcd's own arguments."""
+    """Return the command of a manager's container, up to the arguments of etcd."""
     return [
         *["/usr/bin/python3", "-m", "labs.drill.standin", f"--member={member}", f"--volume={volume}", *more],
         *["--authorities=/authorities", "--ip=127.0.0.1", f"--first-life={LIFE}", "--", "/usr/bin/etcd"],
@@ -130,8 +130,8 @@ def manager(member: str, volume: str, *more: str) -> list[str]:
 
 
 def start_main(machine: Machine) -> None:
-    """Have docker run the main group's. As etcd-manager does it, etcd is told by its environment alone which members there are."""
-    told = {
+    """Let docker run the manager of the group main. As with etcd-manager, only the environment names the members for etcd."""
+    settings = {
         "NAME": "etcd-a",
         "DATA_DIR": f"{MAIN}/data",
         "LOGGER": "zap",
@@ -147,16 +147,16 @@ def start_main(machine: Machine) -> None:
         *[f"--cgroup-parent={PODS['main'].cgroup(driver)}", *PODS["main"].label_options],
         *["-v", "/usr:/usr:ro", "-v", "/mnt:/mnt", "-v", "/root/main:/authorities:ro"],
         *["-e", f"PYTHONPATH={CODE}", "-e", "PYTHONDONTWRITEBYTECODE=1"],
-        *[f"--env=ETCD_{key}={value}" for key, value in told.items()],
+        *[f"--env=ETCD_{key}={value}" for key, value in settings.items()],
         *[IMAGE, *manager("etcd-a", MAIN)],
     )
 
 
 def start_events(machine: Machine) -> None:
-    """Have containerd run the events group's, with a log where the kubelet would have it."""
+    """Let containerd run the manager of the group events, with its log at the kubelet's path."""
     ctr = ("ctr", "--namespace=k8s.io")
     machine(*ctr, "images", "import", "--snapshotter=native", "/root/image.tar")
-    name = next(one for one in machine(*ctr, "images", "list", "--quiet").split() if "etcd-manager" in one)
+    name = next(image for image in machine(*ctr, "images", "list", "--quiet").split() if "etcd-manager" in image)
     pod = PODS["events"]
     log = f"/{LOGS}/{pod.log_folder}/{pod.container}"
     machine.write("/root/log-events", f'#!/bin/sh\nexec /usr/bin/python3 /root/crilog.py "{log}"\n')
@@ -176,13 +176,13 @@ def start_events(machine: Machine) -> None:
 
 
 def task(machine: Machine) -> str:
-    """Return the line of containerd's task of the events group: its name, process and state."""
+    """Return the line of containerd's task of the group events: its name, process and state."""
     lines = machine("ctr", "--namespace=k8s.io", "tasks", "list").splitlines()
     return next((line for line in lines if line.startswith("events ")), "")
 
 
 def end(machine: Machine) -> None:
-    """Have both containers and the main group's volume gone."""
+    """Remove both containers and the volume of the group main."""
     machine("docker", "rm", "--force", PODS["main"].container_name)
     machine("umount", MAIN)
     machine("ctr", "--namespace=k8s.io", "tasks", "delete", "--force", "events")

@@ -1,8 +1,8 @@
-"""Every attack at once on the real agent, while something true happens: `./dev attack [SECONDS]`, as root.
+"""Every attack at once on the real agent during one true failure: `./dev attack [SECONDS]`, as root.
 
-Strangers flood the journal, pods' logs and a file of their own with forged lines, let listeners drip bytes, run twenty processes
-called etcd, plant bundles and a FIFO, and choose a new program name for every line. After a third of the time the peer certificate
-of this master expires and root's etcd says so. It prints what was measured; exit status 1 where a bound was broken.
+Strangers flood the journal, pod logs and a file with forged lines, let listeners drip bytes, run twenty processes named etcd,
+plant bundles and a FIFO, and use a new program name for every line. After a third of the time the peer certificate of this master
+expires and root's etcd logs it. The command prints its measurements; exit status 1 means a broken bound.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ LONGEST_GAP = 30.0  # seconds between two pings
 GROWTH = 24 * 1024  # kB of RSS
 STATE = 20 * 1024 * 1024  # bytes
 MESSAGES = 3
-WITHIN = 60.0  # seconds from the first true line to the message
-WATCHDOG = 60.0  # seconds; systemd asks for pings within it, and the agent makes four of them
-SETTLED = 8.0  # seconds from the start until memory is taken as that at rest
+WITHIN = 60.0  # seconds from the first true line to its message
+WATCHDOG = 60.0  # seconds: systemd's limit between pings; the agent pings four times in it
+SETTLED = 8.0  # seconds from the start to the measurement of memory at rest
 
-# A stranger's program: writes lines of many kinds to the journal, each with a program name of its own, at a rate.
+# The program of a stranger: writes lines of many kinds to the journal at a rate, each with a new program name.
 FLOOD = """
 import random, socket, sys, time
 rate, ends = int(sys.argv[1]), sys.argv[2]
@@ -58,27 +58,27 @@ while True:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a siege came to."""
+    """The measurements of a siege."""
 
     longest_gap: float
     growth: int  # kB
     state: int  # bytes
     messages: tuple[str, ...]
-    told_after: float  # seconds; infinite where it was not told
+    reported_after: float  # seconds; infinite if the true incident was not reported
     lines: int
     alive: bool
 
     def broken(self) -> list[str]:
-        """Return which bounds were broken, in sentences."""
+        """Return a sentence for each broken bound."""
         return [
-            said
-            for is_broken, said in (
+            sentence
+            for is_broken, sentence in (
                 (not self.alive, "the agent ended"),
                 (self.longest_gap > LONGEST_GAP, f"{self.longest_gap:.1f} s without a ping"),
                 (self.growth > GROWTH, f"memory grew by {self.growth} kB"),
                 (self.state > STATE, f"the state has {self.state} bytes"),
                 (len(self.messages) > MESSAGES, f"{len(self.messages)} messages"),
-                (self.told_after > WITHIN, f"the true incident was told after {self.told_after:.1f} s"),
+                (self.reported_after > WITHIN, f"the true incident was reported after {self.reported_after:.1f} s"),
             )
             if is_broken
         ]
@@ -90,19 +90,19 @@ def memory(pid: int) -> int:
 
 
 def agent_of(home: House) -> int:
-    """Return the pid of the agent, which has taken the place of the shell that made its namespaces."""
+    """Return the pid of the agent, which replaced the shell that made its namespaces."""
     assert home.process is not None
     return home.process.pid
 
 
 def plant(home: House) -> None:
-    """Have strangers lay out files, listeners and processes."""
+    """Let strangers plant files, listeners and processes."""
     folder = home.strangers_folder("mnt/disks/pv1")
     ca = pki.authority("stranger")
     ca.leaf("etcd-a", dns=("localhost",), ips=("127.0.0.1",)).write(folder / "own.crt")
     (folder / "ca.crt").write_bytes(ca.pem)
-    one = ca.leaf("x", not_after=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)).cert_pem
-    bundle = one * (1024 * 1024 // len(one))
+    certificate = ca.leaf("x", not_after=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)).cert_pem
+    bundle = certificate * (1024 * 1024 // len(certificate))
     for number in range(40):
         (folder / f"b{number}.crt").write_bytes(bundle)
     home.hand_over(folder)
@@ -123,7 +123,7 @@ def plant(home: House) -> None:
 
 
 def siege(seconds: float, *, rate: int = 1500) -> Measured:
-    """Besiege an agent for so long; `rate` is forged lines a second in the journal, beside those in pods and files."""
+    """Attack an agent for `seconds`; `rate` is the number of forged journal lines a second, beside those in pods and files."""
     with house("siege") as home:
         true_after = seconds / 3
         folder = home.volume(ends=timedelta(seconds=true_after + 12))
@@ -133,7 +133,7 @@ def siege(seconds: float, *, rate: int = 1500) -> Measured:
         more = f'[metrics]\ntextfile = "{home.home}/metrics.prom"\n[remedy]\nrenew = false\n'
         home.start('mode = "remedy"', more, **watchdog.environ(WATCHDOG))
         time.sleep(min(SETTLED, seconds / 6))
-        began, at_rest, highest, told = time.monotonic(), memory(agent_of(home)), 0, float("inf")
+        began, at_rest, highest, reported_after = time.monotonic(), memory(agent_of(home)), 0, float("inf")
         ends = f"{home.ends:%Y-%m-%dT%H:%M:%SZ}"
         for where in ("journal", "file"):
             home.stranger(sys.executable, "-c", FLOOD, str(rate if where == "journal" else rate // 5), ends, where)
@@ -151,10 +151,10 @@ def siege(seconds: float, *, rate: int = 1500) -> Measured:
             if datetime.now(UTC) > home.ends and number % 3 == 0:
                 true_since = min(true_since, now)
                 home.unit_logs(refused_line(f"10.0.0.2:4{number % 10000:04}"))
-            if told == float("inf") and any(
-                "me.crt" in one["message"] for one in home.received.messages if true_since < now
+            if reported_after == float("inf") and any(
+                "me.crt" in message["message"] for message in home.received.messages if true_since < now
             ):
-                told = time.monotonic() - true_since
+                reported_after = time.monotonic() - true_since
             highest = max(highest, memory(agent_of(home)))
             time.sleep(0.2)
         measured = Measured(
@@ -162,7 +162,7 @@ def siege(seconds: float, *, rate: int = 1500) -> Measured:
             growth=highest - at_rest,
             state=sum(path.stat().st_size for path in (home.home / "state").rglob("*") if path.is_file()),
             messages=tuple(home.received.titles),
-            told_after=told,
+            reported_after=reported_after,
             lines=home.matched() if home.alive else 0,
             alive=home.alive,
         )
@@ -173,11 +173,11 @@ def siege(seconds: float, *, rate: int = 1500) -> Measured:
 
 
 def main(seconds: float) -> int:
-    """Besiege, print what was measured, and return 1 where a bound was broken."""
+    """Attack, print the measurements, and return 1 if a bound was broken."""
     measured = siege(seconds)
     sys.stdout.write(json.dumps(measured.__dict__, indent=1) + "\n")
-    for said in measured.broken():
-        sys.stdout.write(f"broken: {said}\n")
+    for sentence in measured.broken():
+        sys.stdout.write(f"broken: {sentence}\n")
     return 1 if measured.broken() else 0
 
 

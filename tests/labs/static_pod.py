@@ -1,6 +1,6 @@
-"""A static pod as the kubelet lays it out: manifest, folder of its logs, names, labels and cgroup of its containers.
+"""A static pod as the kubelet lays it out: manifest, log folder, and names, labels and cgroup of its containers.
 
-certmedic believes a container only if all of these agree, so a lab that means a trusted one makes all of them.
+certmedic trusts a container only if all of these agree, so a lab with a trusted container makes all of them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ LOGS = "var/log/pods"
 class StaticPod:
     """One static pod of a node, e.g. StaticPod(name="etcd-manager-main", node="a", container="etcd-manager")."""
 
-    name: str  # in the manifest
+    name: str  # name in the manifest
     node: str
     container: str
-    file: str = ""  # name of the manifest without its end; `name` if empty
+    file: str = ""  # name of the manifest without its suffix; `name` if empty
     image: str = ""
 
     @property
@@ -31,12 +31,12 @@ class StaticPod:
 
     @property
     def uid(self) -> str:
-        """The kubelet's hash of a manifest: 32 hexadecimal digits, where the API server gives UUIDs."""
+        """The kubelet's hash of the manifest: 32 hexadecimal digits, unlike the UUIDs of the API server."""
         return hashlib.md5(self.pod.encode(), usedforsecurity=False).hexdigest()
 
     @property
     def container_name(self) -> str:
-        """The container's name, as Docker lists it."""
+        """The name of the container as Docker lists it."""
         return f"k8s_{self.container}_{self.pod}_{NAMESPACE}_{self.uid}_0"
 
     @property
@@ -69,11 +69,11 @@ class StaticPod:
         return f"{MANIFESTS}/{self.file or self.name}.manifest"
 
     def cgroup(self, driver: str = "cgroupfs") -> str:
-        """The parent cgroup of its containers, by the runtime's cgroup driver."""
+        """Return the parent cgroup of its containers for a cgroup driver of the runtime."""
         return f"kubepods-pod{self.uid}.slice" if driver == "systemd" else f"/kubepods/pod{self.uid}"
 
     def lay(self, root: Path) -> None:
-        """Write the manifest and make the folder of the logs below a root."""
+        """Write the manifest and make the log folder below `root`."""
         manifest = root / self.manifest_path
         manifest.parent.mkdir(parents=True, exist_ok=True)
         manifest.write_text(self.manifest)

@@ -1,6 +1,6 @@
-"""A story on three masters: an agent on each, a client that writes all the time, one agent killed at a random moment or none.
+"""A story on three masters: an agent on each, a client that writes all the time, and at most one agent killed at random.
 
-What an agent did is read from docker, from the certificates and from its own commands, not from its insides.
+Tests read the results from docker, from the certificates and from certmedic's commands, not from the agent's internals.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ wall = false
 [remedy]
 verify_for = "60s"
 """
-LIFE = 15.0  # seconds that first certificates live: long enough for a group to find itself on a busy machine
+LIFE = 15.0  # life of the first certificates, in seconds: enough for a group to form on a busy machine
 
 
 def certmedic(master: Master, *words: str) -> Any:
-    """Run one of the agent's commands on a master's state and return its JSON."""
+    """Run a certmedic command on the state of a master and return its JSON."""
     command = [sys.executable, "-m", "certmedic", *words, "--json", "--config", str(master.home / "certmedic.toml")]
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": str(AGENT)}, capture_output=True, check=False, timeout=60
@@ -51,23 +51,23 @@ def certmedic(master: Master, *words: str) -> Any:
 
 
 def incidents(master: Master) -> list[Any]:
-    """Return what an agent has seen."""
+    """Return the incidents of an agent."""
     return list(certmedic(master, "incidents").get("incidents", []))
 
 
 def own(master: Master) -> list[Any]:
-    """Return what an agent has seen of its own master's certificates."""
+    """Return the incidents of an agent about the certificates of that master itself."""
     return [i for i in incidents(master) if i["diagnosis"]["suspect"] == "own"]
 
 
 def kinds(master: Master) -> list[str]:
-    """Return the kinds of messages that were sent about the first of them, from the agent's own record."""
+    """Return the kinds of messages that the agent sent about the first of its `own` incidents."""
     number = own(master)[0]["id"]
     return [m["kind"] for m in certmedic(master, "show", str(number))["messages"] if m["state"] == "sent"]
 
 
 class Story:
-    """All agents at work. An odd seed kills one of them, at a moment of `kill_within` (seconds from the start of etcd)."""
+    """A run of all agents. An odd seed kills one agent at a random moment of `kill_within` (seconds from the start of etcd)."""
 
     def __init__(
         self,
@@ -117,9 +117,9 @@ class Story:
         self.agents[name] = self.lab.members[name].agent(self._config(name), log=self._log(name))
 
     def _await(self, name: str) -> None:
-        """Wait until an agent runs, as systemd does before it reloads one."""
+        """Wait until an agent is ready, as systemd does before a reload."""
         if not until(lambda: self._log(name).read_text().count("watching") == self.began[name], seconds=30):
-            raise AssertionError(self.said())
+            raise AssertionError(self.context())
 
     def _kill_one(self, moment: float, victim: str) -> None:
         if not self._ending.wait(moment):
@@ -128,7 +128,7 @@ class Story:
             self._start(victim)
 
     def reload(self, remedy: str) -> None:
-        """Have all agents take up another configuration, as `systemctl reload` does: not of one that is only starting."""
+        """Reload all agents with another configuration, as `systemctl reload` does: only once they are ready."""
         if self._killer.ident:
             self._killer.join()
         self.remedy = remedy
@@ -139,33 +139,33 @@ class Story:
             self.agents[name].send_signal(signal.SIGHUP)
 
     def resolved(self, names: Iterable[str] = "abc") -> bool:
-        """Whether each of these agents has ended an incident of its own."""
+        """Whether each of these agents has resolved an incident of its master."""
         return all(any(i["state"] == "resolved" for i in own(self.lab.members[name])) for name in names)
 
     def restarted(self) -> set[str]:
-        """Return whose container is another, or has started anew."""
+        """Return the names of masters whose container was replaced or restarted."""
         return {name for name, master in self.lab.members.items() if master.restarts() != self.before[name]}
 
     def starts(self) -> dict[str, list[float]]:
-        """Return when etcd was started on each master."""
+        """Return the times of the starts of etcd on each master."""
         return {name: master.starts() for name, master in self.lab.members.items()}
 
     def pauses(self, *, since: float = 0.0, longer_than: float) -> list[tuple[float, float]]:
-        """Return from when to when the group could not be written to, each time that it was longer than that."""
+        """Return (begin, end) of each pause in writing that was longer than `longer_than` seconds."""
         return [(a, b) for a, b in self.writer.pauses() if a >= since and b - a > longer_than]
 
     def writable(self) -> bool:
-        """Whether something is written from now on."""
+        """Whether a write succeeds within 20 s from now."""
         now = time.monotonic()
         return until(lambda: self.writer.taken[-1] > now, seconds=20)
 
     def logs(self) -> str:
-        """Return all that the agents printed."""
+        """Return the output of all agents."""
         return "\n".join(f"{name}:\n{self._log(name).read_text()}" for name in self.agents)
 
-    def said(self) -> str:
-        """Return all that there is to know where a story has gone wrong."""
-        told = {
+    def context(self) -> str:
+        """Return the logs, incidents and times of the story, for the message of a failed test."""
+        context = {
             "seed": self.seed,
             "now": time.monotonic(),
             "expires": self.expires,
@@ -174,13 +174,13 @@ class Story:
             "pauses": self.pauses(longer_than=1.0),
             "incidents": {name: incidents(master) for name, master in self.lab.members.items()},
         }
-        return f"{self.logs()}\n{json.dumps(told, indent=1)}"
+        return f"{self.logs()}\n{json.dumps(context, indent=1)}"
 
-    def tell(self, name: str, *, since: float = 0.0) -> None:
-        """Print what the group lost, which one wants to see of a story that went well, too."""
+    def print_pauses(self, name: str, *, since: float = 0.0) -> None:
+        """Print the pauses in writing, also for a story that passed."""
         lost = [round(b - a, 1) for a, b in self.pauses(since=since, longer_than=1.0)]
-        told = {"story": name, "seed": self.seed, "killed": self.killed, "unwritable": lost}
-        print(json.dumps(told))  # noqa: T201 - as said
+        losses = {"story": name, "seed": self.seed, "killed": self.killed, "unwritable": lost}
+        print(json.dumps(losses))  # noqa: T201 - worth seeing
 
     def end(self) -> None:
         """End the agents and the client."""

@@ -1,9 +1,9 @@
-"""A folder that only root can change, up to "/": what lies there is trusted, unlike anything below /tmp.
+"""A folder that only root can change, up to "/": its files are trusted, unlike files below /tmp.
 
-    def test_something(trusted_dir):                  # the fixture of conftest.py; skips where the tests do not run as root
+    def test_something(trusted_dir):                  # the fixture of conftest.py; skips unless root runs the tests
         log = trusted_dir / "etcd.log"
 
-pytest's `tmp_path` lies in /tmp, which everybody may write to, so the agent calls every file there a stranger's.
+pytest's `tmp_path` is in /tmp, which everybody can write to, so every file there has origin stranger.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PARENT = Path("/var/lib")
 
 @contextlib.contextmanager
 def trusted_folder() -> Iterator[Path]:
-    """Make an empty folder of root's with mode 0755 below /var/lib; remove it afterwards with all that it holds."""
+    """Make an empty folder of root with mode 0755 below /var/lib; remove it afterwards with its contents."""
     made = Path(tempfile.mkdtemp(prefix="certmedic-tests-", dir=PARENT))
     try:
         made.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A unit without systemd: a control group below system.slice, by which journald and the agent know a unit's processes."""
+"""A unit without systemd: a control group below system.slice, by which journald and the agent recognise its processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def control_groups(unit: str) -> list[Path]:
-    """Make the control group of a unit, in the hierarchies by which systemd knows its units."""
+    """Make the control group of a unit in the hierarchies that systemd uses."""
     points = [Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
     groups = []
     for point in points:

@@ -1,4 +1,4 @@
-"""Values of the model for tests of the pure core: certificates that were really signed, facts around them."""
+"""Model values for tests of the pure core: really signed certificates, and facts about them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VOLUME = "/mnt/master-vol-01/pki/etcd-cluster-token-etcd"
 
 
 class Signed(Protocol):
-    """A certificate of any kind in DER."""
+    """A certificate in DER, of any kind."""
 
     @property
     def der(self) -> bytes:
@@ -41,7 +41,7 @@ def stored(
     index: int = 0,
     **more: Any,
 ) -> Stored:
-    """A certificate as it was read from a file."""
+    """Return a certificate as read from a file."""
     return Stored(
         certificate=certificates.parse_der(leaf.der, path, index),
         place=Place(plane=plane, group=group, use=use, renewer=renewer, ca_path=ca_path, ports=ports),
@@ -57,7 +57,7 @@ def member(
     peer: Signed | None = None,
     server: Signed | None = None,
 ) -> tuple[Stored, ...]:
-    """The files of one etcd member under kops, `peer` and `server` ready-made where they have a fault of their own."""
+    """Return the files of one etcd member under kops; pass a faulty leaf as `peer` or `server`."""
     names: dict[str, Any] = {"dns": ("etcd-a", "etcd-a.internal.example"), "ips": ("127.0.0.1",)}
     peer = peer or PEERS_CA.leaf("etcd-a", not_before=NOW - 400 * DAY, not_after=peer_ends, **names)
     server = server or CLIENTS_CA.leaf("etcd-a", not_before=NOW - 400 * DAY, not_after=server_ends, **names)
@@ -78,7 +78,7 @@ def container(
     state: str = "running",
     trust: Trust = Trust.SYSTEM,
 ) -> Container:
-    """An etcd-manager's container, named as the kubelet names it."""
+    """Return the container of an etcd-manager with its kubelet name."""
     pod = f"etcd-manager-{group}-ip-10-0-0-1"
     return Container(
         id=number,
@@ -94,7 +94,7 @@ def container(
 
 
 def unit(name: str = "k3s.service", invocation: str = "i1", state: str = "active") -> Container:
-    """A unit of systemd, as it was looked up."""
+    """Return a systemd unit as the facts hold it."""
     return Container(
         id=name, name=name, image="", state=state, runtime="systemd", invocation=invocation, trust=Trust.SYSTEM
     )
@@ -105,7 +105,7 @@ K3S_CA = pki.authority("k3s-client-ca", not_before=NOW - 400 * DAY)
 
 
 def k3s(ends: datetime = NOW - DAY) -> tuple[Stored, ...]:
-    """A certificate that k3s renews, and its CA."""
+    """Return a certificate that k3s renews, and its CA."""
     leaf = K3S_CA.leaf("system:admin", not_before=NOW - 365 * DAY, not_after=ends, server=False)
     more: dict[str, Any] = {"plane": "k3s", "group": "", "renewer": "k3s"}
     return (
@@ -115,9 +115,9 @@ def k3s(ends: datetime = NOW - DAY) -> tuple[Stored, ...]:
 
 
 def kubeadm(ends: datetime = NOW - DAY) -> tuple[Stored, ...]:
-    """The files of one etcd member under kubeadm."""
+    """Return the files of one etcd member under kubeadm."""
     names: dict[str, Any] = {"plane": "kubeadm", "group": "", "renewer": "kubeadm"}
-    return tuple(replace(one, place=replace(one.place, **names)) for one in member(peer_ends=ends))
+    return tuple(replace(file, place=replace(file.place, **names)) for file in member(peer_ends=ends))
 
 
 def facts(
@@ -127,7 +127,7 @@ def facts(
     at: datetime = NOW,
     **more: Any,
 ) -> Facts:
-    """What was looked up on one master."""
+    """Return the facts of one master."""
     return Facts(
         at=at,
         host="master-a",
@@ -141,5 +141,5 @@ def facts(
 def entry(
     text: str, *, at: datetime = NOW, stream: str = "journal", trust: Trust = Trust.SYSTEM, **origin: Any
 ) -> LogEntry:
-    """A line that came in, of a program that is believed unless said otherwise."""
+    """Return a log entry, by default of a trusted program."""
     return LogEntry(stream=stream, position="1", time=at, text=text, origin=Origin(trust=trust, **origin))

@@ -1,4 +1,4 @@
-"""Waiting for what comes in its own time, with a generous end."""
+"""Waiting for a condition, with a generous timeout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def until(condition: Callable[[], object], *, seconds: float = 60) -> None:
-    """Return once `condition` is true; fail the test if it does not come to pass in time."""
+    """Return once `condition()` is true; fail the test on timeout."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass in time"

@@ -1,4 +1,4 @@
-"""A client that writes all the time, and remembers when it could not."""
+"""A client that writes all the time and records when it could."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from labs.masters import Masters
 
 
 class Writer:
-    """Writes through every member at once, and a write counts that any of them takes: whether the group can be written to.
+    """Writes through every member at once; a write succeeds if any member accepts it. Shows whether the group is writable.
 
-    `taken` is when, on the clock of `time.monotonic`.
+    `taken` holds the times of successful writes, on the clock of `time.monotonic`.
     """
 
     def __init__(self, lab: Masters) -> None:
@@ -25,7 +25,7 @@ class Writer:
         client = ca.leaf("writer", server=False, not_after=datetime.now(UTC) + timedelta(days=1))
         client.write(folder / "client.crt")
         master = next(iter(lab.members.values()))
-        # It does not judge the servers' certificates: what is measured is whether the group can be written to.
+        # It accepts any server certificate, since it only measures whether the group is writable.
         self._command = [
             *["nsenter", f"--net=/run/netns/{master.namespace}", "etcdctl", "put", "key", "value"],
             *["--insecure-skip-tls-verify", f"--cert={folder / 'client.crt'}", f"--key={folder / 'client.key'}"],
@@ -33,7 +33,9 @@ class Writer:
         ]
         self.taken: list[float] = []
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._write, args=(one.address,)) for one in lab.members.values()]
+        self._threads = [
+            threading.Thread(target=self._write, args=(master.address,)) for master in lab.members.values()
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -45,11 +47,11 @@ class Writer:
                 self.taken.append(time.monotonic())
 
     def stop(self) -> None:
-        """Write no more."""
+        """Stop writing."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
 
     def pauses(self) -> list[tuple[float, float]]:
-        """Return (before, after) of every two writes that followed one another."""
+        """Return (before, after) of every pair of consecutive writes."""
         return list(itertools.pairwise(sorted(self.taken)))

@@ -29,25 +29,27 @@ def test_sick_member_is_cured_and_its_peers_do_not_act(seed):
         # The sick master waits so long that its peers log the failure too: their probers connect every four seconds.
         story = Story(lab, received, seed=seed, sick=sick, waits={sick: "8s"}, kill_within=(LIFE - 5, LIFE + 25))
         try:
-            assert until(lambda: story.resolved(sick), seconds=120, every=1), story.said()
+            assert until(lambda: story.resolved(sick), seconds=120, every=1), story.context()
             # The peers log its errors, and have time to act wrongly.
-            assert not until(lambda: story.restarted() != {sick}, seconds=5, every=1), story.said()
-            story.tell("one expired")
-            assert len(story.starts()[sick]) == 2, story.said()
-            assert story.pauses(longer_than=ELECTION) == [], story.said()
+            assert not until(lambda: story.restarted() != {sick}, seconds=5, every=1), story.context()
+            story.print_pauses("one expired")
+            assert len(story.starts()[sick]) == 2, story.context()
+            assert story.pauses(longer_than=ELECTION) == [], story.context()
             (incident,) = own(lab.members[sick])
             assert incident["diagnosis"]["cause"] == "expired"
             files = {c["path"].rsplit("/", 1)[1] for c in incident["diagnosis"]["certificates"]}
             assert files == {"me.crt", "server.crt"}
-            assert until(lambda: kinds(lab.members[sick]) == ["opened", "acted", "resolved"], seconds=20), story.said()
+            assert until(lambda: kinds(lab.members[sick]) == ["opened", "acted", "resolved"], seconds=20), (
+                story.context()
+            )
             about = [i for name in {*"abc"} - {sick} for i in incidents(lab.members[name])]
-            assert about, story.said()
+            assert about, story.context()
             for incident in about:
                 assert (incident["diagnosis"]["cause"], incident["diagnosis"]["suspect"]) == ("expired", "peer"), (
-                    story.said()
+                    story.context()
                 )
-                assert lab.members[sick].address in incident["diagnosis"]["neighbours"], story.said()
-                assert incident["decision"] is None or not incident["decision"]["acts"], story.said()
+                assert lab.members[sick].address in incident["diagnosis"]["neighbours"], story.context()
+                assert incident["decision"] is None or not incident["decision"]["acts"], story.context()
             if not story.killed:  # a message whose delivery was interrupted is sent again
                 assert len(received.messages) == 3 + len(about), received.titles
             assert "SECRET" not in story.logs() + json.dumps(received.messages)
@@ -60,14 +62,14 @@ def test_three_expired_members_restart_one_by_one_with_at_most_one_quorum_loss(s
     with masters() as lab, Hook(lab.listener()) as received:
         story = Story(lab, received, seed=seed, kill_within=(LIFE - 5, LIFE + 35))
         try:
-            assert until(story.resolved, seconds=240, every=2), story.said()
-            assert story.writable(), story.said()
-            story.tell("all expired, restarts", since=story.expires)
-            assert {len(moments) for moments in story.starts().values()} == {2}, story.said()
+            assert until(story.resolved, seconds=240, every=2), story.context()
+            assert story.writable(), story.context()
+            story.print_pauses("all expired, restarts", since=story.expires)
+            assert {len(moments) for moments in story.starts().values()} == {2}, story.context()
             _, second, third = sorted(moments[1] for moments in story.starts().values())
             for begins, ends in story.pauses(since=story.expires, longer_than=ELECTION):
                 # This loss cannot be avoided: the restarted members become the quorum.
-                assert begins < second < ends < third, story.said()
+                assert begins < second < ends < third, story.context()
         finally:
             story.end()
 
@@ -82,14 +84,16 @@ def test_renewal_of_three_expired_members_needs_no_restart_and_keeps_quorum(seed
             if old:
                 # Without permission the agents do not act, and report the reason.
                 why = "keeps an expired certificate"
-                assert until(lambda: sum(why in m["message"] for m in received.messages) >= 3, seconds=90), story.said()
-                assert not until(story.restarted, seconds=5, every=1), story.said()
+                assert until(lambda: sum(why in m["message"] for m in received.messages) >= 3, seconds=90), (
+                    story.context()
+                )
+                assert not until(story.restarted, seconds=5, every=1), story.context()
                 story.reload("renew = true\n")
-            assert until(story.resolved, seconds=120, every=2), story.said()
-            assert story.writable(), story.said()
-            story.tell("all expired, renewed", since=story.expires)
-            assert story.restarted() == set(), story.said()
-            assert story.pauses(since=story.expires, longer_than=ELECTION) == [], story.said()
+            assert until(story.resolved, seconds=120, every=2), story.context()
+            assert story.writable(), story.context()
+            story.print_pauses("all expired, renewed", since=story.expires)
+            assert story.restarted() == set(), story.context()
+            assert story.pauses(since=story.expires, longer_than=ELECTION) == [], story.context()
         finally:
             story.end()
 
@@ -101,12 +105,12 @@ def test_planned_restarts_run_one_by_one_before_expiry_and_keep_quorum(seed):
         remedy = "plan_ahead_days = 1\n"
         story = Story(lab, received, seed=seed, life=6 * 3600, remedy=remedy, kill_within=(0, 45))
         try:
-            assert until(story.resolved, seconds=240, every=2), story.said()
-            assert story.writable(), story.said()
-            story.tell("planned")
+            assert until(story.resolved, seconds=240, every=2), story.context()
+            assert story.writable(), story.context()
+            story.print_pauses("planned")
             cures = [moments[1:] for moments in story.starts().values()]
-            assert [len(moments) for moments in cures] == [1, 1, 1], story.said()
-            assert all(b - a > 2 for a, b in itertools.pairwise(sorted(itertools.chain(*cures)))), story.said()
-            assert story.pauses(longer_than=ELECTION) == [], story.said()  # a restarted leader costs one election
+            assert [len(moments) for moments in cures] == [1, 1, 1], story.context()
+            assert all(b - a > 2 for a, b in itertools.pairwise(sorted(itertools.chain(*cures)))), story.context()
+            assert story.pauses(longer_than=ELECTION) == [], story.context()  # a restarted leader costs one election
         finally:
             story.end()

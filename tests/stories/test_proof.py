@@ -107,7 +107,7 @@ class Run:
         }
         if wrong and (keep := os.environ.get("CERTMEDIC_KEEP")):
             shutil.copytree(self.agent.home, keep, ignore=shutil.ignore_patterns("systemd", "docker.sock"))
-        assert wrong == {}, self.agent.said()
+        assert wrong == {}, self.agent.last_output()
         assert len(recorded) == self.written
 
 

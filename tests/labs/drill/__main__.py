@@ -16,7 +16,7 @@ from labs.drill import story
     help="Send the messages for real to this apprise URL, marked as a drill.",
 )
 def drill(*, old: bool, urls: tuple[str, ...]) -> None:
-    """Watch the whole thing happen: a real etcd certificate runs out, is found, told and cured, in about a minute."""
+    """Watch a real etcd certificate expire and the agent find, report and cure it, in about a minute."""
     raise SystemExit(story.play(old=old, urls=urls, say=output.say))
 
 

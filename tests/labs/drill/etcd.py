@@ -1,4 +1,4 @@
-"""Where the drill's etcd comes from: this machine, the cache, or the distribution's package, unpacked and not installed."""
+"""Find the etcd of the drill: on this machine, in the cache, or in the distribution's package, unpacked and not installed."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGE = "etcd-server"
-DEADLINE = 180  # seconds for one call of apt-get, which may read the lists of a whole distribution
+DEADLINE = 180  # seconds for one call of apt-get, which may read all package lists of a distribution
 
 
 class EtcdMissingError(Exception):
-    """There is no etcd to be had; the text says what was tried, one thing a line."""
+    """No etcd is available; the text lists the attempts, one a line."""
 
 
 def cache() -> Path:
-    """Return the folder that keeps what was downloaded."""
+    """Return the folder of downloaded programs."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("CERTMEDIC_CACHE") or Path(base) / "certmedic") / "etcd"
 
 
 def find() -> Path:
-    """Return an etcd program that runs here, downloading the package where there is none. Raises EtcdMissingError."""
+    """Return an etcd program that runs here; download the package if there is none. Raises EtcdMissingError."""
     kept = cache()
     tried = []
-    for place, found in (("$PATH", shutil.which("etcd")), (str(kept), shutil.which(kept / "usr/bin/etcd"))):
-        if found is None:
+    for place, program in (("$PATH", shutil.which("etcd")), (str(kept), shutil.which(kept / "usr/bin/etcd"))):
+        if program is None:
             tried.append(f"{place}: no etcd there")
-        elif version(Path(found)):
-            return Path(found)
+        elif version(Path(program)):
+            return Path(program)
         else:
-            tried.append(f"{found}: does not run")
+            tried.append(f"{program}: does not run")
     try:
         return fetch(kept)
     except EtcdMissingError as error:
@@ -42,19 +42,19 @@ def find() -> Path:
 
 
 def version(program: Path) -> str:
-    """Return an etcd's version, e.g. "3.4.23"; empty where the program does not run."""
+    """Return the version of an etcd, e.g. "3.4.23"; empty if the program does not run."""
     try:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    said = re.search(r"etcd Version: (\S+)", done.stdout)
-    return said[1] if said else ""
+    match = re.search(r"etcd Version: (\S+)", done.stdout)
+    return match[1] if match else ""
 
 
 def fetch(folder: Path, sources: str = "") -> Path:
     """Unpack Debian's etcd package as `folder` and return the program in it. Raises EtcdMissingError.
 
-    Needs no root. Where this machine's apt has no lists, they are read into a place of their own. `sources` are the lines of a
+    Needs no root. If this machine's apt has no package lists, apt reads them into a temporary folder. `sources` are lines of a
     sources.list to use instead of the machine's, for the etcd of another release.
     """
     tried: list[str] = []
@@ -70,7 +70,7 @@ def fetch(folder: Path, sources: str = "") -> Path:
                 unpacked = work / "unpacked"
                 if _ran(["dpkg", "-x", package, unpacked.name], work, tried):
                     if version(unpacked / "usr/bin/etcd"):
-                        # Whole or not at all: another process may look at the same moment.
+                        # Rename the whole folder at once: another process may look at the same moment.
                         shutil.rmtree(folder, ignore_errors=True)
                         unpacked.rename(folder)
                         return folder / "usr/bin/etcd"
@@ -81,18 +81,18 @@ def fetch(folder: Path, sources: str = "") -> Path:
 
 
 def _apt(word: str, options: Sequence[str] = ()) -> list[str]:
-    # Short waits: where there is no network that should be known soon. As root, apt would hand the download to a user that may
-    # not enter our folder.
+    # Short timeouts: fail soon without a network. As root, apt would drop to a user who may
+    # not enter this folder.
     usual = ("Acquire::Retries=1", "Acquire::http::Timeout=20", "APT::Sandbox::User=root")
     flags = [part for option in (*usual, *options) for part in ("-o", option)]
     return ["apt-get", word, *flags, *([PACKAGE] if word == "download" else [])]
 
 
 def _apart(work: Path, sources: str) -> list[str]:
-    """Return the options by which apt reads its lists into `work`, from the machine's sources or from these."""
+    """Return the options that let apt read its lists into `work`, from the machine's sources or from `sources`."""
     for folder in ("lists/partial", "apt/archives/partial"):
         (work / folder).mkdir(parents=True)
-    (work / "status").touch()  # apt would choose no older version than the one that is installed
+    (work / "status").touch()  # apt would choose no version older than the installed one
     options = [
         f"Dir::State::lists={work / 'lists'}",
         f"Dir::State::status={work / 'status'}",
@@ -106,7 +106,7 @@ def _apart(work: Path, sources: str) -> list[str]:
 
 
 def _ran(command: Sequence[str], work: Path, tried: list[str]) -> bool:
-    """Run a step in `work`; where it fails, note which and why."""
+    """Run a command in `work`; return whether it succeeded, and add a failure with its reason to `tried`."""
     shown = f"{command[0]} {command[1]} {PACKAGE if command[1] == 'download' else ''}".strip()
     try:
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=DEADLINE, check=False)
@@ -117,6 +117,6 @@ def _ran(command: Sequence[str], work: Path, tried: list[str]) -> bool:
     else:
         if done.returncode == 0:
             return True
-        said = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith(("E:", "dpkg"))]
-        tried.append(f"{shown}: {said[0] if said else f'failed with {done.returncode}'}")
+        errors = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith(("E:", "dpkg"))]
+        tried.append(f"{shown}: {errors[0] if errors else f'failed with {done.returncode}'}")
     return False

@@ -1,6 +1,6 @@
 """A scratch master in a folder: files as kops lays them out, and three etcd members on loopback under stand-in managers.
 
-Everything runs without root, Docker or systemd, and is killed when the `with` block ends, whatever ends it.
+Everything runs without root, Docker or systemd, and is killed whenever the `with` block ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NEW_IMAGE, OLD_IMAGE = "kopeio/etcd-manager:3.0.20210228", "kopeio/etcd-manager:
 
 @dataclass(kw_only=True)
 class Member:
-    """One etcd member with the stand-in that runs it; `start` and `stop` are what a container runtime would do."""
+    """One etcd member with the stand-in that runs it; `start` and `stop` act like a container runtime."""
 
     name: str
     root: Path
@@ -58,7 +58,7 @@ class Member:
         return self.volume / "pki" / "etcd-cluster-token-etcd" / "clients" / "server.crt"
 
     def container(self) -> Container:
-        """Return the member as a container runtime would show it."""
+        """Return the member as a container runtime would list it."""
         pod = f"etcd-manager-main-{self.name}"
         return Container(
             id=f"{self.name}{self.starts}",
@@ -75,7 +75,7 @@ class Member:
 
     @property
     def ends(self) -> datetime:
-        """NotAfter of the peer certificate on disk. Raises OSError or ValueError, as while it is being written."""
+        """NotAfter of the peer certificate on disk. Raises OSError or ValueError, e.g. during a write."""
         return pki.ends(pki.read(self.me))
 
     def start(self) -> None:
@@ -84,7 +84,7 @@ class Member:
         self.started_at = datetime.now(UTC)
         self.process = subprocess.Popen(
             self.command,
-            # A pipe, kept open: if this process is killed, the stand-in reads the end of the pipe and stops.
+            # The stand-in stops when this pipe closes, which also happens when this process is killed.
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -106,23 +106,23 @@ class Member:
             self.process = None
 
     def restart(self) -> None:
-        """Stop and start, as a container runtime does."""
+        """Stop and start the member, as a container runtime does."""
         self.stop()
         self.start()
 
 
 @dataclass(kw_only=True)
 class Master:
-    """The scratch master: member a is the one whose certificates run out."""
+    """The scratch master: the certificates of member a expire."""
 
     root: Path
     members: dict[str, Member] = field(default_factory=dict)
     client: tuple[Path, Path]  # certificate and key of an API server
 
     def healthy(self, name: str) -> bool:
-        """Whether a member serves a valid certificate and says that it can reach its group (/health, which needs a leader).
+        """Whether a member serves a valid certificate and reports a leader on /health.
 
-        This refuses no handshake, whatever certificate is served, so that etcd logs nothing of it.
+        The client accepts any certificate, so that etcd logs no rejection.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -143,7 +143,7 @@ class Master:
             connection.close()
 
     def wait_healthy(self, names: Sequence[str] = NAMES, *, seconds: float = 40) -> bool:
-        """Wait until these members are healthy; False where the time ran out."""
+        """Wait until these members are healthy; return False on timeout."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if all(self.healthy(name) for name in names):
@@ -156,16 +156,16 @@ def free_ports(count: int) -> list[int]:
     """Return ports on loopback that were free a moment ago."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in sockets]
 
 
 @contextlib.contextmanager
 def scratch_master(etcd: Path, *, life: float, keep_expired: bool = False, logger: str = "") -> Iterator[Master]:
-    """Make a master and start its members; member a's first certificates live `life` seconds, all others a year or two.
+    """Make a master and start its members; the first certificates of member a live `life` seconds, all others one or two years.
 
-    Without `logger` etcd logs as it does by default: capnslog until 3.4, zap since.
+    Without `logger` etcd uses its default: capnslog up to 3.4, then zap.
     """
     with tempfile.TemporaryDirectory(prefix="certmedic-drill-", ignore_cleanup_errors=True) as folder:
         root = Path(folder)
@@ -178,7 +178,7 @@ def scratch_master(etcd: Path, *, life: float, keep_expired: bool = False, logge
         cluster = ",".join(f"etcd-{name}=https://localhost:{port}" for name, port in peers.items())
         for number, name in enumerate(NAMES, 1):
             peer, client = peers[name], clients[name]
-            # Peers are other machines: their files lie outside the root that the agent looks at.
+            # Peers are other machines: their files are outside the agent's root.
             home = root if name == "a" else root / "neighbours" / name
             volume, log = home / "mnt" / VOLUME.format(number), home / "var/log/etcd.log"
             command = [

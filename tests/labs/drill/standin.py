@@ -1,11 +1,11 @@
-"""A stand-in for etcd-manager: what it does to certificates, and nothing else of it.
+"""A stand-in for etcd-manager that does no more than issue certificates and run etcd.
 
     python3 -m labs.drill.standin --member etcd-a --volume DIR --authorities DIR [...] -- ETCD ARGUMENT...
 
 Before each start of etcd, and only then, it issues the member's certificates: with the CA's NotBefore and the existing key,
-written in place. Versions since 3.0.20200428 always reissue; with --keep-expired it does what earlier versions do and checks the
-names only (FIELD 1.2). etcd runs as its child, and both write to one stream, as they do in the container. If etcd exits, it starts
-again ten seconds later. When the stand-in is told to stop, it kills etcd.
+written in place. Versions since 3.0.20200428 always reissue; with --keep-expired it checks the names only, like earlier versions
+(FIELD 1.2). etcd runs as its child, and both write to one stream, as in the container. If etcd exits, the stand-in restarts it ten
+seconds later. When the stand-in is stopped, it kills etcd.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from labs import pki
 
 LIFE = timedelta(days=2 * 365)
 OLD_LIFE = timedelta(days=365)
-TRY_AGAIN = 10.0  # seconds: etcd-manager's loop looks that often whether etcd is there
+TRY_AGAIN = 10.0  # seconds between two checks of etcd-manager's loop
 
 
 class Output:
-    """One stream for both, of whole lines: stdout, and a log file as `tee -a` writes it."""
+    """A stream of whole lines for both programs: stdout, and a log file like that of `tee -a`."""
 
     def __init__(self, log: Path | None) -> None:
         self._files: list[BinaryIO] = [sys.stdout.buffer]
@@ -41,21 +41,21 @@ class Output:
             self._files.append(log.open("ab", buffering=0))
 
     def write(self, lines: bytes) -> None:
-        """Write whole lines, with their ends."""
+        """Write whole lines, which include their line ends."""
         for file in self._files:
             with contextlib.suppress(BrokenPipeError):  # stdout is closed: go on with the file
                 file.write(lines)
                 file.flush()
 
     def klog(self, where: str, text: str, level: str = "I") -> None:
-        """Write a line as etcd-manager does, in local time as etcd."""
+        """Write a line in the format of etcd-manager, in local time like etcd."""
         now = datetime.now(UTC).astimezone()
         self.write(f"{level}{now:%m%d %H:%M:%S.%f} {os.getpid():7d} {where}] {text}\n".encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manager:
-    """A member's name, where its files lie, and how they are issued."""
+    """The name of a member, the place of its files, and the rules of issuing them."""
 
     member: str
     home: Path  # the folder with `peers/` and `clients/`
@@ -67,8 +67,8 @@ class Manager:
     out: Output
 
     def issue_all(self) -> None:
-        """Write CAs, keys and certificates, as before each start of etcd."""
-        # Certificates count whole seconds: rounded up, so that none lives shorter than was asked for. One time for both, so
+        """Write CAs, keys and certificates before a start of etcd."""
+        # Certificates count whole seconds: round up, so that none lives shorter than requested. Both get one time, so
         # that both expire in the same second.
         now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
         names = f"AltNames:{{DNSNames:[{' '.join(self.dns)}] IPs:[{' '.join(self.ips)}]}}"
@@ -79,12 +79,12 @@ class Manager:
         self.issue("etcd-clients-ca", self.home / "clients" / "server.crt", now)
 
     def issue(self, authority: str, path: Path, now: datetime) -> None:
-        """Write one certificate with its CA beside it, if this version would, as etcd-manager's EnsureKeypair does."""
+        """Write one certificate with its CA beside it, if EnsureKeypair of this etcd-manager version would."""
         ca = pki.read_authority(self.authorities / f"{authority}.crt")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_name("ca.crt").write_bytes(ca.pem)
         key_path = path.with_suffix(".key")
-        # No key means the very first start: an expired .crt may have been moved aside.
+        # Only a missing key means the first start: a missing .crt may have been moved aside.
         first = not key_path.exists()
         if first:
             pki.write_key(key_path, pki.new_key())
@@ -95,7 +95,7 @@ class Manager:
             life = self.first_life
         self.out.klog("certs.go:183", f'generating certificate for "{self.member}"')
         leaf = ca.leaf(self.member, dns=self.dns, ips=self.ips, not_after=now + life, key=pki.read_key(key_path))
-        # In place, as etcd-manager does it: a reader may see an empty file for a moment.
+        # Write in place like etcd-manager: a reader may see an empty file for a moment.
         path.write_bytes(leaf.cert_pem)
 
     def _must_issue(self, path: Path) -> bool:
@@ -116,7 +116,7 @@ class Manager:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Issue and run etcd until told to stop: by SIGTERM, SIGINT or, with `--until-eof`, the end of stdin."""
+    """Issue certificates and run etcd until SIGTERM, SIGINT or, with `--until-eof`, the end of stdin."""
     parser = argparse.ArgumentParser(prog="standin", description="do to certificates what etcd-manager does")
     add = parser.add_argument
     add("--member", required=True)
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def tls(home: Path) -> list[str]:
-    """Return the arguments by which etcd uses these certificates."""
+    """Return the arguments that let etcd use these certificates."""
     clients, peers = home / "clients", home / "peers"
     return [
         *("--client-cert-auth", f"--trusted-ca-file={clients / 'ca.crt'}"),
@@ -188,7 +188,7 @@ def run(manager: Manager, etcd: Sequence[str], stops: Sequence[int]) -> int:
 
 
 def copy(process: subprocess.Popen[bytes], output: int, out: Output, waiting: selectors.BaseSelector) -> bool:
-    """Copy what etcd writes, until told to stop (True) or etcd is gone (False). Afterwards etcd does not run."""
+    """Copy the output of etcd until a stop is requested (True) or etcd exits (False). Afterwards etcd does not run."""
     lines = whole_lines(output)
     waiting.register(output, selectors.EVENT_READ)
     try:
@@ -211,7 +211,7 @@ def copy(process: subprocess.Popen[bytes], output: int, out: Output, waiting: se
 
 
 def whole_lines(pipe: int) -> Iterator[bytes]:
-    """Yield what can be read, in whole lines; at the end of the stream the rest, with a line end."""
+    """Yield input in whole lines; at the end of the stream yield the rest with a line end."""
     rest = b""
     while block := os.read(pipe, 1 << 16):
         whole, end, rest = (rest + block).rpartition(b"\n")

@@ -1,7 +1,7 @@
-"""The time line of `./dev drill`: the service's own code on a scratch master, printed as it happens.
+"""The timeline of `./dev drill`: the code of the agent on a scratch master, printed as it happens.
 
-The agent sees member a's machine only: the member's folder as `/`, its log, and one container that the drill's runtime can restart.
-What is printed is read from the agent's own state, with real times; nothing is scripted.
+The agent sees only the machine of member a: the member's folder as `/`, its log, and one container that the drill's runtime can
+restart. All output comes from the agent's state, with real times; nothing is scripted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from labs.drill.etcd import EtcdMissingError, find
 from labs.drill.master import Master, Member, scratch_master
 from labs.drill.timeline import HOST, INDENT, Say, Timeline
 
-LIFE = 20.0  # seconds that member a's first certificates live
+LIFE = 20.0  # life of the first certificates of member a, in seconds
 PATIENCE = 90.0  # seconds for the whole story
 OLD = "keeps an expired file, as versions before 3.0.20200428 do"
 NEW = "reissues at its start, as versions from 3.0.20200428 do"
@@ -43,12 +43,12 @@ NEW = "reissues at its start, as versions from 3.0.20200428 do"
 
 @dataclass
 class Runtime:
-    """The drill's container runtime: it restarts the stand-in of one member."""
+    """The container runtime of the drill: it restarts the stand-in of one member."""
 
     member: Member
 
     def restart(self, container: Container) -> str:
-        """Restart member a, if that is what was meant."""
+        """Restart member a if it is the target."""
         if container.id != self.member.container().id:
             raise RestartError(f"{container.name} is not here any more")
         self.member.restart()
@@ -57,49 +57,49 @@ class Runtime:
 
 @dataclass
 class Eyes:
-    """Looks up member a's files and listeners, and the drill's container."""
+    """Gathers the files and listeners of member a and the container of the drill."""
 
     machine: Machine
     member: Member
 
     def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
-        """Return the facts of member a's machine. The other members, on the same machine, are not asked."""
+        """Return the facts of the machine of member a. Other members are not asked."""
         ports = (self.member.peer_port, self.member.client_port)
         seen = self.machine.gather(now=now, ports=ports, nameless=nameless)
-        # The clock and other etcds of the laptop that runs the drill are no part of it.
+        # Ignore the clock and other etcds of the machine that runs the drill.
         return replace(
             seen,
-            served=tuple(one for one in seen.served if one.port in ports),
+            served=tuple(listener for listener in seen.served if listener.port in ports),
             containers=(self.member.container(),),
             host=HOST,
             clock_synchronised=None,
         )
 
     def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
-        """Return the known groups: the drill has one, which the machine finds itself."""
+        """Return the known groups unchanged: the machine finds the only group itself."""
         return known
 
     def learn(self, origin: Origin) -> None:
-        """Nothing: the drill's processes are not the machine's."""
+        """Do nothing: the processes of the drill do not belong to the simulated machine."""
 
     def is_own_probe(self, address: str) -> bool:
-        """Whether an address was the agent's own."""
+        """Whether the agent used this address for a probe."""
         return self.machine.is_own_probe(address)
 
 
 @dataclass
 class Screen:
-    """Delivers every message to the terminal, and to the addresses given."""
+    """Delivers every message to the terminal and to the given addresses."""
 
     timeline: Timeline
     real: AppriseNotifier
 
     def channels(self, severity: Severity, tag: str = "") -> Sequence[Channel]:
-        """Return the terminal and the addresses given."""
+        """Return the terminal and the given addresses."""
         return [Channel(id="screen", label="this terminal"), *self.real.channels(severity, tag)]
 
     def refresh(self) -> None:
-        """Read the addresses given."""
+        """Reload the given addresses."""
         self.real.refresh()
 
     def send_all(self, batch: Sequence[tuple[str, Message]]) -> Iterator[tuple[int, Delivered]]:
@@ -116,18 +116,18 @@ class Screen:
 
 
 class Silent:
-    """Drops journal entries: the time line prints everything."""
+    """Drops journal entries: the timeline prints everything."""
 
     def emit(self, fields: Mapping[str, str]) -> None:
         """Do nothing."""
 
 
 def play(*, old: bool, urls: Sequence[str], say: Say) -> int:
-    """Tell the story; return 0 if it ended as it should."""
+    """Run and print the story; return 0 if it ended as expected."""
     try:
         etcd = find()
     except EtcdMissingError as error:
-        say(f"{error}\nSo this is NOT live: what follows is recorded output of a real etcd, judged now.", bold=True)
+        say(f"{error}\nSo this is NOT live. A recording of a real etcd follows, judged now.", bold=True)
         return recorded.play(say)
     timeline = Timeline(say)
     say(f"A scratch master with three real etcd members ({etcd}); member a's certificates live {LIFE:.0f} seconds.")
@@ -145,11 +145,11 @@ def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str])
     member = master.members["a"]
     config = Config(
         mode="remedy",
-        certificates=Certificates(warn_days=()),  # a life of seconds would raise every warning at once
+        certificates=Certificates(warn_days=()),  # a life of seconds would cause every expiry warning at once
         notify=Notify(group_for=timedelta(seconds=2)),
         remedy=RemedyPolicy(cooldown=timedelta(minutes=15), per_day=2, verify_for=timedelta(seconds=20)),
     )
-    # Neither systemd nor a kubelet starts the members: they are trusted because this user runs them.
+    # Neither systemd nor a kubelet starts the members: trust them because this user runs them.
     machine = Machine(
         globs=planes.patterns(root=str(member.root)),
         root=str(member.root),
@@ -176,7 +176,7 @@ def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str])
 
 
 class Story:
-    """Reads the agent's state after each turn and prints what is new."""
+    """Reads the state of the agent after each turn and prints new events."""
 
     def __init__(self, timeline: Timeline, store: Store, master: Master, *, old: bool) -> None:
         self.timeline, self.store, self.master, self.old = timeline, store, master, old
@@ -189,7 +189,7 @@ class Story:
         timeline("issued", f"{self.member.me} ends {stamp(self.ends)}")
 
     def goes_on(self) -> bool:
-        """Print what is new; return whether the story goes on."""
+        """Print new events; return whether the story goes on."""
         if not self.has_expired and datetime.now(UTC) > self.ends:
             self.has_expired = True
             files = f"{self.member.me.name} and {self.member.server.name} of member a"
@@ -200,7 +200,7 @@ class Story:
                 for event in events[self.printed :]:
                     self.event(incident, str(event["what"]), str(event["said"]))
                 self.printed = len(events)
-        # While the stand-in writes the file, it cannot be read.
+        # The file cannot be read during a write of the stand-in.
         with contextlib.suppress(OSError, ValueError):
             if (ends := self.member.ends) > self.ends:
                 self.ends = ends
@@ -226,7 +226,7 @@ class Story:
             self.is_good = incident.decision.action is None
 
     def end(self) -> int:
-        """Print how it ended; return the exit code."""
+        """Print the end of the story; return the exit code."""
         acts = len(self.store.acts())
         if self.old:
             why = "no blind restart was made: it would have kept the expired file, and taken the member down for good"

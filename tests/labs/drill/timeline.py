@@ -1,4 +1,4 @@
-"""What the drill prints: one event a line, with the seconds since the start and the time of day."""
+"""The output of the drill: one event a line, with the seconds since the start and the time of day."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-HOST = "[DRILL] drill-master-a"  # titles and first lines of messages begin with the host, and so with this mark
+HOST = "[DRILL] drill-master-a"  # the host, with which titles and first lines of messages begin, begins with this mark
 INDENT = " " * 34
 NOT_RIGHT = "this is not how it should end"
 
@@ -22,17 +22,17 @@ class Timeline:
     started: float = field(default_factory=time.monotonic)
 
     def __call__(self, what: str, text: str, colour: str | None = None) -> None:
-        """Print an event of this moment."""
+        """Print an event with the present time."""
         self.print(time.monotonic() - self.started, datetime.now(UTC), what, text, colour)
 
     def print(self, seconds: float, at: datetime, what: str, text: str, colour: str | None = None) -> None:
-        """Print an event; the further lines of its text are indented below the first."""
+        """Print an event; further lines of its text are indented below the first."""
         first, *rest = text.split("\n")
         self.say(f"{seconds:6.1f} s  {at:%H:%M:%S}  {what:<13} {first}", colour=colour)
         for line in rest:
             self.say(f"{INDENT}{line}")
 
     def end(self, text: str) -> int:
-        """Print how the story ended, "" if not as it should; return the exit code."""
+        """Print the end of the story (`text` is "" for a failure); return the exit code."""
         self("the end", text or NOT_RIGHT, "green" if text else "red")
         return 0 if text else 1

@@ -1,7 +1,7 @@
 """The log of a real etcd whose certificates expired, for machines without etcd.
 
-Lines, certificates and times are those of the recording (README.md). The service's own code judges them whenever they are played:
-no verdict is recorded.
+Lines, certificates and times are those of the recording (README.md). The code of the agent judges them at every playback: no
+verdict is recorded.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from certmedic.core.model import (
 from labs.drill.timeline import HOST, NOT_RIGHT, Say, Timeline
 
 FOLDER = Path(__file__).parent
-STAMP = len("2026-11-24 15:30:16.608539")  # at the head of each of etcd's lines
+STAMP = len("2026-11-24 15:30:16.608539")  # length of the timestamp in lines of etcd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One drill: member a failed and was restarted; member b logged what it saw of that."""
+    """One drill: member a failed and was restarted; member b logged its view of that."""
 
     etcd: str  # version
-    image: str  # of the etcd-manager for which the stand-in stood
+    image: str  # image of the simulated etcd-manager
     addresses: Mapping[str, str]  # by member
     times: Mapping[str, datetime]  # started, healthy, restarted, cured
     logs: Mapping[str, str]  # by member
@@ -45,7 +45,7 @@ class Recording:
     after: Mapping[str, tuple[Stored, ...]]
 
     def facts(self, member: str, at: datetime) -> Facts:
-        """Return the facts of a member's machine at a moment, as far as they were recorded: its certificates."""
+        """Return the recorded facts of a member's machine at a moment: its certificates."""
         cured = at >= self.times["cured"] and member in self.after
         return Facts(
             at=at,
@@ -56,13 +56,13 @@ class Recording:
         )
 
     def sightings(self, member: str) -> Iterator[Sighting]:
-        """Yield what a member's log says of certificates, in order."""
+        """Yield the sightings in a member's log, in order."""
         origin = Origin(container="etcd-manager", path="/var/log/etcd.log", trust=Trust.SYSTEM)
         for line in self.logs[member].splitlines():
             try:
                 moment = datetime.fromisoformat(line[:STAMP]).replace(tzinfo=UTC)
             except ValueError:
-                continue  # not one of etcd's: raft and the manager say nothing of certificates
+                continue  # no timestamp of etcd: raft and the manager log nothing about certificates
             entry = LogEntry(stream="recorded", position="", time=moment, text=line, origin=origin)
             if (sighting := symptoms.parse(entry)) is not None:
                 yield sighting
@@ -92,7 +92,7 @@ def load() -> Recording:
 
 
 def _stored(root: Path) -> tuple[Stored, ...]:
-    """Return the certificates below `root` as if that were the root of the machine."""
+    """Return the certificates below `root`, with paths as if `root` were the root of the machine."""
     return tuple(
         Stored(
             certificate=certificate,
@@ -106,7 +106,7 @@ def _stored(root: Path) -> tuple[Stored, ...]:
 
 
 def play(say: Say) -> int:
-    """Tell the recorded story, with its own times; return 0 if both verdicts are as they should be."""
+    """Print the recorded story with its recorded times; return 0 if both verdicts are as expected."""
     recording = load()
     times, timeline = recording.times, Timeline(say)
 
