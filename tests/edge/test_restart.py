@@ -107,7 +107,9 @@ def test_docker_only_stops_beside_a_kubelet(docker, monkeypatch):
     # The kubelet would start the container again. The test only pretends that a kubelet is active.
     monkeypatch.setattr(restart, "kubelet_is_active", lambda: True)
     number = docker("run", "-d", "--network=none", BUSYBOX, *FOREVER)
-    assert "the kubelet starts the next one" in DockerHands(docker.url).restart(target(number, pod="etcd-manager-main-a"))
+    assert "the kubelet starts the next one" in DockerHands(docker.url).restart(
+        target(number, pod="etcd-manager-main-a")
+    )
     assert started(docker, number).startswith("false")
     # The kubelet does not start a container that belongs to no pod.
     DockerHands(docker.url).restart(target(number))

@@ -77,14 +77,15 @@ _READERS: Mapping[bytes, Callable[[bytes], dict[str, Any]]] = {
 _PLAIN_NAME = re.compile(rb"\x30.\x31.\x30.\x06\x03\x55\x04\x03[\x0c\x13].([A-Za-z0-9._:@-]{1,100})", re.DOTALL)
 
 
-def distinguished_name(element: bytes, name: x509.Name) -> tuple[str, str]:
+def distinguished_name(element: bytes, read: Callable[[], x509.Name]) -> tuple[str, str]:
     """Return a distinguished name by RFC 4514 and its common name ("" if it has none).
 
-    `element` is its DER, which suffices for a plain name; `name` is the library's object, which is slower.
+    `element` is its DER, which suffices for a plain name. Otherwise `read` returns the library's object, which is slow to make.
     """
     if match := _PLAIN_NAME.fullmatch(element):
         common = match[1].decode("ascii")
         return f"CN={common}", common
+    name = read()
     listed = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     return _printable(name.rfc4514_string()), _printable(str(listed[0].value)) if listed else ""
 

@@ -85,8 +85,8 @@ def parse_der(data: bytes, path: str = "", index: int = 0) -> Certificate:
     try:
         cert = x509.load_der_x509_certificate(data)
         cut = pieces(data)
-        subject, subject_cn = distinguished_name(cut.subject, cert.subject)
-        issuer, issuer_cn = distinguished_name(cut.issuer, cert.issuer)
+        subject, subject_cn = distinguished_name(cut.subject, lambda: cert.subject)
+        issuer, issuer_cn = distinguished_name(cut.issuer, lambda: cert.issuer)
         return Certificate(
             path=path,
             index=index,

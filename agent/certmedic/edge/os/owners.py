@@ -155,6 +155,7 @@ class Judge:
 
     tree: Tree = field(default_factory=Tree)
     _states: dict[str, os.stat_result] = field(default_factory=dict)
+    _folders: dict[tuple[str, bool], Standing] = field(default_factory=dict)
 
     def judge(self, path: str, *, accounts: bool = False) -> Standing:
         """Judge a path, its links and every folder on the way. `accounts`: service accounts count as root, e.g. etcd's."""
@@ -163,6 +164,30 @@ class Judge:
             base = ""
         if not base:
             path = os.path.abspath(path)  # noqa: PTH100 - links must stay
+            return self._in_folder(path, accounts=accounts) or self._whole(path, "", accounts=accounts)
+        return self._whole(path, base, accounts=accounts)
+
+    def _in_folder(self, path: str, *, accounts: bool) -> Standing | None:
+        """Judge a file in a folder that only root may change and no link leads to; None if the folder is none of these.
+
+        A folder of thousands of certificates is judged once.
+        """
+        name = path.rpartition("/")[0]
+        folder = self._folders.get((name, accounts))
+        if folder is None:
+            folder = self._folders[name, accounts] = self._whole(name or "/", "", accounts=accounts)
+        if folder != Standing(trust=Trust.SYSTEM):
+            return None
+        try:
+            state = self._lstat(path)
+        except (OSError, ValueError):
+            return None
+        if stat.S_ISLNK(state.st_mode) or state.st_mode & stat.S_IWOTH:
+            return None
+        trust, doubt = origin.of_file([self._as_root(_owner(path, state), accounts=accounts)])
+        return Standing(trust=trust, doubt=doubt)
+
+    def _whole(self, path: str, base: str, *, accounts: bool) -> Standing:
         try:
             resolved = resolve(
                 path,

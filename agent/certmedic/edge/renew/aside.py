@@ -17,7 +17,9 @@ def planned(stored: Stored, backups: Path) -> Aside:
     """Plan to move a file aside. Raises RenewError if the file must not be moved."""
     path = stored.certificate.path
     if stored.certificate.is_ca or stored.certificate.index:
-        raise RenewError(f"{path}: it is no leaf, or its file has other certificates too; only single leaves are moved aside")
+        raise RenewError(
+            f"{path}: it is no leaf, or its file has other certificates too; only single leaves are moved aside"
+        )
     if not stored.authorised:
         raise RenewError(f"{path}: it is not moved aside: {stored.doubt or 'it is not authorised'}")
     try:
