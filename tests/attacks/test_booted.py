@@ -82,7 +82,7 @@ def lay_out(tmp_path):
     return disk, endless, planted, leaf.cert_pem
 
 
-def test_packaged_unit_withstands_its_neighbours(deb, tmp_path):
+def test_packaged_unit_withstands_attacks_of_other_users(deb, tmp_path):
     disk, endless, planted, certificate = lay_out(tmp_path)
     path = f"{SHARED}/kube-apiserver/etcd-client.crt"
     broken = []

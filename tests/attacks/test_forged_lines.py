@@ -67,7 +67,7 @@ def test_true_line_behind_forged_copies_is_reported(home):  # H6
     home.wait_for_message("10.0.0.9", seconds=20)
 
 
-def test_copies_in_a_pod_named_like_a_static_one_hide_nothing(home):  # H6, M2
+def test_copies_in_a_pod_named_like_a_static_pod_hide_nothing(home):  # H6, M2
     healthy(home)
     home.member("10.0.0.9")
     home.start()

@@ -12,7 +12,7 @@ OURS = re.compile(r"-u certmedic|--unit[= ]certmedic|_SYSTEMD_UNIT=certmedic")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_hint_for_the_journal_names_the_unit(path):
+def test_every_journalctl_hint_names_the_unit(path):
     hints = [
         line for line in path.read_text(errors="replace").splitlines() if "journalctl" in line and "CERTMEDIC_" in line
     ]

@@ -21,13 +21,13 @@ needles = some.lists(some.sampled_from([b"a", b"b", b"\xff", b"\x00"]), max_size
 
 @settings(max_examples=1000)
 @given(blocks, needles, some.integers(-5, 50), some.integers(0, 50))
-def test_finder_answers_as_find_does(block, needle, start, end):
+def test_finder_gives_the_same_result_as_find(block, needle, start, end):
     end = min(end, len(block))
     assert bytesearch.finder(block)(needle, start, end) == block.find(needle, start, end)
 
 
 @given(blocks, needles, some.integers(0, 3000))
-def test_finder_stays_within_a_block_that_lies_among_others(block, needle, padding):
+def test_finder_never_searches_beyond_its_block(block, needle, padding):
     """A search beyond the block would find the needle in a later block."""
     block = block.replace(b"\0", b".") + b"." * padding
     after = [needle * 3 for _ in range(8)]
@@ -35,7 +35,7 @@ def test_finder_stays_within_a_block_that_lies_among_others(block, needle, paddi
     assert all(other == needle * 3 for other in after)
 
 
-def test_finder_keeps_its_block_alive():
+def test_finder_keeps_a_reference_to_its_block():
     find = bytesearch.finder(bytes([97]) * 100_000 + b"x509:")
     others = [bytes([98]) * 100_000 for _ in range(20)]
     assert find(b"x509:", 0, 100_005) == 100_000

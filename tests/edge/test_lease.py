@@ -163,7 +163,7 @@ def test_members_come_from_etcd_and_not_from_its_flags(group, tmp_path):
 
 @pytest.mark.real
 @pytest.mark.parametrize("group", ["3.5"], indirect=True)
-def test_members_known_before_a_start_count_beside_those_of_the_flags(group):
+def test_stored_members_count_beside_those_of_the_flags(group):
     peer = str(group.members["a"].pki / "peers/me.crt")
 
     every = {f"etcd-{key}" for key in lab.KEYS}
@@ -357,7 +357,7 @@ def files_of(group, key):
 
 @pytest.mark.real
 @pytest.mark.parametrize("group", ["3.5"], indirect=True)
-def test_lease_lets_one_of_two_agents_act_and_the_other_names_it(group, tmp_path):
+def test_lease_lets_one_of_two_agents_act_and_the_other_reports_its_holder(group, tmp_path):
     """The window opens for both at the same moment, after the timeout. Only the lease keeps them apart."""
     begins = datetime.now(UTC).replace(microsecond=0)
     hours = f"{begins + timedelta(minutes=20):%H:%M}-{begins - timedelta(minutes=5):%H:%M}"

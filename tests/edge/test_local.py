@@ -35,7 +35,7 @@ def folder():
         yield made
 
 
-def test_file_is_replaced_whole_and_world_readable(folder):
+def test_file_is_replaced_atomically_and_is_world_readable(folder):
     local.publish(folder / "c.prom", b"one")
     local.publish(folder / "c.prom", b"two")
 

@@ -51,7 +51,7 @@ def test_moment_prints_the_time_in_utc():
     assert moment(0.0) == "1970-01-01 00:00:00 UTC"
 
 
-def test_wait_shrinks_at_once_and_grows_slowly():
+def test_journal_wait_shrinks_at_once_and_grows_slowly():
     wait = Wait(1.0)
     assert (wait.seconds, wait.busy) == (1.0, False)
     wait.learn(1.0, 100)  # 100 entries a second

@@ -39,7 +39,7 @@ def put(folder, name, pod, mode=0o644):
     return path
 
 
-def test_static_pods_follow_their_folder(manifests, monkeypatch):
+def test_static_pods_are_those_of_the_present_manifests(manifests, monkeypatch):
     monkeypatch.setattr("certmedic.edge.static_pods._LOOK_EVERY", 0.0)
     pods = StaticPods((str(manifests), str(manifests / "none")))
     assert pods.names == set()
@@ -63,7 +63,7 @@ def test_world_writable_manifests_are_ignored(manifests):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
-def test_only_manifests_of_root_count(manifests):
+def test_static_pods_come_only_from_manifests_of_root(manifests):
     os.chown(put(manifests, "etcd.yaml", "etcd"), 1000, 1000)
     assert StaticPods((str(manifests),)).names == set()
     os.chown(manifests / "etcd.yaml", 0, 0)

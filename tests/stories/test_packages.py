@@ -523,7 +523,7 @@ def removal_and_purge_work(machine, before):
 @as_root
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("release", RELEASES)
-def test_deb_is_installed_upgraded_and_purged_on(release, deb, newer, tmp_path):
+def test_deb_is_installed_upgraded_and_purged(release, deb, newer, tmp_path):
     with machines.boot(release, wanted(release)) as machine:
         machine("systemctl", "mask", "--now", "docker.socket", "docker.service", "containerd.service", "etcd.service")
         machine("rm", "-f", "/run/docker.sock")
@@ -671,7 +671,7 @@ def files_are_renewed_and_a_unit_is_restarted(machine):
 @as_root
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("release", RELEASES)
-def test_packaged_service_cures_within_its_sandbox_on(release, deb):
+def test_packaged_service_cures_within_its_sandbox(release, deb):
     with machines.boot(release, wanted(release)) as machine:
         machine.write("/etc/certmedic/conf.d/cure.toml", CURE)
         machine.write("/root/apprise.yml", 'urls:\n  - "json://who:KEPT-SECRET@localhost:8099/hook"\n')

@@ -93,7 +93,7 @@ def count(first: int, end: int) -> str:
 
 
 @needs_docker
-def test_line_comes_with_time_container_image_and_pod(docker, run):
+def test_line_has_time_container_image_and_pod(docker, run):
     name = "k8s_etcd-manager_etcd-manager-main-m1_kube-system_3f2c_0"
     id_ = run("echo 'line 1 x509: bad' >&2; echo fine; sleep 600", f"--name={name}")
     with Reading(source(docker)) as reading:
@@ -110,7 +110,7 @@ def test_line_comes_with_time_container_image_and_pod(docker, run):
 
 
 @needs_docker
-def test_container_is_believed_by_its_name_and_never_by_a_label(docker, run, tmp_path):
+def test_container_trust_comes_from_its_name_and_never_from_a_label(docker, run, tmp_path):
     manifests = tmp_path / "manifests"
     manifests.mkdir()
     (manifests / "etcd.yaml").write_text("metadata:\n  name: etcd-manager-main\n  namespace: kube-system\n")

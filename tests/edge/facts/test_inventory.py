@@ -170,7 +170,7 @@ def test_linked_ca_is_recorded_under_its_listed_path(tmp_path, peers_ca, clients
     assert stored[str(token / "peers/me.crt")].place.ca_path == str(tmp_path / "a-ca.crt") in stored
 
 
-def test_ca_beside_a_leaf_is_read_without_a_glob(tmp_path, peers_ca, clients_ca):
+def test_ca_beside_a_leaf_is_read_even_if_no_glob_matches(tmp_path, peers_ca, clients_ca):
     token = kops_volume(tmp_path / "v", peers_ca=peers_ca, clients_ca=clients_ca)
     stored, _ = look(token / "peers" / "me.crt")
     assert set(stored) == {str(token / "peers/me.crt"), str(token / "peers/ca.crt")}
@@ -229,7 +229,7 @@ def test_recently_written_file_is_read_again_at_once(tmp_path, leaf):
     assert inventory.look()[1] == ()
 
 
-def test_use_seen_in_a_process_is_the_use_of_the_file(tmp_path, leaf):
+def test_use_of_a_file_is_taken_from_its_process(tmp_path, leaf):
     path = str(leaf.write(tmp_path / "site.crt"))
     used: dict[str, str] = {}
     inventory = Inventory([str(tmp_path / "*.crt")], used)
@@ -296,7 +296,7 @@ def stand(path, root, **more):
     return file.trust, file.authorised, file.doubt
 
 
-def test_file_in_root_only_folders_is_authorised(tmp_path, leaf):
+def test_file_in_folders_of_root_alone_is_authorised(tmp_path, leaf):
     path = leaf.write(tmp_path / "a/b/me.crt")
     assert stand(path, tmp_path) == (Trust.SYSTEM, True, "")
     copy = Inventory([str(path)], live=False).look()[0][0]

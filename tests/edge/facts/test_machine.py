@@ -137,7 +137,7 @@ def test_paths_of_a_process_in_another_root_are_host_paths(tmp_path, leaf):
     assert [file.certificate.path for file in machine.inventory()[0]] == [str(host)]
 
 
-def test_served_certificate_matches_stored_and_probe_causes_no_sighting(member, clients_ca):
+def test_served_certificates_match_stored_files_and_probes_cause_no_sighting(member, clients_ca):
     machine = Machine(globs=[f"{member.token}/*/*.crt"])
     before = len(member.lines())
     seen = machine.gather(now=NOW, ports=[member.client, member.peer])
@@ -197,7 +197,7 @@ def test_files_of_a_dead_process_come_from_its_log(tmp_path, leaf):
     ]
 
 
-def test_files_of_a_trusted_process_are_watched_without_a_glob(member):
+def test_files_of_a_trusted_process_are_watched_even_if_no_glob_matches(member):
     stranger = Machine(globs=[])
     stranger.learn(Origin(pid=member.pid, trust=Trust.SYSTEM))  # its cgroup belongs to no service
     assert stranger.inventory()[0] == ()

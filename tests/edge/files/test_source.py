@@ -120,7 +120,7 @@ def test_block_size_does_not_change_the_matching_lines(log, monkeypatch):
         assert reading.status.seen == 3000
 
 
-def test_backlog_is_read_whole_and_its_lines_are_estimated(log):
+def test_backlog_is_read_whole_and_its_lines_are_counted_approximately(log):
     count = 40_000
     text = (line(number) if number % 997 == 0 else f"{number} fine {'z' * (number % 300)}\n" for number in range(count))
     log.write_text("".join(text))

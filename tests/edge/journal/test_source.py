@@ -103,7 +103,7 @@ def test_entries_have_time_origin_and_position(tmp_path):
     assert (reading.status.seen, reading.status.matched, reading.status.lag_seconds) == (5, 3, 0.0)
 
 
-def test_public_calls_read_the_same_entries(tmp_path, monkeypatch):
+def test_public_and_fast_calls_read_the_same_entries(tmp_path, monkeypatch):
     write_journal(
         tmp_path / "a.journal",
         [*records(0, 9), Record(message=b"\xff\xfe x509: \x00", usec=NOW - 1000, fields={"_PID": "7"})],
@@ -120,7 +120,7 @@ def test_public_calls_read_the_same_entries(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("public", [False, True])
 @pytest.mark.parametrize("every", [1, 7, 1000])
-def test_batches_read_the_same_entries(tmp_path, monkeypatch, every, public):
+def test_batch_size_does_not_change_the_entries(tmp_path, monkeypatch, every, public):
     monkeypatch.setattr(journal, "BATCH", 10)
     if public:
         monkeypatch.setattr(fast_reader, "FastSteps", lambda reader: reader.no_such_call)

@@ -210,7 +210,7 @@ def _ed25519(key) -> x509.Certificate:
 # ---------------------------------------------------------------- the file
 
 
-def test_chain_behind_the_leaf_stays_in_the_file(node):
+def test_chain_in_the_certificate_file_survives_renewal(node):
     rest = b"# the chain\r\n" + node.peers_ca.pem
     node.me.write_bytes(b"subject=etcd-a\n" + node.me.read_bytes() + rest)
     node.renew()
@@ -219,7 +219,7 @@ def test_chain_behind_the_leaf_stays_in_the_file(node):
     assert node.stored().certificate.not_after == NOW + 395 * DAY
 
 
-def test_key_in_the_same_file_stays(node):
+def test_key_in_the_certificate_file_survives_renewal(node):
     key = node.me.with_suffix(".key")
     node.me.write_bytes(key.read_bytes() + node.me.read_bytes())
     kept = key.read_bytes()
