@@ -387,7 +387,7 @@ def test_missing_containerd_is_an_error(tmp_path):
         ContainerdHands(address).restart(target("x", "containerd"))
 
 
-# ---------------------------------------------------------------- a command, a unit, and which of them
+# ---------------------------------------------------------------- commands, units, and the choice of means
 
 
 def script(tmp_path, text):
@@ -481,7 +481,7 @@ def test_means_of_restart_follows_the_runtime():
         hands.restart(target("3", "containerd"))
 
 
-# ---------------------------------------------------------------- systemd, on a machine that it booted
+# ---------------------------------------------------------------- systemd on a booted machine
 
 UNITS = {
     "lab-good": "ExecStart=/usr/bin/sleep infinity",

@@ -294,7 +294,7 @@ def test_rpm_is_installed_runs_and_is_removed(rpm, scratch):
     assert (scratch / "etc/certmedic/certmedic.toml.rpmsave").read_text() == "# mine\n"
 
 
-# ---------------------------------------------------------------- a life, on a booted Debian
+# ---------------------------------------------------------------- the deb on a booted Debian, from installation to purge
 
 
 def put_volume(machine, tmp_path, *, ended):
@@ -566,7 +566,7 @@ def completes(machine):
     assert machine("zsh", "-f", "-c", script).split() == ["_certmedic:", "function", "_certmedic"]
 
 
-# ---------------------------------------------------------------- cures, under the sandbox
+# ---------------------------------------------------------------- cures within the sandbox
 
 
 CURE = """

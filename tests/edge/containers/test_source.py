@@ -359,7 +359,7 @@ def test_daemon_restart_is_an_outage_and_loses_no_line():
     assert [type(outage) for outage in reading.outages] == [SourceDown, SourceUp] * 2
 
 
-# ---------------------------------------------------------------- no daemon, or a mad one
+# ---------------------------------------------------------------- no daemon, or a faulty one
 
 
 def test_missing_socket_is_an_outage_with_a_reason(tmp_path):
@@ -465,7 +465,7 @@ def test_own_container_is_recognised_and_a_host_is_not_taken_for_a_container(tmp
     assert own_ids(tmp_path / "none", tmp_path / "none") == frozenset()
 
 
-# ---------------------------------------------------------------- the parser alone
+# ---------------------------------------------------------------- the parser without a daemon
 
 
 def stamp(nanos: int) -> str:

@@ -286,7 +286,7 @@ def test_thousands_of_files_are_read_in_time(tmp_path, peers_ca):
     assert all(earlier is later for earlier, later in zip(stored, again, strict=True))
 
 
-# ---------------------------------------------------------------- who may change a file
+# ---------------------------------------------------------------- owners and permissions of a file
 
 
 def stand(path, root, **more):

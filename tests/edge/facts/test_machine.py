@@ -407,7 +407,7 @@ def test_clock_state_equals_timedatectl():
         assert synchronised is (reply.stdout.strip() == "yes")
 
 
-# ---------------------------------------------------------------- all together
+# ---------------------------------------------------------------- all facts together
 
 
 @pytest.fixture

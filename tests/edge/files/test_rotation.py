@@ -48,7 +48,7 @@ def some(lab: Lab, count: int = 10) -> str:
     return position
 
 
-# ---------------------------------------------------------------- where the reader stands
+# ---------------------------------------------------------------- positions of the reader
 
 
 def in_the_newest(lab: Lab) -> str:
@@ -83,7 +83,7 @@ def at_the_end_of_a_rotated_one(lab: Lab) -> str:
 
 STANDS = [in_the_newest, in_a_rotated_one, in_a_compressed_one, at_the_end, at_the_end_of_a_rotated_one]
 
-# ---------------------------------------------------------------- what happens
+# ---------------------------------------------------------------- rotation steps
 
 GROW = "write write write write"  # beyond the former size
 AT_ONCE = [

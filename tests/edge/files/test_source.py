@@ -665,7 +665,7 @@ def test_rotations_and_restarts_give_every_line_exactly_once(tmp_path, seed):
     assert reading.outages == []
 
 
-# ---------------------------------------------------------------- the small pieces
+# ---------------------------------------------------------------- helpers
 
 
 def test_rotated_names_are_ordered_by_age(tmp_path):

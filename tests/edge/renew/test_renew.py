@@ -86,10 +86,10 @@ def node(tmp_path) -> Node:
     return Node(tmp_path)
 
 
-# ---------------------------------------------------------------- where the keys lie
+# ---------------------------------------------------------------- the place of the CA keys
 
 
-# ---------------------------------------------------------------- what is signed
+# ---------------------------------------------------------------- the renewed certificate
 
 
 def test_renewal_changes_only_dates_and_serial(node):
@@ -335,7 +335,7 @@ def test_ca_is_never_moved_aside(node):
         pen.plan_aside(node.stored(node.me.parent / "ca.crt"))
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- refusals
 
 
 def test_ca_is_never_renewed(node):
@@ -477,7 +477,7 @@ def test_full_disk_is_refused_and_leaves_no_file(node):
     node.renew()
 
 
-# ---------------------------------------------------------------- killed in the middle
+# ---------------------------------------------------------------- kills
 
 AGAIN_AND_AGAIN = """
 import os, sys, time
@@ -595,7 +595,7 @@ def test_expired_member_recovers_by_renewal_without_a_restart(tmp_path, version)
     shutil.rmtree(tmp_path)
 
 
-# ---------------------------------------------------------------- what an attacker may try
+# ---------------------------------------------------------------- attacks
 
 
 def test_unauthorised_file_is_neither_renewed_nor_moved(node):
