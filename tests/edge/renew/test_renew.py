@@ -86,9 +86,6 @@ def node(tmp_path) -> Node:
     return Node(tmp_path)
 
 
-# ---------------------------------------------------------------- the place of the CA keys
-
-
 # ---------------------------------------------------------------- the renewed certificate
 
 
