@@ -37,13 +37,14 @@ def test_tenants_container_is_never_restarted(lab):  # M3
 
 
 def test_stranger_cannot_veto_a_verification(lab):  # M2
-    made = lab(containers=(own(container()),))
-    for number in range(60):
+    made = lab(containers=(own(container()),), notify={"group_for": timedelta(seconds=20)})
+    accusing = REFUSED.replace("etcd-a", "evil")  # a name that none of the good certificates holds
+    for number in range(120):
         items = [complain(made, number)] if made.ails else []
         if made.world.restarts:
             at = made.now + timedelta(seconds=1)
             items += [
-                strange(REFUSED.format(41000 + number), at=at, pod="etcd-manager-main-x", container="etcd-manager"),
+                strange(accusing.format(41000 + number), at=at, pod="etcd-manager-main-x", container="etcd-manager"),
                 strange(OWN_TIME.format(number), at=at, program="etcd"),
             ]
         turn(made, *items)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from labs import pki
 from labs.house import ORDINARY, STATIC, expired_line, refused_line
 from labs.namespaces import STORY
 
@@ -116,23 +117,27 @@ def test_tenant_cannot_close_a_true_warning(home):  # M2
     folder = home.volume(ends=timedelta(hours=20))
     home.serve(folder / "peers/me.crt", 2380)
     home.serve(folder / "clients/server.crt", 4001)
-    (home.home / "early").mkdir()
     home.start(more="[certificates.plane.kops]\nwarn_days = [1]")
-    home.pod("tenant", "etcd-manager-main-m1", STATIC, *(refused_line(f"10.0.0.2:4{n:04}") for n in range(20)))
-    home.pod("tenant", "etcd-manager-main-m1", STATIC, expired_line(home.ends))
     home.wait_for_message("expires", seconds=30)
-    time.sleep(2)
+    home.pod("tenant", "etcd-manager-main-m1", STATIC, *(refused_line(f"10.0.0.2:4{n:04}") for n in range(20)))
+    home.pod("tenant", "etcd-manager-main-m1", STATIC, refused_line(server_name="evil"), expired_line(home.ends))
+    home.settle(22)
+    warnings = [incident for incident in home.incidents() if incident["diagnosis"]["cause"] == "expires_soon"]
+    assert [incident["state"] for incident in warnings] == ["open"]
     assert not [title for title in home.received.titles if "RESOLVED" in title]
 
 
-@pytest.mark.parametrize("mood", ["slow", "drip"])
+@pytest.mark.parametrize("mood", ["late", "drip"])
 def test_slow_receiver_does_not_starve_the_watchdog(home, watchdog, mood):  # H7
     folder = home.volume(ends=-timedelta(hours=1))
+    cas = {"peers_ca": home.peers_ca, "clients_ca": home.clients_ca}
+    for group in ("events", "cilium", "leases"):
+        pki.kops_volume(home.home / f"mnt/master-vol-{group}", group=group, not_after=home.ends, **cas)
     home.serve(folder / "peers/me.crt", 2380)
     home.received.mood = mood
     home.start(**watchdog.environ(8))
-    for n in range(20):
-        home.unit_logs(expired_line(ENDED + timedelta(days=n), remote=f"10.0.0.{n}:40000"))
+    home.stranger_logs(*((f"prog{n}", expired_line(ENDED, remote=f"10.0.{n}.9:40000")) for n in range(20)))
+    home.unit_logs(*(expired_line(ENDED + timedelta(days=n), remote=f"10.0.0.{n}:40000") for n in range(20)))
     home.wait_for(lambda: home.received.requests, seconds=20)
     time.sleep(14)
     assert home.alive

@@ -20,7 +20,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 class Hook:
     """A web hook, on loopback or on a given socket (in a network namespace, for instance).
 
-    `mood` sets its reply: ok, an HTTP status, slow, drip, reset, or lying (invalid headers).
+    `mood` sets its reply: ok, an HTTP status, late (after 3 s), slow (after 30 s), drip, reset, or lying (invalid headers).
     """
 
     def __init__(self, listener: socket.socket | None = None) -> None:
@@ -53,8 +53,8 @@ class Hook:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer according to `mood`."""
-        if self.mood == "slow":
-            self.closing.wait(30)
+        if self.mood in ("late", "slow"):
+            self.closing.wait(3 if self.mood == "late" else 30)
         if self.mood == "reset":
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             handler.connection.close()
@@ -71,7 +71,7 @@ class Hook:
             handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nnot a header at all\r\n\r\n{}")
             return
         with contextlib.suppress(OSError):
-            handler.send_response(200 if self.mood in ("ok", "slow") else int(self.mood))
+            handler.send_response(200 if self.mood in ("ok", "late", "slow") else int(self.mood))
             handler.send_header("Content-Length", "2")
             handler.end_headers()
             handler.wfile.write(b"{}")
