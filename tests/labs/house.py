@@ -128,7 +128,7 @@ class House(Machine):
         files = ["-cert", str(certificate), "-key", str(certificate.with_suffix(".key"))]
         return self.in_unit(*command, *files)
 
-    def member(self, *peers: str) -> None:
+    def member(self, *peers: str, peer_certificate: str = "") -> None:
         """Let the unit run a process that looks like an etcd with these addresses as its peers, by its name and flags.
 
         The agent reads only its process. `serve` answers on its ports.
@@ -136,7 +136,11 @@ class House(Machine):
         program = self.home / "etcd"
         shutil.copy("/bin/sh", program)
         cluster = ",".join(f"etcd-{n}=https://{address}:2380" for n, address in enumerate(("127.0.0.1", *peers)))
-        self.in_unit(str(program), "-c", "sleep 1000; :", "etcd", "--name=etcd-0", f"--initial-cluster={cluster}")
+        flags = ["--name=etcd-0", f"--initial-cluster={cluster}"]
+        if peer_certificate:
+            ca = f"{peer_certificate.rpartition('/')[0]}/ca.crt"
+            flags += [f"--peer-cert-file={peer_certificate}", f"--peer-trusted-ca-file={ca}"]
+        self.in_unit(str(program), "-c", "sleep 1000; :", "etcd", *flags)
 
     def in_unit(self, *command: str, **more: Any) -> subprocess.Popen[bytes]:
         """Start a program in the control group of a unit of root."""
