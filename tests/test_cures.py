@@ -1,4 +1,4 @@
-"""What is done to a machine and what never is, and what a cure has to show; on a real store, with hands that are played."""
+"""Actions: when the agent acts, when it never acts, and what verifies a cure; with a real store and a simulated machine."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +15,7 @@ from labs.played import BOTH, ME, REFUSED, REFUSING, group, old_manager, renewed
 from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, entry, k3s, member, stored, unit
 
 
-def test_an_old_manager_is_left_alone_and_the_message_says_why(lab):
+def test_old_manager_is_not_restarted_and_the_reason_says_why(lab):
     lab = lab(containers=(container(image=OLD_IMAGE),))
 
     for _ in range(30):
@@ -25,7 +25,7 @@ def test_an_old_manager_is_left_alone_and_the_message_says_why(lab):
     assert "keeps an expired certificate" in lab.incidents()[0].decision.reason
 
 
-def test_with_a_second_member_in_trouble_nobody_is_restarted(lab):
+def test_no_member_is_restarted_while_a_second_member_is_in_trouble(lab):
     lab = lab()
 
     for _ in range(30):
@@ -34,7 +34,7 @@ def test_with_a_second_member_in_trouble_nobody_is_restarted(lab):
     assert lab.world.restarts == []
 
 
-def test_a_restart_that_renews_nothing_is_escalated_once_and_never_tried_again(lab):
+def test_restart_that_renews_nothing_is_escalated_once_and_not_repeated(lab):
     lab = lab(renews=False)
 
     for _ in range(200):
@@ -45,7 +45,7 @@ def test_a_restart_that_renews_nothing_is_escalated_once_and_never_tried_again(l
     assert [i.state for i in lab.incidents()] == ["escalated"]
 
 
-def test_a_runtime_that_refuses_is_escalated_with_its_words(lab):
+def test_refusal_of_the_runtime_is_escalated_with_its_error(lab):
     lab = lab(fails="docker is not reachable")
 
     for _ in range(30):
@@ -56,7 +56,7 @@ def test_a_runtime_that_refuses_is_escalated_with_its_words(lab):
     assert "docker is not reachable" in [e["said"] for e in lab.store.events(1)][-1]
 
 
-def test_lines_from_before_the_start_may_notify_and_never_act(lab):
+def test_lines_older_than_the_start_may_notify_but_cause_no_action(lab):
     lab = lab()
     old = NOW - timedelta(minutes=5)
 
@@ -72,7 +72,7 @@ def test_lines_from_before_the_start_may_notify_and_never_act(lab):
     assert len(lab.world.restarts) == 1
 
 
-def test_a_flood_of_forged_lines_holds_up_no_cure_and_is_judged_in_measure(lab, monkeypatch):
+def test_flood_of_forged_lines_delays_no_cure_and_is_judged_in_limited_parts(lab, monkeypatch):
     judged = []
     diagnose = doctor.diagnose
     monkeypatch.setattr(doctor, "diagnose", lambda fold, facts: judged.append(fold) or diagnose(fold, facts))
@@ -89,7 +89,7 @@ def test_a_flood_of_forged_lines_holds_up_no_cure_and_is_judged_in_measure(lab, 
     assert turn < 10
 
 
-def test_an_expired_ca_is_never_answered_with_a_restart(lab):
+def test_expired_ca_causes_no_restart(lab):
     ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
     me, _, *rest = member(peer=ca.leaf("etcd-a", not_after=NOW - 2 * DAY))
     lab = lab((me, stored(ca, f"{VOLUME}/peers/ca.crt", "ca"), *rest))
@@ -102,7 +102,7 @@ def test_an_expired_ca_is_never_answered_with_a_restart(lab):
     assert PEERS_CA is not ca
 
 
-def test_in_approve_mode_it_waits_for_a_person_and_then_acts_once(lab):
+def test_agent_acts_once_after_approval_in_mode_approve(lab):
     lab = lab(mode="approve")
     for _ in range(60):
         lab.step(REFUSED)
@@ -116,7 +116,7 @@ def test_in_approve_mode_it_waits_for_a_person_and_then_acts_once(lab):
     assert lab.world.kinds() == ["opened", "acted", "resolved"]
 
 
-def test_an_approval_that_has_run_out_counts_no_more(lab):
+def test_expired_approval_causes_no_action(lab):
     lab = lab(mode="approve")
     lab.step(REFUSED)
     lab.store.approve(1, "jane", until=lab.now)
@@ -126,7 +126,7 @@ def test_an_approval_that_has_run_out_counts_no_more(lab):
     assert lab.world.restarts == []
 
 
-def test_after_an_act_that_failed_nothing_is_done_until_a_person_resets(lab):
+def test_failed_action_prevents_actions_until_a_person_resets(lab):
     lab = lab(renews=False)
     for _ in range(60):
         lab.step(REFUSED)
@@ -146,7 +146,7 @@ def test_after_an_act_that_failed_nothing_is_done_until_a_person_resets(lab):
 
 
 @pytest.mark.parametrize(("hours", "acts"), [("Tue 15:00-17:00", 1), ("Sun 02:00-04:00", 0)])
-def test_a_planned_cure_comes_before_expiry_and_only_in_its_window(lab, hours, acts):
+def test_planned_action_comes_before_expiry_and_only_in_its_window(lab, hours, acts):
     plan = {"plan_ahead": 14 * DAY, "window": window.parse(hours)}
     lab = lab(member(peer_ends=NOW + 10 * DAY), remedy=plan)
 
@@ -158,7 +158,7 @@ def test_a_planned_cure_comes_before_expiry_and_only_in_its_window(lab, hours, a
     assert [a.state for a in lab.store.acts()] == ["verified"] * acts
 
 
-def test_nothing_is_planned_unless_it_was_asked_for(lab):
+def test_no_action_is_planned_unless_it_is_configured(lab):
     lab = lab(member(peer_ends=NOW + 10 * DAY))
     for _ in range(200):
         lab.step()
@@ -169,7 +169,7 @@ def test_nothing_is_planned_unless_it_was_asked_for(lab):
 # ---------------------------------------------------------------- renewed in place
 
 
-def test_where_renewing_is_allowed_and_the_key_is_here_no_member_is_taken_down(lab):
+def test_renewal_in_place_restarts_no_member(lab):
     lab = lab(member(peer_ends=NOW - DAY, server_ends=NOW - DAY), remedy={"renew": True}, signable=BOTH)
     lab.suffer(30)
 
@@ -179,7 +179,7 @@ def test_where_renewing_is_allowed_and_the_key_is_here_no_member_is_taken_down(l
     assert [a.state for a in lab.store.acts()] == ["verified"]
 
 
-def test_renewing_cures_under_an_old_manager_too(lab):
+def test_renewal_in_place_also_cures_under_an_old_manager(lab):
     old = (container(image=OLD_IMAGE),)
     lab = lab(remedy={"renew": True}, signable=BOTH, containers=old)
     lab.suffer(30)
@@ -188,15 +188,15 @@ def test_renewing_cures_under_an_old_manager_too(lab):
     assert lab.world.kinds() == ["opened", "acted", "resolved"]
 
 
-def test_without_the_key_or_without_leave_nothing_is_renewed(lab):
+def test_nothing_is_renewed_without_the_ca_key_or_without_permission(lab):
     for remedy, signable in (({"renew": False}, BOTH), ({"renew": True}, frozenset())):
-        one = lab(remedy=remedy, signable=signable, containers=(container(image=OLD_IMAGE),))
+        machine = lab(remedy=remedy, signable=signable, containers=(container(image=OLD_IMAGE),))
         for _ in range(20):
-            one.step(REFUSED)
-        assert one.world.renewed == []
+            machine.step(REFUSED)
+        assert machine.world.renewed == []
 
 
-def test_a_renewal_that_cannot_be_verified_is_undone_and_escalated(lab):
+def test_renewal_that_cannot_be_verified_is_undone_and_escalated(lab):
     lab = lab(remedy={"renew": True}, signable=BOTH, renews=False)
     for _ in range(100):
         lab.step(REFUSED)
@@ -213,14 +213,14 @@ def test_a_renewal_that_cannot_be_verified_is_undone_and_escalated(lab):
     ("others", "acts"),
     [({"b": "good", "c": "good"}, 1), ({"b": "gone", "c": "good"}, 0)],
 )
-def test_a_member_is_restarted_only_where_the_group_keeps_its_quorum(lab, others, acts):
+def test_member_is_restarted_only_if_the_group_keeps_its_quorum(lab, others, acts):
     lab = lab(members=group(a="expired", **others))
     lab.suffer(60)
 
     assert len(lab.world.restarts) == acts
 
 
-def test_where_all_have_expired_the_first_by_name_goes_first(lab):
+def test_first_member_by_name_is_restarted_first_if_all_have_expired(lab):
     lab = lab(members=group(a="expired", b="expired", c="expired"))
     for _ in range(60):
         lab.step(*([REFUSED, REFUSING] if lab.ails else []))
@@ -229,45 +229,47 @@ def test_where_all_have_expired_the_first_by_name_goes_first(lab):
     assert {"member safe", "turn"} <= {g.name for g in lab.store.incident(1).decision.gates}
 
 
-# ---------------------------------------------------------------- what is not in use
+# ---------------------------------------------------------------- files that are not in use
 
 
 def elsewhere(files):
-    """The same kinds of files on a volume that was in use once, and is still mounted."""
+    """Return the same kinds of files on an old volume that is still mounted."""
     return tuple(
         replace(
-            one,
-            certificate=replace(one.certificate, path=one.certificate.path.replace("vol-01", "vol-old")),
-            place=replace(one.place, ca_path=one.place.ca_path.replace("vol-01", "vol-old")),
+            file,
+            certificate=replace(file.certificate, path=file.certificate.path.replace("vol-01", "vol-old")),
+            place=replace(file.place, ca_path=file.place.ca_path.replace("vol-01", "vol-old")),
         )
-        for one in files
+        for file in files
     )
 
 
-def test_forged_lines_and_what_has_expired_on_an_old_volume_cause_no_act(lab):
+def test_forged_lines_and_expired_files_on_an_old_volume_cause_no_action(lab):
     old = elsewhere(member(peer_ends=NOW - DAY))
     lab = lab(
-        (*member(), *old), idle=tuple(one.certificate.path for one in old), members=group(a="good", b="good", c="good")
+        (*member(), *old),
+        idle=tuple(file.certificate.path for file in old),
+        members=group(a="good", b="good", c="good"),
     )
 
     for _ in range(100):  # longer than any patience
         lab.step(REFUSED, REFUSING, seconds=9)
 
     assert lab.world.restarts == []
-    found = [one for one in lab.incidents() if one.diagnosis.suspect == "own"]
-    assert [(one.diagnosis.remedy.helps, one.severity) for one in found] == [("no", "critical")]
+    own = [incident for incident in lab.incidents() if incident.diagnosis.suspect == "own"]
+    assert [(incident.diagnosis.remedy.helps, incident.severity) for incident in own] == [("no", "critical")]
     assert "is not in use: 127.0.0.1:2380 serves another certificate" in lab.incidents()[-1].decision.reason
 
 
-def test_beside_an_old_volume_what_is_in_use_is_cured_and_verified(lab):
+def test_files_in_use_are_cured_and_verified_beside_an_old_volume(lab):
     old = elsewhere(member(peer_ends=NOW - 9 * DAY))
-    lab = lab((*member(peer_ends=NOW - DAY), *old), idle=tuple(one.certificate.path for one in old))
+    lab = lab((*member(peer_ends=NOW - DAY), *old), idle=tuple(file.certificate.path for file in old))
     restart = lab.world.restart
 
     def keeps_the_old(target):
-        said = restart(target)
+        outcome = restart(target)
         lab.world.files += old
-        return said
+        return outcome
 
     lab.world.restart = keeps_the_old
     lab.suffer(60)
@@ -277,13 +279,13 @@ def test_beside_an_old_volume_what_is_in_use_is_cured_and_verified(lab):
     assert ("resolved" in lab.world.kinds(), "escalated" in lab.world.kinds()) == (True, False)
 
 
-def test_a_file_that_was_read_before_it_was_issued_anew_is_no_old_one(lab):
+def test_file_that_is_reissued_between_read_and_handshake_is_not_taken_as_unused(lab):
     lab = lab()
     while not lab.world.restarts:
         lab.suffer(1)
-    # Files are read first and hands are shaken then: in between the manager has issued anew.
+    # The manager reissues the certificate after the files were read and before the handshake.
     fresh, read = lab.world.files, member(peer_ends=NOW - DAY)
-    lab.world.files, lab.world.idle = (*read, *elsewhere(fresh)), tuple(one.certificate.path for one in read)
+    lab.world.files, lab.world.idle = (*read, *elsewhere(fresh)), tuple(file.certificate.path for file in read)
     lab.go(3)
     lab.loop.step([Recheck(kind="inventory", incident=None, due=lab.now)], lab.now)
     assert [act.state for act in lab.store.acts()] == ["done"]
@@ -297,7 +299,7 @@ def test_a_file_that_was_read_before_it_was_issued_anew_is_no_old_one(lab):
 
 
 @pytest.mark.parametrize("kind", ["unit", "command"])
-def test_what_runs_in_no_container_is_restarted_by_its_means(lab, kind):
+def test_unit_or_command_of_the_operator_is_used_without_a_container(lab, kind):
     lab = renewed_by(lab, kind)
     lab.suffer(60)
 
@@ -308,7 +310,7 @@ def test_what_runs_in_no_container_is_restarted_by_its_means(lab, kind):
     assert [a.state for a in lab.store.acts()] == ["verified"]
 
 
-def test_a_unit_that_a_person_stopped_stays_stopped(lab):
+def test_unit_that_a_person_stopped_is_not_started(lab):
     lab = lab(k3s(), containers=(unit(state="inactive"),), remedy={"restart": ("k3s",)})
     lab.suffer(60)
 
@@ -317,30 +319,30 @@ def test_a_unit_that_a_person_stopped_stays_stopped(lab):
     assert not gates["target"].passed
 
 
-# ---------------------------------------------------------------- what a cure has to show
+# ---------------------------------------------------------------- verification
 
 FROM_MEMORY = REFUSING.replace("10.0.0.2", "127.0.0.1").replace("etcd-a", "")
 
 
 def say(lab, text):
-    """A line of the member that etcd-manager runs."""
+    """Give the loop a line of the member that etcd-manager runs."""
     lab.position += 1
-    one = entry(text.format(40000 + lab.position), at=lab.now, pod="etcd-manager-main-ip-10-0-0-1")
-    lab.loop.step([replace(one, position=str(lab.position))], lab.now)
+    line = entry(text.format(40000 + lab.position), at=lab.now, pod="etcd-manager-main-ip-10-0-0-1")
+    lab.loop.step([replace(line, position=str(lab.position))], lab.now)
 
 
 @pytest.mark.parametrize(
     ("text", "kinds"),
     [
-        # From this machine, which any program on it can provoke.
+        # A line about a call from this machine: any program here can provoke it.
         (FROM_MEMORY, ["opened", "acted", "resolved"]),
-        # About another one, which is no reason here.
+        # A line about another machine does not concern this cure.
         (REFUSING, ["opened", "acted", "opened", "resolved"]),
-        # And what the files give no reason for is hearsay.
+        # A line that no file explains proves nothing.
         (REFUSED, ["opened", "acted", "resolved"]),
     ],
 )
-def test_who_still_accuses_this_machine_after_a_cure_keeps_it_from_being_verified(lab, text, kinds):
+def test_unproven_lines_after_a_cure_do_not_prevent_its_verification(lab, text, kinds):
     lab = lab()
     for _ in range(80):
         lab.suffer(1)
@@ -353,7 +355,7 @@ def test_who_still_accuses_this_machine_after_a_cure_keeps_it_from_being_verifie
     assert [a.state for a in lab.store.acts()] == ["failed" if "escalated" in kinds else "verified"]
 
 
-def test_renewing_in_place_is_verified_though_a_process_holds_an_old_one_in_memory(lab):
+def test_renewal_in_place_is_verified_although_a_process_holds_the_old_certificate(lab):
     lab = lab(remedy={"renew": True}, signable=BOTH)
     for _ in range(60):
         lab.suffer(1)
@@ -362,7 +364,7 @@ def test_renewing_in_place_is_verified_though_a_process_holds_an_old_one_in_memo
 
     assert [a.state for a in lab.store.acts()] == ["verified"]
     assert "stale_in_memory" in {i.diagnosis.cause for i in lab.incidents() if i.state == "open"}
-    assert lab.world.restarts == []  # what no file proves is a person's to restart; the message says how
+    assert lab.world.restarts == []  # no file proves it, so the message asks a person to restart
 
 
 GRPC_REFUSED = (
@@ -374,7 +376,7 @@ MANAGERS_CA = pki.authority("etcd-manager-ca-main", not_before=NOW - 400 * DAY)
 
 
 def grpc(ends):
-    """What etcd-manager shows to the others, and its CA."""
+    """Return the certificate that etcd-manager serves to its peers, and its CA."""
     folder = MANAGER.rpartition("/")[0]
     leaf = MANAGERS_CA.leaf("etcd-manager-server-etcd-a", not_before=NOW - 400 * DAY, not_after=ends, client=False)
     return (
@@ -383,19 +385,19 @@ def grpc(ends):
     )
 
 
-def test_what_is_held_in_memory_gets_its_restart_after_the_files_were_renewed(lab):
+def test_holder_of_an_old_certificate_is_restarted_after_the_files_were_renewed(lab):
     lab = lab(
         (*member(peer_ends=NOW - DAY), *grpc(NOW - DAY)),
         remedy={"renew": True, "cooldown": timedelta(seconds=60)},
         signable=BOTH | {MANAGER},
     )
-    lab.world.renew = lambda one, *, now, about_to: renewed_only(lab.world, one)
+    lab.world.renew = lambda file, *, now, about_to: renewed_only(lab.world, file)
     whole = lab.world.restart
 
     def restart(target):
-        said = whole(target)
+        outcome = whole(target)
         lab.world.files = (*member(), *grpc(NOW + 300 * DAY))
-        return said
+        return outcome
 
     lab.world.restart = restart
     for _ in range(200):
@@ -410,14 +412,14 @@ def test_what_is_held_in_memory_gets_its_restart_after_the_files_were_renewed(la
     assert lab.world.kinds() == ["opened", "acted", "resolved"] * 2
 
 
-def renewed_only(world, one):
-    """Renew one file among others that stay."""
-    world.renewed.append(one.certificate.path)
+def renewed_only(world, file):
+    """Renew one file and keep the others."""
+    world.renewed.append(file.certificate.path)
     fresh = {s.certificate.path: s for s in member()}
     world.files = tuple(fresh.get(s.certificate.path, s) for s in world.files)
 
 
-def test_a_cure_is_verified_only_if_what_was_restarted_runs_anew(lab):
+def test_restart_is_verified_only_if_the_container_is_a_new_one(lab):
     lab = lab()
 
     def renews_and_stays(target):
@@ -435,7 +437,7 @@ def test_a_cure_is_verified_only_if_what_was_restarted_runs_anew(lab):
 
 
 @pytest.mark.parametrize("back", [timedelta(hours=3), timedelta(minutes=20), timedelta(seconds=20)])
-def test_a_clock_that_is_set_back_holds_up_no_verdict(lab, back):
+def test_clock_that_is_set_back_delays_no_verification(lab, back):
     lab = lab()
     lab.suffer(10)
     assert [act.state for act in lab.store.acts()] == ["done"]
@@ -447,7 +449,7 @@ def test_a_clock_that_is_set_back_holds_up_no_verdict(lab, back):
     assert lab.world.kinds() == ["opened", "acted", "resolved"]
 
 
-def test_a_clock_that_is_set_forward_calls_nobody_before_a_cure_had_its_time(lab):
+def test_clock_that_is_set_forward_does_not_shorten_a_verification(lab):
     lab = lab(renews=False)
     for _ in range(6):
         lab.step(REFUSED)
@@ -463,7 +465,7 @@ def test_a_clock_that_is_set_forward_calls_nobody_before_a_cure_had_its_time(lab
     assert lab.world.kinds() == ["opened", "acted", "resolved"]
 
 
-def test_a_renewal_that_some_callers_do_not_see_is_undone(lab):
+def test_renewal_is_undone_if_clients_without_sni_still_get_the_old_certificate(lab):
     lab = lab(remedy={"renew": True}, signable=BOTH)
     expired, gather = lab.world.files[0].certificate, lab.world.gather
 
@@ -484,7 +486,7 @@ def test_a_renewal_that_some_callers_do_not_see_is_undone(lab):
 # ---------------------------------------------------------------- moved aside
 
 
-def test_an_old_manager_is_cured_by_moving_the_expired_files_aside_where_that_is_allowed(lab):
+def test_old_manager_is_cured_by_moving_the_expired_files_aside(lab):
     lab = old_manager(lab)
     lab.suffer(60)
 
@@ -494,13 +496,13 @@ def test_an_old_manager_is_cured_by_moving_the_expired_files_aside_where_that_is
     assert lab.world.kinds() == ["opened", "acted", "resolved"]
 
 
-def test_what_misses_a_file_that_is_moved_aside_is_no_trouble_of_its_own_and_no_word_against_the_cure(lab):
-    # As etcd 3.4 under etcd-manager 3.0.20200307 said it, from the move to its end; and as anyone can write it for longer.
+def test_line_about_a_file_that_was_moved_aside_opens_no_incident_during_the_cure(lab):
+    # etcd 3.4 under etcd-manager 3.0.20200307 logs this line from the move until it stops; anyone can log it for longer.
     missed = f'embed: rejected connection from "10.0.0.2:{{}}" (error "open {ME}: no such file or directory", ServerName "etcd-a")'
     lab = old_manager(lab)
     while not lab.world.restarts:
         lab.suffer(1)
-    lab.go(3)  # what was seen of the files is looked at anew
+    lab.go(3)  # the loop reads the files again
     while lab.store.acts(state="done"):
         say(lab, missed)
         lab.go(1)
@@ -508,9 +510,9 @@ def test_what_misses_a_file_that_is_moved_aside_is_no_trouble_of_its_own_and_no_
     assert lab.world.kinds() == ["opened", "acted", "resolved"]
 
     lab.go(40)
-    say(lab, missed)  # what is still missed afterwards is looked at
+    say(lab, missed)  # after the verification the line counts
     lab.go(5)
-    assert [one.diagnosis.cause for one in lab.incidents()] == ["unexplained", "expired"]
+    assert [incident.diagnosis.cause for incident in lab.incidents()] == ["unexplained", "expired"]
 
 
 @pytest.mark.parametrize(
@@ -521,7 +523,7 @@ def test_what_misses_a_file_that_is_moved_aside_is_no_trouble_of_its_own_and_no_
         ({"containers": (container(image="kopeio/etcd-manager@sha256:12"),)}, "version"),
     ],
 )
-def test_nothing_is_moved_aside_where_one_gate_is_closed(lab, changed, gate):
+def test_nothing_is_moved_aside_if_one_gate_is_closed(lab, changed, gate):
     lab = old_manager(lab, **changed)
     lab.suffer(40)
 
@@ -529,7 +531,7 @@ def test_nothing_is_moved_aside_where_one_gate_is_closed(lab, changed, gate):
     assert gate in [g.name for g in lab.incidents()[0].decision.gates if not g.passed]
 
 
-def test_what_has_not_expired_is_never_moved_aside(lab):
+def test_file_that_has_not_expired_is_never_moved_aside(lab):
     lab = old_manager(lab, remedy={"reissue": True, "plan_ahead": 30 * DAY})
     lab.world.files = member(peer_ends=NOW + 10 * DAY)
     lab.go(200)
@@ -537,7 +539,7 @@ def test_what_has_not_expired_is_never_moved_aside(lab):
     assert (lab.world.restarts, lab.world.aside) == ([], {})
 
 
-def test_what_was_moved_in_vain_is_put_back_and_a_person_called(lab):
+def test_files_are_put_back_and_the_incident_escalated_if_nothing_is_reissued(lab):
     lab = old_manager(lab, renews=False)
     lab.suffer(100)
 
@@ -547,13 +549,13 @@ def test_what_was_moved_in_vain_is_put_back_and_a_person_called(lab):
     assert "put back" in lab.store.acts()[0].detail
 
 
-def test_a_restart_that_fails_after_the_files_were_moved_may_still_come_and_then_counts(lab):
+def test_late_restart_after_moving_files_aside_is_verified(lab):
     lab = old_manager(lab, fails="docker did not answer in time")
     while not lab.world.restarts:
         lab.suffer(1)
     lab.go(5)
     assert lab.world.undone == []
-    lab.world.files += tuple(one for one in member() if one.certificate.path in BOTH)
+    lab.world.files += tuple(file for file in member() if file.certificate.path in BOTH)
     lab.world.containers = (container(number="c2", image=OLD_IMAGE),)
     lab.go(30)
 
@@ -561,7 +563,7 @@ def test_a_restart_that_fails_after_the_files_were_moved_may_still_come_and_then
     assert [a.state for a in lab.store.acts()] == ["verified"]
 
 
-def test_a_file_that_cannot_be_moved_is_put_back_at_once_and_nothing_is_restarted(lab):
+def test_failed_move_puts_the_files_back_and_restarts_nothing(lab):
     lab = old_manager(lab)
     whole = lab.world.move_aside
 
@@ -582,7 +584,7 @@ def test_a_file_that_cannot_be_moved_is_put_back_at_once_and_nothing_is_restarte
 
 
 @pytest.mark.parametrize("state", ["ours", "none"])
-def test_with_the_lease_or_where_none_can_be_had_it_acts_and_the_decision_says_which(lab, state):
+def test_agent_acts_with_the_lease_or_if_there_is_no_lease(lab, state):
     lab = lab(lease=state)
     lab.suffer(40)
 
@@ -593,12 +595,12 @@ def test_with_the_lease_or_where_none_can_be_had_it_acts_and_the_decision_says_w
     assert "turn: pass" in intent["CERTMEDIC_GATES"]
 
 
-def test_while_another_has_the_lease_it_waits_and_comes_to_its_turn(lab):
+def test_agent_waits_while_another_master_has_the_lease(lab):
     lab = lab(lease="theirs")
     for _ in range(60):
         lab.step(REFUSED)
     assert lab.world.restarts == []
-    assert lab.store.acts() == []  # nothing was begun, and nothing of the day's acts is used
+    assert lab.store.acts() == []  # no action began, and the budget of the day is unused
     assert (
         lab.incidents()[0].decision.reason
         == "no action: the lease is theirs (to pass: wait until the other master gives the lease back)"
@@ -610,7 +612,7 @@ def test_while_another_has_the_lease_it_waits_and_comes_to_its_turn(lab):
     assert lab.world.kinds() == ["opened", "acted", "resolved"]
 
 
-def test_the_lease_is_given_back_after_an_act_that_failed_and_not_asked_for_to_renew_in_place(lab):
+def test_lease_is_released_after_a_failed_action_and_not_needed_for_a_renewal(lab):
     failing = lab(lease="ours", fails="docker is not reachable")
     for _ in range(30):
         failing.step(REFUSED)

@@ -1,4 +1,4 @@
-"""A kill (-9) between any two steps: nothing is lost, nothing is done twice, and what was begun is brought to its end."""
+"""After a kill (-9) between any two steps nothing is lost, nothing is done twice, and each action comes to its end."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +11,7 @@ from labs.played import BOTH, ME, OWN_TIME, REFUSED, group, old_manager, renewed
 from labs.values import DAY, NOW, container, entry, member
 
 
-def test_what_was_not_settled_is_not_remembered_either(lab):
+def test_line_counts_again_if_a_kill_prevented_its_commit(lab):
     lab = lab(mode="notify")
     lab.step()
 
@@ -27,14 +27,14 @@ def test_what_was_not_settled_is_not_remembered_either(lab):
     assert sum(i.count for i in lab.incidents()) == 1
 
 
-def test_the_same_entries_read_again_and_again_are_one_act(lab):
+def test_entries_that_are_read_repeatedly_cause_one_action(lab):
     lab = lab()
     entries = [
         replace(entry(REFUSED.format(40000 + n), at=NOW + timedelta(seconds=n)), position=str(n)) for n in range(1, 9)
     ]
     for turn in range(90):
         lab.now += timedelta(seconds=1)
-        lab.loop.step(entries, lab.now)  # as where a position was lost
+        lab.loop.step(entries, lab.now)  # as after a lost position
         if turn % 20 == 0:
             lab.kill()
 
@@ -42,7 +42,7 @@ def test_the_same_entries_read_again_and_again_are_one_act(lab):
 
 
 @pytest.mark.parametrize("after", range(1, 14))
-def test_a_kill_after_any_turn_changes_nothing_of_the_end(lab, after):
+def test_kill_after_any_turn_does_not_change_the_result(lab, after):
     lab = lab()
     for turn in range(1, 60):
         lab.suffer(1)
@@ -54,7 +54,7 @@ def test_a_kill_after_any_turn_changes_nothing_of_the_end(lab, after):
 
 
 def kill_in(lab, act, done=lambda *_, **__: None):
-    """Take turns until the agent is killed in the middle of an act, of which only `done` was done."""
+    """Take turns until the agent is killed within the action `act`, after only `done` ran."""
     whole = getattr(lab.world, act)
 
     def killed(*arguments, **named):
@@ -68,19 +68,19 @@ def kill_in(lab, act, done=lambda *_, **__: None):
 
 
 def kill_around_restart(lab, *, before_the_act):
-    """Kill the agent when a restart is written down, and it is not done yet, or done and not yet recorded."""
+    """Kill the agent when the intent of a restart is stored, before the restart or before its record."""
     kill_in(lab, "restart", *([] if before_the_act else [lab.world.restart]))
     lab.kill()
 
 
 @pytest.mark.parametrize("every", [None, 5])
 @pytest.mark.parametrize("before_the_act", [True, False])
-def test_a_kill_between_intent_and_record_ends_the_same_way(lab, before_the_act, every):
+def test_kill_between_intent_and_record_does_not_change_the_result(lab, before_the_act, every):
     lab = lab()
     kill_around_restart(lab, before_the_act=before_the_act)
     for turn in range(60):
         lab.suffer(1)
-        if every and turn % every == 0:  # killed sooner than it takes up an act, it comes to it all the same
+        if every and turn % every == 0:  # repeated kills before the action resumes do not prevent it
             lab.kill()
 
     assert len(lab.world.restarts) == 1
@@ -90,15 +90,13 @@ def test_a_kill_between_intent_and_record_ends_the_same_way(lab, before_the_act,
 @pytest.mark.parametrize(
     ("later", "acts", "kinds"),
     [
-        # Where the hand stops and starts by itself, as with containerd's ctr, nobody else starts what it had stopped.
+        # If the agent itself stops and starts (containerd's ctr), nobody else starts the stopped container.
         (timedelta(), 1, ["opened", "acted", "resolved"]),
-        # What was stopped long ago is left to people.
+        # The agent leaves a container that was stopped long ago to people.
         (timedelta(hours=1), 0, ["opened", "escalated"]),
     ],
 )
-def test_a_kill_between_the_stop_and_the_start_of_a_container_leaves_nothing_down_and_starts_nothing_late(
-    lab, later, acts, kinds
-):
+def test_stopped_container_is_started_after_a_kill_but_not_if_it_is_late(lab, later, acts, kinds):
     lab = lab()
 
     def stop(_):
@@ -113,7 +111,7 @@ def test_a_kill_between_the_stop_and_the_start_of_a_container_leaves_nothing_dow
     assert lab.world.kinds() == kinds
 
 
-def test_a_kill_between_two_files_goes_on_with_the_second(lab):
+def test_renewal_continues_with_the_second_file_after_a_kill(lab):
     lab = lab(member(peer_ends=NOW - DAY, server_ends=NOW - DAY), remedy={"renew": True}, signable=BOTH)
     kill_in(lab, "renew", lab.world.renew)
     lab.kill()
@@ -123,7 +121,7 @@ def test_a_kill_between_two_files_goes_on_with_the_second(lab):
     assert lab.world.kinds() == ["opened", "acted", "resolved"]
 
 
-def test_what_was_renewed_before_a_kill_is_undone_where_it_cannot_be_verified(lab):
+def test_renewal_before_a_kill_is_undone_if_it_cannot_be_verified(lab):
     lab = lab(remedy={"renew": True}, signable=BOTH, idle=(ME,))
     kill_in(lab, "renew", lab.world.renew)
     lab.kill()
@@ -142,7 +140,7 @@ def test_what_was_renewed_before_a_kill_is_undone_where_it_cannot_be_verified(la
         ("command", False, 1, ["opened", "acted", "resolved"]),
     ],
 )
-def test_a_kill_around_a_unit_or_a_command_never_does_it_twice(lab, kind, before_the_act, acts, kinds):
+def test_unit_or_command_runs_at_most_once_around_a_kill(lab, kind, before_the_act, acts, kinds):
     lab = renewed_by(lab, kind)
     kill_around_restart(lab, before_the_act=before_the_act)
     lab.suffer(90)
@@ -152,7 +150,7 @@ def test_a_kill_around_a_unit_or_a_command_never_does_it_twice(lab, kind, before
 
 
 class Killer:
-    """Ends the agent after its nth step on the way to a cure: each commit, and each thing that is done outside."""
+    """Ends the agent after the nth step of a cure; a step is a commit or an effect outside."""
 
     def __init__(self, lab, number):
         self.lab = lab
@@ -162,14 +160,14 @@ class Killer:
         self.watch()
 
     def watch(self):
-        """Count the commits of the store, which is another one after each start."""
+        """Count the commits of the store; each start opens a new store."""
         store, inner = self.lab.store, self.lab.store.transaction
 
         @contextmanager
         def transaction():
             with inner():
                 yield
-            if store.acts():  # what comes before the act is killed elsewhere
+            if store.acts():  # other tests kill the agent before the action
                 self.step()
 
         store.transaction = transaction
@@ -190,7 +188,7 @@ class Killer:
 
 @pytest.mark.parametrize("renews", [True, False])
 @pytest.mark.parametrize("number", range(1, 15))
-def test_a_kill_after_any_step_of_moving_aside_ends_the_same_way(lab, number, renews):
+def test_kill_after_any_step_of_moving_aside_does_not_change_the_result(lab, number, renews):
     lab = old_manager(lab, renews=renews)
     killer = Killer(lab, number)
     for _ in range(120):
@@ -200,7 +198,7 @@ def test_a_kill_after_any_step_of_moving_aside_ends_the_same_way(lab, number, re
             lab.kill()
             killer.watch()
 
-    assert killer.left <= 0  # it was killed
+    assert killer.left <= 0  # the kill happened
     assert len(lab.world.restarts) == 1
     assert sorted(lab.world.undone) == ([] if renews else sorted(BOTH))
     assert [a.state for a in lab.store.acts()] == ["verified" if renews else "failed"]
@@ -208,7 +206,7 @@ def test_a_kill_after_any_step_of_moving_aside_ends_the_same_way(lab, number, re
     assert sorted(s.certificate.path for s in lab.world.files) == sorted(s.certificate.path for s in member())
 
 
-def test_a_clock_that_is_set_back_while_the_agent_is_down_holds_up_no_verdict(lab):
+def test_clock_that_is_set_back_during_a_stop_delays_no_verification(lab):
     lab = lab()
     lab.suffer(6)
     assert [act.state for act in lab.store.acts()] == ["done"]
@@ -221,7 +219,7 @@ def test_a_clock_that_is_set_back_while_the_agent_is_down_holds_up_no_verdict(la
 
 
 @pytest.mark.parametrize("change", ["lease", "quorum", "late"])
-def test_what_was_not_done_before_a_kill_is_asked_for_anew(lab, change):
+def test_intent_is_withdrawn_after_a_kill_if_a_gate_has_closed(lab, change):
     lab = lab(lease="ours", members=group(a="expired", b="good", c="good"))
     kill_in(lab, "restart")
     if change == "lease":
@@ -236,7 +234,7 @@ def test_what_was_not_done_before_a_kill_is_asked_for_anew(lab, change):
     assert [act.state for act in lab.store.acts()] == ["withdrawn"]
     assert "withdrawn" in [event["what"] for event in lab.store.events(1)]
 
-    # Nothing was begun, so that it comes to its turn when all is well again.
+    # No action began, so the agent acts once all is well again.
     lab.world.lease, lab.world.members = "ours", group(a="expired", b="good", c="good")
     lab.suffer(60)
     assert len(lab.world.restarts) == 1
@@ -244,13 +242,13 @@ def test_what_was_not_done_before_a_kill_is_asked_for_anew(lab, change):
     assert lab.world.kinds() == ["opened", "acted", "resolved"]
 
 
-def test_who_the_members_are_is_known_after_a_kill_too(lab):
+def test_known_members_survive_a_kill(lab):
     lab = lab()
-    told = Told(by="boot/1/2", voters=(("etcd-a", "10.0.0.1", 2380), ("etcd-b", "10.0.0.2", 2380)))
-    lab.world.rosters = {ME: told}
+    cluster = Told(by="boot/1/2", voters=(("etcd-a", "10.0.0.1", 2380), ("etcd-b", "10.0.0.2", 2380)))
+    lab.world.rosters = {ME: cluster}
     lab.step()
     lab.world.rosters = {}
     lab.kill()
     lab.step()
 
-    assert lab.world.met == [{}, {ME: told}]
+    assert lab.world.met == [{}, {ME: cluster}]

@@ -1,4 +1,4 @@
-"""The line, from a line that came in to a message that went out, on a real store; only machine, hands and channels are played."""
+"""The loop from a log line to a message, with a real store; machine, hands and channels are simulated."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from labs.played import OWN_TIME, REFUSED, REFUSING
 from labs.values import DAY, NOW, member
 
 
-def test_the_whole_story_from_a_line_to_resolved_with_one_act_and_one_message_of_each_kind(lab):
+def test_line_leads_to_one_action_and_one_message_of_each_kind(lab):
     lab = lab()
 
     for _ in range(10):
@@ -20,11 +20,11 @@ def test_the_whole_story_from_a_line_to_resolved_with_one_act_and_one_message_of
     assert len(lab.world.restarts) == 1
     assert lab.world.kinds() == lab.world.kinds("other") == ["opened", "acted", "resolved"]
     assert [(i.state, i.count) for i in lab.incidents() if i.severity == "critical"] == [("resolved", 5)]
-    assert sum(i.count for i in lab.incidents()) == 10  # the lines after the verification accuse nothing that is here
+    assert sum(i.count for i in lab.incidents()) == 10  # the lines after the verification accuse no file
     assert [a.state for a in lab.store.acts()] == ["verified"]
 
 
-def test_a_storm_of_equal_lines_is_one_incident_with_a_counter(lab):
+def test_storm_of_equal_lines_is_one_incident_with_a_count(lab):
     lab = lab(mode="notify")
 
     for _ in range(20):
@@ -35,7 +35,7 @@ def test_a_storm_of_equal_lines_is_one_incident_with_a_counter(lab):
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(15, "open"), (17, "resolved")])
-def test_fault_of_a_peer_is_over_after_a_quarter_of_an_hour_of_silence(lab, minutes, state):
+def test_fault_of_a_peer_is_over_after_15_minutes_without_lines(lab, minutes, state):
     lab = lab(member(), mode="notify")
     lab.step(REFUSING)
     for _ in range(minutes):
@@ -45,14 +45,14 @@ def test_fault_of_a_peer_is_over_after_a_quarter_of_an_hour_of_silence(lab, minu
 
 
 @pytest.mark.slow
-def test_a_line_that_comes_again_by_another_source_is_counted_once_after_hours_storms_and_kills(lab, monkeypatch):
+def test_copy_from_another_source_is_deduplicated_after_hours_storms_and_kills(lab, monkeypatch):
     monkeypatch.setattr(turn, "JUDGED_AT_ONCE", tally.REMEMBERED_LINES + 1)
     lab = lab(mode="notify")
 
     lab.step(OWN_TIME, stream="journal")
     lab.kill()
     lab.step(OWN_TIME, stream="docker:c1")
-    lab.step(  # more kinds of lines than are kept in memory
+    lab.step(  # more kinds of lines than the memory keeps
         *[OWN_TIME.replace("etcd-a", f"etcd-{number}") for number in range(tally.REMEMBERED_LINES + 1)],
         stream="docker:c1",
     )
@@ -62,7 +62,7 @@ def test_a_line_that_comes_again_by_another_source_is_counted_once_after_hours_s
     assert sum(i.count for i in lab.incidents()) == 1 + tally.REMEMBERED_LINES + 1
 
 
-def test_of_a_flood_of_kinds_some_are_judged_in_a_turn_and_a_kill_loses_none(lab):
+def test_flood_of_kinds_is_judged_in_parts_and_a_kill_loses_none(lab):
     lab = lab(mode="notify")
     kinds = [OWN_TIME.replace("etcd-a", f"etcd-{number}") for number in range(5 * turn.JUDGED_AT_ONCE // 2)]
 
@@ -77,7 +77,7 @@ def test_of_a_flood_of_kinds_some_are_judged_in_a_turn_and_a_kill_loses_none(lab
     assert sum(i.count for i in lab.incidents()) == len(kinds)
 
 
-def test_what_two_containers_say_alike_in_the_same_second_is_two_lines(lab):
+def test_equal_lines_of_two_containers_in_one_second_count_twice(lab):
     lab = lab(mode="notify")
 
     for stream in ("docker:main", "docker:events", "journal", "journal", "file:/var/log/etcd.log"):
@@ -87,7 +87,7 @@ def test_what_two_containers_say_alike_in_the_same_second_is_two_lines(lab):
 
 
 @pytest.mark.parametrize(("mode", "kinds"), [("observe", []), ("notify", ["opened"])])
-def test_without_leave_to_act_nothing_is_touched(lab, mode, kinds):
+def test_agent_does_not_act_in_modes_that_only_watch(lab, mode, kinds):
     lab = lab(mode=mode)
 
     for _ in range(60):
@@ -98,7 +98,7 @@ def test_without_leave_to_act_nothing_is_touched(lab, mode, kinds):
     assert len(lab.incidents()) == 1
 
 
-def test_a_sick_neighbour_is_named_and_nothing_here_is_touched(lab):
+def test_faulty_peer_is_reported_and_causes_no_action_here(lab):
     lab = lab(member())
 
     for _ in range(60):
@@ -109,7 +109,7 @@ def test_a_sick_neighbour_is_named_and_nothing_here_is_touched(lab):
     assert lab.world.kinds() == ["opened"]
 
 
-def test_forged_lines_on_a_healthy_master_cause_no_act_and_no_message(lab):
+def test_forged_lines_on_a_healthy_master_cause_no_action_and_no_message(lab):
     lab = lab(member())
 
     for _ in range(100):
@@ -119,7 +119,7 @@ def test_forged_lines_on_a_healthy_master_cause_no_act_and_no_message(lab):
     assert lab.world.sent == []
 
 
-def test_when_a_person_cures_it_that_is_verified_and_said(lab):
+def test_cure_by_a_person_is_verified_and_reported(lab):
     lab = lab(mode="notify")
     for _ in range(10):
         lab.step(REFUSED)
@@ -130,7 +130,7 @@ def test_when_a_person_cures_it_that_is_verified_and_said(lab):
     assert lab.world.kinds() == ["opened", "resolved"]
 
 
-def test_what_is_over_before_it_was_told_is_not_told(lab):
+def test_incident_that_is_over_before_its_announcement_is_not_announced(lab):
     lab = lab(mode="notify")
     lab.step(REFUSED)
     lab.world.files = member()
@@ -140,7 +140,7 @@ def test_what_is_over_before_it_was_told_is_not_told(lab):
     assert [i.state for i in lab.incidents()] == ["resolved"]
 
 
-def test_a_line_is_judged_by_files_that_came_a_moment_before_it(lab):
+def test_line_is_judged_by_files_that_appeared_just_before_it(lab):
     there = member(peer_ends=NOW - DAY)
     lab = lab(())
     lab.step()
@@ -149,7 +149,7 @@ def test_a_line_is_judged_by_files_that_came_a_moment_before_it(lab):
     assert [incident.diagnosis.cause for incident in lab.incidents()] == ["expired"]
 
 
-def test_a_dead_channel_delays_no_other_and_gets_everything_later(lab):
+def test_dead_channel_delays_no_other_channel_and_catches_up_later(lab):
     lab = lab(dead={"other"})
     for _ in range(10):
         lab.step(REFUSED)
@@ -163,7 +163,7 @@ def test_a_dead_channel_delays_no_other_and_gets_everything_later(lab):
     assert lab.world.kinds("other") == ["opened", "acted", "resolved"]
 
 
-def test_reminders_come_at_their_interval_until_it_is_over(lab):
+def test_reminders_come_at_their_interval(lab):
     lab = lab(mode="notify")
     lab.step(REFUSED)
     for _ in range(3):
@@ -174,7 +174,7 @@ def test_reminders_come_at_their_interval_until_it_is_over(lab):
     assert lab.world.kinds() == ["opened", "reminder", "reminder"]
 
 
-def test_a_line_that_comes_in_by_two_sources_is_counted_once(lab):
+def test_line_from_two_sources_counts_once(lab):
     lab = lab(mode="notify")
     moment = NOW + timedelta(seconds=1)
 
@@ -185,7 +185,7 @@ def test_a_line_that_comes_in_by_two_sources_is_counted_once(lab):
     assert [i.count for i in lab.incidents()] == [2]
 
 
-def test_our_own_probe_is_no_sighting(lab):
+def test_line_that_our_own_probe_causes_is_no_sighting(lab):
     lab = lab(member())
 
     lab.step(
@@ -195,17 +195,17 @@ def test_our_own_probe_is_no_sighting(lab):
     assert lab.incidents() == []
 
 
-def test_what_expires_while_nothing_is_logged_is_told_as_it_does(lab):
-    # As etcd 3.2 has it, which logs nothing of the clients that it refuses.
+def test_expiry_is_reported_at_its_time_without_any_line(lab):
+    # etcd 3.2 logs nothing about clients that it rejects.
     lab = lab(member(peer_ends=NOW + timedelta(seconds=90)))
     lab.go(90)
-    assert [one.diagnosis.cause for one in lab.incidents()] == ["expires_soon"]
+    assert [incident.diagnosis.cause for incident in lab.incidents()] == ["expires_soon"]
     lab.go(30)
     assert lab.world.kinds() == ["opened", "opened"]
     assert lab.incidents()[0].diagnosis.cause == "expired"
 
 
-def test_the_silent_case_is_told_without_a_line(lab):
+def test_expired_file_is_reported_without_any_line(lab):
     lab = lab(mode="notify")
     lab.go(5)
 
@@ -213,32 +213,32 @@ def test_the_silent_case_is_told_without_a_line(lab):
     assert lab.world.kinds() == ["opened"]
 
 
-def test_forecasts_are_told_once_for_each_threshold_and_end_when_renewed(lab):
+def test_expiry_warnings_come_once_for_each_threshold_and_end_with_a_renewal(lab):
     lab = lab(member(peer_ends=NOW + 10 * DAY), mode="notify")
     lab.go(5)
     for _ in range(24 * 4):
         lab.step(seconds=3600)
-    told = [i.key.rpartition("|")[2] for i in reversed(lab.incidents())]
+    thresholds = [i.key.rpartition("|")[2] for i in reversed(lab.incidents())]
 
     lab.world.files = member()
     for _ in range(3):
         lab.step(seconds=700)
 
-    assert told == ["14", "7"]
+    assert thresholds == ["14", "7"]
     assert {i.state for i in lab.incidents()} == {"resolved"}
 
 
-@pytest.mark.parametrize(("of_plane", "told"), [({"kops": (5, 2)}, []), ({"kops": (12,), "k3s": (5,)}, ["12"])])
-def test_a_plane_of_its_own_thresholds_is_told_of_at_those(lab, of_plane, told):
+@pytest.mark.parametrize(("of_plane", "thresholds"), [({"kops": (5, 2)}, []), ({"kops": (12,), "k3s": (5,)}, ["12"])])
+def test_expiry_warnings_come_at_the_thresholds_of_the_plane(lab, of_plane, thresholds):
     lab = lab(member(peer_ends=NOW + 10 * DAY), mode="notify", of_plane=of_plane)
     lab.go(5)
     for _ in range(24 * 4):
         lab.step(seconds=3600)
 
-    assert [i.key.rpartition("|")[2] for i in lab.incidents()] == told
+    assert [i.key.rpartition("|")[2] for i in lab.incidents()] == thresholds
 
 
-def test_a_blind_source_is_told_to_the_journal_once_and_its_return_too(lab):
+def test_loss_and_return_of_a_source_are_journal_entries(lab):
     lab = lab(member())
 
     lab.loop.step([SourceDown(source="docker", reason="no socket"), SourceUp(source="docker")], NOW)
@@ -247,7 +247,7 @@ def test_a_blind_source_is_told_to_the_journal_once_and_its_return_too(lab):
     assert lab.store.sources()[0]["down"] == ""
 
 
-def test_positions_move_with_lines_and_without(lab):
+def test_positions_move_with_lines_and_with_progress(lab):
     lab = lab(member())
 
     lab.loop.step([Progress(stream="file:/x", position="7")], NOW)
@@ -260,7 +260,7 @@ def test_positions_move_with_lines_and_without(lab):
     assert lab.store.positions() == {"journal": "1"}
 
 
-def test_where_nothing_comes_and_nothing_is_due_no_turn_is_made_and_what_is_due_is_done_at_its_time(lab, monkeypatch):
+def test_loop_makes_a_turn_only_for_new_items_or_due_rechecks(lab, monkeypatch):
     lab, turns = lab(), []
     lab.step(REFUSED)
     begin = lab.loop.begin

@@ -1,4 +1,4 @@
-"""Signs of life that need no message: the heartbeat, the watchdog, numbers, every terminal and the line at login."""
+"""Signs of life without messages: heartbeat, watchdog, metrics, terminals and the login line."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from labs.waiting import until
 SECRET = "S3cr3tT0kenThatNobodyMaySee"
 
 
-def test_what_needs_no_network_every_terminal_once_a_line_at_login_numbers_and_the_heartbeat(service, hook, tmp_path):
+def test_wall_login_line_metrics_and_heartbeat_work_without_a_channel(service, hook, tmp_path):
     run, programs = tmp_path / "run", tmp_path / "bin"
     run.mkdir()
     programs.mkdir()
@@ -55,13 +55,13 @@ def test_what_needs_no_network_every_terminal_once_a_line_at_login_numbers_and_t
     service.start()
     service.certificate(DAY * 300)
     until(lambda: not (run / "motd").exists())
-    told = (tmp_path / "terminals").read_text()
-    assert told.count(host) == 1  # opened, and nothing of "resolved"
-    assert told.endswith("More: sudo certmedic show 1\n")
+    shown = (tmp_path / "terminals").read_text()
+    assert shown.count(host) == 1  # "opened" and not "resolved"
+    assert shown.endswith("More: sudo certmedic show 1\n")
 
 
 @pytest.mark.parametrize("url", [f"ftp://{SECRET}/", f"{SECRET}", "http:///x"])
-def test_a_heartbeat_that_is_no_web_address_is_refused_without_being_shown(tmp_path, url):
+def test_invalid_heartbeat_url_is_refused_without_printing_it(tmp_path, url):
     path = tmp_path / "c.toml"
     path.write_text(f'[notify]\nheartbeat = "{url}"')
     path.chmod(0o640)
@@ -76,7 +76,7 @@ def test_a_heartbeat_that_is_no_web_address_is_refused_without_being_shown(tmp_p
 
 @pytest.fixture
 def pulse(lab, hook, tmp_path, monkeypatch):
-    """A pulse with a heartbeat to `hook`, and turns at chosen ticks."""
+    """Return a lab with a heartbeat to `hook`; `lab.turns` makes turns at the given ticks."""
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     config = tmp_path / "c.toml"
     config.write_text(f'[notify]\nheartbeat = "http://127.0.0.1:{hook.port}/{SECRET}"\nheartbeat_every = "5m"\n')
@@ -96,7 +96,7 @@ def pulse(lab, hook, tmp_path, monkeypatch):
     return lab
 
 
-def test_a_heartbeat_comes_at_its_interval_and_says_what_is_watched(pulse, hook):
+def test_heartbeat_comes_at_its_interval_with_the_next_expiry(pulse, hook):
     pulse.turns(0, 1, 299, 300, 301, 600)
     assert len(hook.requests) == 3
     assert hook.requests[0][2].decode() == (
@@ -104,16 +104,16 @@ def test_a_heartbeat_comes_at_its_interval_and_says_what_is_watched(pulse, hook)
     )
 
 
-def test_there_is_no_heartbeat_while_what_must_be_read_is_not(pulse, hook):
+def test_no_heartbeat_is_sent_while_a_required_source_is_blind(pulse, hook):
     pulse.loop.readers.blind["journal"] = "gone"
     pulse.turns(0, 300, 600)
     assert hook.requests == []
-    pulse.loop.readers.blind = {"docker": "gone"}  # nobody needs it
+    pulse.loop.readers.blind = {"docker": "gone"}  # docker is not required
     pulse.turns(601)
     assert len(hook.requests) == 1
 
 
-def test_a_heartbeat_that_fails_is_logged_once_counted_and_its_return_is_told(pulse, hook):
+def test_failed_heartbeats_are_counted_and_logged_once_as_is_their_recovery(pulse, hook):
     hook.mood = "500"
     pulse.turns(0, 300, 600, 900)
     hook.mood = "ok"
@@ -127,7 +127,7 @@ def test_a_heartbeat_that_fails_is_logged_once_counted_and_its_return_is_told(pu
     assert SECRET not in str(pulse.world.journal) + repr(pulse.pulse.heartbeat)
 
 
-def test_a_heartbeat_to_one_that_drips_holds_up_nothing_and_is_not_begun_twice(hook):
+def test_heartbeat_to_a_slow_receiver_blocks_nothing_and_is_not_repeated(hook):
     hook.mood = "drip"
     beat = heartbeat.Heartbeat(f"http://127.0.0.1:{hook.port}/")
     before = datetime.now(UTC)
@@ -139,7 +139,7 @@ def test_a_heartbeat_to_one_that_drips_holds_up_nothing_and_is_not_begun_twice(h
     assert len(hook.requests) == 1
 
 
-def test_a_service_that_takes_no_post_is_asked(hook):
+def test_heartbeat_uses_get_if_the_receiver_refuses_post(hook):
     handler = hook.server.RequestHandlerClass
     handler.do_GET = handler.do_POST
     answer = hook.answer
@@ -149,24 +149,24 @@ def test_a_service_that_takes_no_post_is_asked(hook):
         answer(request)
 
     hook.answer = only_get
-    beat, said = heartbeat.Heartbeat(f"http://127.0.0.1:{hook.port}/"), []
+    beat, results = heartbeat.Heartbeat(f"http://127.0.0.1:{hook.port}/"), []
     beat.beat("x")
-    until(lambda: said.append(beat.result()) or said[-1] is not None)
-    assert said[-1] == ""
+    until(lambda: results.append(beat.result()) or results[-1] is not None)
+    assert results[-1] == ""
     assert len(hook.requests) == 2
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-name.invalid"])
-def test_why_a_heartbeat_failed_is_said_without_its_address(address):
-    beat, said = heartbeat.Heartbeat(f"http://{address}/{SECRET}"), []
+def test_reason_of_a_failed_heartbeat_contains_no_address(address):
+    beat, results = heartbeat.Heartbeat(f"http://{address}/{SECRET}"), []
     beat.beat("x")
-    until(lambda: said.append(beat.result()) or said[-1] is not None)
-    assert said[-1]
-    assert SECRET not in said[-1]
-    assert address not in said[-1]
+    until(lambda: results.append(beat.result()) or results[-1] is not None)
+    assert results[-1]
+    assert SECRET not in results[-1]
+    assert address not in results[-1]
 
 
-def test_the_watchdog_is_fed_four_times_an_interval_and_not_each_turn(pulse, tmp_path, monkeypatch):
+def test_watchdog_is_fed_at_its_interval_while_required_sources_are_read(pulse, tmp_path, monkeypatch):
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(path)
@@ -190,7 +190,7 @@ def test_the_watchdog_is_fed_four_times_an_interval_and_not_each_turn(pulse, tmp
         assert heard() == 0
 
 
-def test_the_numbers_have_the_names_that_dashboards_know_and_our_own(lab, tmp_path):
+def test_metrics_have_the_names_of_x509_exporter_and_ours(lab, tmp_path):
     from certmedic.edge import metrics  # noqa: PLC0415 - heavy
 
     lab = lab(mode="notify", dead={"good", "other"})
@@ -218,20 +218,20 @@ def test_the_numbers_have_the_names_that_dashboards_know_and_our_own(lab, tmp_pa
         "certmedic_outbox_waiting 2.0",
         'certmedic_acts{state="verified"} 0.0',
     ):
-        assert any(float_alike(sample, told) for told in text.splitlines()), (sample, text)
+        assert any(float_alike(sample, line) for line in text.splitlines()), (sample, text)
     assert float(re.search(r"^certmedic_outbox_oldest_seconds (.*)$", text, re.MULTILINE)[1]) > 50
     assert metrics.exposition(metrics.Numbers(at=NOW, version="1", mode="notify", facts=None))
 
 
-def float_alike(wanted, told):
-    """Whether two samples are the same, however their numbers are written."""
-    (a, x), (b, y) = wanted.rsplit(" ", 1), told.rsplit(" ", 1)
+def float_alike(wanted, sample):
+    """Return whether two samples are equal, in any notation of their numbers."""
+    (a, x), (b, y) = wanted.rsplit(" ", 1), sample.rsplit(" ", 1)
     with contextlib.suppress(ValueError):
         return sorted(re.split(r"[{},]", a)) == sorted(re.split(r"[{},]", b)) and float(x) == float(y)
     return False
 
 
-def test_a_folder_that_cannot_be_written_is_complained_of_once_and_holds_up_nothing(lab, tmp_path, caplog):
+def test_unwritable_metrics_folder_is_logged_once(lab, tmp_path, caplog):
     lab = lab(member(), mode="notify")
     lab.step()
     config = replace(Config(), metrics=replace(Config().metrics, textfile=tmp_path / "none" / "c.prom"))
@@ -241,7 +241,7 @@ def test_a_folder_that_cannot_be_written_is_complained_of_once_and_holds_up_noth
     assert [r.getMessage().split(":")[0] for r in caplog.records] == ["metrics.textfile"]
 
 
-def test_the_wall_says_why_it_could_not(monkeypatch, tmp_path):
+def test_wall_returns_the_reason_of_its_failure(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert local.wall("x") == "wall: No such file or directory"
     monkeypatch.setattr(local, "DEADLINE", 0.2)
@@ -252,21 +252,21 @@ def test_the_wall_says_why_it_could_not(monkeypatch, tmp_path):
     assert local.wall("x") == "wall: exit status 3"
 
 
-def test_only_what_is_critical_is_written_on_the_wall_and_once_whether_it_works_or_not(lab):
-    told = []
+def test_only_critical_incidents_go_to_the_wall_and_only_once(lab):
+    shown = []
     lab = lab(mode="notify")
     lab.loop.teller.world = replace(
-        lab.loop.world, wall=lambda text: told.append(text) or ("" if len(told) > 1 else "wall: nobody")
+        lab.loop.world, wall=lambda text: shown.append(text) or ("" if len(shown) > 1 else "wall: nobody")
     )
     for _ in range(60):
         lab.step(REFUSED, REFUSING)
-    assert len(told) == 1
-    assert told[0].startswith("master-a: the certificate of etcd main has expired.")
+    assert len(shown) == 1
+    assert shown[0].startswith("master-a: the certificate of etcd main has expired.")
     walls = [(m["kind"], m["state"], m["error"]) for m in lab.store.messages() if m["label"] == "every terminal"]
     assert walls == [("opened", "expired", "wall: nobody")]
 
 
-def test_the_line_at_login_forbids_a_restart_that_could_cost_the_quorum(lab, tmp_path, monkeypatch):
+def test_login_line_forbids_a_restart_that_could_cost_the_quorum(lab, tmp_path, monkeypatch):
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     lab = lab()
     for _ in range(10):
@@ -279,7 +279,7 @@ def test_the_line_at_login_forbids_a_restart_that_could_cost_the_quorum(lab, tmp
     ]
 
 
-def test_the_line_at_login_names_at_most_five_and_hides_what_strangers_wrote(lab, tmp_path, monkeypatch):
+def test_login_lines_are_at_most_five_and_escape_foreign_text(lab, tmp_path, monkeypatch):
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     groups = [f"g{n}" for n in range(7)]
     leaf = PEERS_CA.leaf("etcd-a", not_before=NOW - 400 * DAY, not_after=NOW - DAY)

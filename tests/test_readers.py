@@ -1,4 +1,4 @@
-"""A source that cannot be read: told when it lasts, once, and its end once; never in the middle of an ordinary restart."""
+"""A blind source is reported once if it lasts, and so is its return; an ordinary restart is not reported."""
 
 import shutil
 import threading
@@ -19,7 +19,7 @@ from labs.waiting import until
 
 @pytest.fixture
 def lab(lab):
-    """A healthy machine, of which people are told."""
+    """Return a function that makes a healthy machine with notifications."""
     return lambda *, mode="notify", **notify: lab(member(), mode=mode, notify=notify)
 
 
@@ -36,19 +36,19 @@ def down(source, reason="Connection refused"):
 
 
 def last(lab):
-    """The latest message, as the good channel got it."""
+    """Return the latest message to the good channel."""
     return lab.store._db.execute("SELECT message FROM messages ORDER BY id DESC LIMIT 1").fetchone()[0]
 
 
-def test_what_worked_and_is_blind_for_long_is_told_once_then_reminded_and_its_end_is_told_once(lab):
+def test_lasting_blindness_is_reported_once_then_reminded_and_resolved(lab):
     lab = lab(mode="remedy", remind_every=timedelta(hours=6))
     take(lab, works("docker"), down("docker"))
     lab.go(88)
     assert lab.incidents() == []
     lab.go(6)
-    (one,) = lab.incidents()
-    assert (one.diagnosis.cause, one.diagnosis.source, one.severity) == ("blind", "docker", "warning")
-    assert one.diagnosis.since == NOW
+    (incident,) = lab.incidents()
+    assert (incident.diagnosis.cause, incident.diagnosis.source, incident.severity) == ("blind", "docker", "warning")
+    assert incident.diagnosis.since == NOW
     assert lab.world.kinds() == ["opened"]
     assert "docker cannot be read, so certmedic is blind there. Find out why" in last(lab)
     assert "Connection refused" in last(lab)
@@ -60,7 +60,7 @@ def test_what_worked_and_is_blind_for_long_is_told_once_then_reminded_and_its_en
     assert lab.world.kinds() == ["opened", "reminder"]
     take(lab, SourceUp(source="docker"))
     lab.go(240)
-    assert lab.world.kinds() == ["opened", "reminder"]  # it could fail again at once
+    assert lab.world.kinds() == ["opened", "reminder"]  # the source might fail again at once
     lab.go(120)
     assert lab.world.kinds() == ["opened", "reminder", "resolved"]
     assert "docker is read again since 2026-11-24 22:41" in last(lab)
@@ -76,7 +76,7 @@ def test_what_worked_and_is_blind_for_long_is_told_once_then_reminded_and_its_en
     ]
 
 
-def test_an_ordinary_restart_of_a_daemon_is_no_incident_however_often(lab):
+def test_ordinary_restarts_of_a_daemon_are_no_incident(lab):
     lab = lab()
     for _ in range(20):
         take(lab, works("docker"), down("docker"))
@@ -87,7 +87,7 @@ def test_an_ordinary_restart_of_a_daemon_is_no_incident_however_often(lab):
     assert lab.world.sent == []
 
 
-def test_one_that_comes_back_before_people_were_told_is_recorded_without_a_word(lab):
+def test_source_that_returns_before_its_announcement_sends_no_message(lab):
     lab = lab(group_for=timedelta(seconds=30))
     take(lab, works("docker"), down("docker"))
     lab.go(100)
@@ -97,7 +97,7 @@ def test_one_that_comes_back_before_people_were_told_is_recorded_without_a_word(
     assert lab.world.sent == []
 
 
-def test_one_that_comes_and_goes_is_told_of_once(lab):
+def test_source_that_fails_repeatedly_is_reported_once(lab):
     lab = lab()
     take(lab, works("docker"))
     for _ in range(10):
@@ -110,25 +110,25 @@ def test_one_that_comes_and_goes_is_told_of_once(lab):
     assert lab.world.kinds() == ["opened", "resolved"]
 
 
-@pytest.mark.parametrize(("source", "told"), [("journal", ["opened"]), ("docker", [])])
-def test_of_what_never_worked_people_hear_only_where_it_was_asked_for(lab, source, told):
+@pytest.mark.parametrize(("source", "kinds"), [("journal", ["opened"]), ("docker", [])])
+def test_source_that_never_worked_is_reported_only_if_it_is_configured(lab, source, kinds):
     lab = lab()
     take(lab, down(source))
     lab.go(300)
-    assert lab.world.kinds() == told
+    assert lab.world.kinds() == kinds
 
 
-def test_nothing_is_missed_with_the_watch_over_certificate_folders_so_it_is_not_told(lab):
+def test_loss_of_the_watch_over_certificate_folders_is_not_reported(lab):
     lab = lab()
     take(lab, works("certificates"), down("certificates"))
     lab.go(300)
     assert lab.incidents() == []
 
 
-def test_restarts_of_the_agent_send_nothing_again_and_lose_neither_the_beginning_nor_the_end(lab):
+def test_restarts_of_the_agent_repeat_and_lose_no_message_about_a_source(lab):
     lab = lab()
     take(lab, works("journal"), down("journal"))
-    for _ in range(3):  # as the watchdog does it
+    for _ in range(3):  # as the watchdog kills the agent
         lab.go(60)
         lab.kill()
         take(lab, down("journal"))
@@ -141,7 +141,7 @@ def test_restarts_of_the_agent_send_nothing_again_and_lose_neither_the_beginning
     assert lab.world.kinds() == ["opened"]
     assert lab.incidents()[0].diagnosis.since == NOW
 
-    lab.kill()  # it reads again from here on, and no reader says that it did not before
+    lab.kill()  # the source now works, and its reader does not report the earlier failure
     for _ in range(80):
         take(lab, works("journal"))
         lab.go(5)
@@ -149,7 +149,7 @@ def test_restarts_of_the_agent_send_nothing_again_and_lose_neither_the_beginning
     assert lab.store.sources()[0]["down"] == ""
 
 
-def test_one_that_came_back_while_the_machine_was_off_is_not_told(lab):
+def test_source_that_returned_while_the_agent_was_stopped_is_not_reported(lab):
     lab = lab()
     take(lab, works("docker"), down("docker"))
     lab.now += timedelta(minutes=20)
@@ -161,7 +161,7 @@ def test_one_that_came_back_while_the_machine_was_off_is_not_told(lab):
     assert lab.store.sources()[0]["down"] == ""
 
 
-def test_one_that_says_nothing_after_a_restart_of_the_agent_is_still_blind(lab):
+def test_source_without_a_status_after_a_restart_of_the_agent_is_still_blind(lab):
     lab = lab()
     take(lab, works("docker"), down("docker"))
     lab.kill()
@@ -180,7 +180,7 @@ def test_source_that_was_blind_at_the_stop_reads_again_after_half_a_minute(lab, 
     assert (lab.store.sources()[0]["down"] == "") is reads
 
 
-def test_one_that_is_no_longer_configured_is_over_and_forgotten(lab):
+def test_incident_of_a_source_that_is_no_longer_configured_is_resolved(lab):
     lab = lab()
     take(lab, works("docker"), down("docker"))
     lab.go(100)
@@ -192,7 +192,7 @@ def test_one_that_is_no_longer_configured_is_over_and_forgotten(lab):
     assert lab.store.sources() == []
 
 
-def test_it_is_silenced_by_its_cause_and_routed_by_it(lab):
+def test_incident_of_a_source_is_silenced_and_routed_by_its_cause(lab):
     lab = lab(route=(Route(tag="eyes", cause="blind"),))
     tags = []
     lab.world.channels = lambda severity, tag="": tags.append(tag) or []
@@ -206,7 +206,7 @@ def test_it_is_silenced_by_its_cause_and_routed_by_it(lab):
     assert tags == ["eyes"]
 
 
-def test_several_are_told_each_in_its_own_time(lab):
+def test_each_blind_source_is_reported_at_its_time(lab):
     lab = lab()
     take(lab, works("docker"), down("docker"))
     lab.go(60)
@@ -219,7 +219,7 @@ def test_several_are_told_each_in_its_own_time(lab):
 
 @pytest.mark.real
 @pytest.mark.skipif(shutil.which("dockerd") is None, reason="needs dockerd")
-def test_a_real_daemon_that_is_gone_is_told_and_its_return_too(lab, monkeypatch):
+def test_loss_and_return_of_a_real_daemon_are_reported(lab, monkeypatch):
     lab, box, stop = lab(), inbox.Inbox(), threading.Event()
     monkeypatch.setattr(blind, "GRACE", timedelta(seconds=3))
     monkeypatch.setattr(blind, "STEADY", timedelta(seconds=3))
@@ -243,8 +243,8 @@ def test_a_real_daemon_that_is_gone_is_told_and_its_return_too(lab, monkeypatch)
             stop.set()
 
 
-def test_every_source_that_is_told_of_says_what_is_not_seen_and_what_to_type():
+def test_every_source_has_an_effect_and_a_command_for_its_report():
     for source in blind.SOURCES:
-        found = blind.diagnose(source, "gone", NOW)
-        assert found.effect.startswith("certmedic does not see ")
-        assert found.remedy.command
+        diagnosis = blind.diagnose(source, "gone", NOW)
+        assert diagnosis.effect.startswith("certmedic does not see ")
+        assert diagnosis.remedy.command

@@ -1,4 +1,4 @@
-"""Strangers' lines are counted and shown, within one budget, and have no effect on the rest."""
+"""Lines of strangers are counted within one budget and listed, and have no other effect."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from labs.values import DAY, NOW, entry, member
 
 
 class Watched(Played):
-    """A played machine that counts how often it is looked at."""
+    """A simulated machine that counts its probes."""
 
     looks = 0
 
@@ -28,7 +28,7 @@ def stranger(text, number=0, **origin):
     return entry(text.format(40000 + number), trust=Trust.STRANGER, **({"uid": 1000} | origin))
 
 
-def test_strangers_lines_open_no_incident_and_start_no_look(lab):
+def test_lines_of_strangers_open_no_incident_and_start_no_probe(lab):
     lab = lab(world=Watched(files=member()))
     lab.step()
     looks = lab.world.looks
@@ -42,7 +42,7 @@ def test_strangers_lines_open_no_incident_and_start_no_look(lab):
     assert (row["who"], row["symptom"], row["count"]) == ("uid 1000", "expired", 100)
 
 
-def test_beyond_the_budget_lines_are_counted_and_the_journal_says_so_once(lab):
+def test_lines_beyond_the_budget_are_counted_with_one_journal_entry(lab):
     lab = lab(member())
     lab.step()
     for second in range(3):
@@ -53,20 +53,20 @@ def test_beyond_the_budget_lines_are_counted_and_the_journal_says_so_once(lab):
     assert [fields["CERTMEDIC_EVENT"] for fields in lab.world.journal].count("strangers") == 1
 
 
-def test_the_budget_counts_bytes_too(lab):
+def test_budget_also_counts_bytes(lab):
     lab = lab(member())
     lab.loop.step([stranger(REFUSED + "x" * (BYTES_A_SECOND // 4), n) for n in range(10)], NOW)
     assert lab.loop.strangers.over_budget == 7
 
 
-def test_a_flood_of_strangers_does_not_delay_a_trusted_line(lab):
+def test_flood_of_lines_of_strangers_does_not_delay_a_trusted_line(lab):
     lab = lab(sick(), mode="notify")
     flood = [stranger(f"x{n}: {REFUSING}", n, program=f"etcd-{n}") for n in range(1000)]
     lab.loop.step([*flood, entry(REFUSED.format(40001))], NOW + timedelta(seconds=1))
     assert [incident.diagnosis.severity for incident in lab.incidents()] == [Severity.CRITICAL]
 
 
-def test_rows_of_strangers_are_bounded_and_the_oldest_go(lab):
+def test_rows_of_strangers_are_limited_and_the_oldest_are_deleted(lab):
     lab = lab(member())
     with lab.store.transaction():
         for number in range(MOST_ROWS + 5):
@@ -90,11 +90,11 @@ def test_rows_of_strangers_are_bounded_and_the_oldest_go(lab):
         ({"pod": "a\x1b[31m", "namespace": "b"}, "pod b/a [31m"),
     ],
 )
-def test_a_stranger_is_named_by_what_it_cannot_choose(origin, name):
+def test_stranger_is_named_by_fields_that_it_cannot_choose(origin, name):
     assert who(entry("x", trust=Trust.STRANGER, **origin).origin) == name
 
 
-def test_copies_of_a_stranger_hide_no_true_line(lab):
+def test_copies_by_a_stranger_do_not_deduplicate_a_trusted_line(lab):
     lab = lab(sick(), mode="notify")
     line = '2026-11-24 15:40:01.1 W | embed: rejected connection from "10.0.0.2:41001" (error "remote error: tls: bad certificate")'
     for stream in ("file:/tmp/a", "journal", "pod:/x"):
@@ -105,7 +105,7 @@ def test_copies_of_a_stranger_hide_no_true_line(lab):
     assert lab.loop.sightings == before + 1
 
 
-def test_lines_of_other_pods_make_nothing_fresh(lab):
+def test_lines_of_other_pods_do_not_open_the_gate_fresh(lab):
     lab = lab(sick())
     lab.step()
     for second in range(30):
@@ -117,7 +117,7 @@ def test_lines_of_other_pods_make_nothing_fresh(lab):
     assert "fresh" in [str(gate.name) for gate in known.decision.gates if not gate.passed]
 
 
-def test_a_forecast_is_not_closed_by_what_is_not_proven(lab):
+def test_unproven_fault_does_not_close_an_expiry_warning(lab):
     lab = lab(member(peer_ends=NOW + 5 * DAY), mode="notify")
     for second in range(5):
         at = NOW + timedelta(seconds=second)

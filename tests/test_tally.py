@@ -1,4 +1,4 @@
-"""Counting: equal lines are one fold, and a line that comes by several sources is one line."""
+"""Equal lines make one fold, and a line from several sources counts once."""
 
 from datetime import timedelta
 
@@ -30,9 +30,9 @@ def counted(folds, line):
 
 @pytest.mark.parametrize(
     "minutes",
-    [(0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)],  # a source may be behind by any time
+    [(0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)],  # a source may lag behind by any time
 )
-def test_fold_spans_its_lines_in_whatever_order_they_come(store, minutes):
+def test_fold_spans_its_lines_in_any_order(store, minutes):
     folds = tally.Tally(store)
     for minute in minutes:
         seen = counted(folds, sighting(at=NOW + minute * MINUTE))
@@ -48,7 +48,7 @@ def test_fold_is_judged_again_once_its_last_diagnosis_is_old_enough(store, befor
     assert folds.is_due(sighting(REFUSING).fold, before)
 
 
-def test_fold_is_new_until_it_was_counted_and_again_once_it_was_forgotten(store):
+def test_fold_is_new_until_it_is_counted_and_after_it_is_forgotten(store):
     folds = tally.Tally(store)
     assert folds.is_new(sighting().fold)
     own, _ = store.open_incident(survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())[0], now=NOW)
@@ -63,7 +63,7 @@ def test_fold_is_new_until_it_was_counted_and_again_once_it_was_forgotten(store)
 
 
 @pytest.mark.parametrize(("most", "is_kept"), [(1, True), (0, False)])
-def test_folds_are_kept_in_memory_up_to_a_number(store, monkeypatch, most, is_kept):
+def test_number_of_folds_in_memory_is_limited(store, monkeypatch, most, is_kept):
     monkeypatch.setattr(tally, "REMEMBERED_FOLDS", most)
     folds = tally.Tally(store)
     counted(folds, sighting())
@@ -71,8 +71,8 @@ def test_folds_are_kept_in_memory_up_to_a_number(store, monkeypatch, most, is_ke
     assert folds.is_new(sighting().fold) is not is_kept
 
 
-@pytest.mark.parametrize("most", [1, 0])  # 0: forgotten in memory, and read from the store again
-def test_line_of_another_source_is_an_echo_after_its_turn_was_written(store, monkeypatch, most):
+@pytest.mark.parametrize("most", [1, 0])  # 0: nothing stays in memory, so the store is read
+def test_copy_from_another_source_is_deduplicated_after_the_commit(store, monkeypatch, most):
     monkeypatch.setattr(tally, "REMEMBERED_LINES", most)
     lines = tally.Tally(store)
     assert not lines.is_echo(sighting(stream="journal"))

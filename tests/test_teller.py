@@ -1,4 +1,4 @@
-"""The right message, once, and to whom, even when the machine is cut off: the service as it is started, real receivers, kills and outages."""
+"""Each message reaches its receiver once, despite kills and outages; with the real service and real receivers."""
 
 import re
 import signal
@@ -22,7 +22,7 @@ SECRET = "S3cr3tT0kenThatNobodyMaySee"
 TAGS = {"critical": "oncall", "warning": "team", "info": "team"}
 
 
-def test_each_message_goes_out_once_and_none_again_after_restarts_and_kills(service, hook):
+def test_each_message_is_sent_once_despite_restarts_and_kills(service, hook):
     service = service(f"json://127.0.0.1:{hook.port}/")
     service.certificate()
     service.start()
@@ -32,7 +32,7 @@ def test_each_message_goes_out_once_and_none_again_after_restarts_and_kills(serv
         service.start()
         service.turns_for(1.5)
     service.process.terminate()
-    # Python itself ends it where it was told to stop before it had begun to listen for that.
+    # SIGTERM ends Python itself if the service has not installed its handler yet.
     assert service.process.wait(30) in (0, -signal.SIGTERM)
     service.start()
     service.certificate(DAY * 300)
@@ -44,7 +44,7 @@ def test_each_message_goes_out_once_and_none_again_after_restarts_and_kills(serv
     assert hook.kinds == ["opened", "resolved"]
 
 
-def test_a_kill_between_send_and_record_repeats_that_message_and_no_other(service, hook):
+def test_kill_between_send_and_record_repeats_only_that_message(service, hook):
     service = service(f"json://127.0.0.1:{hook.port}/")
     answer, killed = hook.answer, []
 
@@ -70,7 +70,7 @@ def test_a_kill_between_send_and_record_repeats_that_message_and_no_other(servic
     assert hook.messages[0] == hook.messages[1]
 
 
-def test_a_secret_is_nowhere(service, hook, tmp_path):
+def test_secret_is_in_no_output_file_or_request(service, hook, tmp_path):
     hook.mood = "500"
     dead = receivers.free_port()
     urls = [f"json://u:{SECRET}@127.0.0.1:{hook.port}/{SECRET}", f"json://127.0.0.1:{dead}/{SECRET}", f"no://{SECRET}"]
@@ -79,10 +79,10 @@ def test_a_secret_is_nowhere(service, hook, tmp_path):
     )
     service.certificate()
     service.start()
-    until(lambda: len(hook.requests) >= 2)  # tried again
+    until(lambda: len(hook.requests) >= 2)  # the delivery is retried
     until(lambda: "heartbeat is refused" in service.log)
     argv = Path(f"/proc/{service.process.pid}/cmdline").read_bytes()
-    told = [
+    outputs = [
         service.ask("test-notify", code=1),
         service.ask("check-config", code=1),
         service.ask("status"),
@@ -92,9 +92,9 @@ def test_a_secret_is_nowhere(service, hook, tmp_path):
     ]
     service.kill()
 
-    everything = service.log + argv.decode() + "".join(told)
+    everything = service.log + argv.decode() + "".join(outputs)
     assert "some channels do not work" in everything
-    assert "HTTP 500" in told[2]
+    assert "HTTP 500" in outputs[2]
     assert SECRET not in everything
     files = [path for path in service.state.parent.rglob("*") if path.is_file()]
     assert service.state in files
@@ -105,36 +105,36 @@ def test_a_secret_is_nowhere(service, hook, tmp_path):
 # ---------------------------------------------------------------- hours in seconds, with real receivers
 
 
-def test_a_day_without_network_then_each_message_once_in_order_and_no_stale_reminders(lab, hook):
+def test_messages_of_a_day_without_network_arrive_once_and_in_order(lab, hook):
     hook.mood = "reset"
     lab = lab(world=Reached(f"json://127.0.0.1:{hook.port}/", files=sick()), mode="notify")
     lab.step(REFUSED)
-    for _ in range(60):  # the neighbour comes and goes in the first hour
+    for _ in range(60):  # the peer fails and recovers in the first hour
         lab.step(*([REFUSING] if lab.position < 20 else []), seconds=60)
     for _ in range(19 * 12):
         lab.step(seconds=300)
-    assert hook.requests  # it was tried, and nothing got through
+    assert hook.requests  # deliveries were tried, and none succeeded
     tries = len(hook.requests)
-    assert tries < 400  # and not in vain every minute
+    assert tries < 400  # fewer than one a minute
 
     hook.mood, hook.requests = "ok", []
     for _ in range(20):
         lab.step(seconds=60)
-    told = [(message["title"], kind) for message, kind in zip(hook.messages, hook.kinds, strict=True)]
-    mine = [kind for title, kind in told if "etcd main" in title]
-    neighbours = [kind for title, kind in told if "10.0.0.2" in title]
-    assert mine == ["opened", "reminder"]  # the latest of three
+    delivered = [(message["title"], kind) for message, kind in zip(hook.messages, hook.kinds, strict=True)]
+    mine = [kind for title, kind in delivered if "etcd main" in title]
+    neighbours = [kind for title, kind in delivered if "10.0.0.2" in title]
+    assert mine == ["opened", "reminder"]  # only the latest of three reminders
     assert neighbours == ["opened", "resolved"]
 
     lab.world.files = member()
     for _ in range(20):
         lab.step(seconds=60)
-    assert hook.kinds[len(told) :] == ["resolved"]
+    assert hook.kinds[len(delivered) :] == ["resolved"]
     assert Counter(m["state"] for m in lab.store.messages()) == {"sent": 5, "superseded": 2}
     assert lab.store.channels()[0]["waiting"] == 0
 
 
-def test_what_is_given_up_after_a_day_leaves_a_trace_and_its_end_is_not_told_where_its_beginning_never_was(lab, hook):
+def test_end_of_an_incident_is_not_sent_to_a_channel_that_missed_its_opening(lab, hook):
     dead = receivers.free_port()
     lab = lab(world=Reached(f"json://127.0.0.1:{dead}/", f"json://127.0.0.1:{hook.port}/", files=sick()), mode="notify")
     lab.step(REFUSED)
@@ -156,7 +156,7 @@ def test_what_is_given_up_after_a_day_leaves_a_trace_and_its_end_is_not_told_whe
     assert set(hook.kinds[1:-1]) == {"reminder"}
 
 
-def test_a_channel_that_sleeps_and_lies_delays_no_other(lab, hook, other_hook):
+def test_slow_channel_delays_no_other_channel(lab, hook, other_hook):
     hook.mood = "slow"
     urls = [f"json://127.0.0.1:{hook.port}/?rto=1&cto=1", f"json://127.0.0.1:{other_hook.port}/"]
     lab = lab(world=Reached(*urls, files=sick()), mode="notify")
@@ -170,7 +170,7 @@ def test_a_channel_that_sleeps_and_lies_delays_no_other(lab, hook, other_hook):
     }
 
 
-def test_a_flood_of_a_hundred_broken_files_and_a_hundred_callers_is_one_message(lab, hook):
+def test_hundred_expired_files_and_hundred_callers_give_one_message(lab, hook):
     many = tuple(
         stored(PEERS_CA.leaf(f"etcd-{n}", not_before=NOW - 400 * DAY, not_after=NOW - DAY), f"{VOLUME}/peers/{n}.crt")
         for n in range(100)
@@ -182,14 +182,14 @@ def test_a_flood_of_a_hundred_broken_files_and_a_hundred_callers_is_one_message(
         lab.step(*[REFUSED.replace("10.0.0.2", f"10.0.1.{n}") for n in range(second, second + 20)])
         lab.step(*[REFUSING.replace("10.0.0.2", f"10.0.1.{n}") for n in range(second, second + 20)], seconds=0)
 
-    assert hook.kinds == ["opened"]  # callers that are no members are recorded, and call nobody
+    assert hook.kinds == ["opened"]  # callers that are not members send no message
     assert len(lab.incidents()) == 2
     (mine,) = [m for m in hook.messages if "etcd main" in m["title"]]
     assert "and 99 more" in mine["message"]
     assert len(mine["title"]) + len(mine["message"]) < 2000
 
 
-def test_a_hundred_incidents_send_eight_messages_and_one_digest_even_with_a_kill(lab, hook):
+def test_hundred_incidents_give_eight_messages_and_one_digest_despite_a_kill(lab, hook):
     groups = [f"g{n}" for n in range(100)]
     leaf = PEERS_CA.leaf("etcd-a", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
     files = tuple(stored(leaf, f"/mnt/{group}/me.crt", group=group) for group in groups)
@@ -206,13 +206,13 @@ def test_a_hundred_incidents_send_eight_messages_and_one_digest_even_with_a_kill
     assert "master-a: 92 more incidents, not reported one by one" in counts
 
 
-# ---------------------------------------------------------------- whom
+# ---------------------------------------------------------------- routes
 
 
-def test_routes_send_by_severity_cause_plane_and_event_and_the_end_goes_where_the_beginning_went(lab, tmp_path):
+def test_routes_select_by_severity_cause_plane_and_event(lab, tmp_path):
     hooks = {name: receivers.Hook() for name in ("oncall", "team", "etcd", "archive")}
     config = tmp_path / "apprise.conf"
-    config.write_text("".join(f"{name}=json://127.0.0.1:{one.port}/\n" for name, one in hooks.items()))
+    config.write_text("".join(f"{name}=json://127.0.0.1:{hook.port}/\n" for name, hook in hooks.items()))
     world = Reached(files=sick())
     world.way = AppriseNotifier([str(config)], TAGS)
     routes = (
@@ -227,24 +227,24 @@ def test_routes_send_by_severity_cause_plane_and_event_and_the_end_goes_where_th
         lab.go(30)
         lab.step(REFUSING)
         lab.go(10)
-        assert {name: one.kinds for name, one in hooks.items()} == {
+        assert {name: hook.kinds for name, hook in hooks.items()} == {
             "oncall": ["opened", "resolved"],
             "archive": ["acted"],
             "etcd": ["opened"],
             "team": [],
         }
     finally:
-        for one in hooks.values():
-            one.close()
+        for hook in hooks.values():
+            hook.close()
 
 
-def test_test_notify_tries_one_tag_and_says_what_is_wrong_with_the_files(service, hook, other_hook):
+def test_test_notify_tries_one_tag_and_reports_faulty_channels(service, hook, other_hook):
     service = service(
         f"oncall=json://127.0.0.1:{hook.port}/", f"team=json://127.0.0.1:{other_hook.port}/", "bogus://nothing"
     )
-    said = service.ask("test-notify", "--tag", "team", code=1)
+    reply = service.ask("test-notify", "--tag", "team", code=1)
     assert (len(hook.requests), len(other_hook.requests)) == (0, 1)
-    assert "apprise.conf: " in said
+    assert "apprise.conf: " in reply
     assert "no channel carries the tag 'nobody'" in service.ask("test-notify", "--tag", "nobody", code=1)
     service.more = '[[notify.route]]\ncause = "expired"\ntag = "etdc"'
     service.configure(f"oncall=json://127.0.0.1:{hook.port}/")
@@ -256,7 +256,7 @@ def test_test_notify_tries_one_tag_and_says_what_is_wrong_with_the_files(service
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "error"),
     [
         ('[[notify.route]]\nsverity = "critical"\ntag = "x"', "route 1: sverity: no such key; did you mean severity?"),
         ('[[notify.route]]\nseverity = "info"\ntag = "x"', "found 'info'; allowed: critical, warning"),
@@ -272,8 +272,8 @@ def test_test_notify_tries_one_tag_and_says_what_is_wrong_with_the_files(service
         ('[metrics]\ntextfil = "/x/y.prom"', "did you mean metrics.textfile?"),
     ],
 )
-def test_what_is_wrong_with_routes_and_numbers_is_said_with_what_is_allowed(tmp_path, text, said):
+def test_invalid_route_or_metrics_key_is_refused_with_the_allowed_values(tmp_path, text, error):
     path = tmp_path / "c.toml"
     path.write_text(text)
-    with pytest.raises(Exception, match=re.escape(said)):
+    with pytest.raises(Exception, match=re.escape(error)):
         load(path)

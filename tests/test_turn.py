@@ -1,4 +1,4 @@
-"""A turn: the watchdog's thread waits for nobody, the transaction touches nothing but the state, and one bad item ends itself."""
+"""A turn never waits for a worker, its transaction touches only the state, and a bad item undoes only itself."""
 
 import itertools
 import sqlite3
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 class Outside(Played):
-    """A played machine that may not be touched within a transaction."""
+    """A simulated machine that fails if it is used within a transaction."""
 
     store = None
 
@@ -45,7 +45,7 @@ class Outside(Played):
 
 
 @pytest.mark.parametrize("lease", ["", "ours"])
-def test_nothing_outside_is_touched_within_the_transaction(lab, lease):
+def test_transaction_touches_nothing_outside_the_state(lab, lease):
     lab = lab(world=Outside(files=sick(), lease=lease))
     lab.world.store = lab.store
     lab.suffer(40)
@@ -53,7 +53,7 @@ def test_nothing_outside_is_touched_within_the_transaction(lab, lease):
     assert lab.loop.faults == {}
 
 
-def test_an_entry_for_the_journal_is_dropped_with_its_transaction(lab):
+def test_journal_entry_of_a_failed_transaction_is_dropped(lab):
     lab = lab(sick())
 
     def killed():
@@ -69,7 +69,7 @@ def test_an_entry_for_the_journal_is_dropped_with_its_transaction(lab):
     assert [fields["MESSAGE"] for fields in lab.world.journal if fields["MESSAGE"] in ("yes", "no")] == ["yes"]
 
 
-def test_a_bad_item_is_logged_once_and_the_rest_goes_on(lab, caplog, monkeypatch):
+def test_bad_item_is_logged_once_and_undone_alone(lab, caplog, monkeypatch):
     lab = lab(sick(), mode="notify")
     lab.step()
     take = lab.loop._take_word
@@ -89,10 +89,10 @@ def test_a_bad_item_is_logged_once_and_the_rest_goes_on(lab, caplog, monkeypatch
     assert lab.loop.faults == {"OverflowError": 3}
     assert sum("OverflowError" in record.getMessage() for record in caplog.records) == 1
     assert lab.incidents()[0].count == 3
-    assert not any(event["what"] == "half" for event in lab.store.events(1))  # what it wrote is undone
+    assert not any(event["what"] == "half" for event in lab.store.events(1))  # the savepoint undid its event
 
 
-def test_a_bad_line_is_logged_once_and_the_rest_goes_on(lab, caplog, monkeypatch):
+def test_bad_line_is_logged_once_and_other_lines_count(lab, caplog, monkeypatch):
     lab = lab(sick(), mode="notify")
     is_echo = lab.loop.tally.is_echo
 
@@ -109,7 +109,7 @@ def test_a_bad_line_is_logged_once_and_the_rest_goes_on(lab, caplog, monkeypatch
     assert lab.incidents()[0].count == 2
 
 
-def test_a_bad_recheck_is_tried_again_and_holds_up_no_other(lab, monkeypatch):
+def test_failed_recheck_is_retried(lab, monkeypatch):
     lab = lab(sick(), mode="notify")
     lab.step()
     failed = []
@@ -126,7 +126,7 @@ def test_a_bad_recheck_is_tried_again_and_holds_up_no_other(lab, monkeypatch):
     assert lab.world.kinds() == ["opened"]
 
 
-def test_a_disk_that_refuses_still_ends_the_run(lab, monkeypatch):
+def test_full_disk_ends_the_service(lab, monkeypatch):
     lab = lab(sick())
 
     def full(*_, **__):
@@ -138,7 +138,7 @@ def test_a_disk_that_refuses_still_ends_the_run(lab, monkeypatch):
 
 
 class Hanging(Played):
-    """A played machine whose look, delivery or restart hangs until it is let go."""
+    """A simulated machine whose probe, delivery or restart hangs until `go_on` is set."""
 
     def __init__(self, what, **played):
         super().__init__(**played)
@@ -161,7 +161,7 @@ class Hanging(Played):
 
 
 @pytest.mark.parametrize("what", ["gather", "send_all", "restart"])
-def test_the_loop_turns_while_a_worker_hangs(tmp_path, lab, what):
+def test_loop_keeps_turning_while_a_worker_hangs(tmp_path, lab, what):
     made = lab(world=Hanging(what, files=sick()))
     running = Loop(
         config=made.config,
@@ -189,10 +189,10 @@ def test_the_loop_turns_while_a_worker_hangs(tmp_path, lab, what):
     running.run(take, now, going)
     timer.join()
     gaps = [after - before for before, after in itertools.pairwise(turns)]
-    assert max(gaps) < 1.8  # the watchdog is fed between two of them
+    assert max(gaps) < 1.8  # each turn feeds the watchdog
 
 
-def test_a_look_that_takes_too_long_is_given_up_and_the_turn_is_made(lab):
+def test_probe_that_takes_too_long_is_abandoned_and_the_turn_completes(lab):
     made = lab(world=Hanging("gather", files=member()))
     running = Loop(
         config=made.config,
@@ -206,11 +206,11 @@ def test_a_look_that_takes_too_long_is_given_up_and_the_turn_is_made(lab):
     running.hear(NOW + timedelta(seconds=30))
     assert made.store.positions() == {}
     running.hear(NOW + timedelta(seconds=61))
-    assert made.store.positions() == {"journal": "1"}  # judged by what was known, and not read again
+    assert made.store.positions() == {"journal": "1"}  # judged by the known facts, and not read again
     made.world.go_on.set()
 
 
-def test_a_worker_asks_the_owner_and_waits():
+def test_worker_runs_a_call_on_the_owners_thread_and_waits():
     hands, written = worker.Thread("hands"), []
 
     def job():
@@ -227,7 +227,7 @@ def test_a_worker_asks_the_owner_and_waits():
     assert not hands.busy
 
 
-def test_a_job_that_raises_is_heard_of():
+def test_exception_of_a_job_is_its_result():
     hands = worker.Thread("hands")
 
     def job():
