@@ -113,7 +113,7 @@ def test_no_heartbeat_is_sent_while_a_required_source_is_blind(pulse, hook):
     assert len(hook.requests) == 1
 
 
-def test_failed_heartbeats_are_counted_and_logged_once_as_is_their_recovery(pulse, hook):
+def test_heartbeat_failures_are_counted_and_only_the_first_is_logged(pulse, hook):
     hook.mood = "500"
     pulse.turns(0, 300, 600, 900)
     hook.mood = "ok"
@@ -190,7 +190,7 @@ def test_watchdog_is_fed_at_its_interval_while_required_sources_are_read(pulse, 
         assert heard() == 0
 
 
-def test_metrics_have_the_names_of_x509_exporter_and_ours(lab, tmp_path):
+def test_metrics_have_the_names_that_dashboards_expect(lab, tmp_path):
     from certmedic.edge import metrics  # noqa: PLC0415 - heavy
 
     lab = lab(mode="notify", dead={"good", "other"})

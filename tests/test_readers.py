@@ -125,7 +125,7 @@ def test_loss_of_the_watch_over_certificate_folders_is_not_reported(lab):
     assert lab.incidents() == []
 
 
-def test_restarts_of_the_agent_repeat_and_lose_no_message_about_a_source(lab):
+def test_restart_of_the_agent_neither_repeats_nor_loses_a_message_about_a_source(lab):
     lab = lab()
     take(lab, works("journal"), down("journal"))
     for _ in range(3):  # as the watchdog kills the agent

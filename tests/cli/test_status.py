@@ -42,7 +42,7 @@ def test_commands_that_only_read_accept_a_broken_configuration(lab, words):
 
 
 @pytest.mark.parametrize("words", [("approve", "1"), ("reset",), ("backfill", "--since", "1h"), ("check-config",)])
-def test_commands_that_act_refuse_a_broken_configuration(lab, words):
+def test_commands_that_use_the_configuration_refuse_a_broken_one(lab, words):
     lab = lab()
     lab.suffer(5)
     done = commandline.run(lab, *words, config='mode = "fix"\n')

@@ -127,7 +127,7 @@ def test_line_without_a_full_date_has_no_time_of_writing(line, stated):
         (datetime(2026, 11, 23, 15, 32, 45, tzinfo=UTC), 2026),  # the clock may be a day behind
     ],
 )
-def test_year_of_a_klog_line_is_the_latest_that_fits(now, year):
+def test_klog_line_gets_the_latest_year_that_is_not_in_the_future(now, year):
     assert written(KLOG.format(port=41234), now) == datetime(year, 11, 24, 15, 32, 44, tzinfo=UTC)
 
 

@@ -53,7 +53,7 @@ def test_dates_of_a_leaf_at_their_boundaries(begins, ends, synchronised, cause):
     assert cause is not Cause.CLOCK or finding.evidence.endswith("and this machine's clock is not synchronised")
 
 
-def test_signature_that_cannot_be_verified_proves_no_unknown_authority():
+def test_unverifiable_signature_is_possibly_but_not_provably_unknown_authority():
     leaf = PEERS_CA.leaf("etcd-a", not_before=NOW - DAY, not_after=NOW + DAY)
     known, unknown = bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("06082a8648ce3d04037f")
     files = member(peer=SimpleNamespace(der=leaf.der.replace(known, unknown)))
@@ -113,7 +113,7 @@ def test_authority_with_the_key_identifier_of_the_leaf_is_tried_first():
         ("peer", False, False, ""),  # a certificate without usages allows any
     ],
 )
-def test_usages_that_a_place_needs_and_the_certificate_lacks(use, server, client, lacking):
+def test_usages_that_the_certificate_lacks_are_listed(use, server, client, lacking):
     leaf = PEERS_CA.leaf("x", not_before=NOW - DAY, server=server, client=client)
     assert lacking_usages(stored(leaf, "/x.crt", use)) == lacking
 

@@ -306,7 +306,7 @@ below = some.lists(components, max_size=5).map(lambda parts: "".join(f"/{part}" 
 
 
 @given(words, words, words)
-def test_no_name_in_a_user_session_gains_trust(comm, exe, container):
+def test_no_name_that_a_user_session_chooses_gains_trust(comm, exe, container):
     entry = fields("session-4.scope", f"{USER}/session-4.scope", uid=1000, comm=comm, exe=f"/tmp/{exe}")
     assert origin.of_journal(entry) is STRANGER
     assert not origin.is_of_container(entry, container)
@@ -328,7 +328,7 @@ def test_no_nested_cgroup_of_a_user_pod_or_service_gains_trust(path, uid):
 
 
 @given(words, words, words)
-def test_no_name_of_a_tenants_pod_gains_trust(namespace, pod, container):
+def test_no_name_that_a_tenant_chooses_gains_trust(namespace, pod, container):
     if namespace == "kube-system":
         namespace = "default"
     assert origin.of_pod(namespace, pod, UUID, STATIC) is STRANGER

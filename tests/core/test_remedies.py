@@ -15,7 +15,7 @@ def expired_at(path):
 @pytest.mark.parametrize("image", ["new", OLD_IMAGE])
 @pytest.mark.parametrize(("name", "is_plain"), [("server.crt", True), ("ser ver$(id).crt", False)])
 @pytest.mark.parametrize("cause", [Cause.EXPIRED, Cause.KEY_MISMATCH])
-def test_no_command_holds_a_path_with_unusual_characters(cause, image, name, is_plain):
+def test_no_command_contains_a_path_with_unusual_characters(cause, image, name, is_plain):
     path = f"{VOLUME}/clients/{name}"
     looked = facts(containers=(container(image=image),) if image == OLD_IMAGE else None)
     remedy = remedies.for_own(cause, [expired_at(path)], looked)

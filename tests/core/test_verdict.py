@@ -32,7 +32,7 @@ def test_only_the_gravest_cause_is_kept(grave, light):
         assert [kept.cause for kept in verdict.gravest(both)] == [grave]
 
 
-def test_evidence_and_neighbours_of_joined_diagnoses_are_bounded():
+def test_evidence_and_neighbours_of_joined_diagnoses_are_limited():
     many = replace(expired(), evidence=tuple(map(str, range(9))), neighbours=tuple("abcdef"))
     more = replace(many, evidence=tuple(map(str, range(9, 20))), neighbours=tuple("ghijkl"))
     joined = verdict.joined_diagnosis(many, more)
@@ -61,7 +61,7 @@ def test_joined_diagnosis_takes_the_higher_trust():
         ({"cause": Cause.DISTRUSTED, "trust": Trust.CLUSTER, "confidence": Confidence.LIKELY}, Severity.INFO),
     ],
 )
-def test_severity_by_origin_and_proof(change, severity):
+def test_severity_depends_on_origin_and_proof(change, severity):
     assert replace(expired(), **change).severity is severity
 
 

@@ -117,7 +117,7 @@ def test_secret_that_k3s_writes_as_a_file_is_read(ca, leaf):
     assert [c.subject_cn for c in read] == ["etcd-a", "etcd-peers-ca-main"]
 
 
-def test_pkcs12_is_read_with_its_password_only(ca, leaf):
+def test_pkcs12_is_read_only_with_its_password(ca, leaf):
     data = pkcs12.serialize_key_and_certificates(
         b"me", leaf.key, leaf.cert, [ca.cert], serialization.BestAvailableEncryption(b"secret")
     )

@@ -98,7 +98,7 @@ def test_signatures_made_by_openssl_are_verified(tmp_path, arguments):
 
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
 @pytest.mark.parametrize("pkcs8", [False, True])
-def test_key_matches_its_certificate_only(ca, kind, pkcs8):
+def test_key_matches_only_its_certificate(ca, kind, pkcs8):
     mine, other = new_key(kind=kind), new_key(kind=kind)
     leaf = parse(ca.leaf("x", key=mine).cert_pem, "x")[0]
     assert certificates.key_matches(leaf, key_pem(mine, pkcs8=pkcs8)) is True
@@ -301,7 +301,7 @@ def signed_by(key, issuer, *, public_key=None, subject="leaf"):
     return certificates.parse_der(cert.public_bytes(serialization.Encoding.DER))
 
 
-def test_issuer_whose_name_only_looks_alike_is_wrong():
+def test_signature_is_wrong_if_the_issuers_name_only_looks_equal():
     key = new_key()
     leaf, authority_ = signed_by(key, "ca\x01"), signed_by(key, "ca\x02", subject="ca\x02")
     assert leaf.issuer == authority_.subject

@@ -283,7 +283,7 @@ BY_UNIT = Means(renewer="etcd-manager", group="main", unit="manager.service", re
         (Means(renewer="etcd-manager", command=("/bin/cure", "x"), renews=True), []),
     ],
 )
-def test_means_is_used_only_for_its_renewer_and_group_if_it_renews(means, closes):
+def test_means_is_used_only_if_it_renews_for_this_renewer_and_group(means, closes):
     seen = (unit("manager.service"),)
     decision = decide(
         diagnosis(containers=seen), facts(EXPIRED, containers=seen), HISTORY, replace(POLICY, means=(means,))

@@ -85,7 +85,7 @@ def test_budget_opens_a_day_after_the_action_that_fills_it(per_day, hours):
         ({"suspect": Suspect.PEER}, [GateName.EVIDENCE]),
     ],
 )
-def test_untrusted_diagnosis_or_fault_of_a_peer_is_no_evidence(change, gates):
+def test_untrusted_diagnosis_and_fault_of_a_peer_are_no_evidence(change, gates):
     assert blocked(decide(diagnosis(**change), facts(EXPIRED), HISTORY, POLICY)) == gates
 
 
@@ -97,7 +97,7 @@ def test_untrusted_diagnosis_or_fault_of_a_peer_is_no_evidence(change, gates):
         ({"trust": Trust.CLUSTER}, {}, False),
     ],
 )
-def test_file_must_be_trusted_and_to_be_replaced_also_authorised(changes, policy, acts):
+def test_file_must_be_trusted_for_any_action_and_authorised_for_its_replacement(changes, policy, acts):
     files = tuple(replace(file, **changes) for file in EXPIRED)
     looked = facts(files, signable=frozenset({f"{VOLUME}/peers/me.crt"}))
     decision = decide(diagnosis(), looked, HISTORY, replace(POLICY, **policy))
@@ -208,7 +208,7 @@ def test_planned_action_waits_for_its_day_and_its_hour(policy, why):
         (False, (), ""),
     ],
 )
-def test_wrong_clock_needs_the_clock_of_another_member(synchronised, neighbours, why):
+def test_wrong_clock_closes_its_gate_unless_a_peer_confirms_the_fault(synchronised, neighbours, why):
     looked = facts(EXPIRED, clock_synchronised=synchronised)
     decision = decide(diagnosis(neighbours=neighbours), looked, HISTORY, POLICY)
     assert blocked(decision) == ([] if why else [GateName.CLOCK])

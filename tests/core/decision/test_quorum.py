@@ -211,7 +211,7 @@ seconds = st.integers(0, int(PATIENCE.total_seconds()) - 1).map(lambda s: timede
 @given(
     some_looks, st.lists(st.tuples(seconds, seconds), min_size=7, max_size=7), st.sampled_from([None, NOW + 14 * DAY])
 )
-def test_at_most_one_member_of_a_common_view_has_its_turn(looks, waits, good_until):
+def test_at_most_one_member_has_its_turn_if_all_see_the_same(looks, waits, good_until):
     """True for all looks and waiting times below the patience."""
     names = "abcdefg"[: len(looks)]
     turns = [

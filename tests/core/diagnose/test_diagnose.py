@@ -144,7 +144,7 @@ def test_precise_alert_of_another_tls_library_picks_the_matching_file():
     assert paths(judged(refused(Symptom.UNKNOWN_CA_ALERT), files)) == [ME]
 
 
-def test_endpoint_that_newer_etcd_logs_picks_the_file():
+def test_file_is_chosen_by_the_endpoint_that_newer_etcd_logs():
     files = member(peer_ends=ENDED, server_ends=ENDED)
 
     assert paths(judged(refused(message="rejected connection on client endpoint"), files)) == [SERVER]
@@ -232,7 +232,7 @@ def test_certificate_in_etcd_managers_memory_is_identified_and_a_restart_cures_i
     assert (diagnosis.cause, diagnosis.suspect, diagnosis.remedy.helps) == (Cause.STALE_IN_MEMORY, "own", "yes")
 
 
-def test_local_client_is_a_peer_if_no_etcd_manager_logs_it():
+def test_local_client_is_a_peer_unless_etcd_manager_logs_the_line():
     assert judged(refusing(not_after=ENDED, remote="127.0.0.1:5000")).suspect is Suspect.PEER
 
 
@@ -317,7 +317,7 @@ def test_program_with_a_foreign_ca_file_is_itself_at_fault():
     assert paths(diagnosis) == [PEERS_CA_FILE]
 
 
-def test_key_mismatch_that_a_program_reports_is_proven_without_reading_the_key():
+def test_key_mismatch_that_a_program_reports_needs_no_copy_of_the_key():
     fold = refusing(Symptom.OTHER, remote="", message="tls: private key does not match public key")
     fold = replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN, rule="own-key-mismatch"))
 
@@ -354,7 +354,7 @@ def test_unreadable_file_is_named_with_its_known_fault():
     )
 
 
-def test_unnamed_unusable_file_is_identified_by_the_faults_of_this_machines_files():
+def test_unusable_file_without_a_name_is_matched_with_known_file_faults():
     faults = tuple(FileFault(path=path, reason="empty", detail="the file is empty") for path in (ME, SERVER))
     lines = [f"{path}: empty: the file is empty" for path in (ME, SERVER)]
 

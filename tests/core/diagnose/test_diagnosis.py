@@ -247,7 +247,7 @@ def test_failed_listener_of_etcd_names_the_certificate_that_it_loads(listener, p
 
 
 @pytest.mark.parametrize(("synchronised", "is_doubted"), [(False, True), (True, False), (None, False)])
-def test_future_certificate_of_a_peer_makes_this_clock_doubtful(synchronised, is_doubted):
+def test_unsynchronised_clock_is_doubted_if_a_peers_certificate_is_not_yet_valid(synchronised, is_doubted):
     fold = refusing(Symptom.EXPIRED_OR_NOT_YET_VALID)
     fold = replace(fold, sighting=replace(fold.sighting, not_before=NOW + DAY))
     diagnosis = judged(fold, clock_synchronised=synchronised)

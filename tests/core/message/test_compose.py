@@ -476,7 +476,7 @@ def text_of(html):
     outcome=hostile,
     host=hostile,
 )
-def test_text_of_strangers_mentions_formats_links_and_hides_nothing(diagnosis, kind, outcome, host):
+def test_text_of_strangers_cannot_mention_format_link_or_hide_anything(diagnosis, kind, outcome, host):
     composed = compose(kind, diagnosis, outcome=outcome, host=host, opened_at=NOW - MINUTE)
     composed.html.encode(), composed.plain.encode(), composed.markdown.encode()  # no lone surrogate
 
@@ -506,7 +506,7 @@ def test_text_of_strangers_mentions_formats_links_and_hides_nothing(diagnosis, k
 
 @settings(deadline=None)
 @given(hostile)
-def test_harmless_is_idempotent_and_its_spans_keep_the_text(text):
+def test_harmless_text_stays_the_same_if_it_is_cleaned_again(text):
     once = words.harmless(text)
     assert words.harmless(once) == once
     assert "".join(piece for _, piece in words.spans(once)) == once

@@ -278,7 +278,7 @@ RENEWED_BY_RESTART = ("etcd-manager", "k3s", "rke2")
 
 
 @pytest.mark.parametrize("path", PLACES)
-def test_restart_renews_only_leaves_of_renewers_that_reissue_them(path):
+def test_restart_renews_a_leaf_only_if_its_renewer_reissues_it(path):
     place = planes.place(path)
     effect = planes.restart_effect(place, FIRST, path=path)
     if place.use == "ca" or place.renewer not in RENEWED_BY_RESTART:

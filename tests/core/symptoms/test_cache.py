@@ -123,7 +123,7 @@ def test_variable_parts_that_were_equal_may_differ_later():
             same(parse_cache, entry(line.format(port, port + (equal if port % 4 < 2 else different))))
 
 
-def test_certificate_dates_and_service_ports_are_not_variable():
+def test_cache_does_not_ignore_certificate_dates_and_service_ports():
     for before, after in (
         ("2026-11-19T15:30:41Z", "2026-11-20T15:30:41Z"),
         ("https://127.0.0.1:2379", "https://127.0.0.1:6443"),
@@ -134,7 +134,7 @@ def test_certificate_dates_and_service_ports_are_not_variable():
             same(parse_cache, entry(text, program="kube-apiserver"))
 
 
-def test_date_that_decides_the_symptom_is_not_variable():
+def test_cache_does_not_ignore_a_date_that_decides_the_symptom():
     line = "x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-11-{}T15:30:41.25Z"
     parse_cache = symptoms.ParseCache()
     for day in (19, 19, 19, 20, 21):
