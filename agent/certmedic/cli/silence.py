@@ -93,7 +93,10 @@ def silence_group() -> None:
     "certmedic silence add --all --from 2026-12-01 --for 1d --comment upgrade",
 )
 @click.option(
-    "--cause", metavar="CAUSE", type=click.Choice([*Cause]), help="Only incidents with this cause, e.g. expired."
+    "--cause",
+    metavar="CAUSE",
+    type=click.Choice([str(cause) for cause in Cause]),
+    help="Only incidents with this cause, e.g. expired.",
 )
 @click.option("--file", default="", metavar="GLOB", help="Only incidents whose files all match, e.g. '*/me.crt'.")
 @click.option("--plane", type=click.Choice(PLANES), help="Only incidents of this control plane.")
