@@ -107,7 +107,24 @@ def test_plain_path_is_unquoted_in_a_command(path):
 
 
 @pytest.mark.parametrize(
-    "path", ["", "me.crt", "-rf", "/a b", "/a'b", "/ä", "/a\n", "/a`b", "/a$b", "/x/@everyone/y", "/x@Here", "/a;b"]
+    "path",
+    [
+        "",
+        "me.crt",
+        "-rf",
+        "/a b",
+        "/a'b",
+        "/ä",
+        "/a\n",
+        "/a`b",
+        "/a$b",
+        "/x/@everyone/y",
+        "/x@Here",
+        "/@a",
+        "/a@",
+        "/a@/b",
+        "/a;b",
+    ],
 )
 def test_path_with_characters_special_to_a_shell_or_chat_is_not_plain(path):
     assert not is_plain_path(path)

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._:@%+=-]+")
-# Chat services take these for a call to everybody in the room; no command needs them.
-_CALLS = re.compile(r"(?i)@(?:everyone|here|channel|all)\b")
+# Chat services notify everybody in the room for the first, and somebody for a word that begins with "@". Unit names like
+# etcd@main.service need neither.
+_CALLS = re.compile(r"(?i)@(?:everyone|here|channel|all)\b|(?<![a-z0-9._-])@|@(?![a-z0-9._-])")
 # Characters that a fixed line of ours may hold; a backtick would end the code span of a chat.
 _FIXED = re.compile(r"[ -_a-~]*")
 
