@@ -98,7 +98,7 @@ def test_packaged_unit_withstands_attacks_of_other_users(deb, tmp_path):
         machine.write("/var/lib/certmedic/victim", "mine\n")
         machine.write("/etc/certmedic/conf.d/attacked.toml", CONFIG)
         machine.write("/etc/systemd/system/certmedic.service.d/impatient.conf", IMPATIENT)
-        # As whoever sets remedy.renew is told to.
+        # As the documentation of remedy.renew asks for.
         machine.put(PACKAGING / "examples/renew.conf", "/etc/systemd/system/certmedic.service.d/renew.conf")
         machine.write("/srv/drip.py", DRIPPING)
         pki.authority("x").leaf("x").write(tmp_path / "own.crt")

@@ -71,7 +71,7 @@ class Certificates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notify:
-    """Who is told, and how often."""
+    """Who gets messages, and how often."""
 
     apprise: tuple[str | values.Secret, ...] = setting([], values.destinations)
     """Apprise's files of addresses (an example is in /usr/share/doc/certmedic/examples), "credential:NAME" for a file that systemd

@@ -66,7 +66,7 @@ def diagnose(source: str, reason: str, since: datetime) -> Diagnosis:
 def end(source: str, reads_since: datetime | None, now: datetime, *, announced: bool) -> str | None:
     """Return what ended the incident of a blind source, in a sentence; None while it lasts.
 
-    `reads_since`: None while it is blind. If people were told, the source has to read for `STEADY` without a break.
+    `reads_since`: None while it is blind. If the incident was reported, the source has to read for `STEADY` without a break.
     """
     if reads_since is None or (announced and now - reads_since < STEADY):
         return None

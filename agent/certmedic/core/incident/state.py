@@ -5,7 +5,7 @@
                                                                intent | done -> failed
                                                                intent -> withdrawn
 
-`TRANSITIONS` is the table, and `moved` refuses everything else. Whether people were told is a time and not a state: a silence, a
+`TRANSITIONS` is the table, and `moved` refuses everything else. Whether an incident was reported is a time and not a state: a silence, a
 maintenance window or a budget may delay the message in any state.
 """
 
@@ -90,7 +90,7 @@ class Incident:
     diagnosis: Diagnosis  # the latest
     decision: Decision | None  # the latest
     opened_at: datetime
-    announced_at: datetime | None  # when people were told; None: they were not
+    announced_at: datetime | None  # when it was first reported; None: it was not
     last_seen: datetime
     resolved_at: datetime | None
     count: int  # lines
