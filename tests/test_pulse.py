@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from certmedic import __version__
 from certmedic.config import Config, load
 from certmedic.edge import heartbeat, local
 from certmedic.pulse import Pulse
@@ -42,7 +43,8 @@ def test_wall_login_line_metrics_and_heartbeat_work_without_a_channel(service, h
     assert (run / "motd").read_text().startswith("certmedic: etcd-a: certificate expired: ")
     assert (run / "motd").read_text().endswith("(sudo certmedic show 1)\n")
     assert [path.stat().st_mode & 0o777 for path in (run / "motd", numbers)] == [0o644, 0o644]
-    assert re.search(r'^x509_cert_expired\{.*filename="server.crt".*\} 1.0$', numbers.read_text(), re.MULTILINE)
+    text = numbers.read_text()
+    assert re.search(r'^certmedic_incidents_open\{cause="expired",.*severity="critical".*\} 1.0$', text, re.MULTILINE)
     (path, _, body) = hook.requests[0]
     assert (path, body.decode()) == ("/ping", f"{host}: 1 certificate, 1 expired")
     until(lambda: "every terminal: delivered" in service.ask("show", "1"))
@@ -190,37 +192,44 @@ def test_watchdog_is_fed_at_its_interval_while_required_sources_are_read(pulse, 
         assert heard() == 0
 
 
-def test_metrics_have_the_names_that_dashboards_expect(lab, tmp_path):
-    from certmedic.edge import metrics  # noqa: PLC0415 - heavy
+def pulse_of(lab, textfile=None):
+    config = replace(Config(), metrics=replace(Config().metrics, textfile=textfile))
+    return Pulse(config=config, store=lab.store, world=lab.loop.world, required=())
 
+
+def test_metrics_are_written_without_configuration_and_also_to_the_textfile(lab, tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    (tmp_path / "run").mkdir()
     lab = lab(mode="notify", dead={"good", "other"})
     for _ in range(10):
         lab.step(REFUSED)
     lab.step(seconds=50)
-    config = replace(Config(), metrics=replace(Config().metrics, textfile=tmp_path / "c.prom"))
-    pulse = Pulse(config=config, store=lab.store, world=lab.loop.world, required=())
+    pulse = pulse_of(lab, tmp_path / "c.prom")
     pulse.turn(lab.loop, lab.now, 0.0)
-    text = (tmp_path / "c.prom").read_text()
-    peer = sick()[0].certificate
-    labels = (
-        f'embedded_key="",embedded_kind="",filename="me.crt",filepath="{peer.path}",issuer_CN="etcd-peers-ca-main"'
-        f',serial_number="{int(peer.serial, 16)}",subject_CN="etcd-a"'
-    )
+    text = (tmp_path / "run" / "metrics.prom").read_text()
+    assert (tmp_path / "c.prom").read_text() == text
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "c.prom", tmp_path / "run" / "metrics.prom")] == [
+        0o644
+    ] * 2
     seen = lab.loop.inventory.stored[0].certificate
-    labels = labels.replace(str(int(peer.serial, 16)), str(int(seen.serial, 16)))
+    labels = (
+        f'filename="me.crt",filepath="{sick()[0].certificate.path}",issuer_CN="etcd-peers-ca-main"'
+        f',serial_number="{int(seen.serial, 16)}",subject_CN="etcd-a"'
+    )
     for sample in (
         f"x509_cert_not_after{{{labels}}} {seen.not_after.timestamp()}",
         f"x509_cert_not_before{{{labels}}} {seen.not_before.timestamp()}",
         f"x509_cert_expired{{{labels}}} 1.0",
-        f'x509_cert_error{{filename="me.crt",filepath="{peer.path}"}} 0.0',
+        f"x509_cert_error{{{labels}}} 0.0",
         "certmedic_sightings_total 10.0",
-        'certmedic_incidents_open{cause="expired",severity="critical"} 1.0',
+        'certmedic_incidents_open{cause="expired",severity="critical",suspect="own",plane="kops",group="main"} 1.0',
+        'certmedic_gate_closed{gate="mode"} 1.0',
         "certmedic_outbox_waiting 2.0",
         'certmedic_acts{state="verified"} 0.0',
+        'certmedic_info{host="master-a",mode="notify",version="' + __version__ + '"} 1.0',
     ):
         assert any(float_alike(sample, line) for line in text.splitlines()), (sample, text)
     assert float(re.search(r"^certmedic_outbox_oldest_seconds (.*)$", text, re.MULTILINE)[1]) > 50
-    assert metrics.exposition(metrics.Numbers(at=NOW, version="1", mode="notify", facts=None))
 
 
 def float_alike(wanted, sample):
@@ -231,14 +240,17 @@ def float_alike(wanted, sample):
     return False
 
 
-def test_unwritable_metrics_folder_is_logged_once(lab, tmp_path, caplog):
+def test_unwritable_metrics_folder_is_logged_once_and_hides_no_other_file(lab, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     lab = lab(member(), mode="notify")
     lab.step()
-    config = replace(Config(), metrics=replace(Config().metrics, textfile=tmp_path / "none" / "c.prom"))
-    pulse = Pulse(config=config, store=lab.store, world=lab.loop.world, required=())
+    pulse = pulse_of(lab, tmp_path / "none" / "c.prom")
     for tick in (0.0, 60.0, 120.0):
         pulse.turn(lab.loop, lab.now, tick)
-    assert [r.getMessage().split(":")[0] for r in caplog.records] == ["metrics.textfile"]
+    assert [r.getMessage() for r in caplog.records] == [
+        f"the metrics in {tmp_path}/none/c.prom: cannot be written: [Errno 2] No such file or directory: 'none'"
+    ]
+    assert (tmp_path / "metrics.prom").exists()
 
 
 def test_wall_returns_the_reason_of_its_failure(monkeypatch, tmp_path):

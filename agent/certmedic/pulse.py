@@ -10,10 +10,12 @@ import logging
 import os
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from certmedic import __version__
-from certmedic.config import Config
+from certmedic.config import Config, policy_of
 from certmedic.core import message
 from certmedic.core.incident import IncidentState
 from certmedic.core.model import Severity, Silence
@@ -22,6 +24,9 @@ from certmedic.edge.heartbeat import Heartbeat
 from certmedic.edge.store import Store
 from certmedic.loop import Loop
 from certmedic.ports import World
+
+if TYPE_CHECKING:
+    from certmedic.edge.metrics import Exposition
 
 LOGIN_EVERY = 2.0  # seconds
 METRICS_EVERY = 60.0  # seconds
@@ -41,6 +46,10 @@ class Pulse:
         self.heartbeat = Heartbeat(url.reveal()) if url else None
         folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
         self.login = Path(folder) / "motd" if folder else None
+        # Always in the runtime directory, so that a node exporter finds them with no configuration here.
+        files = (Path(folder) / "metrics.prom" if folder else None, config.metrics.textfile)
+        self.metrics = tuple(dict.fromkeys(path for path in files if path is not None))
+        self._exposition: Exposition | None = None
         self._next: dict[str, float] = {}
         self._complaints: dict[str, str] = {}
         self._shown: bytes | None = None
@@ -59,8 +68,8 @@ class Pulse:
             self._hear(self.heartbeat)
         if self.login is not None and self._due("login", tick, LOGIN_EVERY):
             self._try("the line at login", lambda: self._write_login(now))
-        if self.config.metrics.textfile and loop.inventory and self._due("metrics", tick, METRICS_EVERY):
-            self._try("metrics.textfile", lambda: self._write_metrics(loop, now))
+        if self.metrics and loop.inventory and self._due("metrics", tick, METRICS_EVERY):
+            self._write_metrics(loop, now)
 
     def _due(self, sign: str, tick: float, every: float) -> bool:
         if tick < self._next.get(sign, tick):
@@ -114,25 +123,27 @@ class Pulse:
         self._shown = text
 
     def _write_metrics(self, loop: Loop, now: datetime) -> None:
-        from certmedic.edge import metrics  # noqa: PLC0415 - loads Prometheus's library only if it is needed
+        from certmedic.edge.metrics import Exposition, Numbers  # noqa: PLC0415 - Prometheus's library is slow to load
 
-        assert self.config.metrics.textfile is not None  # noqa: S101 - as above
+        self._exposition = self._exposition or Exposition()
         channels = self.store.channels()
-        numbers = metrics.Numbers(
+        numbers = Numbers(
             at=now,
             version=__version__,
             mode=self.config.mode,
+            host=self.world.host,
             facts=loop.inventory,
+            policy=policy_of(self.config),
             sources=self.store.sources(),
             sightings=loop.sightings,
-            incidents=[
-                (str(i.diagnosis.severity), str(i.diagnosis.cause)) for i in self.store.incidents(unresolved=True)
-            ],
-            acts=[act.state for act in self.store.acts()],
+            incidents=self.store.incidents(unresolved=True),
+            acts=self.store.acts(),
             waiting=sum(channel["waiting"] for channel in channels),
             oldest=min((datetime.fromisoformat(row["oldest"]) for row in channels if row["oldest"]), default=None),
             lost=sum(channel["expired"] for channel in channels),
             silences=sum(silence.starts_at <= now for silence in self._silences(now)),
             heartbeat_failures=self.heartbeat.failures if self.heartbeat else 0,
         )
-        local.publish(self.config.metrics.textfile, metrics.exposition(numbers))
+        text = self._exposition.render(numbers)
+        for path in self.metrics:
+            self._try(f"the metrics in {path}", partial(local.publish, path, text))

@@ -121,9 +121,11 @@ class Metrics:
     """Where metrics are written."""
 
     textfile: Path | None = setting(None, values.text_file)
-    """Write metrics for Prometheus's node exporter. Example: textfile = "/var/lib/prometheus/node-exporter/certmedic.prom"
+    """Also write the metrics here. Example: textfile = "/var/lib/prometheus/node-exporter/certmedic.prom"
 
-    The file ends in `.prom` and lies in the folder that the node exporter reads. The unit lets the service write to
+    The metrics are always in `/run/certmedic/metrics.prom`, for a node exporter with `--collector.textfile.directory=/run/certmedic`
+    (`/host/root/run/certmedic` if it runs in a pod that mounts `/` there). `textfile` names a second place, for a node exporter
+    that reads another folder. The file ends in `.prom`. The unit lets the service write to
     `/var/lib/prometheus/node-exporter` and `/var/lib/node_exporter`. Another folder needs a drop-in with `ReadWritePaths=`, and must
     be root's. Links that another user placed on the way to it are not followed, and a folder in which everybody may write is refused.
     """

@@ -15,6 +15,8 @@ class Certificate:
 
     path: str  # the file; "" if it was only seen in a handshake
     index: int = 0  # place in a bundle
+    embedded_kind: str = ""  # the entry of a kubeconfig that holds it: user | cluster; "" if no entry does
+    embedded_key: str = ""  # the name of that entry
     subject: str  # RFC 4514
     subject_cn: str
     issuer: str
@@ -63,8 +65,9 @@ class FileFault:
     """A certificate file that holds no certificate or cannot be read."""
 
     path: str
-    reason: str  # missing | unreadable | empty | too_large | not_a_certificate | broken
+    reason: str  # missing | unreadable | empty | too_large | not_a_certificate | broken | password
     detail: str
+    trust: Trust = Trust.STRANGER  # SYSTEM: only root can change the file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -154,7 +154,7 @@ FAULTS = [
     (b"-----BEGIN CERTIFICATE-----\n%%%%\n-----END CERTIFICATE-----\n", "broken", "certificate 1"),
     (b"-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n", "broken", "base64"),
     (b"\x30\x82", "broken", "DER"),
-    (b"\x30\x03\x02\x01\x03", "not_a_certificate|unreadable", "PKCS#12"),
+    (b"\x30\x03\x02\x01\x03", "not_a_certificate|password", "PKCS#12"),
 ]
 
 

@@ -191,7 +191,7 @@ def test_archive_is_opened_with_the_password_beside_it(tmp_path, leaf):
         b"me", leaf.key, leaf.cert, None, serialization.BestAvailableEncryption(b"s3cret")
     )
     (tmp_path / "me.p12").write_bytes(data)
-    assert look(tmp_path / "*.p12")[1] == {str(tmp_path / "me.p12"): "unreadable"}
+    assert look(tmp_path / "*.p12")[1] == {str(tmp_path / "me.p12"): "password"}
     (tmp_path / "me.p12.password").write_text("s3cret\n")
     stored, faults = look(tmp_path / "*")
     assert [file.certificate.subject_cn for file in stored.values()] == ["etcd-a"]

@@ -1,5 +1,6 @@
 """Bytes to certificates, and the checks that a TLS library makes on them. Whether a date has passed is asked with `now`."""
 
+from certmedic.core.certificates.attributes import attributes
 from certmedic.core.certificates.checks import Status, covers, names, residual, status
 from certmedic.core.certificates.fields import EARLIEST, LATEST
 from certmedic.core.certificates.reading import NotACertificate, parse, parse_der
@@ -10,6 +11,7 @@ __all__ = [
     "LATEST",
     "NotACertificate",
     "Status",
+    "attributes",
     "covers",
     "issued_by",
     "key_matches",

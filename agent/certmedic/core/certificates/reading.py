@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from certmedic.core.certificates import kubeconfig
 from certmedic.core.certificates.fields import distinguished_name, extensions, moment_of
+from certmedic.core.certificates.kubeconfig import Entry
 from certmedic.core.certificates.pem import certificate_blocks, decoded
 from certmedic.core.der import is_pkcs12, pieces
 from certmedic.core.model import Certificate
@@ -22,7 +25,7 @@ LARGEST = 32 * 1024  # bytes of one certificate's DER; real ones have one to fou
 
 # Base64 under the keys of kubeconfigs (YAML or JSON), and of the Secret that k3s keeps in tls/dynamic-cert.json.
 _EMBEDDED = re.compile(
-    rb"""["']?(?:client-certificate-data|certificate-authority-data|tls\.crt|ca\.crt)["']?[ \t]*:"""
+    rb"""["']?(client-certificate-data|certificate-authority-data|tls\.crt|ca\.crt)["']?[ \t]*:"""
     rb"""[ \t]*["']?([A-Za-z0-9+/=]{1,1048576})"""
 )
 _KUBECONFIG = re.compile(rb"""(?m)^[ \t{,]*["']?(?:clusters|users|current-context)["']?[ \t]*:""")
@@ -63,10 +66,9 @@ def parse(data: bytes, path: str, password: bytes | None = None, *, most: int | 
         return _parse_binary(data, path, password)
     blocks = list(certificate_blocks(data))
     if blocks:
-        return _parse_all(blocks, path, most)
-    embedded = [match[1] for match in _EMBEDDED.finditer(data)]
-    if embedded:
-        return _parse_all(_embedded_blocks(embedded), path, most)
+        return _parse_all(((block, Entry()) for block in blocks), path, most)
+    if _EMBEDDED.search(data):
+        return _parse_all(_embedded_blocks(data), path, most)
     if _KUBECONFIG.search(data):
         return ()
     for looks, what in _LOOKS_LIKE:
@@ -114,7 +116,7 @@ def _parse_binary(data: bytes, path: str, password: bytes | None) -> tuple[Certi
         bundle = pkcs12.load_pkcs12(data, password)
     except Exception as error:
         why = "the password does not open it" if password is not None else "it needs a password"
-        raise NotACertificate(f"it is a PKCS#12 archive, and {why}", reason="unreadable") from error
+        raise NotACertificate(f"it is a PKCS#12 archive, and {why}", reason="password") from error
     held = [item.certificate for item in (bundle.cert, *bundle.additional_certs) if item is not None]
     if not held:
         raise NotACertificate("it is a PKCS#12 archive without a certificate", reason="not_a_certificate")
@@ -123,11 +125,11 @@ def _parse_binary(data: bytes, path: str, password: bytes | None) -> tuple[Certi
     )
 
 
-def _parse_all(blocks: Iterable[bytes | str], path: str, most: int | None) -> tuple[Certificate, ...]:
-    """Read each block: DER, or a sentence on what is wrong with it."""
+def _parse_all(blocks: Iterable[tuple[bytes | str, Entry]], path: str, most: int | None) -> tuple[Certificate, ...]:
+    """Read each block, which is DER or a sentence on what is wrong with it, and comes with the entry that holds it."""
     certificates: list[Certificate] = []
     faults: list[str] = []
-    for index, block in enumerate(blocks):
+    for index, (block, entry) in enumerate(blocks):
         if most is not None and index >= most:
             raise NotACertificate(
                 f"it holds more than {most} certificates; the others were not read",
@@ -138,7 +140,10 @@ def _parse_all(blocks: Iterable[bytes | str], path: str, most: int | None) -> tu
             faults.append(f"certificate {index + 1}: {block}")
             continue
         try:
-            certificates.append(parse_der(block, path, index))
+            certificate = parse_der(block, path, index)
+            if entry.kind:
+                certificate = replace(certificate, embedded_kind=entry.kind, embedded_key=entry.name)
+            certificates.append(certificate)
         except NotACertificate as fault:
             faults.append(f"certificate {index + 1}: {fault}")
     if faults:
@@ -147,10 +152,12 @@ def _parse_all(blocks: Iterable[bytes | str], path: str, most: int | None) -> tu
     return tuple(certificates)
 
 
-def _embedded_blocks(texts: list[bytes]) -> Iterator[bytes | str]:
-    for text in texts:
-        data = decoded(text)
-        if isinstance(data, str) or data[:1] == b"\x30":
-            yield data
+def _embedded_blocks(data: bytes) -> Iterator[tuple[bytes | str, Entry]]:
+    names = kubeconfig.names(data)
+    for match in _EMBEDDED.finditer(data):
+        entry = kubeconfig.entry_of(match[1], names.get(match.start(1), ""))
+        block = decoded(match[2])
+        if isinstance(block, str) or block[:1] == b"\x30":
+            yield block, entry
         else:
-            yield from certificate_blocks(data)
+            yield from ((part, entry) for part in certificate_blocks(block))

@@ -1,7 +1,18 @@
 """Whether certmedic acts on a diagnosis, and every condition that says why or why not."""
 
-from certmedic.core.decision.decide import decide
+from certmedic.core.decision.decide import decide, is_in_use
 from certmedic.core.decision.gates import explain
 from certmedic.core.decision.policy import FRESH_FOR, History, Policy, troubled
+from certmedic.core.decision.renewal import cure_of, renews_by_itself
 
-__all__ = ["FRESH_FOR", "History", "Policy", "decide", "explain", "troubled"]
+__all__ = [
+    "FRESH_FOR",
+    "History",
+    "Policy",
+    "cure_of",
+    "decide",
+    "explain",
+    "is_in_use",
+    "renews_by_itself",
+    "troubled",
+]

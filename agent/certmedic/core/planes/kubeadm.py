@@ -81,7 +81,7 @@ KUBEADM = Plane(
     files=files(_FILES),
     renewers=(
         Renewer(name="kubeadm", effect=_of_kubeadm),
-        Renewer(name="kubelet", effect=always(_OF_KUBELET), restartable=False),
+        Renewer(name="kubelet", effect=always(_OF_KUBELET), restartable=False, renews_running=frozenset({"*"})),
     ),
     manifests=("/etc/kubernetes/manifests",),
     programs=("kubeadm",),

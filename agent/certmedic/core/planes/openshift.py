@@ -22,7 +22,7 @@ _EFFECT = Effect(
 OPENSHIFT = Plane(
     name="openshift",
     files=files(_FILES),
-    renewers=(Renewer(name="openshift", effect=always(_EFFECT), restartable=False),),
+    renewers=(Renewer(name="openshift", effect=always(_EFFECT), restartable=False, renews_running=frozenset({"*"})),),
     manifests=("/etc/kubernetes/manifests",),
     # Elsewhere anybody may create these, so only a manifest counts there.
     namespaces=(

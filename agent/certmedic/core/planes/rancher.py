@@ -72,7 +72,14 @@ def _plane(program: str, *, service: str, api: str, dynamic: str, units: str) ->
     return Plane(
         name=program,
         files=files(_FILES, program=(program,), api=(api,), dynamic=(dynamic,)),
-        renewers=(Renewer(name=program, effect=effect, unit=f"{service}.service"),),
+        renewers=(
+            Renewer(
+                name=program,
+                effect=effect,
+                unit=f"{service}.service",
+                renews_running=frozenset({"dynamic-listener"}),
+            ),
+        ),
         ca=Effect(
             kind="nothing",
             why=f"{program} keeps its CAs over a restart. Replace them by a command on one server.",

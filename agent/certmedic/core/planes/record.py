@@ -114,6 +114,8 @@ class Renewer:
     container: str = ""  # the container whose start issues them, in one static pod for each etcd group
     restartable: bool = True  # remedy.restart and remedy.means may name it
     issues_missing: bool = False  # its start issues a certificate whose file is missing
+    # The uses of certificates that it renews by itself before they expire, while it runs; "*" stands for all.
+    renews_running: frozenset[str] = frozenset()
 
     @property
     def is_grouped(self) -> bool:

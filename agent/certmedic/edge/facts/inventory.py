@@ -106,7 +106,7 @@ class Inventory:
             return
         state = paths.state_of(path)
         if isinstance(state, FileFault):
-            seen.faults.append(state)
+            seen.faults.append(replace(state, trust=standing.trust))
         elif state is not None:
             first = seen.real.setdefault((state.st_dev, state.st_ino), path)
             if first == path:
@@ -178,6 +178,8 @@ class Inventory:
             )
             for certificate in certificates
         )
+        if fault is not None:
+            fault = replace(fault, trust=standing.trust)
         return _Reading(
             signatures=signatures,
             use=use,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from certmedic.core import planes
 from certmedic.core.certificates import key_matches
-from certmedic.core.model import Certificate, FileFault
+from certmedic.core.model import Certificate, FileFault, Trust
 from certmedic.edge.os.readfile import read_bytes
 
 # Below the fixed part of a glob, these hold files that are no longer in use, and may be expired.
@@ -50,7 +50,7 @@ def closed_folder(folder: str) -> Iterator[FileFault]:
     try:
         os.scandir(folder or ".").close()
     except PermissionError as error:
-        yield FileFault(path=folder, reason="unreadable", detail=why(error))
+        yield FileFault(path=folder, reason="unreadable", detail=why(error), trust=Trust.SYSTEM)
     except OSError:
         return
 
