@@ -7,6 +7,8 @@ import re
 import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -251,6 +253,46 @@ def test_unwritable_metrics_folder_is_logged_once_and_hides_no_other_file(lab, t
         f"the metrics in {tmp_path}/none/c.prom: cannot be written: [Errno 2] No such file or directory: 'none'"
     ]
     assert (tmp_path / "metrics.prom").exists()
+
+
+def listening(process):
+    """Return the ports on which a process listens, of any family."""
+    held = set()
+    for link in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            held.add(str(link.readlink()))
+    ports = []
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] in ("0A", "07") and f"socket:[{fields[9]}]" in held:
+                ports.append((table, int(fields[1].rpartition(":")[2], 16)))
+    return ports
+
+
+def test_agent_listens_on_nothing_unless_metrics_are_to_be_shown(service, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    agent = service(environ={"RUNTIME_DIRECTORY": str(run)})
+    agent.certificate(DAY)
+    agent.start()
+    until((run / "metrics.prom").exists)
+    assert listening(agent.process) == []
+    agent.kill()
+    port = receivers.free_port()
+    agent.more = f"[metrics]\nlisten = {port}\n"
+    agent.configure()
+    agent.start()
+    shown = []
+
+    def asked():
+        with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{port}/metrics") as reply:
+            shown.append(reply.read().decode())
+        return shown
+
+    until(asked)
+    assert "\ncertmedic_info{" in shown[0]
+    assert listening(agent.process) == [("tcp", port)]
 
 
 def test_wall_returns_the_reason_of_its_failure(monkeypatch, tmp_path):

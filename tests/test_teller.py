@@ -270,6 +270,10 @@ def test_test_notify_tries_one_tag_and_reports_faulty_channels(service, hook, ot
         ('[notify]\nmaintenance = "Sun 02:00-04:00 UTC"', "allowed: a list of"),
         ('[metrics]\ntextfile = "/x/y.txt"', "ends in .prom"),
         ('[metrics]\ntextfil = "/x/y.prom"', "did you mean metrics.textfile?"),
+        *(
+            (f"[metrics]\nlisten = {value}", "metrics.listen")
+            for value in ("0", "65536", "true", '":9793"', '"x:1"', '"1.2.3:9"')
+        ),
     ],
 )
 def test_invalid_route_or_metrics_key_is_refused_with_the_allowed_values(tmp_path, text, error):

@@ -72,12 +72,18 @@ def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
         workers=worker.threads(),
     )
     inbox.start(read, store.positions(), box, stop)
+    listener = None
+    if config.metrics.listen is not None:
+        from certmedic.edge.metrics import Listener  # noqa: PLC0415 - Prometheus's library is slow to load
+
+        listener = Listener(config.metrics.listen.host, config.metrics.listen.port)
+        listener.start(stop)
     required = {source.name for source in read if source.required}
     return Service(
         world=parts,
         inbox=box,
         loop=loop,
-        pulse=Pulse(config=config, store=store, world=parts, required=required),
+        pulse=Pulse(config=config, store=store, world=parts, required=required, listener=listener),
         reads=", ".join(source.name for source in read if is_there(source)) or "nothing",
         faults=channel_faults(config, way),
     )

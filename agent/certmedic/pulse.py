@@ -26,7 +26,7 @@ from certmedic.loop import Loop
 from certmedic.ports import World
 
 if TYPE_CHECKING:
-    from certmedic.edge.metrics import Exposition
+    from certmedic.edge.metrics import Exposition, Listener
 
 LOGIN_EVERY = 2.0  # seconds
 METRICS_EVERY = 60.0  # seconds
@@ -37,7 +37,15 @@ log = logging.getLogger(__name__)
 class Pulse:
     """Called after each turn. Each sign has its own interval on the monotonic clock."""
 
-    def __init__(self, *, config: Config, store: Store, world: World, required: Collection[str]) -> None:
+    def __init__(
+        self,
+        *,
+        config: Config,
+        store: Store,
+        world: World,
+        required: Collection[str],
+        listener: Listener | None = None,
+    ) -> None:
         self.config = config
         self.store = store
         self.world = world
@@ -49,6 +57,7 @@ class Pulse:
         # Always in the runtime directory, so that a node exporter finds them with no configuration here.
         files = (Path(folder) / "metrics.prom" if folder else None, config.metrics.textfile)
         self.metrics = tuple(dict.fromkeys(path for path in files if path is not None))
+        self.listener = listener
         self._exposition: Exposition | None = None
         self._next: dict[str, float] = {}
         self._complaints: dict[str, str] = {}
@@ -68,7 +77,7 @@ class Pulse:
             self._hear(self.heartbeat)
         if self.login is not None and self._due("login", tick, LOGIN_EVERY):
             self._try("the line at login", lambda: self._write_login(now))
-        if self.metrics and loop.inventory and self._due("metrics", tick, METRICS_EVERY):
+        if (self.metrics or self.listener) and loop.inventory and self._due("metrics", tick, METRICS_EVERY):
             self._write_metrics(loop, now)
 
     def _due(self, sign: str, tick: float, every: float) -> bool:
@@ -145,5 +154,7 @@ class Pulse:
             heartbeat_failures=self.heartbeat.failures if self.heartbeat else 0,
         )
         text = self._exposition.render(numbers)
+        if self.listener is not None:
+            self.listener.publish(text)
         for path in self.metrics:
             self._try(f"the metrics in {path}", partial(local.publish, path, text))

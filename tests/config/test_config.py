@@ -195,6 +195,20 @@ def test_url_in_a_world_readable_file_is_refused(write):
         load(write('[notify]\napprise = ["json://hook.example"]', mode=0o644))
 
 
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("9793", "127.0.0.1", 9793),
+        ('"0.0.0.0:9793"', "0.0.0.0", 9793),
+        ('"[::1]:1"', "::1", 1),
+        ('"10.0.0.1:65535"', "10.0.0.1", 65535),
+    ],
+)
+def test_metrics_are_shown_on_loopback_unless_an_address_is_written(write, text, host, port):
+    listen = load(write(f"[metrics]\nlisten = {text}")).metrics.listen
+    assert (listen.host, listen.port) == (host, port)
+
+
 def test_invalid_window_is_refused_with_the_allowed_values(write):
     with pytest.raises(ConfigError, match=r"remedy.window: found 'Sunday'; allowed: days, hours"):
         load(write('[remedy]\nwindow = "Sunday"'))

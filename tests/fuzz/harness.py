@@ -10,6 +10,7 @@ seconds. The number and the seed determine an input, so that a failure can be re
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import random
@@ -35,6 +36,7 @@ from certmedic.edge.containers.daemon import DockerError
 from certmedic.edge.containers.stream import Position, Stream
 from certmedic.edge.facts.listeners import shake_hands
 from certmedic.edge.files.formats import Cri, Plain
+from certmedic.edge.metrics.listener import answer
 from labs import pki
 
 SLOWEST = 2.0  # seconds allowed for one input
@@ -55,6 +57,10 @@ CONFIGS = [
     b'[notify]\napprise = ["/etc/a.yml", "json://u:p@h/x"]\ntags = { critical = "a" }\nroute = [{ tag = "e", plane = "kops" }]\ngroup_for = "30s"\nmaintenance = ["Sun 02:00-04:00 Europe/Berlin"]\nheartbeat = "https://h/x"\n',
     b'[remedy]\nrestart = ["k3s"]\nmeans = [{ renewer = "kubeadm", command = ["/bin/true"], renews = true }]\nwindow = "Sun 02:00-04:00 UTC"\nplan_ahead_days = 3\nper_day = 2\ncooldown = "15m"\n',
     b'[certificates]\nplanes = ["kops"]\npaths = ["/opt/*.crt"]\nwarn_days = [30, 1]\nplane.k3s.warn_days = [100]\n',
+]
+REQUESTS = [
+    b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:9793\r\nAccept: text/plain;version=0.0.4;q=0.5\r\n\r\n",
+    b"HEAD /metrics?x=1 HTTP/1.0\r\n\r\n",
 ]
 ANSWERS = [
     b'[{"id":"8e9e05c52164694d","peerURLs":["https://10.0.0.1:2380"],"name":"etcd-a","clientURLs":["https://10.0.0.1:4001"],"isLearner":false}]',
@@ -172,6 +178,13 @@ def http_answer(data: bytes) -> None:
     planes.cluster_from_config(data.decode(errors="replace"))
 
 
+def metrics_request(data: bytes) -> None:
+    """Feed a request to the listener for metrics."""
+    reply = answer(data, b"x 1\n")
+    if reply is not None and not reply.startswith(b"HTTP/1.1 "):
+        raise AssertionError("it is no answer")
+
+
 class Listener:
     """Sends `answer` to every client."""
 
@@ -218,6 +231,7 @@ def _certificates() -> tuple[bytes, ...]:
         ca.der,
         leaf.key_pem,
         b'{"data":"' + leaf.cert_pem + b'"}',
+        b"users:\n- name: a\n  user:\n    client-certificate-data: " + base64.b64encode(leaf.cert_pem) + b"\n",
     )
 
 
@@ -255,13 +269,14 @@ class Harness:
 
 
 HARNESSES = {
-    "lines": Harness(line, lambda: LINES, 0.3),
+    "lines": Harness(line, lambda: LINES, 0.28),
     "certificates": Harness(certificate, _certificates, 0.15),
     "configuration": Harness(configuration, lambda: CONFIGS, 0.05),
     "pod logs": Harness(pod_log, _cri, 0.2),
     "docker logs": Harness(docker_log, _frames, 0.15),
     "journal records": Harness(journal_record, lambda: LINES, 0.08),
     "HTTP answers": Harness(http_answer, lambda: ANSWERS, 0.06),
+    "metrics requests": Harness(metrics_request, lambda: REQUESTS, 0.02),
     "TLS listeners": Harness(tls_listener, _tls, 0.01),
 }
 

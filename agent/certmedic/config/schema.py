@@ -129,6 +129,13 @@ class Metrics:
     `/var/lib/prometheus/node-exporter` and `/var/lib/node_exporter`. Another folder needs a drop-in with `ReadWritePaths=`, and must
     be root's. Links that another user placed on the way to it are not followed, and a folder in which everybody may write is refused.
     """
+    listen: values.Endpoint | None = setting(None, values.endpoint)
+    """Also show the metrics over HTTP, for a Prometheus without a node exporter. Example: listen = 9793
+
+    A number is a port of 127.0.0.1. For another address write "ADDRESS:PORT", such as `"10.0.0.1:9793"` or `"[::1]:9793"`. The
+    metrics are at `/metrics`, without TLS and without a password: whoever reaches the port reads the names of certificates and files
+    of this machine. Let nobody but Prometheus reach it, or put a proxy in front. Without this key the agent listens on nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

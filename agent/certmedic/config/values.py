@@ -6,6 +6,7 @@ Each raises ValueError with what is allowed, which is also the best description 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -143,6 +144,30 @@ def web_address(value: Any) -> Secret:
     if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/]+\S*", value):
         raise FaultError("allowed: an http:// or https:// address", quotable=False)
     return Secret(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address and a port to listen on."""
+
+    host: str
+    port: int
+
+
+def endpoint(value: Any) -> Endpoint:
+    """Return where to listen: a port is one of 127.0.0.1; another address must be written."""
+    host, port = "127.0.0.1", value
+    if isinstance(value, str) and (match := re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})", value)):
+        host, port = match[1] or match[2], int(match[3])
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        port = None
+    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+        raise FaultError(
+            'allowed: a port of 127.0.0.1, e.g. 9793, or an IP address and a port, e.g. "10.0.0.1:9793", "[::1]:9793"'
+        )
+    return Endpoint(host, port)
 
 
 # ---------------------------------------------------------------- lists
