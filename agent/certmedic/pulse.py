@@ -147,6 +147,7 @@ class Pulse:
             sightings=loop.sightings,
             incidents=self.store.incidents(unresolved=True),
             acts=self.store.acts(),
+            tripped=bool(self.store.tripped()),
             waiting=sum(channel["waiting"] for channel in channels),
             oldest=min((datetime.fromisoformat(row["oldest"]) for row in channels if row["oldest"]), default=None),
             lost=sum(channel["expired"] for channel in channels),

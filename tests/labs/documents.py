@@ -1,6 +1,7 @@
-"""Write the texts that the table of configuration keys determines: `./dev generate`.
+"""Write the texts that other files determine: `./dev generate`.
 
-These are the sample file below its head, and the parts of the manual page and README between "generated" and "end of generated".
+The table of configuration keys determines the sample file below its head, and the parts of the manual page and README between
+"generated" and "end of generated". The rules and the dashboard determine the objects of Kubernetes that hold them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 from certmedic.config import Config, schema
 from certmedic.config.setting import settings
-from labs import AGENT
+from labs import AGENT, monitoring
 
 ROOT = AGENT.parent
 WIDTH = 132  # length of a line with a comment at its end
@@ -123,11 +124,13 @@ def texts() -> dict[Path, str]:
         before, begun, rest = re.split(f"({begin})", (ROOT / name).read_text(), maxsplit=1)
         after = re.split(f"(?={end})", rest, maxsplit=1)[1]
         made[ROOT / name] = before + begun + part + after
+    made[monitoring.EXAMPLES / "certmedic-rules.yaml"] = monitoring.prometheus_rule()
+    made[monitoring.EXAMPLES / "grafana-configmap.yaml"] = monitoring.config_map()
     return made
 
 
 if __name__ == "__main__":
     for path, text in texts().items():
-        if path.read_text() != text:
+        if not path.exists() or path.read_text() != text:
             print(f"written: {path.relative_to(ROOT)}")  # noqa: T201 - this is a script
             path.write_text(text)

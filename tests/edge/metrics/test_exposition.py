@@ -7,25 +7,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from certmedic.core.decision import Policy
-from certmedic.core.incident import Act, ActState, Incident, IncidentState
-from certmedic.core.model import (
-    Action,
-    Cause,
-    Confidence,
-    Decision,
-    Diagnosis,
-    FileFault,
-    Gate,
-    Helps,
-    Place,
-    Remedy,
-    RemedyKind,
-    Served,
-    Suspect,
-    Trust,
-)
+from certmedic.core.incident import ActState
+from certmedic.core.model import Cause, FileFault, Place, RemedyKind, Served, Suspect, Trust
 from certmedic.edge.metrics import Exposition, Numbers
 from certmedic.edge.metrics.certificates import MOST
+from labs.exposed import act, incident
 from labs.values import DAY, NOW, VOLUME, facts, member, stored
 
 PLANS = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(0), per_day=2, plan_ahead=7 * DAY)
@@ -152,6 +138,11 @@ def test_agent_without_faults_has_one_error_series_so_that_agents_can_be_counted
     assert value(samples, "x509_cert_collision_dropped_total", source_kind="file") == 0
 
 
+def test_source_is_down_while_the_inventory_is_old():
+    hung = Numbers(at=NOW, version="1", mode="notify", facts=facts(at=NOW - timedelta(minutes=31)))
+    assert value(series(hung), "x509_source_up", source_kind="file") == 0
+
+
 def test_certificates_with_equal_labels_get_a_discriminator_and_a_copy_none():
     twin = replace(PEER, certificate=replace(PEER.certificate, fingerprint="abcdef0123", index=1))
     samples = series(numbers([PEER, twin, replace(PEER)]))
@@ -208,37 +199,8 @@ def test_certificate_that_no_listener_uses_is_marked():
     assert value(samples, "certmedic_certificate_in_use", filepath=f"{VOLUME}/old.crt") == 1
 
 
-def incident(number=1, *, severity_of=Suspect.OWN, closed=("mode", "fresh"), opened_at=NOW, cause=Cause.EXPIRED):
-    diagnosis = Diagnosis(
-        key=str(number),
-        cause=cause,
-        suspect=severity_of,
-        confidence=Confidence.PROVEN,
-        certificates=(PEER.certificate,),
-        evidence=("x",),
-        effect="",
-        remedy=Remedy(kind=RemedyKind.RESTART, helps=Helps.YES, why=""),
-        plane="kops",
-        group="main",
-    )
-    gates = tuple(Gate(name=name, passed=False, why="") for name in closed)
-    return Incident(
-        id=number,
-        key=str(number),
-        state=IncidentState.OPEN,
-        severity=str(diagnosis.severity),
-        diagnosis=diagnosis,
-        decision=Decision(reason="", gates=gates) if closed is not None else None,
-        opened_at=opened_at,
-        announced_at=None,
-        last_seen=NOW,
-        resolved_at=None,
-        count=1,
-    )
-
-
 def test_open_incidents_and_their_closed_gates_are_counted():
-    unjudged = replace(incident(3, cause=Cause.UNEXPLAINED, severity_of=Suspect.PEER), decision=None)
+    unjudged = replace(incident(3, cause=Cause.UNEXPLAINED, suspect=Suspect.PEER), decision=None)
     samples = series(numbers(incidents=[incident(1), incident(2, opened_at=NOW - DAY), unjudged]))
     labels = {"severity": "critical", "cause": "expired", "suspect": "own", "plane": "kops", "group": "main"}
     assert samples["certmedic_incidents_open", frozenset(labels.items())] == 2
@@ -248,25 +210,10 @@ def test_open_incidents_and_their_closed_gates_are_counted():
     assert value(samples, "certmedic_gate_closed", gate="breaker") == 0
 
 
-def act(state, kind=RemedyKind.RESTART, ended_at=None):
-    action = Action(kind=kind, container=None, watched=())
-    return Act(
-        id=1,
-        incident=1,
-        target="kops/main",
-        action=action,
-        state=state,
-        boot_id="b",
-        at=NOW,
-        ended_at=ended_at,
-        detail="",
-        undo=(),
-    )
-
-
 def test_actions_are_counted_and_the_last_of_each_kind_is_dated():
     acts = [act(ActState.VERIFIED), act(ActState.VERIFIED, ended_at=NOW + DAY), act(ActState.FAILED, RemedyKind.RENEW)]
-    samples = series(numbers(acts=acts))
+    samples = series(numbers(acts=acts, tripped=True))
+    assert value(samples, "certmedic_breaker_tripped") == 1
     assert value(samples, "certmedic_acts", state="verified") == 2
     assert value(samples, "certmedic_acts", state="undoing") == 0
     last = "certmedic_last_act_timestamp_seconds"

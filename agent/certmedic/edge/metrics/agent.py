@@ -103,7 +103,10 @@ def _acts(numbers: Numbers) -> list[Metric]:
         moments[kind] = max(moments.get(kind, _moment(act)), _moment(act))
     for kind, moment in sorted(moments.items()):
         last.add_metric(kind, moment.timestamp())
-    return [acts, last]
+    tripped = GaugeMetricFamily(
+        "certmedic_breaker_tripped", "1 while no action is taken because one failed.", value=float(numbers.tripped)
+    )
+    return [acts, last, tripped]
 
 
 def _moment(act: Act) -> datetime:

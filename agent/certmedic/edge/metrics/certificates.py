@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -35,6 +35,7 @@ NOBODY = ("", "", "", *("" for name in NAMES * 2), "")  # of a file without a ce
 FILE = ("filepath", "serial_number")
 INFO = (*FILE, "plane", "group", "use", "renewer", "cure", "holder", "by_itself")
 SOURCE = ("file", "certificates")  # source_kind and source_name: the agent is one source
+INVENTORY_FOR = timedelta(minutes=30)  # an older inventory is down: the agent takes one every ten minutes
 MOST = 500  # certificates, those that expire first
 LONGEST_LABEL = 256
 # A fault of a file -> its reason in x509_source_errors_total. The first reason has a series from the start, so that agents are counted.
@@ -71,7 +72,7 @@ class Certificates:
         files = len({stored.certificate.path for stored in trusted})
         return [
             *_dates(rows, facts, now),
-            *_source(files),
+            *_source(files, now - facts.at),
             *self._counters(),
             *_counts(facts, len(trusted) - len(listed)),
             *_infos(listed, facts, policy),
@@ -156,9 +157,11 @@ def _dates(rows: Mapping[tuple[str, ...], Certificate], facts: Facts, now: datet
     return [before, after, expired, error]
 
 
-def _source(files: int) -> list[Metric]:
-    up = GaugeMetricFamily("x509_source_up", "1 once all files were looked at.", labels=["source_kind", "source_name"])
-    up.add_metric(SOURCE, 1)
+def _source(files: int, age: timedelta) -> list[Metric]:
+    up = GaugeMetricFamily(
+        "x509_source_up", "1 if all files were looked at lately, else 0.", labels=["source_kind", "source_name"]
+    )
+    up.add_metric(SOURCE, float(age < INVENTORY_FOR))
     bundles = GaugeMetricFamily(
         "x509_source_bundles", "Files in which certificates were read.", labels=["source_kind", "source_name"]
     )

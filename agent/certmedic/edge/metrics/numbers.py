@@ -27,6 +27,7 @@ class Numbers:
     sightings: int = 0  # since the start
     incidents: Sequence[Incident] = ()  # those that last
     acts: Sequence[Act] = ()  # all that are stored
+    tripped: bool = False  # whether an action failed since the last reset
     waiting: int = 0  # deliveries
     oldest: datetime | None = None  # the oldest of them
     lost: int = 0  # deliveries given up
