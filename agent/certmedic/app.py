@@ -13,20 +13,16 @@ from pathlib import Path
 from certmedic.config import Config, Secret, units_of
 from certmedic.config.ownership import writable_by_others
 from certmedic.core import planes
-from certmedic.core.symptoms import NEEDLES
-from certmedic.edge import inbox, local, service, worker
-from certmedic.edge.containers import DockerSource
+from certmedic.edge import inbox, link, local, service, worker
 from certmedic.edge.facts import Machine
-from certmedic.edge.files import FileSource, PodSource
-from certmedic.edge.files.certificates import CertificateSource
-from certmedic.edge.journal import JournalSource
 from certmedic.edge.lease import EtcdLock
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.renew import Pen
 from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, SystemdHands
 from certmedic.edge.store import Store
+from certmedic.edge.wire import Watching
 from certmedic.loop import Loop
-from certmedic.ports import Source, World
+from certmedic.ports import World
 from certmedic.pulse import Pulse
 
 DOCKER_SOCKET = Path("/var/run/docker.sock")
@@ -37,10 +33,11 @@ LEASE_SLACK = 180  # seconds that the lease outlasts the verification of an acti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """The parts of the service, with its readers started."""
+    """The parts of the service, with its reader started."""
 
     world: World
     inbox: inbox.Inbox
+    reader: link.Link
     loop: Loop
     pulse: Pulse
     reads: str  # the names of the sources that exist now
@@ -48,9 +45,10 @@ class Service:
 
 
 def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
-    """Build the service and start its readers; they end when `stop` is set. Raises StoreError."""
+    """Build the service and start its reader, which ends when `stop` is set. Raises StoreError."""
     box = inbox.Inbox()
-    read = sources(config)
+    reader = link.Link(link.child, watching(config), store.positions(), box, stop)
+    reader.start()  # at once: it starts while the rest is built
     way = notifier(config)
     parts = World(
         senses=machine(config),
@@ -63,28 +61,28 @@ def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
         host=socket.gethostname(),
         boot_id=boot_id(),
     )
+    there = reader.there()
     loop = Loop(
         config=config,
         store=store,
         world=parts,
         started_at=datetime.now(UTC),
-        sources=wanted(config, read),
+        sources={**wanted(config, there), link.NAME: False},
         workers=worker.threads(),
     )
-    inbox.start(read, store.positions(), box, stop)
     listener = None
     if config.metrics.listen is not None:
         from certmedic.edge.metrics import Listener  # noqa: PLC0415 - Prometheus's library is slow to load
 
         listener = Listener(config.metrics.listen.host, config.metrics.listen.port)
         listener.start(stop)
-    required = {source.name for source in read if source.required}
     return Service(
         world=parts,
         inbox=box,
+        reader=reader,
         loop=loop,
-        pulse=Pulse(config=config, store=store, world=parts, required=required, listener=listener),
-        reads=", ".join(source.name for source in read if is_there(source)) or "nothing",
+        pulse=Pulse(config=config, store=store, world=parts, required=reader.watching.required, listener=listener),
+        reads=", ".join(there),
         faults=channel_faults(config, way),
     )
 
@@ -94,34 +92,27 @@ def docker_socket() -> str:
     return os.environ.get("DOCKER_HOST") or f"unix://{DOCKER_SOCKET}"
 
 
-def sources(config: Config) -> list[Source]:
-    """Return the sources that the configuration asks for, whether they exist now or not."""
+def watching(config: Config) -> Watching:
+    """Return what the reader is to read."""
     watch = config.watch
-    chosen: list[Source] = []
-    if watch.journal:
-        chosen.append(JournalSource(NEEDLES, units=watch.units, identifiers=watch.identifiers))
-    if watch.docker is not False:
-        docker = DockerSource(NEEDLES, names=watch.docker_names, labels=watch.docker_labels, base_url=docker_socket())
-        waits = watch.docker is None and docker_socket().startswith("unix:")
-        chosen.append(inbox.WhenThere(docker, docker_socket().removeprefix("unix://")) if waits else docker)
-    if watch.pods is not False:
-        # It waits for the folder by itself. Under Docker the files in it are links to logs that DockerSource reads: it skips them.
-        chosen.append(PodSource(NEEDLES, root=str(PODS)))
-    if watch.files:
-        chosen.append(FileSource(NEEDLES, globs=watch.files))
-    chosen.append(CertificateSource(globs(config)))
-    return chosen
+    return Watching(
+        journal=watch.journal,
+        units=watch.units,
+        identifiers=watch.identifiers,
+        docker=watch.docker,
+        docker_url=docker_socket(),
+        docker_names=watch.docker_names,
+        docker_labels=watch.docker_labels,
+        pods="" if watch.pods is False else str(PODS),
+        files=watch.files,
+        certificates=globs(config),
+    )
 
 
-def is_there(source: Source) -> bool:
-    """Whether a source exists now, so that nothing waits for it."""
-    return PODS.exists() if isinstance(source, PodSource) else not isinstance(source, inbox.WhenThere) or source.there
-
-
-def wanted(config: Config, read: Sequence[Source]) -> dict[str, bool]:
+def wanted(config: Config, there: Sequence[str]) -> dict[str, bool]:
     """Return the sources that exist: name -> True if the operator asked for it, False if it was only detected."""
-    asked = {"docker": bool(config.watch.docker), "pods": bool(config.watch.pods), "files": True}
-    return {source.name: source.required or asked.get(source.name, False) for source in read if is_there(source)}
+    asked = {"journal": True, "docker": bool(config.watch.docker), "pods": bool(config.watch.pods), "files": True}
+    return {name: asked.get(name, False) for name in there}
 
 
 def globs(config: Config, root: str = "/") -> tuple[str, ...]:

@@ -5,28 +5,13 @@ The classes in `edge/` implement these Protocols without naming them; `app.py` c
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from certmedic.core.lease import Access
-from certmedic.core.model import Container, Facts, Item, Lease, Message, Origin, Severity, Stored, Told
-
-
-class Source(Protocol):
-    """One thing that is read. `required`: while it is blind, the watchdog goes unfed."""
-
-    name: str
-    required: bool
-
-    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
-        """Read until `stop` is set; raise on failure.
-
-        `resume(stream)` gives the position after which a stream is to be read, None for a new stream. As soon as the
-        source reads, and every few seconds from then on, it puts a SourceStatus.
-        """
+from certmedic.core.model import Container, Facts, Lease, Message, Origin, Severity, Stored, Told
 
 
 class Senses(Protocol):

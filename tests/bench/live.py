@@ -18,7 +18,7 @@ from bench.agent import world
 from certmedic import app
 from certmedic.config import Config
 from certmedic.core.model import Item, LogEntry
-from certmedic.edge import inbox
+from certmedic.edge import inbox, link
 from certmedic.edge.store import Store
 from certmedic.loop import Loop
 
@@ -44,10 +44,12 @@ def main() -> None:
 
     with Store(config.state / "state.sqlite3") as store:
         loop = Loop(config=config, store=store, world=world(config), started_at=datetime.now(UTC), sources={})
-        inbox.start(app.sources(config), store.positions(), box, stop)
+        reader = link.Link(link.child, app.watching(config), store.positions(), box, stop)
+        reader.start()
         sys.stdout.write("READY\n")
         sys.stdout.flush()
         loop.run(take, lambda: datetime.now(UTC), going)
+        reader.join()
     sys.stdout.write(json.dumps(recorded))
 
 

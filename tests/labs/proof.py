@@ -89,6 +89,14 @@ class Agent:
             self.process.wait(30)
             self.process = None
 
+    def signal_reader(self, number: signal.Signals) -> None:
+        """Send a signal to its reader process, if that runs."""
+        if self.process is not None:
+            parent = ["pgrep", "--parent", str(self.process.pid), "--full", "certmedic.reader"]
+            for pid in subprocess.run(parent, capture_output=True, text=True, check=False).stdout.split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), number)
+
     def recorded(self) -> dict[int, int]:
         """Return {number: how often it was counted}."""
         counts: dict[int, int] = {}

@@ -9,7 +9,7 @@ from typing import Self
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceStatus, SourceUp
 from certmedic.edge.inbox import Inbox, start
-from certmedic.ports import Source
+from certmedic.edge.source import Source
 
 
 def settle(positions: dict[str, str], items: Iterable[Item]) -> None:

@@ -1,7 +1,7 @@
 """The whole agent loses no failure and counts none twice: four sources at once, with rotation, restarts and kills.
 
 Numbered failures are written to a real journal, to containers of a real Docker, to a pod log and to a plain file, some of them to
-several of these. Meanwhile the agent is killed and restarted, logs are rotated in every way, and journald and dockerd are restarted
+several of these. Meanwhile the agent is killed and restarted, its reader is killed and stopped, logs are rotated in every way, and journald and dockerd are restarted
 and killed. The agent starts before Docker. At the end the state holds each number once.
 
 CERTMEDIC_SEEDS: number of runs, with seeds from CERTMEDIC_FIRST_SEED on; CERTMEDIC_LINES: failures in each run;
@@ -14,6 +14,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class Run:
         self.file, self.pod = PlainFile(agent.home / "log" / "tls.log", dice), PodLog(agent.home / "log" / "pods", dice)
         self.written_to: dict[str, set[int]] = {"journal": set(), "file": set(), "pod": set(), "docker": set()}
         self.written = 0
-        self.befalls = [self.restart_agent] * 6 + [self.file.rotate] * 6 + [self.pod.rotate] * 6 + [self.rotate] * 4
+        self.befalls = [self.restart_agent] * 6 + [self.kill_reader] * 4 + [self.stop_reader] * 2
+        self.befalls += [self.file.rotate] * 6 + [self.pod.rotate] * 6 + [self.rotate] * 4
         self.befalls += [self.vacuum, self.restart_journald, self.kill_journald, containers.restart, self.kill_docker]
 
     def write(self) -> None:
@@ -75,6 +77,16 @@ class Run:
         for _ in range(self.dice.randrange(3)):
             self.dice.choice([self.write, self.file.rotate, self.pod.rotate, self.rotate])()
         self.agent.start()
+
+    def kill_reader(self) -> None:
+        self.agent.signal_reader(signal.SIGKILL)
+
+    def stop_reader(self) -> None:
+        self.agent.signal_reader(signal.SIGSTOP)
+        for _ in range(self.dice.randrange(3)):
+            self.dice.choice([self.write, self.file.rotate, self.pod.rotate, self.rotate])()
+        if self.dice.random() < 0.5:  # otherwise the agent replaces it
+            self.agent.signal_reader(signal.SIGCONT)
 
     def rotate(self) -> None:
         self.journald.journalctl("--rotate")

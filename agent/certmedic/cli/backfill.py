@@ -23,6 +23,7 @@ from certmedic.edge.containers import DockerError, DockerSource
 from certmedic.edge.facts import Machine
 from certmedic.edge.files import FileSource, PodSource
 from certmedic.edge.journal import JournalError, JournalSource
+from certmedic.reader.sources import sources, there
 
 Reader = JournalSource | DockerSource | PodSource | FileSource
 
@@ -98,9 +99,11 @@ def backfill(*, as_json: bool, config_path: Path | None, start: datetime) -> Non
     past = Past(start, now, app.machine(settings))
     reports = []
     with output.progress() as progress:
-        for source in app.sources(settings):
+        watching = app.watching(settings)
+        exist = there(watching)
+        for source in sources(watching):
             reader = source.source if isinstance(source, inbox.WhenThere) else source
-            if isinstance(reader, Reader) and app.is_there(source):
+            if isinstance(reader, Reader) and reader.name in exist:
                 reports.append(read(reader, start, past, progress))
     diagnoses = past.incidents()
     if as_json:

@@ -97,6 +97,7 @@ def serve(
         return not stop.is_set()
 
     loop.run(service.inbox.drain, lambda: datetime.now(UTC), going)
+    service.reader.join()
     if reloading:
         systemd.notify_reloading()
     else:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceUp
-from certmedic.ports import Source
+from certmedic.edge.source import Source
 
 FIRST_PAUSE = 1.0  # seconds
 LONGEST_PAUSE = 60.0

@@ -1,17 +1,32 @@
-"""Shared by all sources: how a position is stored, and what a source counts and reports."""
+"""Shared by all sources: the Protocol, how a position is stored, and what a source counts and reports."""
 
 from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from certmedic.core import text
-from certmedic.core.model import SourceStatus
+from certmedic.core.model import Item, SourceStatus
 
 _Position = TypeVar("_Position")
+
+
+class Source(Protocol):
+    """One thing that is read. `required`: while it is blind, the watchdog goes unfed."""
+
+    name: str
+    required: bool
+
+    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Read until `stop` is set; raise on failure.
+
+        `resume(stream)` gives the position after which a stream is to be read, None for a new stream. As soon as the
+        source reads, and every few seconds from then on, it puts a SourceStatus.
+        """
 
 
 def moment(seconds: float) -> str:

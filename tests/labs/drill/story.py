@@ -20,14 +20,13 @@ from certmedic.core.decision import explain
 from certmedic.core.examine import stamp
 from certmedic.core.model import Container, Facts, Message, Origin, Severity, Told
 from certmedic.core.origin import Trust
-from certmedic.core.symptoms import NEEDLES
-from certmedic.edge import inbox
+from certmedic.edge import inbox, link
 from certmedic.edge.facts import Machine
-from certmedic.edge.files import FileSource
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.renew import Pen
 from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Incident, Store
+from certmedic.edge.wire import Watching
 from certmedic.loop import Loop
 from certmedic.ports import Channel, Delivered, World
 from labs.drill import recorded
@@ -168,10 +167,12 @@ def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str])
     stop, box = threading.Event(), inbox.Inbox()
     with Store(master.root / "state.sqlite3") as store:
         loop = Loop(config=config, store=store, world=world, started_at=datetime.now(UTC), sources={})
-        inbox.start([FileSource(NEEDLES, globs=[str(member.log)])], {}, box, stop)
+        reader = link.Link(link.child, Watching(files=(str(member.log),)), {}, box, stop)
+        reader.start()
         story = Story(timeline, store, master, old=old)
         loop.run(box.drain, lambda: datetime.now(UTC), story.goes_on)
         stop.set()
+        reader.join()
         return story.end()
 
 

@@ -24,7 +24,7 @@ import resource
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,8 @@ class JournalSource:
     """Follow the journal: entries of `units` or `identifiers`, or all entries without either.
 
     `path` is a folder of journal files, or a list of files, instead of the machine's own journal. A journal that was never read
-    is read from `lookback` seconds ago on. Entries of certmedic's own units and of this process are skipped, since they quote
-    lines that would match again. Lines of `units` are trusted like those of the control plane's units.
+    is read from `lookback` seconds ago on. Entries of certmedic's own units and of `own_pids` (this process) are skipped, since
+    they quote lines that would match again. Lines of `units` are trusted like those of the control plane's units.
     """
 
     name = "journal"
@@ -78,8 +78,10 @@ class JournalSource:
         static_pods: StaticPods | None = None,
         lookback: float = 600.0,
         required: bool = True,
+        own_pids: Collection[int] | None = None,
     ) -> None:
         self.required = required
+        self._own_pids = frozenset({os.getpid()} if own_pids is None else own_pids)
         self._units, self._identifiers = tuple(units), tuple(identifiers)
         self._static_pods = static_pods or StaticPods()
         self._path = path
@@ -253,8 +255,8 @@ class JournalSource:
         field = field_of(steps)
         position = Position(steps.cursor(), steps.realtime())
         writer = fields_of(field)
-        # Before our start, another process may have had our pid.
-        own_pid = writer.pid == os.getpid() and position.usec / 1e6 >= self._started
+        # Before our start, another process may have had that pid.
+        own_pid = writer.pid in self._own_pids and position.usec / 1e6 >= self._started
         if own_pid or origin.OWN_UNIT.fullmatch(writer.unit):
             return
         time_logged = datetime.fromtimestamp(position.usec / 1e6, UTC)

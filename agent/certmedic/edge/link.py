@@ -1,0 +1,225 @@
+"""The agent's end of the reader: it starts it, takes its items, and reports its failures as those of its sources.
+
+The positions that the reader gets are those of the last items that were put into the inbox, so that after a failure of the
+reader nothing comes twice, and after a failure of the agent whatever was not stored comes again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceStatus, SourceUp
+from certmedic.edge.inbox import FIRST_PAUSE, LONGEST_PAUSE, Inbox
+from certmedic.edge.os.run import ENVIRONMENT
+from certmedic.edge.wire import BEAT, Connection, Hello, Watching, WireError, dump, items_of, welcome_of
+
+NAME = "reader"  # under which its own state is shown
+GREETING = 20.0  # seconds for the reader's answer to the greeting
+SILENCE = 4 * BEAT  # seconds without a frame, after which the reader counts as hung
+TICK = 0.5  # seconds between two looks whether to stop
+ENDING = 5.0  # seconds for the thread to end
+REPORT_EVERY = 10.0  # seconds
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Ends:
+    """The agent's ends of the connections to one reader process."""
+
+    entries: Connection
+    process: subprocess.Popen[bytes] | None = None  # None: systemd started it
+
+    def close(self) -> str:
+        """Close the connections, end a child, and return how the child had ended; "" if it had not."""
+        self.entries.close()
+        if self.process is None:
+            return ""
+        code = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(TICK)
+        self.process.kill()
+        self.process.wait()
+        if code is None or code == 0:
+            return ""
+        return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+
+
+def child() -> Ends:
+    """Start a reader as a child with the agent's own powers. Raises OSError."""
+    entries, its_entries = socket.socketpair()
+    questions, its_questions = socket.socketpair()
+    with its_entries, its_questions, questions:
+        numbers = its_entries.fileno(), its_questions.fileno()
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-s", "-m", "certmedic.reader", *map(str, numbers)],
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            pass_fds=numbers,
+            cwd="/",
+            # Its modules are those of this process; nothing else of the environment is its concern.
+            env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,
+        )
+    return Ends(entries=Connection(entries), process=process)
+
+
+@dataclass(slots=True)
+class _State:
+    """The state of the sources, as the thread knows it."""
+
+    there: frozenset[str]
+    down: set[str] = field(default_factory=set)  # reported as down
+    cut: set[str] = field(default_factory=set)  # of these, because the reader was gone
+    seen: int = 0  # items
+    matched: int = 0  # of these, lines
+
+
+class Link:
+    """The connection to the reader, kept up by a thread until `stop` is set."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Ends],
+        watching: Watching,
+        positions: Mapping[str, str],
+        box: Inbox,
+        stop: threading.Event,
+    ) -> None:
+        self.watching = watching
+        self._connect, self._box, self._stop = connect, box, stop
+        self._positions = dict(positions)
+        self._greeted = threading.Event()
+        waits = {"docker", "pods"} if watching.docker is None else {"pods"}
+        self._state = _State(there=frozenset(watching.names) - waits)
+        self._thread = threading.Thread(target=self._keep_up, name=NAME, daemon=True)
+
+    def start(self) -> None:
+        """Start the reader."""
+        self._thread.start()
+
+    def there(self) -> tuple[str, ...]:
+        """Return the sources that exist, in order, as soon as the reader says so; without its word, those that must exist."""
+        self._greeted.wait(GREETING)
+        return tuple(name for name in self.watching.names if name in self._state.there)
+
+    def join(self) -> None:
+        """Wait, after `stop` was set, until the reader has ended."""
+        self._thread.join(ENDING)
+
+    # ------------------------------------------------------------ the thread
+
+    def _keep_up(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stop.is_set():
+            began = time.monotonic()
+            reason = self._follow(pause)
+            self._greeted.set()
+            if self._stop.is_set():
+                return
+            self._report_down(f"the reader process {reason}")
+            pause = FIRST_PAUSE if time.monotonic() - began > LONGEST_PAUSE else pause
+            self._stop.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _follow(self, settled: float) -> str:
+        """Take the items of one reader process until it fails, and return why. `settled`: seconds until a source counts as back."""
+        try:
+            ends = self._connect()
+        except OSError as error:
+            return f"cannot be started: {error.strerror or error}"
+        try:
+            self._take_all(ends.entries, settled)
+            reason = "is stopped"
+        except WireError as error:
+            reason = str(error)
+        finally:
+            ended = ends.close()
+        return ended or reason
+
+    def _take_all(self, connection: Connection, settled: float) -> None:
+        own = os.getpid()
+        connection.send(dump(Hello(watching=self.watching, positions=self._positions, pid=own)), timeout=GREETING)
+        frame = self._frame(connection, GREETING)
+        if frame is None:
+            return
+        welcome = welcome_of(frame)
+        self._state.there = frozenset(welcome.there)
+        self._greeted.set()
+        began = reported = time.monotonic()
+        reported -= REPORT_EVERY
+        while (frame := self._frame(connection, SILENCE)) is not None:
+            now = time.monotonic()
+            for item in items_of(frame):
+                self._put(item, is_settled=now - began >= settled)
+            if now - reported >= REPORT_EVERY:
+                reported = now
+                self._box.put(self._status(welcome.pid), self._stop)
+
+    def _frame(self, connection: Connection, patience: float) -> Any | None:
+        """Return the next frame; None once the agent stops. Raises WireError."""
+        until = time.monotonic() + patience
+        while not self._stop.is_set():
+            frame = connection.receive(TICK)
+            if frame is not None:
+                return frame
+            if time.monotonic() > until:
+                raise WireError(f"has been silent for {patience:g} s")
+        return None
+
+    # ------------------------------------------------------------ items
+
+    def _put(self, item: Item, *, is_settled: bool) -> None:
+        state = self._state
+        state.seen += 1
+        match item:
+            case LogEntry() | Progress():
+                state.matched += isinstance(item, LogEntry)
+                self._box.put(item, self._stop)
+                if item.position is None:
+                    self._positions.pop(item.stream, None)
+                else:
+                    self._positions[item.stream] = item.position
+                return
+            case SourceDown():
+                state.cut.discard(item.source)
+                if item.source in state.down:
+                    return
+                state.down.add(item.source)
+            case SourceUp():
+                state.cut.discard(item.source)
+                state.down.discard(item.source)
+            case SourceStatus() if item.source in state.cut and is_settled:
+                state.cut.discard(item.source)
+                state.down.discard(item.source)
+                self._box.put(SourceUp(source=item.source), self._stop)
+            case _:
+                pass
+        self._box.put(item, self._stop)
+
+    def _status(self, pid: int) -> SourceStatus:
+        counts = self._state
+        return SourceStatus(
+            source=NAME, seen=counts.seen, matched=counts.matched, lag_seconds=0.0, position=f"process {pid}"
+        )
+
+    def _report_down(self, reason: str) -> None:
+        state = self._state
+        for name in self.watching.names:
+            if name in state.there and name not in state.down:
+                state.down.add(name)
+                state.cut.add(name)
+                self._box.put(SourceDown(source=name, reason=reason), self._stop)
+        log.warning("%s", reason)

@@ -1,0 +1,81 @@
+"""The reader's end of its connections to the agent.
+
+The process serves one agent and ends with its connection: whatever starts it again begins at the positions that the agent has.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+
+from certmedic.core.model import Item, LogEntry
+from certmedic.edge.wire import BEAT, Connection, Hello, Welcome, WireError, dump, hello_of, items_to
+
+PATIENCE = 10.0  # seconds for the agent's greeting
+FRAME = 256 * 1024  # characters of lines after which a frame is sent
+_PR_SET_PDEATHSIG = 1
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Serve the agent on the descriptors that are the arguments."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # The kernel ends this process with the agent, even while it is stopped.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    entries, questions = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    questions.close()
+    try:
+        serve_entries(Connection(entries))
+    except WireError as error:
+        log.debug("the agent %s", error)
+    # Without waiting for the threads of the sources: nothing is written, and the agent has the positions.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def serve_entries(connection: Connection) -> None:
+    """Follow what the agent asks for, until it is gone. Raises WireError then."""
+    hello = greeted(connection)
+    from certmedic.reader.sources import sources, there  # noqa: PLC0415 - meanwhile the agent begins too
+
+    connection.send(dump(Welcome(pid=os.getpid(), there=there(hello.watching))))
+    from certmedic.edge import inbox  # noqa: PLC0415 - as above
+
+    box, stop = inbox.Inbox(), threading.Event()
+    own = frozenset({os.getpid(), hello.pid} - {0})
+    inbox.start(sources(hello.watching, own), hello.positions, box, stop)
+    try:
+        while True:
+            items = box.drain(BEAT)
+            for part in parts(items) if items else ([],):
+                connection.send(items_to(part))
+    finally:
+        stop.set()
+
+
+def greeted(connection: Connection) -> Hello:
+    """Return the agent's greeting. Raises WireError."""
+    frame = connection.receive(PATIENCE)
+    if frame is None:
+        raise WireError("sent no greeting")
+    return hello_of(frame)
+
+
+def parts(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Cut items into parts that fit into a frame each."""
+    part, size = list[Item](), 0
+    for item in items:
+        part.append(item)
+        size += len(item.text) if isinstance(item, LogEntry) else 0
+        if size > FRAME:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part

@@ -1,0 +1,215 @@
+"""The agent's end of the reader: a reader that is killed, hangs or sends nonsense loses no line and brings none twice."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from certmedic.core.model import LogEntry, SourceDown, SourceStatus, SourceUp
+from certmedic.edge import link, wire
+from certmedic.edge.inbox import Inbox
+from certmedic.edge.link import Ends, Link, child
+from certmedic.edge.wire import Connection, Watching, Welcome
+from labs.reading import settle
+from labs.waiting import until
+
+LINE = "http: TLS handshake error from 10.0.0.9:{}: remote error: tls: bad certificate\n"
+
+
+class Linked:
+    """A link with its inbox, and the items that came."""
+
+    def __init__(self, connect, watching, positions=None):
+        self.items, self.positions = [], dict(positions or {})
+        self.box, self.stop = Inbox(), threading.Event()
+        self.link = Link(connect, watching, self.positions, self.box, self.stop)
+        self.link.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.link.join()
+
+    def all(self, kind):
+        came = self.box.drain(0.05)
+        settle(self.positions, came)
+        self.items += came
+        return [item for item in self.items if isinstance(item, kind)]
+
+    def numbers(self):
+        return [int(entry.text.split(":")[2]) for entry in self.all(LogEntry)]
+
+    def reader(self):
+        """Return the pid of the reader that reported last."""
+        until(lambda: [item for item in self.all(SourceStatus) if item.source == link.NAME])
+        last = [item for item in self.all(SourceStatus) if item.source == link.NAME][-1]
+        return int(last.position.removeprefix("process "))
+
+
+class Log:
+    """A log file that grows by numbered lines."""
+
+    def __init__(self, path):
+        self.path, self.written = path, 0
+        path.touch()
+
+    def write(self, count):
+        with self.path.open("a") as file:
+            file.write("".join(LINE.format(self.written + n) for n in range(count)))
+        self.written += count
+
+
+@pytest.fixture
+def log(tmp_path):
+    return Log(tmp_path / "etcd.log")
+
+
+def watching(log):
+    return Watching(files=(str(log.path),))
+
+
+def running(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+@pytest.mark.slow
+def test_lines_come_once_although_the_reader_is_killed_again_and_again(log, monkeypatch):
+    monkeypatch.setattr(link, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(link, "LONGEST_PAUSE", 0.2)
+    with Linked(child, watching(log)) as linked:
+        until(lambda: linked.all(SourceStatus))
+        for _ in range(5):
+            reader = linked.reader()
+            log.write(300)
+            os.kill(reader, signal.SIGKILL)
+            log.write(10)
+            until(lambda killed=reader: linked.reader() != killed)
+        until(lambda: len(linked.numbers()) >= log.written)
+
+    assert sorted(linked.numbers()) == list(range(log.written))
+
+
+@pytest.mark.slow
+def test_agent_that_starts_again_reads_on_at_its_stored_positions(log):
+    with Linked(child, watching(log)) as first:
+        until(lambda: first.all(SourceStatus))
+        log.write(5)
+        until(lambda: len(first.numbers()) >= 5)
+    log.write(5)
+    with Linked(child, watching(log), first.positions) as second:
+        until(lambda: len(second.numbers()) >= 5)
+
+    assert second.numbers() == [5, 6, 7, 8, 9]
+
+
+@pytest.mark.slow
+def test_hung_reader_is_reported_and_replaced(log, monkeypatch):
+    monkeypatch.setattr(link, "SILENCE", 1.0)
+    monkeypatch.setattr(link, "FIRST_PAUSE", 0.05)
+    with Linked(child, watching(log)) as linked:
+        hung = linked.reader()
+        os.kill(hung, signal.SIGSTOP)
+        log.write(7)
+        until(lambda: linked.all(SourceDown))
+        monkeypatch.setattr(link, "SILENCE", 30.0)  # a busy machine may be slow, too
+        until(lambda: len(linked.numbers()) >= 7)
+        until(lambda: linked.all(SourceUp))
+        assert not running(hung)
+
+    downs = [(down.source, down.reason) for down in linked.all(SourceDown)]
+    assert downs[:2] == [
+        ("files", "the reader process has been silent for 1 s"),
+        ("certificates", "the reader process has been silent for 1 s"),
+    ]
+    assert sorted(linked.numbers()) == list(range(7))
+
+
+@pytest.mark.slow
+def test_reader_ends_with_the_agent(log):
+    with Linked(child, watching(log)) as linked:
+        reader = linked.reader()
+    until(lambda: not running(reader))
+
+
+@pytest.fixture
+def answered():
+    """Return a function that makes connections to a reader that sends these frames and then ends."""
+    with contextlib.ExitStack() as kept:
+
+        def readers(*frames):
+            def connect():
+                ours, theirs = socket.socketpair()
+                kept.enter_context(theirs)  # so that the agent's greeting is taken
+                for frame in frames:
+                    Connection(theirs).send(frame)
+                theirs.shutdown(socket.SHUT_WR)
+                return Ends(entries=Connection(ours))
+
+            return connect
+
+        yield readers
+
+
+WELCOME = wire.dump(Welcome(pid=1, there=("files",)))
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ([{"version": 7}], "version 7"),
+        ([[]], "nonsense"),
+        ([WELCOME, "x"], "make no sense"),
+        ([WELCOME, [["entry"]]], "make no sense"),
+        ([WELCOME], "ended"),
+    ],
+)
+def test_reader_that_sends_nonsense_is_a_blind_source(frames, reason, answered):
+    with Linked(answered(*frames), Watching(files=("/var/log/x",))) as linked:
+        until(lambda: linked.all(SourceDown))
+
+    down = linked.all(SourceDown)[0]
+    assert (down.source, reason in down.reason) == ("files", True)
+
+
+def test_outage_is_reported_once_while_the_reader_cannot_be_started(monkeypatch):
+    monkeypatch.setattr(link, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(link, "LONGEST_PAUSE", 0.02)
+    tries = []
+
+    def connect():
+        tries.append(1)
+        raise FileNotFoundError(2, "No such file or directory")
+
+    with Linked(connect, Watching(journal=True)) as linked:
+        until(lambda: len(tries) > 5)
+
+    assert [(down.source, down.reason) for down in linked.all(SourceDown)] == [
+        ("journal", "the reader process cannot be started: No such file or directory"),
+        ("certificates", "the reader process cannot be started: No such file or directory"),
+    ]
+
+
+def test_sources_that_exist_are_those_of_the_reader_or_those_that_must_exist(answered):
+    wanted = Watching(journal=True, docker=None, pods="/var/log/pods")
+    with Linked(answered(wire.dump(Welcome(pid=1, there=("journal", "docker")))), wanted) as linked:
+        assert linked.link.there() == ("journal", "docker")
+    with Linked(answered(), wanted) as linked:
+        assert linked.link.there() == ("journal", "certificates")
+
+
+def test_full_inbox_makes_the_reader_wait_and_loses_nothing(log):
+    with Linked(child, watching(log)) as linked:
+        until(lambda: linked.all(SourceStatus))
+        log.write(5000)
+        time.sleep(0.5)
+        until(lambda: len(linked.numbers()) >= 5000)
+    assert linked.numbers() == list(range(5000))
