@@ -9,7 +9,7 @@ from __future__ import annotations
 import click
 
 from certmedic import __version__
-from certmedic.cli import backfill, certs, explain, incidents, inputs, service, silence
+from certmedic.cli import backfill, certs, explain, fleet, incidents, inputs, service, silence
 
 
 @click.group(
@@ -29,6 +29,7 @@ for command in (
     backfill.backfill,
     *incidents.COMMANDS,
     silence.silence_group,
+    fleet.fleet,
     *service.COMMANDS,
 ):
     main.add_command(command)

@@ -61,6 +61,11 @@ def _print_json(value: object, *, indent: int | None) -> None:
     sys.stdout.write(f"{text}\n")
 
 
+def page(text: str) -> None:
+    """Print a document as it is: its foreign text is escaped already."""
+    sys.stdout.write(text)
+
+
 def when(moment: datetime | None) -> str | None:
     """Return a time for JSON: RFC 3339 in UTC."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None

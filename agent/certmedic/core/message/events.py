@@ -91,6 +91,8 @@ def event_fields(
             "CERTMEDIC_CAUSE": str(diagnosis.cause),
             "CERTMEDIC_SUSPECT": str(diagnosis.suspect),
             "CERTMEDIC_WHOSE": whose(diagnosis),
+            "CERTMEDIC_PLANE": diagnosis.plane,
+            "CERTMEDIC_GROUP": diagnosis.group,
             "CERTMEDIC_SOURCE": diagnosis.source,
             "CERTMEDIC_CERT": certificate,
             "CERTMEDIC_FILE": first if is_plain_path(first) else "CERTIFICATE-FILE",  # for the catalog's commands

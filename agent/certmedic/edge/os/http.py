@@ -9,6 +9,7 @@ import contextlib
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 MOST_HEAD = 64 * 1024  # bytes of a reply's head
@@ -45,17 +46,26 @@ def exchange(  # noqa: PLR0913 - each is a part of the request, or a bound
     most: int,
     body: bytes = b"",
     host: str = "localhost",
+    headers: Mapping[str, str] | None = None,
 ) -> Reply:
     """Send a request over a connection and return the reply, whose body has at most `most` bytes. Raises OSError."""
-    head = request(sock, method, path, deadline=deadline, body=body, host=host)
+    head = request(sock, method, path, deadline=deadline, body=body, host=host, headers=headers)
     return Reply(status=head.status, body=rest(sock, head, deadline=deadline, most=most))
 
 
 def request(  # noqa: PLR0913 - as above
-    sock: socket.socket, method: str, path: str, *, deadline: float, body: bytes = b"", host: str = "localhost"
+    sock: socket.socket,
+    method: str,
+    path: str,
+    *,
+    deadline: float,
+    body: bytes = b"",
+    host: str = "localhost",
+    headers: Mapping[str, str] | None = None,
 ) -> Head:
     """Send a request over a connection and read the head of the reply. Raises OSError."""
     lines = f"{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    lines += "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     left(sock, deadline)
     sock.sendall(f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body)
     data = b""

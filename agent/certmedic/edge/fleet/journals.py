@@ -1,0 +1,113 @@
+"""Records of a fleet from the journals that its masters sent here, as systemd-journal-remote writes them.
+
+An entry counts only if its master's journald names our unit as the writer, in a field that no program can choose. The files are
+read one after the other, so that hundreds need no more memory than one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from certmedic.core.fleet import Records
+from certmedic.core.fleet.entries import FIELDS, Entry, Host, records_of
+from certmedic.edge.fleet.request import FleetError
+
+UNIT = "certmedic.service"
+BACK = timedelta(days=30)  # older entries are not read; an open incident is mentioned again by each reminder
+MOST_ENTRIES = 200_000  # of all files
+LONGEST = 2_000  # characters of a field
+
+
+def from_journals(folder: Path, now: datetime) -> Records:
+    """Return the records in the journal files below a folder. Raises FleetError."""
+    reader = _reader()
+    files = _files(folder, now - BACK)
+    hosts: dict[str, Host] = {}
+    entries: list[Entry] = []
+    broken = 0
+    for path in files:
+        try:
+            journal = reader(files=[str(path)])
+        except OSError:
+            broken += 1
+            continue
+        with contextlib.closing(journal):
+            for host in _hosts(journal):
+                heard = max(host.heard, hosts[host.name].heard) if host.name in hosts else host.heard
+                hosts[host.name] = Host(name=host.name, heard=heard)
+            for entry in _entries(journal, now - BACK):
+                entries.append(entry)
+                if len(entries) > MOST_ENTRIES:
+                    raise FleetError(
+                        f"{folder}: more than {MOST_ENTRIES} entries of certmedic: give a folder with fewer files"
+                    )
+    if broken == len(files):
+        raise FleetError(f"{folder}: no journal file can be opened: may this user read them?")
+    if not entries:
+        raise FleetError(
+            f"{folder}: no entry of {UNIT}: systemd-journal-upload on the masters must send here what the agents write"
+        )
+    return records_of(hosts.values(), sorted(entries, key=lambda entry: entry.at))
+
+
+def _reader() -> Callable[..., Any]:
+    try:
+        from systemd import journal  # noqa: PLC0415 - not on every laptop, and only this needs it
+    except ImportError as error:
+        raise FleetError(
+            "--journal needs python-systemd, which only Linux has (apt install python3-systemd):"
+            " run this command on the host that has the journals"
+        ) from error
+    reader: Callable[..., Any] = journal.Reader
+    return reader
+
+
+def _files(folder: Path, since: datetime) -> Sequence[Path]:
+    """Return the journal files below a folder that were written to since then."""
+    files = []
+    for path in sorted([*folder.rglob("*.journal"), *folder.rglob("*.journal~")]):
+        with contextlib.suppress(OSError):
+            if path.is_file() and path.stat().st_mtime >= since.timestamp():
+                files.append(path)
+    if not files:
+        raise FleetError(
+            f"{folder}: no journal file of the last {BACK.days} days:"
+            " systemd-journal-remote writes *.journal, by default to /var/log/journal/remote"
+        )
+    return files
+
+
+def _hosts(journal: Any) -> Iterator[Host]:
+    """Yield the machines in a file, each with its last entry of any program."""
+    for name in journal.query_unique("_HOSTNAME"):
+        journal.flush_matches()
+        journal.add_match(_HOSTNAME=name)
+        journal.seek_tail()
+        if journal._previous():  # noqa: SLF001 - the public call decodes every field
+            yield Host(name=str(name)[:LONGEST], heard=_at(journal))
+
+
+def _entries(journal: Any, since: datetime) -> Iterator[Entry]:
+    journal.flush_matches()
+    journal.add_match(_SYSTEMD_UNIT=UNIT)
+    journal.seek_realtime(since)
+    while journal._next():  # noqa: SLF001 - as above
+        fields = {name: _field(journal, name) for name in FIELDS}
+        if fields["CERTMEDIC_EVENT"]:
+            yield Entry(at=_at(journal), fields=fields)
+
+
+def _at(journal: Any) -> datetime:
+    return datetime.fromtimestamp(journal._get_realtime() / 1_000_000, UTC)  # noqa: SLF001 - as above
+
+
+def _field(journal: Any, name: str) -> str:
+    try:
+        value: bytes = journal._get(name)  # noqa: SLF001 - as above
+    except (KeyError, OSError):
+        return ""
+    return value.decode(errors="replace")[:LONGEST]

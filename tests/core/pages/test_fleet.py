@@ -1,0 +1,86 @@
+"""The page on a fleet names what is wrong, what expires, who is silent and what was cured."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+
+from certmedic.core.fleet import Cure, Expiry, Master, Records, Report, view
+from certmedic.core.pages import fleet_page
+from labs.fleets import made
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+HOSTILE = '"><img src=x onerror=alert(1)></style><script>\u202e'
+
+
+class Tags(HTMLParser):
+    """The elements of a page, their attributes, and whether each one is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.names, self.attributes, self.text = [], set(), set(), ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+        self.handle_startendtag(tag, attrs)
+
+    def handle_startendtag(self, tag, attrs):
+        self.names.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_page_shows_every_part_of_a_fleet():
+    tags = Tags(fleet_page(view(made(20, NOW), NOW)))
+
+    assert tags.open == []
+    for text in (
+        "2 open incidents in 2 clusters of 20",
+        "master-b: etcd main",
+        "certificate expired",
+        "master-b, master-a, master-c",
+        "Masters that have gone silent",
+        "What expires next",
+        "And 1475 more.",
+        "What was cured",
+    ):
+        assert text in tags.text
+
+
+def test_page_of_a_healthy_fleet_has_no_empty_table():
+    tags = Tags(fleet_page(view(Records(masters=(Master(cluster="", name="a", heard=NOW),)), NOW)))
+
+    assert "1 cluster: no open incident" in tags.text
+    assert "(no name)" in tags.text
+    assert not any(text in tags.text for text in ("Open incidents", "gone silent.", "expires next", "What was cured"))
+
+
+def test_page_without_any_record_is_a_page():
+    assert "0 clusters: no open incident" in fleet_page(view(Records(), NOW))
+
+
+def test_hostile_labels_stay_text():
+    day = timedelta(days=1)
+    words = dict.fromkeys(("cluster", "master"), HOSTILE)
+    more = dict.fromkeys(("cause", "suspect", "severity", "plane", "group", "culprit", "text", "command"), HOSTILE)
+    records = Records(
+        masters=(Master(cluster=HOSTILE, name=HOSTILE, heard=NOW - day, version=HOSTILE, mode=HOSTILE),),
+        expiries=(Expiry(**words, path=HOSTILE, not_after=NOW - day, plane=HOSTILE, use=HOSTILE, cure=HOSTILE),),
+        reports=(
+            Report(**words, **more),
+            replace(Report(**words, **more), since=NOW - day, suspect="peer", culprit=""),
+        ),
+        cures=(Cure(**words, at=NOW, what=HOSTILE, verified=False),),
+    )
+    text = fleet_page(view(records, NOW))
+    tags, plain = Tags(text), Tags(fleet_page(view(made(20, NOW), NOW)))
+
+    assert tags.names <= plain.names
+    assert tags.attributes <= plain.attributes
+    assert text.count("</style>") == 1
+    assert "\u202e" not in text
