@@ -148,6 +148,14 @@ def test_file_is_displaced_if_its_port_serves_another_good_certificate(use, serv
     assert displaced(mine, facts(files, served=shown)) == ""
 
 
+@pytest.mark.parametrize(("use", "is_displaced"), [("kubelet", True), ("apiserver", False)])
+def test_file_behind_a_proxy_is_displaced_only_by_a_file_of_the_same_use(use, is_displaced):
+    mine, other = (replace(file, place=replace(file.place, use="kubelet")) for file in (MINE, RIVAL))
+    other = replace(other, place=replace(other.place, use=use))
+    here = facts((mine, other), served=(serving(other.certificate),))
+    assert bool(displaced(mine, here)) is is_displaced
+
+
 def test_file_is_displaced_by_an_expired_certificate_of_another_file():
     mine, other = member(peer_ends=NOW - DAY)[0], stored(PEERS_CA, "/other.crt", "ca")
     expired = replace(other, certificate=replace(other.certificate, not_after=NOW - DAY))

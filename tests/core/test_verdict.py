@@ -58,6 +58,8 @@ def test_joined_diagnosis_takes_the_higher_trust():
         ({"provokable": True, "confidence": Confidence.LIKELY}, Severity.INFO),
         ({"confidence": Confidence.LIKELY}, Severity.CRITICAL),
         ({"suspect": Suspect.PEER}, Severity.WARNING),
+        ({"is_unused": True}, Severity.WARNING),
+        ({"is_idle": True}, Severity.WARNING),
         ({"cause": Cause.DISTRUSTED, "trust": Trust.CLUSTER, "confidence": Confidence.LIKELY}, Severity.INFO),
     ],
 )
@@ -175,3 +177,12 @@ def test_joined_diagnosis_spans_both(a, b, joined):
     first, second = (replace(expired(), first_seen=begin, last_seen=end, count=2) for begin, end in (a, b))
     both = verdict.joined_diagnosis(first, second)
     assert (both.first_seen, both.last_seen, both.count) == (*joined, 4)
+
+
+def test_expired_file_that_only_a_person_uses_pages_nobody():
+    leaf = PEERS_CA.leaf("kubernetes-admin", not_before=NOW - 9 * DAY, not_after=NOW - DAY)
+    admin = stored(leaf, "/etc/kubernetes/admin.conf", "kubectl", plane="kubeadm", renewer="kubeadm", group="")
+    scheduler = replace(admin, place=replace(admin.place, use="scheduler-client"))
+    alone, both = (verdict.survey(facts(files), warn_within=DAY)[0] for files in ((admin,), (admin, scheduler)))
+    assert (alone.is_idle, alone.severity) == (True, Severity.WARNING)
+    assert (both.is_idle, both.severity) == (False, Severity.CRITICAL)

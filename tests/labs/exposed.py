@@ -135,8 +135,8 @@ def _files(now: datetime) -> tuple[Stored, ...]:
     )
     late = ca.leaf("late", not_before=now + 2 * DAY, not_after=now + 400 * DAY)
     admin = stored(
-        ca.leaf("admin", not_before=now - DAY, not_after=now + 40 * DAY), "/etc/kubernetes/admin.conf", "admin"
+        ca.leaf("admin", not_before=now - DAY, not_after=now + 40 * DAY), "/etc/kubernetes/admin.conf", "kubectl"
     )
     inside = replace(admin.certificate, embedded_kind="user", embedded_key="kubernetes-admin")
-    place = Place(plane="kubeadm", group="", use="admin", renewer="kubeadm")
+    place = Place(plane="kubeadm", group="", use="kubectl", renewer="kubeadm")
     return (*files, stored(late, "/etc/etcd/late.crt", "client"), replace(admin, certificate=inside, place=place))

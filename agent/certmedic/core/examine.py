@@ -160,15 +160,19 @@ def displaced(stored: Stored, facts: Facts) -> str:
 
     An expired file on an old volume, or a copy under a glob of the operator, harms nobody.
     """
-    leaf = stored.certificate
-    if stored.place.use not in ("peer", "server", "manager-server"):
-        return ""  # a proxy with another certificate may stand before the others
+    leaf, use = stored.certificate, stored.place.use
     seen = [(s, shown) for s, shown in served_by_system(facts) if s.port in stored.place.ports]
     if any(shown.fingerprint == leaf.fingerprint for _, shown in seen):
         return ""
-    filed = {other.certificate.fingerprint for other in facts.stored if other.trust is Trust.SYSTEM}
+    of_etcd = use in ("peer", "server", "manager-server")
+    # A proxy with another certificate may stand before the others: there only another file of the same use shows it.
+    filed = {
+        other.certificate.fingerprint
+        for other in facts.stored
+        if other.trust is Trust.SYSTEM and (of_etcd or other.place.use == use)
+    }
     if not seen or not all(
-        shown.fingerprint in filed or shown.not_before <= facts.at <= shown.not_after for _, shown in seen
+        shown.fingerprint in filed or (of_etcd and shown.not_before <= facts.at <= shown.not_after) for _, shown in seen
     ):
         return ""
     place, shown = seen[0]

@@ -136,6 +136,7 @@ class Diagnosis:
     trust: Trust = Trust.SYSTEM  # the least trusted origin of its evidence
     provokable: bool = False  # anyone who reaches the port can cause these lines, and no file proves them
     is_unused: bool = False  # the files are not in use: the listener serves another certificate
+    is_idle: bool = False  # no program uses the files, only commands of a person
 
     @property
     def severity(self) -> Severity:
@@ -152,6 +153,8 @@ class Diagnosis:
             return Severity.WARNING  # a program reports on its files, and no caller can provoke that
         if self.cause in (Cause.MISSING_CLIENT_CERT, Cause.DISTRUSTED, Cause.UNEXPLAINED):
             return Severity.INFO
+        if self.is_unused or self.is_idle:
+            return Severity.WARNING  # no program stops
         if self.cause in (Cause.EXPIRES_SOON, Cause.BLIND) or self.suspect is not Suspect.OWN:
             return Severity.WARNING
         return Severity.CRITICAL

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from certmedic.core import remedies
+from certmedic.core import planes, remedies
 from certmedic.core.examine import Finding, displaced, examine, healthy
 from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Severity, Suspect, Trust
 from certmedic.core.text import count, stamp
@@ -87,6 +87,7 @@ def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
         group=place.group,
         since=min(since) if since else None,
         is_unused=bool(idle),
+        is_idle=all(planes.use_of(finding.stored.place.use).is_idle for finding in findings),
     )
 
 

@@ -68,6 +68,15 @@ _FILES = """
 /var/lib/|kube-scheduler/kubeconfig                            scheduler-client           nodeup        /srv/kubernetes/ca.crt        -
 /var/lib/|kube-proxy/kubeconfig                                client                     nodeup        /srv/kubernetes/ca.crt        -
 /|<srv>/apiserver-aggregator-ca.cert                           ca                         nodeup        -                             -
+/<srv>/|aws-iam-authenticator/cert.pem                         authenticator              nodeup        ../ca.crt                     21362
+/etc/kubernetes/|kube-apiserver-healthcheck/secrets/client.crt  apiserver-healthcheck     nodeup        ca.crt                        -
+/etc/kubernetes/|kube-apiserver-healthcheck/secrets/ca.crt     ca                         nodeup        -                             -
+/etc/kubernetes/|kops-controller/kops-controller.crt           kops-controller            nodeup        kubernetes-ca.crt             3988
+/etc/kubernetes/|kops-controller/kubernetes-ca.crt             ca                         nodeup        -                             -
+/etc/kubernetes/|kops-controller/etcd-clients-ca-cilium.crt    ca                         nodeup        -                             -
+/var/lib/|kubectl/kubeconfig                                   kubectl                    nodeup        /srv/kubernetes/ca.crt        -
+/var/lib/|kops/kubeconfig                                      client                     nodeup        /srv/kubernetes/ca.crt        -
+/var/lib/|kube-router/kubeconfig                               client                     nodeup        /srv/kubernetes/ca.crt        -
 """
 
 
@@ -196,6 +205,27 @@ KOPS = Plane(
             renewable=True,
             refused="This etcd-manager cannot reach those of the other masters.",
         ),
+        # The liveness probe of kube-apiserver goes through this sidecar (pkg/model/components/kubeapiserver; FIELD 8.3).
+        Use(
+            name="apiserver-healthcheck",
+            holder="kube-apiserver-healthcheck",
+            roles=frozenset({Role.CLIENT}),
+            needs=frozenset({"client"}),
+            refused="The liveness probe of kube-apiserver fails: the kubelet restarts kube-apiserver again and again.",
+        ),
+        Use(
+            name="kops-controller",
+            holder="kops-controller",
+            roles=frozenset({Role.SERVER}),
+            needs=frozenset({"server"}),
+            refused="New nodes cannot join the cluster through this master.",
+        ),
+        Use(
+            name="authenticator",
+            holder="aws-iam-authenticator",
+            roles=frozenset({Role.SERVER}),
+            refused="Users who log in with AWS IAM are refused by the API server of this master.",
+        ),
     ),
     ca=Effect(
         kind="nothing",
@@ -207,6 +237,7 @@ KOPS = Plane(
     authorities=_authorities,
     manifests=("/etc/kubernetes/manifests",),
     logs=("/var/log/etcd*.log",),
+    accounts=(10000, 10011, 10012, 10013),  # pkg/wellknownusers
     programs=("etcd-manager", "protokube", "nodeup"),
     units=(r"etcd-manager-(?:main|events)", "protokube", "nodeup", "kops-configuration"),
 )

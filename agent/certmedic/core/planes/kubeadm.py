@@ -22,13 +22,16 @@ _FILES = """
 /etc/kubernetes/|pki/etcd/ca.crt                   ca                         operator  -                           -
 /etc/kubernetes/|pki/ca.crt                        ca                         operator  -                           -
 /etc/kubernetes/|pki/front-proxy-ca.crt            ca                         operator  -                           -
-/etc/|kubernetes/admin.conf                        admin                      kubeadm   /etc/kubernetes/pki/ca.crt  -
-/etc/|kubernetes/super-admin.conf                  admin                      kubeadm   /etc/kubernetes/pki/ca.crt  -
+/etc/|kubernetes/admin.conf                        kubectl                    kubeadm   /etc/kubernetes/pki/ca.crt  -
+/etc/|kubernetes/super-admin.conf                  kubectl                    kubeadm   /etc/kubernetes/pki/ca.crt  -
 /etc/|kubernetes/controller-manager.conf           controller-manager-client  kubeadm   /etc/kubernetes/pki/ca.crt  -
 /etc/|kubernetes/scheduler.conf                    scheduler-client           kubeadm   /etc/kubernetes/pki/ca.crt  -
 /etc/|kubernetes/kubelet.conf                      kubelet-client             kubelet   /etc/kubernetes/pki/ca.crt  -
 /var/lib/|kubelet/pki/kubelet-client-current.pem   kubelet-client             kubelet   /etc/kubernetes/pki/ca.crt  -
 /var/lib/|kubelet/pki/kubelet-server-current.pem   kubelet                    kubelet   /etc/kubernetes/pki/ca.crt  10250
+/var/lib/|kubelet/pki/kubelet.crt                  kubelet                    kubelet-self-signed  -            10250
+/etc/|kubernetes/bootstrap-kubelet.conf            bootstrap                  kubeadm   /etc/kubernetes/pki/ca.crt  -
+/|root/.kube/config                                kubectl                    person    -                           -
 """
 
 # What `kubeadm certs renew` calls a file, by its use.
@@ -40,7 +43,7 @@ _NAMES: Mapping[str, str] = {
     "server": "etcd-server",
     "peer": "etcd-peer",
     "client": "etcd-healthcheck-client",
-    "admin": "admin.conf",
+    "kubectl": "admin.conf",
     "controller-manager-client": "controller-manager.conf",
     "scheduler-client": "scheduler.conf",
 }
@@ -58,7 +61,7 @@ def _of_kubeadm(case: Case) -> Effect:
     holder = _HOLDERS.get(use)
     if holder is None:
         # etcd reads its server and peer certificates at every handshake since v3.2.19 (client/pkg/transport).
-        after = "" if use == "admin" else " etcd serves the new file from its next handshake on."
+        after = "" if use == "kubectl" else " etcd serves the new file from its next handshake on."
         return Effect(kind="rereads", why=nothing + after, command=renew)
     manifest = f"/etc/kubernetes/manifests/{holder}.yaml"
     return Effect(
@@ -76,12 +79,29 @@ _OF_KUBELET = Effect(
     command='sudo kubeadm kubeconfig user --org system:nodes --client-name "system:node:$(hostname)" > kubelet.conf',
 )
 
+# Without a certificate for its port the kubelet signs one for a year, and keeps the file over a restart
+# (pkg/kubelet/certificate/bootstrap, cmd/kubelet/app/server.go).
+_SELF_SIGNED = Effect(
+    kind="nothing",
+    why="kubelet signed this certificate itself and keeps the file over a restart. Once the file is moved away, its restart signs a new one."
+    " Only clients that verify it are refused: kube-apiserver does not, by default.",
+    command="sudo mv /var/lib/kubelet/pki/kubelet.crt /var/lib/kubelet/pki/kubelet.crt.expired"
+    " && sudo mv /var/lib/kubelet/pki/kubelet.key /var/lib/kubelet/pki/kubelet.key.expired && sudo systemctl restart kubelet",
+)
+_OF_PERSON = Effect(
+    kind="nothing",
+    why="No program renews this copy. Only kubectl uses it. Copy a valid admin.conf over it.",
+    command="sudo cp /etc/kubernetes/admin.conf /root/.kube/config",
+)
+
 KUBEADM = Plane(
     name="kubeadm",
     files=files(_FILES),
     renewers=(
         Renewer(name="kubeadm", effect=_of_kubeadm),
         Renewer(name="kubelet", effect=always(_OF_KUBELET), restartable=False, renews_running=frozenset({"*"})),
+        Renewer(name="kubelet-self-signed", effect=always(_SELF_SIGNED), restartable=False),
+        Renewer(name="person", effect=always(_OF_PERSON), restartable=False),
     ),
     manifests=("/etc/kubernetes/manifests",),
     programs=("kubeadm",),

@@ -258,6 +258,11 @@ def every(items: Callable[[Plane], tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(item for plane in PLANES.values() for item in items(plane)))
 
 
+def accounts() -> tuple[int, ...]:
+    """Return the uids that planes give to their own programs."""
+    return tuple(uid for plane in PLANES.values() for uid in plane.accounts)
+
+
 _RENEWERS = tuple(INDEX.renewers.values())
 # The names that remedy.restart may list: first the renewers that certmedic can restart, then those that need a remedy.means.
 HAVE_MEANS = tuple(renewer.name for renewer in _RENEWERS if renewer.unit or renewer.container)

@@ -28,6 +28,9 @@ _FILES = """
 /var/lib/rancher/|<program>/server/tls/*-ca.crt                     ca                         operator   -                      -
 /var/lib/rancher/|<program>/server/tls/*-ca.nochain.crt             ca                         operator   -                      -
 /var/lib/rancher/|<program>/server/tls/client-*.crt                 client                     <program>  client-ca.crt          -
+/var/lib/rancher/|<program>/server/tls/kube-controller-manager/kube-controller-manager.crt  controller-manager  <program>-self-signed  -  10257
+/var/lib/rancher/|<program>/server/tls/kube-scheduler/kube-scheduler.crt  scheduler        <program>-self-signed  -               10259
+/etc/rancher/|<program>/<program>.yaml                              kubectl                    <program>  /var/lib/rancher/<program>/server/tls/client-ca.crt  -
 /var/lib/rancher/|<program>/agent/client-kubelet.crt                kubelet-client             <program>  client-ca.crt          -
 /var/lib/rancher/|<program>/agent/serving-kubelet.crt               kubelet                    <program>  server-ca.crt          10250
 /var/lib/rancher/|<program>/agent/*-ca.crt                          ca                         operator   -                      -
@@ -69,6 +72,16 @@ def _plane(program: str, *, service: str, api: str, dynamic: str, units: str) ->
             command=restart,
         )
 
+    def self_signed(case: Case) -> Effect:
+        # They keep what lies in their --cert-dir (k8s.io/apiserver, MaybeDefaultWithSelfSignedCerts; rancher#41125).
+        holder = {"controller-manager": "kube-controller-manager"}.get(case.place.use, "kube-scheduler")
+        stem = f"/var/lib/rancher/{program}/server/tls/{holder}/{holder}"
+        return Effect(
+            kind="nothing",
+            why=f"{holder} signed this certificate itself and keeps the file over a restart. Once the file is moved away, it signs a new one.",
+            command=f"sudo mv {stem}.crt {stem}.crt.expired && sudo mv {stem}.key {stem}.key.expired && {restart}",
+        )
+
     return Plane(
         name=program,
         files=files(_FILES, program=(program,), api=(api,), dynamic=(dynamic,)),
@@ -79,6 +92,7 @@ def _plane(program: str, *, service: str, api: str, dynamic: str, units: str) ->
                 unit=f"{service}.service",
                 renews_running=frozenset({"dynamic-listener"}),
             ),
+            Renewer(name=f"{program}-self-signed", effect=self_signed, restartable=False),
         ),
         ca=Effect(
             kind="nothing",

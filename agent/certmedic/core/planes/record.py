@@ -41,7 +41,7 @@ def files(table: str, **choices: tuple[str, ...]) -> tuple[FileKind, ...]:
 def _kinds(line: str, choices: Mapping[str, tuple[str, ...]]) -> Iterator[FileKind]:
     path, use, renewer, ca, ports = line.split()
     for name, values in choices.items():
-        renewer, ports = (text.replace(f"<{name}>", values[0]) for text in (renewer, ports))
+        renewer, ca, ports = (text.replace(f"<{name}>", values[0]) for text in (renewer, ca, ports))
     for chosen in _expanded(path, choices):
         start, _, end = chosen.partition("|")
         yield FileKind(
@@ -73,6 +73,7 @@ class Use:
     needs: frozenset[str] = frozenset()  # required extended key usages: "server", "client"
     may_have: frozenset[str] = frozenset()  # further usages that a renewed certificate keeps
     renewable: bool = False  # certmedic may sign it again in place, if the CA's key is on the machine
+    is_idle: bool = False  # only commands of a person use it: its expiry stops no program
     rereads: bool = False  # the holder reads the file at every handshake (FIELD 3.1)
     refused: str = ""  # what stops working when it is refused, for people
 
@@ -166,6 +167,7 @@ class Plane:
     etcd_config: str = ""  # of an etcd inside the plane's own process; relative to the folder of the peer certificate
     manifests: tuple[str, ...] = ()  # folders of static pods
     logs: tuple[str, ...] = ()  # globs of log files to read by default
+    accounts: tuple[int, ...] = ()  # uids that the plane gives to its own programs, which own some of its files
     programs: tuple[str, ...] = ()  # that no other plane has, as log lines and units name them
     units: tuple[str, ...] = ()  # patterns of its systemd units, without ".service": their lines are evidence
     namespaces: tuple[str, ...] = ()  # of its static pods, beside kube-system

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from certmedic.core import origin
+from certmedic.core import origin, planes
 from certmedic.core.origin import ROOT, Owner, Trust
 
 OWNERS: Final = frozenset({ROOT, os.geteuid()})  # root, and the user that runs certmedic
 LAST_ACCOUNT: Final = 999  # the last uid of service accounts (login.defs, SYS_UID_MAX); those of people follow
 MOST_LINKS: Final = 40  # in one path, as in the kernel
+_PLANE_ACCOUNTS: Final = frozenset(planes.accounts())
 _LOG_GROUPS: Final = ("adm", "syslog")  # of the system's log daemon, which may write to /var/log on Ubuntu
 _MOST_TRIES: Final = 20
 
@@ -211,8 +212,8 @@ class Judge:
 
     def _as_root(self, owner: Owner, *, accounts: bool) -> Owner:
         """Return an owner as root if it is the tree's own root or, with `accounts`, a service account; likewise its group."""
-        ours = owner.uid == self.tree.owner or (accounts and 0 < owner.uid <= LAST_ACCOUNT)
-        mode = owner.mode & ~stat.S_IWGRP if accounts and 0 < owner.gid <= LAST_ACCOUNT else owner.mode
+        ours = owner.uid == self.tree.owner or (accounts and _is_account(owner.uid))
+        mode = owner.mode & ~stat.S_IWGRP if accounts and _is_account(owner.gid) else owner.mode
         uid = ROOT if ours else owner.uid
         return owner if (uid, mode) == (owner.uid, owner.mode) else replace(owner, uid=uid, mode=mode)
 
@@ -220,3 +221,8 @@ class Judge:
         if path not in self._states:
             self._states[path] = os.lstat(path)
         return self._states[path]
+
+
+def _is_account(number: int) -> bool:
+    """Whether a uid or gid is that of a service account: of the distribution, or of a control plane's own program."""
+    return 0 < number <= LAST_ACCOUNT or number in _PLANE_ACCOUNTS
