@@ -257,7 +257,7 @@ def test_forged_lines_and_expired_files_on_an_old_volume_cause_no_action(lab):
 
     assert lab.world.restarts == []
     own = [incident for incident in lab.incidents() if incident.diagnosis.suspect == "own"]
-    assert [(incident.diagnosis.remedy.helps, incident.severity) for incident in own] == [("no", "critical")]
+    assert [(incident.diagnosis.remedy.helps, incident.severity) for incident in own] == [("no", "warning")]
     assert "is not in use: 127.0.0.1:2380 serves another certificate" in lab.incidents()[-1].decision.reason
 
 
