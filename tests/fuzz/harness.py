@@ -116,9 +116,12 @@ def line(data: bytes) -> None:
 
 def certificate(data: bytes) -> None:
     """Feed a certificate file; the attributes of each certificate must be usable."""
+    for crl in certificates.revocations(data, "/etc/a.crt"):
+        f"{crl.issuer}{certificates.attributes(crl.issuer)}{crl.this_update.isoformat()}".encode()
     with contextlib.suppress(NotACertificate):
         for parsed in certificates.parse(data, "/etc/a.crt"):
             f"{parsed.subject}{parsed.issuer}{parsed.not_after.isoformat()}{parsed.dns_names}".encode()
+            f"{certificates.attributes(parsed.subject)}{parsed.embedded_key}".encode()
             _ = parsed.not_after + timedelta(days=1), parsed.not_before - timedelta(days=1)
 
 
@@ -229,6 +232,7 @@ def _certificates() -> tuple[bytes, ...]:
         leaf.cert_pem + ca.pem,
         leaf.der,
         ca.der,
+        ca.revoking(leaf, number=7),
         leaf.key_pem,
         b'{"data":"' + leaf.cert_pem + b'"}',
         b"users:\n- name: a\n  user:\n    client-certificate-data: " + base64.b64encode(leaf.cert_pem) + b"\n",

@@ -20,6 +20,7 @@ from certmedic.core.model import (
     Place,
     Remedy,
     RemedyKind,
+    Revocations,
     Served,
     Stored,
     Suspect,
@@ -102,6 +103,18 @@ class Troubled:
             FileFault(path="/etc/etcd/x.p12", reason="password", detail="", trust=Trust.SYSTEM),
         )
 
+        self._lists = tuple(
+            Revocations(
+                path=f"/etc/etcd/{days}.crl",
+                issuer="CN=ca",
+                number=1,
+                this_update=now - 9 * DAY,
+                next_update=now + days * DAY,
+                trust=Trust.SYSTEM,
+            )
+            for days in (-1, 1)
+        )
+
     def numbers(self, now: datetime, *, hangs: bool = False) -> Numbers:
         """Return its state. `hangs`: its last inventory is old."""
         at = now - timedelta(hours=2) if hangs else now
@@ -111,7 +124,13 @@ class Troubled:
             mode="remedy",
             cluster=self.cluster,
             host=self.host,
-            facts=facts(self._files, at=at - timedelta(hours=hangs), served=(self._served,), faults=self._faults),
+            facts=facts(
+                self._files,
+                at=at - timedelta(hours=hangs),
+                served=(self._served,),
+                faults=self._faults,
+                revocations=self._lists,
+            ),
             sources=[{"source": "journal", "down": "it has gone", "seen": 7}, {"source": "pods", "down": ""}],
             sightings=round(now.timestamp()) % 100_000,
             incidents=[incident(opened_at=at - DAY), incident(2, suspect=Suspect.PEER, opened_at=at - DAY)],

@@ -111,10 +111,14 @@ class Authority(Leaf):
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return Leaf(builder.sign(self.key, hashes.SHA256()), key)
 
-    def revoking(self, *leaves: Leaf) -> bytes:
+    def revoking(
+        self, *leaves: Leaf, begins: datetime | None = None, ends: datetime | None = None, number: int | None = None
+    ) -> bytes:
         """Issue a list of revoked certificates, in PEM."""
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.cert.subject)
-        builder = builder.last_update(_in_days(-1)).next_update(_in_days(30))
+        builder = builder.last_update(begins or _in_days(-1)).next_update(ends or _in_days(30))
+        if number is not None:
+            builder = builder.add_extension(x509.CRLNumber(number), critical=False)
         for leaf in leaves:
             revoked = x509.RevokedCertificateBuilder().serial_number(leaf.cert.serial_number)
             builder = builder.add_revoked_certificate(revoked.revocation_date(_in_days(-1)).build())

@@ -142,6 +142,8 @@ ALERTS_OF_THE_EXPORTER = {
     "CertificateRenewal": "(x509_cert_not_after - time()) < (28 * 86400) and (x509_cert_not_after - time()) > 0",
     "CertificateExpiration": "(x509_cert_not_after - time()) < (14 * 86400)",
     "CertificateNotYetValid": "(x509_cert_not_before - time()) > 0",
+    "CRLNeedsRefresh": "(x509_crl_next_update - time()) < (7 * 86400) and x509_crl_stale == 0",
+    "CRLStale": "x509_crl_stale > 0",
 }
 
 

@@ -71,6 +71,18 @@ class FileFault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Revocations:
+    """A list of revoked certificates (CRL) in a file."""
+
+    path: str
+    issuer: str  # RFC 4514
+    number: int | None
+    this_update: datetime
+    next_update: datetime | None  # after which TLS libraries may refuse every certificate of the issuer; None: no end
+    trust: Trust = Trust.STRANGER  # SYSTEM: only root can change the file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
     """The certificate that a listener on this machine serves."""
 
@@ -146,6 +158,7 @@ class Facts:
     addresses: frozenset[str] = frozenset()  # this machine's own, loopback included
     stored: tuple[Stored, ...] = ()
     faults: tuple[FileFault, ...] = ()
+    revocations: tuple[Revocations, ...] = ()
     served: tuple[Served, ...] = ()
     containers: tuple[Container, ...] = ()
     signable: frozenset[str] = frozenset()  # files of leaves whose CA's private key is on this machine

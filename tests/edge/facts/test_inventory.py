@@ -357,3 +357,25 @@ def test_large_bundle_of_a_stranger_is_read_in_part_and_hides_no_file(tmp_path, 
     assert len(stored) == 201
     assert [file.certificate.path for file in stored if file.trust is Trust.SYSTEM] == [str(good)]
     assert {fault.reason for fault in faults} == {"too_large"}
+
+
+def test_list_of_revoked_certificates_is_read_and_is_no_fault(tmp_path):
+    ca = authority("ca")
+    (tmp_path / "crl.pem").write_bytes(ca.revoking(number=3))
+    inventory = Inventory([f"{tmp_path}/*.pem"])
+    for _ in range(2):  # the second look reads nothing again
+        assert inventory.look() == ((), ())
+        assert [(crl.path, crl.issuer, crl.number) for crl in inventory.revocations] == [
+            (str(tmp_path / "crl.pem"), "CN=ca", 3)
+        ]
+    (tmp_path / "crl.pem").unlink()
+    inventory.look()
+    assert inventory.revocations == ()
+
+
+def test_list_of_revoked_certificates_in_the_place_of_a_certificate_is_a_fault(tmp_path):
+    folder = tmp_path / "etc/kubernetes/pki"
+    folder.mkdir(parents=True)
+    (folder / "apiserver.crt").write_bytes(authority("ca").revoking())
+    (fault,) = Inventory([f"{folder}/apiserver.crt"]).look()[1]
+    assert fault.reason == "not_a_certificate"

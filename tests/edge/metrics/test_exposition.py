@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from certmedic.core.decision import Policy
 from certmedic.core.incident import ActState
-from certmedic.core.model import Cause, FileFault, Place, RemedyKind, Served, Suspect, Trust
+from certmedic.core.model import Cause, FileFault, Place, RemedyKind, Revocations, Served, Suspect, Trust
 from certmedic.edge.metrics import Exposition, Numbers
 from certmedic.edge.metrics.certificates import MOST
 from labs.exposed import act, incident
@@ -29,7 +29,7 @@ def series(numbers, exposition=None):
 
 
 def numbers(files=(PEER, PEERS_CA, SERVER), **more):
-    known = {name: more.pop(name) for name in ("faults", "served") if name in more}
+    known = {name: more.pop(name) for name in ("faults", "served", "revocations") if name in more}
     return Numbers(**{"at": NOW, "version": "1", "mode": "notify", "facts": facts(tuple(files), **known), **more})
 
 
@@ -136,6 +136,24 @@ def test_agent_without_faults_has_one_error_series_so_that_agents_can_be_counted
     assert value(samples, "x509_source_up", source_kind="file", source_name="certificates") == 1
     assert value(samples, "x509_source_bundles", source_kind="file") == 3
     assert value(samples, "x509_cert_collision_dropped_total", source_kind="file") == 0
+
+
+def crl(**more):
+    usual = {"path": "/etc/etcd/crl.pem", "issuer": "CN=ca,O=k8s", "number": 7, "this_update": NOW - DAY}
+    return Revocations(**{**usual, "next_update": NOW - timedelta(seconds=1), "trust": Trust.SYSTEM, **more})
+
+
+def test_lists_of_revoked_certificates_have_the_names_of_the_exporter():
+    lists = (crl(), crl(), crl(path="/x.pem", number=None, next_update=None), crl(path="/home/x", trust=Trust.STRANGER))
+    samples = series(numbers(revocations=lists))
+    labels = {"filename": "crl.pem", "filepath": "/etc/etcd/crl.pem", "issuer_CN": "ca", "issuer_O": "k8s"}
+    labels["crl_number"] = "7"
+    assert samples["x509_crl_next_update", frozenset(labels.items())] == NOW.timestamp() - 1
+    assert samples["x509_crl_this_update", frozenset(labels.items())] == (NOW - DAY).timestamp()
+    assert samples["x509_crl_number", frozenset(labels.items())] == 7
+    assert samples["x509_crl_stale", frozenset(labels.items())] == 1
+    assert [row["filepath"] for row in labels_of(samples, "x509_crl_stale")] == ["/etc/etcd/crl.pem"]
+    assert value(samples, "x509_crl_this_update", filepath="/x.pem") == (NOW - DAY).timestamp()
 
 
 def test_source_is_down_while_the_inventory_is_old():

@@ -2,6 +2,7 @@
 
 from certmedic.core.certificates.attributes import attributes
 from certmedic.core.certificates.checks import Status, covers, names, residual, status
+from certmedic.core.certificates.crl import revocations
 from certmedic.core.certificates.fields import EARLIEST, LATEST
 from certmedic.core.certificates.reading import NotACertificate, parse, parse_der
 from certmedic.core.certificates.signing import issued_by, key_matches, signature
@@ -19,6 +20,7 @@ __all__ = [
     "parse",
     "parse_der",
     "residual",
+    "revocations",
     "signature",
     "status",
 ]

@@ -47,7 +47,7 @@ def extensions(listed: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
 def _alternative_names(held: bytes) -> dict[str, Any]:
     listed = [(element[0], der.value(element)) for element in der.inside(held)]
     return {
-        "dns_names": tuple(_printable(name.decode("ascii")) for tag, name in listed if tag == 0x82),
+        "dns_names": tuple(printable(name.decode("ascii")) for tag, name in listed if tag == 0x82),
         "ip_addresses": tuple(str(ipaddress.ip_address(name)) for tag, name in listed if tag == 0x87),
     }
 
@@ -87,9 +87,10 @@ def distinguished_name(element: bytes, read: Callable[[], x509.Name]) -> tuple[s
         return f"CN={common}", common
     name = read()
     listed = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return _printable(name.rfc4514_string()), _printable(str(listed[0].value)) if listed else ""
+    return printable(name.rfc4514_string()), printable(str(listed[0].value)) if listed else ""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a name with a replacement for each character that is not printable."""
     # Strangers write the names of certificates: they must be harmless on a terminal and in a message.
     return text if text.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in text)

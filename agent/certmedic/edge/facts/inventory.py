@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from certmedic.core import planes
-from certmedic.core.certificates import EARLIEST, LATEST, NotACertificate, parse
-from certmedic.core.model import Certificate, FileFault, Stored, Trust
+from certmedic.core.certificates import EARLIEST, LATEST, NotACertificate, parse, revocations
+from certmedic.core.model import Certificate, FileFault, Revocations, Stored, Trust
 from certmedic.edge.facts import paths
 from certmedic.edge.os.owners import Judge, Standing, Tree
 from certmedic.edge.os.readfile import TooLargeError, read_bytes
@@ -36,6 +36,7 @@ class _Reading:
     doubt: str  # why it may not be renewed or moved
     settled: bool
     stored: tuple[Stored, ...] = ()
+    revocations: tuple[Revocations, ...] = ()
     fault: FileFault | None = None
 
 
@@ -70,6 +71,7 @@ class Inventory:
     more: Mapping[str, str] = field(default_factory=dict)  # path -> use, of files that a process uses
     tree: Tree = field(default_factory=Tree)
     live: bool = True
+    revocations: tuple[Revocations, ...] = ()  # of the last look
     _kept: dict[str, _Reading] = field(default_factory=dict)
 
     def look(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
@@ -93,6 +95,7 @@ class Inventory:
         for path in filter(None, cas):
             self._take(path, seen, last=True)
         self._kept = seen.readings
+        self.revocations = tuple(crl for reading in seen.readings.values() for crl in reading.revocations)
         faults = seen.faults + [reading.fault for reading in seen.readings.values() if reading.fault is not None]
         stored = [item for reading in seen.readings.values() for item in reading.stored]
         return tuple(_related(stored, seen.aliases)), tuple({fault.path: fault for fault in faults}.values())
@@ -165,6 +168,9 @@ class Inventory:
             # Globs such as *.pem name private keys as well, and those are where they should be.
             if certificates or path.endswith((".crt", ".cert")) or b"PRIVATE KEY-----" not in data:
                 fault = FileFault(path=shown, reason=error.reason, detail=str(error))
+        lists = tuple(replace(crl, trust=standing.trust) for crl in revocations(data, shown))
+        if lists and not certificates and not use and not planes.place(shown).plane:
+            fault = None  # nobody expects a certificate there
         modified = _moment(state.st_mtime)
         stored = tuple(
             Stored(
@@ -187,6 +193,7 @@ class Inventory:
             doubt=doubt,
             settled=settled,
             stored=stored,
+            revocations=lists,
             fault=fault,
         )
 

@@ -96,7 +96,8 @@ class Machine:
         stored, faults = self.inventory()
         images = manifest_images(self.root, judge=Judge(self._tree) if self.live else None)
         if not self.live:
-            return Facts(at=now, host="", stored=stored, faults=faults, images=images)
+            lists = self._inventory.revocations
+            return Facts(at=now, host="", stored=stored, faults=faults, revocations=lists, images=images)
         signable = frozenset(
             s.certificate.path for s in stored if not s.certificate.is_ca and self._has_signer(s.place)
         )
@@ -124,6 +125,7 @@ class Machine:
             addresses=own_addresses(),
             stored=stored,
             faults=faults,
+            revocations=self._inventory.revocations,
             served=served,
             containers=seen,
             signable=signable,

@@ -31,6 +31,7 @@ CERTIFICATE = (
     *(f"subject_{name}" for name in NAMES),
     "discriminator",
 )
+CRL = ("filename", "filepath", *(f"issuer_{name}" for name in NAMES), "crl_number")
 NOBODY = ("", "", "", *("" for name in NAMES * 2), "")  # of a file without a certificate: all but its name and path
 FILE = ("filepath", "serial_number")
 INFO = (*FILE, "plane", "group", "use", "renewer", "cure", "holder", "by_itself")
@@ -72,6 +73,7 @@ class Certificates:
         files = len({stored.certificate.path for stored in trusted})
         return [
             *_dates(rows, facts, now),
+            *_revocations(facts, now),
             *_source(files, now - facts.at),
             *self._counters(),
             *_counts(facts, len(trusted) - len(listed)),
@@ -155,6 +157,33 @@ def _dates(rows: Mapping[tuple[str, ...], Certificate], facts: Facts, now: datet
             path = fault.path[:LONGEST_LABEL]
             error.add_metric((PurePosixPath(path).name, path, *NOBODY), 1.0)
     return [before, after, expired, error]
+
+
+def _revocations(facts: Facts, now: datetime) -> list[Metric]:
+    following = GaugeMetricFamily("x509_crl_next_update", "nextUpdate of a CRL, as Unix time.", labels=CRL)
+    this = GaugeMetricFamily("x509_crl_this_update", "thisUpdate of a CRL, as Unix time.", labels=CRL)
+    number = GaugeMetricFamily("x509_crl_number", "Number of a CRL.", labels=CRL)
+    stale = GaugeMetricFamily("x509_crl_stale", "1 if nextUpdate has passed, else 0.", labels=CRL)
+    known: set[tuple[str, ...]] = set()
+    for crl in [crl for crl in facts.revocations if crl.trust is Trust.SYSTEM][:MOST]:
+        issuer = attributes(crl.issuer)
+        texts = (
+            PurePosixPath(crl.path).name,
+            crl.path,
+            *(issuer.get(name, "") for name in NAMES),
+            "" if crl.number is None else str(crl.number),
+        )
+        labels = tuple(text[:LONGEST_LABEL] for text in texts)
+        if labels in known:
+            continue
+        known.add(labels)
+        this.add_metric(labels, crl.this_update.timestamp())
+        if crl.number is not None:
+            number.add_metric(labels, crl.number)
+        if crl.next_update is not None:
+            following.add_metric(labels, crl.next_update.timestamp())
+            stale.add_metric(labels, float(crl.next_update < now))
+    return [following, this, number, stale]
 
 
 def _source(files: int, age: timedelta) -> list[Metric]:
