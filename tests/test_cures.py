@@ -41,7 +41,7 @@ def test_restart_that_renews_nothing_is_escalated_once_and_not_repeated(lab):
         lab.step(REFUSED)
 
     assert len(lab.world.restarts) == 1
-    assert lab.world.kinds() == ["opened", "acted", "escalated"]
+    assert lab.world.kinds() == ["opened", "escalated"]
     assert [i.state for i in lab.incidents()] == ["escalated"]
 
 
@@ -113,7 +113,7 @@ def test_agent_acts_once_after_approval_in_mode_approve(lab):
     lab.suffer(60)
 
     assert len(lab.world.restarts) == 1
-    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.world.kinds() == ["opened", "resolved"]
 
 
 def test_expired_approval_causes_no_action(lab):
@@ -175,7 +175,7 @@ def test_renewal_in_place_restarts_no_member(lab):
 
     assert lab.world.restarts == []
     assert sorted(lab.world.renewed) == sorted(BOTH)
-    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.world.kinds() == ["opened", "resolved"]
     assert [a.state for a in lab.store.acts()] == ["verified"]
 
 
@@ -185,7 +185,7 @@ def test_renewal_in_place_also_cures_under_an_old_manager(lab):
     lab.suffer(30)
 
     assert lab.world.renewed == [ME]
-    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.world.kinds() == ["opened", "resolved"]
 
 
 def test_nothing_is_renewed_without_the_ca_key_or_without_permission(lab):
@@ -203,7 +203,7 @@ def test_renewal_that_cannot_be_verified_is_undone_and_escalated(lab):
 
     assert lab.world.renewed == [ME]
     assert lab.world.undone == [ME]
-    assert lab.world.kinds() == ["opened", "acted", "escalated"]
+    assert lab.world.kinds() == ["opened", "escalated"]
 
 
 # ---------------------------------------------------------------- one of several members
@@ -292,7 +292,7 @@ def test_file_that_is_reissued_between_read_and_handshake_is_not_taken_as_unused
     assert len(lab.incidents()) == 1
     lab.world.files, lab.world.idle = fresh, ()
     lab.go(60)
-    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.world.kinds() == ["opened", "resolved"]
 
 
 # ---------------------------------------------------------------- units and commands
@@ -306,7 +306,7 @@ def test_unit_or_command_of_the_operator_is_used_without_a_container(lab, kind):
     assert [t.id for t in lab.world.restarts] == [
         "k3s.service" if kind == "unit" else "/usr/local/sbin/renew 'all etcd'"
     ]
-    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.world.kinds() == ["opened", "resolved"]
     assert [a.state for a in lab.store.acts()] == ["verified"]
 
 
@@ -335,11 +335,11 @@ def say(lab, text):
     ("text", "kinds"),
     [
         # A line about a call from this machine: any program here can provoke it.
-        (FROM_MEMORY, ["opened", "acted", "resolved"]),
+        (FROM_MEMORY, ["opened", "resolved"]),
         # A line about another machine does not concern this cure.
-        (REFUSING, ["opened", "acted", "opened", "resolved"]),
+        (REFUSING, ["opened", "opened", "resolved"]),
         # A line that no file explains proves nothing.
-        (REFUSED, ["opened", "acted", "resolved"]),
+        (REFUSED, ["opened", "resolved"]),
     ],
 )
 def test_unproven_lines_after_a_cure_do_not_prevent_its_verification(lab, text, kinds):
@@ -409,7 +409,7 @@ def test_holder_of_an_old_certificate_is_restarted_after_the_files_were_renewed(
     assert lab.world.renewed == [ME]
     assert len(lab.world.restarts) == 1
     assert [(a.action.kind, a.state) for a in lab.store.acts()] == [("renew", "verified"), ("restart", "verified")]
-    assert lab.world.kinds() == ["opened", "acted", "resolved"] * 2
+    assert lab.world.kinds() == ["opened", "resolved"] * 2
 
 
 def renewed_only(world, file):
@@ -433,7 +433,7 @@ def test_restart_is_verified_only_if_the_container_is_a_new_one(lab):
 
     assert [act.state for act in lab.store.acts()] == ["failed"]
     assert "was not restarted" in lab.store.acts()[0].detail
-    assert lab.world.kinds()[:3] == ["opened", "acted", "escalated"]
+    assert lab.world.kinds()[:2] == ["opened", "escalated"]
 
 
 @pytest.mark.parametrize("back", [timedelta(hours=3), timedelta(minutes=20), timedelta(seconds=20)])
@@ -446,7 +446,7 @@ def test_clock_that_is_set_back_delays_no_verification(lab, back):
     lab.go(40)
 
     assert [act.state for act in lab.store.acts()] == ["verified"]
-    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.world.kinds() == ["opened", "resolved"]
 
 
 def test_clock_that_is_set_forward_does_not_shorten_a_verification(lab):
@@ -462,7 +462,7 @@ def test_clock_that_is_set_forward_does_not_shorten_a_verification(lab):
     lab.go(30)
 
     assert [act.state for act in lab.store.acts()] == ["verified"]
-    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.world.kinds() == ["opened", "resolved"]
 
 
 def test_renewal_is_undone_if_clients_without_sni_still_get_the_old_certificate(lab):
@@ -480,7 +480,7 @@ def test_renewal_is_undone_if_clients_without_sni_still_get_the_old_certificate(
 
     assert lab.world.undone == [ME]
     assert "127.0.0.1:2380 still serves the certificate that expires" in lab.store.acts()[0].detail
-    assert lab.world.kinds()[:3] == ["opened", "acted", "escalated"]
+    assert lab.world.kinds()[:2] == ["opened", "escalated"]
 
 
 # ---------------------------------------------------------------- moved aside
@@ -493,7 +493,7 @@ def test_old_manager_is_cured_by_moving_the_expired_files_aside(lab):
     assert len(lab.world.restarts) == 1
     assert sorted(lab.world.aside) == sorted(BOTH)
     assert lab.world.undone == []
-    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.world.kinds() == ["opened", "resolved"]
 
 
 def test_line_about_a_file_that_was_moved_aside_opens_no_incident_during_the_cure(lab):
@@ -507,7 +507,7 @@ def test_line_about_a_file_that_was_moved_aside_opens_no_incident_during_the_cur
         say(lab, missed)
         lab.go(1)
     assert [act.state for act in lab.store.acts()] == ["verified"]
-    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.world.kinds() == ["opened", "resolved"]
 
     lab.go(40)
     say(lab, missed)  # after the verification the line counts
@@ -545,7 +545,7 @@ def test_files_are_put_back_and_the_incident_escalated_if_nothing_is_reissued(la
 
     assert len(lab.world.restarts) == 1
     assert sorted(lab.world.undone) == sorted(BOTH)
-    assert lab.world.kinds() == ["opened", "acted", "escalated"]
+    assert lab.world.kinds() == ["opened", "escalated"]
     assert "put back" in lab.store.acts()[0].detail
 
 
@@ -609,7 +609,7 @@ def test_agent_waits_while_another_master_has_the_lease(lab):
     lab.world.lease = "ours"
     lab.suffer(60)
     assert len(lab.world.restarts) == 1
-    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.world.kinds() == ["opened", "resolved"]
 
 
 def test_lease_is_released_after_a_failed_action_and_not_needed_for_a_renewal(lab):

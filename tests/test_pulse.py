@@ -315,7 +315,7 @@ def test_only_critical_incidents_go_to_the_wall_and_only_once(lab):
     for _ in range(60):
         lab.step(REFUSED, REFUSING)
     assert len(shown) == 1
-    assert shown[0].startswith("master-a: the certificate of etcd main has expired.")
+    assert shown[0].startswith("master-a: the certificate of etcd main expired 1 day ago, on 2026-11-23 15:40 UTC.")
     walls = [(m["kind"], m["state"], m["error"]) for m in lab.store.messages() if m["label"] == "every terminal"]
     assert walls == [("opened", "expired", "wall: nobody")]
 
@@ -328,7 +328,7 @@ def test_login_line_forbids_a_restart_that_could_cost_the_quorum(lab, tmp_path, 
     pulse = Pulse(config=Config(), store=lab.store, world=lab.loop.world, required=())
     pulse.turn(lab.loop, lab.now, 0.0)
     assert (tmp_path / "motd").read_text().splitlines() == [
-        "certmedic: 10.0.0.2: certificate expired: look there, not here (sudo certmedic show 2)",
+        "certmedic: 10.0.0.2: certificate expired: fix it there, not here (sudo certmedic show 2)",
         "certmedic: etcd main: certificate expired: do NOT restart it now (sudo certmedic show 1)",
     ]
 

@@ -49,7 +49,7 @@ def test_transaction_touches_nothing_outside_the_state(lab, lease):
     lab = lab(world=Outside(files=sick(), lease=lease))
     lab.world.store = lab.store
     lab.suffer(40)
-    assert lab.world.kinds() == ["opened", "acted", "resolved"]
+    assert lab.world.kinds() == ["opened", "resolved"]
     assert lab.loop.faults == {}
 
 

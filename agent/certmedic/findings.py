@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from certmedic.apply import Applier
 from certmedic.core import diagnose as doctor
-from certmedic.core import message, verdict
+from certmedic.core import verdict
 from certmedic.core.incident import LOOK_EVERY, UNDER_WAY, Incident, RecheckKind, effects, is_of_an_act, superseded
-from certmedic.core.model import Cause, Diagnosis, Facts, Fold
+from certmedic.core.model import Diagnosis, Facts, Fold
 from certmedic.edge.store import Store
 from certmedic.tally import Seen
 from certmedic.teller import Teller
@@ -74,11 +74,8 @@ class Findings:
         for fault in verdict.survey(facts, warn_within=self._ahead(self._warn_days), of_plane=of_plane):
             if self._is_of_an_act(fault):
                 continue
-            diagnosis = fault
-            if fault.cause is Cause.EXPIRES_SOON:
-                diagnosis = message.forecast(fault, self._of_plane.get(fault.plane, self._warn_days), now)
 
-            def opened(diagnosis: Diagnosis = diagnosis) -> None:
+            def opened(diagnosis: Diagnosis = fault) -> None:
                 self.open(diagnosis, now)
 
             passes("a certificate", opened)

@@ -78,7 +78,13 @@ class Loop:
         self.workers = workers or worker.inline()
         self.started_at = started_at
         policy = policy_of(config)
-        self.terms = Terms(policy=policy, remind_every=config.notify.remind_every, verify_for=config.remedy.verify_for)
+        self.terms = Terms(
+            policy=policy,
+            remind_every=config.notify.remind_every,
+            verify_for=config.remedy.verify_for,
+            warn_days=config.certificates.warn_days,
+            plane_days=config.certificates.plane,
+        )
         self.teller = Teller(config.mode, store, world, config.notify.route, config.notify.maintenance)
         self.tally = Tally(store)
         self.performer = Performer(store, world, self.workers.hands)

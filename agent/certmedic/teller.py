@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 from certmedic.core import message
-from certmedic.core.incident import HELD_BACK, RecheckKind
+from certmedic.core.incident import HELD_BACK, IncidentState, RecheckKind
 from certmedic.core.model import MessageKind, Route, Severity
 from certmedic.core.window import Window
 from certmedic.edge.store import Delivery, Incident, Store
@@ -38,7 +38,8 @@ class Teller:
 
         A silence or a maintenance window drops the message. Only "resolved" gets through, for incidents that were reported before.
         """
-        if self.mode == "observe" or incident.diagnosis.severity is Severity.INFO:
+        severity = incident.severity
+        if self.mode == "observe" or severity is Severity.INFO:
             return
         silences = (*self.store.silences(now=now), *message.windows(self.maintenance, now))
         silence = message.silence_of(incident.diagnosis, silences, now)
@@ -54,15 +55,29 @@ class Teller:
             decision=incident.decision,
             outcome=outcome,
             opened_at=incident.opened_at,
+            failed=incident.state is IncidentState.ESCALATED,
         )
-        tag = message.tag_of(kind, incident.diagnosis, self.routes)
-        receivers = self.world.notifier.channels(incident.diagnosis.severity, tag)
-        channels = {channel.id: channel.label for channel in receivers}
+        channels = self._channels(kind, incident)
         first = incident.announced_at is None
-        if first and self.world.wall is not None and incident.diagnosis.severity is Severity.CRITICAL:
+        serious = severity is Severity.CRITICAL and (first or kind is MessageKind.ESCALATED)
+        if serious and self.world.wall is not None:
             channels[WALL] = "every terminal"
         if self.store.enqueue(incident.id, written, channels, now=now) and first:
             self.store.announce(incident.id, now=now)
+
+    def _channels(self, kind: MessageKind, incident: Incident) -> dict[str, str]:
+        """Return the channels of a message, id -> label. Who heard of an incident hears of its end, whatever its severity is by then."""
+        tag = message.tag_of(kind, incident.diagnosis, self.routes, incident.severity)
+        channels = {channel.id: channel.label for channel in self.world.notifier.channels(incident.severity, tag)}
+        if kind is not MessageKind.RESOLVED:
+            return channels
+        every = {c.id: c.label for severity in Severity for c in self.world.notifier.channels(severity)}
+        every |= {
+            c.id: c.label for route in self.routes for c in self.world.notifier.channels(incident.severity, route.tag)
+        }
+        heard = self.store.heard(incident.id)
+        by_route = channels if tag else {}
+        return {key: label for key, label in every.items() if key in heard or key in by_route}
 
     def journal(self, event: str, incident: Incident, outcome: str = "") -> None:
         """Write an event of an incident into the journal."""
@@ -85,7 +100,7 @@ class Teller:
         if last is not None and now - last < DIGEST_EVERY:
             self.store.recheck(RecheckKind.DIGEST, None, now + DIGEST_EVERY)
             return
-        faults = [(incident.diagnosis.severity, incident.diagnosis.cause) for incident in held]
+        faults = [(incident.severity, incident.diagnosis.cause) for incident in held]
         written = message.digest(faults, host=self.world.host)
         channels = {channel.id: channel.label for channel in self.world.notifier.channels(written.severity, "")}
         self.store.enqueue(held[0].id, written, channels, now=now)

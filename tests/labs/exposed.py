@@ -56,7 +56,6 @@ def incident(
         id=number,
         key=str(number),
         state=IncidentState.OPEN,
-        severity=str(diagnosis.severity),
         diagnosis=diagnosis,
         decision=Decision(reason="", gates=tuple(Gate(name=name, passed=False, why="") for name in closed)),
         opened_at=opened_at,

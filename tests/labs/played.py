@@ -97,6 +97,7 @@ class Played:
     aside: dict[str, Stored] = field(default_factory=dict)
     restarts: list[Container] = field(default_factory=list)
     sent: list[tuple[str, MessageKind]] = field(default_factory=list)
+    letters: list[Message] = field(default_factory=list)  # those that the first channel took
     journal: list[Mapping[str, str]] = field(default_factory=list)
 
     def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
@@ -186,6 +187,7 @@ class Played:
         for place, (channel, message) in enumerate(batch):
             if channel not in self.dead:
                 self.sent.append((channel, message.kind))
+                self.letters += [message] if channel == "good" else []
             yield place, Delivered(ok=False, error="refused") if channel in self.dead else Delivered(ok=True)
 
     def emit(self, fields: Mapping[str, str]) -> None:

@@ -39,9 +39,7 @@ def test_sick_member_is_cured_and_its_peers_do_not_act(seed):
             assert incident["diagnosis"]["cause"] == "expired"
             files = {c["path"].rsplit("/", 1)[1] for c in incident["diagnosis"]["certificates"]}
             assert files == {"me.crt", "server.crt"}
-            assert until(lambda: kinds(lab.members[sick]) == ["opened", "acted", "resolved"], seconds=20), (
-                story.context()
-            )
+            assert until(lambda: kinds(lab.members[sick]) == ["opened", "resolved"], seconds=20), story.context()
             about = [i for name in {*"abc"} - {sick} for i in incidents(lab.members[name])]
             assert about, story.context()
             for incident in about:

@@ -265,8 +265,8 @@ def test_notify(*, config_path: Path | None, severity: str | None, tag: str | No
     levels = [Severity(severity)] if severity else list(Severity)
     if cause:
         diagnosis, test = sample(Cause(cause), host=host, now=now, policy=policy_of(config))
-        route = message.tag_of(test.kind, diagnosis, config.notify.route)
-        channels = {channel.id: channel for channel in way.channels(diagnosis.severity, route)}
+        route = message.tag_of(test.kind, diagnosis, config.notify.route, test.severity)
+        channels = {channel.id: channel for channel in way.channels(test.severity, route)}
     elif tag:
         channels = {channel.id: channel for channel in way.tagged(tag)}
     else:

@@ -33,6 +33,11 @@ def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def minute(moment: datetime) -> str:
+    """Return a time without its seconds, for the first line of a message."""
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
 def span(length: timedelta) -> str:
     """Return a span in its largest whole unit: "13 days", "1 hour"; a negative span is "0 seconds"."""
     seconds = max(int(length.total_seconds()), 0)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from certmedic.core import planes, remedies
 from certmedic.core.examine import Finding, displaced, examine, healthy
 from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Severity, Suspect, Trust
-from certmedic.core.text import count, stamp
+from certmedic.core.text import stamp
 
 GRAVEST = (Cause.CA_EXPIRED, Cause.EXPIRED, Cause.CLOCK, Cause.NOT_YET_VALID)  # before every other cause
 MOST_EVIDENCE = 12  # sentences of one diagnosis
@@ -133,7 +133,7 @@ def survey(
                 culprit=leaf,
                 cause=Cause.EXPIRES_SOON,
                 confidence=Confidence.PROVEN,
-                evidence=f"{leaf.path}: expires {stamp(leaf.not_after)}, in {count((leaf.not_after - facts.at).days, 'day')}",
+                evidence=f"{leaf.path}: expires {stamp(leaf.not_after)}",
                 since=leaf.not_after,
             )
         if finding is not None:

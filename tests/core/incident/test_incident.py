@@ -64,7 +64,6 @@ def incident(number=1, state=IncidentState.OPEN, *, announced=NOW, seen=NOW, jud
         "id": number,
         "key": judged.key,
         "state": state,
-        "severity": "critical",
         "diagnosis": judged,
         "decision": None,
         "opened_at": NOW,
@@ -258,11 +257,23 @@ def test_fault_of_other_files_is_not_joined_to_an_incident():
     assert [certificate.path for certificate in joined.certificates] == [ME]
 
 
-def test_forecast_is_not_reminded_of():
-    (forecast,) = verdict.survey(facts(member(peer_ends=NOW + DAY)), warn_within=2 * DAY)
+@pytest.mark.parametrize(
+    ("left", "thresholds", "after"),
+    [
+        (10, (14, 7, 3), 3),
+        (7, (14, 7, 3), 4),
+        (3, (14, 7, 3), 3 + 4 / 24),  # past the last threshold: as for any other incident, once it has expired
+        (10, (), 10 + 4 / 24),
+    ],
+)
+def test_forecast_is_reminded_of_at_its_next_threshold(left, thresholds, after):
+    files = member(peer_ends=NOW + left * DAY)
+    (forecast,) = verdict.survey(facts(files), warn_within=30 * DAY)
     looked_at = incident(judged=forecast, announced=None)
-    follow = advance(RecheckKind.ANNOUNCE, looked_at, facts(member(peer_ends=NOW + DAY)), around(), NOW)
-    assert kinds(follow) == [*DECIDED, "journal decided", "tell opened", "look incident"]
+    terms = replace(TERMS, warn_days=(1,), plane_days={"kops": thresholds})
+    follow = advance(RecheckKind.ANNOUNCE, looked_at, facts(files), around(terms=terms), NOW)
+    (remind,) = [effect for effect in follow if kinds([effect]) == ["look remind"]]
+    assert remind.at - NOW == after * DAY
 
 
 def test_forecast_is_over_once_its_file_ends_later():
@@ -351,7 +362,7 @@ def test_incident_of_a_blind_source_is_resolved_once_it_reads_steadily(announced
 @pytest.mark.parametrize(
     ("result", "of", "expected"),
     [
-        (Result.DONE, {}, ["act done", "note acted", "look verify", "journal acted", "tell acted"]),
+        (Result.DONE, {}, ["act done", "note acted", "look verify", "journal acted"]),
         (Result.LATE, {}, ["act done", "note acted", "look verify"]),
         (
             Result.FAILED,
@@ -514,7 +525,7 @@ def test_only_proven_own_faults_of_the_same_group_delay_a_verification(accuser, 
             {},
             {"files": SICK, "containers": (container(number="c2"),)},
             SECOND,
-            ["Take", "act done", "note acted", "look verify", "journal acted", "tell acted"],
+            ["Take", "act done", "note acted", "look verify", "journal acted"],
             id="done before the kill",
         ),
         pytest.param(
@@ -537,7 +548,7 @@ def test_only_proven_own_faults_of_the_same_group_delay_a_verification(accuser, 
             {},
             {"files": WELL},
             SECOND,
-            ["Take", "act done", "note acted", "look verify", "journal acted", "tell acted"],
+            ["Take", "act done", "note acted", "look verify", "journal acted"],
             id="the files were renewed meanwhile",
         ),
         pytest.param(
@@ -623,4 +634,4 @@ def test_fault_that_a_pending_action_causes_is_no_incident(judged, state, of_it)
 
 
 def test_each_kind_of_message_has_a_name_in_the_journal():
-    assert {str(kind) for kind in MessageKind} >= {"opened", "acted", "escalated", "resolved", "reminder"}
+    assert {str(kind) for kind in MessageKind} >= {"opened", "escalated", "resolved", "reminder"}

@@ -22,7 +22,11 @@ CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 )
 def test_digest_is_as_grave_as_the_gravest_incident(held, severity, title):
     message = digest(held, host="h")
-    assert (message.kind, message.severity, message.title) == (MessageKind.DIGEST, severity, title)
+    assert (message.kind, message.severity, message.title) == (
+        MessageKind.DIGEST,
+        severity,
+        f"[{severity.upper()}] {title}",
+    )
 
 
 def test_digest_counts_each_cause_and_begins_with_the_most_frequent():

@@ -33,7 +33,7 @@ def test_wall_text_has_the_first_line_of_the_message_and_a_command_for_details()
 @pytest.mark.parametrize(
     ("more", "state"),
     [
-        ({}, "a restart fixes it"),
+        ({}, "restart etcd-manager"),
         ({"escalated": True}, "NOT FIXED, a person is needed"),
         ({"silence": SILENCE}, "silenced by ann until 2026-11-25 15:40:00 UTC"),
         ({"silence": WINDOW}, "silenced, maintenance window, until 2026-11-25 15:40:00 UTC"),

@@ -1,33 +1,35 @@
-"""How a message is shortened: it drops evidence first, then files, then whole lines at the end."""
+"""How a message is shortened: files are left out first, then facts are cut, then left out; never a command."""
+
+from itertools import pairwise
 
 import pytest
 
-from certmedic.core.message.render import Block, Form, _as_plain, _fewer, _fitted
+from certmedic.core.message.render import FACT, Block, Form, _as_plain, _fewer, _fitted
 
 LEAD = Block("", ("lead",), Form.LEAD)
-FILES = Block("Files", ("/a", "/b", "/c"))
-EVIDENCE = Block("Evidence", ("one line", "another line"), Form.QUOTE)
+FILES = Block("Files", ("/a", "/b", "/long-c", "/long-d"))
+FIX = Block("Fix", ("f" * 200,))
+TYPE = Block("Type", ("command",), Form.CODE)
+CUT = f"Fix: {'f' * (FACT - 1)}\u2026"
+FEWER = "Files:\n  /a\n  /b\n  and 2 more\n"
 
 
-@pytest.mark.parametrize(
-    ("room", "shown"),
-    [
-        (1000, "lead\n\nFiles:\n  /a\n  /b\n  /c\nEvidence:\n  one line\n  another line"),
-        (50, "lead\n\nFiles:\n  /a\n  /b\n  /c\nEvidence: one line"),
-        (46, "lead\n\nFiles:\n  /a\n  /b\n  /c\nEvidence: one line"),
-        (45, "lead\n\nFiles:\n  /a\n  /b\n  /c"),
-        (27, "lead\n\nFiles:\n  /a\n  /b\n  /c"),
-        (26, "lead\n\nFiles:\n  /a\n  /b"),
-        (22, "lead\n\nFiles:\n  /a\n  /b"),
-        (21, "lead\n\nFiles:\n  /a"),
-        (16, "lead\n"),  # no heading without lines
-        (5, "lead\n"),
-        (4, "lead"),
-    ],
-)
-def test_message_is_cut_to_its_limit_in_whole_lines(room, shown):
-    assert _fitted((LEAD, FILES, EVIDENCE), _as_plain, room) == shown
-    assert len(shown) <= room
+def test_message_that_is_too_long_loses_files_and_facts_but_no_command():
+    shapes = [
+        f"lead\n\nFiles:\n  /a\n  /b\n  /long-c\n  /long-d\nFix: {'f' * 200}\nType: command",
+        f"lead\n\n{FEWER}Fix: {'f' * 200}\nType: command",
+        f"lead\n\n{FEWER}{CUT}\nType: command",
+        f"lead\n\n{FEWER}Type: command",
+        "lead\n\nType: command",
+    ]
+    for longer, shorter in pairwise(shapes):
+        assert written(len(longer)) == longer
+        assert written(len(longer) - 1) == shorter
+    assert written(1) == shapes[-1]
+
+
+def written(room):
+    return _as_plain(_fitted((LEAD, FILES, FIX, TYPE), _as_plain, room))
 
 
 @pytest.mark.parametrize(("count", "lines"), [(1, 1), (2, 2), (3, 3), (9, 3)])

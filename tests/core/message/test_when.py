@@ -35,15 +35,6 @@ def test_channels_that_fail_together_retry_at_different_times():
     assert len({message.retry_at(8, NOW, NOW, key=key) for key in ("1a", "1b", "1c", "2a", "2b")}) > 2
 
 
-def test_expiry_warning_is_sent_once_for_each_threshold():
-    def threshold(days):
-        facts = values.facts(values.member(peer_ends=NOW + days * values.DAY))
-        (warning,) = verdict.survey(facts, warn_within=timedelta(days=30))
-        return message.forecast(warning, (30, 14, 7), NOW).key.rpartition("|")[2]
-
-    assert [threshold(days) for days in (29, 14, 13, 6.5, 0.5)] == ["30", "14", "14", "7", "7"]
-
-
 def test_files_are_renewed_if_not_after_is_later_in_every_file():
     before = values.facts(values.member(peer_ends=NOW + values.DAY, server_ends=NOW + values.DAY))
     (warning,) = verdict.survey(before, warn_within=timedelta(days=7))

@@ -7,7 +7,7 @@ import pytest
 
 from certmedic.core import window
 from certmedic.core.message.whom import silence_of, tag_of, windows
-from certmedic.core.model import MessageKind, Route, Silence
+from certmedic.core.model import MessageKind, Route, Severity, Silence
 from certmedic.core.verdict import survey
 from labs.values import DAY, NOW, VOLUME, facts, member
 
@@ -38,13 +38,15 @@ def diagnosis(**changes):
     ],
 )
 def test_route_fits_if_all_its_conditions_are_met(conditions, fits):
-    assert tag_of(MessageKind.OPENED, diagnosis(), [Route(tag="team", **conditions)]) == ("team" if fits else "")
+    assert tag_of(MessageKind.OPENED, diagnosis(), [Route(tag="team", **conditions)], Severity.CRITICAL) == (
+        "team" if fits else ""
+    )
 
 
 def test_first_matching_route_gets_the_message():
     routes = [Route(tag="a", plane="kubeadm"), Route(tag="b"), Route(tag="c")]
-    assert tag_of(MessageKind.OPENED, diagnosis(), routes) == "b"
-    assert tag_of(MessageKind.OPENED, diagnosis(), []) == ""
+    assert tag_of(MessageKind.OPENED, diagnosis(), routes, Severity.WARNING) == "b"
+    assert tag_of(MessageKind.OPENED, diagnosis(), [], Severity.WARNING) == ""
 
 
 def test_open_maintenance_window_is_a_silence_until_it_closes():

@@ -26,7 +26,7 @@ def diagnosis(**changes):
         ({"source": "docker"}, "docker"),
         ({"suspect": Suspect.PEER, "neighbours": ("10.0.0.2", "10.0.0.3")}, "10.0.0.2"),
         ({"suspect": Suspect.PEER}, "a neighbour"),
-        ({"group": ""}, "kops etcd-a"),
+        ({"group": ""}, "etcd"),
         ({"group": "", "certificates": ()}, "kops"),
         ({"group": "", "plane": "", "certificates": ()}, "a program on this machine"),
     ],
@@ -43,7 +43,7 @@ def test_expiry_warning_at_the_second_of_expiry(moment, text):
     forecast = diagnosis(cause=Cause.EXPIRES_SOON, since=moment)
     assert soon(moment, NOW) == text
     assert brief(forecast, NOW) == f"certificate {text}"
-    assert clause(forecast, NOW) == f"the certificate of etcd main {text}"
+    assert clause(forecast, NOW) == f"the certificate of etcd main {text}, on 2026-11-24 15:{moment:%M} UTC"
 
 
 def test_expiry_warning_without_a_date_says_soon():

@@ -4,6 +4,7 @@ from certmedic.core.decision.decide import decide, is_in_use
 from certmedic.core.decision.gates import explain
 from certmedic.core.decision.policy import FRESH_FOR, History, Policy, troubled
 from certmedic.core.decision.renewal import cure_of, renews_by_itself
+from certmedic.core.decision.urgency import urgency
 
 __all__ = [
     "FRESH_FOR",
@@ -15,4 +16,5 @@ __all__ = [
     "is_in_use",
     "renews_by_itself",
     "troubled",
+    "urgency",
 ]

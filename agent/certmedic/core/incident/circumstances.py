@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from certmedic.core.decision import FRESH_FOR, History, Policy, troubled
@@ -20,6 +20,8 @@ class Terms:
     policy: Policy
     remind_every: timedelta
     verify_for: timedelta  # an action must show success within so long
+    warn_days: Sequence[int] = ()  # the days before expiry at which a forecast is reported
+    plane_days: Mapping[str, Sequence[int]] = field(default_factory=dict)  # other days of single planes
 
     def may_act_on(self, incident: Incident) -> bool:
         """Whether mode and suspect allow an action at all."""

@@ -101,7 +101,7 @@ def verify(incident: Incident, facts: Facts, around: Circumstances, now: datetim
     if out_of_time and accused:
         return effects + failed(act, incident, f"{detail}; but {accused}", now)  # good files are not undone
     if out_of_time and not good:
-        return effects + _went_wrong(act, incident, f"afterwards: {detail}", now)
+        return effects + _went_wrong(act, incident, detail, now)
     return [*effects, LookAgain(RecheckKind.VERIFY, now + VERIFY_EVERY)]
 
 
@@ -172,7 +172,6 @@ def _done(act: Act, detail: str, now: datetime) -> list[Effect]:
     return [
         *_to_be_verified(act, detail, now),
         Journal(MessageKind.ACTED, detail),
-        Tell(MessageKind.ACTED, detail),
     ]
 
 

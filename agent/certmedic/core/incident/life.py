@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from certmedic.core import blind, message, verdict
-from certmedic.core.decision import decide
+from certmedic.core.decision import decide, urgency
 from certmedic.core.incident import cure
 from certmedic.core.incident.circumstances import Circumstances
 from certmedic.core.incident.effects import Decide, Effect, Intend, Journal, LookAgain, Note, Rejudge, TakeLease, Tell
@@ -62,8 +62,7 @@ def _announce(incident: Incident, facts: Facts, around: Circumstances, now: date
     if waits:
         return [*effects, TakeLease(), LookAgain(RecheckKind.ANNOUNCE, now)]
     effects += decision
-    if incident.diagnosis.cause is not Cause.EXPIRES_SOON:  # a forecast is reported again at its next threshold
-        effects.append(LookAgain(RecheckKind.REMIND, now + around.terms.remind_every))
+    effects.append(LookAgain(RecheckKind.REMIND, remind_at(incident, around, now)))
     return [*effects, LookAgain(RecheckKind.INCIDENT, now + look_every(incident))]
 
 
@@ -85,10 +84,22 @@ def _reconsider(incident: Incident, facts: Facts, around: Circumstances, now: da
 
 
 def _remind(incident: Incident, around: Circumstances, now: datetime) -> list[Effect]:
-    again = LookAgain(RecheckKind.REMIND, now + around.terms.remind_every)
+    again = LookAgain(RecheckKind.REMIND, remind_at(incident, around, now))
     if incident.announced_at is None:
         return [again]
     return [Journal(MessageKind.REMINDER), Tell(MessageKind.REMINDER), again]
+
+
+def remind_at(incident: Incident, around: Circumstances, now: datetime) -> datetime:
+    """Return when people are reminded of an incident next: of a forecast at its next threshold."""
+    later = now + around.terms.remind_every
+    diagnosis = incident.diagnosis
+    if diagnosis.cause is not Cause.EXPIRES_SOON:
+        return later
+    days = around.terms.plane_days.get(diagnosis.plane, around.terms.warn_days)
+    ends = [leaf.not_after for leaf in diagnosis.certificates]
+    coming = [at for end in ends for day in days if (at := end - timedelta(days=day)) > now]
+    return min(coming, default=max([*ends, now]) + around.terms.remind_every)  # by then another incident replaces it
 
 
 def _resume(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
@@ -122,6 +133,8 @@ def _decided(incident: Incident, facts: Facts, around: Circumstances, now: datet
         effects.append(Journal("decided"))
     if incident.announced_at is None:
         effects += _report(incident, around, now)
+    elif incident.severity is Severity.WARNING and urgency(diagnosis, decision, failed=False) is Severity.CRITICAL:
+        effects.append(Tell(MessageKind.ESCALATED, decision.reason))  # it was to be fixed without a person
     if decision.action is not None:
         effects += [
             Intend(decision.action, diagnosis.remedy.target),

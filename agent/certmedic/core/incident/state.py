@@ -17,7 +17,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from certmedic.core.model import Action, Decision, Diagnosis
+from certmedic.core.decision import urgency
+from certmedic.core.model import Action, Decision, Diagnosis, Severity
 
 
 class IncidentState(StrEnum):
@@ -86,7 +87,6 @@ class Incident:
     id: int
     key: str
     state: IncidentState
-    severity: str
     diagnosis: Diagnosis  # the latest
     decision: Decision | None  # the latest
     opened_at: datetime
@@ -95,6 +95,11 @@ class Incident:
     resolved_at: datetime | None
     count: int  # lines
     system_seen: datetime | None = None  # when a trusted origin logged it last
+
+    @property
+    def severity(self) -> Severity:
+        """How urgent it is now."""
+        return urgency(self.diagnosis, self.decision, failed=self.state is IncidentState.ESCALATED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from certmedic.core.message.events import (
     undelivered_fields,
 )
 from certmedic.core.message.nearby import few_lines, in_few_words, login_line, pulse, silence_said, wall_text
-from certmedic.core.message.when import forecast, renewed, retry_at
+from certmedic.core.message.when import renewed, retry_at
 from certmedic.core.message.whom import silence_of, tag_of, windows
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "digest",
     "event_fields",
     "few_lines",
-    "forecast",
     "heartbeat_fields",
     "in_few_words",
     "login_line",

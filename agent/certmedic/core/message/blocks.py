@@ -4,51 +4,65 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from certmedic.core.decision.gates import explain
+from certmedic.core.decision.gates import FIXABLE, explain
 from certmedic.core.message.render import Block, Form
 from certmedic.core.message.report import Report
-from certmedic.core.model import Certificate, Confidence, Diagnosis, GateName, Helps, MessageKind, Suspect
-from certmedic.core.text import ago, cut, stamp
+from certmedic.core.message.words import program, role
+from certmedic.core.model import (
+    Cause,
+    Certificate,
+    Confidence,
+    Diagnosis,
+    GateName,
+    Helps,
+    MessageKind,
+    RemedyKind,
+    Suspect,
+)
+from certmedic.core.text import ago, count, cut, stamp
 
-COMMAND = 700  # characters; a longer command is left to `certmedic show`, because a cut command is another command
-GATES = 3  # reasons in a message; `certmedic show` has them all
+COMMAND = 500  # characters; a longer command is left to `certmedic show`, because a cut command is another command
+DATED = (Cause.EXPIRED, Cause.EXPIRES_SOON)  # the first line has the date
+SURE = {
+    Confidence.PROVEN: "",
+    Confidence.LIKELY: " (likely)",
+    Confidence.POSSIBLE: " (possible, not proven)",
+}
 
 
 def owner(diagnosis: Diagnosis) -> Block:
-    """Say whose certificate it is, and how sure that is."""
-    sure = {
-        Confidence.PROVEN: "certain: the certificate was read",
-        Confidence.LIKELY: "likely",
-        Confidence.POSSIBLE: "possible, not proven",
-    }[diagnosis.confidence]
-    plane = f", {diagnosis.plane} {diagnosis.group}".rstrip() if diagnosis.plane else ""
+    """Say whose certificate it is, where that is not this machine's beyond doubt."""
     text = {
-        Suspect.OWN: f"this machine's own{plane}",
-        Suspect.PEER: f"not this machine's, but that of {', '.join(diagnosis.neighbours) or 'a neighbour'}",
+        Suspect.OWN: f"this machine's own{SURE[diagnosis.confidence]}" if SURE[diagnosis.confidence] else "",
+        Suspect.PEER: f"that of {', '.join(diagnosis.neighbours) or 'a neighbour'}{SURE[diagnosis.confidence]}",
         Suspect.UNKNOWN: "not known: nothing on this machine explains it",
     }[diagnosis.suspect]
-    return Block("Whose", (text if diagnosis.suspect is Suspect.UNKNOWN else f"{text} ({sure})",))
-
-
-def dated(certificate: Certificate, now: datetime) -> str:
-    """Return a certificate in one line: file, name, and the date that matters."""
-    if certificate.not_before > now:
-        date = f"valid only from {stamp(certificate.not_before)}"
-    else:
-        date = f"{'expired' if certificate.not_after < now else 'valid until'} {stamp(certificate.not_after)}"
-    path = cut(certificate.path, 200) or "(in no file)"
-    return f"{path} (CN {cut(certificate.subject_cn, 64) or 'none'}), {date}"
+    return Block("Whose", (text,))
 
 
 def files(report: Report) -> Block:
     """Say which files."""
-    lines = tuple(dated(certificate, report.now) for certificate in report.diagnosis.certificates)
+    certificates = report.diagnosis.certificates
+    dates = {leaf.not_after for leaf in certificates}
+    lines = tuple(dict.fromkeys(named(leaf, report.now, dated=len(dates) > 1) for leaf in certificates))
     return Block("File" if len(lines) == 1 else "Files", lines)
 
 
+def named(certificate: Certificate, now: datetime, *, dated: bool) -> str:
+    """Return a certificate in one line: file, whose, and the date if it is not that of the others or not an expiry."""
+    path, dates = cut(certificate.path, 200) or "(in no file)", ""
+    if certificate.not_before > now:
+        dates = f", valid only from {stamp(certificate.not_before)}"
+    elif dated:
+        dates = f", {'expired' if certificate.not_after < now else 'valid until'} {stamp(certificate.not_after)}"
+    return f"{path} ({cut(role(certificate), 64)}{dates})"
+
+
 def since(report: Report) -> Block:
-    """Say since when, as a date and as a person counts."""
+    """Say since when, as a date and as a person counts, if the first line does not."""
     diagnosis = report.diagnosis
+    if diagnosis.cause in DATED and diagnosis.since is not None:
+        return Block("Since", ())
     moment = diagnosis.since or diagnosis.first_seen
     if moment is None:
         return Block("Since", ())
@@ -56,19 +70,23 @@ def since(report: Report) -> Block:
     return Block(head, (f"{stamp(moment)} ({ago(report.now - moment)})",))
 
 
-def restart(report: Report) -> Block:
-    """Say whether a restart fixes it, and why."""
+def fix(report: Report) -> Block:
+    """Say what fixes it and why; whether a restart does is said once, here and in the first line alike."""
     remedy = report.diagnosis.remedy
-    verdict = {
-        Helps.YES: "should have fixed it."
-        if report.kind is MessageKind.ESCALATED and not report.in_place
-        else "fixes it, but not now."
-        if report.not_now
-        else "fixes it.",
-        Helps.NO: "does NOT fix it.",
-        Helps.UNKNOWN: "may not fix it.",
-    }[remedy.helps]
-    return Block("Restart", (f"{verdict} {remedy.why}",))
+    if remedy.helps is Helps.YES:
+        if report.kind is MessageKind.ESCALATED and report.tried and not report.in_place:
+            verdict = "A restart should have fixed it."
+        else:
+            renews = "renews" if report.diagnosis.cause is Cause.EXPIRES_SOON else "fixes"
+            verdict = f"A restart {renews} it, but not now." if report.not_now else f"A restart {renews} it."
+    elif remedy.helps is Helps.UNKNOWN:
+        verdict = "A restart may not fix it."
+    elif remedy.kind is RemedyKind.NONE:
+        verdict = ""
+    else:
+        alone = " alone" if remedy.kind in (RemedyKind.RENEW, RemedyKind.REISSUE_AND_RESTART) else ""
+        verdict = f"A restart{alone} does not fix it."
+    return Block("Fix", (f"{verdict} {remedy.why}".strip(),))
 
 
 def command(report: Report) -> Block:
@@ -88,37 +106,41 @@ def command(report: Report) -> Block:
 
 
 def doing(report: Report) -> Block:
-    """Say what certmedic does about it, or why it does nothing, where it could."""
+    """Say why certmedic does nothing about it, where it could; the first line says what it does."""
     decision = report.decision
-    if decision is None or report.diagnosis.suspect is not Suspect.OWN:
+    if (
+        decision is None
+        or report.diagnosis.suspect is not Suspect.OWN
+        or report.acts
+        or report.waits
+        or report.approval
+    ):
         return Block("certmedic", ())
-    if report.acts:
-        now = "renews it in place" if report.in_place else "restarts it now"
-        return Block("certmedic", (f"{now}, then checks that the date moved, and reports the result.",))
-    if report.approval:
-        return Block("certmedic", ("waits for a person's approval, which then holds for four hours.",))
-    if decision.is_blocked_by(GateName.CURE):
-        reasons = ["no restart is known to fix this"]  # the reason itself stands above
-    else:
-        reasons = [explain(gate) for gate in report.closed[:GATES]] or ["see the reason above"]
-    return Block("certmedic", ("does nothing itself: " + "; ".join(reasons) + ".",))
+    if report.diagnosis.cause not in FIXABLE:
+        return Block("certmedic", ("cannot fix this by itself.",))
+    closed = [gate for gate in report.closed if gate.name != GateName.CURE]
+    if len(closed) < len(report.closed):  # the reason itself stands above
+        (gate,) = [gate for gate in report.closed if gate.name == GateName.CURE]
+        return Block("certmedic", (f"does not act. To change that: {gate.opens}.",))
+    if not closed:
+        return Block("certmedic", ("does not act.",))
+    rest = f" And {count(len(closed) - 1, 'more reason')}." if len(closed) > 1 else ""
+    return Block("certmedic", (f"does not act: {explain(closed[0])}.{rest}",))
+
+
+def tried(report: Report) -> Block:
+    """Say what certmedic tried and what came of it, or why it cannot act any more."""
+    if not report.tried:
+        return Block("Why", (report.outcome,))
+    what = "to renew it in place" if report.in_place else f"to restart {program(report.diagnosis)}"
+    return Block("Tried", (f"{what}: {report.outcome}",))
+
+
+def breaker() -> Block:
+    """Say that certmedic acts no more, after an action has failed."""
+    return Block("certmedic", ("acts on nothing more until a person has looked and typed: sudo certmedic reset",))
 
 
 def more(report: Report) -> Block:
     """Show how to see more."""
-    return Block(
-        "More",
-        (
-            f"sudo certmedic show {report.incident}",
-            f"sudo journalctl -u certmedic -x CERTMEDIC_INCIDENT={report.incident}",
-        ),
-        Form.CODE,
-    )
-
-
-def evidence(diagnosis: Diagnosis) -> Block:
-    """Show why it is believed."""
-    seen: tuple[str, ...] = ()
-    if diagnosis.count > 1 and diagnosis.first_seen and diagnosis.last_seen:
-        seen = (f"{diagnosis.count} lines, {stamp(diagnosis.first_seen)} to {stamp(diagnosis.last_seen)}",)
-    return Block("Evidence", (*diagnosis.evidence, *seen), Form.QUOTE)
+    return Block("More", (f"sudo certmedic show {report.incident}",), Form.CODE)

@@ -16,7 +16,9 @@ def digest(held: Sequence[tuple[Severity, Cause]], *, host: str) -> Message:
     """Return the message about incidents that are held back, one (severity, cause) each; at least one."""
     severity = min((severity for severity, _ in held), key=list(Severity).index)
     causes = Counter(WHAT[cause] for _, cause in held)
-    title = f"{host}: {len(held)} more incident{'s' if len(held) > 1 else ''}, not reported one by one"
+    title = (
+        f"[{severity.upper()}] {host}: {len(held)} more incident{'s' if len(held) > 1 else ''}, not reported one by one"
+    )
     lines = [f"{count} x {what}" for what, count in causes.most_common()]
     opening = "Too many incidents are open to report each one. These are held back:"
     closing = f"To see all of them, type on {host}:"

@@ -3,72 +3,79 @@
 from __future__ import annotations
 
 from certmedic.core.message.report import Report
-from certmedic.core.message.words import brief, clause, whose
+from certmedic.core.message.words import brief, clause, program, whose
 from certmedic.core.model import Cause, Helps, MessageKind, RemedyKind, Suspect
 from certmedic.core.text import cut, span
+
+# Remedy -> the one thing to do: for a title, and as a sentence. {} is the reference to the commands, if there are any.
+BEFORE = {  # it expires
+    RemedyKind.RESTART: ("plan a restart", "Plan a restart before then: that renews it{}."),
+    RemedyKind.RENEW: ("renew it in time", "Renew it before then{}."),
+    RemedyKind.REISSUE_AND_RESTART: ("plan its renewal", "Plan its renewal: a restart alone does not renew it."),
+}
+AFTER = {  # it failed
+    RemedyKind.RENEW: ("renew it", "Renew it{}: a restart alone does not fix it."),
+    RemedyKind.REISSUE_AND_RESTART: ("move the old file, then restart", "Move the old file away, then restart{}."),
+}
 
 
 def headline(report: Report) -> str:
     """Return host, verdict and the one thing to do, in a few words."""
-    what = f"{cut(report.host, 40)}: {cut(whose(report.diagnosis), 30)}: {brief(report.diagnosis, report.now)}"
+    what = f"{cut(report.host, 40)}: {cut(whose(report.diagnosis), 40)}: {brief(report.diagnosis, report.now)}"
     return {
-        MessageKind.OPENED: f"{what}: {advice(report)[0]}",
-        MessageKind.ACTED: f"{what}: {'renewed' if report.in_place else 'restarted'}, verifying",
-        MessageKind.RESOLVED: f"{what}: RESOLVED",
+        MessageKind.RESOLVED: f"{what}: resolved",
         MessageKind.ESCALATED: f"{what}: NOT FIXED, a person is needed",
         MessageKind.REMINDER: f"{what}: still open, {advice(report)[0]}",
-    }[report.kind]
+    }.get(report.kind, f"{what}: {advice(report)[0]}")
 
 
 def advice(report: Report) -> tuple[str, str]:
     """Return the one thing to do: in a few words, for a title, and as a sentence."""
     diagnosis, remedy = report.diagnosis, report.diagnosis.remedy
+    below = " (command below)" if remedy.command else ""
     if diagnosis.cause is Cause.BLIND:
-        why = "Find out why (command below). Until then, certmedic misses certificates that fail there."
-        return "find out why", why
+        return "find out why", f"Find out why{below}. Until then certmedic misses failures there."
     if diagnosis.suspect is Suspect.PEER:
-        return "look there, not here", "Fix it there. Do not restart anything on this machine."
+        return "fix it there, not here", "Fix it there. Do not restart anything on this machine."
     if report.acts:
-        acts = "certmedic renews it" if report.in_place else "certmedic restarts it"
-        return acts, f"{acts} now; nothing for you to do yet."
+        acts = "certmedic renews it" if report.in_place else f"certmedic restarts {program(diagnosis)}"
+        return acts, f"{acts} now. Nothing for you to do yet: the result follows."
     if report.waits:
-        turn = "certmedic restarts it when its turn comes, after other members; nothing for you to do yet."
+        turn = f"certmedic restarts {program(diagnosis)} when its turn comes, after other members. Nothing for you to do yet."
         return "certmedic waits its turn", turn
     if reason := report.not_now:
-        how = "A restart" if remedy.helps is Helps.YES else "Its restart without the old file"
-        return "do NOT restart it now", f"{how} fixes it, but do NOT restart it now: {cut(reason, 200)}."
+        return "do NOT restart it now", f"Do NOT restart it now: {cut(reason, 200)}."
     if typed := report.approval:
-        allow = f"Allow certmedic to fix it, with {typed}, or do it yourself (commands below)."
-        return f"allow the fix: {typed}", allow
-    if diagnosis.cause is Cause.EXPIRES_SOON and remedy.helps is Helps.YES:
-        return "plan a restart", "A restart renews it: plan one before it expires."
+        return f"allow the fix: {typed}", f"Allow certmedic to fix it: {typed}"
+    if diagnosis.cause is Cause.EXPIRES_SOON:
+        few, sentence = BEFORE.get(remedy.kind, ("plan its renewal", "Plan its renewal{}."))
+        return few, sentence.format(below)
     if remedy.helps is Helps.YES:
-        return "a restart fixes it", f"Restart it{' (command below)' if remedy.command else ''}: that fixes it."
+        what = program(diagnosis)
+        return f"restart {what}", f"Restart {what}{below}: that fixes it."
     if remedy.helps is Helps.UNKNOWN:
-        return "a restart may not help", "A restart may not help: read on before you restart anything."
-    below = " (commands below)" if remedy.command else ""
-    sentence = {
-        RemedyKind.REISSUE_AND_RESTART: f"A restart alone does NOT fix it: move the old file away first{below}.",
-        RemedyKind.RENEW: f"A restart does NOT fix it: renew the certificate{below}.",
-    }.get(remedy.kind, "A restart does NOT fix it: read on for what does.")
-    return "a restart does NOT fix it", sentence
+        return "a restart may not help", "A restart may not fix it: read on before you restart anything."
+    few, sentence = AFTER.get(
+        remedy.kind, ("a restart does NOT fix it", "A restart does NOT fix it: read on for what does.")
+    )
+    return few, sentence.format(below)
 
 
 def lead(report: Report) -> str:
     """Return the first line: host, verdict, the one thing to do."""
     host, wrong = cut(report.host, 60), clause(report.diagnosis, report.now)
     lasted = f" after {span(report.now - report.opened_at)}" if report.opened_at else ""
+    stops = "certmedic tried once and stops here" if report.tried else "certmedic cannot fix it"
     return {
-        MessageKind.OPENED: f"{host}: {wrong}. {advice(report)[1]}",
-        MessageKind.ACTED: f"{host}: certmedic {done(report)}, because {wrong}."
-        " Nothing for you to do yet: the result follows.",
         MessageKind.RESOLVED: f"{host}: resolved{lasted}. It was: {wrong}.",
-        MessageKind.ESCALATED: f"{host}: NOT FIXED, a person is needed now: {wrong}. certmedic tried once and stops here.",
+        MessageKind.ESCALATED: f"{host}: NOT FIXED, a person is needed now: {wrong}. {stops}.",
         MessageKind.REMINDER: f"{host}: still open{lasted}: {wrong}. {advice(report)[1]}",
-    }[report.kind]
+    }.get(report.kind, f"{host}: {wrong}. {advice(report)[1]}")
 
 
 def done(report: Report) -> str:
     """Return what certmedic did, in a few words."""
-    name = whose(report.diagnosis)
-    return f"renewed the certificate of {name}" if report.in_place else f"restarted {name}"
+    diagnosis = report.diagnosis
+    if report.in_place:
+        return f"certmedic renewed the certificate of {whose(diagnosis)} in place"
+    return f"certmedic restarted {program(diagnosis)}"

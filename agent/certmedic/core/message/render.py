@@ -15,8 +15,10 @@ from certmedic.core.model import Message, MessageKind, Severity
 from certmedic.core.text import cut
 
 TITLE = 120  # characters
-WHOLE = 1900  # characters of title and text: Discord, the narrowest of the common chat services, takes 2,000
-LINE = 320  # characters of one line of prose; only strangers write longer ones
+WHOLE = 1200  # characters of title and text: what a person reads on a phone; Discord, the narrowest chat, takes 2,000
+LINE = 320  # characters of one line of prose
+FACT = 150  # characters of a fact in a message that would be too long
+FILES = "Files"  # the head of the block that is shortened first
 
 
 class Form(Enum):
@@ -25,7 +27,6 @@ class Form(Enum):
     LEAD = "lead"  # the first line
     TEXT = "text"  # sentences, in which names and paths of strangers may stand
     CODE = "code"  # commands for people to copy: never altered
-    QUOTE = "quote"  # words of strangers only
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Block:
 
 
 def render(kind: MessageKind, severity: Severity, title: str, blocks: Sequence[Block]) -> Message:
-    """Render blocks in three forms, harmless. Plain text and Markdown lose whole lines at the end until they fit a chat."""
+    """Render blocks in three forms, harmless and short: facts that do not fit are left to `certmedic show`."""
     title = cut(harmless(title), TITLE)
     clean = [_tame(block) for block in blocks if any(block.lines)]
     room = WHOLE - len(title) - 1
@@ -46,9 +47,9 @@ def render(kind: MessageKind, severity: Severity, title: str, blocks: Sequence[B
         kind=kind,
         severity=severity,
         title=title,
-        plain=_fitted(clean, _as_plain, room),
-        markdown=_fitted(clean, _as_markdown, room),
-        html=_as_html(clean),
+        plain=_as_plain(_fitted(clean, _as_plain, room)),
+        markdown=_as_markdown(_fitted(clean, _as_markdown, room)),
+        html=_as_html(_fitted(clean, _as_markdown, room)),
     )
 
 
@@ -59,23 +60,23 @@ def _tame(block: Block) -> Block:
     return replace(block, lines=tuple(cut(harmless(line), LINE) for line in block.lines if line))
 
 
-def _fitted(blocks: Sequence[Block], form: Callable[[Sequence[Block]], str], room: int) -> str:
-    """Render blocks in at most `room` characters: drop evidence first, then all files but two, then lines at the end."""
-    text = form(blocks)
-    while len(text) > room and blocks[-1].form is Form.QUOTE:
-        last = blocks[-1]
-        blocks = [*blocks[:-1], replace(last, lines=last.lines[:-1])] if len(last.lines) > 1 else blocks[:-1]
-        text = form(blocks)
-    if len(text) > room:
-        blocks = [_fewer(block) if block.head == "Files" else block for block in blocks]
-        text = form(blocks)
-    while len(text) > room or text.endswith((":", ":*")):  # a head without lines goes too
-        text = text.rpartition("\n")[0]
-    return text
+def _fitted(blocks: Sequence[Block], form: Callable[[Sequence[Block]], str], room: int) -> Sequence[Block]:
+    """Return blocks that fit: all files but two are left out first, then facts are cut, then left out; never a command."""
+    for shorter in (_fewer, _cut):
+        if len(form(blocks)) > room:
+            blocks = [shorter(block) for block in blocks]
+    while len(form(blocks)) > room and any(block.form is Form.TEXT for block in blocks):
+        last = max(place for place, block in enumerate(blocks) if block.form is Form.TEXT)
+        blocks = [*blocks[:last], *blocks[last + 1 :]]
+    return blocks
+
+
+def _cut(block: Block) -> Block:
+    return replace(block, lines=tuple(cut(line, FACT) for line in block.lines)) if block.form is Form.TEXT else block
 
 
 def _fewer(block: Block) -> Block:
-    rest = len(block.lines) - 2
+    rest = len(block.lines) - 2 if block.head == FILES else 0
     return replace(block, lines=(*block.lines[:2], f"and {rest} more")) if rest > 0 else block
 
 
@@ -110,7 +111,7 @@ def _as_markdown(blocks: Sequence[Block]) -> str:
 
 
 def _line_in_markdown(line: str, form: Form) -> str:
-    if form in (Form.CODE, Form.QUOTE):
+    if form is Form.CODE:
         return f"`{line}`"
     return "".join(f"`{piece}`" if code else piece for code, piece in spans(line))
 
@@ -138,8 +139,6 @@ def _block_in_html(block: Block) -> Iterator[str]:
 def _line_in_html(line: str, form: Form) -> str:
     if form is Form.CODE:
         return html.escape(line, quote=False)
-    if form is Form.QUOTE:
-        return f"<code>{html.escape(line, quote=False)}</code>"
     return "".join(
         f"<code>{html.escape(piece, quote=False)}</code>" if code else html.escape(piece, quote=False)
         for code, piece in spans(line)

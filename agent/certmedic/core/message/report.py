@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certmedic.core.decision.gates import explain
-from certmedic.core.model import Cause, Decision, Diagnosis, Gate, GateName, Helps, MessageKind, RemedyKind, WaitsFor
+from certmedic.core.decision.urgency import urgency
+from certmedic.core.model import (
+    Cause,
+    Decision,
+    Diagnosis,
+    Gate,
+    GateName,
+    Helps,
+    MessageKind,
+    RemedyKind,
+    Severity,
+    WaitsFor,
+)
 
 GROUP = (GateName.MEMBERS, GateName.SAFE, GateName.TURN)  # a restart against these could cost the quorum
 
@@ -23,6 +35,19 @@ class Report:
     decision: Decision | None = None
     outcome: str = ""  # the result of an action or a check, in a sentence
     opened_at: datetime | None = None
+    failed: bool = False  # certmedic tried to fix it, and the fix failed
+
+    @property
+    def severity(self) -> Severity:
+        """How urgent the message is."""
+        if self.kind is MessageKind.RESOLVED:
+            return Severity.INFO
+        return urgency(self.diagnosis, self.decision, failed=self.failed or self.kind is MessageKind.ESCALATED)
+
+    @property
+    def tried(self) -> bool:
+        """Whether certmedic took an action."""
+        return self.decision is not None and self.decision.action is not None
 
     @property
     def acts(self) -> bool:

@@ -1,9 +1,7 @@
-"""When messages go out: retries after a failure, and forecasts at their thresholds."""
+"""When messages go out again after a failure, and when a forecast is over."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from certmedic.core.model import Diagnosis, Facts
@@ -23,13 +21,6 @@ def retry_at(attempts: int, now: datetime, created_at: datetime, *, key: str = "
         return None
     pause = min(FIRST_PAUSE * int(2 ** min(attempts, 20)), LONGEST_PAUSE)
     return now + pause * (1 + (sum(key.encode()) + attempts) % 20 / 100)
-
-
-def forecast(diagnosis: Diagnosis, thresholds: Sequence[int], now: datetime) -> Diagnosis:
-    """Return a forecast with the threshold that it has passed in its key: each threshold is one incident."""
-    left = diagnosis.since - now if diagnosis.since else timedelta()
-    under = min((days for days in thresholds if left <= timedelta(days=days)), default=max(thresholds, default=0))
-    return replace(diagnosis, key=f"{diagnosis.key}|{under}")
 
 
 def renewed(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str]:

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from datetime import datetime
 from fnmatch import fnmatchcase
 
-from certmedic.core.model import Diagnosis, MessageKind, Route, Silence
+from certmedic.core.model import Diagnosis, MessageKind, Route, Severity, Silence
 from certmedic.core.window import Window
 
 
-def tag_of(kind: MessageKind, diagnosis: Diagnosis, routes: Iterable[Route]) -> str:
+def tag_of(kind: MessageKind, diagnosis: Diagnosis, routes: Iterable[Route], severity: Severity) -> str:
     """Return the tag of the first route that fits; "" if none does and the severity alone decides.
 
-    "resolved" goes by the severity that the incident had while it was open, so that the same people get it.
+    `severity` is that of the incident, also for "resolved".
     """
-    values = {"severity": diagnosis.severity, "cause": diagnosis.cause, "plane": diagnosis.plane, "event": kind}
+    values = {"severity": severity, "cause": diagnosis.cause, "plane": diagnosis.plane, "event": kind}
     for route in routes:
         if all(getattr(route, name) in ("", value) for name, value in values.items()):
             return route.tag

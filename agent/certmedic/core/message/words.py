@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from certmedic.core import planes
 from certmedic.core.blind import SOURCES
-from certmedic.core.model import Cause, Diagnosis, Suspect
-from certmedic.core.text import cut, printable, span
+from certmedic.core.model import Cause, Certificate, Diagnosis, Suspect
+from certmedic.core.text import ago, cut, minute, printable, span
 
 # In a title, after a colon.
 WHAT: Mapping[Cause, str] = {
@@ -51,37 +52,93 @@ CLAUSES: Mapping[Cause, str] = {
     Cause.UNEXPLAINED: "TLS fails at {}, and no certificate on this machine explains it",
     Cause.BLIND: "{} cannot be read, so certmedic is blind there",
 }
+# The purpose of a certificate, by its use.
+ROLES: Mapping[str, str] = {
+    "peer": "etcd peer certificate",
+    "server": "etcd server certificate",
+    "client": "etcd client certificate",
+    "apiserver": "serving certificate of kube-apiserver",
+    "apiserver-etcd-client": "kube-apiserver's client certificate for etcd",
+    "apiserver-kubelet-client": "kube-apiserver's client certificate for kubelets",
+    "front-proxy-client": "kube-apiserver's client certificate for aggregated APIs",
+    "kubelet": "serving certificate of kubelet",
+    "kubelet-client": "client certificate of kubelet",
+    "controller-manager": "serving certificate of kube-controller-manager",
+    "controller-manager-client": "client certificate of kube-controller-manager",
+    "scheduler": "serving certificate of kube-scheduler",
+    "scheduler-client": "client certificate of kube-scheduler",
+    "manager-server": "serving certificate of etcd-manager",
+    "manager-client": "client certificate of etcd-manager",
+    "admin": "administrator's client certificate",
+}
 
 
 def whose(diagnosis: Diagnosis) -> str:
-    """Return the subject of a diagnosis in a word or two: "etcd main", "kubeadm kube-apiserver", "10.0.0.2"."""
+    """Return the subject of a diagnosis in a word or two: "etcd main", "kube-apiserver", "10.0.0.2"."""
     if diagnosis.source:
         return SOURCES.get(diagnosis.source, (diagnosis.source,))[0]
     if diagnosis.suspect is Suspect.PEER:
         return diagnosis.neighbours[0] if diagnosis.neighbours else "a neighbour"
     if diagnosis.group:
         return f"etcd {diagnosis.group}"
-    name = diagnosis.certificates[0].subject_cn if diagnosis.certificates else ""
-    return " ".join(filter(None, (diagnosis.plane, name))) or "a program on this machine"
+    owners = tuple(dict.fromkeys(owner(leaf) for leaf in diagnosis.certificates))
+    several = len(owners) > 2 and bool(diagnosis.plane)
+    return (not several and " and ".join(owners[:2])) or diagnosis.plane or "a program on this machine"
+
+
+def owner(certificate: Certificate) -> str:
+    """Return whose certificate a file is, by its place; by its subject if its place is not known."""
+    place = planes.place(certificate.path, certificate)
+    if place.use == "ca":
+        return f"the CA {certificate.subject_cn}".rstrip()
+    return planes.use_of(place.use).holder or certificate.subject_cn or place.plane or "a program on this machine"
+
+
+def role(certificate: Certificate) -> str:
+    """Return the purpose of a file: "etcd peer certificate", "CA etcd-peers-ca-main"; its subject if its place is not known."""
+    use = planes.place(certificate.path, certificate).use
+    if use == "ca":
+        return f"CA {certificate.subject_cn}".rstrip()
+    return ROLES.get(use) or f"CN {certificate.subject_cn or 'none'}"
+
+
+def program(diagnosis: Diagnosis) -> str:
+    """Return the program whose restart fixes a fault; "it" if that is not known."""
+    places = [planes.place(leaf.path, leaf) for leaf in diagnosis.certificates]
+    renewers = {place.renewer for place in places if planes.renewer_of(place.renewer).restartable}
+    return next(iter(renewers)) if len(renewers) == 1 and renewers != {"kubeadm"} else "it"
+
+
+def number(diagnosis: Diagnosis) -> int:
+    """Return how many certificates a diagnosis is about, as far as they are known."""
+    return len({(leaf.path, leaf.index) for leaf in diagnosis.certificates})
 
 
 def brief(diagnosis: Diagnosis, now: datetime) -> str:
     """Return the fault in a few words; for a forecast, when the certificate expires."""
+    many = number(diagnosis)
+    what = "certificate" if many < 2 else f"{many} certificates"
     if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.since is not None:
-        return f"certificate {soon(diagnosis.since, now)}"
-    return WHAT[diagnosis.cause]
+        return f"{what} {soon(diagnosis.since, now, many)}"
+    return f"{what} expired" if diagnosis.cause is Cause.EXPIRED else WHAT[diagnosis.cause]
 
 
 def clause(diagnosis: Diagnosis, now: datetime) -> str:
-    """Return the fault as a clause without a full stop."""
-    if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.since is not None:
-        return f"the certificate of {cut(whose(diagnosis), 80)} {soon(diagnosis.since, now)}"
-    return CLAUSES[diagnosis.cause].format(cut(whose(diagnosis), 80))
+    """Return the fault as a clause without a full stop, with the time that matters."""
+    subject, since = cut(whose(diagnosis), 80), diagnosis.since
+    many = number(diagnosis)
+    what = f"the certificate of {subject}" if many < 2 else f"{many} certificates of {subject}"
+    if diagnosis.cause is Cause.EXPIRES_SOON and since is not None:
+        return f"{what} {soon(since, now, many)}, on {minute(since)}"
+    if diagnosis.cause is Cause.EXPIRED and since is not None and since <= now:
+        return f"{what} expired {ago(now - since)}, on {minute(since)}"
+    return CLAUSES[diagnosis.cause].format(subject)
 
 
-def soon(moment: datetime, now: datetime) -> str:
-    """Return how soon a certificate expires that was still good when it was judged."""
-    return f"expires in {span(moment - now)}" if moment > now else "expires now"
+def soon(moment: datetime, now: datetime, many: int = 1) -> str:
+    """Return how soon certificates expire that were still good when they were judged."""
+    expires = "expires" if many < 2 else "expire"
+    return f"{expires} in {span(moment - now)}" if moment > now else f"{expires} now"
 
 
 # ---------------------------------------------------------------- text of strangers

@@ -22,7 +22,6 @@ class Incidents(Database):
             id=row["id"],
             key=row["key"],
             state=IncidentState(row["state"]),
-            severity=row["severity"],
             diagnosis=codec.load(Diagnosis, row["diagnosis"]),
             decision=codec.load(Decision, row["decision"]) if row["decision"] else None,
             opened_at=datetime.fromisoformat(row["opened_at"]),

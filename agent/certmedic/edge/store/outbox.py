@@ -50,19 +50,18 @@ class Outbox(Database):
         ).fetchone()
         if row is None:
             return False
-        deaf = self._deaf(incident) if message.kind is MessageKind.RESOLVED else set()
         self._db.executemany(
             "INSERT INTO deliveries (message, channel, label, state, due_at) VALUES (?, ?, ?, 'pending', ?)",
-            [(row["id"], channel, label, text_of(now)) for channel, label in channels.items() if channel not in deaf],
+            [(row["id"], channel, label, text_of(now)) for channel, label in channels.items()],
         )
         return True
 
-    def _deaf(self, incident: int) -> set[str]:
-        """Return the channels that got no message about an incident: on these, "resolved" would make no sense."""
+    def heard(self, incident: int) -> set[str]:
+        """Return the channels that got a message about an incident or will: on others, "resolved" would make no sense."""
         rows = self._db.execute(
             "SELECT d.channel FROM deliveries d JOIN messages m ON m.id = d.message WHERE m.incident = ?"
-            " GROUP BY d.channel HAVING total(d.state IN ('sent', 'pending')) = 0",
-            (incident,),
+            " GROUP BY d.channel HAVING total(d.state = 'sent' OR (d.state = 'pending' AND m.kind <> ?)) > 0",
+            (incident, MessageKind.REMINDER),  # the end of an incident replaces a reminder that waits
         )
         return {row["channel"] for row in rows}
 

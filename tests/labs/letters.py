@@ -1,0 +1,198 @@
+"""Every message that one channel gets in the stories of a master, from the first warning to the end of the trouble."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from certmedic.config import Config, Notify, RemedyPolicy
+from certmedic.core import planes
+from certmedic.core.model import Message, SourceDown, SourceUp, Stored
+from labs import LABS, pki
+from labs.played import REFUSED, REFUSING, Lab, Played
+from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, member, stored
+
+DATA = LABS.parent / "data" / "messages.txt"
+MINUTE = timedelta(minutes=1)
+KUBEADM = "/etc/kubernetes/pki"
+LEAVES = {  # file -> its CN
+    "pki/apiserver.crt": "kube-apiserver",
+    "pki/apiserver-kubelet-client.crt": "kube-apiserver-kubelet-client",
+    "pki/apiserver-etcd-client.crt": "kube-apiserver-etcd-client",
+    "pki/front-proxy-client.crt": "front-proxy-client",
+    "pki/etcd/server.crt": "kmaster",
+    "pki/etcd/peer.crt": "kmaster",
+    "pki/etcd/healthcheck-client.crt": "kube-etcd-healthcheck-client",
+    "admin.conf": "kubernetes-admin",
+    "controller-manager.conf": "system:kube-controller-manager",
+    "scheduler.conf": "system:kube-scheduler",
+}
+OF_A_USER = (
+    'E1124 15:40:00.000000       1 authentication.go:63] "Unable to authenticate the request" err="[x509: certificate has expired or'
+    ' is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-10-01T08:00:00Z, verifying certificate SN=7, SKID=, AKID=]"'
+)
+
+
+def of_kubeadm(*, ends: Any) -> tuple[Stored, ...]:
+    """Return the ten leaves of a kubeadm master that expire together, and their CA."""
+    ca = pki.authority("kubernetes", not_before=NOW - 400 * DAY)
+    files = []
+    for name, cn in LEAVES.items():
+        path = f"/etc/kubernetes/{name}"
+        leaf = stored(ca.leaf(cn, not_before=NOW - 365 * DAY, not_after=ends), path)
+        files.append(replace(leaf, place=planes.place(path, leaf.certificate)))
+    top = stored(ca, f"{KUBEADM}/ca.crt")
+    return (*files, replace(top, place=planes.place(top.certificate.path, top.certificate)))
+
+
+def one_expires(lab: Callable[..., Lab]) -> Lab:
+    """The peer certificate expires after all warnings; a person renews it."""
+    played = lab(member(peer_ends=NOW + 16 * DAY), mode="notify")
+    expire(played, timedelta(days=16))
+    return cured(played)
+
+
+def expire(lab: Lab, after: timedelta) -> None:
+    """Pass the time, with four looks a day, until certificates expire; then a peer refuses this member for a while."""
+    end = lab.now + after
+    while lab.now < end - timedelta(hours=6):
+        lab.step(seconds=6 * 3600)
+    lab.step(seconds=(end - lab.now).total_seconds() + 1)
+    for _ in range(40):
+        lab.step(REFUSED)
+
+
+def cured(lab: Lab, files: tuple[Stored, ...] | None = None) -> Lab:
+    """Renew the files, as a person would, and look until the incidents have ended."""
+    lab.world.files = renewed() if files is None else files
+    for _ in range(120):
+        lab.step(seconds=15)
+    return lab
+
+
+def renewed() -> tuple[Stored, ...]:
+    """Return the files of a member with certificates that are good for two years."""
+    return member(peer_ends=NOW + 730 * DAY, server_ends=NOW + 730 * DAY)
+
+
+def seen(lab: Lab, line: str = REFUSED, turns: int = 60) -> Lab:
+    """Log a line again and again, as long as a certificate has expired or until the turns are over."""
+    for _ in range(turns):
+        lab.step(*([line] if lab.ails or line != REFUSED else []))
+    return lab
+
+
+def all_expired(lab: Callable[..., Lab], **more: Any) -> Lab:
+    """All certificates of the member expired a day ago."""
+    return lab(member(peer_ends=NOW - DAY, server_ends=NOW - DAY), **more)
+
+
+def ca_expired(lab: Callable[..., Lab]) -> Lab:
+    """The CA of the peers has expired; a person replaces it."""
+    ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
+    me, _, *rest = member(peer=ca.leaf("etcd-a", not_after=NOW + 100 * DAY, dns=("etcd-a",), ips=("127.0.0.1",)))
+    return cured(seen(lab((me, stored(ca, f"{VOLUME}/peers/ca.crt", "ca"), *rest), mode="notify")))
+
+
+def kubeadm(lab: Callable[..., Lab]) -> Lab:
+    """A kubeadm master after a year: ten certificates expired ten minutes ago; a person renews them all."""
+    sick = lab(of_kubeadm(ends=NOW - 10 * MINUTE), mode="notify", containers=())
+    sick.go(60)
+    return cured(sick, of_kubeadm(ends=NOW + 365 * DAY))
+
+
+def neighbour(lab: Callable[..., Lab]) -> Lab:
+    """Another member's certificate has expired; it is fixed there."""
+    return cured(seen(lab(member(), mode="notify"), REFUSING))
+
+
+def user(lab: Callable[..., Lab]) -> Lab:
+    """A user calls with an old kubeconfig for hours."""
+    played = lab(member(), mode="notify")
+    for _ in range(120):
+        played.step(OF_A_USER, seconds=60)
+    return played
+
+
+def flood(lab: Callable[..., Lab]) -> Lab:
+    """Twenty etcds on one machine expire together."""
+    files = [
+        stored(PEERS_CA.leaf(f"etcd-{n}", not_after=NOW - DAY), f"/opt/etcd-{n}/peer.crt", plane="etcd", group=f"g{n}")
+        for n in range(20)
+    ]
+    played = lab(tuple(files), mode="notify")
+    for _ in range(60):
+        played.step(*(line.replace("etcd-a", f"etcd-{n}") for n, line in enumerate([REFUSED] * 20)), seconds=5)
+    return played
+
+
+def blind(lab: Callable[..., Lab]) -> Lab:
+    """The journal cannot be read for ten minutes."""
+    played = lab(member(), mode="notify")
+    played.loop.step(
+        [SourceDown(source="journal", reason="the journal cannot be opened: Input/output error")], played.now
+    )
+    for _ in range(40):
+        played.step(seconds=15)
+    played.loop.step([SourceUp(source="journal")], played.now)
+    for _ in range(40):
+        played.step(seconds=15)
+    return played
+
+
+STORIES: Mapping[str, Callable[[Callable[..., Lab]], Lab]] = {
+    "one certificate expires, a person renews it": one_expires,
+    "all certificates expired, certmedic restarts etcd-manager": lambda lab: seen(all_expired(lab)),
+    "all certificates expired, certmedic waits for an approval": lambda lab: cured(
+        seen(all_expired(lab, mode="approve"))
+    ),
+    "all certificates expired, the restart renews nothing": lambda lab: cured(seen(all_expired(lab, renews=False))),
+    "all certificates expired, an old etcd-manager": lambda lab: cured(
+        seen(all_expired(lab, mode="notify", containers=(container(image=OLD_IMAGE),)))
+    ),
+    "the CA has expired": ca_expired,
+    "kubeadm after a year": kubeadm,
+    "a neighbour's certificate has expired": neighbour,
+    "a user's old kubeconfig": user,
+    "twenty etcds at once": flood,
+    "the journal cannot be read": blind,
+}
+
+
+def told(name: str) -> list[Message]:
+    """Return the messages of one story, in order."""
+    with tempfile.TemporaryDirectory() as folder:
+        made: list[Lab] = []
+
+        def lab(files: tuple[Stored, ...], *, mode: str = "remedy", **played: Any) -> Lab:
+            config = Config(
+                mode=mode,
+                notify=Notify(group_for=timedelta(seconds=2), remind_every=timedelta(days=30)),
+                remedy=RemedyPolicy(verify_for=timedelta(seconds=30)),
+            )
+            made.append(Lab(Played(files=files, **played), Path(folder, "state"), config))
+            return made[-1]
+
+        try:
+            return STORIES[name](lab).world.letters
+        finally:
+            for each in made:
+                each.store.close()
+
+
+def text() -> str:
+    """Return all messages of all stories."""
+    parts = []
+    for name in STORIES:
+        letters = told(name)
+        parts.append(f"{'=' * 20} {name}: {len(letters)}\n")
+        parts += [f"[{letter.severity}] {letter.title}\n\n{letter.plain}\n{'-' * 20}\n" for letter in letters]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    DATA.write_text(text())
