@@ -94,7 +94,7 @@ class Hook:
     @property
     def kinds(self) -> list[str]:
         """The kinds of the messages, read from their titles."""
-        words = {"RESOLVED": "resolved", "NOT FIXED": "escalated", "verifying": "acted", "still open": "reminder"}
+        words = {"RESOLVED": "resolved", "NOT FIXED": "escalated", "still open": "reminder"}
         return [next((kind for word, kind in words.items() if word in title), "opened") for title in self.titles]
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-HOST = "[DRILL] drill-master-a"  # the host, with which titles and first lines of messages begin, begins with this mark
+HOST = "[DRILL] drill-master-a"  # the host begins with this mark, so titles and first lines of messages hold it
 INDENT = " " * 34
 NOT_RIGHT = "this is not how it should end"
 
