@@ -57,7 +57,7 @@ def _sources(numbers: Numbers) -> list[Metric]:
 def _labels(incident: Incident) -> tuple[str, ...]:
     diagnosis = incident.diagnosis
     return (
-        str(diagnosis.severity),
+        str(incident.severity),
         str(diagnosis.cause),
         str(diagnosis.suspect),
         diagnosis.plane,
