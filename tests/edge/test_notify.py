@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from certmedic.core import message, verdict
+from certmedic.core.message import page
 from certmedic.core.model import MessageKind, Severity
 from certmedic.edge import notify
 from certmedic.edge.notify import READ_AGAIN, AppriseNotifier
@@ -197,10 +198,21 @@ def test_mail_has_a_title_html_and_plain_text(mailbox, opened):
     (mail,) = mailbox.mails
     assert mail["Subject"] == opened.title
     assert "oncall@x.example" in mail["To"]
-    assert opened.html in mail.get_body(("html",)).get_content().replace("\r\n", "\n")
+    assert mail.get_body(("html",)).get_content().replace("\r\n", "\n").strip() == page(opened)
     plain = mail.get_body(("plain",)).get_content()
-    assert "Restart it (command below): that fixes it." in plain
+    assert "Restart etcd-manager (command below): that fixes it." in plain
     assert "sudo docker stop $(sudo docker ps" in plain
+    assert not re.search(r"prefers-color-scheme|display:", plain)
+
+
+def test_mails_of_one_trouble_are_one_thread(mailbox, opened):
+    url = f"mailto://u:p@localhost:{mailbox.port}?from=certmedic@x.example&to=oncall@x.example&+X-Team=a"
+    notifier = AppriseNotifier([], TAGS, [url])
+    for sent in (opened, replace(opened, kind=MessageKind.RESOLVED), replace(opened, thread="other")):
+        assert notifier.send(only(notifier), sent).ok
+    first, second, other = mailbox.mails
+    assert first["References"] == first["In-Reply-To"] == second["References"] != other["References"]
+    assert {mail["X-Team"] for mail in mailbox.mails} == {"a"}
 
 
 def test_web_hook_gets_plain_text_and_the_severity(hook, opened):

@@ -246,3 +246,4 @@ class Message:
     plain: str
     markdown: str
     html: str
+    thread: str = ""  # equal for the messages of one trouble; "" for a message that stands alone

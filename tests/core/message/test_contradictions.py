@@ -58,7 +58,7 @@ FIXES = re.compile(r"[Rr]estart \S+ \(command below\)|A restart fixes it\.|: res
 FIXES_NOT = re.compile(r"does (?:NOT|not) fix it")
 FORBIDS = re.compile(r"(?i)do not restart")
 ASKS_NOTHING = "Nothing for you to do"
-# What a rule forbids, and the texts that must not be in one message together.
+# A rule, and the two texts that must not be in one message together.
 NEVER_TOGETHER = {
     "a restart helps, and must not be done": (FIXES, FORBIDS),
     "a restart helps, and does not": (FIXES, FIXES_NOT),

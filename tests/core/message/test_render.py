@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from certmedic.core.message.render import FACT, Block, Form, _as_plain, _fewer, _fitted
+from certmedic.core.message.render import FACT, Block, Form, _as_plain, _fewer, _fitted, _sentences
 
 LEAD = Block("", ("lead",), Form.LEAD)
 FILES = Block("Files", ("/a", "/b", "/long-c", "/long-d"))
@@ -26,6 +26,18 @@ def test_message_that_is_too_long_loses_files_and_facts_but_no_command():
         assert written(len(longer)) == longer
         assert written(len(longer) - 1) == shorter
     assert written(1) == shapes[-1]
+
+
+@pytest.mark.parametrize(
+    ("line", "short"),
+    [
+        ("a" * FACT, "a" * FACT),
+        ("a" * (FACT + 1), "a" * (FACT - 1) + "\u2026"),
+        (f"One. Two. {'a' * FACT}", "One. Two."),
+    ],
+)
+def test_fact_is_cut_after_a_sentence_if_there_is_one(line, short):
+    assert _sentences(line) == short
 
 
 def written(room):

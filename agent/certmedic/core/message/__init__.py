@@ -13,6 +13,7 @@ from certmedic.core.message.events import (
     undelivered_fields,
 )
 from certmedic.core.message.nearby import few_lines, in_few_words, login_line, pulse, silence_said, wall_text
+from certmedic.core.message.page import page
 from certmedic.core.message.when import renewed, retry_at
 from certmedic.core.message.whom import silence_of, tag_of, windows
 
@@ -26,6 +27,7 @@ __all__ = [
     "heartbeat_fields",
     "in_few_words",
     "login_line",
+    "page",
     "pulse",
     "renewed",
     "retry_at",

@@ -7,12 +7,14 @@ copy, and how to see more. Evidence and gates are in `certmedic show`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from certmedic.core.message import blocks
 from certmedic.core.message.lead import done, headline, lead
 from certmedic.core.message.render import Block, Form, render
 from certmedic.core.message.report import Report
+from certmedic.core.message.words import thread
 from certmedic.core.model import Cause, Decision, Diagnosis, Message, MessageKind, Severity
 from certmedic.core.text import stamp
 
@@ -49,7 +51,8 @@ def compose(  # noqa: PLR0913 - each is a part of the message
     first = Block("", (mark + lead(report),), Form.LEAD)
     word = "RESOLVED" if kind is MessageKind.RESOLVED else report.severity.upper()
     title = (mark or f"[{word}] ") + headline(report)
-    return render(kind, report.severity, title, (first, *PARTS.get(kind, opened)(report)))
+    written = render(kind, report.severity, title, (first, *PARTS.get(kind, opened)(report)))
+    return replace(written, thread=thread(diagnosis, incident, host))
 
 
 def case(report: Report) -> tuple[Block, ...]:

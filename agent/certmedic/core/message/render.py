@@ -72,7 +72,14 @@ def _fitted(blocks: Sequence[Block], form: Callable[[Sequence[Block]], str], roo
 
 
 def _cut(block: Block) -> Block:
-    return replace(block, lines=tuple(cut(line, FACT) for line in block.lines)) if block.form is Form.TEXT else block
+    return replace(block, lines=tuple(_sentences(line) for line in block.lines)) if block.form is Form.TEXT else block
+
+
+def _sentences(line: str) -> str:
+    """Return the first whole sentences of a fact; if the first is too long, its beginning."""
+    if len(line) <= FACT or ". " not in line[:FACT]:
+        return cut(line, FACT)
+    return line[:FACT].rpartition(". ")[0] + "."
 
 
 def _fewer(block: Block) -> Block:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from hashlib import sha256
 
 from certmedic.core import planes
 from certmedic.core.blind import SOURCES
@@ -112,6 +113,14 @@ def program(diagnosis: Diagnosis) -> str:
 def number(diagnosis: Diagnosis) -> int:
     """Return how many certificates a diagnosis is about, as far as they are known."""
     return len({(leaf.path, leaf.index) for leaf in diagnosis.certificates})
+
+
+def thread(diagnosis: Diagnosis, incident: int, host: str) -> str:
+    """Return what the messages of one trouble share: those of a forecast and of the expiry that it foretold, too."""
+    owner_and_end = f"{diagnosis.plane}/{diagnosis.group}|{whose(diagnosis)}|{diagnosis.since}"
+    dated = diagnosis.cause in (Cause.EXPIRED, Cause.EXPIRES_SOON) and diagnosis.suspect is Suspect.OWN
+    about = owner_and_end if dated and diagnosis.since else str(incident)
+    return sha256(f"{host}|{about}".encode()).hexdigest()[:24]
 
 
 def brief(diagnosis: Diagnosis, now: datetime) -> str:

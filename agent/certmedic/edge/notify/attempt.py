@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any
 
+from certmedic.core.message import page
 from certmedic.core.model import Message, MessageKind, Severity
 from certmedic.edge.notify.capture import captured
 from certmedic.ports import Delivered
@@ -16,6 +17,7 @@ SLACK = 1.0  # seconds over an address's own timeouts (cto, rto: 4 s each unless
 LONGEST = 20.0  # seconds for one attempt, whatever the address says
 # Services that apprise hands plain text to, and that render it as Markdown.
 TEXT_IS_MARKDOWN = frozenset({"discord", "mmost", "mmosts"})
+MAIL = frozenset({"mailto", "mailtos"})
 
 
 Results = SimpleQueue[tuple[str, Delivered]]  # channel, and the result of its next message
@@ -59,6 +61,9 @@ def hand_over(server: Any, message: Message) -> Delivered:
         shape, text = form_of(server, message)
         # Without a title field, apprise would put the title into the text, whose first line says the same.
         title = message.title if server.title_maxlen > 0 else ""
+        if message.thread and not MAIL.isdisjoint(_schemes(server)):
+            root = f"<{message.thread}@certmedic.invalid>"  # of no mail: programs join the mails that refer to it
+            server.headers = {**server.headers, "References": root, "In-Reply-To": root}
         with captured() as records:
             result = server.notify(body=text, title=title, notify_type=kind, body_format=shape)
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything, and its text may hold the address
@@ -75,6 +80,8 @@ def form_of(server: Any, message: Message) -> tuple[str, str]:
     shape = str(getattr(shape, "value", shape))
     limit = server.body_maxlen if server.body_maxlen > 0 else len(message.html)
     if shape == "html":
+        if not MAIL.isdisjoint(_schemes(server)):
+            return shape, page(message)
         whole = f"<pre>{html.escape(message.plain, quote=False)}</pre>"
         return shape, message.html if len(message.html) <= limit else whole
     markdown = shape == "markdown" or not TEXT_IS_MARKDOWN.isdisjoint(_schemes(server))
