@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ from certmedic.config import Config, ConfigError, files, load, policy_of
 from certmedic.config.ownership import readable_by_everybody
 from certmedic.core import message
 from certmedic.core.message.sample import CAUSES, sample
-from certmedic.core.model import Cause, Severity
-from certmedic.core.text import count, span, stamp
+from certmedic.core.model import Cause, Facts, Severity
+from certmedic.core.text import ago, count, minute, span, stamp
 from certmedic.edge import service as systemd
-from certmedic.edge.store import Store, StoreError
+from certmedic.edge.store import Incident, Store, StoreError
 from certmedic.edge.store.claim import claimed, is_claimed
 
 # ---------------------------------------------------------------- run
@@ -108,15 +109,16 @@ def serve(
 # ---------------------------------------------------------------- status
 
 
-@inputs.command("status", "Show sources, channels and open incidents.", "certmedic status", "certmedic status --json")
+@inputs.command("status", "Show in one screen how things stand.", "certmedic status", "certmedic status --json")
 @inputs.JSON
 @inputs.CONFIG
 def status(*, as_json: bool, config_path: Path | None) -> None:
-    """Show how far each source is read, which messages wait for delivery, and which incidents are open."""
+    """Show what is watched and found, what is open, whether certmedic may act, and whether messages arrive."""
     settings, now = inputs.config(config_path, looks=True), datetime.now(UTC)
     with inputs.state(settings) as state:
         sources, opened, channels = state.sources(), state.incidents(unresolved=True), state.channels()
         silences = [silence for silence in silences_of(settings, state, now) if silence.starts_at <= now]
+        tripped = state.tripped()
     running = is_claimed(settings.state)
     waiting = sum(channel["waiting"] for channel in channels)
     oldest = min((channel["oldest"] for channel in channels if channel["oldest"]), default=None)
@@ -127,6 +129,8 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
             version=__version__,
             mode=settings.mode,
             running=running,
+            acts=idle_reason(settings.mode, tripped) is None,
+            acts_not=idle_reason(settings.mode, tripped),
             sources=sources,
             open=[row(*pair) for pair in rows],
             outbox={"pending": waiting, "oldest": oldest, "age_seconds": age},
@@ -139,14 +143,21 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
             ],
         )
         return
-    stopped = "" if running else ", NOT RUNNING"
+    stopped = "" if running else ", NOT RUNNING: sudo systemctl start certmedic"
     output.say(f"certmedic    {__version__}, mode {settings.mode}{stopped}", colour=None if running else "red")
+    tell_found(app.inspector(settings, None).gather(now=now), now)
+    idle = idle_reason(settings.mode, tripped)
+    output.item(
+        "acts         ", f"no: {idle}" if idle else "yes, if every gate passes", colour="yellow" if tripped else None
+    )
     for source in sources:
         tell_source(source)
     if not sources:
         output.say("No source has reported yet.")
     late = f", the oldest for {since(oldest, now)}" if oldest else ""
     output.say(f"outbox       {waiting} waiting{late}", colour="yellow" if waiting else None)
+    last = max((channel["last_sent"] for channel in channels if channel["last_sent"]), default=None)
+    output.say(f"last message {f'delivered {since(last, now)} ago' if last else 'none was delivered yet'}")
     for channel in channels:
         output.item(
             "channel      ",
@@ -160,11 +171,45 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
     for incident, hush in rows:
         output.item(
             f"incident {incident.id}  ".ljust(13),
-            f"{message.in_few_words(incident.diagnosis, now)}{', silenced' if hush else ''}, last seen {stamp(incident.last_seen)}",
+            f"{incident.severity.upper()} {message.in_few_words(incident.diagnosis, now)}{', silenced' if hush else ''},"
+            f" last seen {stamp(incident.last_seen)}",
             colour=output.COLOURS[incident.severity],
         )
-    if not rows:
+        if incident.decision is not None and not idle:
+            output.item("             ", incident.decision.reason)
+    if rows:
+        output.say(f"next         sudo certmedic show {worst(opened).id}")
+    else:
         output.say("No open incident.", colour="green")
+
+
+def worst(incidents: Sequence[Incident]) -> Incident:
+    """Return the gravest of some incidents, the oldest of equals."""
+    levels = list(Severity)
+    return min(incidents, key=lambda incident: (levels.index(incident.severity), incident.id))
+
+
+def idle_reason(mode: str, tripped: str) -> str | None:
+    """Return why certmedic acts on no incident at all, and how to change that; None if it may act."""
+    if mode not in ("approve", "remedy"):
+        return f'mode is "{mode}"; mode = "remedy" in the configuration allows actions'
+    return f"an action failed ({tripped}); run: sudo certmedic reset" if tripped else None
+
+
+def tell_found(facts: Facts, now: datetime) -> None:
+    """Print how many certificates were found, and which expires next."""
+    ends = sorted((stored.certificate for stored in facts.stored), key=lambda certificate: certificate.not_after)
+    coming = [certificate for certificate in ends if certificate.not_after > now]
+    gone = len(ends) - len(coming)
+    output.say(
+        f"found        {count(len(ends), 'certificate')}{f', {gone} expired' if gone else ''}",
+        colour="red" if gone else None,
+    )
+    if coming:
+        left = ago(now - coming[0].not_after)
+        output.item("next expiry  ", f"{minute(coming[0].not_after)} ({left}): {coming[0].path}")
+    if not ends:
+        output.say("             none in the usual places, or none that you may read: sudo certmedic status")
 
 
 def tell_source(source: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from certmedic.core.model import Cause, Decision, Facts, MessageKind, Severity
 LOOK_EVERY = timedelta(seconds=15)  # at an incident that can be verified by looking at files
 QUIET_LOOK_EVERY = timedelta(minutes=1)
 QUIET_FOR = timedelta(minutes=15)  # an incident that cannot be verified here ends after so long without a line
+HISTORY = timedelta(minutes=1)  # before the start; younger lines may have come during a restart of the agent
 MOST_OPEN = 8  # incidents of one cause that are reported at a time
 MOST_AN_HOUR = 12  # incidents of one severity that are reported
 DIGEST_AFTER = timedelta(minutes=1)
@@ -132,7 +133,7 @@ def _decided(incident: Incident, facts: Facts, around: Circumstances, now: datet
     if changed and decision.action is None and around.terms.may_act_on(incident):
         effects.append(Journal("decided"))
     if incident.announced_at is None:
-        effects += _report(incident, around, now)
+        effects += _report(incident, facts, around, now)
     elif incident.severity is Severity.WARNING and urgency(diagnosis, decision, failed=False) is Severity.CRITICAL:
         effects.append(Tell(MessageKind.ESCALATED, decision.reason))  # it was to be fixed without a person
     if decision.action is not None:
@@ -167,12 +168,21 @@ def _ask(
     return decide(diagnosis, replace(facts, lease=around.lease), history, around.terms.policy)
 
 
-def _report(incident: Incident, around: Circumstances, now: datetime) -> list[Effect]:
-    """Report an incident, or leave it to the next digest."""
+def _report(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
+    """Report an incident, or leave it to the next digest, or record it alone."""
+    if is_history(incident, facts, around):
+        return [Note("not reported", "it was last seen before this agent started, and no file shows it", once=True)]
     reason = held_back(incident, around)
     if reason is None:
         return [Tell(MessageKind.OPENED)]
     return [Note(HELD_BACK, reason, once=True), LookAgain(RecheckKind.DIGEST, now + DIGEST_AFTER, at_latest=True)]
+
+
+def is_history(incident: Incident, facts: Facts, around: Circumstances) -> bool:
+    """Whether a fault was last seen well before this agent started and no file shows it, so that it may be over."""
+    diagnosis = incident.diagnosis
+    by_files = diagnosis.cause in (Cause.BLIND, Cause.EXPIRES_SOON) or verdict.is_over(diagnosis, facts) is not None
+    return not by_files and incident.last_seen < around.started_at - HISTORY
 
 
 def held_back(incident: Incident, around: Circumstances) -> str | None:
