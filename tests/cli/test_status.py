@@ -18,7 +18,10 @@ from labs import commandline
 def test_status_prints_the_mode_and_warns_if_no_channel_is_configured(lab, config, warns):
     done = commandline.run(lab(), "status", config=f'mode = "observe"\n{config}')
 
-    assert done.output.splitlines()[0] == f"certmedic    {__version__}, mode observe, NOT RUNNING"
+    assert (
+        done.output.splitlines()[0]
+        == f"certmedic    {__version__}, mode observe, NOT RUNNING: sudo systemctl start certmedic"
+    )
     assert ("channel      none is configured: set notify.apprise" in done.output.splitlines()) is warns
     assert done.exit_code == 0
 

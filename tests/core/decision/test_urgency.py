@@ -15,7 +15,7 @@ from labs.values import DAY, NOW, facts, member
 MANUAL = Path(__file__).parents[3] / "packaging" / "man" / "certmedic.8"
 (EXPIRED,) = verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())
 (FORECAST,) = verdict.survey(facts(member(peer_ends=NOW + DAY)), warn_within=30 * DAY)
-ADMIN = replace(EXPIRED, certificates=(replace(EXPIRED.certificates[0], path="/etc/kubernetes/admin.conf"),))
+ADMIN = replace(EXPIRED, is_idle=True)
 NOTHING = Decision(reason="no action")
 RESTART = Decision(reason="restart", action=Action(kind=RemedyKind.RESTART, container=None, watched=()))
 WAITS = Decision(reason="later", waits_for=WaitsFor.TURN)
@@ -60,10 +60,6 @@ def test_severity_of_each_row_of_the_manual(row):
 def test_fault_that_pages_nobody_pages_nobody_after_a_failed_fix():
     stranger = replace(EXPIRED, trust=Trust.STRANGER)
     assert urgency(stranger, RESTART, failed=True) is Severity.INFO
-
-
-def test_expired_certificate_in_no_file_is_not_taken_for_an_idle_one():
-    assert urgency(replace(EXPIRED, certificates=()), None, failed=False) is Severity.CRITICAL
 
 
 def test_manual_has_the_rows_of_this_table():

@@ -70,7 +70,8 @@ ROLES: Mapping[str, str] = {
     "scheduler-client": "client certificate of kube-scheduler",
     "manager-server": "serving certificate of etcd-manager",
     "manager-client": "client certificate of etcd-manager",
-    "admin": "administrator's client certificate",
+    "kubectl": "client certificate of kubectl",
+    "bootstrap": "client certificate of a kubelet that bootstraps",
 }
 
 
@@ -120,7 +121,7 @@ def thread(diagnosis: Diagnosis, incident: int, host: str) -> str:
     owner_and_end = f"{diagnosis.plane}/{diagnosis.group}|{whose(diagnosis)}|{diagnosis.since}"
     dated = diagnosis.cause in (Cause.EXPIRED, Cause.EXPIRES_SOON) and diagnosis.suspect is Suspect.OWN
     about = owner_and_end if dated and diagnosis.since else str(incident)
-    return sha256(f"{host}|{about}".encode()).hexdigest()[:24]
+    return sha256(f"{host}|{about}".encode(errors="replace")).hexdigest()[:24]
 
 
 def brief(diagnosis: Diagnosis, now: datetime) -> str:
