@@ -14,7 +14,8 @@ from certmedic.config import Config, Secret, units_of
 from certmedic.config.ownership import writable_by_others
 from certmedic.core import planes
 from certmedic.edge import inbox, link, local, service, worker
-from certmedic.edge.facts import Machine
+from certmedic.edge.facts.machine import Machine
+from certmedic.edge.facts.sight import Remote, Sight
 from certmedic.edge.lease import EtcdLock
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.renew import Pen
@@ -51,7 +52,7 @@ def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
     reader.start()  # at once: it starts while the rest is built
     way = notifier(config)
     parts = World(
-        senses=machine(config),
+        senses=machine(config, Remote(reader.ask)),
         hands=hands(config),
         pen=Pen(config.state / "backups"),
         notifier=way,
@@ -106,6 +107,7 @@ def watching(config: Config) -> Watching:
         pods="" if watch.pods is False else str(PODS),
         files=watch.files,
         certificates=globs(config),
+        containerd=str(CONTAINERD_SOCKET),
     )
 
 
@@ -124,14 +126,15 @@ def globs(config: Config, root: str = "/") -> tuple[str, ...]:
     )
 
 
-def machine(config: Config) -> Machine:
-    """Return what looks at this machine."""
+def machine(config: Config, sight: Sight | None = None) -> Machine:
+    """Return what looks at this machine; without a `sight`, this process reads its files."""
     return Machine(
         globs=globs(config),
         docker_url=docker_socket(),
         containerd=str(CONTAINERD_SOCKET),
         units=units_of(config),
         believed=config.watch.units,
+        sight=sight,
     )
 
 

@@ -180,9 +180,11 @@ class Loop:
                 if isinstance(item, LogEntry | Progress):
                     positions[item.stream] = item.position
             self._judge(facts, now)
+            unseen = turn.request is not None and self._facts is None  # every file would seem to be gone
             for recheck in turn.due:
                 handle = partial(self._look_again, recheck, facts, looked, now)
-                if not self._passes(f"the recheck {recheck.kind}", handle):
+                waits = unseen and recheck.kind not in (RecheckKind.BLIND, RecheckKind.DIGEST)
+                if waits or not self._passes(f"the recheck {recheck.kind}", handle):
                     self.store.recheck(recheck.kind, recheck.incident, now + LOOK_EVERY)
             self.tally.write_counts()
             self.tally.write_lines(now)

@@ -20,14 +20,15 @@ class Senses(Protocol):
     def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
         """Return the facts of this moment; `with_members` adds the other members of its etcd groups.
 
-        `nameless` adds what listeners serve to clients that send no SNI. Never raises: `Facts.blind` lists what cannot be seen.
+        `nameless` adds what listeners serve to clients that send no SNI. `Facts.blind` lists what cannot be seen. Raises UnseenError
+        while no file can be read at all.
         """
 
     def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
-        """Return the members of its etcd groups, for the time when no etcd answers; `known` is from an earlier run. Never raises."""
+        """Return the members of its etcd groups, for the time when no etcd answers; `known` is from an earlier run. Raises UnseenError."""
 
     def learn(self, origin: Origin) -> None:
-        """Look up which certificate files the program that wrote a line was started with."""
+        """Look up which certificate files the program that wrote a line was started with. Raises UnseenError."""
 
     def is_own_probe(self, address: str) -> bool:
         """Whether "host:port" was this agent's end of a handshake that it made to look at a certificate."""

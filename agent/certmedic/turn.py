@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from certmedic.core import symptoms
 from certmedic.core.incident import Incident, IncidentState, RecheckKind, Terms
 from certmedic.core.lease import access
 from certmedic.core.model import Cause, Facts, Fold, Item, Lease, LogEntry, Origin, Recheck, Sighting, Told, Trust
+from certmedic.edge.source import UnseenError
 from certmedic.edge.store import Store
 from certmedic.ports import Lock, Senses
 from certmedic.tally import Tally
@@ -19,6 +21,8 @@ DIAGNOSE_EVERY = timedelta(seconds=30)  # equal lines are diagnosed again no mor
 # Kinds of lines diagnosed in one turn. The rest waits: a flood of new kinds must not hold up the watchdog.
 JUDGED_AT_ONCE = 64
 FACTS_FOR = timedelta(seconds=2)  # age up to which gathered facts serve new lines
+
+log = logging.getLogger(__name__)
 
 Line = tuple[Item, Sighting | None, str]  # an item; the sighting of a trusted line that shows a symptom, and its fold
 
@@ -134,7 +138,15 @@ def explains(facts: Facts, sighting: Sighting) -> bool:
 
 
 def look(request: Request, senses: Senses, lock: Lock | None) -> Iterator[Looked]:
-    """Gather the facts that a turn needs, on the probe's thread."""
+    """Gather the facts that a turn needs, on the probe's thread; no facts while the reader does not answer."""
+    try:
+        yield _looked(request, senses, lock)
+    except UnseenError as error:
+        log.warning("the look at the machine was given up: %s", error)
+        yield Looked(facts=None)
+
+
+def _looked(request: Request, senses: Senses, lock: Lock | None) -> Looked:
     for origin in request.learn:
         senses.learn(origin)
     members = None if request.known_members is None else senses.meet(request.known_members)
@@ -146,4 +158,4 @@ def look(request: Request, senses: Senses, lock: Lock | None) -> Iterator[Looked
     if lock is not None and facts is not None:
         leases = {group: lock.take(group, access(facts, group)) for group in request.leases}
     changed = members if members != request.known_members else None
-    yield Looked(facts=facts, for_verification=verified, members=changed, leases=leases)
+    return Looked(facts=facts, for_verification=verified, members=changed, leases=leases)

@@ -41,7 +41,7 @@ def inventory(folder: str) -> int:
 
     from certmedic.core.examine import examine
     from certmedic.core.model import Facts
-    from certmedic.edge.facts import Inventory
+    from certmedic.edge.facts.inventory import Inventory
 
     stored, faults = Inventory([f"{folder}/**/*.crt"]).look()
     facts = Facts(at=datetime.now(UTC), host="", stored=stored, faults=faults)

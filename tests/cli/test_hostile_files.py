@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from certmedic.cli import main
 from certmedic.core import planes, verdict
-from certmedic.edge.facts import Machine
+from certmedic.edge.facts.machine import Machine
 from labs import pki
 
 DAY = timedelta(days=1)

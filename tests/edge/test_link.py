@@ -13,6 +13,7 @@ from certmedic.core.model import LogEntry, SourceDown, SourceStatus, SourceUp
 from certmedic.edge import link, wire
 from certmedic.edge.inbox import Inbox
 from certmedic.edge.link import Ends, Link, child
+from certmedic.edge.source import UnseenError
 from certmedic.edge.wire import Connection, Watching, Welcome
 from labs.reading import settle
 from labs.waiting import until
@@ -148,11 +149,13 @@ def answered():
         def readers(*frames):
             def connect():
                 ours, theirs = socket.socketpair()
-                kept.enter_context(theirs)  # so that the agent's greeting is taken
+                questions, its_questions = socket.socketpair()
+                for end in (theirs, its_questions):  # so that the agent's greeting is taken
+                    kept.enter_context(end)
                 for frame in frames:
                     Connection(theirs).send(frame)
                 theirs.shutdown(socket.SHUT_WR)
-                return Ends(entries=Connection(ours))
+                return Ends(entries=Connection(ours), questions=Connection(questions))
 
             return connect
 
@@ -213,3 +216,39 @@ def test_full_inbox_makes_the_reader_wait_and_loses_nothing(log):
         time.sleep(0.5)
         until(lambda: len(linked.numbers()) >= 5000)
     assert linked.numbers() == list(range(5000))
+
+
+@pytest.mark.slow
+def test_question_waits_for_the_reader_that_replaces_a_killed_one(log, monkeypatch):
+    monkeypatch.setattr(link, "FIRST_PAUSE", 0.05)
+    with Linked(child, watching(log)) as linked:
+        assert linked.link.ask("exist", [[str(log.path), "/none"]]) == [str(log.path)]
+        os.kill(linked.reader(), signal.SIGKILL)
+        assert linked.link.ask("exist", [[str(log.path)]]) == [str(log.path)]
+        with pytest.raises(UnseenError, match="could not look: KeyError"):
+            linked.link.ask("reboot", [])
+
+
+def test_question_to_a_reader_that_never_comes_is_given_up(monkeypatch):
+    monkeypatch.setattr(link, "PATIENCE", 0.3)
+
+    def connect():
+        raise OSError(0, "no")
+
+    with Linked(connect, Watching()) as linked, pytest.raises(UnseenError, match="is not there"):
+        linked.link.ask("pods", [])
+
+
+@pytest.mark.slow
+def test_reader_that_leaves_a_question_open_is_replaced(log, monkeypatch):
+    monkeypatch.setattr(link, "ANSWER", 0.2)
+    monkeypatch.setattr(link, "PATIENCE", 0.5)
+    with Linked(child, watching(log)) as linked:
+        first = linked.reader()
+        os.kill(first, signal.SIGSTOP)
+        with pytest.raises(UnseenError, match=r"has not answered a question|is not there"):
+            linked.link.ask("pods", [])
+        monkeypatch.setattr(link, "ANSWER", 30)
+        monkeypatch.setattr(link, "PATIENCE", 60)
+        assert linked.link.ask("exist", [[str(log.path)]]) == [str(log.path)]
+        assert not running(first)

@@ -51,7 +51,7 @@ LOOK = """
 import json, time
 from datetime import UTC, datetime
 from certmedic.core.decision.quorum import safe_to_restart
-from certmedic.edge.facts import Machine
+from certmedic.edge.facts.machine import Machine
 began = time.monotonic()
 machine = Machine(globs=[])
 facts = machine.gather(now=datetime.now(UTC), with_members=True)

@@ -20,7 +20,7 @@ from certmedic.core.sightings import counted
 from certmedic.core.text import stamp
 from certmedic.edge import inbox
 from certmedic.edge.containers import DockerError, DockerSource
-from certmedic.edge.facts import Machine
+from certmedic.edge.facts.machine import Machine
 from certmedic.edge.files import FileSource, PodSource
 from certmedic.edge.journal import JournalError, JournalSource
 from certmedic.reader.sources import sources, there

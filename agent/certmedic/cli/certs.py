@@ -29,7 +29,7 @@ from certmedic.core.origin import OPERATOR
 from certmedic.core.rehearse import rehearse
 from certmedic.core.sightings import counted
 from certmedic.core.text import ago, span, stamp
-from certmedic.edge.facts import Machine
+from certmedic.edge.facts.machine import Machine
 
 UNDER_ETCD_MANAGER = re.compile(rb"etcd-manager|certs\.go:\d+\] generating certificate for|etcdserver\.go:\d+\] ")
 BEGAN = re.compile(rb"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)")

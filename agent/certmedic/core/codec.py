@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value of `model` as JSON has it: dicts, lists, strings, numbers."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, bytes):
@@ -24,17 +25,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 
 def dump(value: Any) -> str:
     """Return a value of `model` as JSON."""
-    return json.dumps(_plain(value), ensure_ascii=False)
+    return json.dumps(plain(value), ensure_ascii=False)
 
 
 @cache
@@ -80,6 +81,11 @@ def _value(hint: Any, raw: Any) -> Any:
 def load(kind: type[T], text: str) -> T:
     """Return the value of `kind` that `dump` wrote. Raises ValueError, KeyError or TypeError on any other text."""
     try:
-        return typing.cast("T", _value(kind, json.loads(text)))
+        return made(kind, json.loads(text))
     except RecursionError:
         raise ValueError("the text is nested too deeply") from None
+
+
+def made(kind: type[T], raw: Any) -> T:
+    """Return the value of `kind` of which `plain` made `raw`. Raises ValueError, KeyError or TypeError on anything else."""
+    return typing.cast("T", _value(kind, raw))

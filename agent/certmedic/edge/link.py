@@ -16,18 +16,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceStatus, SourceUp
 from certmedic.edge.inbox import FIRST_PAUSE, LONGEST_PAUSE, Inbox
 from certmedic.edge.os.run import ENVIRONMENT
+from certmedic.edge.source import UnseenError
 from certmedic.edge.wire import BEAT, Connection, Hello, Watching, WireError, dump, items_of, welcome_of
 
 NAME = "reader"  # under which its own state is shown
 GREETING = 20.0  # seconds for the reader's answer to the greeting
 SILENCE = 4 * BEAT  # seconds without a frame, after which the reader counts as hung
+ANSWER = 25.0  # seconds for one answer
+PATIENCE = 30.0  # seconds that a question waits for a reader
 TICK = 0.5  # seconds between two looks whether to stop
 ENDING = 5.0  # seconds for the thread to end
 REPORT_EVERY = 10.0  # seconds
@@ -40,11 +43,13 @@ class Ends:
     """The agent's ends of the connections to one reader process."""
 
     entries: Connection
+    questions: Connection
     process: subprocess.Popen[bytes] | None = None  # None: systemd started it
 
     def close(self) -> str:
         """Close the connections, end a child, and return how the child had ended; "" if it had not."""
         self.entries.close()
+        self.questions.close()
         if self.process is None:
             return ""
         code = None
@@ -61,7 +66,7 @@ def child() -> Ends:
     """Start a reader as a child with the agent's own powers. Raises OSError."""
     entries, its_entries = socket.socketpair()
     questions, its_questions = socket.socketpair()
-    with its_entries, its_questions, questions:
+    with its_entries, its_questions:
         numbers = its_entries.fileno(), its_questions.fileno()
         process = subprocess.Popen(
             [sys.executable, "-P", "-s", "-m", "certmedic.reader", *map(str, numbers)],
@@ -73,7 +78,7 @@ def child() -> Ends:
             env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             start_new_session=True,
         )
-    return Ends(entries=Connection(entries), process=process)
+    return Ends(entries=Connection(entries), questions=Connection(questions), process=process)
 
 
 @dataclass(slots=True)
@@ -85,6 +90,19 @@ class _State:
     cut: set[str] = field(default_factory=set)  # of these, because the reader was gone
     seen: int = 0  # items
     matched: int = 0  # of these, lines
+
+
+def _answer(questions: Connection, method: str, arguments: Sequence[Any]) -> Any:
+    questions.send([method, *arguments], timeout=ANSWER)
+    match questions.receive(ANSWER):
+        case ["answer", answer]:
+            return answer
+        case ["fault", str(reason)]:
+            raise UnseenError(f"the reader process could not look: {reason}")
+        case None:
+            raise WireError(f"has not answered a question for {ANSWER:g} s")
+        case _:
+            raise WireError("sent an answer that makes no sense")
 
 
 class Link:
@@ -102,6 +120,8 @@ class Link:
         self._connect, self._box, self._stop = connect, box, stop
         self._positions = dict(positions)
         self._greeted = threading.Event()
+        self._questions: Connection | None = None  # of a reader that has greeted
+        self._unanswered = threading.Event()  # a question was not, so that the reader is to be replaced
         waits = {"docker", "pods"} if watching.docker is None else {"pods"}
         self._state = _State(there=frozenset(watching.names) - waits)
         self._thread = threading.Thread(target=self._keep_up, name=NAME, daemon=True)
@@ -114,6 +134,20 @@ class Link:
         """Return the sources that exist, in order, as soon as the reader says so; without its word, those that must exist."""
         self._greeted.wait(GREETING)
         return tuple(name for name in self.watching.names if name in self._state.there)
+
+    def ask(self, method: str, arguments: Sequence[Any]) -> Any:
+        """Ask the reader, by a method of `Sight`; wait for a reader that is being replaced. Raises UnseenError."""
+        until, reason = time.monotonic() + PATIENCE, "is not there"
+        while time.monotonic() < until and not self._stop.is_set():
+            questions = self._questions
+            if questions is not None:
+                try:
+                    return _answer(questions, method, arguments)
+                except WireError as error:
+                    reason, self._questions = str(error), None
+                    self._unanswered.set()
+            self._stop.wait(TICK / 5)
+        raise UnseenError(f"the reader process {reason}")
 
     def join(self) -> None:
         """Wait, after `stop` was set, until the reader has ended."""
@@ -141,22 +175,26 @@ class Link:
         except OSError as error:
             return f"cannot be started: {error.strerror or error}"
         try:
-            self._take_all(ends.entries, settled)
+            self._take_all(ends, settled)
             reason = "is stopped"
         except WireError as error:
             reason = str(error)
         finally:
+            self._questions = None
             ended = ends.close()
         return ended or reason
 
-    def _take_all(self, connection: Connection, settled: float) -> None:
-        own = os.getpid()
-        connection.send(dump(Hello(watching=self.watching, positions=self._positions, pid=own)), timeout=GREETING)
+    def _take_all(self, ends: Ends, settled: float) -> None:
+        connection, hello = ends.entries, Hello(watching=self.watching, positions=self._positions, pid=os.getpid())
+        connection.send(dump(hello), timeout=GREETING)
+        ends.questions.send(dump(replace(hello, positions={})), timeout=GREETING)
         frame = self._frame(connection, GREETING)
         if frame is None:
             return
         welcome = welcome_of(frame)
         self._state.there = frozenset(welcome.there)
+        self._unanswered.clear()
+        self._questions = ends.questions
         self._greeted.set()
         began = reported = time.monotonic()
         reported -= REPORT_EVERY
@@ -175,6 +213,8 @@ class Link:
             frame = connection.receive(TICK)
             if frame is not None:
                 return frame
+            if self._unanswered.is_set():
+                raise WireError("does not answer questions")
             if time.monotonic() > until:
                 raise WireError(f"has been silent for {patience:g} s")
         return None

@@ -15,6 +15,10 @@ from certmedic.core.model import Item, SourceStatus
 _Position = TypeVar("_Position")
 
 
+class UnseenError(Exception):
+    """The reader does not answer, so that the files of this machine cannot be read now; the text says why."""
+
+
 class Source(Protocol):
     """One thing that is read. `required`: while it is blind, the watchdog goes unfed."""
 

@@ -46,6 +46,7 @@ class Watching:
     pods: str = ""  # the folder of their logs; "" to read none
     files: tuple[str, ...] = ()  # globs of log files
     certificates: tuple[str, ...] = ()  # globs of certificate files
+    containerd: str = ""  # its socket
 
     @property
     def required(self) -> frozenset[str]:

@@ -18,6 +18,7 @@ from certmedic.core.model import Item, LogEntry
 from certmedic.edge.wire import BEAT, Connection, Hello, Welcome, WireError, dump, hello_of, items_to
 
 PATIENCE = 10.0  # seconds for the agent's greeting
+A_WHILE = 3600.0  # seconds
 FRAME = 256 * 1024  # characters of lines after which a frame is sent
 _PR_SET_PDEATHSIG = 1
 
@@ -30,7 +31,7 @@ def main() -> None:
     # The kernel ends this process with the agent, even while it is stopped.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     entries, questions = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
-    questions.close()
+    threading.Thread(target=serve_questions, args=(Connection(questions),), name="questions", daemon=True).start()
     try:
         serve_entries(Connection(entries))
     except WireError as error:
@@ -58,6 +59,27 @@ def serve_entries(connection: Connection) -> None:
                 connection.send(items_to(part))
     finally:
         stop.set()
+
+
+def serve_questions(connection: Connection) -> None:
+    """Answer the agent's questions, until it is gone."""
+    try:
+        watching = greeted(connection).watching
+        from certmedic.edge.facts.sight import Direct, answer  # noqa: PLC0415 - as above
+
+        sight = Direct(docker_url=watching.docker_url or None, containerd=watching.containerd or None)
+        while True:
+            question = connection.receive(A_WHILE)
+            if question is None:
+                continue
+            try:
+                method, *arguments = question
+                reply = ["answer", answer(sight, method, arguments)]
+            except Exception as error:  # noqa: BLE001 - the agent reports it, and the next question is answered
+                reply = ["fault", f"{type(error).__name__}: {error}"]
+            connection.send(reply)
+    except WireError as error:
+        log.debug("the agent %s", error)
 
 
 def greeted(connection: Connection) -> Hello:

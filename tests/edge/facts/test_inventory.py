@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from certmedic.core import certificates, planes
 from certmedic.core.model import Stored, Trust
 from certmedic.edge import facts
-from certmedic.edge.facts import Inventory
+from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.os.owners import Tree
 from labs.pki import authority, key_pem, kops_master, kops_volume, new_key
 from labs.waiting import until
@@ -100,7 +100,7 @@ def test_unprivileged_user_gets_a_fault_for_each_unreadable_path(tmp_path, leaf)
         folder.chmod(folder.stat().st_mode | 0o055)
     program = (
         f"import os, sys; sys.path.insert(0, {str(tmp_path / 'agent')!r})\n"
-        "import certmedic.edge.facts as facts, cryptography.x509\n"
+        "import certmedic.edge.facts.inventory as facts, cryptography.x509\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         f"globs = [{str(tmp_path / '*.crt')!r}, {str(tmp_path / 'closed' / '*.crt')!r}]\n"
         "print(sorted((f.path, f.reason, f.detail) for f in facts.Inventory(globs).look()[1]))\n"

@@ -20,8 +20,8 @@ import pytest
 from certmedic.core import certificates
 from certmedic.core.model import Facts, Place, Stored, Trust
 from certmedic.core.verify import cure_took
-from certmedic.edge.facts import Machine
 from certmedic.edge.facts.listeners import listening, own_addresses, probe, shake_hands
+from certmedic.edge.facts.machine import Machine
 from certmedic.edge.facts.members import is_verified
 from labs.pki import Authority, Leaf, authority
 from labs.waiting import until

@@ -18,8 +18,8 @@ import pytest
 
 from certmedic.core import certificates, planes, symptoms
 from certmedic.core.model import LogEntry, Origin, Trust
-from certmedic.edge.facts import Machine
 from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
+from certmedic.edge.facts.machine import Machine
 from certmedic.edge.facts.processes import clock_synchronised, read_process, resolved
 from labs.docker import BUSYBOX, start_dockerd
 from labs.pki import kops_master, kops_volume

@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from certmedic.core import certificates
 from certmedic.core.model import Stored
 from certmedic.core.planes import signing_authorities
-from certmedic.edge.facts import Inventory
+from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.facts.listeners import shake_hands
 from certmedic.edge.os.owners import Tree
 from certmedic.edge.renew import Pen, RenewError, backup_path, renew, sign, undo
@@ -482,7 +482,7 @@ from datetime import UTC, datetime
 from certmedic.edge.os.owners import Tree
 from pathlib import Path
 from certmedic.core.planes import signing_authorities
-from certmedic.edge.facts import Inventory
+from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.renew import renew, undo
 path, root = sys.argv[1:]
 tree = Tree(root=root, owner=os.geteuid())

@@ -21,7 +21,7 @@ from certmedic.core.examine import stamp
 from certmedic.core.model import Container, Facts, Message, Origin, Severity, Told
 from certmedic.core.origin import Trust
 from certmedic.edge import inbox, link
-from certmedic.edge.facts import Machine
+from certmedic.edge.facts.machine import Machine
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.renew import Pen
 from certmedic.edge.restart import RestartError

@@ -9,8 +9,8 @@ from typing import Any
 from cryptography import x509
 
 from certmedic.core.certificates.fields import EARLIEST, LATEST, printable
-from certmedic.core.certificates.pem import contents
 from certmedic.core.model import Revocations
+from certmedic.core.pem import contents
 
 MOST = 20  # lists of one file
 LARGEST = 8 * 1024 * 1024  # bytes of one list

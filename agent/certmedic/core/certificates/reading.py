@@ -6,7 +6,6 @@ Bytes that cannot be read raise an error that says why, and that keeps the certi
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -14,21 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from certmedic.core.certificates import kubeconfig
+from certmedic.core import kubeconfig
 from certmedic.core.certificates.fields import distinguished_name, extensions, moment_of
-from certmedic.core.certificates.kubeconfig import Entry
-from certmedic.core.certificates.pem import certificate_blocks, decoded
 from certmedic.core.der import is_pkcs12, pieces
+from certmedic.core.kubeconfig import EMBEDDED, KUBECONFIG, Entry
 from certmedic.core.model import Certificate
+from certmedic.core.pem import certificate_blocks, decoded
 
 LARGEST = 32 * 1024  # bytes of one certificate's DER; real ones have one to four KiB
-
-# Base64 under the keys of kubeconfigs (YAML or JSON), and of the Secret that k3s keeps in tls/dynamic-cert.json.
-_EMBEDDED = re.compile(
-    rb"""["']?(client-certificate-data|certificate-authority-data|tls\.crt|ca\.crt)["']?[ \t]*:"""
-    rb"""[ \t]*["']?([A-Za-z0-9+/=]{1,1048576})"""
-)
-_KUBECONFIG = re.compile(rb"""(?m)^[ \t{,]*["']?(?:clusters|users|current-context)["']?[ \t]*:""")
 
 _LOOKS_LIKE: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (lambda data: b"PRIVATE KEY-----" in data, "it holds a private key and no certificate"),
@@ -67,9 +59,9 @@ def parse(data: bytes, path: str, password: bytes | None = None, *, most: int | 
     blocks = list(certificate_blocks(data))
     if blocks:
         return _parse_all(((block, Entry()) for block in blocks), path, most)
-    if _EMBEDDED.search(data):
+    if EMBEDDED.search(data):
         return _parse_all(_embedded_blocks(data), path, most)
-    if _KUBECONFIG.search(data):
+    if KUBECONFIG.search(data):
         return ()
     for looks, what in _LOOKS_LIKE:
         if looks(data):
@@ -109,9 +101,8 @@ def parse_der(data: bytes, path: str = "", index: int = 0) -> Certificate:
         raise NotACertificate(f"its DER cannot be read: {error}", reason="broken") from error
 
 
-def _parse_binary(data: bytes, path: str, password: bytes | None) -> tuple[Certificate, ...]:
-    if not is_pkcs12(data):
-        return (parse_der(data, path),)
+def unpacked(data: bytes, password: bytes | None) -> tuple[bytes, ...]:
+    """Return the DER of each certificate in a PKCS#12 archive. Raises NotACertificate and nothing else."""
     try:
         bundle = pkcs12.load_pkcs12(data, password)
     except Exception as error:
@@ -120,9 +111,13 @@ def _parse_binary(data: bytes, path: str, password: bytes | None) -> tuple[Certi
     held = [item.certificate for item in (bundle.cert, *bundle.additional_certs) if item is not None]
     if not held:
         raise NotACertificate("it is a PKCS#12 archive without a certificate", reason="not_a_certificate")
-    return tuple(
-        parse_der(cert.public_bytes(serialization.Encoding.DER), path, index) for index, cert in enumerate(held)
-    )
+    return tuple(cert.public_bytes(serialization.Encoding.DER) for cert in held)
+
+
+def _parse_binary(data: bytes, path: str, password: bytes | None) -> tuple[Certificate, ...]:
+    if not is_pkcs12(data):
+        return (parse_der(data, path),)
+    return tuple(parse_der(der, path, index) for index, der in enumerate(unpacked(data, password)))
 
 
 def _parse_all(blocks: Iterable[tuple[bytes | str, Entry]], path: str, most: int | None) -> tuple[Certificate, ...]:
@@ -154,7 +149,7 @@ def _parse_all(blocks: Iterable[tuple[bytes | str, Entry]], path: str, most: int
 
 def _embedded_blocks(data: bytes) -> Iterator[tuple[bytes | str, Entry]]:
     names = kubeconfig.names(data)
-    for match in _EMBEDDED.finditer(data):
+    for match in EMBEDDED.finditer(data):
         entry = kubeconfig.entry_of(match[1], names.get(match.start(1), ""))
         block = decoded(match[2])
         if isinstance(block, str) or block[:1] == b"\x30":

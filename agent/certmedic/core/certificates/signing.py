@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.x509.oid import SignatureAlgorithmOID
 
-from certmedic.core.certificates.pem import contents
-from certmedic.core.der import public_numbers, rsa_numbers
+from certmedic.core.keys import key_fits
 from certmedic.core.model import Certificate
 
 Signature = Literal["verified", "wrong", "unverifiable"]
@@ -90,19 +89,15 @@ def _signature_verifies(signed: x509.Certificate, signer: x509.Certificate) -> b
 
 def key_matches(certificate: Certificate, private_key_pem: bytes) -> bool | None:
     """Whether the private key belongs to the certificate; None if the key cannot be read (encrypted, broken)."""
+    return key_fits(certificate.der, private_key_pem)
+
+
+def loaded_key_fits(certificate: bytes, private_key_pem: bytes) -> bool | None:
+    """Like `key_fits` of `core/keys.py`, for keys that only the library can read."""
     try:
-        numbers = public_numbers(certificate.der)
-        # A private key holds the public key. Compare bytes first: the library takes 45 ms to load an RSA key, because it checks the
-        # primes.
-        for key in contents(private_key_pem, b"PRIVATE KEY"):
-            held = rsa_numbers(key)
-            if held is not None:
-                return held.startswith(numbers)
-            if numbers in key:
-                return True
         mine = serialization.load_pem_private_key(private_key_pem, None).public_key()
-        theirs = x509.load_der_x509_certificate(certificate.der).public_key()
-    except (ValueError, TypeError, IndexError, UnsupportedAlgorithm):
+        theirs = x509.load_der_x509_certificate(certificate).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
     encoding, shape = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     return mine.public_bytes(encoding, shape) == theirs.public_bytes(encoding, shape)

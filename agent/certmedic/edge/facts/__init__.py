@@ -1,7 +1,9 @@
 """The state of this machine: certificate files, listeners, containers, processes, etcd members, clock.
 
     machine.py     puts the others together
-    inventory.py   certificates on disk; paths.py: which files, and what lies beside them
+    sight.py       what is read from files, by this process or by the reader; the reader loads no module above it:
+                   survey.py, paths.py, containers.py, containerd.py, processes.py
+    inventory.py   certificates on disk; survey.py: which files, and their bytes without keys; paths.py: the files beside them
     listeners.py   own addresses, handshakes
     containers.py  Docker, static pods' manifests
     containerd.py  containerd
@@ -14,8 +16,3 @@
 
 Nothing here raises. A failure is a fault of a file, or a sentence in `Facts.blind`.
 """
-
-from certmedic.edge.facts.inventory import Inventory
-from certmedic.edge.facts.machine import Machine
-
-__all__ = ["Inventory", "Machine"]

@@ -1,11 +1,11 @@
 """The inventory: the certificates in the files that the globs name, and the files that cannot be used.
 
-A file that did not change is not read again. A bad file is a fault of that file, and hides no other.
+A file that did not change is not read again. A bad file is a fault of that file, and hides no other. The bytes come from a
+`Sight`, without keys.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,13 +16,15 @@ from certmedic.core import planes
 from certmedic.core.certificates import EARLIEST, LATEST, NotACertificate, parse, revocations
 from certmedic.core.model import Certificate, FileFault, Revocations, Stored, Trust
 from certmedic.edge.facts import paths
-from certmedic.edge.os.owners import Judge, Standing, Tree
-from certmedic.edge.os.readfile import TooLargeError, read_bytes
+from certmedic.edge.facts.sight import Direct, Sight
+from certmedic.edge.facts.survey import Content, FileSeen
+from certmedic.edge.os.owners import Standing, Tree
 
 MOST_OF_FILE = 200  # certificates of one file that are read
 # Certificates of one look. Files that others than root may write share the smaller number, and come last.
 MOST = 10_000
 MOST_OF_STRANGERS = 200
+TOGETHER = 500  # files whose bytes are asked for at once
 SETTLED = 100_000_000  # ns: a file that changed more recently may change again without a change of its times
 
 
@@ -48,15 +50,14 @@ class _Seen:
     aliases: dict[str, str] = field(default_factory=dict)  # every other path to it -> that first one
     readings: dict[str, _Reading] = field(default_factory=dict)
     faults: list[FileFault] = field(default_factory=list)
-    judge: Judge = field(default_factory=Judge)
-    named: set[str] = field(default_factory=set)  # paths of the globs
-    strangers: list[str] = field(default_factory=list)  # paths that others than root may write, read last
+    strangers: list[FileSeen] = field(default_factory=list)  # files that others than root may write, read last
+    contents: dict[str, Content] = field(default_factory=dict)  # of files that are about to be read
     left: dict[bool, int] = field(default_factory=lambda: {True: MOST, False: MOST_OF_STRANGERS})
 
-    def stored_in(self, path: str) -> tuple[Stored, ...]:
-        """Return the certificates that were read from a file."""
-        reading = self.readings.get(path)
-        return reading.stored if reading else ()
+    def cas_of(self, files: Iterable[str]) -> list[str]:
+        """Return the paths of the CAs that the certificates of files are checked against."""
+        stored = (item for path in files if path in self.readings for item in self.readings[path].stored)
+        return list(dict.fromkeys(item.place.ca_path for item in stored if item.place.ca_path))
 
 
 @dataclass(slots=True)
@@ -71,113 +72,107 @@ class Inventory:
     more: Mapping[str, str] = field(default_factory=dict)  # path -> use, of files that a process uses
     tree: Tree = field(default_factory=Tree)
     live: bool = True
+    sight: Sight | None = None  # None: this process reads the files of `tree`
     revocations: tuple[Revocations, ...] = ()  # of the last look
     _kept: dict[str, _Reading] = field(default_factory=dict)
+    _sight: Sight = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sight = self.sight or Direct(tree=self.tree, live=self.live)
 
     def look(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
-        """Return the certificates in use and the files that could not be used. Never raises."""
-        seen = _Seen(judge=Judge(self.tree))
-        for folder in dict.fromkeys(paths.fixed_part(pattern) for pattern in self.globs):
-            seen.faults.extend(paths.closed_folder(folder))
-        for pattern in self.globs:
-            for path in paths.named_by(pattern):
-                seen.named.add(path)
-                self._take(path, seen)
-        for path in self.more:
-            self._take(path, seen)
+        """Return the certificates in use and the files that could not be used. Raises UnseenError if the reader does not answer."""
+        seen = _Seen()
+        first = self._sight.survey(self.globs, list(self.more))
+        seen.faults.extend(first.faults)
+        self._take_all(first.files, seen)
         # The CA that a leaf is checked against matters as much as the leaf, whether or not a glob names it.
-        cas = dict.fromkeys(stored.place.ca_path for reading in seen.readings.values() for stored in reading.stored)
-        for path in filter(None, cas):
-            self._take(path, seen)
-        for path in seen.strangers:
-            self._take(path, seen, last=True)
-        cas = dict.fromkeys(stored.place.ca_path for path in seen.strangers for stored in seen.stored_in(path))
-        for path in filter(None, cas):
-            self._take(path, seen, last=True)
+        self._take_all(self._sight.survey((), seen.cas_of(seen.readings)).files, seen)
+        strangers = seen.strangers
+        self._take_all(strangers, seen, last=True)
+        cas = seen.cas_of(file.path for file in strangers)
+        if cas:
+            self._take_all(self._sight.survey((), cas).files, seen, last=True)
         self._kept = seen.readings
         self.revocations = tuple(crl for reading in seen.readings.values() for crl in reading.revocations)
         faults = seen.faults + [reading.fault for reading in seen.readings.values() if reading.fault is not None]
         stored = [item for reading in seen.readings.values() for item in reading.stored]
         return tuple(_related(stored, seen.aliases)), tuple({fault.path: fault for fault in faults}.values())
 
-    def _take(self, path: str, seen: _Seen, *, last: bool = False) -> None:
-        if path in seen.readings:
-            return
-        standing = self._standing(path, seen) if self.live else Standing(trust=Trust.SYSTEM)
-        if standing.trust is not Trust.SYSTEM and not last:
-            seen.strangers.append(path)
-            return
-        state = paths.state_of(path)
-        if isinstance(state, FileFault):
-            seen.faults.append(replace(state, trust=standing.trust))
-        elif state is not None:
-            first = seen.real.setdefault((state.st_dev, state.st_ino), path)
-            if first == path:
-                reading = seen.readings[path] = self._read(path, state, standing, seen)
-                seen.left[standing.trust is Trust.SYSTEM] -= len(reading.stored)
-            else:
-                seen.aliases[path] = first
+    def _take_all(self, files: Sequence[FileSeen], seen: _Seen, *, last: bool = False) -> None:
+        for start in range(0, len(files), TOGETHER):
+            some = files[start : start + TOGETHER]
+            changed = [file.path for file in some if file.fault is None and self._unchanged(file) is None]
+            seen.contents = dict(zip(changed, self._sight.contents(changed), strict=True)) if changed else {}
+            for file in some:
+                self._take(file, seen, last=last)
 
-    def _standing(self, path: str, seen: _Seen) -> Standing:
-        """Judge a file. If a service account may write it, it is evidence at its place in a control plane's layout, and no more."""
-        standing = seen.judge.judge(path)
-        if standing.trust is not Trust.SYSTEM and path in seen.named and planes.in_its_place(self.tree.inside(path)):
-            service = seen.judge.judge(path, accounts=True)
-            if service.trust is Trust.SYSTEM:
-                return replace(service, doubt=standing.doubt)
-        return standing
+    def _take(self, file: FileSeen, seen: _Seen, *, last: bool) -> None:
+        if file.path in seen.readings:
+            return
+        if file.standing.trust is not Trust.SYSTEM and not last:
+            seen.strangers.append(file)
+            return
+        if file.fault is not None:
+            seen.faults.append(file.fault)
+            return
+        first = seen.real.setdefault(file.key, file.path)
+        if first == file.path:
+            reading = seen.readings[file.path] = self._read(file, seen)
+            seen.left[file.standing.trust is Trust.SYSTEM] -= len(reading.stored)
+        else:
+            seen.aliases[file.path] = first
 
-    def _doubt(self, path: str, standing: Standing, seen: _Seen) -> str:
+    def _doubt(self, file: FileSeen) -> str:
         """Return why a file may not be renewed or moved; "" if it may."""
         if not self.live:
             return "it is a copy of another machine's file"
-        if standing.link:
-            return f"{standing.link} is a symbolic link"
-        if path not in seen.named:
+        if file.standing.link:
+            return f"{file.standing.link} is a symbolic link"
+        if not file.named:
             return "neither a control plane's own layout nor the configuration names it"
-        return standing.doubt
+        return file.standing.doubt
 
-    def _read(self, path: str, state: os.stat_result, standing: Standing, seen: _Seen) -> _Reading:
-        helper = paths.key_path(path)
-        signatures = (paths.signature_of(state), paths.signature(helper) if helper else None)
-        use = self.more.get(path, "")
-        kept = self._kept.get(path)
-        doubt = self._doubt(path, standing, seen)
+    def _unchanged(self, file: FileSeen) -> _Reading | None:
+        """Return what was read of a file before, if it is still so."""
+        kept = self._kept.get(file.path)
+        now = (file.signatures, self.more.get(file.path, ""), file.standing, self._doubt(file))
+        if kept is None or not kept.settled or (kept.signatures, kept.use, kept.standing, kept.doubt) != now:
+            return None
+        return kept
+
+    def _read(self, file: FileSeen, seen: _Seen) -> _Reading:
+        path, standing = file.path, file.standing
         left = min(MOST_OF_FILE, seen.left[standing.trust is Trust.SYSTEM])
-        if (
-            kept is not None
-            and kept.settled
-            and (kept.signatures, kept.use, kept.standing, kept.doubt) == (signatures, use, standing, doubt)
-            and len(kept.stored) <= left
-        ):
+        kept = self._unchanged(file)
+        if kept is not None and len(kept.stored) <= left:
             return kept
+        content = seen.contents.get(path) or self._sight.contents([path])[0]
+        use, doubt = self.more.get(path, ""), self._doubt(file)
         shown = paths.printable(path)
-        settled = time.time_ns() - state.st_ctime_ns > SETTLED
+        changed = file.signatures[0]
+        settled = changed is not None and time.time_ns() - changed[4] > SETTLED
         certificates: tuple[Certificate, ...] = ()
         fault: FileFault | None = None
-        data = b""
+        if content.reason:
+            fault = FileFault(path=shown, reason=content.reason, detail=content.detail)
         try:
-            data = read_bytes(path)
-            certificates = parse(data, shown, paths.password(path), most=left)
-        except TooLargeError as error:
-            fault = FileFault(path=shown, reason="too_large", detail=str(error))
-        except OSError as error:
-            fault = FileFault(path=shown, reason="unreadable", detail=paths.why(error))
+            certificates = () if content.reason else parse(content.data, shown, most=left)
         except NotACertificate as error:
             certificates = error.certificates
             # Globs such as *.pem name private keys as well, and those are where they should be.
-            if certificates or path.endswith((".crt", ".cert")) or b"PRIVATE KEY-----" not in data:
+            if certificates or path.endswith((".crt", ".cert")) or b"PRIVATE KEY-----" not in content.data:
                 fault = FileFault(path=shown, reason=error.reason, detail=str(error))
-        lists = tuple(replace(crl, trust=standing.trust) for crl in revocations(data, shown))
+        lists = tuple(replace(crl, trust=standing.trust) for crl in revocations(content.data, shown))
         if lists and not certificates and not use and not planes.place(shown).plane:
             fault = None  # nobody expects a certificate there
-        modified = _moment(state.st_mtime)
+        modified = _moment(file.modified)
         stored = tuple(
             Stored(
                 certificate=certificate,
                 place=planes.place(shown, certificate, use=use),
                 modified=modified,
-                key_matches=paths.key_fits(certificate, data, helper),
+                key_matches=None if certificate.is_ca or certificate.index else content.key_fits,
                 trust=standing.trust,
                 authorised=not doubt,
                 doubt=doubt,
@@ -187,7 +182,7 @@ class Inventory:
         if fault is not None:
             fault = replace(fault, trust=standing.trust)
         return _Reading(
-            signatures=signatures,
+            signatures=file.signatures,
             use=use,
             standing=standing,
             doubt=doubt,

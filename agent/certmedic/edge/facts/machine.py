@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 from certmedic.core import planes
-from certmedic.core.model import Container, Facts, FileFault, Origin, Place, Served, Stored, Told, Trust
+from certmedic.core.model import Facts, FileFault, Origin, Served, Stored, Told, Trust
 from certmedic.core.origin import ROOT, Process, least, of_process
-from certmedic.edge.facts.containerd import containerd_containers, containerd_files
-from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
 from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.facts.listeners import Listener, listeners, own_addresses, shake_hands
 from certmedic.edge.facts.members import MembersSeen, meet, members, peer_addresses
-from certmedic.edge.facts.processes import clock_synchronised, holders, identify, read_process, static_uids
+from certmedic.edge.facts.processes import clock_synchronised, holders, identify
+from certmedic.edge.facts.sight import Direct, Pods, Sight
 from certmedic.edge.facts.units import units
-from certmedic.edge.os.owners import Judge, Tree
-from certmedic.edge.os.readfile import read_ends
-from certmedic.edge.static_pods import FOLDERS, StaticPods
+from certmedic.edge.os.owners import Tree
 
 HANDSHAKE = 2.0  # seconds for one listener
 HANDSHAKES = 6.0  # seconds for all of them
@@ -34,7 +29,7 @@ PEERS_FOR = 60.0  # seconds for which the addresses of peers are remembered
 NO_PEERS_FOR = 5.0  # the same where none were found: an etcd may be about to start
 ASK_EVERY = 600.0  # seconds
 LONGEST_PATH = 1024
-END_BYTES = 256 * 1024  # of each end of a log, where programs name their files when they start
+PODS_FOR = 1.0  # seconds for which the static pods are remembered
 
 
 class Machine:
@@ -45,7 +40,8 @@ class Machine:
     runtimes that are asked; None means not to ask. A containerd whose socket does not exist yet is not asked either.
     `units` are systemd's units that may be restarted; processes of the units in `believed` are trusted like the control
     plane's. `owner` is the uid whose files count as root's: other than 0 only for a scratch master in a folder, where `trusts`
-    judges processes in the place of `of_process`, since neither systemd nor a kubelet starts them.
+    judges processes in the place of `of_process`, since neither systemd nor a kubelet starts them. `sight` reads the files, and the
+    runtimes; without it, this process does.
     """
 
     def __init__(  # noqa: PLR0913 - each is one kind of fact
@@ -60,19 +56,19 @@ class Machine:
         believed: Sequence[str] = (),
         owner: int = ROOT,
         trusts: Callable[[Process], Trust] | None = None,
+        sight: Sight | None = None,
     ) -> None:
         self._trusts = trusts
         self._believed = tuple(believed)
         self.root = root
         self.live = live
-        self.docker_url = docker_url
-        self.containerd = containerd
         self.units = tuple(units)
         self._used: OrderedDict[str, str] = OrderedDict()  # path -> use, of files that programs use
         self._tree = Tree(root=root, owner=owner)
-        folders = tuple(root.rstrip("/") + folder for folder in FOLDERS)
-        self._static_pods = StaticPods(folders, tree=self._tree)
-        self._inventory = Inventory(globs, self._used, tree=self._tree, live=live)
+        self._sight = sight or Direct(tree=self._tree, live=live, docker_url=docker_url, containerd=containerd)
+        self._inventory = Inventory(globs, self._used, sight=self._sight, live=live)
+        self._pods = Pods()
+        self._pods_until = 0.0
         self._probes: OrderedDict[str, None] = OrderedDict()
         self._asked: dict[str, float] = {}  # container or log -> when it may be asked again, on the monotonic clock
         self._peers: frozenset[str] = frozenset()
@@ -81,9 +77,14 @@ class Machine:
 
     def inventory(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
         """Return the certificates on disk, and the files that could not be used."""
-        judge = Judge(self._tree) if self.live else None
-        self._learn([(use, path) for path, use in manifest_files(self.root, judge=judge).items()])
+        self._learn([(use, path) for path, use in self._static_pods().files.items()])
         return self._inventory.look()
+
+    def _static_pods(self) -> Pods:
+        if time.monotonic() >= self._pods_until:
+            self._pods = self._sight.pods()
+            self._pods_until = time.monotonic() + PODS_FOR
+        return self._pods
 
     def gather(
         self, *, now: datetime, ports: Sequence[int] = (), with_members: bool = False, nameless: bool = False
@@ -94,23 +95,13 @@ class Machine:
         `with_members`: ask the other members of this machine's etcd groups, over the network.
         """
         stored, faults = self.inventory()
-        images = manifest_images(self.root, judge=Judge(self._tree) if self.live else None)
+        images = self._static_pods().images
         if not self.live:
             lists = self._inventory.revocations
             return Facts(at=now, host="", stored=stored, faults=faults, revocations=lists, images=images)
-        signable = frozenset(
-            s.certificate.path for s in stored if not s.certificate.is_ca and self._has_signer(s.place)
-        )
-        blind: list[str] = []
-        seen: tuple[Container, ...] = ()
-        static = self._static_pods.names
-        if self.docker_url is not None:
-            seen, unseen = containers(self.docker_url, static_pods=static)
-            blind += [unseen] if unseen else []
-        if self.containerd is not None and Path(self.containerd).exists():
-            more, unseen = containerd_containers(self.containerd, static_pods=static)
-            seen += more
-            blind += [unseen] if unseen else []
+        signable = self._signable(stored)
+        running = self._sight.running()
+        seen, blind = running.containers, list(running.blind)
         more, unseen = units(self.units)
         seen += more
         blind += [unseen] if unseen else []
@@ -157,8 +148,16 @@ class Machine:
             self._peers_until = time.monotonic() + (PEERS_FOR if self._peers else NO_PEERS_FOR)
         return self._peers
 
-    def _has_signer(self, place: Place) -> bool:
-        return any(Path(key).exists() for _, key in planes.signing_authorities(place, self.root))
+    def _signable(self, stored: Sequence[Stored]) -> frozenset[str]:
+        """Return the paths of the leaves that could be signed again here, since the key of their CA exists."""
+        keys = {
+            s.certificate.path: [key for _, key in planes.signing_authorities(s.place, self.root)]
+            for s in stored
+            if not s.certificate.is_ca
+        }
+        wanted = list(dict.fromkeys(key for named in keys.values() for key in named))
+        there = self._sight.exist(wanted) if wanted else ()
+        return frozenset(path for path, named in keys.items() if any(key in there for key in named))
 
     def is_own_probe(self, address: str) -> bool:
         """Whether "host:port" was our end of a handshake."""
@@ -175,7 +174,7 @@ class Machine:
         if (
             origin.pid is not None
             and self.trust_of_process(origin.pid) is Trust.SYSTEM
-            and (named := read_process(origin.pid))
+            and (named := self._sight.named_by_process(origin.pid))
         ):
             self._learn(named)
             return
@@ -185,14 +184,7 @@ class Machine:
         if len(self._asked) >= REMEMBERED_FILES:
             self._asked.clear()
         self._asked[who] = time.monotonic() + ASK_EVERY
-        if origin.container_id and self.docker_url is not None:
-            self._learn(container_files(self.docker_url, origin.container_id))
-        if origin.pod and origin.container and self.containerd is not None:
-            self._learn(containerd_files(origin.pod, origin.container, self.containerd))
-        if origin.path:
-            with contextlib.suppress(OSError):
-                for line in read_ends(origin.path, END_BYTES).decode(errors="replace").splitlines():
-                    self.learn_from_line(line)
+        self._learn(self._sight.named_by(origin))
 
     def learn_from_line(self, text: str) -> None:
         """Add the certificate files that a start-up line of etcd names to the inventory."""
@@ -250,7 +242,7 @@ class Machine:
             return Trust.STRANGER
         if self._trusts is not None:
             return self._trusts(process)
-        return of_process(process, static_uids(self._static_pods.names), self._believed)
+        return of_process(process, self._static_pods().uids, self._believed)
 
     def _remember_probes(self, ends: Iterable[tuple[str, int]]) -> None:
         for address, port in ends:

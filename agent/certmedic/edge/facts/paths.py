@@ -10,8 +10,7 @@ import stat
 from collections.abc import Iterator
 
 from certmedic.core import planes
-from certmedic.core.certificates import key_matches
-from certmedic.core.model import Certificate, FileFault, Trust
+from certmedic.core.model import FileFault, Trust
 from certmedic.edge.os.readfile import read_bytes
 
 # Below the fixed part of a glob, these hold files that are no longer in use, and may be expired.
@@ -119,19 +118,5 @@ def password(path: str) -> bytes | None:
         return None
     try:
         return read_bytes(path + ".password").split(b"\n", 1)[0].rstrip(b"\r")
-    except OSError:
-        return None
-
-
-def key_fits(certificate: Certificate, data: bytes, key_path: str) -> bool | None:
-    """Whether the key in the file's own `data`, or else at `key_path`, is that of a leaf; None if there is none."""
-    if certificate.is_ca or certificate.index:
-        return None
-    if b"PRIVATE KEY-----" in data:
-        return key_matches(certificate, data)
-    if not key_path or key_path.endswith(".password"):
-        return None
-    try:
-        return key_matches(certificate, read_bytes(key_path))
     except OSError:
         return None

@@ -1,4 +1,4 @@
-"""Which entry of a kubeconfig holds a certificate."""
+"""Certificates inside kubeconfigs and Kubernetes secrets: their places, and which entry of a kubeconfig holds each."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+# Base64 under the keys of kubeconfigs (YAML or JSON), and of the Secret that k3s keeps in tls/dynamic-cert.json.
+EMBEDDED = re.compile(
+    rb"""["']?(client-certificate-data|certificate-authority-data|tls\.crt|ca\.crt)["']?[ \t]*:"""
+    rb"""[ \t]*["']?([A-Za-z0-9+/=]{1,1048576})"""
+)
+KUBECONFIG = re.compile(rb"""(?m)^[ \t{,]*["']?(?:clusters|users|current-context)["']?[ \t]*:""")
 # The lines of a kubeconfig in YAML that tell where an entry begins, its name, and the certificate in it.
-_LINE = re.compile(
+LINE = re.compile(
     rb"""(?m)^([ \t]*)(-[ \t]+)?(?:["']?([A-Za-z-]{1,40})["']?[ \t]*:[ \t]*(?:["']?([^\s"'#]{1,256}))?)?"""
 )
 _KINDS: Mapping[bytes, str] = {b"client-certificate-data": "user", b"certificate-authority-data": "cluster"}
@@ -34,7 +40,7 @@ def names(data: bytes) -> Mapping[int, str]:
 def _named(data: bytes) -> Iterator[tuple[int, str]]:
     column, name = -1, ""  # of the entry that was begun; the column of its keys is -1 if there is none
     keys: list[int] = []
-    for line in _LINE.finditer(data):
+    for line in LINE.finditer(data):
         indent, dash, key, value = line.groups()
         at = len(indent) + len(dash or b"")
         begins = dash is not None and (column < 0 or at <= column)

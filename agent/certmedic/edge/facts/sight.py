@@ -1,0 +1,211 @@
+"""The files of this machine that only root may read: `Direct` reads them, `Remote` asks the reader, which runs a `Direct`.
+
+Nobody but the reader, root's own commands and the actor may read these files. No answer holds a private key or another secret.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+from certmedic.core import codec, planes
+from certmedic.core.model import Container, Origin, Trust
+from certmedic.edge.facts.containerd import containerd_containers, containerd_files
+from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
+from certmedic.edge.facts.processes import read_process, static_uids
+from certmedic.edge.facts.survey import Content, Survey, contents, exist, survey
+from certmedic.edge.os.owners import Judge, Tree
+from certmedic.edge.os.readfile import read_ends
+from certmedic.edge.source import UnseenError
+from certmedic.edge.static_pods import FOLDERS, StaticPods
+
+END_BYTES = 256 * 1024  # of each end of a log, where programs name their files when they start
+MOST_NAMED = 256  # files that one program names
+NONSENSE = "the reader process sent an answer that makes no sense"
+
+Named = tuple[tuple[str, str], ...]  # (use, path) of certificate files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pods:
+    """The static pods of this machine, from manifests that only root can write."""
+
+    names: frozenset[str] = frozenset()
+    uids: frozenset[str] = frozenset()
+    files: Mapping[str, str] = field(default_factory=dict)  # path of a certificate file -> use
+    images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> image of etcd-manager
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """The containers of this machine, and what could not be seen of them, in sentences."""
+
+    containers: tuple[Container, ...] = ()
+    blind: tuple[str, ...] = ()
+
+
+class Sight(Protocol):
+    """Reads files of this machine. Each method raises UnseenError if the reader does not answer."""
+
+    def survey(self, globs: Sequence[str], listed: Sequence[str]) -> Survey:
+        """Look at the files that `globs` name, and at the `listed` ones."""
+
+    def contents(self, wanted: Sequence[str]) -> Sequence[Content]:
+        """Read files, without their secrets, one for each path."""
+
+    def exist(self, wanted: Sequence[str]) -> Collection[str]:
+        """Return those of some paths that exist."""
+
+    def pods(self) -> Pods:
+        """Return the static pods."""
+
+    def running(self) -> Running:
+        """Return the containers."""
+
+    def named_by(self, origin: Origin) -> Named:
+        """Return the certificate files that the container or the log of a program names."""
+
+    def named_by_process(self, pid: int) -> Named:
+        """Return the certificate files that the flags and the environment of a process name."""
+
+
+class Direct:
+    """Reads the files itself. `docker_url` and `containerd` name the runtimes that are asked; None means not to ask."""
+
+    def __init__(
+        self,
+        *,
+        tree: Tree | None = None,
+        live: bool = True,
+        docker_url: str | None = None,
+        containerd: str | None = None,
+    ) -> None:
+        self._tree = tree or Tree()
+        self._live = live
+        self._docker_url, self._containerd = docker_url, containerd
+        root = self._tree.root.rstrip("/")
+        self._static = StaticPods(tuple(root + folder for folder in FOLDERS), tree=self._tree)
+
+    def survey(self, globs: Sequence[str], listed: Sequence[str]) -> Survey:
+        """See `Sight`."""
+        return survey(globs, listed, tree=self._tree, live=self._live)
+
+    def contents(self, wanted: Sequence[str]) -> Sequence[Content]:
+        """See `Sight`."""
+        return contents(wanted)
+
+    def exist(self, wanted: Sequence[str]) -> Collection[str]:
+        """See `Sight`."""
+        return exist(wanted)
+
+    def pods(self) -> Pods:
+        """See `Sight`."""
+        judge, root = Judge(self._tree) if self._live else None, self._tree.root
+        names = self._static.names
+        return Pods(
+            names=names,
+            uids=static_uids(names),
+            files=manifest_files(root, judge=judge),
+            images=manifest_images(root, judge=judge),
+        )
+
+    def running(self) -> Running:
+        """See `Sight`."""
+        seen, blind = tuple[Container, ...](), list[str]()
+        if self._docker_url is not None:
+            seen, unseen = containers(self._docker_url, static_pods=self._static.names)
+            blind += [unseen] if unseen else []
+        if self._containerd is not None and Path(self._containerd).exists():
+            more, unseen = containerd_containers(self._containerd, static_pods=self._static.names)
+            seen += more
+            blind += [unseen] if unseen else []
+        return Running(containers=seen, blind=tuple(blind))
+
+    def named_by(self, origin: Origin) -> Named:
+        """See `Sight`."""
+        if origin.trust is not Trust.SYSTEM:
+            return ()  # files that strangers name are not read
+        named = list[tuple[str, str]]()
+        if origin.container_id and self._docker_url is not None:
+            named += container_files(self._docker_url, origin.container_id)
+        if origin.pod and origin.container and self._containerd is not None:
+            named += containerd_files(origin.pod, origin.container, self._containerd)
+        if origin.path:
+            with contextlib.suppress(OSError):
+                for line in read_ends(origin.path, END_BYTES).decode(errors="replace").splitlines():
+                    named += ((use, planes.host_path(path)) for use, path in planes.paths_from_startup_line(line))
+        return tuple(dict.fromkeys(named))[-MOST_NAMED:]
+
+    def named_by_process(self, pid: int) -> Named:
+        """See `Sight`."""
+        return read_process(pid)
+
+
+_Answer = TypeVar("_Answer")
+
+
+class Remote:
+    """Asks the reader: `ask` sends a method with its arguments, and returns the answer as JSON has it. It raises UnseenError."""
+
+    def __init__(self, ask: Callable[[str, Sequence[Any]], Any]) -> None:
+        self._ask = ask
+
+    def survey(self, globs: Sequence[str], listed: Sequence[str]) -> Survey:
+        """See `Sight`."""
+        return self._answer(Survey, "survey", globs, listed)
+
+    def contents(self, wanted: Sequence[str]) -> Sequence[Content]:
+        """See `Sight`."""
+        answers = self._answer(tuple[Content, ...], "contents", wanted)
+        if len(answers) != len(wanted):
+            raise UnseenError(NONSENSE)
+        return answers
+
+    def exist(self, wanted: Sequence[str]) -> Collection[str]:
+        """See `Sight`."""
+        return self._answer(frozenset[str], "exist", wanted)
+
+    def pods(self) -> Pods:
+        """See `Sight`."""
+        return self._answer(Pods, "pods")
+
+    def running(self) -> Running:
+        """See `Sight`."""
+        return self._answer(Running, "running")
+
+    def named_by(self, origin: Origin) -> Named:
+        """See `Sight`."""
+        return self._answer(Named, "named_by", origin)
+
+    def named_by_process(self, pid: int) -> Named:
+        """See `Sight`."""
+        return self._answer(Named, "named_by_process", pid)
+
+    def _answer(self, kind: type[_Answer], method: str, *arguments: Any) -> _Answer:
+        answer = self._ask(method, codec.plain(arguments))
+        try:
+            return codec.made(kind, answer)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnseenError(NONSENSE) from error
+
+
+def answer(sight: Sight, method: str, arguments: Sequence[Any]) -> Any:
+    """Answer the question of a `Remote` by another sight. Raises ValueError, KeyError or TypeError if it makes no sense."""
+    kinds = _METHODS[method]
+    values = [codec.made(kind, raw) for kind, raw in zip(kinds, arguments, strict=True)]
+    return codec.plain(getattr(sight, method)(*values))
+
+
+# The methods of `Sight`, each with the kinds of its arguments.
+_METHODS: Final[Mapping[str, Sequence[Any]]] = {
+    "survey": (tuple[str, ...], tuple[str, ...]),
+    "contents": (tuple[str, ...],),
+    "exist": (tuple[str, ...],),
+    "pods": (),
+    "running": (),
+    "named_by": (Origin,),
+    "named_by_process": (int,),
+}
