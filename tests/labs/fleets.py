@@ -96,12 +96,12 @@ def samples(records: Records) -> Iterator[tuple[str, dict[str, str], float]]:
 
 
 def write_data(home: Path, records: Records, now: datetime) -> None:
-    """Have promtool make the data of a Prometheus in which these metrics were read a minute ago and at `now`."""
+    """Have promtool make the data of a Prometheus in which these metrics were read from a minute before `now` to twenty after."""
     lines: dict[str, list[str]] = {}
     for name, labels, value in samples(records):
         text = ",".join(f'{label}="{word}"' for label, word in labels.items())
         of_name = lines.setdefault(name, [f"# TYPE {name} gauge"])
-        of_name += [f"{name}{{{text}}} {value} {now.timestamp() - ago:.0f}" for ago in (60, 0)]
+        of_name += [f"{name}{{{text}}} {value} {now.timestamp() - ago:.0f}" for ago in range(60, -1260, -240)]
     home.mkdir(exist_ok=True)
     (home / "made.om").write_text("\n".join([*(line for each in lines.values() for line in each), "# EOF", ""]))
     command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(home / "made.om"), str(home / "data")]

@@ -62,6 +62,19 @@ def test_master_that_has_gone_is_still_listed_and_silent(tmp_path):
     assert len(seen.expiries) == 0  # nobody knows them any more
 
 
+@real
+@pytest.mark.slow
+def test_master_that_has_just_gone_keeps_its_incidents_and_certificates(tmp_path):
+    now = datetime.now(UTC).replace(microsecond=0)
+    fleet = made(4, now)
+    write_data(tmp_path / "gone", fleet, now - timedelta(minutes=50))  # for twenty minutes
+    with lab.prometheus(tmp_path / "gone", {}) as server:
+        seen = view(from_prometheus(server.url), now)
+
+    assert [incident.culprit for incident in seen.incidents] == ["master-b"]
+    assert len(seen.expiries) == len(fleet.expiries)
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from certmedic.core.fleet import SOON, Cluster, Fleet, Incident, Week, renewed, whose, wrong
+from certmedic.core.fleet import SOON, Cluster, Expiry, Fleet, Incident, Week, renewed, whose, wrong
 from certmedic.core.pages.markup import Markup, badge, element, joined, page, table
-from certmedic.core.text import ago, count, span, stamp
+from certmedic.core.text import ago, count, stamp
 
 MOST = 25  # certificates and cures that are listed
 WIDEST = 70  # percent of a track that the longest bar takes
@@ -18,7 +18,7 @@ def fleet_page(fleet: Fleet) -> str:
     return page(
         "certmedic: the fleet",
         element("h1", _headline(fleet)),
-        element("p", f"As of {stamp(fleet.at)}. ", count(fleet.masters, "master"), class_="dim"),
+        element("p", f"{count(fleet.masters, 'master')}, as of {stamp(fleet.at)}", class_="dim"),
         *_figures(fleet),
         *_incidents(fleet),
         *_silent(fleet),
@@ -62,20 +62,20 @@ def _incidents(fleet: Fleet) -> Iterator[Markup]:
     if not fleet.incidents:
         return
     yield element("h2", "Open incidents")
-    heads = ("State", "Cluster", "Whose", "What", "Since", "Reported by", "To do")
+    heads = ("State", "Cluster", "Whose", "What", "Since", "Reported by")
     yield table(heads, [_incident(incident, fleet) for incident in fleet.incidents])
 
 
 def _incident(incident: Incident, fleet: Fleet) -> tuple[object, ...]:
     text = element("div", incident.text, class_="dim") if incident.text else None
+    command = element("code", incident.command) if incident.command else None
     return (
         badge(incident.severity or "unknown"),
         incident.cluster or NO_NAME,
         whose(incident),
-        joined([wrong(incident), text]),
-        ago(fleet.at - incident.since) if incident.since else "",
+        joined([wrong(incident), text, command]),
+        element("time", ago(fleet.at - incident.since)) if incident.since else "",
         ", ".join(incident.reporters),
-        element("code", incident.command) if incident.command else "",
     )
 
 
@@ -122,10 +122,7 @@ def _next(fleet: Fleet) -> Iterator[Markup]:
     yield element("h2", "What expires next")
     rows = [
         (
-            f"{expiry.not_after:%Y-%m-%d}",
-            ago(fleet.at - expiry.not_after)
-            if expiry.not_after <= fleet.at
-            else f"in {span(expiry.not_after - fleet.at)}",
+            _until(expiry, fleet),
             expiry.cluster or NO_NAME,
             expiry.master,
             element("code", expiry.path),
@@ -133,9 +130,15 @@ def _next(fleet: Fleet) -> Iterator[Markup]:
         )
         for expiry in fleet.expiries[:MOST]
     ]
-    yield table(("Expires", "", "Cluster", "Master", "File", "Renewed by"), rows)
+    yield table(("Expires", "Cluster", "Master", "File", "Renewed by"), rows)
     if len(fleet.expiries) > MOST:
         yield element("p", f"And {len(fleet.expiries) - MOST} more.", class_="dim")
+
+
+def _until(expiry: Expiry, fleet: Fleet) -> Markup:
+    """Return when a certificate expires, and how far off that is."""
+    end = expiry.not_after
+    return joined([element("time", f"{end:%Y-%m-%d},"), Markup(" "), element("time", ago(fleet.at - end))])
 
 
 def _clusters(fleet: Fleet) -> Iterator[Markup]:
@@ -145,15 +148,13 @@ def _clusters(fleet: Fleet) -> Iterator[Markup]:
 
 
 def _cluster(cluster: Cluster, fleet: Fleet) -> tuple[object, ...]:
-    end = cluster.next.not_after if cluster.next else None
-    left = "" if end is None else f"{end:%Y-%m-%d}, {ago(fleet.at - end)}"
     return (
         badge(cluster.state),
         cluster.name or NO_NAME,
         len(cluster.masters),
         cluster.incidents or "",
         ", ".join(cluster.silent),
-        left,
+        _until(cluster.next, fleet) if cluster.next else "",
     )
 
 
@@ -163,7 +164,7 @@ def _cures(fleet: Fleet) -> Iterator[Markup]:
     yield element("h2", "What was cured")
     rows = [
         (
-            f"{cure.at:%Y-%m-%d %H:%M}",
+            element("time", f"{cure.at:%Y-%m-%d %H:%M}"),
             cure.cluster or NO_NAME,
             cure.master,
             cure.what,

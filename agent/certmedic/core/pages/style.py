@@ -18,7 +18,8 @@ p{margin:.4rem 0}
 .figure.critical b{color:var(--critical)}.figure.warning b{color:var(--warning)}
 table{width:100%;border-collapse:collapse;background:var(--card);border:1px solid var(--line);border-radius:.5rem;font-size:.95rem}
 th{text-align:left;font-weight:600;color:var(--dim);white-space:nowrap}
-th,td{padding:.5rem .75rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
+th,td{padding:.5rem .75rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}
+time{white-space:nowrap}
 tbody tr:last-child td{border-bottom:0}
 .badge{display:inline-block;border:1px solid currentColor;border-radius:1rem;padding:0 .6rem;font-size:.85rem;font-weight:600;white-space:nowrap;
 color:var(--dim)}
@@ -42,8 +43,8 @@ svg .message{fill:var(--text)}svg .check{fill:var(--good)}svg .bad{fill:var(--cr
 @media(max-width:40rem){
 table,tbody,tr,td{display:block}thead{display:none}table{border:0;background:none}
 tr{background:var(--card);border:1px solid var(--line);border-radius:.5rem;margin:0 0 .75rem;padding:.4rem 0}
-td{border:0;padding:.2rem .9rem}td:empty{display:none}
-td::before{content:attr(data-head);display:block;color:var(--dim);font-size:.8rem}
+td{border:0;padding:.15rem .9rem;overflow-wrap:anywhere;display:grid;grid-template-columns:7.5rem minmax(0,1fr);justify-items:start}td:empty{display:none}
+td::before{content:attr(data-head);color:var(--dim);font-size:.85rem}
 }
 @media print{body{background:#fff}.figure,table,.weeks{break-inside:avoid}}
 """

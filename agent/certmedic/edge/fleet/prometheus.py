@@ -13,9 +13,11 @@ BACK = "7d"  # how long a master that has gone is still listed, and an action sh
 INFO = "certmedic_info"
 INFO_BEFORE = f"last_over_time(certmedic_info[{BACK}])"
 UPDATED = f"max_over_time(certmedic_updated_timestamp_seconds[{BACK}])"
-NOT_AFTER = 'max by (job, instance, filepath, serial_number) (x509_cert_not_after{filepath!=""})'
+OF_GONE = "1h"  # a master that has gone keeps what it last said for so long; then it counts as silent
+FILE = "job, instance, filepath, serial_number"
+NOT_AFTER = 'x509_cert_not_after{filepath!=""}'
 KIND = "certmedic_certificate_info"
-UNUSED = "certmedic_certificate_in_use == 0"
+IN_USE = "certmedic_certificate_in_use"
 OPENED = "certmedic_incident_opened_timestamp_seconds"
 ACTED = f'last_over_time(certmedic_last_act_timestamp_seconds{{state=~"verified|failed"}}[{BACK}])'
 LAST = datetime(9999, 12, 31, tzinfo=UTC)
@@ -58,6 +60,11 @@ def series(url: str, expression: str) -> Iterator[tuple[Labels, float]]:
             continue
 
 
+def kept(selector: str) -> str:
+    """Return an expression for series as they are, and for a master that has gone as they were."""
+    return f"{selector} or (last_over_time({selector}[{OF_GONE}]) unless on (job, instance) {INFO})"
+
+
 def _place(labels: Labels) -> Place:
     return labels.get("job", ""), labels.get("instance", "")
 
@@ -82,9 +89,9 @@ def _expiries(url: str, masters: Mapping[Place, Master]) -> Iterator[Expiry]:
     def key(labels: Labels) -> tuple[Place, str, str]:
         return _place(labels), labels.get("filepath", ""), labels.get("serial_number", "")
 
-    unused = {key(labels) for labels, _ in series(url, UNUSED)}
-    ends = {key(labels): value for labels, value in series(url, NOT_AFTER)}
-    for labels, _ in series(url, KIND):
+    unused = {key(labels) for labels, _ in series(url, f"({kept(IN_USE)}) == 0")}
+    ends = {key(labels): value for labels, value in series(url, f"max by ({FILE}) ({kept(NOT_AFTER)})")}
+    for labels, _ in series(url, kept(KIND)):
         known, master = key(labels), masters.get(_place(labels))
         end = moment(ends[known]) if known in ends else None
         if master is not None and end is not None and known not in unused:
@@ -101,7 +108,7 @@ def _expiries(url: str, masters: Mapping[Place, Master]) -> Iterator[Expiry]:
 
 
 def _reports(url: str, masters: Mapping[Place, Master]) -> Iterator[Report]:
-    for labels, value in series(url, OPENED):
+    for labels, value in series(url, kept(OPENED)):
         if (master := masters.get(_place(labels))) is not None:
             yield Report(
                 cluster=master.cluster,
