@@ -65,7 +65,15 @@ class Findings:
             self._applier.apply(incident, [effects.Journal("opened"), effects.Note("opened", reason), announce], now)
             for other in superseded(incident, self._store.incidents(unresolved=True)):
                 why = f"by incident {incident.id}: {diagnosis.cause}"
-                self._applier.apply(other, [effects.Note("superseded", why), effects.Resolve()], now)
+                self._applier.apply(
+                    other,
+                    [
+                        effects.Note("superseded", why),
+                        effects.Journal("resolved", f"superseded {why}"),
+                        effects.Resolve(),
+                    ],
+                    now,
+                )
         return incident
 
     def take_inventory(self, facts: Facts, passes: Passes, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -126,12 +127,23 @@ def tell_incidents(rows: Sequence[tuple[Incident, Silence | None]]) -> None:
 # ---------------------------------------------------------------- show
 
 
-@inputs.command("show", "Show one incident with its decision and story.", "certmedic show 1", "certmedic show 1 --json")
+@inputs.command(
+    "show",
+    "Show one incident with its decision and story.",
+    "certmedic show 1",
+    "certmedic show 1 --html > report.html",
+)
 @inputs.JSON
+@click.option(
+    "--html", "form", flag_value="html", help="Print a report for the post-mortem, one page that loads nothing."
+)
+@click.option("--markdown", "form", flag_value="markdown", help="Print the same report as Markdown.")
 @inputs.CONFIG
 @NUMBER
-def show_incident(number: int, *, as_json: bool, config_path: Path | None) -> None:
+def show_incident(number: int, *, as_json: bool, form: str | None, config_path: Path | None) -> None:
     """Show one incident: diagnosis, decision with every gate, log lines, events and messages."""
+    if as_json and form:
+        raise click.UsageError(f"--json and --{form}: choose one")
     settings, now = inputs.config(config_path, looks=True), datetime.now(UTC)
     with inputs.state(settings) as state:
         incident = state.incident(number)
@@ -140,6 +152,9 @@ def show_incident(number: int, *, as_json: bool, config_path: Path | None) -> No
         events, folds, messages = state.events(number), state.folds(number), state.messages(number)
         acts = state.acts(incident=number)
         silence = silence_of(incident, silences_of(settings, state, now), now)
+    if form:
+        output.page(written(form, incident, events=events, folds=folds, messages=messages, now=now))
+        return
     if as_json:
         output.as_json(
             **row(incident, silence),
@@ -174,6 +189,21 @@ def show_incident(number: int, *, as_json: bool, config_path: Path | None) -> No
     output.say("\nstory (UTC)", bold=True)
     for at, what, text in sorted(story, key=lambda event: event[0]):
         output.item(f"  {at[:19].replace('T', ' ')}  {what:<18} ", text)
+
+
+def written(form: str, incident: Incident, *, now: datetime, **rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the report on an incident as HTML or Markdown."""
+    from certmedic.core import pages, postmortem  # noqa: PLC0415 - only a report needs them
+
+    story = postmortem.story(
+        incident,
+        host=socket.gethostname(),
+        events=rows["events"],
+        folds=rows["folds"],
+        messages=rows["messages"],
+        now=now,
+    )
+    return pages.incident_page(story) if form == "html" else pages.incident_markdown(story)
 
 
 def tell_decision(decision: Decision) -> None:

@@ -2,37 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 
 from certmedic.core.fleet import Cure, Expiry, Master, Records, Report, view
 from certmedic.core.pages import fleet_page
 from labs.fleets import made
+from labs.html import Tags
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOSTILE = '"><img src=x onerror=alert(1)></style><script>\u202e'
-
-
-class Tags(HTMLParser):
-    """The elements of a page, their attributes, and whether each one is closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.names, self.attributes, self.text = [], set(), set(), ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.open.append(tag)
-        self.handle_startendtag(tag, attrs)
-
-    def handle_startendtag(self, tag, attrs):
-        self.names.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def test_page_shows_every_part_of_a_fleet():

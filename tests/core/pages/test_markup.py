@@ -10,8 +10,12 @@ HOSTILE = "</td><script>alert(1)</script>\"'&\x1b[2J\u202e\x00\n"
 @pytest.mark.parametrize(
     ("foreign", "text"),
     [
-        (HOSTILE, "&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#x27;&amp;[2J"),
+        (HOSTILE, "&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#x27;&amp;[2J "),
         ("a\r\nb", "a b"),
+        (" a ", " a "),
+        (" \x1b", " "),
+        (" ", " "),
+        ("", ""),
         (7, "7"),
         ("grün", "grün"),
     ],
@@ -38,7 +42,9 @@ def test_badge_takes_no_class_from_a_word_that_is_none(word, classes):
 
 
 def test_table_names_the_column_in_each_cell():
-    assert '<td data-head="A">&lt;</td>' in table(["A"], [["<"]])
+    assert table(["A", "B"], [["<", ""]]).endswith(
+        '<td data-head="A"><div>&lt;</div></td><td data-head="B"></td></tr></tbody></table>'
+    )
 
 
 def test_page_loads_nothing_and_runs_nothing():

@@ -138,7 +138,7 @@ def _next(fleet: Fleet) -> Iterator[Markup]:
 def _until(expiry: Expiry, fleet: Fleet) -> Markup:
     """Return when a certificate expires, and how far off that is."""
     end = expiry.not_after
-    return joined([element("time", f"{end:%Y-%m-%d},"), Markup(" "), element("time", ago(fleet.at - end))])
+    return joined([element("time", f"{end:%Y-%m-%d}"), ", ", element("time", ago(fleet.at - end))])
 
 
 def _clusters(fleet: Fleet) -> Iterator[Markup]:

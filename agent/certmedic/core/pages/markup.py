@@ -20,8 +20,14 @@ class Markup(str):
 
 
 def escaped(text: object) -> str:
-    """Return foreign text as it may stand between tags or in a quoted attribute: on one line, nothing invisible, nothing active."""
-    return html.escape(printable(str(text)), quote=True)
+    """Return foreign text as it may stand between tags or in a quoted attribute: on one line, nothing invisible, nothing active.
+
+    A space at either end stays, because a neighbour may need it.
+    """
+    words = str(text)
+    before, after = (" " if words[place : place + 1 or None].isspace() else "" for place in (0, -1))
+    shown = html.escape(printable(words), quote=True)
+    return f"{before}{shown}{after}" if shown else before
 
 
 def element(name: str, /, *children: object, **attributes: object) -> Markup:
@@ -65,11 +71,13 @@ def badge(word: str) -> Markup:
 def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> Markup:
     """Return a table. On a phone each row becomes a card, in which each cell has its head before it."""
     names = tuple(heads)
-    body = [
-        element("tr", *(element("td", cell, data_head=h) for h, cell in zip(names, row, strict=True))) for row in rows
-    ]
+    body = [element("tr", *map(_cell, names, row)) for row in rows]
     return element(
         "table",
         element("thead", element("tr", *(element("th", name, scope="col") for name in names))),
         element("tbody", *body),
     )
+
+
+def _cell(head: str, content: object) -> Markup:
+    return element("td", None if content == "" else element("div", content), data_head=head)

@@ -12,7 +12,7 @@ h1{font-size:1.6rem;line-height:1.25;margin:0 0 .25rem}
 h2{font-size:1.15rem;margin:2.25rem 0 .75rem}
 p{margin:.4rem 0}
 .dim{color:var(--dim)}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem;margin:1.25rem 0 0}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem;margin:1.25rem 0}
 .figure{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.75rem 1rem}
 .figure b{display:block;font-size:1.75rem;line-height:1.2}
 .figure.critical b{color:var(--critical)}.figure.warning b{color:var(--warning)}
@@ -23,7 +23,8 @@ time{white-space:nowrap}
 tbody tr:last-child td{border-bottom:0}
 .badge{display:inline-block;border:1px solid currentColor;border-radius:1rem;padding:0 .6rem;font-size:.85rem;font-weight:600;white-space:nowrap;
 color:var(--dim)}
-.critical{color:var(--critical)}.warning{color:var(--warning)}.good{color:var(--good)}.info{color:var(--info)}.silent{color:var(--silent)}
+.critical{color:var(--critical)}.warning{color:var(--warning)}.good{color:var(--good)}.info{color:var(--info)}.bad,.closed{color:var(--critical)}.open,.resolved{color:var(--good)}
+.silent{color:var(--silent)}
 .figure.critical,.figure.warning{color:inherit}
 .weeks{display:grid;grid-template-columns:max-content 1fr;gap:.3rem .75rem;background:var(--card);border:1px solid var(--line);
 border-radius:.5rem;padding:1rem}
@@ -34,9 +35,10 @@ border-radius:.5rem;padding:1rem}
 code,pre{font:.9em/1.5 ui-monospace,monospace;overflow-wrap:anywhere}
 pre{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.75rem;white-space:pre-wrap;margin:.5rem 0}
 ul,ol{padding-left:1.4rem}li{margin:.3rem 0}
-.picture{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:.5rem}
+.picture{overflow-x:auto;margin-bottom:1rem;background:var(--card);border:1px solid var(--line);border-radius:.5rem}
 svg{display:block;color:var(--text);fill:currentColor;font:13px system-ui,sans-serif}
-svg .lane{stroke:var(--line)}svg .dim{fill:var(--dim)}
+svg .lane{stroke:var(--line)}svg .dim{fill:var(--dim)}svg .axis{stroke:var(--dim)}svg .time{text-anchor:middle;font-size:12px}
+svg .span{fill:var(--dim);opacity:.45}
 svg .mark text{fill:var(--card);text-anchor:middle;font-weight:600}
 svg .file{fill:var(--warning)}svg .line{fill:var(--dim)}svg .decision{fill:var(--info)}svg .action{fill:var(--bar)}
 svg .message{fill:var(--text)}svg .check{fill:var(--good)}svg .bad{fill:var(--critical)}
