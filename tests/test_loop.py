@@ -284,3 +284,19 @@ def test_loop_makes_a_turn_only_for_new_items_or_due_rechecks(lab, monkeypatch):
     lab.now -= timedelta(hours=1)
     run_until(lab.now + timedelta(seconds=2))
     assert len(turns) > made  # the clock was set back
+
+
+def test_journal_reports_the_end_of_a_forecast_that_came_true(lab):
+    lab = lab(member(peer_ends=NOW + 5 * DAY), mode="notify")
+    lab.go(5)
+    lab.step(seconds=5 * DAY.total_seconds())
+    lab.go(5)
+
+    assert [(i.diagnosis.cause, i.state) for i in lab.incidents()] == [
+        ("expired", "open"),
+        ("expires_soon", "resolved"),
+    ]
+    ends = [entry for entry in lab.world.journal if entry["CERTMEDIC_EVENT"] == "resolved"]
+    assert [(entry["CERTMEDIC_INCIDENT"], entry["CERTMEDIC_OUTCOME"]) for entry in ends] == [
+        ("1", "superseded by incident 2: expired")
+    ]
