@@ -241,6 +241,35 @@ def test_expiry_warnings_come_at_the_thresholds_of_the_plane(lab, of_plane, kind
     assert lab.world.kinds() == kinds
 
 
+def test_channel_that_is_configured_later_hears_of_what_is_broken_already(lab, monkeypatch):
+    lab = lab(mode="notify")
+    channels = lab.world.channels
+    monkeypatch.setattr(lab.world, "channels", lambda severity, tag="": [])
+    lab.suffer(20)
+    assert lab.incidents()[0].announced_at is not None
+    assert lab.world.kinds() == []
+
+    monkeypatch.setattr(lab.world, "channels", channels)
+    lab.kill()  # a reload replaces the process
+    lab.suffer(20)
+    lab.kill()
+    lab.suffer(20)
+    assert lab.world.kinds() == ["opened"]
+
+
+@pytest.mark.parametrize(("before", "kinds"), [(50, ["opened"]), (70, [])])
+def test_fault_that_was_over_before_the_first_start_is_not_reported(lab, before, kinds):
+    lab = lab(member())
+    lab.step(REFUSING, at=NOW - timedelta(seconds=before))
+    lab.go(60)
+    assert [incident.diagnosis.suspect for incident in lab.incidents()] == ["peer"]
+    assert lab.world.kinds() == kinds
+
+    lab.step(REFUSING)
+    lab.go(70)
+    assert lab.world.kinds() == ["opened"]
+
+
 def test_loss_and_return_of_a_source_are_journal_entries(lab):
     lab = lab(member())
 

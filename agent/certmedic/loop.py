@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from certmedic.apply import OF_THE_MACHINE, Applier
-from certmedic.config import Config, policy_of
+from certmedic.config import Config, terms_of
 from certmedic.core import message, verify
 from certmedic.core.incident import (
     LOOK_EVERY,
@@ -31,7 +31,6 @@ from certmedic.core.incident import (
     Incident,
     Outcome,
     RecheckKind,
-    Terms,
     advance,
     resolved,
     tried,
@@ -77,14 +76,7 @@ class Loop:
         self.world = world = replace(world, journal=self.journal)
         self.workers = workers or worker.inline()
         self.started_at = started_at
-        policy = policy_of(config)
-        self.terms = Terms(
-            policy=policy,
-            remind_every=config.notify.remind_every,
-            verify_for=config.remedy.verify_for,
-            warn_days=config.certificates.warn_days,
-            plane_days=config.certificates.plane,
-        )
+        self.terms = terms_of(config)
         self.teller = Teller(config.mode, store, world, config.notify.route, config.notify.maintenance)
         self.tally = Tally(store)
         self.performer = Performer(store, world, self.workers.hands)
@@ -96,7 +88,7 @@ class Loop:
             group_for=config.notify.group_for,
             warn_days=config.certificates.warn_days,
             of_plane=dict(config.certificates.plane),
-            plan_ahead=policy.plan_ahead,
+            plan_ahead=self.terms.policy.plan_ahead,
         )
         self.readers = Readers(sources, store, world, started_at=started_at)
         self.strangers = Strangers(store)
@@ -112,6 +104,7 @@ class Loop:
         self._start(started_at)
 
     def _start(self, now: datetime) -> None:
+        self.teller.catch_up(now, self.journal.transaction)
         with self.journal.transaction():
             # The clock may have been wrong until this boot.
             self.store.clock_went_back(now, latest=now + INVENTORY_EVERY)

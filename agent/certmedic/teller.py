@@ -79,6 +79,15 @@ class Teller:
         by_route = channels if tag else {}
         return {key: label for key, label in every.items() if key in heard or key in by_route}
 
+    def catch_up(self, now: datetime, transaction: Transaction) -> None:
+        """Have channels that were configured since then hear of what is broken already. Reads files: not within a transaction."""
+        unheard = self.store.unheard()
+        if unheard and self.mode != "observe" and self.world.notifier.channels(Severity.CRITICAL):
+            with transaction():
+                for number in unheard:
+                    self.store.forget_report(number)
+                    self.store.recheck(RecheckKind.INCIDENT, number, now)
+
     def journal(self, event: str, incident: Incident, outcome: str = "") -> None:
         """Write an event of an incident into the journal."""
         self.world.journal.emit(

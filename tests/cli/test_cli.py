@@ -83,14 +83,22 @@ def test_diagnose_judges_a_copied_master(root):
     assert done.returncode == 2
 
 
-def test_diagnose_at_a_time_before_the_expiry_reports_nothing(root):
+def test_diagnose_before_the_expiry_reports_that_it_is_near(root):
     then = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
     (root / "etcd.log").write_text("all is well\n")
 
     done = certmedic("diagnose", "--json", "--at", then, "--root", str(root), str(root / "etcd.log"))
 
-    assert json.loads(done.stdout) == {"schema": 1, "diagnoses": []}
-    assert done.returncode == 0
+    assert [diagnosis["cause"] for diagnosis in json.loads(done.stdout)["diagnoses"]] == ["expires_soon"]
+    assert done.returncode == 1
+
+
+def test_diagnose_of_failures_without_any_certificate_could_not_tell(tmp_path):
+    log = tmp_path / "etcd.log"
+    log.write_text(REFUSED)
+    done = certmedic("diagnose", str(log))
+    assert "No certificate was read. Name certificates with --certs GLOB or --root DIR." in done.stdout
+    assert done.returncode == 3
 
 
 def test_diagnose_dates_failures_by_the_log(root):
@@ -180,7 +188,7 @@ def test_certs_lists_the_next_expiry_first_and_checks_like_nagios(root):
 
     assert listed[0]["status"] == "expired"
     assert listed[0]["renewed_by"] == "etcd-manager"
-    assert re.match(r"FILE +SUBJECT +EXPIRES +RESIDUAL +STATUS +RENEWED BY", table[0])
+    assert re.match(r"FILE +SUBJECT +EXPIRES +EXPIRES IN +STATUS +RENEWED BY", table[0])
     assert certmedic("certs", "--check", "--root", str(root)).returncode == 2
 
 
@@ -410,7 +418,7 @@ def test_second_service_on_the_same_state_is_refused(started, tmp_path):
     assert status().endswith(", mode notify")
     first.kill()
     first.wait(timeout=20)
-    assert status().endswith(", mode notify, NOT RUNNING")
+    assert status().endswith(", mode notify, NOT RUNNING: sudo systemctl start certmedic")
     assert json.loads(certmedic("status", "--json", "--config", tmp_path / "certmedic.toml").stdout)["running"] is False
 
 

@@ -9,16 +9,24 @@ from __future__ import annotations
 import click
 
 from certmedic import __version__
-from certmedic.cli import backfill, certs, explain, fleet, incidents, inputs, service, silence
+from certmedic.cli import backfill, certs, explain, fleet, incidents, inputs, output, service, silence
+from certmedic.cli.steps import steps
 
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=inputs.examples("certmedic certs", "certmedic incidents --open"),
+    invoke_without_command=True,
 )
 @click.version_option(__version__, prog_name="certmedic")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Find the failed TLS certificate on this Kubernetes master: whose it is, which file, and what fixes it."""
+    if context.invoked_subcommand is None:
+        output.write(context.get_help())
+        output.say("\nNext:", bold=True)
+        for step in steps():
+            output.say(f"  {step}")
 
 
 for command in (

@@ -24,7 +24,7 @@ from certmedic.config import policy_of
 from certmedic.core import certificates, echo, planes, symptoms, verdict
 from certmedic.core import diagnose as doctor
 from certmedic.core.examine import examine
-from certmedic.core.model import Diagnosis, Facts, FileFault, Fold, Origin, Severity, Sighting, Stored
+from certmedic.core.model import Certificate, Diagnosis, Facts, FileFault, Fold, Origin, Severity, Sighting, Stored
 from certmedic.core.origin import OPERATOR
 from certmedic.core.rehearse import rehearse
 from certmedic.core.sightings import counted
@@ -34,6 +34,7 @@ from certmedic.edge.facts.machine import Machine
 UNDER_ETCD_MANAGER = re.compile(rb"etcd-manager|certs\.go:\d+\] generating certificate for|etcdserver\.go:\d+\] ")
 BEGAN = re.compile(rb"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)")
 EXIT = {Severity.CRITICAL: 2, Severity.WARNING: 1, Severity.INFO: 0}
+SOON = timedelta(days=30)  # `diagnose` warns of what expires within
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")  # by exit code, as Nagios names them
 
 
@@ -120,19 +121,27 @@ def tell_certificates(rows: Sequence[tuple[Stored, str]], facts: Facts, now: dat
         "SUBJECT": lambda stored, _: stored.certificate.subject_cn or stored.certificate.subject,
         "ISSUER": lambda stored, _: stored.certificate.issuer_cn or stored.certificate.issuer,
         "EXPIRES": lambda stored, _: f"{stored.certificate.not_after:%Y-%m-%d %H:%M}",
-        "RESIDUAL": lambda stored, _: residual(certificates.residual(stored.certificate, now)),
+        "EXPIRES IN": lambda stored, _: residual(certificates.residual(stored.certificate, now)),
+        "LEFT": lambda stored, _: output.bar(left_of(stored.certificate, now)),
         "STATUS": lambda _, state: state,
         "USED AS": lambda stored, _: stored.place.use,
         "RENEWED BY": lambda stored, _: stored.place.renewer,
         "SERVED": lambda stored, _: served(stored, facts),
     }
-    heads = [head for head in cells if wide or head not in ("ISSUER", "USED AS", "SERVED")]
+    hidden = (*(() if output.columns() else ("LEFT",)), *(() if wide else ("ISSUER", "USED AS", "SERVED")))
+    heads = [head for head in cells if head not in hidden]
     output.table(
         heads,
         [[cells[head](*row) for head in heads] for row in rows],
         stacked=True,
         colours=[output.COLOURS.get(state, None if state == "ok" else "red") for _, state in rows],
     )
+
+
+def left_of(certificate: Certificate, now: datetime) -> float:
+    """Return the share of its lifetime that a certificate still has, from 0 to 1."""
+    life = certificate.not_after - certificate.not_before
+    return min(max((certificate.not_after - now) / life, 0.0), 1.0) if life > timedelta() else 0.0
 
 
 def residual(left: timedelta) -> str:
@@ -240,7 +249,7 @@ def diagnose(
         called=tuple(called),
     )
     judged = [diagnosis for fold in folds.values() if (diagnosis := doctor.diagnose(fold, facts)) is not None]
-    diagnoses = verdict.merge([*judged, *verdict.survey(facts, warn_within=timedelta())])
+    diagnoses = verdict.merge([*judged, *verdict.survey(facts, warn_within=SOON)])
     if as_json:
         output.as_json(diagnoses=[output.diagnosis(diagnosis) for diagnosis in diagnoses])
     else:
@@ -248,7 +257,10 @@ def diagnose(
         tell_faults(facts.faults)
         if not facts.stored:
             output.say("No certificate was read. Name certificates with --certs GLOB or --root DIR.", colour="yellow")
-    raise SystemExit(max((EXIT[diagnosis.severity] for diagnosis in diagnoses), default=0))
+    unjudged = (
+        bool(folds) and not facts.stored
+    )  # failures were logged, and no certificate can tell whose fault they are
+    raise SystemExit(max((EXIT[diagnosis.severity] for diagnosis in diagnoses), default=0) or (3 if unjudged else 0))
 
 
 def tell_diagnoses(diagnoses: Sequence[Diagnosis], now: datetime) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -22,6 +23,7 @@ from certmedic.core.text import ago, count, cut, span, stamp
 SCHEMA = 1
 NARROWEST = 4  # columns of a cell, on however narrow a terminal
 SHORTEST = 12  # columns of a cell that is cut; a shorter one would say nothing
+BAR = 10  # cells
 PROGRESS_EVERY = 10.0  # seconds between two lines of progress, without a terminal
 COLOURS = {
     "critical": "red",
@@ -149,6 +151,13 @@ def fail(text: str, code: int = 1) -> NoReturn:
 def columns() -> int:
     """Return the width of the terminal; 0 without one, and then nothing is wrapped."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
+def bar(share: float) -> str:
+    """Return a bar of ten cells for a share from 0 to 1; anything above 0 fills one cell at least."""
+    full, empty = ("#", ".") if "utf" not in (sys.stdout.encoding or "").lower() else ("\u2588", "\u2591")
+    cells = math.ceil(share * BAR)
+    return full * cells + empty * (BAR - cells)
 
 
 def item(head: str, text: str, *, colour: str | None = None) -> None:

@@ -18,6 +18,7 @@ import click
 from certmedic import __version__, app
 from certmedic.cli import inputs, output
 from certmedic.cli.incidents import row, silence_of, silences_of
+from certmedic.cli.renewals import tell_renewals
 from certmedic.config import Config, ConfigError, files, load, policy_of
 from certmedic.config.ownership import readable_by_everybody
 from certmedic.core import message
@@ -261,11 +262,14 @@ def missing_programs(config: Config) -> list[str]:
 @inputs.command(
     "check-config",
     "Check the configuration.",
-    "certmedic check-config",
     "certmedic check-config --config ./certmedic.toml",
+    "certmedic check-config --explain",
 )
 @inputs.CONFIG
-def check_config(*, config_path: Path | None) -> None:
+@click.option(
+    "--explain", is_flag=True, help="Also print who renews each certificate, and whether an action is allowed."
+)
+def check_config(*, config_path: Path | None, explain: bool) -> None:
     """Check the configuration, the channels and the commands in it, and print every fault at once."""
     config = inputs.config(config_path)
     read = files(config_path)
@@ -274,6 +278,8 @@ def check_config(*, config_path: Path | None) -> None:
         output.say(fault, colour="red")
     for warning in open_secrets(config):
         output.say(f"warning: {warning}", colour="yellow")
+    if explain:
+        tell_renewals(config, datetime.now(UTC))
     names = ", ".join(map(str, read)) or "no file, all defaults"
     if faults:
         output.fail(f"the rest of {names} is good, and the service uses it; mode {config.mode}")

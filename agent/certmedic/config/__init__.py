@@ -9,7 +9,7 @@ Every default suits a kops master, so an empty file, or none at all, is a good c
 """
 
 from certmedic.config.loader import ConfigError, files, load
-from certmedic.config.policy import policy_of, units_of
+from certmedic.config.policy import policy_of, terms_of, units_of
 from certmedic.config.schema import KEYS, Certificates, Config, Metrics, Notify, RemedyPolicy, Watch
 from certmedic.config.values import PLANES, Secret, duration
 
@@ -28,5 +28,6 @@ __all__ = [
     "files",
     "load",
     "policy_of",
+    "terms_of",
     "units_of",
 ]

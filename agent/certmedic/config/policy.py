@@ -5,6 +5,7 @@ from __future__ import annotations
 from certmedic.config.schema import Config
 from certmedic.core import planes
 from certmedic.core.decision import Policy
+from certmedic.core.incident import Terms
 from certmedic.core.planes import HAVE_MEANS
 
 
@@ -27,6 +28,17 @@ def policy_of(config: Config) -> Policy:
         per_day=remedy.per_day,
         window=remedy.window,
         plan_ahead=remedy.plan_ahead,
+    )
+
+
+def terms_of(config: Config) -> Terms:
+    """Return the operator's settings for all incidents."""
+    return Terms(
+        policy=policy_of(config),
+        remind_every=config.notify.remind_every,
+        verify_for=config.remedy.verify_for,
+        warn_days=config.certificates.warn_days,
+        plane_days=config.certificates.plane,
     )
 
 

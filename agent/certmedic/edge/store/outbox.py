@@ -65,6 +65,20 @@ class Outbox(Database):
         )
         return {row["channel"] for row in rows}
 
+    def unheard(self) -> list[int]:
+        """Return the unresolved incidents that were reported to no channel but terminals."""
+        rows = self._db.execute(
+            "SELECT id FROM incidents WHERE state <> 'resolved' AND announced_at IS NOT NULL AND NOT EXISTS"
+            " (SELECT 1 FROM messages m JOIN deliveries d ON d.message = m.id"
+            " WHERE m.incident = incidents.id AND d.channel <> 'wall')"
+        )
+        return [int(row["id"]) for row in rows]
+
+    def forget_report(self, incident: int) -> None:
+        """Forget that an incident was reported, so that it is reported again."""
+        self._db.execute("DELETE FROM messages WHERE incident = ?", (incident,))
+        self._db.execute("UPDATE incidents SET announced_at = NULL WHERE id = ?", (incident,))
+
     def outbox(self, *, now: datetime) -> list[Delivery]:
         """Return the deliveries that are due, oldest first.
 
