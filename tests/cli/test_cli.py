@@ -189,6 +189,7 @@ def test_certs_lists_the_next_expiry_first_and_checks_like_nagios(root):
     assert listed[0]["status"] == "expired"
     assert listed[0]["renewed_by"] == "etcd-manager"
     assert re.match(r"FILE +SUBJECT +EXPIRES +EXPIRES IN +STATUS +RENEWED BY", table[0])
+    assert {re.split(r" {2,}", row)[-1] for row in table[1:]} == {"etcd-manager", "a person (CA)"}
     assert certmedic("certs", "--check", "--root", str(root)).returncode == 2
 
 

@@ -1,5 +1,6 @@
 """One module prints, foreign text does not control the terminal, and a table fits every terminal."""
 
+import io
 import json
 import re
 
@@ -118,3 +119,13 @@ def test_table_cuts_the_named_column_first(monkeypatch, capsys):
 def test_table_prints_each_row_on_one_line_without_a_terminal(capsys):
     output.table(HEADS, ROWS, stacked=True)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == [row[0] for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("share", "cells"), [(0.0, 0), (0.001, 1), (0.1, 1), (0.11, 2), (0.5, 5), (0.99, 10), (1.0, 10)]
+)
+def test_bar_is_empty_only_if_nothing_is_left(share, cells, monkeypatch):
+    monkeypatch.setattr(output.sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    assert output.bar(share) == "\u2588" * cells + "\u2591" * (10 - cells)
+    monkeypatch.setattr(output.sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+    assert output.bar(share) == "#" * cells + "." * (10 - cells)

@@ -9,7 +9,7 @@ from labs.values import DAY, NOW, OLD_IMAGE, container, facts, member
 
 
 class Looks:
-    """What looks at a machine, with given facts."""
+    """A machine with given facts."""
 
     def __init__(self, seen):
         self.seen = seen
@@ -19,14 +19,14 @@ class Looks:
 
 
 @pytest.mark.parametrize(
-    ("config", "image", "said"),
+    ("config", "image", "sentence"),
     [
         ({}, None, 'would not act. mode: mode is "notify" (to pass: set mode = "remedy")'),
         ({"mode": "remedy"}, None, "would act: restart etcd-manager-main"),
         ({"mode": "remedy"}, OLD_IMAGE, "would not act. cure known: A restart does not fix it."),
     ],
 )
-def test_each_certificate_has_its_renewer_and_the_gate_that_is_closed(monkeypatch, capsys, config, image, said):
+def test_each_certificate_has_its_renewer_and_the_gate_that_is_closed(monkeypatch, capsys, config, image, sentence):
     containers = (container(image=image),) if image else (container(),)
     seen = facts(member(peer_ends=NOW + 9 * DAY), containers=containers)
     monkeypatch.setattr(app, "machine", lambda _: Looks(seen))
@@ -36,7 +36,7 @@ def test_each_certificate_has_its_renewer_and_the_gate_that_is_closed(monkeypatc
     assert "is          etcd peer certificate" in first
     assert "expires     2026-12-03 15:40 UTC (in 9 days)" in first
     assert "renewed by  etcd-manager, not before it expires by itself" in first
-    assert f"certmedic   {said}" in first
+    assert f"certmedic   {sentence}" in first
     assert len(rest) == 3
 
 

@@ -1,4 +1,4 @@
-"""`certmedic` without a command says what to do next."""
+"""`certmedic` without a command names the next steps."""
 
 import pytest
 from click.testing import CliRunner
@@ -30,9 +30,11 @@ def test_steps_name_the_stopped_service_open_incidents_and_missing_channels(lab,
     assert third.startswith("nobody gets messages:")
 
 
-@pytest.mark.parametrize(("faulty", "said"), [('mode = "fix"', "1 fault:"), ('mode = "fix"\nmodus = 1', "2 faults:")])
-def test_faulty_configuration_is_the_first_step(configured, faulty, said):
-    assert list(steps(configured(faulty))) == [f"the configuration has {said}  certmedic check-config"]
+@pytest.mark.parametrize(
+    ("faulty", "sentence"), [('mode = "fix"', "1 fault:"), ('mode = "fix"\nmodus = 1', "2 faults:")]
+)
+def test_faulty_configuration_is_the_first_step(configured, faulty, sentence):
+    assert list(steps(configured(faulty))) == [f"the configuration has {sentence}  certmedic check-config"]
 
 
 def test_machine_without_a_state_has_next_steps(configured, tmp_path):

@@ -240,3 +240,10 @@ def test_documented_examples_are_valid(write, row):
     example = row.example if row.default is None else f"{row.name} = {row.example}"
 
     assert load(write(f"[{row.section}]\n{example}")) != Config()
+
+
+def test_key_of_the_top_level_below_a_section_is_told_its_place(tmp_path):
+    file = tmp_path / "certmedic.toml"
+    file.write_text('[remedy]\nper_day = 1\nmode = "remedy"\n')
+    with pytest.raises(ConfigError, match=r"remedy\.mode: no such key; mode stands above the first \[section\]"):
+        load(file)

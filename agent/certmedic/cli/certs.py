@@ -125,7 +125,7 @@ def tell_certificates(rows: Sequence[tuple[Stored, str]], facts: Facts, now: dat
         "LEFT": lambda stored, _: output.bar(left_of(stored.certificate, now)),
         "STATUS": lambda _, state: state,
         "USED AS": lambda stored, _: stored.place.use,
-        "RENEWED BY": lambda stored, _: stored.place.renewer,
+        "RENEWED BY": lambda stored, _: "a person (CA)" if stored.place.use == "ca" else stored.place.renewer,
         "SERVED": lambda stored, _: served(stored, facts),
     }
     hidden = (*(() if output.columns() else ("LEFT",)), *(() if wide else ("ISSUER", "USED AS", "SERVED")))

@@ -21,6 +21,19 @@ def entry_of(line: bytes, *, origin: Origin | None = None, now: datetime) -> Log
     return LogEntry(stream="-", position="", time=now, text=text, origin=origin or Origin(trust=OPERATOR))
 
 
+# The words of `--json` for a person.
+REJECTED_BY = {
+    "remote": "the other side",
+    "local": "the program that wrote this line",
+    "unknown": "not known",
+}
+LOOK_AT = {
+    "own": "the certificate of the program that wrote this line",
+    "peer": "the certificate of the other side",
+    "unknown": "both certificates: the line does not say whose it is",
+}
+
+
 @inputs.command(
     "explain",
     "Explain what a log line means.",
@@ -54,6 +67,9 @@ def tell(answer: dict[str, Any], line: str) -> None:
         return
     output.say(str(answer["meaning"]), bold=True)
     output.say(f"  symptom      {answer['fault']}")
-    output.say(f"  rejected by  {answer['rejected_by']}    suspect {answer['suspect']}    logged as {answer['role']}")
+    output.say(f"  rejected by  {REJECTED_BY[answer['rejected_by']]}")
+    output.say(f"  look at      {LOOK_AT[answer['suspect']]}")
+    if answer["role"] in ("server", "client"):
+        output.say(f"  logged by    the {answer['role']} of the connection")
     for name, value in answer["fields"].items():
         output.say(f"  {name:<12} {value}")

@@ -13,10 +13,18 @@ import click
 from click.shell_completion import CompletionItem
 
 from certmedic.cli import output
-from certmedic.config import Config, ConfigError, load
+from certmedic.config import Config, ConfigError, duration, load
 from certmedic.edge.store import Store, StoreError
 
 STATE = "state.sqlite3"
+
+
+def moment_of(text: str, now: datetime) -> datetime:
+    """Return a time as `utc` does, or one so far ahead of now: "90d", "12h". Raises ValueError."""
+    try:
+        return now + duration(text)
+    except ValueError:
+        return utc(text)
 
 
 def utc(text: str) -> datetime:
@@ -28,9 +36,9 @@ def utc(text: str) -> datetime:
 def moment(_: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
     """Parse a time of the command line: RFC 3339, or a date; without a zone it is UTC."""
     try:
-        return None if value is None else utc(value)
-    except ValueError:
-        sentence = f"{value!r} is not a time; write 2027-03-01 or 2027-03-01T04:00:00Z"
+        return None if value is None else moment_of(value, datetime.now(UTC))
+    except (ValueError, OverflowError):
+        sentence = f"{value!r} is not a time; write 2027-03-01, 2027-03-01T04:00:00Z, or 90d for so far ahead"
         raise click.BadParameter(sentence, param=param) from None
 
 

@@ -33,6 +33,7 @@ COLOURS = {
     "expiring": "yellow",
     "not_yet_valid": "red",
 }
+RESTART = {"yes": "fixes it", "no": "does not fix it", "unknown": "may not fix it"}
 WHOSE = {
     "own": "this machine's own",
     "peer": "a neighbour's",
@@ -282,7 +283,7 @@ def tell(value: Diagnosis, *, now: datetime) -> None:
         say(f"  expires  in {span(value.since - now)}")
     item("  breaks   ", value.effect)
     why = value.remedy.why
-    item("  cure     " if blind else "  restart  ", why if blind else f"{value.remedy.helps}: {why}")
+    item("  fix      " if blind else "  restart  ", why if blind else f"{RESTART[value.remedy.helps]}: {why}")
     if value.remedy.command:
         say(f"  type     {value.remedy.command}")
     if value.count:

@@ -1,4 +1,4 @@
-"""What becomes of each certificate: who renews it, and what certmedic would do if nobody did (`check-config --explain`)."""
+"""Who renews each certificate, and whether certmedic would act if nobody did (`check-config --explain`)."""
 
 from __future__ import annotations
 

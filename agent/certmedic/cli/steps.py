@@ -1,4 +1,4 @@
-"""`certmedic` without a command: what to do next on this machine."""
+"""The next steps on this machine, for `certmedic` without a command."""
 
 from __future__ import annotations
 

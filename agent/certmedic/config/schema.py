@@ -98,7 +98,7 @@ class Notify:
     """Send no messages in these weekly windows. Example: ["Sun 02:00-04:00 Europe/Berlin"]
 
     A window has hours, days if not all, and a time zone if not UTC. It holds back messages as a silence does
-    (`certmedic silence`): incidents are still recorded, judged, resolved, and cured if that is allowed.
+    (`certmedic silence`): incidents are still recorded, judged, resolved, and fixed if that is allowed.
     The end of an incident that was reported before is reported at once. Other incidents are reported when the window closes,
     if they still last. For work that does not come again, use `certmedic silence add`.
     """
@@ -187,9 +187,9 @@ class RemedyPolicy:
     verify_for: timedelta = setting("3m", values.duration)
     """Call a person if the new certificate is not on disk and served by then."""
     window: Window | None = setting("", values.window)
-    """Make planned cures only then; empty: at any time. Example: "Sun 02:00-04:00 UTC" """
+    """Act as planned only then; empty: at any time. Example: "Sun 02:00-04:00 UTC" """
     plan_ahead: timedelta = setting(0, values.days_ahead, "plan_ahead_days")
-    """Plan a cure this many days before a certificate expires; 0: never."""
+    """Plan an action this many days before a certificate expires; 0: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,10 +197,10 @@ class Config:
     """The whole configuration, checked."""
 
     mode: str = setting("notify", values.one_of("observe", "notify", "approve", "remedy"))
-    """`observe`: write to the journal only. `notify`: also tell the channels below. `approve`: also propose a cure, and wait for
-    `certmedic approve`. `remedy`: cure, once for each incident, if the cure is known to renew the expired certificate.
+    """`observe`: write to the journal only. `notify`: also send messages to the channels below. `approve`: also propose an action, and wait
+    for `certmedic approve`. `remedy`: act, once for each incident, if the action is known to renew the expired certificate.
 
-    With `approve` and `remedy`, every gate must be open; `certmedic show` lists the gates.
+    With `approve` and `remedy`, every gate must pass; `certmedic show` lists the gates.
     """
     state: Path = setting("/var/lib/certmedic", values.path)
     """The service keeps its state here.

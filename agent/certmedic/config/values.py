@@ -60,6 +60,9 @@ class FaultError(ValueError):
 def fault_of_unknown(key: str, known: Iterable[str]) -> str:
     """Return the fault of a key that does not exist, with the nearest key that does."""
     near = difflib.get_close_matches(key, known, n=1)
+    name = key.rpartition(".")[2]
+    if name != key and name in known:  # the end of the file belongs to its last section
+        return f"no such key; {name} stands above the first [section]"
     return f"no such key{f'; did you mean {near[0]}?' if near else '; see certmedic.toml(5)'}"
 
 

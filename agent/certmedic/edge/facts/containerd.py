@@ -35,7 +35,11 @@ def containerd_containers(
 
     `static_pods` are the names in manifests that only root can write: their containers are trusted.
     """
-    if not Path(address).is_socket():
+    try:
+        exists = Path(address).is_socket()
+    except PermissionError:
+        return (), f"only root may look at {address}, so no container was looked at"
+    if not exists:
         return (), f"there is no containerd socket at {address}, so no container was looked at"
     ctr = _ctr(address, namespace)
     try:
