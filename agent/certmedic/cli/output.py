@@ -281,7 +281,7 @@ def tell(value: Diagnosis, *, now: datetime) -> None:
         say(f"  since    {stamp(value.since)} ({ago(now - value.since)})")
     elif value.since:
         say(f"  expires  in {span(value.since - now)}")
-    item("  breaks   ", value.effect)
+    item("  breaks   " if value.cause is not Cause.EXPIRES_SOON else "  if it does ", value.effect)
     why = value.remedy.why
     item("  fix      " if blind else "  restart  ", why if blind else f"{RESTART[value.remedy.helps]}: {why}")
     if value.remedy.command:

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from certmedic.core import certificates, planes
 from certmedic.core.model import Cause, Certificate, Confidence, Facts, Served, Stored, Trust
+from certmedic.core.text import count
 from certmedic.core.text import stamp as stamp  # noqa: PLC0414 - importers of examine.stamp
 
 LONGEST_CHAIN = 8  # CAs that are read from the file of a leaf
@@ -225,4 +226,6 @@ def healthy(files: Iterable[str], facts: Facts) -> tuple[bool, str]:
                     False,
                     f"{seen.address}:{seen.port} still serves a certificate that expired {stamp(shown.not_after)}",
                 )
+    if len(reasons) > 3:
+        reasons = [*reasons[:2], f"{count(len(reasons) - 2, 'more file')} are valid too"]
     return True, "; ".join(reasons)

@@ -67,8 +67,7 @@ def effect_of(cause: Cause, places: Sequence[Place]) -> str:
     """Return what stops working when certificates at these places are refused, in a sentence or two."""
     uses = ["ca"] if cause is Cause.CA_EXPIRED else [place.use for place in places]
     refused = dict.fromkeys(filter(None, (planes.use_of(use).refused for use in uses)))
-    text = " ".join(refused) or "Programs that use it are refused."
-    return f"When it expires: {text}" if cause is Cause.EXPIRES_SOON else text
+    return " ".join(refused) or "Programs that use it are refused."
 
 
 def image_of(group: str, facts: Facts) -> str | None:

@@ -125,6 +125,9 @@ def cure(context: Context) -> Gate:
     if is_fixable and remedy.kind is RemedyKind.RESTART and remedy.helps is Helps.YES:
         return opened(name, remedy.why)
     why = f"{RESTART_HELPS[remedy.helps]} {remedy.why}"
+    if not is_fixable and remedy.helps is Helps.YES:
+        why = f"A restart fixes it, but certmedic restarts a program only if its certificate expires. {remedy.why}"
+        return closed(name, why, opens="restart it by hand")
     if not is_fixable:
         return closed(name, why, opens="certmedic cannot fix this")
     if remedy.kind is RemedyKind.REISSUE_AND_RESTART and planes.plane_of(diagnosis.plane).issues_missing:

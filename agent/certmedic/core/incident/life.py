@@ -211,5 +211,5 @@ def _end(incident: Incident, facts: Facts, around: Circumstances, now: datetime)
         return judged[1] if judged[0] else None
     if now - max(incident.last_seen, incident.opened_at) > QUIET_FOR:
         minutes = int(QUIET_FOR.total_seconds() // 60)
-        return f"nothing more was seen for {minutes} minutes; it cannot be verified from here"
+        return f"no failure was logged for {minutes} minutes; whether it was fixed cannot be verified on this machine"
     return None

@@ -22,7 +22,7 @@ from certmedic.core.model import (
 from certmedic.core.text import ago, count, cut, stamp
 
 COMMAND = 500  # characters; a longer command is left to `certmedic show`, because a cut command is another command
-DATED = (Cause.EXPIRED, Cause.EXPIRES_SOON)  # the first line has the date
+DATED = (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.EXPIRES_SOON)  # the first line has the date
 SURE = {
     Confidence.PROVEN: "",
     Confidence.LIKELY: " (likely)",
@@ -34,7 +34,7 @@ def owner(diagnosis: Diagnosis) -> Block:
     """Say whose certificate it is, where that is not this machine's beyond doubt."""
     text = {
         Suspect.OWN: f"this machine's own{SURE[diagnosis.confidence]}" if SURE[diagnosis.confidence] else "",
-        Suspect.PEER: f"that of {', '.join(diagnosis.neighbours) or 'a neighbour'}{SURE[diagnosis.confidence]}",
+        Suspect.PEER: f"{', '.join(diagnosis.neighbours) or 'a neighbour'}{SURE[diagnosis.confidence]}",
         Suspect.UNKNOWN: "not known: nothing on this machine explains it",
     }[diagnosis.suspect]
     return Block("Whose", (text,))
@@ -70,6 +70,11 @@ def since(report: Report) -> Block:
     return Block(head, (f"{stamp(moment)} ({ago(report.now - moment)})",))
 
 
+def breaks(report: Report) -> Block:
+    """Say what stops working, now or when it expires."""
+    return Block("Will break" if report.diagnosis.cause is Cause.EXPIRES_SOON else "Breaks", (report.diagnosis.effect,))
+
+
 def fix(report: Report) -> Block:
     """Say what fixes it and why; whether a restart does is said once, here and in the first line alike."""
     remedy = report.diagnosis.remedy
@@ -86,7 +91,7 @@ def fix(report: Report) -> Block:
     else:
         alone = " alone" if remedy.kind in (RemedyKind.RENEW, RemedyKind.REISSUE_AND_RESTART) else ""
         verdict = f"A restart{alone} does not fix it."
-    return Block("Fix", (f"{verdict} {remedy.why}".strip(),))
+    return Block("Fix" if verdict else "Do", (f"{verdict} {remedy.why}".strip(),))
 
 
 def command(report: Report) -> Block:
@@ -117,7 +122,10 @@ def doing(report: Report) -> Block:
     ):
         return Block("certmedic", ())
     if report.diagnosis.cause not in FIXABLE:
-        return Block("certmedic", ("cannot fix this by itself.",))
+        by_hand = "restarts a program only if its certificate expires: restart it by hand."
+        return Block(
+            "certmedic", (by_hand if report.diagnosis.remedy.helps is Helps.YES else "cannot fix this by itself.",)
+        )
     closed = [gate for gate in report.closed if gate.name != GateName.CURE]
     if len(closed) < len(report.closed):  # the reason itself stands above
         (gate,) = [gate for gate in report.closed if gate.name == GateName.CURE]

@@ -61,7 +61,7 @@ def case(report: Report) -> tuple[Block, ...]:
     return (
         blocks.files(report) if diagnosis.certificates else blocks.owner(diagnosis),
         blocks.since(report),
-        Block("Breaks", (diagnosis.effect,)),
+        blocks.breaks(report),
         blocks.fix(report),
     )
 

@@ -25,7 +25,7 @@ def headline(report: Report) -> str:
     return {
         MessageKind.RESOLVED: f"{what}: resolved",
         MessageKind.ESCALATED: f"{what}: NOT FIXED, a person is needed",
-        MessageKind.REMINDER: f"{what}: still open, {advice(report)[0]}",
+        MessageKind.REMINDER: f"{what}: {'' if is_forecast(report) else 'still open, '}{advice(report)[0]}",
     }.get(report.kind, f"{what}: {advice(report)[0]}")
 
 
@@ -69,8 +69,13 @@ def lead(report: Report) -> str:
     return {
         MessageKind.RESOLVED: f"{host}: resolved{lasted}. It was: {wrong}.",
         MessageKind.ESCALATED: f"{host}: NOT FIXED, a person is needed now: {wrong}. {stops}.",
-        MessageKind.REMINDER: f"{host}: still open{lasted}: {wrong}. {advice(report)[1]}",
+        MessageKind.REMINDER: f"{host}: {'' if is_forecast(report) else f'still open{lasted}: '}{wrong}. {advice(report)[1]}",
     }.get(report.kind, f"{host}: {wrong}. {advice(report)[1]}")
+
+
+def is_forecast(report: Report) -> bool:
+    """Whether the message is about a certificate that is still good: its reminders read like the first warning."""
+    return report.diagnosis.cause is Cause.EXPIRES_SOON
 
 
 def done(report: Report) -> str:

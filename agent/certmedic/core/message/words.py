@@ -142,6 +142,11 @@ def clause(diagnosis: Diagnosis, now: datetime) -> str:
         return f"{what} {soon(since, now, many)}, on {minute(since)}"
     if diagnosis.cause is Cause.EXPIRED and since is not None and since <= now:
         return f"{what} expired {ago(now - since)}, on {minute(since)}"
+    if diagnosis.cause is Cause.CA_EXPIRED and since is not None and since <= now:
+        return f"the CA behind {subject} expired {ago(now - since)}, on {minute(since)}"
+    starts = [leaf.not_before for leaf in diagnosis.certificates if leaf.not_before > now]
+    if diagnosis.cause is Cause.NOT_YET_VALID and starts:
+        return f"{what} {'is' if many < 2 else 'are'} valid only from {minute(max(starts))}"
     return CLAUSES[diagnosis.cause].format(subject)
 
 
