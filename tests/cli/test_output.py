@@ -129,3 +129,12 @@ def test_bar_is_empty_only_if_nothing_is_left(share, cells, monkeypatch):
     assert output.bar(share) == "\u2588" * cells + "\u2591" * (10 - cells)
     monkeypatch.setattr(output.sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
     assert output.bar(share) == "#" * cells + "." * (10 - cells)
+
+
+def test_stacked_table_cuts_the_named_column_too(monkeypatch, capsys):
+    monkeypatch.setattr(output, "columns", lambda: 40)
+    rows = [["/a/long/path/of/a/certificate.crt", "kube-apiserver-etcd-client", "2026-12-08 14:54"]]
+    output.table(["FILE", "SUBJECT", "EXPIRES"], rows, stacked=True, cuts="SUBJECT")
+    head, row, path = capsys.readouterr().out.splitlines()
+    assert row.split("  ") == ["kube-apiserver-etcd-c\u2026", "2026-12-08 14:54"]
+    assert path == f"  {rows[0][0]}"

@@ -134,6 +134,7 @@ def tell_certificates(rows: Sequence[tuple[Stored, str]], facts: Facts, now: dat
         heads,
         [[cells[head](*row) for head in heads] for row in rows],
         stacked=True,
+        cuts="SUBJECT",
         colours=[output.COLOURS.get(state, None if state == "ok" else "red") for _, state in rows],
     )
 

@@ -197,7 +197,7 @@ def table(
     widths = _widths(lines)
     if columns():
         if cuts:
-            _cut_column(lines, widths, heads.index(cuts))
+            _cut_column(lines, widths, lines[0].index(cuts))
         while _width(widths) > columns() and max(widths) > NARROWEST:
             widths[widths.index(max(widths))] -= 1
     for number, line in enumerate(lines):
