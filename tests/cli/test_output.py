@@ -135,6 +135,6 @@ def test_stacked_table_cuts_the_named_column_too(monkeypatch, capsys):
     monkeypatch.setattr(output, "columns", lambda: 40)
     rows = [["/a/long/path/of/a/certificate.crt", "kube-apiserver-etcd-client", "2026-12-08 14:54"]]
     output.table(["FILE", "SUBJECT", "EXPIRES"], rows, stacked=True, cuts="SUBJECT")
-    head, row, path = capsys.readouterr().out.splitlines()
+    _, row, path = capsys.readouterr().out.splitlines()
     assert row.split("  ") == ["kube-apiserver-etcd-c\u2026", "2026-12-08 14:54"]
     assert path == f"  {rows[0][0]}"

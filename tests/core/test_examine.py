@@ -211,3 +211,15 @@ def test_file_is_not_healthy_while_an_expired_certificate_is_served_for_it(ends,
     shown = member(peer_ends=ends)[0].certificate
     assert healthy([ME], facts(served=(serving(shown),)))[0] is is_good
     assert healthy([ME], facts(served=(serving(shown, 9999), serving(shown, trust=Trust.STRANGER))))[0] is True
+
+
+@pytest.mark.parametrize(("number", "end"), [(3, "/2.crt is valid until"), (4, "; 2 more files are valid too")])
+def test_many_healthy_files_are_counted(number, end):
+    leaf = member()[0]
+    files = tuple(
+        replace(leaf, certificate=replace(leaf.certificate, path=f"/{n}.crt"), place=replace(leaf.place, ports=()))
+        for n in range(number)
+    )
+    good, why = healthy([f"/{n}.crt" for n in range(number)], facts((*files, *member()[1:])))
+    assert good
+    assert end in why

@@ -31,12 +31,14 @@ from certmedic.core.model import (
     Action,
     Cause,
     Confidence,
+    Decision,
     Lease,
     MessageKind,
     RemedyKind,
     Served,
     Suspect,
     Trust,
+    WaitsFor,
 )
 from labs.values import DAY, NOW, VOLUME, container, facts, k3s, member
 
@@ -635,3 +637,23 @@ def test_fault_that_a_pending_action_causes_is_no_incident(judged, state, of_it)
 
 def test_each_kind_of_message_has_a_name_in_the_journal():
     assert {str(kind) for kind in MessageKind} >= {"opened", "escalated", "resolved", "reminder"}
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_person_is_called_if_certmedic_can_no_longer_fix_it_by_itself(reported):
+    waiting = Decision(reason="later", waits_for=WaitsFor.TURN)
+    looked_at = incident(decision=waiting, announced=NOW if reported else None)
+    tripped = around(tripped="a restart", others=[looked_at])
+    follow = advance(RecheckKind.INCIDENT, looked_at, facts(SICK), tripped, NOW + SECOND)
+    kind = "escalated" if reported else "opened"
+    assert f"tell {kind}" in kinds(follow)
+
+
+@pytest.mark.parametrize(("before", "is_reported"), [(59, True), (60, True), (61, False)])
+def test_fault_of_a_peer_that_was_last_seen_before_the_start_is_recorded_alone(before, is_reported):
+    of_peer = diagnosis(suspect=Suspect.PEER)
+    seen = NOW - timedelta(seconds=before)
+    looked_at = incident(judged=of_peer, announced=None, seen=seen)
+    follow = advance(RecheckKind.ANNOUNCE, looked_at, facts(WELL), around(started_at=NOW), NOW)
+    assert ("tell opened" in kinds(follow)) is is_reported
+    assert ("note not reported" in kinds(follow)) is not is_reported

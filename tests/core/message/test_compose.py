@@ -550,3 +550,19 @@ def test_run_book_commands_use_a_plain_path_or_a_placeholder(path, shown):
     diagnosis = replace(diagnosis, certificates=(replace(diagnosis.certificates[0], path=path),))
     fields = message.event_fields("opened", diagnosis, incident=1, decision=None)
     assert (fields["CERTMEDIC_CERT"], fields["CERTMEDIC_FILE"]) == (path, shown)
+
+
+def test_files_that_end_at_different_times_have_their_dates():
+    diagnosis, _ = own()
+    first = diagnosis.certificates[0]
+    later = replace(first, path="/x/later.crt", not_after=NOW + values.DAY)
+    text = compose(MessageKind.OPENED, replace(diagnosis, certificates=(first, later))).plain
+    assert f"{first.path} (etcd peer certificate, expired 2026-11-24 15:31:00 UTC)" in text
+    assert "/x/later.crt (CN etcd-a, valid until 2026-11-25 15:40:00 UTC)" in text
+
+
+def test_restart_that_certmedic_does_not_make_is_left_to_a_person():
+    diagnosis, facts = own(cause=Cause.STALE_IN_MEMORY)
+    text = compose(MessageKind.OPENED, diagnosis, decision=decided(diagnosis, facts, "remedy")).plain
+    assert "certmedic: restarts a program only if its certificate expires: restart it by hand." in text
+    assert "cannot fix" not in text

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from certmedic.core.message.words import brief, clause, soon, whose
+from certmedic.core.message.words import brief, clause, owner, program, role, soon, thread, whose
 from certmedic.core.model import Cause, Suspect
 from certmedic.core.verdict import survey
 from labs.values import DAY, NOW, facts, member
@@ -50,3 +50,45 @@ def test_expiry_warning_without_a_date_says_soon():
     forecast = diagnosis(cause=Cause.EXPIRES_SOON, since=None)
     assert clause(forecast, NOW) == "the certificate of etcd main expires soon"
     assert brief(forecast, NOW) == "certificate expires soon"
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "purpose"),
+    [
+        ("/etc/kubernetes/pki/etcd/peer.crt", "etcd", "etcd peer certificate"),
+        ("/etc/kubernetes/pki/apiserver.crt", "kube-apiserver", "serving certificate of kube-apiserver"),
+        ("/etc/kubernetes/pki/ca.crt", "the CA etcd-a", "CA etcd-a"),
+        ("/opt/x.crt", "etcd-a", "CN etcd-a"),
+    ],
+)
+def test_certificate_is_named_by_its_role(path, name, purpose):
+    leaf = replace(diagnosis().certificates[0], path=path)
+    assert (owner(leaf), role(leaf)) == (name, purpose)
+
+
+def test_several_owners_are_named_by_their_plane():
+    leaf = diagnosis().certificates[0]
+    paths = [f"/etc/kubernetes/pki/{name}.crt" for name in ("apiserver", "etcd/peer", "ca")]
+    leaves = tuple(replace(leaf, path=path) for path in paths)
+    assert whose(diagnosis(group="", plane="kubeadm", certificates=leaves)) == "kubeadm"
+    assert whose(diagnosis(group="", plane="kubeadm", certificates=leaves[:2])) == "kube-apiserver and etcd"
+    assert clause(diagnosis(group="", plane="kubeadm", certificates=leaves), NOW).startswith(
+        "3 certificates of kubeadm"
+    )
+
+
+def test_forecast_and_expiry_of_one_certificate_are_one_thread():
+    forecast, expired = diagnosis(cause=Cause.EXPIRES_SOON), diagnosis()
+    assert thread(forecast, 1, "a") == thread(expired, 2, "a") != thread(expired, 2, "b")
+    other = diagnosis(cause=Cause.NAME_MISMATCH)
+    assert thread(other, 1, "a") != thread(other, 2, "a")
+
+
+def test_fault_of_a_ca_and_of_a_future_certificate_have_their_date():
+    leaf = replace(diagnosis().certificates[0], not_before=NOW + DAY)
+    assert clause(diagnosis(cause=Cause.CA_EXPIRED, since=NOW - DAY), NOW).startswith(
+        "the CA behind etcd main expired 1 day"
+    )
+    future = diagnosis(cause=Cause.NOT_YET_VALID, certificates=(leaf,))
+    assert clause(future, NOW) == "the certificate of etcd main is valid only from 2026-11-25 15:40 UTC"
+    assert program(replace(future, certificates=())) == "it"
