@@ -118,7 +118,7 @@ def test_tenant_cannot_close_a_true_warning(home):  # M2
     home.serve(folder / "peers/me.crt", 2380)
     home.serve(folder / "clients/server.crt", 4001)
     home.start(more="[certificates.plane.kops]\nwarn_days = [1]")
-    home.wait_for_message("expires", seconds=30)
+    home.wait_for_message("expire", seconds=30)
     home.pod("tenant", "etcd-manager-main-m1", STATIC, *(refused_line(f"10.0.0.2:4{n:04}") for n in range(20)))
     home.pod("tenant", "etcd-manager-main-m1", STATIC, refused_line(server_name="evil"), expired_line(home.ends))
     home.settle(22)

@@ -35,7 +35,7 @@ def test_listener_that_drips_bytes_delays_nothing(home, watchdog):  # H4
     time.sleep(0.5)
     home.start(**watchdog.environ(8))
     home.unit_logs(refused_line())
-    home.wait_for_message("has expired", seconds=30)
+    home.wait_for_message("expired", seconds=30)
     time.sleep(10)
     assert home.alive
     assert watchdog.longest_gap() <= 8
@@ -74,7 +74,7 @@ def test_fake_etcd_is_shown_no_key(home, watchdog, name):  # H5
     fake_etcds(home, folder, count=4, answer=members)
     home.start('mode = "remedy"', REMEDY, **watchdog.environ(20))
     home.unit_logs(expired_line(home.ends, remote="127.0.0.1:40001"))
-    home.wait_for_message("has expired", seconds=30)
+    home.wait_for_message("expired", seconds=30)
     time.sleep(5)
     assert home.alive, home.log[-3000:]
     shown = [path.name for path in (home.home / "mnt/disks/pv1").glob("record*")]
@@ -111,7 +111,7 @@ def asked_whether_safe(home):
     """Start the agent, have its own certificate refused, and return what the gate "member safe" answered."""
     home.start('mode = "remedy"', REMEDY)
     home.unit_logs(expired_line(home.ends, remote="127.0.0.1:40001"))
-    home.wait_for_message("has expired", seconds=30)
+    home.wait_for_message("expired", seconds=30)
     time.sleep(5)
     gates = [gate for incident in home.incidents() if incident["decision"] for gate in incident["decision"]["gates"]]
     assert gates
@@ -132,7 +132,7 @@ def test_fifo_as_a_certificate_blocks_nothing(home, watchdog):  # H5
     time.sleep(0.5)
     home.start('mode = "remedy"', REMEDY, **watchdog.environ(8))
     home.unit_logs(expired_line(home.ends, remote="127.0.0.1:40001"))
-    home.wait_for_message("has expired", seconds=30)
+    home.wait_for_message("expired", seconds=30)
     time.sleep(9)
     assert home.alive
     assert watchdog.longest_gap() <= 8
@@ -152,7 +152,7 @@ def test_listener_on_loopback_hides_no_true_listener(home):  # M1
     time.sleep(0.5)
     home.start()
     home.unit_logs(refused_line())
-    home.wait_for_message("has expired", seconds=20)
+    home.wait_for_message("expired", seconds=20)
     (critical,) = [incident for incident in home.incidents() if incident["severity"] == "critical"]
     assert "not in use" not in " ".join(critical["diagnosis"]["evidence"]) + critical["diagnosis"]["remedy"]["why"]
 
@@ -163,7 +163,7 @@ def test_control_characters_in_a_member_name_reach_no_terminal(home):  # M4
     fake_etcds(home, folder, count=3, name="\x1b]0;owned\x07\x1b[31m")
     home.start('mode = "remedy"', REMEDY)
     home.unit_logs(refused_line())
-    home.wait_for_message("has expired", seconds=30)
+    home.wait_for_message("expired", seconds=30)
     home.settle(1)
     output = b"".join(
         home.output_of(*words) for words in (("incidents",), ("show", "1"), ("show", "2"), ("status",), ("certs",))
