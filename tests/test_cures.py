@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from certmedic.actor.renew import RenewError
 from certmedic.core import diagnose as doctor
 from certmedic.core import window
 from certmedic.core.model import Recheck, Served, Severity, Trust
-from certmedic.edge.renew import RenewError
 from certmedic.turn import JUDGED_AT_ONCE
 from labs import pki
 from labs.played import BOTH, ME, REFUSED, REFUSING, group, old_manager, renewed_by

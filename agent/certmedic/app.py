@@ -13,13 +13,10 @@ from pathlib import Path
 from certmedic.config import Config, Secret, units_of
 from certmedic.config.ownership import writable_by_others
 from certmedic.core import planes
-from certmedic.edge import inbox, link, local, service, worker
+from certmedic.edge import actor, inbox, link, local, service, worker
 from certmedic.edge.facts.machine import Machine
 from certmedic.edge.facts.sight import Remote, Sight
-from certmedic.edge.lease import EtcdLock
 from certmedic.edge.notify import AppriseNotifier
-from certmedic.edge.renew import Pen
-from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, SystemdHands
 from certmedic.edge.store import Store
 from certmedic.edge.wire import Watching
 from certmedic.loop import Loop
@@ -29,7 +26,6 @@ from certmedic.pulse import Pulse
 DOCKER_SOCKET = Path("/var/run/docker.sock")
 PODS = Path("/var/log/pods")
 CONTAINERD_SOCKET = Path("/run/containerd/containerd.sock")
-LEASE_SLACK = 180  # seconds that the lease outlasts the verification of an action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +47,13 @@ def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
     reader = link.Link(link.child, watching(config), store.positions(), box, stop)
     reader.start()  # at once: it starts while the rest is built
     way = notifier(config)
+    hands = actor.ActorClient(actor.address())
     parts = World(
         senses=machine(config, Remote(reader.ask)),
-        hands=hands(config),
-        pen=Pen(config.state / "backups"),
+        hands=hands,
         notifier=way,
-        lock=EtcdLock(ttl=int(config.remedy.verify_for.total_seconds()) + LEASE_SLACK),
+        lock=hands,
+        unable="" if actor.is_installed() else actor.ABSENT,
         wall=local.wall if config.notify.wall else None,
         journal=service.Journal(),
         host=socket.gethostname(),
@@ -135,24 +132,13 @@ def machine(config: Config, sight: Sight | None = None) -> Machine:
         units=units_of(config),
         believed=config.watch.units,
         sight=sight,
+        met=actor.ActorClient(actor.address()).members,
     )
 
 
 def inspector(config: Config, root: str | None) -> Machine:
     """Return what looks at files and listeners, not at container runtimes; `root` is a copy of another master's files."""
     return Machine(globs=globs(config, root or "/"), root=root or "/", live=root is None)
-
-
-def hands(config: Config) -> AnyHands:
-    """Return what restarts programs on this machine."""
-    return AnyHands(
-        {
-            "docker": DockerHands(docker_socket()),
-            "containerd": ContainerdHands(str(CONTAINERD_SOCKET)),
-            "systemd": SystemdHands(),
-            "command": CommandHands([means.command for means in config.remedy.means if means.command]),
-        }
-    )
 
 
 def notifier(config: Config) -> AppriseNotifier:

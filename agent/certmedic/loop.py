@@ -27,6 +27,7 @@ from certmedic.config import Config, terms_of
 from certmedic.core import message, verify
 from certmedic.core.incident import (
     LOOK_EVERY,
+    ActState,
     Circumstances,
     Incident,
     Outcome,
@@ -76,7 +77,8 @@ class Loop:
         self.world = world = replace(world, journal=self.journal)
         self.workers = workers or worker.inline()
         self.started_at = started_at
-        self.terms = terms_of(config)
+        terms = terms_of(config)
+        self.terms = replace(terms, policy=replace(terms.policy, unable=world.unable))
         self.teller = Teller(config.mode, store, world, config.notify.route, config.notify.maintenance)
         self.tally = Tally(store)
         self.performer = Performer(store, world, self.workers.hands)
@@ -154,7 +156,7 @@ class Loop:
         self.teller.hear(now, self.workers.courier, self.journal.transaction)
         while outcomes := list(self.performer.outcomes()):
             self._write_outcomes(outcomes, now)
-            self.performer.begin(now)
+            self.performer.begin()
 
     # ------------------------------------------------------------ one transaction
 
@@ -183,7 +185,7 @@ class Loop:
             self.tally.write_lines(now)
             self.strangers.write()
             self.store.settle(positions)
-        self.performer.begin(now)
+        self.performer.begin()
         self.teller.deliver(now, self.workers.courier)
 
     def _mind_the_clock(self, now: datetime) -> None:
@@ -302,7 +304,8 @@ class Loop:
         incident = self.store.incident(outcome.incident)
         for act in self.store.acts(incident=outcome.incident):
             if act.id == outcome.act and incident is not None:
-                self.applier.apply(incident, tried(outcome, act, incident, now), now)
+                before = sum(other.state is ActState.WITHDRAWN for other in self.store.acts(incident=outcome.incident))
+                self.applier.apply(incident, tried(outcome, act, incident, now, refusals=before), now)
 
     def _passes(self, what: str, handle: Callable[[], None]) -> bool:
         """Handle one item within a savepoint. Returns False, after undoing that item alone, if it raised."""

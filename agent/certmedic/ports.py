@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from certmedic.core.lease import Access
-from certmedic.core.model import Container, Facts, Lease, Message, Origin, Severity, Stored, Told
+from certmedic.core.model import Action, Facts, Lease, Message, Origin, Severity, Told
+from certmedic.core.request import Reply
 
 
 class Senses(Protocol):
@@ -35,49 +35,13 @@ class Senses(Protocol):
 
 
 class Hands(Protocol):
-    """Restarts programs on this machine."""
+    """Asks the actor, which is another process and decides again by itself. Never raises."""
 
-    def restart(self, container: Container) -> str:
-        """Restart a container and return a sentence that says how. Raises RestartError."""
+    def cure(self, ref: int, action: Action) -> Reply:
+        """Have an action performed, and wait for it. The same `ref` again returns the result of the first time."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Renewed:
-    """One renewed file, with all that another process needs to undo it."""
-
-    path: str  # the file that was replaced
-    backup: str  # the old file, with its owner and mode
-    not_after: datetime  # of the new certificate
-    ca_path: str  # certificate of the authority that signed it
-    fingerprint: str  # of the new certificate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aside:
-    """One file that is moved aside, with all that another process needs to do or undo it."""
-
-    path: str
-    backup: str  # its copy, with owner and mode
-    fingerprint: str  # of the certificate in it
-
-
-class CertificateFiles(Protocol):
-    """Renews certificate files and moves them aside. Each method raises RenewError."""
-
-    def renew(self, stored: Stored, *, now: datetime, about_to: Callable[[Renewed], None]) -> Renewed:
-        """Renew one leaf in place; call `about_to` before the first change. After an error the file is unchanged."""
-
-    def undo(self, renewed: Renewed) -> None:
-        """Put the old file back."""
-
-    def plan_aside(self, stored: Stored) -> Aside:
-        """Return how one file would be moved aside. Changes nothing."""
-
-    def move_aside(self, aside: Aside, /) -> None:
-        """Move one file aside, unless it is there already. After an error the file is at its place."""
-
-    def put_back(self, aside: Aside, /) -> bool:
-        """Put one file back, unless its place is taken; return whether it was put back."""
+    def undo(self, ref: int) -> Reply:
+        """Have put back what an action replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +81,10 @@ class Entries(Protocol):
 
 
 class Lock(Protocol):
-    """Lets one master of a group act at a time."""
+    """Lets one master of a group act at a time. The actor takes and releases the lease."""
 
-    def take(self, group: str, access: Access) -> Lease:
-        """Try to get the lease of a group's etcd. Never raises, and returns within a few seconds."""
+    def take(self, group: str) -> Lease:
+        """Try to get the lease of a group's etcd. Never raises, and returns within half a minute."""
 
     def release(self, group: str) -> None:
         """Release the lease if etcd answers; otherwise it expires. Never raises."""
@@ -132,10 +96,10 @@ class World:
 
     senses: Senses
     hands: Hands
-    pen: CertificateFiles
     notifier: Notifier
     journal: Entries
     host: str
     boot_id: str
     lock: Lock | None = None  # among the masters; None: handshakes alone decide
+    unable: str = ""  # why nothing can act here, in a sentence; "" if an actor is installed
     wall: Callable[[str], str] | None = None  # writes to every terminal; returns why it did not, "" if it did

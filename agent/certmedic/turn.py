@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from certmedic.core import diagnose as doctor
 from certmedic.core import symptoms
 from certmedic.core.incident import Incident, IncidentState, RecheckKind, Terms
-from certmedic.core.lease import access
 from certmedic.core.model import Cause, Facts, Fold, Item, Lease, LogEntry, Origin, Recheck, Sighting, Told, Trust
 from certmedic.edge.source import UnseenError
 from certmedic.edge.store import Store
@@ -156,6 +155,6 @@ def _looked(request: Request, senses: Senses, lock: Lock | None) -> Looked:
         facts = senses.gather(now=request.at, with_members=request.with_members)
     leases = {}
     if lock is not None and facts is not None:
-        leases = {group: lock.take(group, access(facts, group)) for group in request.leases}
+        leases = {group: lock.take(group) for group in request.leases}
     changed = members if members != request.known_members else None
     return Looked(facts=facts, for_verification=verified, members=changed, leases=leases)

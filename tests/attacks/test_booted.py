@@ -12,7 +12,7 @@ from labs import pki
 from labs.command import do
 from labs.hostile import DRIPPING
 from labs.house import expired_line, refused_line
-from labs.packages import PACKAGING, build, install, once, property_of, tree, wanted
+from labs.packages import PACKAGING, actor_of, build, install, once, property_of, tree, wanted
 
 pytestmark = [
     pytest.mark.real,
@@ -99,13 +99,13 @@ def test_packaged_unit_withstands_attacks_of_other_users(deb, tmp_path):
         machine.write("/etc/certmedic/conf.d/attacked.toml", CONFIG)
         machine.write("/etc/systemd/system/certmedic.service.d/impatient.conf", IMPATIENT)
         # As the documentation of remedy.renew asks for.
-        machine.put(PACKAGING / "examples/renew.conf", "/etc/systemd/system/certmedic.service.d/renew.conf")
+        machine.put(PACKAGING / "examples/renew.conf", "/etc/systemd/system/certmedic-actor.service.d/renew.conf")
         machine.write("/srv/drip.py", DRIPPING)
         pki.authority("x").leaf("x").write(tmp_path / "own.crt")
         for end in ("crt", "key"):
             machine.put(tmp_path / f"own.{end}", f"/srv/own.{end}")
         machine("chmod", "-R", "a+rX", "/srv")
-        install(machine, deb)
+        install(machine, deb, actor_of(deb))
         time.sleep(5)
         # C1: a process of the user prometheus names the file and logs failures. The agent judges each address by itself.
         flags = [f"--etcd-certfile={path}", f"--etcd-cafile={path.rpartition('/')[0]}/etcd-ca.crt"]

@@ -30,6 +30,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from certmedic.edge.actor import VARIABLE
 from labs import AGENT, pki
 from labs.journal import Journald
 from labs.namespaces import Machine, inside, listener, network
@@ -204,10 +205,11 @@ class House(Machine):
         self.config_path.write_text(CONFIG.format(home=self.home, top=top, more=more))
         self.config_path.chmod(0o640)
         command = [sys.executable, "-m", "certmedic", "run", "--config", str(self.config_path)]
+        actor = self.actor(self.config_path, **environ)
         with (self.home / "agent.log").open("ab") as output:
             self.process = subprocess.Popen(
                 inside(self.namespace, self.places, *command),
-                env={**os.environ, "PYTHONPATH": str(AGENT), **environ},
+                env={**os.environ, "PYTHONPATH": str(AGENT), **environ, VARIABLE: str(actor.path)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -283,6 +285,8 @@ class House(Machine):
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGKILL)
             process.wait()
+        for actor in self.actors.values():
+            actor.close()
         for group in self.groups:
             with contextlib.suppress(OSError):
                 group.rmdir()

@@ -25,7 +25,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from certmedic.edge.actor import VARIABLE
 from labs import AGENT, LABS, pki
+from labs.activation import Activated, actor_beside
 from labs.docker import Docker, _sweep
 from labs.namespaces import inside, ip, listener
 from labs.static_pod import StaticPod
@@ -43,6 +45,7 @@ class Master:
     address: str
     docker: Docker
     image: str
+    actor: Activated | None = None
 
     @property
     def volume(self) -> Path:
@@ -127,6 +130,11 @@ class Master:
 
     def run(self, command: Sequence[str], **more: Any) -> subprocess.Popen[bytes]:
         """Start a program on this master, with the master's network, /mnt, /etc and /var/log."""
+        process: subprocess.Popen[bytes] = subprocess.Popen(self.on_this_master(command), **more)
+        return process
+
+    def on_this_master(self, command: Sequence[str]) -> list[str]:
+        """Return the command line that runs a command on this master."""
         etc, keys, logs = self.home / "etc", self.home / "etc/kubernetes/pki/etcd-manager-main", self.home / "var/log"
         if not etc.exists():
             shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True)
@@ -135,8 +143,7 @@ class Master:
                 shutil.copy(file, keys)
             self.pod.lay(self.home)
         places = {self.home / "mnt": "/mnt", etc: "/etc", logs: "/var/log"}
-        process: subprocess.Popen[bytes] = subprocess.Popen(inside(self.namespace, places, *command), **more)
-        return process
+        return inside(self.namespace, places, *command)
 
     def configure(self, config: str) -> Path:
         """Write the agent's configuration."""
@@ -148,10 +155,13 @@ class Master:
     def agent(self, config: str, *, log: Path) -> subprocess.Popen[bytes]:
         """Start `certmedic run` with a configuration; append its output to `log`."""
         path = self.configure(config)
+        environ = {"DOCKER_HOST": self.docker.url}
+        if self.actor is None:
+            self.actor = actor_beside(path, wrap=self.on_this_master, environment=environ)
         with log.open("ab") as output:
             return self.run(
                 [sys.executable, "-m", "certmedic", "run", "--config", str(path)],
-                env={**os.environ, "PYTHONPATH": str(AGENT), "DOCKER_HOST": self.docker.url},
+                env={**os.environ, "PYTHONPATH": str(AGENT), **environ, VARIABLE: str(self.actor.path)},
                 stdout=output,
                 stderr=output,
             )
@@ -221,6 +231,9 @@ def masters(names: str = "abc", *, image: str = NEW) -> Iterator[Masters]:
                 pass
         yield made
     finally:
+        for master in made.members.values():
+            if master.actor is not None:
+                master.actor.close()
         _sweep(home)
         for master in made.members.values():
             if master.docker.process is not None:

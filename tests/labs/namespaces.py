@@ -10,14 +10,16 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from certmedic.edge.actor import VARIABLE
 from labs import AGENT
+from labs.activation import Activated, actor_beside
 
 CLONE_NEWNET = 0x40000000
 STORY = [  # the marks of a test on such machines
@@ -73,13 +75,24 @@ class Machine:
 
     namespace: str
     places: Mapping[Path, str]
+    actors: dict[Path, Activated] = field(default_factory=dict, kw_only=True)  # by configuration
+
+    def actor(self, config: Path, **environ: str) -> Activated:
+        """Return the actor for a configuration; it is started when the agent asks it."""
+        if config not in self.actors:
+
+            def wrap(command: Sequence[str]) -> Sequence[str]:
+                return inside(self.namespace, self.places, *command)
+
+            self.actors[config] = actor_beside(config, wrap=wrap, environment=environ)
+        return self.actors[config]
 
     def run(self, *command: str, **more: Any) -> subprocess.Popen[bytes]:
         """Start a program."""
         silent: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        environment = {**os.environ, "PYTHONPATH": str(AGENT)}
+        silent["env"] = {**os.environ, "PYTHONPATH": str(AGENT)}
         process: subprocess.Popen[bytes] = subprocess.Popen(
-            inside(self.namespace, self.places, *command), env=environment, **(silent | more)
+            inside(self.namespace, self.places, *command), **(silent | more)
         )
         return process
 
@@ -87,7 +100,8 @@ class Machine:
         """Start `certmedic run`; append its output to `log`."""
         with log.open("ab") as output:
             command = [sys.executable, "-m", "certmedic", "run", "--config", str(config)]
-            return self.run(*command, stdout=output, stderr=output)
+            environ = {**os.environ, "PYTHONPATH": str(AGENT), VARIABLE: str(self.actor(config).path)}
+            return self.run(*command, stdout=output, stderr=output, env=environ)
 
     def certmedic(self, *words: str, config: Path) -> Any:
         """Run another command of certmedic and return its JSON."""

@@ -58,7 +58,7 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
 def depends() -> dict[str, str]:
     """Return {package: lowest version} of the dependencies of the deb."""
     text = (PACKAGING / "debian" / "control").read_text()
-    (listed,) = re.findall(r"^Depends: (.*)$", text, re.MULTILINE)
+    listed, _ = re.findall(r"^Depends: (.*)$", text, re.MULTILINE)  # of certmedic, and of certmedic-actor
     return dict(re.findall(r"([a-z0-9][\w.+-]+) \(>= ([\w.~]+)\)", listed))
 
 
@@ -76,7 +76,13 @@ def property_of(machine: Machine, name: str) -> str:
     return machine("systemctl", "show", "--value", "--property", name, "certmedic").strip()
 
 
-def install(machine: Machine, package: Path) -> None:
-    """Install a deb on a machine, with apt."""
-    machine.put(package, "/root/certmedic.deb")
-    machine("apt-get", "install", "-y", "/root/certmedic.deb", timeout=180)
+def install(machine: Machine, *packages: Path) -> None:
+    """Install debs on a machine, with apt."""
+    for package in packages:
+        machine.put(package, f"/root/{package.name}")
+    machine("apt-get", "install", "-y", *(f"/root/{package.name}" for package in packages), timeout=180)
+
+
+def actor_of(deb: Path) -> Path:
+    """Return the deb of the actor that was built with the deb of the agent."""
+    return deb.with_name(deb.name.replace("certmedic_", "certmedic-actor_"))

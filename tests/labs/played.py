@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from certmedic.config import Config
+from certmedic.actor.ports import Aside, Renewed
+from certmedic.actor.record import Record
+from certmedic.actor.restart import RestartError
+from certmedic.actor.verbs import Actor, Body, Caller, policy_for
+from certmedic.config import Config, policy_of
 from certmedic.core.lease import Access
 from certmedic.core.means import Means
 from certmedic.core.model import (
+    Action,
     Container,
     Facts,
     Item,
@@ -27,11 +32,11 @@ from certmedic.core.model import (
     Told,
     Trust,
 )
+from certmedic.core.request import Release, Reply, Request, Take, Undo, cure_of, pack, parse
 from certmedic.edge.notify import AppriseNotifier
-from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Incident, Store
 from certmedic.loop import Loop
-from certmedic.ports import Aside, CertificateFiles, Channel, Delivered, Renewed, World
+from certmedic.ports import Channel, Delivered, World
 from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, entry, facts, k3s, kubeadm, member, unit
 
 REFUSED = (
@@ -86,6 +91,7 @@ class Played:
     released: list[str] = field(default_factory=list)
     keeps: bool = False  # a restart keeps existing files, like an old manager
     fails: str = ""
+    unable: str = ""  # why no actor acts for this agent
     dead: set[str] = field(default_factory=set)
     members: tuple[Member, ...] = ()
     rosters: dict[str, Told] = field(default_factory=dict)  # the member lists of etcd
@@ -128,7 +134,7 @@ class Played:
     def take(self, group: str, access: Access) -> Lease:
         return Lease(state=self.lease, why=f"the lease is {self.lease}")
 
-    def release(self, group: str) -> None:
+    def release(self, group: str, access: Access) -> None:
         self.released.append(group)
 
     def is_own_probe(self, address: str) -> bool:
@@ -149,14 +155,16 @@ class Played:
             self.files = k3s(NOW + 300 * DAY) if self.files[0].place.plane == "k3s" else member()
         return f"restarted {target.name}"
 
-    def renew(self, stored: Stored, *, now: datetime, about_to: Callable[[Renewed], object]) -> None:
+    def renew(self, stored: Stored, *, now: datetime, about_to: Callable[[Renewed], None]) -> Renewed:
         """Renew a file; it stays unchanged unless `renews`."""
         path = stored.certificate.path
-        about_to(Renewed(path=path, backup=f"{path}.old", not_after=now, ca_path="ca.crt", fingerprint="f"))
+        renewed = Renewed(path=path, backup=f"{path}.old", not_after=now, ca_path="ca.crt", fingerprint="f")
+        about_to(renewed)
         self.renewed.append(path)
         if self.renews:
             both = zip(self.files, member(), strict=True)
             self.files = tuple(fresh if fresh.certificate.path == path else old for old, fresh in both)
+        return renewed
 
     def undo(self, renewed: Renewed) -> None:
         self.undone.append(renewed.path)
@@ -215,6 +223,59 @@ class Reached(Played):
 
 
 @dataclass
+class Asked:
+    """The real actor on the simulated machine, in this process and in the time of the lab."""
+
+    lab: Lab
+
+    def actor(self) -> Actor:
+        folder = self.lab.path.with_suffix(".actor")
+        folder.mkdir(exist_ok=True)
+        world = self.lab.world
+        return Actor(
+            Body(eyes=Own(world), restarts=world, files=world, lock=world, boot_id="b"),
+            Record(folder),
+            policy_for(policy_of(self.lab.config)),
+            verify_for=self.lab.config.remedy.verify_for,
+            entries=world,
+            now=lambda: self.lab.now,
+            sleep=self.sleep,
+        )
+
+    def sleep(self, seconds: float) -> None:
+        self.lab.now += timedelta(seconds=seconds)
+
+    def ask(self, request: Request) -> Reply:
+        return self.actor().answer(parse(pack(request)), Caller(uid=0, pid=1))
+
+    def cure(self, ref: int, action: Action) -> Reply:
+        return self.ask(cure_of(ref, action))
+
+    def undo(self, ref: int) -> Reply:
+        return self.ask(Undo(ref=ref))
+
+    def take(self, group: str) -> Lease:
+        reply = self.ask(Take(group=group))
+        return reply.lease or Lease(state="none", why=reply.why)
+
+    def release(self, group: str) -> None:
+        self.ask(Release(group=group))
+
+
+@dataclass
+class Own:
+    """The actor's own eyes on the simulated machine, which knows all members."""
+
+    world: Played
+
+    def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
+        return self.world.gather(now=now, with_members=with_members, nameless=nameless)
+
+    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
+        return known
+
+
+@dataclass
 class Lab:
     """An agent on a simulated machine, and its time."""
 
@@ -231,15 +292,17 @@ class Lab:
     def begin(self) -> None:
         """Start the agent, or restart it after a kill."""
         self.store = Store(self.path)
+        self.hands = Asked(self)
+        self.hands.actor().take_up()
         world = World(
             senses=self.world,
-            hands=self.world,
-            pen=cast("CertificateFiles", self.world),
+            hands=self.hands,
             notifier=self.world,
             journal=self.world,
             host="master-a",
             boot_id="b",
-            lock=self.world if self.world.lease else None,
+            unable=self.world.unable,
+            lock=self.hands if self.world.lease else None,
         )
         self.loop = Loop(
             config=self.config,

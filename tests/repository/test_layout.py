@@ -9,7 +9,7 @@ import pytest
 from labs import AGENT, ROOT
 
 CODE, TESTS = AGENT / "certmedic", ROOT / "tests"
-MIRRORS = ("cli", "config", "core", "edge", "reader")
+MIRRORS = ("actor", "cli", "config", "core", "edge", "reader")
 NO_CODE = {"__init__.py", "entries.py", "vocabulary.py"}
 MODULES = [path for path in sorted((CODE / "core").rglob("*.py")) if path.name not in NO_CODE]
 

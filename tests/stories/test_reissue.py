@@ -21,7 +21,7 @@ def test_old_manager_is_cured_by_moving_expired_files_aside():
             assert sick.restarts() != before
             assert until(lambda: kinds(sick) == ["opened", "resolved"], seconds=20)
             kept = sorted(
-                path.name.rsplit("_", 1)[1].rsplit(".", 1)[0] for path in (sick.home / "state/backups").iterdir()
+                path.name.rsplit("_", 1)[1].rsplit(".", 1)[0] for path in (sick.home / "actor/backups").iterdir()
             )
             assert kept == ["me.crt", "server.crt"]
         finally:

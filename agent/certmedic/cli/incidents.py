@@ -17,6 +17,7 @@ from certmedic.core import message
 from certmedic.core.decision import explain
 from certmedic.core.model import Decision, Gate, GateName, Silence, WaitsFor
 from certmedic.core.text import count
+from certmedic.edge import actor
 from certmedic.edge.store import Incident, Store
 
 APPROVED_FOR = timedelta(hours=4)  # an approval is for tonight, not for a similar fault next month
@@ -283,6 +284,8 @@ def reset(*, config_path: Path | None) -> None:
     output.say(
         f"actions are allowed again; the failure was: {tripped}" if tripped else "no action had failed", colour="green"
     )
+    if actor.is_installed():
+        output.say("The actor keeps its own record, which only root resets: sudo certmedic-actor reset")
 
 
 COMMANDS = (incidents, show_incident, approve, reset)

@@ -25,6 +25,7 @@ from certmedic.core import message
 from certmedic.core.message.sample import CAUSES, sample
 from certmedic.core.model import Cause, Facts, Severity
 from certmedic.core.text import ago, count, minute, span, stamp
+from certmedic.edge import actor
 from certmedic.edge import service as systemd
 from certmedic.edge.store import Incident, Store, StoreError
 from certmedic.edge.store.claim import claimed, is_claimed
@@ -132,6 +133,7 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
             running=running,
             acts=idle_reason(settings.mode, tripped) is None,
             acts_not=idle_reason(settings.mode, tripped),
+            actor=actor.is_installed(),
             sources=sources,
             open=[row(*pair) for pair in rows],
             outbox={"pending": waiting, "oldest": oldest, "age_seconds": age},
@@ -194,6 +196,8 @@ def idle_reason(mode: str, tripped: str) -> str | None:
     """Return why certmedic acts on no incident at all, and how to change that; None if it may act."""
     if mode not in ("approve", "remedy"):
         return f'mode is "{mode}"; mode = "remedy" in the configuration allows actions'
+    if not actor.is_installed():
+        return f"{actor.ABSENT}; install the package certmedic-actor"
     return f"an action failed ({tripped}); run: sudo certmedic reset" if tripped else None
 
 
@@ -259,6 +263,13 @@ def missing_programs(config: Config) -> list[str]:
     return [f"remedy.means: {p}: is not an executable file" for p in programs if not os.access(p, os.X_OK)]
 
 
+def unable(config: Config) -> list[str]:
+    """Return that nothing can act although the mode asks for it, in a sentence."""
+    if config.mode in ("observe", "notify") or actor.is_installed():
+        return []
+    return [f'mode is "{config.mode}", but {actor.ABSENT}: install the package certmedic-actor']
+
+
 @inputs.command(
     "check-config",
     "Check the configuration.",
@@ -276,7 +287,7 @@ def check_config(*, config_path: Path | None, explain: bool) -> None:
     faults = [*app.channel_faults(config, app.notifier(config)), *missing_programs(config)]
     for fault in faults:
         output.say(fault, colour="red")
-    for warning in open_secrets(config):
+    for warning in (*open_secrets(config), *unable(config)):
         output.say(f"warning: {warning}", colour="yellow")
     if explain:
         tell_renewals(config, datetime.now(UTC))

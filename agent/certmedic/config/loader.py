@@ -20,6 +20,9 @@ from certmedic.edge.os import readfile
 
 DEFAULT_PATH = Path("/etc/certmedic/certmedic.toml")
 DROP_IN_DIRECTORY = "conf.d"  # beside the main file
+ACTOR_FILE = (
+    "actor.toml"  # beside the main file: the limits of the actor. Its keys are those of [remedy], and replace them
+)
 
 
 class ConfigError(Exception):
@@ -35,10 +38,10 @@ class ConfigError(Exception):
 
 
 def files(path: Path | None = None) -> list[Path]:
-    """Return the main file, if it exists, and its drop-ins in the order in which they count. `path` is as in `load`."""
+    """Return the files that exist, in the order in which they count: main file, drop-ins, actor.toml. `path` is as in `load`."""
     path = path or DEFAULT_PATH
-    main = [path] if path.exists() else []
-    return main + sorted((path.parent / DROP_IN_DIRECTORY).glob("*.toml"))
+    drop_ins = sorted((path.parent / DROP_IN_DIRECTORY).glob("*.toml"))
+    return [file for file in (path, *drop_ins, path.parent / ACTOR_FILE) if file.exists()]
 
 
 def load(path: Path | None = None) -> Config:
@@ -61,9 +64,12 @@ def load(path: Path | None = None) -> Config:
 def _check(file: Path, faults: list[str]) -> dict[str, Any]:
     """Return the good values of one file; what is wrong with it goes to `faults`."""
     values: dict[str, Any] = {}
-    for key, value in _flatten(_read(file, faults)):
+    prefix = "remedy." if file.name == ACTOR_FILE else ""
+    for name, value in _flatten(_read(file, faults)):
+        key = prefix + name
         if key not in KEYS:
-            faults.append(f"{file}: {key}: {fault_of_unknown(key, KEYS)}")
+            known = [other.removeprefix(prefix) for other in KEYS if other.startswith(prefix)]
+            faults.append(f"{file}: {name}: {fault_of_unknown(name, known)}")
             continue
         try:
             values[key] = KEYS[key](value)

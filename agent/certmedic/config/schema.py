@@ -163,22 +163,23 @@ class RemedyPolicy:
     - `unit`: The systemd unit that is restarted. A unit that a person has stopped is left alone. A unit of `Type=oneshot` is run.
 
     - `command`: Instead of a unit: a program by its absolute path, and its arguments, as a list. It has no shell, gets nothing of
-    the service's environment but `CERTMEDIC_FOR`, and is killed after a minute. It runs in the service's sandbox: for a program
-    that writes to the machine, a oneshot `unit` is better. If the service is killed while the command runs, the command is not
+    the service's environment but `CERTMEDIC_FOR`, and is killed after a minute. It runs in the actor's sandbox: for a program
+    that writes to the machine, a oneshot `unit` is better. If the actor is killed while the command runs, the command is not
     repeated, and a person is called unless the certificates were renewed.
 
     - `renews`: Your word that this renews the certificates, true or false. All but k3s and rke2 need it.
     """
     renew: bool = setting(False, values.boolean)
-    """Sign leaves in place if their CA's key is here; the unit needs examples/renew.conf.
+    """Sign leaves in place if their CA's key is here; the actor's unit needs examples/renew.conf.
 
-    The new leaf is for the same key. Without the key of its CA on this master, nothing is signed. The service may not write there until the drop-in `renew.conf` allows it.
+    The new leaf is for the same key. Without the key of its CA on this master, nothing is signed. The actor may not write there until the
+    drop-in `renew.conf` of the package certmedic-actor names the folder.
     """
     reissue: bool = setting(False, values.boolean)
-    """Move expired files aside for an old etcd-manager; the unit needs examples/renew.conf.
+    """Move expired files aside for an old etcd-manager; the actor's unit needs examples/renew.conf.
 
     An etcd-manager older than 3.0.20200428 keeps an expired leaf and issues a missing one. Before its restart the leaf is moved into
-    the state directory, if the key of its CA is on this master. If no new leaf appears, the old file is put back with its owner and mode.
+    the actor's state directory, if the key of its CA is on this master. If no new leaf appears, the old file is put back with its owner and mode.
     """
     cooldown: timedelta = setting("15m", values.duration)
     """Leave a container alone for this long after an action."""

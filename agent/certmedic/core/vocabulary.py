@@ -117,6 +117,7 @@ class GateName(StrEnum):
     BREAKER = "breaker"
     COOLDOWN = "cool-down"
     BUDGET = "budget"
+    ACTOR = "actor"
     MODE = "mode"
 
 

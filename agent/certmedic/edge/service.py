@@ -88,8 +88,9 @@ def stop_on_signals(stop: threading.Event, reload: threading.Event) -> None:
 class Journal:
     """Structured entries for journald if it holds our stderr, otherwise lines on stderr."""
 
-    def __init__(self, path: str = JOURNAL_SOCKET) -> None:
+    def __init__(self, path: str = JOURNAL_SOCKET, *, identifier: str = "certmedic") -> None:
         self._path = path
+        self._identifier = identifier
         self._structured = _stderr_is_journal()
         self._lost = 0
 
@@ -97,11 +98,11 @@ class Journal:
         """Write one entry. Never waits and never raises; lost entries are counted, and the next entry holds their number."""
         if not self._structured:
             with contextlib.suppress(OSError, ValueError):  # ValueError: closed
-                sys.stderr.write(f"certmedic: {_line(fields.get('MESSAGE', ''))}\n")
+                sys.stderr.write(f"{self._identifier}: {_line(fields.get('MESSAGE', ''))}\n")
                 sys.stderr.flush()
             return
         lost = {"CERTMEDIC_LOST": str(self._lost)} if self._lost else {}
-        entry = {**fields, **lost, "SYSLOG_IDENTIFIER": "certmedic"}
+        entry = {**fields, **lost, "SYSLOG_IDENTIFIER": self._identifier}
         line = f"<{fields.get('PRIORITY', '6')}>{_line(fields.get('MESSAGE', ''))}\n"
         if _datagram(self._path, encode(entry)) or _to_stderr(line.encode(errors="replace")):
             self._lost = 0

@@ -7,29 +7,28 @@ restart. All output comes from the agent's state, with real times; nothing is sc
 from __future__ import annotations
 
 import contextlib
-import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from certmedic.config import Certificates, Config, Notify, RemedyPolicy
-from certmedic.core import planes
 from certmedic.core.decision import explain
 from certmedic.core.examine import stamp
-from certmedic.core.model import Container, Facts, Message, Origin, Severity, Told
-from certmedic.core.origin import Trust
+from certmedic.core.model import Facts, Message, Origin, Severity, Told
 from certmedic.edge import inbox, link
+from certmedic.edge.actor import ActorClient
 from certmedic.edge.facts.machine import Machine
 from certmedic.edge.notify import AppriseNotifier
-from certmedic.edge.renew import Pen
-from certmedic.edge.restart import RestartError
 from certmedic.edge.store import Incident, Store
 from certmedic.edge.wire import Watching
 from certmedic.loop import Loop
 from certmedic.ports import Channel, Delivered, World
+from labs import AGENT, TESTS
+from labs.activation import activated
 from labs.drill import recorded
+from labs.drill.actor import CONFIG, Runtime, machine_of, seen_by
 from labs.drill.etcd import EtcdMissingError, find
 from labs.drill.master import Master, Member, scratch_master
 from labs.drill.timeline import HOST, INDENT, Say, Timeline
@@ -38,20 +37,6 @@ LIFE = 20.0  # life of the first certificates of member a, in seconds
 PATIENCE = 90.0  # seconds for the whole story
 OLD = "keeps an expired file, as versions before 3.0.20200428 do"
 NEW = "reissues at its start, as versions from 3.0.20200428 do"
-
-
-@dataclass
-class Runtime:
-    """The container runtime of the drill: it restarts the stand-in of one member."""
-
-    member: Member
-
-    def restart(self, container: Container) -> str:
-        """Restart member a if it is the target."""
-        if container.id != self.member.container().id:
-            raise RestartError(f"{container.name} is not here any more")
-        self.member.restart()
-        return f"restarted {container.name}"
 
 
 @dataclass
@@ -64,15 +49,7 @@ class Eyes:
     def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
         """Return the facts of the machine of member a. Other members are not asked."""
         ports = (self.member.peer_port, self.member.client_port)
-        seen = self.machine.gather(now=now, ports=ports, nameless=nameless)
-        # Ignore the clock and other etcds of the machine that runs the drill.
-        return replace(
-            seen,
-            served=tuple(listener for listener in seen.served if listener.port in ports),
-            containers=(self.member.container(),),
-            host=HOST,
-            clock_synchronised=None,
-        )
+        return seen_by(self.machine, self.member.container(), ports, now=now, nameless=nameless)
 
     def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
         """Return the known groups unchanged: the machine finds the only group itself."""
@@ -142,31 +119,29 @@ def play(*, old: bool, urls: Sequence[str], say: Say) -> int:
 def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str]) -> int:
     """Run the agent on member a until the story is over."""
     member = master.members["a"]
-    config = Config(
-        mode="remedy",
-        certificates=Certificates(warn_days=()),  # a life of seconds would cause every expiry warning at once
-        notify=Notify(group_for=timedelta(seconds=2)),
-        remedy=RemedyPolicy(cooldown=timedelta(minutes=15), per_day=2, verify_for=timedelta(seconds=20)),
-    )
-    # Neither systemd nor a kubelet starts the members: trust them because this user runs them.
-    machine = Machine(
-        globs=planes.patterns(root=str(member.root)),
-        root=str(member.root),
-        owner=os.geteuid(),
-        trusts=lambda process: Trust.SYSTEM if process.uid == os.geteuid() else Trust.STRANGER,
-    )
+    runtime, path = master.root / "runtime.sock", master.root / "actor.sock"
+    Runtime(runtime, member).start()
+    ports = (str(member.peer_port), str(member.client_port))
+    command = [sys.executable, "-P", "-m", "labs.drill.actor", str(member.root), str(master.root / "actor")]
     world = World(
-        senses=Eyes(machine, member),
-        hands=Runtime(member),
-        pen=Pen(master.root / "backups", str(member.root), os.geteuid()),
+        senses=Eyes(machine_of(member.root), member),
+        hands=ActorClient(str(path)),
         notifier=Screen(timeline, AppriseNotifier((), {}, urls)),
         journal=Silent(),
         host=HOST,
         boot_id="drill",
     )
     stop, box = threading.Event(), inbox.Inbox()
-    with Store(master.root / "state.sqlite3") as store:
-        loop = Loop(config=config, store=store, world=world, started_at=datetime.now(UTC), sources={})
+    with (
+        activated(
+            path,
+            [*command, str(runtime), *ports],
+            environment={"PYTHONPATH": f"{AGENT}:{TESTS}"},
+            log=master.root / "actor.log",
+        ),
+        Store(master.root / "state.sqlite3") as store,
+    ):
+        loop = Loop(config=CONFIG, store=store, world=world, started_at=datetime.now(UTC), sources={})
         reader = link.Link(link.child, Watching(files=(str(member.log),)), {}, box, stop)
         reader.start()
         story = Story(timeline, store, master, old=old)

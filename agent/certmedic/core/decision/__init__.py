@@ -2,7 +2,7 @@
 
 from certmedic.core.decision.decide import decide, is_in_use
 from certmedic.core.decision.gates import explain
-from certmedic.core.decision.policy import FRESH_FOR, History, Policy, troubled
+from certmedic.core.decision.policy import FRESH_FOR, History, Policy, Refusal, troubled
 from certmedic.core.decision.renewal import cure_of, renews_by_itself
 from certmedic.core.decision.urgency import urgency
 
@@ -10,6 +10,7 @@ __all__ = [
     "FRESH_FOR",
     "History",
     "Policy",
+    "Refusal",
     "cure_of",
     "decide",
     "explain",

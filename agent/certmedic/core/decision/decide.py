@@ -43,6 +43,7 @@ GATES: tuple[Callable[[Context], Gate | None], ...] = (
     gates.breaker,
     gates.cooldown,
     gates.budget,
+    gates.actor,
     gates.permission,
 )
 

@@ -233,6 +233,16 @@ def budget(context: Context) -> Gate:
     return closed(name, why, opens=f"wait until {stamp(recent[-limit] + DAY)}" if limit else "set remedy.per_day")
 
 
+def actor(context: Context) -> Gate:
+    """An actor is there, and has not refused this a moment ago."""
+    name, unable, refused = GateName.ACTOR, context.policy.unable, context.history.refused
+    if unable:
+        return closed(name, unable, opens="install the package certmedic-actor")
+    if refused is not None and context.facts.at < refused.until:
+        return closed(name, f"the actor refused: {refused.why}", opens=f"wait until {stamp(refused.until)}")
+    return opened(name, "it checks this again by itself")
+
+
 def permission(context: Context) -> Gate:
     """The operator allows it."""
     name, policy = GateName.MODE, context.policy

@@ -18,6 +18,7 @@ class Policy:
     """The settings of the operator for actions."""
 
     mode: str  # observe | notify | approve | remedy
+    unable: str = ""  # why nothing can act for this agent, in a sentence; "" if an actor is there
     restart: tuple[str, ...]  # renewers that may be restarted
     cooldown: timedelta
     per_day: int
@@ -26,6 +27,14 @@ class Policy:
     means: tuple[Means, ...] = ()  # of the operator's own
     window: Window | None = None  # of planned actions; None: at any time
     plan_ahead: timedelta = timedelta(0)  # how long before expiry an action is planned; zero: never
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The actor's last refusal of an action on an incident."""
+
+    why: str
+    until: datetime  # when it may be asked again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,7 @@ class History:
     tripped: str = ""  # the action that failed since the last reset, in a sentence
     waiting_since: datetime | None = None  # when this machine first wanted to act on it
     approved: str = ""  # who approved an action for this incident, if the approval still holds
+    refused: Refusal | None = None  # None: the actor refused nothing about this incident
 
 
 def troubled(others: Iterable[Diagnosis], group: str) -> tuple[str, ...]:

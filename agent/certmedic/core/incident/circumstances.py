@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from certmedic.core.decision import FRESH_FOR, History, Policy, troubled
+from certmedic.core.decision import FRESH_FOR, History, Policy, Refusal, troubled
 from certmedic.core.incident.state import Act, ActState, Incident
 from certmedic.core.model import Attempt, Cause, Lease, Suspect
 
 DAY = timedelta(days=1)
+REFUSED_FOR = timedelta(seconds=15)  # after the first refusal of the actor; doubled by each further one
+MOST_REFUSALS = 4  # about one incident; then a person is called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,18 @@ class Circumstances:
             waiting_since=incident.opened_at,
             tripped=self.tripped,
             approved=self.approved,
+            refused=self._refusal(incident),
+        )
+
+    def _refusal(self, incident: Incident) -> Refusal | None:
+        """Return the last action on an incident that was not begun. Each makes the wait for the next one longer."""
+        withdrawn = [act for act in self.acts_of(incident) if act.state is ActState.WITHDRAWN]
+        if not withdrawn:
+            return None
+        last = withdrawn[-1]
+        return Refusal(
+            why=last.detail,
+            until=(last.ended_at or last.at) + REFUSED_FOR * 2 ** min(len(withdrawn) - 1, MOST_REFUSALS),
         )
 
     def _attempts(self, since: datetime, but: Act | None) -> Iterator[Attempt]:

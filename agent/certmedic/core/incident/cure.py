@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from certmedic.core import examine
-from certmedic.core.incident.circumstances import Circumstances
+from certmedic.core.incident.circumstances import MOST_REFUSALS, REFUSED_FOR, Circumstances
 from certmedic.core.incident.effects import (
     Effect,
     Escalate,
@@ -51,6 +51,7 @@ class Result(Enum):
     FAILED = "failed"
     WRONG = "wrong"  # the files that it replaced are to be put back
     UNDONE = "undone"
+    REFUSED = "refused"  # by the actor, which changed nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +64,16 @@ class Outcome:
     detail: str
 
 
-def tried(outcome: Outcome, act: Act, incident: Incident, now: datetime) -> list[Effect]:
-    """Return the effects of an outcome. `act` and `incident` are as they are stored now."""
+def tried(outcome: Outcome, act: Act, incident: Incident, now: datetime, *, refusals: int = 0) -> list[Effect]:
+    """Return the effects of an outcome. `act` and `incident` are as they are stored now; `refusals` is how many there were before."""
     match outcome.result:
         case Result.DONE:
             return _done(act, outcome.detail, now)
         case Result.LATE:
             return _to_be_verified(act, outcome.detail, now)
-        case Result.FAILED | Result.UNDONE:
+        case Result.REFUSED if refusals < MOST_REFUSALS:
+            return _withdrawn(act, outcome.detail, now)
+        case Result.FAILED | Result.UNDONE | Result.REFUSED:
             return failed(act, incident, outcome.detail, now)
         case _:
             return _went_wrong(act, incident, outcome.detail, now)
@@ -144,6 +147,16 @@ def begin_or_withdraw(act: Act, decision: Decision, now: datetime) -> list[Effec
         MoveAct(act.id, ActState.WITHDRAWN, why),
         Note("withdrawn", why),
         LookAgain(RecheckKind.INCIDENT, now),
+    ]
+
+
+def _withdrawn(act: Act, why: str, now: datetime) -> list[Effect]:
+    """Return the effects of an action that nobody began."""
+    return [
+        MoveAct(act.id, ActState.WITHDRAWN, why),
+        Note("withdrawn", why),
+        ReleaseLease(),
+        LookAgain(RecheckKind.INCIDENT, now + REFUSED_FOR),
     ]
 
 

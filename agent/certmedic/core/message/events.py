@@ -39,6 +39,13 @@ MESSAGE_IDS: Mapping[str, str] = {
     "heartbeat-lost": "660e197fce7d476184d59a4c17e97395",
     "strangers": "4f5d7c0f6f9e4f0d9c3a9f0b7f2a6c1e",
     "heartbeat-back": "6e985af66f95448d8e0651f23d082b6a",
+    "actor-answered": "bfd386b7eeba4ee689d51ca284e5171c",
+    "actor-refused": "7d462177e71a4679bed8d1be6c1c5f91",
+    "actor-began": "c9f703d5a0544bec91a209e444af939f",
+    "actor-performed": "8f027dc8b2124b1ca0c910bdc32fee16",
+    "actor-undone": "ce15c4281cf54757bc76256b9e29f872",
+    "actor-failed": "652bb9169ce345b6bba1cc0ccf676033",
+    "actor-taken-up": "eff6cc9fbe984e5786d1a0be968a4278",
 }
 OPENED_IDS: Mapping[Cause, str] = {
     Cause.EXPIRED: "bda18c898b4a4b0a8ff56c45cac77db0",
@@ -125,50 +132,51 @@ def _typed(command: str, incident: int) -> str:
 def source_fields(item: SourceDown | SourceUp) -> dict[str, str]:
     """Return the journal entry that a source is blind or back."""
     if isinstance(item, SourceUp):
-        return _news("source-back", "5", f"{item.source} is read again", {"CERTMEDIC_SOURCE": item.source})
+        return news("source-back", "5", f"{item.source} is read again", {"CERTMEDIC_SOURCE": item.source})
     text = f"blind: {item.source} cannot be read: {item.reason}"
-    return _news("source-blind", "4", text, {"CERTMEDIC_SOURCE": item.source, "CERTMEDIC_REASON": item.reason})
+    return news("source-blind", "4", text, {"CERTMEDIC_SOURCE": item.source, "CERTMEDIC_REASON": item.reason})
 
 
 def started_fields(*, mode: str, sources: str) -> dict[str, str]:
     """Return the journal entry that the service has started."""
     fields = {"CERTMEDIC_SOURCES": sources, "CERTMEDIC_MODE": mode}
-    return _news("service-started", "6", f"watching {sources}; mode {mode}", fields)
+    return news("service-started", "6", f"watching {sources}; mode {mode}", fields)
 
 
 def config_refused_fields(faults: Sequence[str]) -> dict[str, str]:
     """Return the journal entry that a configuration was refused."""
     listed = "; ".join(faults)
     text = f"the new configuration is wrong, the old one stays: {listed}"
-    return _news("config-refused", "3", text, {"CERTMEDIC_FAULTS": listed})
+    return news("config-refused", "3", text, {"CERTMEDIC_FAULTS": listed})
 
 
 def undelivered_fields(incident: int, kind: str, channel: str, reason: str) -> dict[str, str]:
     """Return the journal entry that a message was given up. `channel` is the label of its channel."""
     text = f'incident {incident}: the message "{kind}" never reached {channel}: {reason}'
     fields = {"CERTMEDIC_INCIDENT": str(incident), "CERTMEDIC_CHANNEL": channel, "CERTMEDIC_REASON": reason}
-    return _news("undelivered", "3", text, fields)
+    return news("undelivered", "3", text, fields)
 
 
 def channels_faulty_fields(faults: Sequence[str]) -> dict[str, str]:
     """Return the journal entry on faults in the files of channels."""
     listed = "; ".join(faults)
-    return _news("channels-faulty", "3", f"some channels do not work: {listed}", {"CERTMEDIC_FAULTS": listed})
+    return news("channels-faulty", "3", f"some channels do not work: {listed}", {"CERTMEDIC_FAULTS": listed})
 
 
 def strangers_fields() -> dict[str, str]:
     """Return the journal entry that strangers exceed their budget."""
-    return _news("strangers", "5", "untrusted programs log more than certmedic parses: it only counts the rest", {})
+    return news("strangers", "5", "untrusted programs log more than certmedic parses: it only counts the rest", {})
 
 
 def heartbeat_fields(reason: str) -> dict[str, str]:
     """Return the journal entry that the heartbeat is refused, or without a reason that it is accepted again."""
     if not reason:
-        return _news("heartbeat-back", "5", "the heartbeat is accepted again", {})
-    return _news("heartbeat-lost", "4", f"the heartbeat is refused: {reason}", {"CERTMEDIC_REASON": reason})
+        return news("heartbeat-back", "5", "the heartbeat is accepted again", {})
+    return news("heartbeat-lost", "4", f"the heartbeat is refused: {reason}", {"CERTMEDIC_REASON": reason})
 
 
-def _news(event: str, priority: str, text: str, fields: Mapping[str, str]) -> dict[str, str]:
+def news(event: str, priority: str, text: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the journal entry of an event of the service itself."""
     head = {"MESSAGE": text, "MESSAGE_ID": MESSAGE_IDS[event], "PRIORITY": priority, "CERTMEDIC_EVENT": event}
     return _tidy({**head, **fields})
 

@@ -14,7 +14,7 @@ from certmedic.core.model import Facts, FileFault, Origin, Served, Stored, Told,
 from certmedic.core.origin import ROOT, Process, least, of_process
 from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.facts.listeners import Listener, listeners, own_addresses, shake_hands
-from certmedic.edge.facts.members import MembersSeen, meet, members, peer_addresses
+from certmedic.edge.facts.members import Ask, MembersSeen, meet, members, peer_addresses
 from certmedic.edge.facts.processes import clock_synchronised, holders, identify
 from certmedic.edge.facts.sight import Direct, Pods, Sight
 from certmedic.edge.facts.units import units
@@ -41,7 +41,8 @@ class Machine:
     `units` are systemd's units that may be restarted; processes of the units in `believed` are trusted like the control
     plane's. `owner` is the uid whose files count as root's: other than 0 only for a scratch master in a folder, where `trusts`
     judges processes in the place of `of_process`, since neither systemd nor a kubelet starts them. `sight` reads the files, and the
-    runtimes; without it, this process does.
+    runtimes; without it, this process does. `ask` asks an etcd here for its members, and only the actor has it; the agent has `met`,
+    which asks the actor for all of them.
     """
 
     def __init__(  # noqa: PLR0913 - each is one kind of fact
@@ -57,7 +58,11 @@ class Machine:
         owner: int = ROOT,
         trusts: Callable[[Process], Trust] | None = None,
         sight: Sight | None = None,
+        ask: Ask | None = None,
+        met: Callable[[], Mapping[str, Told]] | None = None,
     ) -> None:
+        self._ask = ask
+        self._met = met
         self._trusts = trusts
         self._believed = tuple(believed)
         self.root = root
@@ -133,13 +138,19 @@ class Machine:
         An etcd stops answering once its own certificate has expired, so ask while that is good.
         """
         if self.live:
-            self._told = {**known, **self._told}
+            self._told = {**known, **self._told, **(self._met() if self._met else {})}
             embedded = _embedded(self.inventory()[0])
-            meet(self._told, embedded, [], trusts=self.trust_of_process, tree=self._tree)
+            meet(self._told, embedded, [], trusts=self.trust_of_process, tree=self._tree, ask=self._ask)
         return dict(self._told)
 
     def _members(self, stored: Sequence[Stored]) -> MembersSeen:
-        return members(remembered=self._told, embedded=_embedded(stored), trusts=self.trust_of_process, tree=self._tree)
+        return members(
+            remembered=self._told,
+            embedded=_embedded(stored),
+            trusts=self.trust_of_process,
+            tree=self._tree,
+            ask=self._ask,
+        )
 
     def _peer_addresses(self) -> frozenset[str]:
         """Return the addresses of the other members; looked up again every minute."""

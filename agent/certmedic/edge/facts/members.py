@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from certmedic.core import planes
 from certmedic.core.certificates import NotACertificate, parse, parse_der
@@ -21,14 +22,22 @@ from certmedic.edge.facts.endpoints import address_of, addresses, handshakes
 from certmedic.edge.facts.etcds import MOST_MEMBERS, Endpoint, Etcd, Trusts, etcds, start_of
 from certmedic.edge.facts.listeners import Proof, listeners, own_addresses, probe
 from certmedic.edge.facts.processes import holders, read_process
-from certmedic.edge.facts.roster import Voters, voters
 from certmedic.edge.os.owners import Judge, Tree
 from certmedic.edge.os.readfile import read_bytes
 
 DEADLINE = 2.0  # seconds for one handshake; all are made at once
 MOST_IN_FILE = 200  # certificates of one file
 
+Voters = tuple[tuple[str, str, int], ...]  # name, host and port of peers
+
 _REFUSED = os.strerror(errno.ECONNREFUSED)
+
+
+class Ask(Protocol):
+    """Asks an etcd of this machine for its members, with a peer certificate and its key. Only the actor may do that."""
+
+    def __call__(self, host: str, port: int, *, certificate: str, cas: Sequence[str]) -> Voters:
+        """Return the voting members; empty if etcd does not answer. Never raises."""
 
 
 def _nobody(_: int) -> Trust:
@@ -44,21 +53,22 @@ class MembersSeen:
     blind: tuple[str, ...] = ()  # what could not be seen, in sentences
 
 
-def members(
+def members(  # noqa: PLR0913 - each is one way to know them
     deadline: float = DEADLINE,
     *,
     remembered: dict[str, Told] | None = None,
     embedded: Sequence[Stored] = (),
     trusts: Trusts = _nobody,
     tree: Tree = Tree(),  # noqa: B008 - a frozen value
+    ask: Ask | None = None,
 ) -> MembersSeen:
     """Return the members of every etcd in this network namespace, each with the certificates that it serves. Never raises.
 
     The handshakes take at most `deadline` seconds and a little; before them, the etcds here are asked for their members. For
-    `remembered`, `embedded`, `trusts` and `tree` see `meet`.
+    `remembered`, `embedded`, `trusts`, `tree` and `ask` see `meet`.
     """
     blind: list[str] = []
-    known = meet({} if remembered is None else remembered, embedded, blind, trusts=trusts, tree=tree)
+    known = meet({} if remembered is None else remembered, embedded, blind, trusts=trusts, tree=tree, ask=ask)
     pairs = [(etcd, member, *etcd.endpoints(member)) for etcd in known for member in etcd.cluster.members]
     endpoints = dict.fromkeys(endpoint for _, _, *both in pairs for endpoint in both if endpoint is not None)
     seen = handshakes(list(endpoints), deadline)
@@ -111,18 +121,19 @@ def is_verified(proof: Proof, cas: Sequence[Certificate]) -> bool:
     return usable and bool(chain(leaf, cas, [ca for ca in sent if ca.is_ca]))
 
 
-def meet(
+def meet(  # noqa: PLR0913 - as for `members`
     remembered: dict[str, Told],
     embedded: Sequence[Stored],
     blind: list[str],
     *,
     trusts: Trusts = _nobody,
     tree: Tree = Tree(),  # noqa: B008 - a frozen value
+    ask: Ask | None = None,
 ) -> list[Etcd]:
     """Return the etcds of this network namespace that `trusts` judges SYSTEM, with their members.
 
     `remembered` maps a peer certificate to the last answer of its etcd, and is updated. `embedded` are the peer certificates of etcds
-    inside other programs. CA files count only if only root may write them in the `tree`.
+    inside other programs. CA files count only if only root may write them in the `tree`. Without `ask`, no etcd is asked.
     """
     known = []
     separate = set()  # peer certificates of etcds that are processes, which are not looked for inside other programs
@@ -136,20 +147,21 @@ def meet(
             ca_files = _trusted_files(peer, [path for use, path in files if use == "ca"], tree)
             cas = _certificates_in(ca_files)
             # The peer key is used only towards the socket of this very process, after its chain was verified.
-            asked = bool(host) and _listens(etcd.pid, port) and _proves(host, port, cas)
-            answer = voters(host, port, certificate=peer, cas=ca_files) if asked else ()
+            answer: Voters = ()
+            if ask is not None and host and _listens(etcd.pid, port) and _proves(host, port, cas):
+                answer = ask(host, port, certificate=peer, cas=ca_files)
             voting = _remembered(remembered, peer, answer, start_of(etcd.pid), etcd.cluster.members)
             cluster = replace(etcd.cluster, members=voting) if voting else etcd.cluster
             known.append(replace(etcd, cas=cas, cluster=cluster))
         else:
             known.append(etcd)
     inside = [
-        _inside(stored, remembered, trusts, tree) for stored in embedded if stored.certificate.path not in separate
+        _inside(stored, remembered, trusts, tree, ask) for stored in embedded if stored.certificate.path not in separate
     ]
     return known + [etcd for etcd in inside if etcd is not None]
 
 
-def _inside(stored: Stored, remembered: dict[str, Told], trusts: Trusts, tree: Tree) -> Etcd | None:
+def _inside(stored: Stored, remembered: dict[str, Told], trusts: Trusts, tree: Tree, ask: Ask | None) -> Etcd | None:
     """Return the etcd inside k3s or rke2 that has this peer certificate; None if no trusted program listens."""
     path, place = stored.certificate.path, stored.place
     listening = listeners(place.ports)
@@ -163,8 +175,10 @@ def _inside(stored: Stored, remembered: dict[str, Told], trusts: Trusts, tree: T
         return None
     ca_files = _trusted_files(path, [place.ca_path], tree)
     cas = _certificates_in(ca_files)
-    asked = len(trusted) == len(listening) and _proves(*trusted[0], cas)
-    voting = _remembered(remembered, path, voters(*trusted[0], certificate=path, cas=ca_files) if asked else ())
+    answer: Voters = ()
+    if ask is not None and len(trusted) == len(listening) and _proves(*trusted[0], cas):
+        answer = ask(*trusted[0], certificate=path, cas=ca_files)
+    voting = _remembered(remembered, path, answer)
     here = own_addresses()
     name = next((name for name, host, port in voting if (host, port) == trusted[0] or host in here), "")
     if name:

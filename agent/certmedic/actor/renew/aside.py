@@ -8,9 +8,9 @@ import secrets
 import time
 from pathlib import Path
 
+from certmedic.actor.ports import Aside
+from certmedic.actor.renew.files import KEY, RenewError, backup_path, keep, leaf_in, prune, read, reason_of, sync_folder
 from certmedic.core.model import Stored
-from certmedic.edge.renew.files import KEY, RenewError, backup_path, keep, leaf_in, prune, read, reason_of, sync_folder
-from certmedic.ports import Aside
 
 
 def planned(stored: Stored, backups: Path) -> Aside:

@@ -37,7 +37,6 @@ class EtcdLock:
     def __init__(self, *, ttl: int, deadline: float = DEADLINE) -> None:
         self.ttl = ttl
         self.deadline = deadline
-        self._taken: dict[str, Access] = {}
 
     def take(self, group: str, access: Access) -> Lease:
         """Take the lease unless another member holds it. A lease that this member holds already is renewed."""
@@ -55,13 +54,11 @@ class EtcdLock:
         if other:
             why = f"{other} holds the lease in etcd and acts; opens when it gives it back, or after {self.ttl} s of its silence"
             return Lease(state="theirs", why=why)
-        self._taken[group] = access
         return Lease(state="ours", why="the lease in etcd is this member's")
 
-    def release(self, group: str) -> None:
+    def release(self, group: str, access: Access) -> None:
         """Remove the key if it still holds this member's name."""
-        access = self._taken.pop(group, None)
-        if access is not None:
+        if access.doors and access.credentials:
             with contextlib.suppress(_AskError):
                 self._ask(access, lambda etcd: _release(etcd, _key(group), access.holder))
 

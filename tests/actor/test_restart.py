@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from certmedic.actor import restart
+from certmedic.actor.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, RestartError, SystemdHands
 from certmedic.core.model import Container
 from certmedic.core.planes import restart_command
 from certmedic.core.verify import is_another
-from certmedic.edge import restart
 from certmedic.edge.facts.containerd import containerd_containers, containerd_files
 from certmedic.edge.facts.containers import containers
-from certmedic.edge.restart import AnyHands, CommandHands, ContainerdHands, DockerHands, RestartError, SystemdHands
 from labs import hostile
 from labs import machine as machines
 from labs.containerd import IMAGE, start_containerd
@@ -493,7 +493,7 @@ RESTART = """
 import sys
 from certmedic.core.model import Container
 from certmedic.core.planes import restart_command
-from certmedic.edge.restart import RestartError, SystemdHands
+from certmedic.actor.restart import RestartError, SystemdHands
 unit, deadline = sys.argv[1:]
 try:
     print(SystemdHands(deadline=float(deadline)).restart(Container(id=unit, name=unit, image="", runtime="systemd")))

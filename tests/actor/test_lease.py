@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from certmedic.actor.lease import EtcdLock, _AskError, _Endpoint
+from certmedic.actor.roster import voters
 from certmedic.cli import main
 from certmedic.config import Config, Notify, RemedyPolicy
 from certmedic.core import certificates, window
@@ -22,8 +24,6 @@ from certmedic.core.decision.quorum import safe_to_restart
 from certmedic.core.lease import Access
 from certmedic.core.model import Member, Place, Stored, Trust
 from certmedic.edge.facts.members import meet, members
-from certmedic.edge.facts.roster import voters
-from certmedic.edge.lease import EtcdLock, _AskError, _Endpoint
 from certmedic.edge.os.owners import Tree
 from certmedic.edge.store import Store
 from labs import etcd as lab
@@ -134,9 +134,9 @@ def test_lease_has_one_holder_until_it_is_released_or_expires(group):
         assert all(f"etcd-{first} holds" in lease.why for key, lease in answers.items() if key != first)
         assert locks[first].take("main", asked[first]).state == "ours"  # again, as after a kill
         assert locks[first].take("events", asked[first]).state == "ours"  # each group has a separate lease
-        for lock in locks.values():
-            lock.release("main")  # a release without the lease does no harm
-        locks[first].release("events")
+        for key, lock in locks.items():
+            lock.release("main", asked[key])  # a release without the lease does no harm
+        locks[first].release("events", asked[first])
 
     short = EtcdLock(ttl=2, deadline=20)
     assert short.take("main", asked["a"]).state == "ours"
@@ -275,7 +275,7 @@ def test_unavailable_lease_is_reported_in_time_with_a_reason(group, tmp_path):
         refused(replace(group.access("a"), doors=(mute,)))
         lease = lock.take("main", replace(group.access("a"), doors=(mute, *group.access("a").doors)))
         assert lease.state == "ours"  # a hanging endpoint does not hide the others
-    lock.release("main")
+    lock.release("main", group.access("a"))
 
     group.stop("b", "c")
     refused(group.access("a", doors=("a",)))

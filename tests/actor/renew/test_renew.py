@@ -21,13 +21,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
+from certmedic.actor.renew import Pen, RenewError, backup_path, renew, sign, undo
 from certmedic.core import certificates
 from certmedic.core.model import Stored
 from certmedic.core.planes import signing_authorities
 from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.facts.listeners import shake_hands
 from certmedic.edge.os.owners import Tree
-from certmedic.edge.renew import Pen, RenewError, backup_path, renew, sign, undo
 from labs import etcd as lab
 from labs import pki
 from labs.waiting import until
@@ -483,7 +483,7 @@ from certmedic.edge.os.owners import Tree
 from pathlib import Path
 from certmedic.core.planes import signing_authorities
 from certmedic.edge.facts.inventory import Inventory
-from certmedic.edge.renew import renew, undo
+from certmedic.actor.renew import renew, undo
 path, root = sys.argv[1:]
 tree = Tree(root=root, owner=os.geteuid())
 while True:

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from certmedic.core import planes
+from certmedic.edge.facts.members import Voters
 from certmedic.edge.os import http
 
 DEADLINE = 2.0  # seconds for the whole request
 MOST_READ = 256 * 1024  # bytes of the reply
-
-Voters = tuple[tuple[str, str, int], ...]  # name, host and port of peers
 
 
 def voters(host: str, port: int, *, certificate: str, cas: Sequence[str]) -> Voters:

@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
+from certmedic.actor.ports import Restarts
 from certmedic.core.model import Container
 from certmedic.edge.os import docker, run
-from certmedic.ports import Hands
 
 STOP_SECONDS = 10  # etcd-manager has no SIGTERM handler (FIELD 1.2): a longer grace period only prolongs the outage
 KILL_SECONDS = 20  # crictl's own time-out, beyond the grace period: its default of 2 s is too short for a SIGKILL
@@ -35,7 +35,7 @@ class OutOfTimeError(RestartError):
 class AnyHands:
     """Selects the means by the runtime of the container."""
 
-    def __init__(self, by_runtime: Mapping[str, Hands]) -> None:
+    def __init__(self, by_runtime: Mapping[str, Restarts]) -> None:
         self.by_runtime = by_runtime
 
     def restart(self, container: Container) -> str:

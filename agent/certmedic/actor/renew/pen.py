@@ -6,13 +6,13 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from certmedic.actor.ports import Aside, Renewed
+from certmedic.actor.renew import aside
+from certmedic.actor.renew.sign import renew, undo
 from certmedic.core import planes
 from certmedic.core.model import Stored
 from certmedic.core.origin import ROOT
 from certmedic.edge.os.owners import Tree
-from certmedic.edge.renew import aside
-from certmedic.edge.renew.sign import renew, undo
-from certmedic.ports import Aside, Renewed
 
 
 class Pen:

@@ -18,13 +18,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from certmedic.core import certificates, planes
-from certmedic.core.certificates import NotACertificate
-from certmedic.core.der import pieces
-from certmedic.core.model import Certificate, Stored
-from certmedic.edge.os.owners import Tree
-from certmedic.edge.renew import allowed
-from certmedic.edge.renew.files import (
+from certmedic.actor.ports import Renewed
+from certmedic.actor.renew import allowed
+from certmedic.actor.renew.files import (
     BLOCK,
     Content,
     RenewError,
@@ -37,7 +33,11 @@ from certmedic.edge.renew.files import (
     reason_of,
     write,
 )
-from certmedic.ports import Renewed
+from certmedic.core import certificates, planes
+from certmedic.core.certificates import NotACertificate
+from certmedic.core.der import pieces
+from certmedic.core.model import Certificate, Stored
+from certmedic.edge.os.owners import Tree
 
 MOST_IN_FILE = 200  # certificates of one file
 LIFE = timedelta(days=730)  # as etcd-manager's own

@@ -7,8 +7,8 @@ files.py   replace, keep and put back files
 pen.py     all of it, for one machine
 """
 
-from certmedic.edge.renew.files import RenewError, backup_path
-from certmedic.edge.renew.pen import Pen
-from certmedic.edge.renew.sign import renew, undo
+from certmedic.actor.renew.files import RenewError, backup_path
+from certmedic.actor.renew.pen import Pen
+from certmedic.actor.renew.sign import renew, undo
 
 __all__ = ["Pen", "RenewError", "backup_path", "renew", "undo"]
