@@ -31,6 +31,7 @@ class Activated:
     wrap: Callable[[Sequence[str]], Sequence[str]] = (
         list  # the command line that runs another on the machine of the lab
     )
+    output: int = subprocess.DEVNULL  # without a log
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
 
@@ -86,7 +87,7 @@ class Activated:
         """Start the program with the socket as descriptor 3; the pid must be that of the program itself."""
         self.starts += 1
         with contextlib.ExitStack() as stack:
-            output = subprocess.DEVNULL if self.log is None else stack.enter_context(self.log.open("ab"))
+            output = self.output if self.log is None else stack.enter_context(self.log.open("ab"))
             number = self._listener.fileno()
             shell = f'exec 3<&{number}; exec "$0" "$@"'
             self.process = subprocess.Popen(
@@ -119,9 +120,10 @@ def activated(
     *,
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
+    output: int = subprocess.DEVNULL,
 ) -> Iterator[Activated]:
     """Listen at `path` and start `command` at each connection while it does not run."""
-    lab = Activated(path, command, environment or {}, log)
+    lab = Activated(path, command, environment or {}, log, output=output)
     try:
         yield lab
     finally:

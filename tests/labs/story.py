@@ -67,7 +67,9 @@ def kinds(master: Master) -> list[str]:
 
 
 class Story:
-    """A run of all agents. An odd seed kills one agent at a random moment of `kill_within` (seconds from the start of etcd)."""
+    """A run of all agents. An odd seed kills one agent at a random moment of `kill_within` (seconds from the start of etcd), and one actor
+    as soon as it has begun an action.
+    """
 
     def __init__(
         self,
@@ -103,8 +105,10 @@ class Story:
         self._killer = threading.Thread(
             target=self._kill_one, args=(chance.uniform(*kill_within), chance.choice(order))
         )
+        self._actors_killer = threading.Thread(target=self._kill_the_actor, args=(chance.choice(order),))
         if seed % 2:
             self._killer.start()
+            self._actors_killer.start()
 
     def _config(self, name: str) -> str:
         return CONFIG.format(mode="remedy", url=self.url, group_for=self.waits.get(name, "2s")) + self.remedy
@@ -120,6 +124,14 @@ class Story:
         """Wait until an agent is ready, as systemd does before a reload."""
         if not until(lambda: self._log(name).read_text().count("watching") == self.began[name], seconds=30):
             raise AssertionError(self.context())
+
+    def _kill_the_actor(self, name: str) -> None:
+        """Kill an actor as soon as it has begun an action."""
+        actor = self.lab.members[name].actor
+        while actor is not None and actor.log is not None and not self._ending.wait(0.01):
+            if actor.log.exists() and " began by uid " in actor.log.read_text() and actor.kill():
+                self.killed += f", and the actor of {name}"
+                return
 
     def _kill_one(self, moment: float, victim: str) -> None:
         if not self._ending.wait(moment):
@@ -185,6 +197,8 @@ class Story:
     def end(self) -> None:
         """End the agents and the client."""
         self._ending.set()
+        if self._actors_killer.ident:
+            self._actors_killer.join()
         if self._killer.ident:
             self._killer.join()
         for agent in self.agents.values():
