@@ -293,7 +293,6 @@ class Lab:
         """Start the agent, or restart it after a kill."""
         self.store = Store(self.path)
         self.hands = Asked(self)
-        self.hands.actor().take_up()
         world = World(
             senses=self.world,
             hands=self.hands,
@@ -311,6 +310,7 @@ class Lab:
             started_at=self.now,
             sources=self.sources,
         )
+        self.hands.actor().take_up()  # systemd starts it again at once
 
     def kill(self) -> None:
         """Drop the agent as SIGKILL does: only the state file is left."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from certmedic.core import verdict, window
-from certmedic.core.decision import History, Policy, decide, explain, troubled
+from certmedic.core.decision import History, Policy, Refusal, decide, explain, troubled
 from certmedic.core.means import Means
 from certmedic.core.model import Attempt, Cause, GateName, Lease, RemedyKind, Suspect, Trust, WaitsFor
 from certmedic.core.text import stamp
@@ -252,3 +252,26 @@ def test_lease_decides_if_the_other_members_are_not_known(state, passes):
     assert blocked(decision) == ([] if passes else [GateName.TURN])
     assert decision.waits_for is (None if passes else WaitsFor.TURN)
     assert any("the lease says so" in gate.why for gate in decision.gates)
+
+
+@pytest.mark.parametrize(
+    ("unable", "until", "turn", "waits"),
+    [
+        ("", None, True, None),
+        ("", NOW + timedelta(seconds=1), True, WaitsFor.TURN),
+        ("", NOW + timedelta(seconds=1), False, WaitsFor.TURN),
+        ("", NOW, True, None),
+        ("no actor is here", None, True, None),
+        ("no actor is here", None, False, None),
+    ],
+)
+def test_actor_must_be_there_and_may_refuse_for_a_while(unable, until, turn, waits):
+    refused = None if until is None else Refusal(why="members do not answer", until=until)
+    lease = Lease(state="ours" if turn else "theirs", why="b holds it")
+    decision = decide(
+        diagnosis(), facts(EXPIRED, lease=lease), replace(HISTORY, refused=refused), replace(POLICY, unable=unable)
+    )
+
+    open_ = not unable and (until is None or until <= NOW)
+    assert (GateName.ACTOR in blocked(decision)) is not open_
+    assert decision.waits_for is waits

@@ -99,11 +99,12 @@ def context_of(diagnosis: Diagnosis, facts: Facts, history: History, policy: Pol
 
 def waits_for(blocking: Sequence[Gate], context: Context) -> WaitsFor | None:
     """Return the one thing that is still waited for; None if more than that keeps certmedic from acting."""
-    names = [gate.name for gate in blocking]
+    refused = not context.policy.unable  # then the gate `actor` opens by itself, after a while
+    names = [gate.name for gate in blocking if not (refused and gate.name == GateName.ACTOR)]
     allowed = context.in_place or {s.place.renewer for s in context.watched} <= set(context.policy.restart)
     if names == [GateName.MODE] and context.policy.mode == "approve" and allowed:
         return WaitsFor.APPROVAL
-    return WaitsFor.TURN if names == [GateName.TURN] else None
+    return WaitsFor.TURN if names in ([GateName.TURN], []) else None
 
 
 def kind_of(context: Context) -> RemedyKind:
