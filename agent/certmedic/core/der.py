@@ -35,9 +35,10 @@ def pieces(certificate: bytes) -> Pieces:
     at = ends[-1]
     while at < end:  # the unique numbers of issuer and subject, which nobody uses, and the extensions
         if certificate[at] == 0xA3:
-            for extension in inside(inside(certificate[at:end])[0]):
-                name, *_, held = inside(extension)
-                extensions.append((value(name), value(held)))
+            listed = inside(certificate, at)[0][1]
+            for _, extension in _elements(listed, 0, len(listed)):
+                (_, name), *_, (_, held) = _elements(extension, 0, len(extension))
+                extensions.append((name, held))
         at = _end(certificate, at)
     return Pieces(
         certificate[ends[2] : ends[3]],
@@ -47,16 +48,24 @@ def pieces(certificate: bytes) -> Pieces:
     )
 
 
-def inside(element: bytes) -> list[bytes]:
-    """Return the elements inside an element, each whole. Raises IndexError if one is longer than the outer element."""
-    at, end = _content(element, 0)
-    parts = []
+def inside(data: bytes, at: int = 0) -> list[tuple[int, bytes]]:
+    """Return the elements inside the element at `at`, as (tag, content). Raises IndexError if one is longer than the outer element."""
+    return _elements(data, *_content(data, at))
+
+
+def _elements(data: bytes, at: int, end: int) -> list[tuple[int, bytes]]:
+    """Return the elements between two places, as (tag, content)."""
+    found = []
     while at < end:
-        start, at = at, _end(element, at)
+        tag, length, start = data[at], data[at + 1], at + 2
+        if length >= 0x80:  # this function runs a dozen times for each certificate: no call of _content
+            start += length & 0x7F
+            length = int.from_bytes(data[at + 2 : start], "big")
+        at = start + length
         if at > end:
             raise IndexError("an element is longer than the element around it")
-        parts.append(element[start:at])
-    return parts
+        found.append((tag, data[start:at]))
+    return found
 
 
 def value(element: bytes) -> bytes:

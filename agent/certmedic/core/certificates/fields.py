@@ -45,15 +45,19 @@ def extensions(listed: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
 
 
 def _alternative_names(held: bytes) -> dict[str, Any]:
-    listed = [(element[0], der.value(element)) for element in der.inside(held)]
+    listed = der.inside(held)
     return {
         "dns_names": tuple(printable(name.decode("ascii")) for tag, name in listed if tag == 0x82),
-        "ip_addresses": tuple(str(ipaddress.ip_address(name)) for tag, name in listed if tag == 0x87),
+        "ip_addresses": tuple(_address(name) for tag, name in listed if tag == 0x87),
     }
 
 
+def _address(octets: bytes) -> str:
+    return ".".join(map(str, octets)) if len(octets) == 4 else str(ipaddress.ip_address(octets))
+
+
 def _extended_usage(held: bytes) -> dict[str, Any]:
-    usages = frozenset(_USAGES.get(der.value(usage), "other") for usage in der.inside(held))
+    usages = frozenset(_USAGES.get(usage, "other") for _, usage in der.inside(held))
     return {"usages": frozenset() if "any" in usages else usages}
 
 
@@ -65,10 +69,10 @@ _USAGES = {
 _READERS: Mapping[bytes, Callable[[bytes], dict[str, Any]]] = {
     b"\x55\x1d\x11": _alternative_names,
     b"\x55\x1d\x25": _extended_usage,
-    b"\x55\x1d\x13": lambda held: {"is_ca": der.inside(held)[:1] == [b"\x01\x01\xff"]},
+    b"\x55\x1d\x13": lambda held: {"is_ca": der.inside(held)[:1] == [(1, b"\xff")]},
     b"\x55\x1d\x0e": lambda held: {"subject_key_id": der.value(held).hex()},
     b"\x55\x1d\x23": lambda held: {
-        "authority_key_id": next((der.value(part).hex() for part in der.inside(held) if part[0] == 0x80), "")
+        "authority_key_id": next((part.hex() for tag, part in der.inside(held) if tag == 0x80), "")
     },
 }
 

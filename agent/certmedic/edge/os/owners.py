@@ -146,6 +146,10 @@ class Standing:
     link: str = ""  # the first symbolic link in the path; "" if there is none
 
 
+_ROOT_ALONE: Final = Standing(trust=Trust.SYSTEM)
+_SHARED: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
 @dataclass(slots=True)
 class Judge:
     """Judges paths of one tree, and remembers folders: make a new judge for each look.
@@ -168,6 +172,11 @@ class Judge:
             return self._in_folder(path, accounts=accounts) or self._whole(path, "", accounts=accounts)
         return self._whole(path, base, accounts=accounts)
 
+    def regular(self, path: str) -> os.stat_result | None:
+        """Return the state of a regular file that was judged; None for anything else, and for a link."""
+        state = self._states.get(path)
+        return state if state is not None and stat.S_ISREG(state.st_mode) else None
+
     def _in_folder(self, path: str, *, accounts: bool) -> Standing | None:
         """Judge a file in a folder that only root may change and no link leads to; None if the folder is none of these.
 
@@ -177,7 +186,7 @@ class Judge:
         folder = self._folders.get((name, accounts))
         if folder is None:
             folder = self._folders[name, accounts] = self._whole(name or "/", "", accounts=accounts)
-        if folder != Standing(trust=Trust.SYSTEM):
+        if folder is not _ROOT_ALONE and folder != _ROOT_ALONE:
             return None
         try:
             state = self._lstat(path)
@@ -185,6 +194,8 @@ class Judge:
             return None
         if stat.S_ISLNK(state.st_mode) or state.st_mode & stat.S_IWOTH:
             return None
+        if state.st_uid == self.tree.owner and not state.st_mode & _SHARED:
+            return _ROOT_ALONE
         trust, doubt = origin.of_file([self._as_root(_owner(path, state), accounts=accounts)])
         return Standing(trust=trust, doubt=doubt)
 
@@ -208,6 +219,8 @@ class Judge:
         if trust is Trust.SYSTEM and shared:
             # A sticky folder: others cannot replace what lies in it, but they may add to it.
             doubt = f"{shared} is writable by everybody"
+        if trust is Trust.SYSTEM and not doubt and not link:
+            return _ROOT_ALONE
         return Standing(trust=trust, doubt=doubt, link=link)
 
     def _as_root(self, owner: Owner, *, accounts: bool) -> Owner:
@@ -218,9 +231,10 @@ class Judge:
         return owner if (uid, mode) == (owner.uid, owner.mode) else replace(owner, uid=uid, mode=mode)
 
     def _lstat(self, path: str) -> os.stat_result:
-        if path not in self._states:
-            self._states[path] = os.lstat(path)
-        return self._states[path]
+        state = self._states.get(path)
+        if state is None:
+            state = self._states[path] = os.lstat(path)
+        return state
 
 
 def _is_account(number: int) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
-from collections.abc import Iterator
 
 MAX_BYTES = 1024 * 1024  # of a file, unless the caller says otherwise
+_BLOCK = 256 * 1024
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -22,35 +21,45 @@ def read_bytes(path: str, most: int = MAX_BYTES) -> bytes:
 
 def read_state(path: str, most: int = MAX_BYTES, *, follow: bool = True) -> tuple[bytes, os.stat_result]:
     """Read a regular file, and return its state while it was open. Raises OSError or TooLargeError."""
-    with _opened(path, follow=follow) as (handle, state):
-        data = b"" if state.st_size > most else b"".join(_blocks(handle, most + 1))
-        if (size := max(state.st_size, len(data))) > most:
-            raise TooLargeError(0, f"{size} bytes; files of more than {most} bytes are not read", path)
-        return data, state
+    handle, state = _open(path, follow=follow)
+    try:
+        data = b"" if state.st_size > most else _whole(handle, state.st_size, most + 1)
+    finally:
+        os.close(handle)
+    if (size := max(state.st_size, len(data))) > most:
+        raise TooLargeError(0, f"{size} bytes; files of more than {most} bytes are not read", path)
+    return data, state
 
 
 def read_ends(path: str, each: int) -> bytes:
     """Return the first and the last `each` bytes of a regular file of any size. Raises OSError."""
-    with _opened(path) as (handle, state):
+    handle, state = _open(path)
+    try:
         data = os.pread(handle, each, 0)
         if state.st_size > each:
             data += b"\n" + os.pread(handle, each, max(each, state.st_size - each))
         return data
-
-
-@contextlib.contextmanager
-def _opened(path: str, *, follow: bool = True) -> Iterator[tuple[int, os.stat_result]]:
-    handle = os.open(path, _OPEN | (0 if follow else os.O_NOFOLLOW))
-    try:
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode):
-            raise OSError(0, "it is no regular file", path)
-        yield handle, state
     finally:
         os.close(handle)
 
 
-def _blocks(handle: int, most: int) -> Iterator[bytes]:
-    while most > 0 and (block := os.read(handle, min(most, 256 * 1024))):
-        most -= len(block)
-        yield block
+def _open(path: str, *, follow: bool = True) -> tuple[int, os.stat_result]:
+    handle = os.open(path, _OPEN if follow else _OPEN | os.O_NOFOLLOW)
+    state = os.fstat(handle)
+    if stat.S_ISREG(state.st_mode):
+        return handle, state
+    os.close(handle)
+    raise OSError(0, "it is no regular file", path)
+
+
+def _whole(handle: int, size: int, most: int) -> bytes:
+    """Return at most `most` bytes of a file whose state says `size`."""
+    data = os.read(handle, size + 1)
+    if size and len(data) == size:
+        return data  # one read suffices; a file of /proc has the size 0
+    blocks = [data]
+    left = most - len(data)
+    while left > 0 and (block := os.read(handle, min(left, _BLOCK))):
+        left -= len(block)
+        blocks.append(block)
+    return b"".join(blocks)
