@@ -1,64 +1,127 @@
-"""Actions on a simulated machine: strangers cannot be their target, fail their verification or block them.
+"""Actions of the real agent: strangers cannot be their target, fail their verification or block them.
 
-These tests simulate the container runtime and a clock that goes back. The other tests of this folder run the real agent.
+The action is a command of the operator (`remedy.means`) that puts renewed certificates in place, or that fails.
 """
 
-from dataclasses import replace
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 
-from certmedic.core.model import Trust
-from labs.played import OWN_TIME, REFUSED
-from labs.strangers import strange, trusted
-from labs.values import DAY, container
+from certmedic.cli.inputs import STATE
+from certmedic.edge.store import Store
+from labs import pki
+from labs.docker import BUSYBOX, start_dockerd
+from labs.house import ORDINARY, expired_line, refused_line
+from labs.namespaces import STORY
 
-
-def own(container_):
-    """Return the container with the trust of a static pod of kube-system."""
-    return replace(container_, trust=Trust.SYSTEM)
-
-
-def turn(lab, *items, seconds=1):
-    """Take one turn with these items."""
-    lab.now += timedelta(seconds=seconds)
-    lab.loop.step(list(items), lab.now)
-
-
-def complain(lab, number=1):
-    """Return the line of a program of root that a client rejected its certificate."""
-    return trusted(REFUSED.format(40000 + number), at=lab.now + timedelta(seconds=1))
-
-
-def test_tenants_container_is_never_restarted(lab):  # M3
-    stranger = replace(container(), namespace="tenant", name="k8s_etcd-manager_etcd-manager-main-x_tenant_0123_0")
-    made = lab(containers=(stranger,))
-    for number in range(20):
-        turn(made, complain(made, number))
-    assert made.world.restarts == []
+pytestmark = STORY
+REMEDY = """
+[remedy]
+restart = ["etcd-manager"]
+verify_for = "{verify_for}"
+per_day = 5
+"""
+MEANS = """
+[[remedy.means]]
+for = "etcd-manager"
+group = "main"
+command = ["{command}"]
+renews = true
+"""
 
 
-def test_stranger_cannot_veto_a_verification(lab):  # M2
-    made = lab(containers=(own(container()),), notify={"group_for": timedelta(seconds=20)})
-    accusing = REFUSED.replace("etcd-a", "evil")  # a name that none of the good certificates holds
-    for number in range(120):
-        items = [complain(made, number)] if made.ails else []
-        if made.world.restarts:
-            at = made.now + timedelta(seconds=1)
-            items += [
-                strange(accusing.format(41000 + number), at=at, pod="etcd-manager-main-x", container="etcd-manager"),
-                strange(OWN_TIME.format(number), at=at, program="etcd"),
-            ]
-        turn(made, *items)
-    assert made.world.restarts
-    assert made.store.tripped() == ""
-    assert [act.state for act in made.store.acts()] == ["verified"]
+def sick(home):
+    """Let the certificates of the group main expire, and the unit complain of it; return their folder."""
+    folder = home.volume(ends=timedelta(seconds=-5))
+    home.member()
+    return folder
 
 
-def test_reset_while_the_clock_was_ahead_does_not_disable_the_breaker(lab):  # M6
-    made = lab(containers=(own(container()),), fails="docker says no")
-    turn(made)
-    ahead = made.now + 400 * DAY
-    made.store.reset("jane", now=ahead)
-    for number in range(20):
-        turn(made, complain(made, number))
-    assert made.world.restarts
-    assert made.store.tripped() != ""
+def command(home, *lines):
+    """Write the operator's command; it notes each run in the file `runs`. Return its path."""
+    script = home.home / "renew"
+    script.write_text("\n".join(("#!/bin/sh", f"echo run >> {home.home}/runs", *lines)) + "\n")
+    script.chmod(0o755)
+    return script
+
+
+def renewing(home, folder):
+    """Return a command that puts renewed certificates in the place of those in `folder`."""
+    renewed = pki.kops_volume(
+        home.home / "renewed",
+        not_after=datetime.now(UTC).replace(microsecond=0) + timedelta(days=300),
+        peers_ca=home.peers_ca,
+        clients_ca=home.clients_ca,
+    )
+    return command(home, f"cp -a {renewed}/. /{folder.relative_to(home.home)}/")
+
+
+def runs(home):
+    """Return how often the command ran."""
+    noted = home.home / "runs"
+    return len(noted.read_text().splitlines()) if noted.exists() else 0
+
+
+def states(home):
+    """Return the states of all actions."""
+    with Store(home.home / "state" / STATE, readonly=True) as store:
+        return [action.state for action in store.acts()]
+
+
+def failure(home):
+    """Return the failed action that blocks further actions; "" if there is none."""
+    with Store(home.home / "state" / STATE, readonly=True) as store:
+        return store.tripped()
+
+
+def start(home, means="", verify_for="8s", **environ):
+    home.start('mode = "remedy"', REMEDY.format(verify_for=verify_for) + means, **environ)
+
+
+def test_stranger_cannot_veto_a_verification(home):  # M2
+    folder = sick(home)
+    start(home, MEANS.format(command=renewing(home, folder)))
+    home.unit_logs(refused_line())
+    home.wait_for(lambda: runs(home) == 1, seconds=60)
+    home.serve(folder / "peers/me.crt", 2380)
+    home.serve(folder / "clients/server.crt", 4001)
+    accusing = refused_line(server_name="evil")  # a name that none of the good certificates holds
+    deadline = time.monotonic() + 60
+    while not {"verified", "failed"} & set(states(home)):
+        assert time.monotonic() < deadline, home.log[-6000:]
+        home.stranger_logs(("etcd", accusing), ("etcd", expired_line(home.ends, remote="10.0.0.7:40000")))
+        home.pod("tenant", "etcd-manager-main-x", ORDINARY, accusing, expired_line(home.ends))
+    assert states(home) == ["verified"], home.log[-3000:]
+    assert runs(home) == 1
+    assert failure(home) == ""
+
+
+def test_tenants_container_is_never_restarted(home):  # M3
+    sick(home)
+    labels = {
+        "io.kubernetes.pod.namespace": "tenant",
+        "io.kubernetes.pod.name": "etcd-manager-main-x",
+        "io.kubernetes.container.name": "etcd-manager",
+    }
+    options = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+    with start_dockerd() as docker:
+        docker.busybox()
+        name = "k8s_etcd-manager_etcd-manager-main-x_tenant_0123_0"
+        docker("run", "-d", "--network=none", f"--name={name}", *options, BUSYBOX, "sleep", "600")
+        started = docker("inspect", "--format={{.State.StartedAt}}", name)
+        start(home, DOCKER_HOST=docker.url)
+        for number in range(20):
+            home.unit_logs(refused_line(f"10.0.0.2:{40000 + number}"))
+        home.wait_for(lambda: "no action" in home.log)
+        home.settle(20, seconds=5)
+        assert docker("inspect", "--format={{.State.StartedAt}}", name) == started
+        assert states(home) == []
+
+
+def test_reset_while_the_clock_was_ahead_does_not_disable_the_breaker(home):  # M6
+    sick(home)
+    start(home, MEANS.format(command=command(home, "exit 1")))
+    with Store(home.home / "state" / STATE) as store:
+        store.reset("jane", now=datetime.now(UTC) + timedelta(days=400))  # as `certmedic reset` on that clock
+    home.unit_logs(refused_line())
+    home.wait_for(lambda: runs(home) == 1, seconds=60)
+    home.wait_for(lambda: failure(home), seconds=60)
