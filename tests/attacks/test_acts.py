@@ -14,6 +14,7 @@ from labs.house import ORDINARY, expired_line, refused_line
 from labs.namespaces import STORY
 
 pytestmark = STORY
+IMAGE = "kopeio/etcd-manager:3.0.20210228"  # a version that renews at its start
 REMEDY = """
 [remedy]
 restart = ["etcd-manager"]
@@ -105,8 +106,9 @@ def test_tenants_container_is_never_restarted(home):  # M3
     options = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
     with start_dockerd() as docker:
         docker.busybox()
+        docker("tag", BUSYBOX, IMAGE)
         name = "k8s_etcd-manager_etcd-manager-main-x_tenant_0123_0"
-        docker("run", "-d", "--network=none", f"--name={name}", *options, BUSYBOX, "sleep", "600")
+        docker("run", "-d", "--network=none", f"--name={name}", *options, IMAGE, "sleep", "600")
         started = docker("inspect", "--format={{.State.StartedAt}}", name)
         start(home, DOCKER_HOST=docker.url)
         for number in range(20):
