@@ -55,17 +55,17 @@ def inside(data: bytes, at: int = 0) -> list[tuple[int, bytes]]:
 
 def _elements(data: bytes, at: int, end: int) -> list[tuple[int, bytes]]:
     """Return the elements between two places, as (tag, content)."""
-    found = []
+    elements = []
     while at < end:
         tag, length, start = data[at], data[at + 1], at + 2
-        if length >= 0x80:  # this function runs a dozen times for each certificate: no call of _content
+        if length >= 0x80:  # as in _content, whose call would cost more than this
             start += length & 0x7F
             length = int.from_bytes(data[at + 2 : start], "big")
         at = start + length
         if at > end:
             raise IndexError("an element is longer than the element around it")
-        found.append((tag, data[start:at]))
-    return found
+        elements.append((tag, data[start:at]))
+    return elements
 
 
 def value(element: bytes) -> bytes:

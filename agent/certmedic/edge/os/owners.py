@@ -172,11 +172,6 @@ class Judge:
             return self._in_folder(path, accounts=accounts) or self._whole(path, "", accounts=accounts)
         return self._whole(path, base, accounts=accounts)
 
-    def regular(self, path: str) -> os.stat_result | None:
-        """Return the state of a regular file that was judged; None for anything else, and for a link."""
-        state = self._states.get(path)
-        return state if state is not None and stat.S_ISREG(state.st_mode) else None
-
     def _in_folder(self, path: str, *, accounts: bool) -> Standing | None:
         """Judge a file in a folder that only root may change and no link leads to; None if the folder is none of these.
 
