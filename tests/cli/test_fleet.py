@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from certmedic.cli import main
-from certmedic.cli.fleet import bars
+from certmedic.cli.fleet import bars, names
 from labs.answers import answering, reply
 from labs.receivers import free_port
 
@@ -43,11 +43,14 @@ def test_fleet_is_a_table_for_people():
         done = fleet("--alertmanager", there.url)
 
     assert done.exit_code == 0
-    assert re.search(r"^1 cluster, 1 master: 1 open incident   20", done.output)
-    assert re.search(
-        r"^eu-1 +master-b: etcd main +certificate expired +\d+ days ago +master-b$", done.output, re.MULTILINE
-    )
+    assert re.search(r"^1 cluster, 1 master: 1 open incident\n20", done.output)
+    assert re.search(r"^eu-1 +master-b: etcd main +certificate expired +\d+ days +master-b$", done.output, re.MULTILINE)
     assert re.search(r"^critical  eu-1 +1 +1 +- +-$", done.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("masters", "text"), [(("a",), "a"), (("a", "b", "c"), "a +2")])
+def test_reporters_are_the_first_and_a_number(masters, text):
+    assert names(masters) == text
 
 
 def test_fleet_without_incidents_says_so():

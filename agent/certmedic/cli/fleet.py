@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -166,10 +166,8 @@ def tell(seen: Fleet) -> None:
     """Print a fleet for a person: incidents first, the table of clusters last."""
     opened = count(len(seen.incidents), "open incident")
     gone = f", {count(len(seen.silent), 'silent master')}" if seen.silent else ""
-    output.say(
-        f"{count(len(seen.clusters), 'cluster')}, {count(seen.masters, 'master')}: {opened}{gone}   {stamp(seen.at)}",
-        bold=True,
-    )
+    output.say(f"{count(len(seen.clusters), 'cluster')}, {count(seen.masters, 'master')}: {opened}{gone}", bold=True)
+    output.say(stamp(seen.at))
     tell_incidents(seen)
     tell_expiries(seen)
     if seen.silent:
@@ -219,13 +217,19 @@ def tell_incidents(seen: Fleet) -> None:
                 incident.cluster or NO_NAME,
                 whose(incident),
                 wrong(incident),
-                ago(seen.at - incident.since) if incident.since else "-",
-                ", ".join(incident.reporters),
+                span(seen.at - incident.since) if incident.since else "-",
+                names(incident.reporters),
             ]
             for incident in seen.incidents
         ],
         colours=[COLOURS.get(incident.severity) for incident in seen.incidents],
+        cuts="CLUSTER",
     )
+
+
+def names(masters: Sequence[str]) -> str:
+    """Return the first of several names, and how many more there are."""
+    return f"{masters[0]} +{len(masters) - 1}" if len(masters) > 1 else masters[0]
 
 
 def tell_expiries(seen: Fleet) -> None:
@@ -242,19 +246,19 @@ def tell_expiries(seen: Fleet) -> None:
         output.say(f"  {name:<10}  {bar} {week.count}" if week.count else f"  {name}", colour=colour)
     output.say()
     output.table(
-        ("EXPIRES", "CLUSTER", "MASTER", "FILE", "RENEWED BY"),
+        ("FILE", "EXPIRES", "CLUSTER", "MASTER", "RENEWED BY"),
         [
             [
+                expiry.path,
                 left(expiry, seen.at),
                 expiry.cluster or NO_NAME,
                 expiry.master,
-                expiry.path,
                 renewed(expiry, seen.at) or "-",
             ]
             for expiry in seen.expiries[:MOST]
         ],
         colours=["red" if expiry.not_after <= seen.at else None for expiry in seen.expiries[:MOST]],
-        cuts="FILE",
+        stacked=True,
     )
     more(len(seen.expiries), MOST)
 
