@@ -167,9 +167,10 @@ def pods(count: int, rounds: int, say: Say) -> Row:
 
 def docker(count: int, rounds: int, say: Say) -> Row:
     """Read a container's log from a daemon of our own, which keeps it with its json-file driver."""
-    with _container(inputs.plain(count), say) as (url, name):
+    with _container(inputs.plain(count), say) as (url, name, root):
         contenders = [
-            ours("docker", url),
+            ours("docker", root, _empty(root)),
+            grep(f"{root}/containers/{name}/{name}-json.log", "/dev/null"),
             Contender(
                 name="docker logs | grep",
                 command=[
@@ -184,12 +185,23 @@ def docker(count: int, rounds: int, say: Say) -> Row:
             ),
         ]
         figures = side_by_side(contenders, inputs.failures(count), rounds, say)
-    return Row(f"Docker catch-up, {count:,} lines, json-file", figures, faster(figures, "docker logs | grep", 0.9))
+    return Row(
+        f"Docker catch-up, {count:,} lines, json-file, start-up taken off", figures, faster(figures, "grep -cE", 0.5)
+    )
+
+
+def _empty(root: str) -> str:
+    """Return a folder like Docker's with one container, which has logged nothing."""
+    home = Path(root, "empty", "containers", 64 * "e")
+    home.mkdir(parents=True)
+    (home / "config.v2.json").write_text('{"Name": "/empty", "Config": {}}')
+    (home / f"{home.name}-json.log").touch()
+    return str(home.parent.parent)
 
 
 @contextmanager
-def _container(log: Path, say: Say) -> Iterator[tuple[str, str]]:
-    """Run a container that writes a file to its log; yields the daemon's address and the container's id."""
+def _container(log: Path, say: Say) -> Iterator[tuple[str, str, str]]:
+    """Run a container that writes a file to its log; yields the daemon's address, the container's id and Docker's folder."""
     say("a Docker daemon takes the log in")
     with start_dockerd() as daemon:
         daemon.busybox()
@@ -197,4 +209,4 @@ def _container(log: Path, say: Say) -> Iterator[tuple[str, str]]:
             "run", "-d", "--network=none", f"--volume={log}:/in:ro", "--log-driver=json-file", BUSYBOX, "cat", "/in"
         )
         waiting.until(lambda: daemon("inspect", "--format={{.State.Running}}", name) == "false", seconds=600)
-        yield daemon.url, name
+        yield daemon.url, name, str(daemon.home / "data")

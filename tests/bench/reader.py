@@ -25,13 +25,14 @@ def source(kind: str, what: str):
 
         return JournalSource(symptoms.NEEDLES, path=what, lookback=time.time()), {}
     if kind == "docker":
-        from certmedic.edge.containers import DockerSource
-
-        return DockerSource(symptoms.NEEDLES, base_url=what, lookback=time.time()), {}
-    from certmedic.edge.files import FileSource, PodSource
+        from certmedic.edge.files.docker import DockerFiles as Source
+    elif kind == "files":
+        from certmedic.edge.files import FileSource as Source
+    else:
+        from certmedic.edge.files import PodSource as Source
     from certmedic.edge.files.globs import Watch
 
-    made = FileSource(symptoms.NEEDLES, [what]) if kind == "files" else PodSource(symptoms.NEEDLES, root=what)
+    made = Source(symptoms.NEEDLES, [what] if kind == "files" else what)
     return made, {made.name: str(Watch(time=0.0, globs=tuple(made._globs)))}
 
 

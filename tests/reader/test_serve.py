@@ -42,8 +42,8 @@ def test_items_are_cut_into_parts_that_fit_into_a_frame_in_order():
 @pytest.mark.slow
 def test_reader_loads_no_library_that_it_does_not_need():
     code = (
-        "import json, sys; from certmedic.reader import serve, sources; from certmedic.edge.wire import Watching;"
-        "sources.sources(Watching(journal=True, docker=False, pods='/var/log/pods', files=('/var/log/x',)));"
+        "import json, sys; from certmedic.reader import serve, sources; from certmedic.edge.facts import sight; from certmedic.edge.wire import Watching;"
+        "sources.sources(Watching(journal=True, docker=None, docker_url='unix:///x', pods='/var/log/pods', files=('/var/log/x',)));"
         "print(json.dumps(sorted(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(AGENT)}

@@ -19,13 +19,14 @@ from certmedic.core.model import Diagnosis, Fold, LogEntry, Sighting, Trust
 from certmedic.core.sightings import counted
 from certmedic.core.text import stamp
 from certmedic.edge import inbox
-from certmedic.edge.containers import DockerError, DockerSource
+from certmedic.edge.containers import DockerError
 from certmedic.edge.facts.machine import Machine
 from certmedic.edge.files import FileSource, PodSource
 from certmedic.edge.journal import JournalError, JournalSource
+from certmedic.reader.docker import DockerLogs
 from certmedic.reader.sources import sources, there
 
-Reader = JournalSource | DockerSource | PodSource | FileSource
+Reader = JournalSource | DockerLogs | PodSource | FileSource
 
 
 def since(_: click.Context, param: click.Parameter, value: str) -> datetime:

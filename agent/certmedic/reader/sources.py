@@ -21,16 +21,16 @@ def sources(watching: Watching, own_pids: frozenset[int] = frozenset()) -> list[
 
         chosen.append(JournalSource(NEEDLES, units=watching.units, identifiers=watching.identifiers, own_pids=own_pids))
     if watching.docker is not False:
-        from certmedic.edge.containers import DockerSource
+        from certmedic.reader.docker import DockerLogs
 
-        url = watching.docker_url
-        docker = DockerSource(NEEDLES, names=watching.docker_names, labels=watching.docker_labels, base_url=url)
+        url, names, labels = watching.docker_url, watching.docker_names, watching.docker_labels
+        docker = DockerLogs(NEEDLES, names=names, labels=labels, base_url=url, with_journal=watching.journal)
         waits = watching.docker is None and url.startswith("unix:")
         chosen.append(inbox.WhenThere(docker, url.removeprefix("unix://")) if waits else docker)
     if watching.pods:
         from certmedic.edge.files import PodSource
 
-        # It waits for the folder by itself. Under Docker the files in it are links to logs that DockerSource reads: it skips them.
+        # It waits for the folder by itself. Under Docker the files in it are links to logs that DockerLogs reads: it skips them.
         chosen.append(PodSource(NEEDLES, root=watching.pods))
     if watching.files:
         from certmedic.edge.files import FileSource

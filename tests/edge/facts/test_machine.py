@@ -21,6 +21,7 @@ from certmedic.core.model import LogEntry, Origin, Trust
 from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
 from certmedic.edge.facts.machine import Machine
 from certmedic.edge.facts.processes import clock_synchronised, read_process, resolved
+from certmedic.edge.os import docker_root
 from labs.docker import BUSYBOX, start_dockerd
 from labs.pki import kops_master, kops_volume
 from labs.waiting import until
@@ -250,7 +251,7 @@ def test_silent_docker_is_reported_in_a_sentence(tmp_path):
 @pytest.mark.real
 @pytest.mark.skipif(os.geteuid() != 0, reason="starts dockerd, which needs root")
 @pytest.mark.timeout(300)
-def test_kubelet_names_give_pod_namespace_and_container():
+def test_kubelet_names_give_pod_namespace_and_container(monkeypatch):
     with start_dockerd() as docker:
         docker.busybox()
         docker("tag", BUSYBOX, "kopeio/etcd-manager:3.0.20200428")
@@ -300,6 +301,13 @@ def test_kubelet_names_give_pod_namespace_and_container():
         (etcd,) = (c for c in containers(docker.url)[0] if c.name == "etcd")
         files = dict(container_files(docker.url, etcd.id))
         assert files == {"server": "/srv/lab pki/server.crt", "peer": "/srv/lab pki/me.crt"}
+        # Docker's own files tell the same to a process that may not use the socket.
+        over_socket = {c.id: c for c in containers(docker.url)[0]}
+        with monkeypatch.context() as closed:
+            closed.setattr(docker_root, "is_closed", lambda _: True)
+            assert {c.id: c for c in containers(docker.url)[0]} == over_socket
+            assert dict(container_files(docker.url, etcd.id)) == files
+            assert container_files(docker.url, "../../info") == ()
         docker("rm", "etcd")
         assert container_files(docker.url, "../../info") == container_files(f"{docker.url}.none", etcd.id) == ()
         # The command in a message stops this container and no other.

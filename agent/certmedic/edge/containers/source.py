@@ -17,7 +17,7 @@ import select
 import selectors
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class DockerSource:
     """Follow the logs of containers whose name or pod matches one of `names` (globs), or that have one of `labels`.
 
     A label is `key` or `key=value`; without names and labels, all containers are followed, except this agent's own. At the first
-    watch, logs are read from `lookback` seconds ago on.
+    watch, logs are read from `lookback` seconds ago on. Containers with a log driver of `in_files` are left to another source.
     """
 
     name = "docker"
@@ -60,8 +60,10 @@ class DockerSource:
         static_pods: StaticPods | None = None,
         lookback: float = 600.0,
         required: bool = False,
+        in_files: Collection[str] = (),
     ) -> None:
         self.required = required
+        self._in_files = frozenset(in_files)
         self._needles = needles
         self._names, self._labels = tuple(names), tuple(labels)
         self._static_pods = static_pods or StaticPods()
@@ -116,7 +118,8 @@ class DockerSource:
             try:
                 details = self._daemon.get(f"/containers/{id_}/json")
                 writer = self._origin(details)
-                if not self._wants(writer, details["Config"].get("Labels") or {}):
+                labels = details["Config"].get("Labels") or {}
+                if not self._wants(writer, labels) or _driver(details) in self._in_files:
                     continue
                 query = {"stdout": "1", "stderr": "1", "timestamps": "1", "since": f"{max(since.timestamp(), 0):.9f}"}
                 connection, data = self._daemon.open(f"/containers/{id_}/logs", **query)
@@ -170,7 +173,7 @@ class DockerSource:
             return  # it was removed meanwhile
         writer = self._origin(details)
         labels = details["Config"].get("Labels") or {}
-        if not self._wants(writer, labels):
+        if not self._wants(writer, labels) or _driver(details) in self._in_files:
             return
         stored = Position.parse(run.resume(stream_of(id_)))
         if stored and stored.time.timestamp() > time.time() + SLACK:
@@ -319,3 +322,7 @@ class DockerSource:
             self._progress(run, followed)
         run.put(Progress(stream=STREAM, position=f"{time.time() - SLACK:.0f}"))
         run.put(self._status.report(lag=self._lag, position=f"{len(run.followed)} containers"))
+
+
+def _driver(details: Mapping[str, Any]) -> str:
+    return str(((details.get("HostConfig") or {}).get("LogConfig") or {}).get("Type", ""))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +15,7 @@ from urllib.parse import quote
 from certmedic.core.model import Container, Trust
 from certmedic.core.origin import of_pod
 from certmedic.core.planes import manager_version, paths_of_container, paths_of_manifest
-from certmedic.edge.os import docker
+from certmedic.edge.os import docker, docker_root
 from certmedic.edge.os.owners import Judge
 from certmedic.edge.static_pods import manifests
 
@@ -27,10 +30,14 @@ _GROUP = re.compile(r"etcd-([a-z]+)")
 def containers(docker_url: str, *, static_pods: Collection[str] = ()) -> tuple[tuple[Container, ...], str]:
     """Return the Docker daemon's containers, running or not, and "" or why there are none. Never raises.
 
+    A process that may not use the socket reads Docker's own files.
+
     `docker_url` is that of a socket, e.g. unix:///run/docker.sock. Start time and image tag are looked up only for containers
     named etcd-manager; the kubelet starts images by id. `static_pods` are the names in manifests that only root can write:
     their containers are trusted.
     """
+    if docker_root.is_closed(docker_url):
+        return _in_files(docker_root.data_root(docker_url), static_pods)
     until = time.monotonic() + DEADLINE
     try:
         listed = docker.ask(docker_url, "/containers/json?all=1", deadline=until)
@@ -45,28 +52,57 @@ def containers(docker_url: str, *, static_pods: Collection[str] = ()) -> tuple[t
 
 
 def _container(url: str, entry: Mapping[str, Any], until: float, static_pods: Collection[str]) -> Container:
-    labels: Mapping[str, str] = entry.get("Labels") or {}
     name = next(iter(entry.get("Names") or ()), "").lstrip("/")
+    image, started = str(entry.get("Image", "")), None
+    made = _named(str(entry["Id"]), name, entry.get("Labels") or {}, image, str(entry.get("State", "")), static_pods)
+    if made.container_name == "etcd-manager" and time.monotonic() < until:
+        image, started = _closely(url, entry, image, until)
+    return replace(made, image=image, started_at=started)
+
+
+def _in_files(root: str, static_pods: Collection[str]) -> tuple[tuple[Container, ...], str]:
+    """Return the containers in Docker's own files, and "" or why there are none. A container that is just removed is left out."""
+    numbers = docker_root.ids(root)
+    if not numbers and not os.access(f"{root}/containers", os.R_OK | os.X_OK):
+        return (), f"Docker's files in {root} cannot be read, so no container was looked at"
+    seen = []
+    for number in numbers:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            details = docker_root.config(root, number)
+            config, state = details["Config"], details["State"]
+            name, started = str(details["Name"]).lstrip("/"), _moment(str(state["StartedAt"]))
+            words = {"Paused": "paused", "Restarting": "restarting", "Running": "running", "Dead": "dead"}
+            word = next((word for key, word in words.items() if state.get(key)), "exited" if started else "created")
+            image = str(config.get("Image", ""))
+            made = _named(number, name, config.get("Labels") or {}, image, word, static_pods)
+            if made.container_name == "etcd-manager":
+                known = (
+                    () if manager_version(image) is not None else docker_root.tags(root, str(details.get("Image", "")))
+                )
+                image = next((tag for tag in known if manager_version(tag)), image)
+                made = replace(made, image=image, started_at=started)
+            seen.append(made)
+    return tuple(seen), ""
+
+
+def _named(  # noqa: PLR0913, PLR0917 - what both ways tell of a container
+    number: str, name: str, labels: Mapping[str, str], image: str, state: str, static_pods: Collection[str]
+) -> Container:
     # k8s_<container>_<pod>_<namespace>_<uid>_<attempt> (dockershim); the labels say the same, without ambiguity.
     parts = name.split("_") if name.startswith("k8s_") else []
     inner = labels.get("io.kubernetes.container.name") or (parts[1] if len(parts) > 1 else "")
-    image = str(entry.get("Image", ""))
-    started = None
-    if inner == "etcd-manager" and time.monotonic() < until:
-        image, started = _closely(url, entry, image, until)
     pod = labels.get("io.kubernetes.pod.name") or (parts[2] if len(parts) > 2 else "")
     namespace = labels.get("io.kubernetes.pod.namespace") or (parts[3] if len(parts) > 3 else "")
     # Trust depends on the name alone: an image can set labels, and only the kubelet gives names that begin with k8s_.
     whole = len(parts) > 5 and (parts[1], parts[2], parts[3]) == (inner, pod, namespace)
     return Container(
-        id=str(entry["Id"]),
+        id=number,
         name=name,
         image=image,
         pod=pod,
         namespace=namespace,
         container_name=inner,
-        state=str(entry.get("State", "")),
-        started_at=started,
+        state=state,
         trust=of_pod(namespace, pod, parts[4], static_pods) if whole else Trust.STRANGER,
     )
 
@@ -90,15 +126,16 @@ def container_files(docker_url: str, number: str) -> tuple[tuple[str, str], ...]
     """Return (use, path on the host) of each certificate file in a container's flags and environment. Never raises."""
     try:
         path = f"/containers/{quote(number, safe='')}/json"
-        details = docker.ask(docker_url, path, deadline=time.monotonic() + DEADLINE)
+        if docker_root.is_closed(docker_url):
+            details = docker_root.config(docker_root.data_root(docker_url), number)
+            mounted = tuple((details.get("MountPoints") or {}).values())
+        else:
+            details = docker.ask(docker_url, path, deadline=time.monotonic() + DEADLINE)
+            mounted = tuple(details.get("Mounts") or ())
         config = details["Config"]
         argv = [str(word) for word in (details.get("Path", ""), *(details.get("Args") or ()))]
         pairs = (str(word).partition("=") for word in config.get("Env") or ())
-        mounts = [
-            (str(mount["Destination"]), str(mount["Source"]))
-            for mount in details.get("Mounts") or ()
-            if mount.get("Source")
-        ]
+        mounts = [(str(mount["Destination"]), str(mount["Source"])) for mount in mounted if mount.get("Source")]
         return paths_of_container(argv, {name: value for name, _, value in pairs}, mounts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ()  # the container or the daemon is gone; `containers` reports the reason

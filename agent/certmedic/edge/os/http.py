@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 MOST_HEAD = 64 * 1024  # bytes of a reply's head
 _BLOCK = 256 * 1024
+
+_ENDS_OF_TLS = ("SSLEOFError", "SSLZeroReturnError")  # by name: requests without TLS do not load that module
 
 
 class ReplyError(OSError):
@@ -107,7 +108,9 @@ def _receive(sock: socket.socket, deadline: float) -> bytes:
     left(sock, deadline)
     try:
         return sock.recv(_BLOCK)
-    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+    except OSError as error:
+        if type(error).__name__ not in _ENDS_OF_TLS:
+            raise
         return b""
 
 

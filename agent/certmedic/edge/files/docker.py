@@ -1,0 +1,195 @@
+"""The logs of Docker's containers, as files in Docker's own folders: ten times faster than over its socket, and without its power."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import json
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from certmedic.core import lines, origin
+from certmedic.core.model import Item, Origin
+from certmedic.edge import bytesearch
+from certmedic.edge.files.formats import Found
+from certmedic.edge.files.globs import Watch
+from certmedic.edge.files.source import Files
+from certmedic.edge.files.tail import Tail
+from certmedic.edge.os import docker_root
+from certmedic.edge.source import from_checkpoint
+from certmedic.edge.static_pods import StaticPods
+
+REMEMBERED = 2000  # containers
+_WHOLE = b'\\n","stream":"'  # behind the text of a record that ends a line; quotes in the text are escaped
+
+
+@dataclass(slots=True)
+class JsonLines:
+    """Docker's records, JSON objects with log, stream and time, one a line; a record whose log has no line end is a part.
+
+    `after` is the last line that was read over the socket: its timestamp, and how many lines so far had that timestamp.
+    """
+
+    needles: tuple[bytes, ...]
+    after: tuple[str, int] | None = None
+    _parts: dict[str, bytes] = field(default_factory=dict)  # by stream
+    _equal: int = 0  # lines with the timestamp of `after`
+
+    @property
+    def pending(self) -> bool:
+        """Whether the last part of a line is missing."""
+        return bool(self._parts)
+
+    def find(self, block: bytes, size: int | None = None) -> Iterator[Found]:
+        """Take the next block, or `size` bytes of it."""
+        size = len(block) if size is None else size
+        if not self._parts and not self.after and block.count(_WHOLE, 0, size) == block.count(b"\n", 0, size):
+            for start, end in bytesearch.spans(block, self.needles, size):
+                text, _, stamp = _record(block[start:end])
+                if lines.hit(text, self.needles):
+                    yield Found(end + 1, text, _time(stamp))
+            return
+        at = 0
+        for raw in block[:size].split(b"\n")[:-1]:
+            at += len(raw) + 1
+            text, stream, stamp = _record(raw, ended=False)
+            is_old = self._was_read(stamp)
+            whole = self._parts.pop(stream, b"") + text
+            if not text.endswith(b"\n"):
+                self._parts[stream] = whole[: lines.LIMIT]
+            elif not is_old and bytesearch.hit(whole, self.needles):
+                yield Found(at, whole[:-1], _time(stamp))
+
+    def _was_read(self, stamp: str) -> bool:
+        if self.after is None:
+            return False
+        last, count = self.after
+        self._equal += stamp == last
+        if stamp < last or (stamp == last and self._equal <= count):
+            return True
+        self.after = None
+        return False
+
+
+def _record(raw: bytes, *, ended: bool = True) -> tuple[bytes, str, str]:
+    """Return text, stream and timestamp of a record; of a damaged one its bytes as text."""
+    try:
+        record = json.loads(raw.lstrip(b"\0"))
+        text, stream, stamp = str(record["log"]), str(record.get("stream", "")), str(record.get("time", ""))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return raw if ended else raw + b"\n", "", ""
+    data = text.encode(errors="replace")
+    return data.removesuffix(b"\n") if ended else data, stream, stamp
+
+
+def _time(stamp: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    return time.astimezone(UTC) if time.tzinfo else None
+
+
+class DockerFiles(Files):
+    """Follow the logs below Docker's folder `root`, of containers whose name or pod matches one of `names` (globs), or that have one
+    of `labels`, as `KEY` or `KEY=VALUE`; without both, of all containers but those in `own`.
+    """  # noqa: D205 - one sentence
+
+    name = "docker"
+
+    def __init__(  # noqa: PLR0913 - options, each named at every call
+        self,
+        needles: tuple[bytes, ...],
+        root: str,
+        *,
+        names: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        own: Collection[str] = (),
+        static_pods: StaticPods | None = None,
+        required: bool = False,
+    ) -> None:
+        # Docker keeps its folder under the path without links.
+        self._root = os.path.realpath(root)
+        self._names, self._labels, self._own = tuple(names), tuple(labels), frozenset(own)
+        self._static_pods = static_pods or StaticPods()
+        self._writers: dict[str, Origin | None] = {}  # path -> who writes the log; None: it is not read
+        self._resume: Callable[[str], str | None] = lambda _: None
+        super().__init__(needles, [f"{glob.escape(self._root)}/containers/*/*-json.log"], required=required)
+
+    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Read until `stop` is set."""
+        self._resume = resume
+        super().follow(self._converted, put, stop)
+
+    def _converted(self, stream: str) -> str | None:
+        """Return a position; the time until which containers were watched over the socket is one, too."""
+        stored = self._resume(stream)
+        if stream != self.name or (watched := from_checkpoint(stored, float)) is None:
+            return stored
+        return str(Watch(time=watched, globs=self._globs))
+
+    def _log(self, path: str) -> Tail | None:
+        writer = self._writer(path)
+        if writer is None:
+            return None
+        stream = f"{self.name}:{writer.container_id}"
+        after = from_checkpoint(self._resume(stream), lambda kept: (str(kept["stamp"]), int(kept["count"])))
+
+        def judge(_: object) -> origin.Trust:
+            return origin.of_container(
+                writer.container, self._static_pods.names, configured=self._is_named(writer.container)
+            )
+
+        return Tail(path, stream, writer, JsonLines(self._needles, after), self._status.say, judge)
+
+    def _writer(self, path: str) -> Origin | None:
+        """Return who writes a log, as Docker's own file says; it is remembered, since that file goes with the container."""
+        if path in self._writers:
+            return self._writers[path]
+        number = path.rpartition("/")[0].rpartition("/")[2]
+        try:
+            details = docker_root.config(self._root, number)
+            writer = self._origin(details, number)
+            wanted = self._wants(writer, details["Config"].get("Labels") or {})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise OSError(0, f"Docker's file of that container makes no sense: {error}", path) from error
+        if len(self._writers) >= REMEMBERED:
+            self._writers = {known: by for known, by in self._writers.items() if os.path.lexists(known)}
+        self._writers[path] = writer if wanted else None
+        return self._writers[path]
+
+    def _origin(self, details: Mapping[str, Any], number: str) -> Origin:
+        """Return the origin of a container. Labels are for display: an image can set them."""
+        name = str(details["Name"]).lstrip("/")
+        labels = details["Config"].get("Labels") or {}
+        pod = origin.pod_of_container(name)
+        return Origin(
+            container=name,
+            container_id=number,
+            image=str(details["Config"].get("Image", "")),
+            pod=pod.pod or str(labels.get("io.kubernetes.pod.name", "")),
+            namespace=pod.namespace,
+        )
+
+    def _is_named(self, container: str) -> bool:
+        return any(fnmatch.fnmatchcase(container, pattern) for pattern in self._names)
+
+    def _wants(self, writer: Origin, labels: Mapping[str, str]) -> bool:
+        if self._own & {writer.container_id, labels.get("io.kubernetes.sandbox.id", "")}:
+            return False
+        if labels.get("io.kubernetes.docker.type") == "podsandbox":
+            return False  # the pause container of a pod, which logs nothing
+        if not self._names and not self._labels:
+            return True
+        return (
+            self._is_named(writer.container)
+            or bool(writer.pod and self._is_named(writer.pod))
+            or any(
+                key in labels and (not equals or labels[key] == value)
+                for key, equals, value in (label.partition("=") for label in self._labels)
+            )
+        )

@@ -1,0 +1,161 @@
+"""Docker's logs: as files, and over Docker's socket those that are in no file, if this process may use the socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
+from certmedic.edge.containers import DockerError, DockerSource
+from certmedic.edge.containers.own import own_ids
+from certmedic.edge.files.docker import DockerFiles
+from certmedic.edge.os import docker_root
+
+IN_FILES = frozenset({"json-file", "none", ""})  # log drivers, with those that keep nothing
+BESIDE = "docker-socket"  # the stream of the time until which containers were watched over the socket beside the files
+AGAIN = 10.0  # seconds after which a socket that failed is tried again
+
+
+class DockerLogs:
+    """Follow the logs of Docker's containers. `with_journal`: the journal is read too, and with it the containers that log there."""
+
+    name = "docker"
+
+    def __init__(  # noqa: PLR0913 - options, each named at every call
+        self,
+        needles: tuple[bytes, ...],
+        *,
+        names: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        base_url: str = "unix:///var/run/docker.sock",
+        with_journal: bool = True,
+        required: bool = False,
+    ) -> None:
+        self.required = required
+        self._needles, self._names, self._labels, self._url = needles, tuple(names), tuple(labels), base_url
+        self._elsewhere = IN_FILES | ({"journald"} if with_journal else set())
+        self._trouble = ""  # of the socket beside the files
+        self._source: DockerSource | DockerFiles = self._over_socket(())
+
+    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Read until `stop` is set. Raises DockerError or OSError if neither files nor socket can be read."""
+        root = self._choose()
+        if isinstance(self._source, DockerSource):
+            self._source.follow(lambda stream: time_of(resume(stream)), put, stop)
+            return
+        ended = threading.Event()
+        beside = threading.Thread(
+            target=self._beside, args=(resume, put, _Either(stop, ended)), name="docker socket", daemon=True
+        )
+
+        def pass_on(item: Item) -> None:
+            # The status comes every few seconds, on this same thread.
+            if isinstance(item, SourceStatus) and (unread := self._unread(root)):
+                if self._may_use_socket and beside.ident is None:
+                    beside.start()
+                item = self._with_trouble(item, unread)
+            put(item)
+
+        try:
+            self._source.follow(resume, pass_on, stop)
+        finally:
+            ended.set()
+
+    def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
+        """Read all logs from `since` on, once; yield as `JournalSource.past` does. Raises DockerError."""
+        root = self._choose()
+        if isinstance(self._source, DockerFiles) and self._may_use_socket and self._unread(root):
+            yield from self._over_socket(self._elsewhere).past(since)
+        yield from self._source.past(since)
+
+    @property
+    def read(self) -> tuple[int, int, str]:
+        """Lines read, lines passed on, and the latest trouble."""
+        return self._source.read
+
+    def _choose(self) -> str:
+        """Choose how to read, and return Docker's folder."""
+        root = docker_root.data_root(self._url)
+        self._source = self._over_socket(())
+        if os.access(f"{root}/containers", os.R_OK | os.X_OK):
+            own = own_ids(Path("/proc/self/mountinfo"), Path("/proc/self/cgroup"))
+            names, labels = self._names, self._labels
+            self._source = DockerFiles(self._needles, root, names=names, labels=labels, own=own, required=self.required)
+        return root
+
+    def _over_socket(self, in_files: Sequence[str] | frozenset[str]) -> DockerSource:
+        return DockerSource(
+            self._needles,
+            names=self._names,
+            labels=self._labels,
+            base_url=self._url,
+            required=self.required,
+            in_files=in_files,
+        )
+
+    @property
+    def _may_use_socket(self) -> bool:
+        path = self._url.removeprefix("unix://")
+        return path.startswith("/") and os.access(path, os.W_OK)
+
+    def _unread(self, root: str) -> list[str]:
+        """Return the log drivers of containers whose logs are neither in files nor in the journal."""
+        return sorted({docker_root.driver(root, number) for number in docker_root.ids(root)} - self._elsewhere)
+
+    def _with_trouble(self, status: SourceStatus, unread: Sequence[str]) -> SourceStatus:
+        detail = self._trouble
+        if not self._may_use_socket:
+            detail = (
+                f"containers with the log driver {', '.join(unread)} are not read: only Docker's socket has their logs"
+            )
+        return replace(status, detail="; ".join(filter(None, (status.detail, detail))))
+
+    def _beside(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+        """Follow the containers whose logs are in no file, until `stop` is set."""
+
+        def resume_here(stream: str) -> str | None:
+            return time_of(resume(BESIDE) or resume(stream)) if stream == self.name else resume(stream)
+
+        def put_here(item: Item) -> None:
+            if isinstance(item, SourceStatus):
+                self._trouble = item.detail
+            elif isinstance(item, Progress) and item.stream == self.name:
+                put(replace(item, stream=BESIDE))
+            elif not (isinstance(item, Progress) and item.position is None):  # the files tell which containers are gone
+                put(item)
+
+        while not stop.is_set():
+            with contextlib.suppress(DockerError, OSError):
+                self._over_socket(self._elsewhere).follow(resume_here, put_here, stop)
+            stop.wait(AGAIN)
+
+
+class _Either(threading.Event):
+    """Set as soon as one of two events is set."""
+
+    def __init__(self, first: threading.Event, second: threading.Event) -> None:
+        super().__init__()
+        self._first, self._second = first, second
+
+    def is_set(self) -> bool:
+        """Whether one of them is set."""
+        return self._first.is_set() or self._second.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the second of them, unless the first is set already."""
+        return self.is_set() or self._second.wait(timeout) or self._first.is_set()
+
+
+def time_of(stored: str | None) -> str | None:
+    """Return the position of the whole source as the socket's is: the time until which containers were watched."""
+    try:
+        kept = json.loads(stored or "null")
+    except ValueError:
+        return None
+    return json.dumps(kept["time"]) if isinstance(kept, dict) and "globs" in kept else stored
