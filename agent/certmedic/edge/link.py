@@ -121,7 +121,7 @@ class Link:
         self._positions = dict(positions)
         self._greeted = threading.Event()
         self._questions: Connection | None = None  # of a reader that has greeted
-        self._unanswered = threading.Event()  # a question was not, so that the reader is to be replaced
+        self._failed: Connection | None = None  # where a question was not answered: that reader is to be replaced
         waits = {"docker", "pods"} if watching.docker is None else {"pods"}
         self._state = _State(there=frozenset(watching.names) - waits)
         self._thread = threading.Thread(target=self._keep_up, name=NAME, daemon=True)
@@ -144,8 +144,10 @@ class Link:
                 try:
                     return _answer(questions, method, arguments)
                 except WireError as error:
-                    reason, self._questions = str(error), None
-                    self._unanswered.set()
+                    reason = str(error)
+                    self._failed = questions
+                    if self._questions is questions:  # otherwise the reader was replaced meanwhile
+                        self._questions = None
             self._stop.wait(TICK / 5)
         raise UnseenError(f"the reader process {reason}")
 
@@ -188,17 +190,16 @@ class Link:
         connection, hello = ends.entries, Hello(watching=self.watching, positions=self._positions, pid=os.getpid())
         connection.send(dump(hello), timeout=GREETING)
         ends.questions.send(dump(replace(hello, positions={})), timeout=GREETING)
-        frame = self._frame(connection, GREETING)
+        frame = self._frame(ends, GREETING)
         if frame is None:
             return
         welcome = welcome_of(frame)
         self._state.there = frozenset(welcome.there)
-        self._unanswered.clear()
         self._questions = ends.questions
         self._greeted.set()
         began = reported = time.monotonic()
         reported -= REPORT_EVERY
-        while (frame := self._frame(connection, SILENCE)) is not None:
+        while (frame := self._frame(ends, SILENCE)) is not None:
             now = time.monotonic()
             for item in items_of(frame):
                 self._put(item, is_settled=now - began >= settled)
@@ -206,14 +207,14 @@ class Link:
                 reported = now
                 self._box.put(self._status(welcome.pid), self._stop)
 
-    def _frame(self, connection: Connection, patience: float) -> Any | None:
+    def _frame(self, ends: Ends, patience: float) -> Any | None:
         """Return the next frame; None once the agent stops. Raises WireError."""
         until = time.monotonic() + patience
         while not self._stop.is_set():
-            frame = connection.receive(TICK)
+            frame = ends.entries.receive(TICK)
             if frame is not None:
                 return frame
-            if self._unanswered.is_set():
+            if self._failed is ends.questions:
                 raise WireError("does not answer questions")
             if time.monotonic() > until:
                 raise WireError(f"has been silent for {patience:g} s")

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 
 from certmedic.core.model import Item, LogEntry
 from certmedic.edge.wire import BEAT, Connection, Hello, Welcome, WireError, dump, hello_of, items_to
+from certmedic.reader.sandbox import confine
 
 PATIENCE = 10.0  # seconds for the agent's greeting
 A_WHILE = 3600.0  # seconds
@@ -30,6 +31,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     # The kernel ends this process with the agent, even while it is stopped.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if not confine():
+        log.info("the reader could write files and use the network: this kernel has no Landlock that would refuse that")
     entries, questions = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     threading.Thread(target=serve_questions, args=(Connection(questions),), name="questions", daemon=True).start()
     try:

@@ -84,7 +84,6 @@ def test_methods_without_a_master_answer_with_nothing(tmp_path):
     assert remote.running().containers == ()
     assert remote.exist([str(tmp_path), f"{tmp_path}/none"]) == {str(tmp_path)}
     assert remote.named_by(Origin(path=f"{tmp_path}/none.log", trust=Trust.SYSTEM)) == ()
-    assert remote.named_by_process(2**22) == ()
 
 
 def test_log_of_a_stranger_names_no_file(tmp_path):

@@ -15,7 +15,7 @@ from certmedic.core.origin import ROOT, Process, least, of_process
 from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.facts.listeners import Listener, listeners, own_addresses, shake_hands
 from certmedic.edge.facts.members import Ask, MembersSeen, meet, members, peer_addresses
-from certmedic.edge.facts.processes import clock_synchronised, holders, identify
+from certmedic.edge.facts.processes import clock_synchronised, holders, identify, read_process
 from certmedic.edge.facts.sight import Direct, Pods, Sight
 from certmedic.edge.facts.units import units
 from certmedic.edge.os.owners import Tree
@@ -185,7 +185,7 @@ class Machine:
         if (
             origin.pid is not None
             and self.trust_of_process(origin.pid) is Trust.SYSTEM
-            and (named := self._sight.named_by_process(origin.pid))
+            and (named := read_process(origin.pid))
         ):
             self._learn(named)
             return

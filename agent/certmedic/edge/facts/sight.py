@@ -15,7 +15,7 @@ from certmedic.core import codec, planes
 from certmedic.core.model import Container, Origin, Trust
 from certmedic.edge.facts.containerd import containerd_containers, containerd_files
 from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
-from certmedic.edge.facts.processes import read_process, static_uids
+from certmedic.edge.facts.processes import static_uids
 from certmedic.edge.facts.survey import Content, Survey, contents, exist, survey
 from certmedic.edge.os.owners import Judge, Tree
 from certmedic.edge.os.readfile import read_ends
@@ -67,9 +67,6 @@ class Sight(Protocol):
 
     def named_by(self, origin: Origin) -> Named:
         """Return the certificate files that the container or the log of a program names."""
-
-    def named_by_process(self, pid: int) -> Named:
-        """Return the certificate files that the flags and the environment of a process name."""
 
 
 class Direct:
@@ -139,10 +136,6 @@ class Direct:
                     named += ((use, planes.host_path(path)) for use, path in planes.paths_from_startup_line(line))
         return tuple(dict.fromkeys(named))[-MOST_NAMED:]
 
-    def named_by_process(self, pid: int) -> Named:
-        """See `Sight`."""
-        return read_process(pid)
-
 
 _Answer = TypeVar("_Answer")
 
@@ -180,10 +173,6 @@ class Remote:
         """See `Sight`."""
         return self._answer(Named, "named_by", origin)
 
-    def named_by_process(self, pid: int) -> Named:
-        """See `Sight`."""
-        return self._answer(Named, "named_by_process", pid)
-
     def _answer(self, kind: type[_Answer], method: str, *arguments: Any) -> _Answer:
         answer = self._ask(method, codec.plain(arguments))
         try:
@@ -207,5 +196,4 @@ _METHODS: Final[Mapping[str, Sequence[Any]]] = {
     "pods": (),
     "running": (),
     "named_by": (Origin,),
-    "named_by_process": (int,),
 }
