@@ -13,9 +13,11 @@ from pathlib import Path
 from certmedic.config import Config, Secret, units_of
 from certmedic.config.ownership import writable_by_others
 from certmedic.core import planes
+from certmedic.core.origin import ROOT
 from certmedic.edge import actor, inbox, link, local, service, worker
 from certmedic.edge.facts.machine import Machine
 from certmedic.edge.facts.sight import Remote, Sight
+from certmedic.edge.identity import Identity
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.store import Store
 from certmedic.edge.wire import Watching
@@ -48,6 +50,7 @@ def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
     reader.start()  # at once: it starts while the rest is built
     way = notifier(config)
     hands = actor.ActorClient(actor.address())
+    name = identity(config)
     parts = World(
         senses=machine(config, Remote(reader.ask)),
         hands=hands,
@@ -55,8 +58,9 @@ def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
         lock=hands,
         unable="" if actor.is_installed() else actor.ABSENT,
         wall=local.wall if config.notify.wall else None,
-        journal=service.Journal(),
+        journal=service.Journal(common=lambda: {"CERTMEDIC_CLUSTER": name.name}),
         host=socket.gethostname(),
+        identity=name,
         boot_id=boot_id(),
     )
     there = reader.there()
@@ -83,6 +87,12 @@ def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
         reads=", ".join(there),
         faults=channel_faults(config, way),
     )
+
+
+def identity(config: Config, root: str = "/") -> Identity:
+    """Return the name of the cluster; with another `root`, that of the master whose files lie there."""
+    live = root == "/"
+    return Identity(config.cluster, root=root, owner=ROOT if live else None)
 
 
 def docker_socket() -> str:

@@ -167,7 +167,8 @@ class Loop:
             self._facts = looked.facts
         facts = self._facts or Facts(at=now, host=self.world.host)  # older ones if the look was given up
         positions: dict[str, str | None] = {}
-        self.world.notifier.refresh()  # reads files, so not within the transaction
+        self.world.notifier.refresh()  # these read files, so not within the transaction
+        self.world.identity.refresh()
         with self.journal.transaction():
             self._mind_the_clock(now)
             for item, sighting, fold in turn.items:

@@ -73,6 +73,15 @@ class Notifier(Protocol):
         """Send each message to its channel; yield its place in `batch` and the result, in order of arrival. Never raises."""
 
 
+class Identity(Protocol):
+    """The name of this machine's cluster."""
+
+    name: str  # "" if it is not known
+
+    def refresh(self) -> None:
+        """Look for the name again if it is not known yet. Reads files."""
+
+
 class Entries(Protocol):
     """Takes structured journal entries."""
 
@@ -92,13 +101,14 @@ class Lock(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Everything outside the loop: an implementation of each Protocol, and the name of this machine."""
+    """Everything outside the loop: an implementation of each Protocol, and the names of this machine and its cluster."""
 
     senses: Senses
     hands: Hands
     notifier: Notifier
     journal: Entries
     host: str
+    identity: Identity
     boot_id: str
     lock: Lock | None = None  # among the masters; None: handshakes alone decide
     unable: str = ""  # why nothing can act here, in a sentence; "" if an actor is installed

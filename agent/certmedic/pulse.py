@@ -72,7 +72,9 @@ class Pulse:
             every = self.config.notify.heartbeat_every.total_seconds()
             # Not before the first inventory: the heartbeat reports on the certificates.
             if self.heartbeat is not None and loop.inventory is not None and self._due("heartbeat", tick, every):
-                self.heartbeat.beat(message.pulse(self.world.host, loop.inventory, now))
+                self.heartbeat.beat(
+                    message.pulse(message.machine(self.world.identity.name, self.world.host), loop.inventory, now)
+                )
         if self.heartbeat is not None:
             self._hear(self.heartbeat)
         if self.login is not None and self._due("login", tick, LOGIN_EVERY):
@@ -141,6 +143,7 @@ class Pulse:
             version=__version__,
             mode=self.config.mode,
             host=self.world.host,
+            cluster=self.world.identity.name,
             facts=loop.inventory,
             policy=policy_of(self.config),
             sources=self.store.sources(),

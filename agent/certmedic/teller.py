@@ -51,6 +51,7 @@ class Teller:
             incident.diagnosis,
             incident=incident.id,
             host=self.world.host,
+            cluster=self.world.identity.name,
             now=now,
             decision=incident.decision,
             outcome=outcome,
@@ -110,7 +111,7 @@ class Teller:
             self.store.recheck(RecheckKind.DIGEST, None, now + DIGEST_EVERY)
             return
         faults = [(incident.severity, incident.diagnosis.cause) for incident in held]
-        written = message.digest(faults, host=self.world.host)
+        written = message.digest(faults, host=message.machine(self.world.identity.name, self.world.host))
         channels = {channel.id: channel.label for channel in self.world.notifier.channels(written.severity, "")}
         self.store.enqueue(held[0].id, written, channels, now=now)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from certmedic import app
 from certmedic.config import Config
 from certmedic.edge import service
+from certmedic.edge.identity import Identity
 from certmedic.ports import World
 
 
@@ -17,5 +18,6 @@ def world(config: Config) -> World:
         notifier=app.notifier(config),
         journal=service.Journal(),
         host="master-a",
+        identity=Identity("bench"),
         boot_id="b",
     )

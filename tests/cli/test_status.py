@@ -32,6 +32,15 @@ def test_status_as_json_has_version_mode_and_open_incidents(lab):
     assert (answer["version"], answer["mode"], answer["open"]) == (__version__, "notify", [])
 
 
+@pytest.mark.parametrize("words", [("status",), ("incidents",), ("show", "1"), ("certs",)])
+def test_json_of_commands_that_look_names_the_cluster(lab, words):
+    lab = lab()
+    lab.suffer(5)
+    answer = json.loads(commandline.run(lab, *words, "--json", config='cluster = "prod"\n').stdout)
+
+    assert answer["cluster"] == "prod"
+
+
 @pytest.mark.parametrize("words", [("status",), ("incidents",), ("show", "1"), ("certs",), ("silence", "list")])
 def test_commands_that_only_read_accept_a_broken_configuration(lab, words):
     lab = lab()

@@ -239,7 +239,9 @@ def test_documents_name_every_plane_and_renewer():
 def test_documented_examples_are_valid(write, row):
     example = row.example if row.default is None else f"{row.name} = {row.example}"
 
-    assert load(write(f"[{row.section}]\n{example}")) != Config()
+    head = f"[{row.section}]\n" if row.section else ""
+
+    assert load(write(head + example)) != Config()
 
 
 def test_key_of_the_top_level_below_a_section_is_told_its_place(tmp_path):

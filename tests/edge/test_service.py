@@ -174,6 +174,14 @@ def test_journal_entry_arrives_with_all_its_fields(journald, monkeypatch):
     }
 
 
+@pytest.mark.parametrize("name", ["prod", ""])
+def test_journal_entry_has_the_common_fields_that_have_a_value(journald, monkeypatch, name):
+    path, entry = journald
+    with stderr_as_journal(monkeypatch):
+        service.Journal(path, common=lambda: {"CERTMEDIC_CLUSTER": name}).emit({"MESSAGE": "a"})
+    assert {"CERTMEDIC_CLUSTER": entry().get("CERTMEDIC_CLUSTER")} == {"CERTMEDIC_CLUSTER": name or None}
+
+
 def test_field_of_any_length_fits_into_the_datagram(journald, monkeypatch):
     path, entry = journald
     with stderr_as_journal(monkeypatch):

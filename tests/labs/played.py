@@ -33,6 +33,7 @@ from certmedic.core.model import (
     Trust,
 )
 from certmedic.core.request import Release, Reply, Request, Take, Undo, cure_of, pack, parse
+from certmedic.edge.identity import Identity
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.store import Incident, Store
 from certmedic.loop import Loop
@@ -284,6 +285,7 @@ class Lab:
     config: Config
     now: datetime = NOW
     position: int = 0
+    identity: Identity = field(default_factory=lambda: Identity(root="/none"))
     sources: dict[str, bool] = field(default_factory=lambda: {"journal": True, "docker": False, "certificates": False})
 
     def __post_init__(self) -> None:
@@ -299,6 +301,7 @@ class Lab:
             notifier=self.world,
             journal=self.world,
             host="master-a",
+            identity=self.identity,
             boot_id="b",
             unable=self.world.unable,
             lock=self.hands if self.world.lease else None,

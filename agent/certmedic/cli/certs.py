@@ -77,6 +77,7 @@ def certs(  # noqa: PLR0913 - each is an option of the command
     code = 3 if not rows else 2 if states.keys() - {"ok", "expiring"} else 1 if states["expiring"] else 0
     if as_json:
         output.as_json(
+            cluster=app.identity(settings, root or "/").name,
             certificates=[
                 {
                     **output.certificate(stored.certificate),
@@ -186,6 +187,7 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
     moments = rehearse(facts, until, policy=policy_of(settings), warn_days=warns.warn_days, of_plane=warns.plane)
     if as_json:
         output.as_json(
+            cluster=app.identity(settings, root or "/").name,
             moments=[
                 {
                     "at": output.when(m.at),
@@ -193,7 +195,7 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
                     "decision": output.decision(m.decision),
                 }
                 for m in moments
-            ]
+            ],
         )
         return
     for m in moments:

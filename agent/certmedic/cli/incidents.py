@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from certmedic import app
 from certmedic.cli import inputs, output
 from certmedic.config import Config
 from certmedic.core import message
@@ -83,7 +84,7 @@ def incidents(*, as_json: bool, config_path: Path | None, only_open: bool, with_
     rows = [(incident, silence_of(incident, silences, now)) for incident in listed]
     if as_json:
         more = {"strangers": strangers} if with_strangers else {}
-        output.as_json(incidents=[row(*pair) for pair in rows], **more)
+        output.as_json(cluster=app.identity(settings).name, incidents=[row(*pair) for pair in rows], **more)
         return
     if not rows:
         output.say("No incident.", colour="green")
@@ -158,6 +159,7 @@ def show_incident(number: int, *, as_json: bool, form: str | None, config_path: 
         return
     if as_json:
         output.as_json(
+            cluster=app.identity(settings).name,
             **row(incident, silence),
             events=events,
             lines=folds,

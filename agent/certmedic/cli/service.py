@@ -122,6 +122,7 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
         silences = [silence for silence in silences_of(settings, state, now) if silence.starts_at <= now]
         tripped = state.tripped()
     running = is_claimed(settings.state)
+    cluster = app.identity(settings).name
     waiting = sum(channel["waiting"] for channel in channels)
     oldest = min((channel["oldest"] for channel in channels if channel["oldest"]), default=None)
     rows = [(incident, silence_of(incident, silences, now)) for incident in opened]
@@ -129,6 +130,7 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
         age = max((now - datetime.fromisoformat(oldest)).total_seconds(), 0.0) if oldest else 0
         output.as_json(
             version=__version__,
+            cluster=cluster,
             mode=settings.mode,
             running=running,
             acts=idle_reason(settings.mode, tripped) is None,
@@ -147,7 +149,8 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
         )
         return
     stopped = "" if running else ", NOT RUNNING: sudo systemctl start certmedic"
-    output.say(f"certmedic    {__version__}, mode {settings.mode}{stopped}", colour=None if running else "red")
+    part = f", cluster {cluster}" if cluster else ""
+    output.say(f"certmedic    {__version__}, mode {settings.mode}{part}{stopped}", colour=None if running else "red")
     tell_found(app.inspector(settings, None).gather(now=now), now)
     idle = idle_reason(settings.mode, tripped)
     output.item(
@@ -322,11 +325,11 @@ def test_notify(*, config_path: Path | None, severity: str | None, tag: str | No
         raise click.UsageError("--sample finds its channels as a real incident does: leave out --severity and --tag")
     config = inputs.config(config_path)
     way = app.notifier(config)
-    host, now = socket.gethostname(), datetime.now(UTC)
-    test = message.test_message(host, now)
+    host, cluster, now = socket.gethostname(), app.identity(config).name, datetime.now(UTC)
+    test = message.test_message(message.machine(cluster, host), now)
     levels = [Severity(severity)] if severity else list(Severity)
     if cause:
-        diagnosis, test = sample(Cause(cause), host=host, now=now, policy=policy_of(config))
+        diagnosis, test = sample(Cause(cause), host=host, cluster=cluster, now=now, policy=policy_of(config))
         route = message.tag_of(test.kind, diagnosis, config.notify.route, test.severity)
         channels = {channel.id: channel for channel in way.channels(test.severity, route)}
     elif tag:

@@ -203,6 +203,12 @@ class Config:
 
     With `approve` and `remedy`, every gate must pass; `certmedic show` lists the gates.
     """
+    cluster: str = setting("", values.cluster_name)
+    """The name of this cluster in messages, journal and metrics; "": as kops or kubeadm names it. Example: "prod-eu-1"
+
+    kops has the name in /opt/kops/conf/kube_env.yaml, and kubeadm in the flag --cluster-name of the controller manager. A cluster
+    that kubeadm made without a name is called "kubernetes": set this key to tell such clusters apart. k3s and RKE2 name none.
+    """
     state: Path = setting("/var/lib/certmedic", values.path)
     """The service keeps its state here.
 

@@ -100,6 +100,13 @@ def word(value: Any) -> str:
     return value
 
 
+def cluster_name(value: Any) -> str:
+    """Return the name of a cluster; "" for none."""
+    if not isinstance(value, str) or (value and not planes.NAME.fullmatch(value)):
+        raise FaultError("allowed: up to 100 letters, digits and . _ - : /, the first a letter or digit")
+    return value
+
+
 def count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100:
         raise FaultError("allowed: a whole number from 0 to 100")

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
@@ -86,11 +86,22 @@ def stop_on_signals(stop: threading.Event, reload: threading.Event) -> None:
 
 
 class Journal:
-    """Structured entries for journald if it holds our stderr, otherwise lines on stderr."""
+    """Structured entries for journald if it holds our stderr, otherwise lines on stderr.
 
-    def __init__(self, path: str = JOURNAL_SOCKET, *, identifier: str = "certmedic") -> None:
+
+    Every entry has the fields that `common` returns, as far as they have a value.
+    """
+
+    def __init__(
+        self,
+        path: str = JOURNAL_SOCKET,
+        *,
+        identifier: str = "certmedic",
+        common: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self._path = path
         self._identifier = identifier
+        self._common = common
         self._structured = _stderr_is_journal()
         self._lost = 0
 
@@ -102,7 +113,8 @@ class Journal:
                 sys.stderr.flush()
             return
         lost = {"CERTMEDIC_LOST": str(self._lost)} if self._lost else {}
-        entry = {**fields, **lost, "SYSLOG_IDENTIFIER": self._identifier}
+        common = {name: value for name, value in self._common().items() if value}
+        entry = {**fields, **common, **lost, "SYSLOG_IDENTIFIER": self._identifier}
         line = f"<{fields.get('PRIORITY', '6')}>{_line(fields.get('MESSAGE', ''))}\n"
         if _datagram(self._path, encode(entry)) or _to_stderr(line.encode(errors="replace")):
             self._lost = 0

@@ -30,6 +30,7 @@ from certmedic.core.model import (
     Suspect,
     WaitsFor,
 )
+from certmedic.core.text import cut
 from labs import values
 from labs.values import NOW
 
@@ -100,6 +101,20 @@ def test_message_begins_with_host_verdict_and_action_and_lists_all_facts():
     ):
         assert needed in composed.plain, needed
     assert composed.severity is Severity.CRITICAL
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MessageKind if kind is not MessageKind.DIGEST])
+def test_cluster_stands_before_the_machine_in_title_and_first_line(kind):
+    diagnosis, facts = own()
+    more = {"decision": decided(diagnosis, facts, "notify"), "outcome": "It is so."}
+    composed = compose(kind, diagnosis, cluster="prod.example.com", **more)
+    alone = compose(kind, diagnosis, **more)
+    assert composed.title == cut(alone.title.replace(HOST, f"prod.example.com {HOST}"), 120)
+    first, same = composed.plain.splitlines()[0], alone.plain.splitlines()[0]
+    assert first == same.replace(HOST, f"prod.example.com {HOST}", 1)
+    long = compose(kind, diagnosis, cluster="c" * 100, host="h" * 100, **more)
+    assert "c" * 39 + "… " + "h" * 39 + "…: etcd main" in long.title
+    assert len(long.title) <= 120
 
 
 def test_plain_markdown_and_html_have_the_same_text():

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from certmedic.core.message.words import brief, clause, owner, program, role, soon, thread, whose
+from certmedic.core.message.words import brief, clause, machine, owner, program, role, soon, thread, whose
 from certmedic.core.model import Cause, Suspect
 from certmedic.core.verdict import survey
 from labs.values import DAY, NOW, facts, member
@@ -92,3 +92,11 @@ def test_fault_of_a_ca_and_of_a_future_certificate_have_their_date():
     future = diagnosis(cause=Cause.NOT_YET_VALID, certificates=(leaf,))
     assert clause(future, NOW) == "the certificate of etcd main is valid only from 2026-11-25 15:40 UTC"
     assert program(replace(future, certificates=())) == "it"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "host", "name"),
+    [("", "a", "a"), ("prod", "a", "prod a"), ("prod", "", "prod"), ("x" * 9, "y" * 9, "xxxx… yyyy…")],
+)
+def test_machine_is_named_after_its_cluster(cluster, host, name):
+    assert machine(cluster, host, 5) == name

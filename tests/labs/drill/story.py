@@ -20,6 +20,7 @@ from certmedic.core.model import Facts, Message, Origin, Severity, Told
 from certmedic.edge import inbox, link
 from certmedic.edge.actor import ActorClient
 from certmedic.edge.facts.machine import Machine
+from certmedic.edge.identity import Identity
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.store import Incident, Store
 from certmedic.edge.wire import Watching
@@ -129,6 +130,7 @@ def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str])
         notifier=Screen(timeline, AppriseNotifier((), {}, urls)),
         journal=Silent(),
         host=HOST,
+        identity=Identity(root=str(member.root), owner=os.geteuid()),
         boot_id="drill",
     )
     stop, box = threading.Event(), inbox.Inbox()

@@ -16,6 +16,7 @@ from certmedic.core.message.nearby import few_lines, in_few_words, login_line, p
 from certmedic.core.message.page import page
 from certmedic.core.message.when import renewed, retry_at
 from certmedic.core.message.whom import silence_of, tag_of, windows
+from certmedic.core.message.words import machine
 
 __all__ = [
     "channels_faulty_fields",
@@ -27,6 +28,7 @@ __all__ = [
     "heartbeat_fields",
     "in_few_words",
     "login_line",
+    "machine",
     "page",
     "pulse",
     "renewed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from certmedic.core.message.report import Report
-from certmedic.core.message.words import brief, clause, program, whose
+from certmedic.core.message.words import brief, clause, machine, program, whose
 from certmedic.core.model import Cause, Helps, MessageKind, RemedyKind, Suspect
 from certmedic.core.text import cut, span
 
@@ -21,7 +21,7 @@ AFTER = {  # it failed
 
 def headline(report: Report) -> str:
     """Return host, verdict and the one thing to do, in a few words."""
-    what = f"{cut(report.host, 40)}: {cut(whose(report.diagnosis), 40)}: {brief(report.diagnosis, report.now)}"
+    what = f"{machine(report.cluster, report.host)}: {cut(whose(report.diagnosis), 40)}: {brief(report.diagnosis, report.now)}"
     return {
         MessageKind.RESOLVED: f"{what}: resolved",
         MessageKind.ESCALATED: f"{what}: NOT FIXED, a person is needed",
@@ -63,7 +63,7 @@ def advice(report: Report) -> tuple[str, str]:
 
 def lead(report: Report) -> str:
     """Return the first line: host, verdict, the one thing to do."""
-    host, wrong = cut(report.host, 60), clause(report.diagnosis, report.now)
+    host, wrong = machine(report.cluster, report.host, 60), clause(report.diagnosis, report.now)
     lasted = f" after {span(report.now - report.opened_at)}" if report.opened_at else ""
     stops = "certmedic tried once and stops here" if report.tried else "certmedic cannot fix it"
     return {

@@ -31,6 +31,7 @@ class Report:
     diagnosis: Diagnosis
     incident: int
     host: str
+    cluster: str = ""
     now: datetime
     decision: Decision | None = None
     outcome: str = ""  # the result of an action or a check, in a sentence

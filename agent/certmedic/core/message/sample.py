@@ -64,13 +64,20 @@ LINES: Mapping[Cause, str] = {
 }
 
 
-def sample(cause: Cause, *, host: str, now: datetime, policy: Policy) -> tuple[Diagnosis, Message]:
+def sample(cause: Cause, *, host: str, now: datetime, policy: Policy, cluster: str = "") -> tuple[Diagnosis, Message]:
     """Return a diagnosis of a cause, one of `CAUSES`, and its first message, marked as a test."""
     facts = facts_of(cause, now)
     diagnosis = diagnosis_of(cause, facts)
     decision = decide(diagnosis, facts, History(started_at=now - DAY), policy)
     written = compose(
-        MessageKind.OPENED, diagnosis, incident=NO_INCIDENT, host=host, now=now, decision=decision, mark=MARK
+        MessageKind.OPENED,
+        diagnosis,
+        incident=NO_INCIDENT,
+        host=host,
+        cluster=cluster,
+        now=now,
+        decision=decision,
+        mark=MARK,
     )
     return diagnosis, written
 

@@ -124,6 +124,11 @@ def thread(diagnosis: Diagnosis, incident: int, host: str) -> str:
     return sha256(f"{host}|{about}".encode(errors="replace")).hexdigest()[:24]
 
 
+def machine(cluster: str, host: str, most: int = 40) -> str:
+    """Return the name of a machine, after that of its cluster if it is known; each of at most `most` characters."""
+    return " ".join(cut(name, most) for name in (cluster, host) if name)
+
+
 def brief(diagnosis: Diagnosis, now: datetime) -> str:
     """Return the fault in a few words; for a forecast, when the certificate expires."""
     many = number(diagnosis)

@@ -7,6 +7,7 @@ uses.py           what certificates are for, on every plane
 lookup.py         the list of planes, and what their records say of a path, a place, a use or a renewer
 etcd_version.py   which etcd serves a renewed file without a restart
 cluster.py        the cluster of an etcd, by its flags and by its answer to GET /members
+identity.py       the name of a Kubernetes cluster, from the files of its masters
 pods.py           the files that a static pod or a container names, as paths on the host
 startup.py        the files that an etcd names in its start-up lines, flags and environment
 
@@ -15,6 +16,7 @@ A plane is added by its record and by its name in lookup.PLANES.
 
 from certmedic.core.planes.cluster import Cluster, cluster_from_config, cluster_from_flags, voters_told
 from certmedic.core.planes.etcd_version import etcd_version, takes_up
+from certmedic.core.planes.identity import DEFAULT_NAME, KOPS_FILE, MANIFEST, NAME, name_in_kops, name_in_manifest
 from certmedic.core.planes.kops import KOPS, REISSUES_SINCE, manager_version, restart_command
 from certmedic.core.planes.lookup import (
     HAVE_MEANS,
@@ -43,8 +45,12 @@ from certmedic.core.planes.record import Effect
 from certmedic.core.planes.startup import hosts_from_startup_line, paths_from_flags, paths_from_startup_line
 
 __all__ = [
+    "DEFAULT_NAME",
     "HAVE_MEANS",
     "KOPS",
+    "KOPS_FILE",
+    "MANIFEST",
+    "NAME",
     "PLANES",
     "REISSUES_SINCE",
     "RESTARTABLE",
@@ -62,6 +68,8 @@ __all__ = [
     "in_its_place",
     "key_beside",
     "manager_version",
+    "name_in_kops",
+    "name_in_manifest",
     "paths_from_flags",
     "paths_from_startup_line",
     "paths_of_container",
