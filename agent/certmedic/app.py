@@ -15,10 +15,12 @@ from certmedic.config.ownership import writable_by_others
 from certmedic.core import planes
 from certmedic.core.origin import ROOT
 from certmedic.edge import actor, inbox, link, local, service, worker
+from certmedic.edge.alertmanager import Access, Alertmanager
 from certmedic.edge.facts.machine import Machine
 from certmedic.edge.facts.sight import Remote, Sight
 from certmedic.edge.identity import Identity
 from certmedic.edge.notify import AppriseNotifier
+from certmedic.edge.notify.addresses import credential
 from certmedic.edge.store import Store
 from certmedic.edge.wire import Watching
 from certmedic.loop import Loop
@@ -83,7 +85,14 @@ def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
         inbox=box,
         reader=reader,
         loop=loop,
-        pulse=Pulse(config=config, store=store, world=parts, required=reader.watching.required, listener=listener),
+        pulse=Pulse(
+            config=config,
+            store=store,
+            world=parts,
+            required=reader.watching.required,
+            listener=listener,
+            receiver=alertmanager(config),
+        ),
         reads=", ".join(there),
         faults=channel_faults(config, way),
     )
@@ -156,6 +165,19 @@ def notifier(config: Config) -> AppriseNotifier:
     paths = [item for item in config.notify.apprise if isinstance(item, str)]
     urls = [item.reveal() for item in config.notify.apprise if isinstance(item, Secret)]
     return AppriseNotifier(paths, config.notify.tags, urls, writable_by_others)
+
+
+def alertmanager(config: Config) -> Alertmanager | None:
+    """Return what posts incidents to Alertmanager; None if none is configured."""
+    notify = config.notify
+    if not notify.alertmanager:
+        return None
+    token, certificate, authority = (
+        credential(name) if name else None
+        for name in (notify.alertmanager_token, notify.alertmanager_cert, notify.alertmanager_ca)
+    )
+    access = Access(token=token, certificate=certificate, authority=authority, check=writable_by_others)
+    return Alertmanager([url.reveal() for url in notify.alertmanager], access)
 
 
 def channel_faults(config: Config, way: AppriseNotifier) -> list[str]:

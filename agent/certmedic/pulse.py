@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certmedic import __version__
+from certmedic.alerts import Alerts
 from certmedic.config import Config, policy_of
 from certmedic.core import message
 from certmedic.core.incident import IncidentState
 from certmedic.core.model import Severity, Silence
 from certmedic.edge import local, service
+from certmedic.edge.alertmanager import Alertmanager
 from certmedic.edge.heartbeat import Heartbeat
 from certmedic.edge.store import Store
 from certmedic.loop import Loop
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from certmedic.edge.metrics import Exposition, Listener
 
 LOGIN_EVERY = 2.0  # seconds
+ALERTS_EVERY = 2.0  # seconds between two looks whether an incident changed
 METRICS_EVERY = 60.0  # seconds
 
 log = logging.getLogger(__name__)
@@ -37,7 +40,7 @@ log = logging.getLogger(__name__)
 class Pulse:
     """Called after each turn. Each sign has its own interval on the monotonic clock."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that it gives signs of, each with a name at the one call
         self,
         *,
         config: Config,
@@ -45,6 +48,7 @@ class Pulse:
         world: World,
         required: Collection[str],
         listener: Listener | None = None,
+        receiver: Alertmanager | None = None,
     ) -> None:
         self.config = config
         self.store = store
@@ -58,6 +62,7 @@ class Pulse:
         files = (Path(folder) / "metrics.prom" if folder else None, config.metrics.textfile)
         self.metrics = tuple(dict.fromkeys(path for path in files if path is not None))
         self.listener = listener
+        self.alerts = Alerts(receiver, store, world.host) if receiver and config.mode != "observe" else None
         self._exposition: Exposition | None = None
         self._next: dict[str, float] = {}
         self._complaints: dict[str, str] = {}
@@ -79,6 +84,8 @@ class Pulse:
             self._hear(self.heartbeat)
         if self.login is not None and self._due("login", tick, LOGIN_EVERY):
             self._try("the line at login", lambda: self._write_login(now))
+        if self.alerts is not None:
+            self._post_alerts(self.alerts, loop, now, tick)
         if (self.metrics or self.listener) and loop.inventory and self._due("metrics", tick, METRICS_EVERY):
             self._write_metrics(loop, now)
 
@@ -87,6 +94,13 @@ class Pulse:
             return False
         self._next[sign] = tick + every
         return True
+
+    def _post_alerts(self, alerts: Alerts, loop: Loop, now: datetime, tick: float) -> None:
+        """Post incidents to Alertmanager. Write into the journal once that this fails, and once that it works again."""
+        for posted in alerts.results():
+            self.world.journal.emit(message.alertmanager_fields(posted.instance, posted.error))
+        if self._due("alerts", tick, ALERTS_EVERY):
+            alerts.turn(self.world.identity.name, loop.inventory, self._silences(now), now)
 
     def _hear(self, heartbeat: Heartbeat) -> None:
         """Write into the journal once that heartbeats fail, and once that they succeed again."""
@@ -155,6 +169,8 @@ class Pulse:
             oldest=min((datetime.fromisoformat(row["oldest"]) for row in channels if row["oldest"]), default=None),
             lost=sum(channel["expired"] for channel in channels),
             silences=sum(silence.starts_at <= now for silence in self._silences(now)),
+            alertmanagers=self.alerts.failures if self.alerts else {},
+            alertmanager_errors=self.alerts.errors if self.alerts else {},
             heartbeat_failures=self.heartbeat.failures if self.heartbeat else 0,
         )
         text = self._exposition.render(numbers)

@@ -170,7 +170,7 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
             health(channel, now),
             colour="red" if channel["waiting"] and channel["error"] else None,
         )
-    if not settings.notify.apprise:
+    if not settings.notify.apprise and not settings.notify.alertmanager:
         output.say("channel      none is configured: set notify.apprise", colour="yellow")
     for silence in silences:
         output.item("silence      ", message.silence_said(silence))

@@ -107,6 +107,27 @@ class Notify:
 
     `wall`(1) does it. The service cannot reach the text consoles, but each login on this machine shows a line for each open incident.
     """
+    alertmanager: tuple[values.Secret, ...] = setting([], values.web_addresses)
+    """Post incidents to these instances of Alertmanager, beside `apprise` or instead of it. Example: ["https://am-1.example:9093"]
+
+    Name every instance, and no load balancer. Open incidents are posted every minute and end by themselves after five minutes.
+    Resolved ones are posted for 15 minutes. A silence or a window holds back new incidents. The route and the inhibit rule in
+    `examples/alertmanager.yml` make one notification of the reports of all masters. An address may hold a user and a password for
+    basic authentication; like all addresses it is a secret. A master does not know the names of the cluster's own DNS. If
+    Alertmanager runs in the cluster that it reports on, keep `apprise` as the second way.
+    """
+    alertmanager_token: str | None = setting(None, values.secret_file)
+    """A file with a bearer token for Alertmanager. Example: alertmanager_token = "credential:alertmanager"
+
+    A file is named by its absolute path and must be root's; "credential:NAME" is a file that systemd hands over.
+    """
+    alertmanager_cert: str | None = setting(None, values.secret_file)
+    """A client certificate with its key, in one PEM file. Example: alertmanager_cert = "/etc/certmedic/alertmanager.pem"
+
+    It is read for every post, so that a renewed one is used at once.
+    """
+    alertmanager_ca: str | None = setting(None, values.secret_file)
+    """The CAs of Alertmanager; unset: those of the system. Example: alertmanager_ca = "/etc/certmedic/alertmanager-ca.pem" """
     heartbeat: values.Secret | None = setting(None, values.web_address)
     """Call this while all is well: its listener notices when the agent dies. Example: heartbeat = "https://hc.example/ID"
 

@@ -180,6 +180,20 @@ def endpoint(value: Any) -> Endpoint:
     return Endpoint(host, port)
 
 
+def secret_file(value: Any) -> str:
+    """Return the absolute path of a file, or "credential:NAME" for one that systemd provides."""
+    if not isinstance(value, str) or not value.startswith(("/", "credential:")):
+        raise FaultError('allowed: an absolute path, or "credential:NAME"')
+    return value
+
+
+def web_addresses(value: Any) -> tuple[Secret, ...]:
+    """Return http:// and https:// addresses, none of which is shown."""
+    if not isinstance(value, list):
+        raise FaultError('allowed: a list of addresses, e.g. ["https://am-1.example:9093"]', quotable=False)
+    return tuple(map(web_address, value))
+
+
 # ---------------------------------------------------------------- lists
 
 

@@ -88,7 +88,6 @@ def stop_on_signals(stop: threading.Event, reload: threading.Event) -> None:
 class Journal:
     """Structured entries for journald if it holds our stderr, otherwise lines on stderr.
 
-
     Every entry has the fields that `common` returns, as far as they have a value.
     """
 

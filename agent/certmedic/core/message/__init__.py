@@ -1,8 +1,10 @@
 """Messages to people, in three forms of one structure, and entries for the journal."""
 
+from certmedic.core.message.alert import KEPT, alert, ended, is_posted, labels_of
 from certmedic.core.message.compose import compose, test_message
 from certmedic.core.message.digest import digest
 from certmedic.core.message.events import (
+    alertmanager_fields,
     channels_faulty_fields,
     config_refused_fields,
     event_fields,
@@ -19,14 +21,20 @@ from certmedic.core.message.whom import silence_of, tag_of, windows
 from certmedic.core.message.words import machine
 
 __all__ = [
+    "KEPT",
+    "alert",
+    "alertmanager_fields",
     "channels_faulty_fields",
     "compose",
     "config_refused_fields",
     "digest",
+    "ended",
     "event_fields",
     "few_lines",
     "heartbeat_fields",
     "in_few_words",
+    "is_posted",
+    "labels_of",
     "login_line",
     "machine",
     "page",

@@ -37,6 +37,8 @@ MESSAGE_IDS: Mapping[str, str] = {
     "undelivered": "3dfa85c77c9748d688d8160b744461ff",
     "channels-faulty": "bae5e64762ed4c429c618eb1625b4c6d",
     "heartbeat-lost": "660e197fce7d476184d59a4c17e97395",
+    "alertmanager-lost": "6d443082e4b446dfbdb6ffda65df88b3",
+    "alertmanager-back": "c752228f9be14df7a8a6972f2aa009f2",
     "strangers": "4f5d7c0f6f9e4f0d9c3a9f0b7f2a6c1e",
     "heartbeat-back": "6e985af66f95448d8e0651f23d082b6a",
     "actor-answered": "bfd386b7eeba4ee689d51ca284e5171c",
@@ -166,6 +168,14 @@ def channels_faulty_fields(faults: Sequence[str]) -> dict[str, str]:
 def strangers_fields() -> dict[str, str]:
     """Return the journal entry that strangers exceed their budget."""
     return news("strangers", "5", "untrusted programs log more than certmedic parses: it only counts the rest", {})
+
+
+def alertmanager_fields(instance: str, reason: str) -> dict[str, str]:
+    """Return the journal entry that an Alertmanager gets no alerts, or without a reason that it gets them again."""
+    if not reason:
+        return _news("alertmanager-back", "5", f"Alertmanager {instance} takes alerts again", {})
+    text = f"Alertmanager {instance} takes no alerts: {reason}"
+    return _news("alertmanager-lost", "4", text, {"CERTMEDIC_CHANNEL": instance, "CERTMEDIC_REASON": reason})
 
 
 def heartbeat_fields(reason: str) -> dict[str, str]:

@@ -114,8 +114,19 @@ def _moment(act: Act) -> datetime:
 
 
 def _messages(numbers: Numbers) -> list[Metric]:
+    failed = CounterMetricFamily(
+        "certmedic_alertmanager_failures", "Posts to an Alertmanager that failed.", labels=["alertmanager"]
+    )
+    up = GaugeMetricFamily(
+        "certmedic_alertmanager_up", "1 if the last post to an Alertmanager succeeded.", labels=["alertmanager"]
+    )
+    for instance, count in numbers.alertmanagers.items():
+        failed.add_metric([instance], count)
+        up.add_metric([instance], float(not numbers.alertmanager_errors[instance]))
     age = max((numbers.at - numbers.oldest).total_seconds(), 0) if numbers.oldest else 0
     return [
+        failed,
+        up,
         GaugeMetricFamily(
             "certmedic_outbox_waiting", "Messages not delivered yet, each for one channel.", value=numbers.waiting
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -32,4 +32,6 @@ class Numbers:
     oldest: datetime | None = None  # the oldest of them
     lost: int = 0  # deliveries given up
     silences: int = 0
+    alertmanagers: Mapping[str, int] = field(default_factory=dict)  # instance -> failed posts since the start
+    alertmanager_errors: Mapping[str, str] = field(default_factory=dict)  # instance -> why the last post failed, ""
     heartbeat_failures: int = 0

@@ -35,7 +35,7 @@ def load(configs: Sequence[str], urls: Sequence[str], check: Check) -> tuple[dic
     servers: list[Any] = []
     asset = apprise.AppriseAsset(app_id="certmedic", app_desc="certmedic", async_mode=False)
     for config in configs:
-        path = _path(config)
+        path = credential(config)
         try:
             if fault := check(path):
                 faults.append(fault)
@@ -73,7 +73,8 @@ def _known_as(path: Path, head: bytes) -> str:
     return f"file://{quote(str(path))}?format=yaml"
 
 
-def _path(config: str) -> Path:
+def credential(config: str) -> Path:
+    """Return the path of a file that is named by its path, or as "credential:NAME" in $CREDENTIALS_DIRECTORY."""
     name = config.removeprefix("credential:")
     if name == config:
         return Path(config)

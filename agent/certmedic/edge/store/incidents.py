@@ -42,6 +42,13 @@ class Incidents(Database):
         where = " WHERE state <> 'resolved'" if unresolved else ""
         return [self._incident(row) for row in self._db.execute(f"SELECT * FROM incidents{where} ORDER BY id DESC")]  # noqa: S608 - no input
 
+    def recent(self, since: datetime) -> list[Incident]:
+        """Return the unresolved incidents and those resolved after `since`, oldest first."""
+        rows = self._db.execute(
+            "SELECT * FROM incidents WHERE state <> 'resolved' OR resolved_at > ? ORDER BY id", (text_of(since),)
+        )
+        return [self._incident(row) for row in rows]
+
     def open_incident(self, diagnosis: Diagnosis, *, now: datetime) -> tuple[Incident, bool]:
         """Return the unresolved incident of this diagnosis and whether it is new. The diagnosis replaces that of the incident."""
         encoded = codec.dump(diagnosis)

@@ -1,0 +1,93 @@
+"""An incident as an alert of Alertmanager: labels that identify it, and annotations for people.
+
+Alertmanager identifies an alert by its labels, so no label holds a count, a time or text of strangers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from certmedic.core.incident.state import Incident, IncidentState
+from certmedic.core.message.compose import compose
+from certmedic.core.model import MessageKind, Severity, Silence, Suspect
+from certmedic.core.text import cut
+
+LASTS = timedelta(minutes=5)  # an alert that is not posted again by then counts as resolved
+ACCUSES_AFTER = timedelta(minutes=10)  # until then, the member at fault reports itself
+QUIET = timedelta(minutes=2)  # a member about which nothing more is logged is no longer accused
+KEPT = timedelta(minutes=15)  # a resolved incident is posted for so long, since Alertmanager forgets it in a restart
+OUTSIDE = "outside"  # the culprit is no member of this cluster
+RUNBOOK = "https://pypi.org/project/certmedic/#a-fleet-through-alertmanager"
+Labels = Mapping[str, str]
+
+
+def is_posted(incident: Incident, silence: Silence | None, *, peers: frozenset[str], now: datetime) -> bool:
+    """Whether an incident is an alert: one that was judged, and that was reported or is not silenced.
+
+    One of the `peers` reports its certificate itself. The others accuse it only if that lasts and as long as they log it.
+    """
+    if incident.diagnosis.suspect is Suspect.PEER and peers.intersection(incident.diagnosis.neighbours):
+        lasted = (incident.resolved_at or now) - incident.opened_at
+        if lasted < ACCUSES_AFTER or now - incident.last_seen > QUIET:
+            return False
+    if incident.severity is Severity.INFO:
+        return False
+    return incident.announced_at is not None or (incident.decision is not None and silence is None)
+
+
+def labels_of(incident: Incident, *, cluster: str, host: str, address: str, peers: frozenset[str]) -> dict[str, str]:
+    """Return the labels. `address` is this machine's own as its `peers` see it, or "" if that is not known."""
+    diagnosis = incident.diagnosis
+    if diagnosis.suspect is Suspect.PEER:
+        culprit = next((whom for whom in diagnosis.neighbours if whom in peers), OUTSIDE)
+    else:
+        culprit = address or host
+    labels = {
+        "alertname": "Certmedic" + "".join(word.capitalize() for word in diagnosis.cause.split("_")),
+        "cluster": cluster,
+        "instance": host,
+        "plane": diagnosis.plane,
+        "group": diagnosis.group,
+        "culprit": culprit,
+        "cause": str(diagnosis.cause),
+        "suspect": str(diagnosis.suspect),
+        "severity": str(incident.severity),
+    }
+    return {name: cut(value, 200) for name, value in labels.items() if value}
+
+
+def alert(incident: Incident, labels: Labels, *, cluster: str, host: str, now: datetime) -> dict[str, Any]:
+    """Return an alert as `POST /api/v2/alerts` takes it. A resolved incident ends when it was resolved."""
+    ends = incident.resolved_at or now + LASTS
+    # Alertmanager waits for the alerts of the same group only if an alert has just started.
+    starts = incident.announced_at or incident.opened_at
+    written = compose(
+        MessageKind.OPENED,
+        incident.diagnosis,
+        incident=incident.id,
+        host=host,
+        cluster=cluster,
+        now=now,
+        decision=incident.decision,
+        failed=incident.state is IncidentState.ESCALATED,
+    )
+    annotations = {
+        "summary": written.title,
+        "description": written.plain,
+        "command": incident.diagnosis.remedy.command,
+        "incident": str(incident.id),
+        "runbook_url": RUNBOOK,
+    }
+    return {
+        "labels": dict(labels),
+        "annotations": {name: value for name, value in annotations.items() if value},
+        "startsAt": min(starts, ends).isoformat(),
+        "endsAt": ends.isoformat(),
+    }
+
+
+def ended(labels: Labels, *, opened_at: datetime, at: datetime) -> dict[str, Any]:
+    """Return the end of an alert whose incident now has other labels, e.g. another severity."""
+    return {"labels": dict(labels), "startsAt": min(opened_at, at).isoformat(), "endsAt": at.isoformat()}

@@ -1,0 +1,123 @@
+"""An incident as an alert: labels of few values, and annotations for people."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certmedic.core import verdict
+from certmedic.core.incident import Incident, IncidentState
+from certmedic.core.message import alert, ended, is_posted, labels_of
+from certmedic.core.model import Cause, Decision, Silence, Suspect
+from labs.values import DAY, NOW, facts, member
+
+MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
+PEERS = frozenset({"10.0.0.2", "10.0.0.3"})
+SILENCE = Silence(id=1, cause="", file="", plane="", author="a", comment="c", starts_at=NOW - DAY, ends_at=NOW + DAY)
+
+
+def incident(about=None, **changes):
+    (diagnosis,) = verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())
+    usual = {
+        "id": 7,
+        "key": diagnosis.key,
+        "state": IncidentState.OPEN,
+        "diagnosis": replace(diagnosis, **(about or {})),
+        "decision": Decision(reason="r"),
+        "opened_at": NOW - 20 * MINUTE,
+        "announced_at": NOW - 19 * MINUTE,
+        "last_seen": NOW,
+        "resolved_at": None,
+        "count": 1,
+    }
+    return Incident(**(usual | changes))
+
+
+def accusing(*whom, **changes):
+    return incident({"suspect": Suspect.PEER, "neighbours": whom, "certificates": ()}, **changes)
+
+
+def labels(of):
+    return labels_of(of, cluster="prod", host="master-a", address="10.0.0.1", peers=PEERS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "silence", "posted"),
+    [
+        ({}, None, True),
+        ({}, SILENCE, True),  # it was reported before, so that its end is reported too
+        ({"announced_at": None}, None, True),
+        ({"announced_at": None}, SILENCE, False),
+        ({"announced_at": None, "decision": None}, None, False),
+    ],
+)
+def test_incident_that_was_judged_and_is_not_silenced_is_posted(changes, silence, posted):
+    assert is_posted(incident(**changes), silence, peers=PEERS, now=NOW) is posted
+
+
+def test_information_is_never_posted():
+    of = incident({"cause": Cause.DISTRUSTED, "suspect": Suspect.UNKNOWN})
+    assert not is_posted(of, None, peers=PEERS, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "posted"),
+    [
+        ({}, True),
+        ({"opened_at": NOW - 10 * MINUTE}, True),
+        ({"opened_at": NOW - 10 * MINUTE + SECOND}, False),
+        ({"last_seen": NOW - 2 * MINUTE}, True),
+        ({"last_seen": NOW - 2 * MINUTE - SECOND}, False),
+        ({"resolved_at": NOW - 11 * MINUTE}, False),
+    ],
+)
+def test_member_is_accused_after_ten_minutes_as_long_as_it_is_logged(changes, posted):
+    assert is_posted(accusing("10.0.0.2", **changes), None, peers=PEERS, now=NOW) is posted
+
+
+def test_whoever_is_no_member_is_reported_at_once():
+    assert is_posted(accusing("192.0.2.1", opened_at=NOW), None, peers=PEERS, now=NOW)
+
+
+def test_labels_of_the_accused_and_its_accuser_name_one_culprit():
+    assert labels(incident()) == {
+        "alertname": "CertmedicExpired",
+        "cluster": "prod",
+        "instance": "master-a",
+        "plane": "kops",
+        "group": "main",
+        "culprit": "10.0.0.1",
+        "cause": "expired",
+        "suspect": "own",
+        "severity": "critical",
+    }
+    accuser = labels_of(accusing("10.0.0.1"), cluster="", host="b", address="10.0.0.2", peers=frozenset({"10.0.0.1"}))
+    assert (accuser["culprit"], accuser["suspect"]) == ("10.0.0.1", "peer")
+    assert "cluster" not in accuser
+
+
+def test_stranger_makes_no_label():
+    assert labels(accusing("<evil>", "192.0.2.1"))["culprit"] == "outside"
+    assert labels_of(incident(), cluster="", host="a", address="", peers=frozenset())["culprit"] == "a"
+
+
+def test_open_alert_lasts_five_minutes_and_a_resolved_one_ends_when_it_was_resolved():
+    lasting = alert(incident(), labels(incident()), cluster="prod", host="master-a", now=NOW)
+    assert (lasting["startsAt"], lasting["endsAt"]) == (
+        (NOW - 19 * MINUTE).isoformat(),
+        (NOW + 5 * MINUTE).isoformat(),
+    )
+    assert lasting["annotations"]["incident"] == "7"
+    assert "prod master-a: etcd main" in lasting["annotations"]["summary"]
+    assert "me.crt" in lasting["annotations"]["description"]
+    over = incident(state=IncidentState.RESOLVED, resolved_at=NOW - MINUTE, announced_at=None)
+    assert alert(over, {}, cluster="", host="a", now=NOW)["endsAt"] == (NOW - MINUTE).isoformat()
+    assert alert(over, {}, cluster="", host="a", now=NOW)["startsAt"] == (NOW - 20 * MINUTE).isoformat()
+
+
+def test_alert_with_former_labels_ends():
+    assert ended({"a": "b"}, opened_at=NOW, at=NOW - MINUTE) == {
+        "labels": {"a": "b"},
+        "startsAt": (NOW - MINUTE).isoformat(),
+        "endsAt": (NOW - MINUTE).isoformat(),
+    }

@@ -1,0 +1,73 @@
+"""Debian's Alertmanager on loopback, with the route and the inhibit rule of the package's example, and a web hook behind it.
+
+Its times are short: a group waits a second for its first notification and a second for each further one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labs.receivers import Hook, free_port
+from labs.waiting import until
+
+EXAMPLE = Path(__file__).parents[2] / "packaging/examples/alertmanager.yml"
+
+
+@dataclass
+class Running:
+    """An Alertmanager that runs."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts that it holds."""
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=5) as reply:  # noqa: S310 - our own
+            return list(json.loads(reply.read()))
+
+    def states(self) -> dict[str, str]:
+        """Return instance -> active or suppressed, of each alert."""
+        return {alert["labels"]["instance"]: alert["status"]["state"] for alert in self.alerts()}
+
+    def is_up(self) -> bool:
+        with contextlib.suppress(OSError):
+            self.alerts()
+            return True
+        return False
+
+
+def notifications(hook: Hook) -> list[tuple[str, list[str]]]:
+    """Return (state, instances) of each notification that reached the web hook."""
+    bodies = [json.loads(body) for _, _, body in hook.requests]
+    return [(body["status"], sorted(alert["labels"]["instance"] for alert in body["alerts"])) for body in bodies]
+
+
+@contextlib.contextmanager
+def alertmanager(folder: Path, hook: Hook) -> Iterator[Running]:
+    """Run an Alertmanager."""
+    text = EXAMPLE.read_text().replace("group_wait: 30s", "group_wait: 1s").replace("interval: 10s", "interval: 1s")
+    for name in ("oncall", "team"):
+        receiver = f"webhook_configs: [{{url: 'http://127.0.0.1:{hook.port}/{name}', send_resolved: true}}]"
+        text = text.replace(f"- name: {name}\n", f"- name: {name}\n    {receiver}\n")
+    config = folder / "alertmanager.yml"
+    config.write_text(text)
+    port = free_port()
+    words = [f"--web.listen-address=127.0.0.1:{port}", f"--config.file={config}", f"--storage.path={folder / 'data'}"]
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            ["prometheus-alertmanager", *words, "--cluster.listen-address="], stdout=log, stderr=log
+        )
+    running = Running(f"http://127.0.0.1:{port}", process)
+    try:
+        until(running.is_up)
+        yield running
+    finally:
+        process.kill()
+        process.wait()
