@@ -337,7 +337,7 @@ def say(lab, text):
         # A line about a call from this machine: any program here can provoke it.
         (FROM_MEMORY, ["opened", "resolved"]),
         # A line about another machine does not concern this cure.
-        (REFUSING, ["opened", "opened", "resolved"]),
+        (REFUSING, ["opened", "resolved"]),
         # A line that no file explains proves nothing.
         (REFUSED, ["opened", "resolved"]),
     ],

@@ -103,6 +103,9 @@ def test_faulty_peer_is_reported_and_causes_no_action_here(lab):
 
     for _ in range(60):
         lab.step(REFUSING)
+    assert lab.world.kinds() == []  # it reports itself
+    for _ in range(22):
+        lab.step(REFUSING, seconds=30)
 
     assert lab.world.restarts == []
     assert [(i.diagnosis.suspect, i.diagnosis.neighbours) for i in lab.incidents()] == [("peer", ("10.0.0.2",))]
@@ -257,16 +260,19 @@ def test_channel_that_is_configured_later_hears_of_what_is_broken_already(lab, m
     assert lab.world.kinds() == ["opened"]
 
 
-@pytest.mark.parametrize(("before", "kinds"), [(50, ["opened"]), (70, [])])
-def test_fault_that_was_over_before_the_first_start_is_not_reported(lab, before, kinds):
+@pytest.mark.parametrize(("before", "reason"), [(50, "10.0.0.2 reports itself"), (70, "it was last seen before")])
+def test_fault_that_was_over_before_the_first_start_is_not_reported(lab, before, reason):
     lab = lab(member())
     lab.step(REFUSING, at=NOW - timedelta(seconds=before))
     lab.go(60)
     assert [incident.diagnosis.suspect for incident in lab.incidents()] == ["peer"]
-    assert lab.world.kinds() == kinds
+    (incident,) = lab.incidents()
+    (event,) = [event for event in lab.store.events(incident.id) if event["what"] == "not reported"]
+    assert event["said"].startswith(reason)
+    assert lab.world.kinds() == []
 
-    lab.step(REFUSING)
-    lab.go(70)
+    for _ in range(24):
+        lab.step(REFUSING, seconds=30)
     assert lab.world.kinds() == ["opened"]
 
 

@@ -225,8 +225,8 @@ def test_routes_select_by_severity_cause_plane_and_event(lab, tmp_path):
         for _ in range(5):
             lab.step(REFUSED)
         lab.go(30)
-        lab.step(REFUSING)
-        lab.go(10)
+        for _ in range(24):
+            lab.step(REFUSING, seconds=30)
         assert {name: hook.kinds for name, hook in hooks.items()} == {
             "oncall": [],
             "archive": ["resolved"],

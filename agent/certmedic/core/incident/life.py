@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from certmedic.core import blind, message, verdict
 from certmedic.core.decision import decide, urgency
 from certmedic.core.incident import cure
+from certmedic.core.incident.accusation import leaves_it_to
 from certmedic.core.incident.circumstances import Circumstances
 from certmedic.core.incident.effects import Decide, Effect, Intend, Journal, LookAgain, Note, Rejudge, TakeLease, Tell
 from certmedic.core.incident.over import resolved
@@ -172,6 +173,8 @@ def _report(incident: Incident, facts: Facts, around: Circumstances, now: dateti
     """Report an incident, or leave it to the next digest, or record it alone."""
     if is_history(incident, facts, around):
         return [Note("not reported", "it was last seen before this agent started, and no file shows it", once=True)]
+    if (whom := leaves_it_to(incident, facts, now)) is not None:
+        return [Note("not reported", whom, once=True)]
     reason = held_back(incident, around)
     if reason is None:
         return [Tell(MessageKind.OPENED)]

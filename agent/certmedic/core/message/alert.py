@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from certmedic.core.incident.accusation import FIRST_AFTER
 from certmedic.core.incident.state import Incident, IncidentState
 from certmedic.core.message.compose import compose
 from certmedic.core.model import MessageKind, Severity, Silence, Suspect
 from certmedic.core.text import cut
 
 LASTS = timedelta(minutes=5)  # an alert that is not posted again by then counts as resolved
-ACCUSES_AFTER = timedelta(minutes=10)  # until then, the member at fault reports itself
 QUIET = timedelta(minutes=2)  # a member about which nothing more is logged is no longer accused
 KEPT = timedelta(minutes=15)  # a resolved incident is posted for so long, since Alertmanager forgets it in a restart
 OUTSIDE = "outside"  # the culprit is no member of this cluster
@@ -30,7 +30,7 @@ def is_posted(incident: Incident, silence: Silence | None, *, peers: frozenset[s
     """
     if incident.diagnosis.suspect is Suspect.PEER and peers.intersection(incident.diagnosis.neighbours):
         lasted = (incident.resolved_at or now) - incident.opened_at
-        if lasted < ACCUSES_AFTER or now - incident.last_seen > QUIET:
+        if lasted < FIRST_AFTER or now - incident.last_seen > QUIET:
             return False
     if incident.severity is Severity.INFO:
         return False

@@ -1,0 +1,59 @@
+"""A member that is refused reports itself; after a deadline the first of the others does."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certmedic.core import verdict
+from certmedic.core.incident import Incident, IncidentState
+from certmedic.core.incident.accusation import leaves_it_to
+from certmedic.core.model import Suspect
+from labs.values import DAY, NOW, facts, member
+
+A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
+
+
+def accusing(*whom, suspect=Suspect.PEER):
+    (diagnosis,) = verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())
+    return Incident(
+        id=1,
+        key="k",
+        state=IncidentState.OPEN,
+        diagnosis=replace(diagnosis, suspect=suspect, neighbours=whom),
+        decision=None,
+        opened_at=NOW,
+        announced_at=None,
+        last_seen=NOW,
+        resolved_at=None,
+        count=1,
+    )
+
+
+def seen_by(address, *others):
+    own = frozenset({"127.0.0.1", "172.17.0.1", address})
+    return replace(facts(member(), peers=frozenset(others)), addresses=own)
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "accused", "after"),
+    [
+        (A, (B, C), B, 10 * MINUTE),  # the first of those who see it
+        (C, (A, B), B, 60 * MINUTE),
+        (B, (A, C), A, 10 * MINUTE),  # the first is the accused
+        (C, (A, B), A, 60 * MINUTE),
+        (A, (B,), B, 10 * MINUTE),
+    ],
+)
+def test_first_of_the_others_reports_a_member_that_does_not_recover(mine, others, accused, after):
+    here = seen_by(mine, *others)
+    assert leaves_it_to(accusing(accused), here, NOW + after) is None
+    assert f"{accused} reports itself" in leaves_it_to(accusing(accused), here, NOW + after - SECOND)
+
+
+@pytest.mark.parametrize(
+    "incident", [accusing("192.0.2.1"), accusing(), accusing(B, suspect=Suspect.OWN)], ids=["outside", "nobody", "own"]
+)
+def test_fault_that_no_other_member_reports_is_reported_at_once(incident):
+    assert leaves_it_to(incident, seen_by(A, B, C), NOW) is None
