@@ -26,6 +26,9 @@ class Alerts:
         self._host = host
         self._posted: dict[int, dict[str, str]] = {}  # incident -> its labels in the last post
         self._ended: list[Ended] = []  # labels that an incident no longer has
+        self._texts: dict[
+            int, tuple[object, dict[str, str]]
+        ] = {}  # incident -> what its annotations are made of, and they
         self._last: datetime | None = None
         self._mark: object = None
         self.errors: dict[str, str] = dict.fromkeys(receiver.instances, "")  # instance -> why the last post failed
@@ -33,18 +36,19 @@ class Alerts:
 
     def turn(self, cluster: str, facts: Facts | None, silences: Sequence[Silence], now: datetime) -> None:
         """Begin a post if one is due."""
-        incidents = self._store.recent(now - message.KEPT)
+        since = now - message.KEPT
+        mark = (cluster, [silence.id for silence in silences], self._store.marks(since))
+        due = self._last is None or not timedelta() <= now - self._last < POST_EVERY
+        if not due and mark == self._mark:
+            return
+        self._last, self._mark = now, mark
+        incidents = self._store.recent(since)
         peers = facts.peers if facts is not None else frozenset[str]()
         shown = [
             incident
             for incident in incidents
             if message.is_posted(incident, message.silence_of(incident.diagnosis, silences, now), peers=peers, now=now)
         ]
-        mark = (cluster, [(i.id, i.state, i.severity, i.diagnosis.suspect) for i in shown])
-        due = self._last is None or not timedelta() <= now - self._last < POST_EVERY
-        if not due and mark == self._mark:
-            return
-        self._last, self._mark = now, mark
         alerts = self.alerts(shown, cluster, facts, now)
         if alerts:
             self._receiver.post(json.dumps(alerts).encode())
@@ -74,12 +78,18 @@ class Alerts:
             if number not in labels_of:  # no alert any more, e.g. a member that is no longer accused
                 self._ended.append((before, now - POST_EVERY, now))
         self._posted = labels_of
+        self._texts = {number: self._texts[number] for number in labels_of}
         current = [alert["labels"] for alert in posted]
         self._ended = [e for e in self._ended if now - e[2] < message.KEPT and e[0] not in current]
         return [*posted, *(message.ended(labels, opened_at=opened, at=at) for labels, opened, at in self._ended)]
 
     def _alert(self, incident: Incident, labels: dict[str, str], cluster: str, now: datetime) -> dict[str, Any]:
-        return message.alert(incident, labels, cluster=cluster, host=self._host, now=now)
+        made_of = (cluster, incident.state, incident.severity, incident.diagnosis.evidence, incident.decision)
+        known = self._texts.get(incident.id)
+        if known is None or known[0] != made_of:
+            known = (made_of, message.annotations_of(incident, cluster=cluster, host=self._host, now=now))
+            self._texts[incident.id] = known
+        return message.alert(incident, labels, known[1], now=now)
 
     def results(self) -> list[Posted]:
         """Return the posts that failed after one that succeeded, or that succeeded after one that failed."""

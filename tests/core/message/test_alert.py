@@ -7,7 +7,7 @@ import pytest
 
 from certmedic.core import verdict
 from certmedic.core.incident import Incident, IncidentState
-from certmedic.core.message import alert, ended, is_posted, labels_of
+from certmedic.core.message import alert, annotations_of, ended, is_posted, labels_of
 from certmedic.core.model import Cause, Decision, Silence, Suspect
 from labs.values import DAY, NOW, facts, member
 
@@ -102,7 +102,8 @@ def test_stranger_makes_no_label():
 
 
 def test_open_alert_lasts_five_minutes_and_a_resolved_one_ends_when_it_was_resolved():
-    lasting = alert(incident(), labels(incident()), cluster="prod", host="master-a", now=NOW)
+    texts = annotations_of(incident(), cluster="prod", host="master-a", now=NOW)
+    lasting = alert(incident(), labels(incident()), texts, now=NOW)
     assert (lasting["startsAt"], lasting["endsAt"]) == (
         (NOW - 19 * MINUTE).isoformat(),
         (NOW + 5 * MINUTE).isoformat(),
@@ -111,8 +112,8 @@ def test_open_alert_lasts_five_minutes_and_a_resolved_one_ends_when_it_was_resol
     assert "prod master-a: etcd main" in lasting["annotations"]["summary"]
     assert "me.crt" in lasting["annotations"]["description"]
     over = incident(state=IncidentState.RESOLVED, resolved_at=NOW - MINUTE, announced_at=None)
-    assert alert(over, {}, cluster="", host="a", now=NOW)["endsAt"] == (NOW - MINUTE).isoformat()
-    assert alert(over, {}, cluster="", host="a", now=NOW)["startsAt"] == (NOW - 20 * MINUTE).isoformat()
+    assert alert(over, {}, {}, now=NOW)["endsAt"] == (NOW - MINUTE).isoformat()
+    assert alert(over, {}, {}, now=NOW)["startsAt"] == (NOW - 20 * MINUTE).isoformat()
 
 
 def test_alert_with_former_labels_ends():

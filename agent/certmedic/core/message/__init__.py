@@ -1,6 +1,6 @@
 """Messages to people, in three forms of one structure, and entries for the journal."""
 
-from certmedic.core.message.alert import KEPT, alert, ended, is_posted, labels_of
+from certmedic.core.message.alert import KEPT, alert, annotations_of, ended, is_posted, labels_of
 from certmedic.core.message.compose import compose, test_message
 from certmedic.core.message.digest import digest
 from certmedic.core.message.events import (
@@ -24,6 +24,7 @@ __all__ = [
     "KEPT",
     "alert",
     "alertmanager_fields",
+    "annotations_of",
     "channels_faulty_fields",
     "compose",
     "config_refused_fields",

@@ -58,11 +58,8 @@ def labels_of(incident: Incident, *, cluster: str, host: str, address: str, peer
     return {name: cut(value, 200) for name, value in labels.items() if value}
 
 
-def alert(incident: Incident, labels: Labels, *, cluster: str, host: str, now: datetime) -> dict[str, Any]:
-    """Return an alert as `POST /api/v2/alerts` takes it. A resolved incident ends when it was resolved."""
-    ends = incident.resolved_at or now + LASTS
-    # Alertmanager waits for the alerts of the same group only if an alert has just started.
-    starts = incident.announced_at or incident.opened_at
+def annotations_of(incident: Incident, *, cluster: str, host: str, now: datetime) -> dict[str, str]:
+    """Return the texts for people: those of a first message."""
     written = compose(
         MessageKind.OPENED,
         incident.diagnosis,
@@ -80,9 +77,17 @@ def alert(incident: Incident, labels: Labels, *, cluster: str, host: str, now: d
         "incident": str(incident.id),
         "runbook_url": RUNBOOK,
     }
+    return {name: value for name, value in annotations.items() if value}
+
+
+def alert(incident: Incident, labels: Labels, annotations: Labels, *, now: datetime) -> dict[str, Any]:
+    """Return an alert as `POST /api/v2/alerts` takes it. A resolved incident ends when it was resolved."""
+    ends = incident.resolved_at or now + LASTS
+    # Alertmanager waits for the alerts of the same group only if an alert has just started.
+    starts = incident.announced_at or incident.opened_at
     return {
         "labels": dict(labels),
-        "annotations": {name: value for name, value in annotations.items() if value},
+        "annotations": dict(annotations),
         "startsAt": min(starts, ends).isoformat(),
         "endsAt": ends.isoformat(),
     }

@@ -49,6 +49,15 @@ class Incidents(Database):
         )
         return [self._incident(row) for row in rows]
 
+    def marks(self, since: datetime) -> list[tuple[Any, ...]]:
+        """Return a row for each incident of `recent`, which changes when its state, severity or decision does. Decodes nothing."""
+        rows = self._db.execute(
+            "SELECT id, state, severity, announced_at, decision FROM incidents"
+            " WHERE state <> 'resolved' OR resolved_at > ? ORDER BY id",
+            (text_of(since),),
+        )
+        return [tuple(row) for row in rows]
+
     def open_incident(self, diagnosis: Diagnosis, *, now: datetime) -> tuple[Incident, bool]:
         """Return the unresolved incident of this diagnosis and whether it is new. The diagnosis replaces that of the incident."""
         encoded = codec.dump(diagnosis)
