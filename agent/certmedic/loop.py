@@ -47,7 +47,7 @@ from certmedic.readers import Readers
 from certmedic.strangers import Strangers
 from certmedic.tally import Seen, Tally
 from certmedic.teller import DIGEST_EVERY, Teller
-from certmedic.turn import DIAGNOSE_EVERY, Looked, Turn, Turns, lasting, look
+from certmedic.turn import DIAGNOSE_EVERY, Looked, Turn, Turns, lasting, look, with_memory
 
 TICK = 1.0  # seconds that the loop waits at most, so that it feeds the watchdog and sees a stop or a new recheck
 WORKING_TICK = 0.2  # the same while an action or a delivery is under way
@@ -162,7 +162,7 @@ class Loop:
 
     def _finish(self, turn: Turn, now: datetime, looked: Looked | None) -> None:
         """Bring a turn through the core in one transaction, then have its effects performed."""
-        looked = looked or Looked(facts=None)
+        looked = with_memory(looked or Looked(facts=None), self.store.replaced())
         if looked.facts is not None:
             self._facts = looked.facts
         facts = self._facts or Facts(at=now, host=self.world.host)  # older ones if the look was given up
@@ -292,6 +292,7 @@ class Loop:
             self.teller.digest(now)
         else:
             self.inventory = facts
+            self.store.keep_certificates(facts.stored, now=now)
             if looked.members:
                 self.store.keep_members(looked.members)
             self.findings.take_inventory(facts, self._passes, now)

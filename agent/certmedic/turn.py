@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from certmedic.core import diagnose as doctor
 from certmedic.core import symptoms
 from certmedic.core.incident import Incident, IncidentState, RecheckKind, Terms
-from certmedic.core.model import Cause, Facts, Fold, Item, Lease, LogEntry, Origin, Recheck, Sighting, Told, Trust
+from certmedic.core.model import (
+    Cause,
+    Facts,
+    Fold,
+    Item,
+    Lease,
+    LogEntry,
+    Origin,
+    Recheck,
+    Replaced,
+    Sighting,
+    Told,
+    Trust,
+)
 from certmedic.edge.source import UnseenError
 from certmedic.edge.store import Store
 from certmedic.ports import Lock, Senses
@@ -52,6 +65,14 @@ class Looked:
     for_verification: Facts | None = None
     members: Mapping[str, Told] | None = None
     leases: Mapping[str, Lease] = field(default_factory=dict)
+
+
+def with_memory(looked: Looked, old: tuple[Replaced, ...]) -> Looked:
+    """Return what the probe found, with the certificates that files held before."""
+    if not old:
+        return looked
+    seen = {name: facts for name in ("facts", "for_verification") if (facts := getattr(looked, name)) is not None}
+    return replace(looked, **{name: replace(facts, replaced=old) for name, facts in seen.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ RESTART = {"yes": "fixes it", "no": "does not fix it", "unknown": "may not fix i
 WHOSE = {
     "own": "this machine's own",
     "peer": "a neighbour's",
+    "outside": "a foreign",
     "unknown": "an unidentified",
 }
 
@@ -90,6 +91,7 @@ def diagnosis(value: Diagnosis) -> dict[str, Any]:
     return {
         "cause": value.cause,
         "suspect": value.suspect,
+        "holders": list(value.holders),
         "source": value.source or None,
         "confidence": value.confidence,
         "severity": value.severity,

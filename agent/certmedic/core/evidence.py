@@ -142,6 +142,28 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A running process of the control plane."""
+
+    name: str  # as in Use.holder: kube-scheduler, etcd, kubelet, k3s, ...
+    pid: int
+    started_at: datetime  # to the second
+    trust: Trust = Trust.STRANGER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replaced:
+    """A certificate that a file held before it was replaced."""
+
+    path: str
+    serial: str  # hexadecimal, lower case
+    authority_key_id: str
+    not_after: datetime
+    fingerprint: str
+    at: datetime  # when the file got its successor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """Who holds the lease in etcd by which one master acts at a time."""
 
@@ -167,6 +189,9 @@ class Facts:
     used: Mapping[str, str] = field(default_factory=dict)  # file -> use, from etcd's start-up lines in a saved log
     called: tuple[tuple[str, str], ...] = ()  # (use, host) that a trusted etcd advertises
     peers: frozenset[str] = frozenset()  # addresses of the other members of the etcd groups here, from trusted sources
+    programs: tuple[Program, ...] = ()  # of the control plane, running; empty if not looked up, as for saved logs
+    kubernetes: str = ""  # version of the API server, from its static pod's image, e.g. v1.20.2; "" if not known
+    replaced: tuple[Replaced, ...] = ()  # certificates that files here held before, latest last
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> etcd-manager image, from static manifests
     clock_synchronised: bool | None = None  # None: not known
     blind: tuple[str, ...] = ()  # sentences on facts that could not be looked up

@@ -29,6 +29,8 @@ from certmedic.core.evidence import (
     Lease,
     Member,
     Place,
+    Program,
+    Replaced,
     Revocations,
     Served,
     Stored,
@@ -75,11 +77,13 @@ __all__ = [
     "MessageKind",
     "Origin",
     "Place",
+    "Program",
     "Progress",
     "Recheck",
     "RejectedBy",
     "Remedy",
     "RemedyKind",
+    "Replaced",
     "Revocations",
     "Role",
     "Route",
@@ -128,7 +132,7 @@ class Diagnosis:
     remedy: Remedy
     plane: str = ""
     group: str = ""
-    # With suspect `peer`, addresses, names or member ids of the peers at fault; with `own`, the peers that refused our certificate.
+    # With suspect `peer` or `outside`, addresses, names or member ids of those at fault; with `own`, the peers that refused our certificate.
     neighbours: tuple[str, ...] = ()
     since: datetime | None = None  # when the certificate became bad
     count: int = 0
@@ -138,6 +142,7 @@ class Diagnosis:
     trust: Trust = Trust.SYSTEM  # the least trusted origin of its evidence
     provokable: bool = False  # anyone who reaches the port can cause these lines, and no file proves them
     is_unused: bool = False  # the files are not in use: the listener serves another certificate
+    holders: tuple[str, ...] = ()  # with cause `stale_in_memory`, the programs that hold the old certificate
     is_idle: bool = False  # no program uses the files, only commands of a person
 
     @property
@@ -153,7 +158,11 @@ class Diagnosis:
     def _by_cause(self) -> Severity:
         if self.cause is Cause.UNEXPLAINED and self.suspect is Suspect.OWN:
             return Severity.WARNING  # a program reports on its files, and no caller can provoke that
-        if self.cause in (Cause.MISSING_CLIENT_CERT, Cause.DISTRUSTED, Cause.UNEXPLAINED):
+        if self.suspect is Suspect.OUTSIDE or self.cause in (
+            Cause.MISSING_CLIENT_CERT,
+            Cause.DISTRUSTED,
+            Cause.UNEXPLAINED,
+        ):
             return Severity.INFO
         if self.is_unused or self.is_idle:
             return Severity.WARNING  # no program stops

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from certmedic.core import planes
+from certmedic.core import cures, planes
 from certmedic.core.command import Command, fixed, is_plain_path, run
 from certmedic.core.model import Cause, Facts, Helps, Place, Remedy, RemedyKind, Stored, Trust
 
@@ -83,6 +83,8 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
     target = (
         f"{place.plane}/{place.group}" if place.plane and planes.renewer_of(place.renewer).is_grouped else place.plane
     )
+    if cause is Cause.CA_EXPIRED and (replaced := _for_ca(place, place.ca_path or certificate.path)) is not None:
+        return replace(replaced, target=target)
     if cause not in (Cause.EXPIRED, Cause.EXPIRES_SOON):
         why, commands_for = MANUAL[cause]
         path = (place.ca_path or certificate.path) if cause is Cause.CA_EXPIRED else certificate.path
@@ -95,12 +97,59 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
         )
         return remedy if is_plain_path(path) or cause is Cause.CLOCK else _in_words(remedy)
     remedy = for_place(place, facts, path=certificate.path, residual=certificate.not_after - facts.at)
+    if (ordered := _in_order(stored, facts)) is not None:
+        return replace(ordered, target=target)
     if remedy.kind is RemedyKind.REISSUE_AND_RESTART and planes.renewer_of(place.renewer).issues_missing:
         paths = [leaf.certificate.path for leaf in stored]
         moves = tuple(run("sudo", "mv", path, f"{path}.expired") for path in paths)
         restart = fixed(planes.restart_command(place.group, runtime_of(facts)))
         remedy = replace(remedy, commands=(*moves, *restart)) if all(map(is_plain_path, paths)) else _in_words(remedy)
     return replace(remedy, target=target)
+
+
+def _for_ca(place: Place, path: str) -> Remedy | None:
+    """Return the remedy for an expired CA of a plane that has one; None for a CA that nobody here can sign again."""
+    if place.plane in ("kubeadm", "etcd") and (commands := cures.sign_ca_again(path)):
+        why = (
+            "The CA itself has expired, so everything that it signed is refused. If its key is here, sign the CA again with the same key:"
+            " no other certificate need change. Copy the file to all masters and its text into every kubeconfig. Then restart the API server,"
+            " etcd, controller manager, scheduler and kubelet, one master after the other: they read CA files only when they start."
+        )
+    elif effect := planes.plane_of(place.plane).ca.command:
+        why, commands = f"The CA itself has expired. {planes.plane_of(place.plane).ca.why}", fixed(effect)
+    else:
+        return None
+    return Remedy(kind=RemedyKind.MANUAL, helps=Helps.NO, why=why, commands=commands)
+
+
+def _in_order(stored: Sequence[Stored], facts: Facts) -> Remedy | None:
+    """Return the remedy that renews all files and restarts all holders, in order; None if the plane has no such commands."""
+    place = stored[0].place
+    if any(item.certificate.is_ca for item in stored):
+        return None
+    if place.renewer == "kubeadm" and (commands := cures.of_kubeadm(stored, facts)):
+        names = cures.to_restart(stored)
+        after = [f"restart {' and '.join(names)}"] if names else []
+        after += ["end the kubelet's back-off"] if commands[-1].script == cures.BACK_OFF else []
+        why = "kubeadm renews on command, on each control-plane node by itself."
+        if "kube-apiserver" in names:
+            after.append("the API of this master is away for about a minute")
+        why += f" Then {'; '.join(after)}." if after else " No program needs a restart."
+        return Remedy(kind=RemedyKind.RENEW, helps=Helps.NO, why=why, commands=commands)
+    if place.renewer == "kubelet" and (commands := cures.of_kubelet(stored, facts)):
+        why = (
+            "The kubelet renewed its certificate itself, but kubelet.conf still holds the first one, and its next start fails."
+            " Let kubelet.conf name the renewed file. No new certificate is needed."
+            if cures.is_only_embedded(stored, facts)
+            else "No restart helps: the API refuses an expired kubelet. On a control-plane node kubeadm makes a new kubelet.conf."
+        )
+        return Remedy(kind=RemedyKind.MANUAL, helps=Helps.NO, why=why, commands=commands)
+    if place.renewer == "nodeup":
+        effect = planes.restart_effect(place, None)
+        commands = cures.of_nodeup(stored)
+        late = " Then restart the programs that read it only at their start." if len(commands) > 1 else ""
+        return Remedy(kind=RemedyKind.MANUAL, helps=Helps.NO, why=effect.why + late, commands=commands)
+    return None
 
 
 def _in_words(remedy: Remedy) -> Remedy:
@@ -140,6 +189,22 @@ def for_memory(plane: str, group: str, facts: Facts) -> Remedy:
         why="The certificate is only in etcd-manager's memory. Every version issues a new one when it starts.",
         commands=fixed(planes.restart_command(group, runtime_of(facts))),
         target=f"{plane}/{group}",
+    )
+
+
+def for_holders(names: Sequence[str], plane: str, *, pids: Sequence[int] = (), why: str = "") -> Remedy:
+    """Return the remedy if programs still hold certificates that their files no longer have: restart these programs, no others.
+
+    `why` begins the sentence instead of the usual one; `pids` are those of the programs, if known.
+    """
+    who = " and ".join(names) or "the program that uses it"
+    process = f" (process {', '.join(map(str, pids))})" if pids else ""
+    return Remedy(
+        kind=RemedyKind.RESTART,
+        helps=Helps.YES,
+        why=f"{why or 'The files are good by now.'} Restart {who}{process}. Renew nothing, and restart nothing else.",
+        commands=cures.restarts(names, plane),
+        target=plane,
     )
 
 

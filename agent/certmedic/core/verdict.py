@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from certmedic.core import planes, remedies
+from certmedic.core import planes, remedies, stale
 from certmedic.core.examine import Finding, displaced, examine, healthy
 from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Severity, Suspect, Trust
 from certmedic.core.text import stamp
@@ -45,13 +45,16 @@ def gravest(findings: Sequence[Finding]) -> list[Finding]:
     first = min(
         findings, key=lambda finding: GRAVEST.index(finding.cause) if finding.cause in GRAVEST else len(GRAVEST)
     )
-    owner = (first.stored.place.plane, first.stored.place.group, first.stored.place.renewer)
-    return [
-        finding
-        for finding in findings
-        if finding.cause is first.cause
-        and (finding.stored.place.plane, finding.stored.place.group, finding.stored.place.renewer) == owner
-    ]
+    owner = owner_of(first)
+    return [finding for finding in findings if finding.cause is first.cause and owner_of(finding) == owner]
+
+
+def owner_of(finding: Finding) -> tuple[str, str, str]:
+    """Return plane, etcd group and renewer, whose faults of one cause are one incident. Copies of one CA are one, wherever they lie."""
+    place = finding.stored.place
+    if finding.culprit.is_ca:
+        return (place.plane, "", f"CA {finding.culprit.fingerprint[:16]}")
+    return (place.plane, place.group, place.renewer)
 
 
 def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
@@ -62,12 +65,12 @@ def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
         idle = [] if used else [displaced(finding.stored, facts) for finding in findings]
         findings = used or findings
     first = findings[0]
-    place = first.stored.place
+    place, (plane, group, renewer) = first.stored.place, owner_of(first)
     culprits = {(finding.culprit.path, finding.culprit.index): finding.culprit for finding in findings}
     doubtful = any(finding.confidence is not Confidence.PROVEN for finding in findings)
     since = [finding.since for finding in findings if finding.since is not None]
     return Diagnosis(
-        key=f"own|{place.plane}/{place.group}|{place.renewer}|{first.cause}{'|unused' if idle else ''}",
+        key=f"own|{plane}/{group}|{renewer}|{first.cause}{'|unused' if idle else ''}",
         cause=first.cause,
         suspect=Suspect.OWN,
         confidence=Confidence.POSSIBLE
@@ -84,7 +87,7 @@ def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
         if idle
         else remedies.for_own(first.cause, [finding.stored for finding in findings], facts),
         plane=place.plane,
-        group=place.group,
+        group=place.group if len({finding.stored.place.group for finding in findings}) == 1 else "",
         since=min(since) if since else None,
         is_unused=bool(idle),
         is_idle=all(planes.use_of(finding.stored.place.use).is_idle for finding in findings),
@@ -98,13 +101,17 @@ def is_over(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str] | None:
     """
     facts = trusted(facts)
     paths = tuple(dict.fromkeys(leaf.path for leaf in diagnosis.certificates if leaf.path))
-    if diagnosis.suspect is not Suspect.OWN or not paths or diagnosis.cause is Cause.STALE_IN_MEMORY:
+    if diagnosis.cause is Cause.STALE_IN_MEMORY:
+        return stale.is_over(diagnosis, facts)
+    if diagnosis.suspect is not Suspect.OWN or not paths:
         return None
     before = {leaf.fingerprint for leaf in diagnosis.certificates}
     is_same = any(leaf.fingerprint in before for path in paths for leaf in facts.by_path.get(path, ()))
     if is_same and diagnosis.confidence is not Confidence.PROVEN and not diagnosis.is_unused:
         return None
-    return healthy(paths, facts)
+    good, why = healthy(paths, facts)
+    late = stale.still_held(paths, facts) if good else ""
+    return (False, late) if late else (good, why)
 
 
 def survey(
@@ -139,7 +146,7 @@ def survey(
         if finding is not None:
             place = stored.place
             faults.setdefault((place.plane, place.group, place.renewer, finding.cause), []).append(finding)
-    return tuple(verdict(findings, facts) for findings in faults.values())
+    return (*(verdict(findings, facts) for findings in faults.values()), *stale.survey(facts))
 
 
 def merge(diagnoses: Iterable[Diagnosis]) -> tuple[Diagnosis, ...]:
@@ -181,6 +188,7 @@ def joined_diagnosis(a: Diagnosis, b: Diagnosis) -> Diagnosis:
     better = min((a, b), key=lambda d: (list(Confidence).index(d.confidence), trusts.index(d.trust)))
     return replace(
         better,
+        holders=tuple(dict.fromkeys((*a.holders, *b.holders))),
         certificates=tuple(certs.values()),
         evidence=distinct((*a.evidence, *b.evidence))[:MOST_EVIDENCE],
         neighbours=tuple(dict.fromkeys((*a.neighbours, *b.neighbours)))[:MOST_NEIGHBOURS],

@@ -41,8 +41,9 @@ class RejectedBy(StrEnum):
 class Suspect(StrEnum):
     """Whose certificate is at fault, from the view of this machine."""
 
-    OWN = "own"
-    PEER = "peer"
+    OWN = "own"  # this machine
+    PEER = "peer"  # another member of the etcd group, or another master's API server
+    OUTSIDE = "outside"  # a client, user, webhook or database that is neither
     UNKNOWN = "unknown"
 
 

@@ -232,8 +232,12 @@ def test_certificate_in_etcd_managers_memory_is_identified_and_a_restart_cures_i
     assert (diagnosis.cause, diagnosis.suspect, diagnosis.remedy.helps) == (Cause.STALE_IN_MEMORY, "own", "yes")
 
 
-def test_local_client_is_a_peer_unless_etcd_manager_logs_the_line():
-    assert judged(refusing(not_after=ENDED, remote="127.0.0.1:5000")).suspect is Suspect.PEER
+@pytest.mark.parametrize(
+    ("host", "program", "suspect"), [("master-a", "etcd", "own"), ("", "etcd", "peer"), ("", "kube-apiserver", "own")]
+)
+def test_local_client_is_ours_but_in_logs_of_several_members(host, program, suspect):
+    here = replace(facts(), host=host)
+    assert doctor.diagnose(refusing(not_after=ENDED, remote="127.0.0.1:5000", program=program), here).suspect == suspect
 
 
 @pytest.mark.parametrize("symptom", [Symptom.USAGE, Symptom.MISSING_CLIENT_CERT])
@@ -248,16 +252,16 @@ def test_usage_rejection_is_no_noise_if_the_gateway_cannot_be_the_caller():
     named = refusing(Symptom.USAGE, remote="127.0.0.1:5000", server_name="etcd-a")
 
     assert judged(named, member(server=CLIENTS_CA.leaf("etcd-a", **NAMES, client=False))).cause is Cause.USAGE
-    assert judged(refusing(Symptom.USAGE, remote="127.0.0.1:5000")).suspect is Suspect.PEER
+    assert judged(refusing(Symptom.USAGE, remote="127.0.0.1:5000")).suspect is Suspect.OWN
 
 
-def test_local_client_of_the_wrong_usage_is_neither_the_gateway_nor_ours():
+def test_local_client_of_the_wrong_usage_is_not_the_gateway():
     fold = refusing(Symptom.USAGE, remote="127.0.0.1:40000", server_name="")
     fold = replace(fold, sighting=replace(fold.sighting, suspect=Suspect.OWN))  # as the parser reads the line
 
     diagnosis = judged(fold)
 
-    assert (diagnosis.suspect, diagnosis.cause, diagnosis.remedy.helps) == ("peer", "usage", "no")
+    assert (diagnosis.suspect, diagnosis.cause, diagnosis.remedy.helps) == ("own", "usage", "no")
 
 
 def _chained(**changed):

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from certmedic.core import codec, lines, symptoms
-from certmedic.core.diagnose.theirs import neighbours_of
+from certmedic.core.diagnose.others import neighbours_of
 from certmedic.core.model import LogEntry, Origin, RejectedBy, Role, Sighting, Suspect, Symptom, Trust
 
 WHEN = datetime(2026, 11, 24, 15, 32, 49, tzinfo=UTC)

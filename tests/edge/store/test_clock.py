@@ -1,5 +1,6 @@
 """A clock that goes back: no past event lies in the future, and no permission holds too long."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from certmedic.core.model import Severity, Silence
 from certmedic.edge.store import Store
 from certmedic.edge.store.clock import APPROVAL_HOLDS, HAPPENED
 from labs.played import REFUSED, sick
-from labs.values import DAY, NOW
+from labs.values import DAY, NOW, member
 
 AHEAD = NOW + 400 * DAY
 
@@ -30,6 +31,8 @@ def test_times_of_past_events_are_clamped_to_the_present(lab):
     lab.suffer(40)
     lab.store.stranger("uid 1", "expired", "x", times=1, first=AHEAD, last=AHEAD)
     lab.store.source_state("journal", down="x", now=AHEAD)
+    for file in (member(peer_ends=AHEAD)[0], member(peer_ends=AHEAD + DAY)[0]):
+        lab.store.keep_certificates([replace(file, modified=AHEAD)], now=AHEAD)
     back(lab.store)
     for table, columns in {**HAPPENED, "actions": ("at", "ended_at")}.items():
         rows = lab.store._db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - names of our own

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certmedic.core import certificates, planes
-from certmedic.core.model import Facts, Origin, Role, Sighting, Stored, Suspect
+from certmedic.core.model import Facts, Origin, Role, Sighting, Stored, Suspect, Trust
 
 SAME = timedelta(seconds=1)  # precision of a NotAfter in a line
 ETCD_PROGRAMS = ("etcd", "etcd-manager", "")
@@ -24,7 +24,8 @@ class Scene:
     @property
     def from_here(self) -> bool:
         """Whether the other end of the connection is on this machine."""
-        return self.sighting.remote_host in self.facts.addresses or is_loopback(self.sighting.remote_host)
+        host = self.sighting.remote_host
+        return bool(host) and (is_loopback(host) or host in own_names(self.facts))
 
     @property
     def by_member(self) -> bool:
@@ -107,13 +108,42 @@ def door(endpoint: str) -> str:
     return re.sub(r"^[a-z]+://", "", called).split("/")[0]
 
 
+# Certificates whose names are those of one machine. Those of an API server also hold the names of all API servers together.
+_OF_ONE_MACHINE = ("peer", "server", "kubelet", "manager-server")
+_RENEWERS = ("etcd-manager", "nodeup", "kubeadm", "kubelet", "kubelet-self-signed")  # others may list all machines
+
+
+def own_names(facts: Facts) -> frozenset[str]:
+    """Return the names and addresses of this machine: its interfaces, its host name and those in its own certificates."""
+    others = facts.peers | {member.address for member in facts.members if not member.is_self}
+    names = {
+        name
+        for stored in facts.stored
+        if stored.trust is Trust.SYSTEM
+        and not stored.certificate.is_ca
+        and stored.place.use in _OF_ONE_MACHINE
+        and stored.place.renewer in _RENEWERS
+        for name in certificates.names(stored.certificate)
+        if "*" not in name
+    }
+    return frozenset({facts.host, *facts.addresses, *names} - others - {""})
+
+
+def other_end(scene: Scene) -> str:
+    """Return the host at the other end of the connection; "" if the line names none."""
+    endpoint = scene.sighting.fields.get("endpoint", "")
+    return scene.sighting.remote_host or (host_and_port(endpoint)[0] if endpoint else "")
+
+
+def is_here(scene: Scene) -> bool:
+    """Whether the other end of the connection is on this machine."""
+    host = other_end(scene)
+    return bool(host) and (is_loopback(host) or host in own_names(scene.facts))
+
+
 def is_ours(scene: Scene) -> bool:
     """Whether this machine sent the refused certificate."""
-    endpoint = scene.sighting.fields.get("endpoint", "")
-    host = scene.sighting.remote_host or (host_and_port(endpoint)[0] if endpoint else "")
-    if not host:
-        return scene.sighting.suspect is Suspect.OWN
-    return is_loopback(host) or host in scene.facts.addresses
+    return is_here(scene) if other_end(scene) else scene.sighting.suspect is Suspect.OWN
 
 
 def host_and_port(endpoint: str) -> tuple[str, int]:

@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from certmedic.core import planes, remedies
+from certmedic.core import holders, planes, remedies
+from certmedic.core.diagnose.memory import held_in_memory
+from certmedic.core.diagnose.others import PEER_CAUSES, local_caller, neighbour
 from certmedic.core.diagnose.owned import in_memory, own, quote
 from certmedic.core.diagnose.scene import (
     ETCD_PROGRAMS,
     Scene,
     called_here,
-    door,
-    host_and_port,
     in_group,
     is_gateway,
-    is_loopback,
+    is_here,
     is_ours,
     joined,
     of_etcd_manager,
+    other_end,
     shown,
 )
 from certmedic.core.examine import Finding, authorities, examine
@@ -37,7 +38,6 @@ from certmedic.core.model import (
     Suspect,
     Symptom,
 )
-from certmedic.core.text import stamp
 from certmedic.core.verdict import gravest
 
 DATED = (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK)
@@ -55,18 +55,6 @@ RULES_OWN_FILE = frozenset(
         "own-serving-certificate-lacking",
     }
 )
-PEER_CAUSES = {
-    Symptom.EXPIRED: Cause.EXPIRED,
-    Symptom.EXPIRED_OR_NOT_YET_VALID: Cause.EXPIRED,
-    Symptom.EXPIRED_ALERT: Cause.EXPIRED,
-    Symptom.NOT_YET_VALID: Cause.NOT_YET_VALID,
-    Symptom.UNKNOWN_AUTHORITY: Cause.UNKNOWN_AUTHORITY,
-    Symptom.UNKNOWN_CA_ALERT: Cause.UNKNOWN_AUTHORITY,
-    Symptom.NAME_MISMATCH: Cause.NAME_MISMATCH,
-    Symptom.MISSING_CLIENT_CERT: Cause.MISSING_CLIENT_CERT,
-    Symptom.REVOKED: Cause.REVOKED,
-    Symptom.USAGE: Cause.USAGE,
-}
 
 
 def refused_by_us(scene: Scene) -> Diagnosis:
@@ -74,14 +62,14 @@ def refused_by_us(scene: Scene) -> Diagnosis:
     sighting, facts = scene.sighting, scene.facts
     by_time = joined(sighting.not_after, facts, scene.group)
     expired = sighting.symptom in (Symptom.EXPIRED, Symptom.EXPIRED_OR_NOT_YET_VALID)
-    explained = explained_by_time(by_time, scene)
+    explained = (
+        explained_by_serial(scene)
+        or explained_by_time(by_time, scene)
+        or held_in_memory(scene, by_time)
+        or explained_by_port(scene)
+    )
     if explained is not None:
         return explained
-    served = called_here(scene)
-    if served is not None:
-        findings = [finding for stored in served if (finding := examine(stored, facts)) is not None]
-        evidence = f"a program on this machine refused a certificate that is served here: {quote(sighting)}"
-        return own(gravest(findings), scene, evidence) if findings else ours_unseen(scene)
     if sighting.suspect is Suspect.OWN or (expired and sighting.not_after is None and is_ours(scene)):
         sent = shown(replace_role(scene))
         findings = [finding for stored in sent if (finding := examine(stored, facts)) is not None]
@@ -108,7 +96,11 @@ def refused_by_us(scene: Scene) -> Diagnosis:
         return in_memory(scene, shown(scene), why, provokable=scene.provokable and not is_of_manager(scene))
     # A caller on this machine that was refused for its usage is etcd's gateway, or else an ordinary client.
     other = sighting.suspect is not Suspect.OWN or (sighting.symptom is Symptom.USAGE and not is_gateway(scene))
-    return neighbour(scene) if other else ours_unseen(scene)
+    if not other:
+        return ours_unseen(scene)
+    # Saved logs may be those of several members that ran on one machine.
+    is_local = is_here(scene) and (bool(facts.host) or sighting.program not in ("etcd", "etcd-manager"))
+    return local_caller(scene) if is_local else neighbour(scene)
 
 
 def is_of_manager(scene: Scene) -> bool:
@@ -199,11 +191,34 @@ def being_loaded(scene: Scene, path: str) -> list[Stored]:
     return named or [stored for stored in leaves if stored.place.use in uses and in_group(stored, scene.group)]
 
 
+def explained_by_port(scene: Scene) -> Diagnosis | None:
+    """Return the diagnosis of the certificates on the port of this machine that a program of Kubernetes called."""
+    served = called_here(scene)
+    if served is None:
+        return None
+    findings = [finding for stored in served if (finding := examine(stored, scene.facts)) is not None]
+    evidence = f"a program on this machine refused a certificate that is served here: {quote(scene.sighting)}"
+    return own(gravest(findings), scene, evidence) if findings else ours_unseen(scene)
+
+
+def explained_by_serial(scene: Scene) -> Diagnosis | None:
+    """Return the diagnosis of the file whose serial the line states, wherever its holder may be."""
+    stated = scene.sighting.fields
+    known = holders.with_serial(stated.get("serial", ""), scene.facts, stated.get("akid", ""))
+    findings = [finding for stored in known if (finding := examine(stored, scene.facts)) is not None]
+    if not findings:
+        return None
+    evidence = f"the serial in the line is that of {findings[0].stored.certificate.path}"
+    return own(gravest(findings), scene, evidence)
+
+
 def explained_by_time(by_time: Sequence[Stored], scene: Scene) -> Diagnosis | None:
     """Return the diagnosis of the file whose NotAfter the line states: a leaf that this machine sent, or a CA."""
     for stored in by_time:
         finding = examine(stored, scene.facts)
-        if finding is not None and (stored.certificate.is_ca or is_ours(scene)):
+        if finding is not None and (
+            stored.certificate.is_ca or is_ours(scene) or is_here(scene) or not other_end(scene)
+        ):
             evidence = f"the time in the line is the NotAfter of {stored.certificate.path}, to the second"
             return own([finding], scene, evidence)
     return None
@@ -258,61 +273,3 @@ def replace_role(scene: Scene) -> Scene:
     return replace(
         scene, sighting=replace(scene.sighting, role=other if scene.sighting.program != "etcd" else Role.UNKNOWN)
     )
-
-
-def neighbour(scene: Scene) -> Diagnosis:
-    """Return the diagnosis that the fault is on the other side."""
-    sighting = scene.sighting
-    cause = PEER_CAUSES.get(sighting.symptom, Cause.UNEXPLAINED)
-    if sighting.not_before is not None and sighting.symptom is Symptom.EXPIRED_OR_NOT_YET_VALID:
-        cause = Cause.NOT_YET_VALID
-    whom = neighbours_of(sighting)
-    where = f"{sighting.program or 'the program that logged it'} refused the certificate of {' / '.join(whom) or 'the other side'}"
-    evidence = [f"{where}: {quote(sighting)}"]
-    if sighting.not_after is not None:
-        here = joined(sighting.not_after, scene.facts, scene.group)
-        owner = (
-            "a file here has the same date, but the certificate came from elsewhere"
-            if here
-            else "no file here has that date"
-        )
-        evidence.append(f"that certificate expired {stamp(sighting.not_after)}; {owner}")
-    if cause is Cause.NOT_YET_VALID and scene.facts.clock_synchronised is False:
-        evidence.append("this machine's clock is not synchronised: look at the clock first")
-    is_peer = sighting.program in ETCD_PROGRAMS and not scene.from_here and cause is not Cause.MISSING_CLIENT_CERT
-    is_here = scene.from_here or calls_itself(scene)
-    return Diagnosis(
-        key=f"peer|{scene.program}|{scene.group}|{cause}",
-        cause=cause,
-        suspect=Suspect.PEER,
-        confidence=Confidence.LIKELY if whom else Confidence.POSSIBLE,
-        certificates=(),
-        evidence=tuple(evidence),
-        effect="That neighbour is cut off from the group until its certificate is fixed there."
-        if is_peer and not scene.provokable
-        else "That client or server cannot connect here.",
-        remedy=remedies.for_peer(
-            cause,
-            "a program on this machine" if is_here else " / ".join(whom),
-            is_here=is_here,
-            is_member_id=bool(whom) and not (sighting.remote_host or sighting.fields.get("endpoint", "")),
-        ),
-        group=scene.group,
-        neighbours=whom,
-        since=sighting.not_after,
-        provokable=scene.provokable,
-    )
-
-
-def calls_itself(scene: Scene) -> bool:
-    """Whether a program called this machine, by loopback or one of its addresses."""
-    endpoint = scene.sighting.fields.get("endpoint", "")
-    host = host_and_port(endpoint)[0] if endpoint else ""
-    return bool(host) and (is_loopback(host) or host in scene.facts.addresses)
-
-
-def neighbours_of(sighting: Sighting) -> tuple[str, ...]:
-    """Return the other side by address or name, or an etcd peer by its id."""
-    hosts = tuple(dict.fromkeys(filter(None, (sighting.remote_host, door(sighting.fields.get("endpoint", ""))))))
-    number = sighting.fields.get("remote_peer_id", "")
-    return hosts or ((f"etcd member {number}",) if number else ())

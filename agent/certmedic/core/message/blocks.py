@@ -35,6 +35,7 @@ def owner(diagnosis: Diagnosis) -> Block:
     text = {
         Suspect.OWN: f"this machine's own{SURE[diagnosis.confidence]}" if SURE[diagnosis.confidence] else "",
         Suspect.PEER: f"{', '.join(diagnosis.neighbours) or 'a neighbour'}{SURE[diagnosis.confidence]}",
+        Suspect.OUTSIDE: f"{', '.join(diagnosis.neighbours) or 'a client or server outside of this cluster'}{SURE[diagnosis.confidence]}",
         Suspect.UNKNOWN: "not known: nothing on this machine explains it",
     }[diagnosis.suspect]
     return Block("Whose", (text,))

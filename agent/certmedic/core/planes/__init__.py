@@ -18,6 +18,7 @@ from certmedic.core.planes.cluster import Cluster, cluster_from_config, cluster_
 from certmedic.core.planes.etcd_version import etcd_version, takes_up
 from certmedic.core.planes.identity import DEFAULT_NAME, KOPS_FILE, MANIFEST, NAME, name_in_kops, name_in_manifest
 from certmedic.core.planes.kops import KOPS, REISSUES_SINCE, manager_version, restart_command
+from certmedic.core.planes.kubeadm import kubeadm_name
 from certmedic.core.planes.lookup import (
     HAVE_MEANS,
     PLANES,
@@ -25,6 +26,7 @@ from certmedic.core.planes.lookup import (
     accounts,
     etcd_config,
     every,
+    holder_in,
     holders,
     host_path,
     in_its_place,
@@ -32,6 +34,7 @@ from certmedic.core.planes.lookup import (
     patterns,
     place,
     plane_of,
+    reads_at_start,
     renewer_of,
     restart_effect,
     runs_renewer,
@@ -39,6 +42,7 @@ from certmedic.core.planes.lookup import (
     unit_of,
     use_of,
     uses_sent,
+    watched_programs,
 )
 from certmedic.core.planes.pods import paths_of_container, paths_of_manifest
 from certmedic.core.planes.record import Effect
@@ -62,11 +66,13 @@ __all__ = [
     "etcd_config",
     "etcd_version",
     "every",
+    "holder_in",
     "holders",
     "host_path",
     "hosts_from_startup_line",
     "in_its_place",
     "key_beside",
+    "kubeadm_name",
     "manager_version",
     "name_in_kops",
     "name_in_manifest",
@@ -77,6 +83,7 @@ __all__ = [
     "patterns",
     "place",
     "plane_of",
+    "reads_at_start",
     "renewer_of",
     "restart_command",
     "restart_effect",
@@ -87,4 +94,5 @@ __all__ = [
     "use_of",
     "uses_sent",
     "voters_told",
+    "watched_programs",
 ]

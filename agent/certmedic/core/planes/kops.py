@@ -191,6 +191,7 @@ KOPS = Plane(
     uses=(
         Use(
             name="manager-server",
+            at_start=True,
             holder="etcd-manager",
             roles=frozenset({Role.SERVER}),
             needs=frozenset({"server"}),
@@ -199,6 +200,7 @@ KOPS = Plane(
         ),
         Use(
             name="manager-client",
+            at_start=True,
             holder="etcd-manager",
             roles=frozenset({Role.CLIENT}),
             needs=frozenset({"client"}),
@@ -208,6 +210,7 @@ KOPS = Plane(
         # The liveness probe of kube-apiserver goes through this sidecar (pkg/model/components/kubeapiserver; FIELD 8.3).
         Use(
             name="apiserver-healthcheck",
+            at_start=True,
             holder="kube-apiserver-healthcheck",
             roles=frozenset({Role.CLIENT}),
             needs=frozenset({"client"}),
@@ -215,6 +218,7 @@ KOPS = Plane(
         ),
         Use(
             name="kops-controller",
+            at_start=True,
             holder="kops-controller",
             roles=frozenset({Role.SERVER}),
             needs=frozenset({"server"}),

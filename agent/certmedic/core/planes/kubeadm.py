@@ -47,13 +47,22 @@ _NAMES: Mapping[str, str] = {
     "controller-manager-client": "controller-manager.conf",
     "scheduler-client": "scheduler.conf",
 }
+
+
+def kubeadm_name(use: str, path: str) -> str:
+    """Return what `kubeadm certs renew` calls a file; "" if it does not renew that file."""
+    if path.endswith("/super-admin.conf"):
+        return "super-admin.conf"
+    return _NAMES.get(use, "") if path.endswith((".crt", ".conf")) else ""
+
+
 # Static pods that read these certificates at their start only, by use.
 _HOLDERS = {use.name: use.holder for use in USES if use.holder.startswith("kube-")}
 
 
 def _of_kubeadm(case: Case) -> Effect:
     use = case.place.use
-    name = "super-admin.conf" if case.path.endswith("/super-admin.conf") else _NAMES.get(use, "all")
+    name = kubeadm_name(use, case.path) or _NAMES.get(use, "all")
     renew = f"sudo kubeadm certs renew {name}"
     nothing = (
         "A restart issues nothing: kubeadm renews certificates on command or in an upgrade, on each control-plane node."

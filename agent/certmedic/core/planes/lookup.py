@@ -190,6 +190,28 @@ def holders() -> frozenset[str]:
     return frozenset(use.holder for use in INDEX.uses.values() if use.holder)
 
 
+def holder_in(place: Place) -> str:
+    """Return the program that has the certificate of a place in memory; "" if that is not known."""
+    if place.plane in _ONE_PROCESS:
+        return place.plane
+    return use_of(place.use).holder
+
+
+def reads_at_start(place: Place) -> bool:
+    """Whether the holder reads the file of a place only when it starts (FIELD 8.1)."""
+    if place.plane in _ONE_PROCESS:
+        return place.use not in ("peer", "server", "dynamic-listener", "kubectl")
+    return use_of(place.use).at_start
+
+
+_ONE_PROCESS = ("k3s",)  # runs the whole control plane in one process
+
+
+def watched_programs() -> frozenset[str]:
+    """Return the names of the programs whose start is looked up."""
+    return holders() | frozenset(_ONE_PROCESS)
+
+
 def uses_sent(program: str, role: Role) -> frozenset[str]:
     """Return the uses of the certificates that a program may send in a role of the handshake; empty if that is not known.
 

@@ -74,6 +74,7 @@ class Use:
     may_have: frozenset[str] = frozenset()  # further usages that a renewed certificate keeps
     renewable: bool = False  # certmedic may sign it again in place, if the CA's key is on the machine
     is_idle: bool = False  # only commands of a person use it: its expiry stops no program
+    at_start: bool = False  # the holder reads the file only when it starts (FIELD 8.1)
     rereads: bool = False  # the holder reads the file at every handshake (FIELD 3.1)
     refused: str = ""  # what stops working when it is refused, for people
 

@@ -78,6 +78,7 @@ USES = (
     ),
     Use(
         name="controller-manager-client",
+        at_start=True,
         holder="kube-controller-manager",
         roles=_CLIENT,
         refused="The API refuses kube-controller-manager: nothing is repaired, scaled or rolled out.",
@@ -90,6 +91,7 @@ USES = (
     ),
     Use(
         name="scheduler-client",
+        at_start=True,
         holder="kube-scheduler",
         roles=_CLIENT,
         refused="The API refuses kube-scheduler: no new pod is placed on a node.",

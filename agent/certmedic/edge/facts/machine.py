@@ -16,6 +16,7 @@ from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.facts.listeners import Listener, listeners, own_addresses, shake_hands
 from certmedic.edge.facts.members import Ask, MembersSeen, meet, members, peer_addresses
 from certmedic.edge.facts.processes import clock_synchronised, holders, identify, read_process
+from certmedic.edge.facts.programs import programs
 from certmedic.edge.facts.sight import Direct, Pods, Sight
 from certmedic.edge.facts.units import units
 from certmedic.edge.os.owners import Tree
@@ -100,10 +101,18 @@ class Machine:
         `with_members`: ask the other members of this machine's etcd groups, over the network.
         """
         stored, faults = self.inventory()
-        images = self._static_pods().images
+        images, known = self._static_pods().images, self._static_pods().master
         if not self.live:
-            lists = self._inventory.revocations
-            return Facts(at=now, host="", stored=stored, faults=faults, revocations=lists, images=images)
+            return Facts(
+                at=now,
+                host=known.host,
+                addresses=known.addresses,
+                stored=stored,
+                faults=faults,
+                revocations=self._inventory.revocations,
+                images=images,
+                kubernetes=known.kubernetes,
+            )
         signable = self._signable(stored)
         running = self._sight.running()
         seen, blind = running.containers, list(running.blind)
@@ -128,6 +137,8 @@ class Machine:
             members=around.members,
             peers=self._peer_addresses(),
             images=images,
+            programs=programs(self.trust_of_process),
+            kubernetes=known.kubernetes,
             clock_synchronised=clock_synchronised(),
             blind=tuple(blind),
         )

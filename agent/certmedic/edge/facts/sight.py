@@ -15,8 +15,9 @@ from certmedic.core import codec, planes
 from certmedic.core.model import Container, Origin, Trust
 from certmedic.edge.facts.containerd import containerd_containers, containerd_files
 from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
+from certmedic.edge.facts.master import Master, read_master
 from certmedic.edge.facts.processes import static_uids
-from certmedic.edge.facts.survey import Content, Survey, contents, exist, survey
+from certmedic.edge.facts.survey import Content, Survey, contents, exist, in_copy, survey
 from certmedic.edge.os.owners import Judge, Tree
 from certmedic.edge.os.readfile import read_ends
 from certmedic.edge.source import UnseenError
@@ -37,6 +38,7 @@ class Pods:
     uids: frozenset[str] = frozenset()
     files: Mapping[str, str] = field(default_factory=dict)  # path of a certificate file -> use
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> image of etcd-manager
+    master: Master = field(default_factory=Master)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ class Direct:
 
     def contents(self, wanted: Sequence[str]) -> Sequence[Content]:
         """See `Sight`."""
-        return contents(wanted)
+        return contents(wanted if self._live else [in_copy(path, self._tree) for path in wanted])
 
     def exist(self, wanted: Sequence[str]) -> Collection[str]:
         """See `Sight`."""
@@ -107,6 +109,7 @@ class Direct:
             uids=static_uids(names),
             files=manifest_files(root, judge=judge),
             images=manifest_images(root, judge=judge),
+            master=read_master(root, judge=judge),
         )
 
     def running(self) -> Running:

@@ -17,6 +17,7 @@ from certmedic.core.model import FileFault, Trust
 from certmedic.core.pem import certificate_blocks
 from certmedic.core.redact import is_certificate, redacted
 from certmedic.edge.facts import paths
+from certmedic.edge.facts.processes import resolved
 from certmedic.edge.os.owners import Judge, Standing, Tree
 from certmedic.edge.os.readfile import TooLargeError, read_bytes
 
@@ -65,13 +66,18 @@ def survey(globs: Sequence[str], listed: Iterable[str], *, tree: Tree, live: boo
     faults = [fault for folder in folders for fault in paths.closed_folder(folder)]
     left = {True: MOST_FILES, False: MOST_OF_STRANGERS}
     files: dict[str, FileSeen] = {}
-    named = dict.fromkeys(path for pattern in globs for path in paths.named_by(pattern))
+    named = dict.fromkeys(
+        path for pattern in globs for path in (paths.named_by(pattern) if live else _named_in_copy(pattern, tree))
+    )
     for path in (*named, *listed):
         if path in files:
             continue
         standing = _standing(path, judge, tree, named=path in named) if live else Standing(trust=Trust.SYSTEM)
         is_ours = standing.trust is Trust.SYSTEM
-        if left[is_ours] > 0 and (seen := _seen(path, standing, named=path in named)) is not None:
+        if (
+            left[is_ours] > 0
+            and (seen := _seen(path, path if live else in_copy(path, tree), standing, named=path in named)) is not None
+        ):
             files[path] = seen
             left[is_ours] -= 1
     return Survey(files=tuple(files.values()), faults=tuple(faults))
@@ -87,13 +93,27 @@ def _standing(path: str, judge: Judge, tree: Tree, *, named: bool) -> Standing:
     return standing
 
 
-def _seen(path: str, standing: Standing, *, named: bool) -> FileSeen | None:
-    state = paths.state_of(path)
+def in_copy(path: str, tree: Tree) -> str:
+    """Return where a path of a copied machine leads, with links followed inside the copy."""
+    base = tree.root.rstrip("/")
+    return resolved(base, path[len(base) :]) if base and path.startswith(f"{base}/") else path
+
+
+def _named_in_copy(pattern: str, tree: Tree) -> Iterator[str]:
+    """Yield the files of a copied machine that a glob names, with links in its fixed part followed inside the copy."""
+    folder = paths.fixed_part(pattern)
+    there = in_copy(folder, tree)
+    for path in paths.named_by(there + pattern[len(folder) :]):
+        yield folder + path[len(there) :]
+
+
+def _seen(path: str, here: str, standing: Standing, *, named: bool) -> FileSeen | None:
+    state = paths.state_of(here)
     if isinstance(state, FileFault):
         return FileSeen(path=path, named=named, standing=standing, fault=replace(state, trust=standing.trust))
     if state is None:
         return None
-    helper = paths.key_path(path)
+    helper = paths.key_path(here)
     return FileSeen(
         path=path,
         named=named,

@@ -20,6 +20,7 @@ HAPPENED: Final[Mapping[str, Sequence[str]]] = {
     "deliveries": ("sent_at",),
     "events": ("at",),
     "lines": ("at",),
+    "replaced": ("at",),
     "sources": ("since",),
 }
 

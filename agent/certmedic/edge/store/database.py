@@ -24,6 +24,13 @@ MIGRATIONS = (
             " first_seen TEXT NOT NULL, last_seen TEXT NOT NULL, PRIMARY KEY (who, symptom)) STRICT"
         ),
     ),
+    (
+        "CREATE TABLE certificates (path TEXT PRIMARY KEY, certificate TEXT NOT NULL) STRICT",
+        (
+            "CREATE TABLE replaced (path TEXT NOT NULL, fingerprint TEXT NOT NULL, certificate TEXT NOT NULL,"
+            " at TEXT NOT NULL, PRIMARY KEY (path, fingerprint)) STRICT"
+        ),
+    ),
 )
 VERSION = 1 + len(MIGRATIONS)  # of the schema, kept in PRAGMA user_version
 

@@ -20,6 +20,21 @@ CREATE TABLE members (
     told        TEXT NOT NULL          -- JSON
 ) STRICT;
 
+-- The certificate that each file held when it was last read.
+CREATE TABLE certificates (
+    path        TEXT PRIMARY KEY,
+    certificate TEXT NOT NULL          -- JSON
+) STRICT;
+
+-- Certificates that files held before: a program may still have them in memory.
+CREATE TABLE replaced (
+    path        TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    certificate TEXT NOT NULL,         -- JSON
+    at          TEXT NOT NULL,         -- when the file got its successor
+    PRIMARY KEY (path, fingerprint)
+) STRICT;
+
 -- What each reader says of itself.
 CREATE TABLE sources (
     source TEXT PRIMARY KEY,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from certmedic.edge.store.acts import Acts
+from certmedic.edge.store.certificates import Certificates
 from certmedic.edge.store.clock import Clock
 from certmedic.edge.store.database import text_of
 from certmedic.edge.store.incidents import Incidents
@@ -18,7 +19,7 @@ KEEP_LINES = timedelta(days=2)  # the lines of a source that lags longer are not
 MOST_LINES = 100_000
 
 
-class Store(Sources, Incidents, Rechecks, Acts, Outbox, Strangers, Clock):
+class Store(Certificates, Sources, Incidents, Rechecks, Acts, Outbox, Strangers, Clock):
     """The state file, open. Raises StoreError if it cannot be opened, is of a later version, or is damaged."""
 
     def prune(self, *, now: datetime) -> None:

@@ -1,0 +1,64 @@
+"""Whose the other end of a connection is: this machine's, another member's, or neither's."""
+
+from __future__ import annotations
+
+import re
+
+from certmedic.core import certificates, planes
+from certmedic.core.diagnose.scene import ETCD_PROGRAMS, Scene, host_and_port, is_loopback, other_end
+from certmedic.core.model import Facts, Role
+
+
+def is_of_cluster(scene: Scene) -> bool:
+    """Whether the other end, which is not on this machine, is another member of the etcd group or another master's API server."""
+    sighting, facts = scene.sighting, scene.facts
+    host, fields = other_end(scene), sighting.fields
+    known = facts.peers | {member.address for member in facts.members if not member.is_self}
+    if host in known or "remote_peer_id" in fields or "prober" in fields:
+        return True
+    if sighting.program in ETCD_PROGRAMS:
+        return not (host and known) and not _calls_client_port(scene)
+    if sighting.role is not Role.CLIENT or not host:
+        return False
+    port = host_and_port(fields.get("endpoint", ""))[1]
+    if (
+        sighting.program == "kube-apiserver"
+    ):  # calls etcds; and webhooks, aggregated APIs and kubelets, which are no peers
+        return port in _ports_of("server", facts)
+    return sighting.program in planes.holders() and port in _ports_of("apiserver", facts)
+
+
+def _calls_client_port(scene: Scene) -> bool:
+    """Whether a caller of etcd shows that it wanted the port for clients: by the endpoint in the line, or by its SNI."""
+    sighting = scene.sighting
+    if "on client endpoint" in sighting.message:
+        return True
+    name = sighting.fields.get("server_name", "")
+    if sighting.role is not Role.SERVER or not name:
+        return False
+    uses = {stored.place.use for stored in scene.facts.stored if certificates.covers(stored.certificate, name)} & {
+        "peer",
+        "server",
+    }
+    return uses == {"server"}
+
+
+_USUAL = {"apiserver": frozenset({443, 6443}), "server": frozenset({2379, 4001, 4002, 4003, 4004})}
+
+
+def _ports_of(use: str, facts: Facts) -> frozenset[int]:
+    return _USUAL[use] | {port for stored in facts.stored if stored.place.use == use for port in stored.place.ports}
+
+
+def is_api_loopback(scene: Scene) -> bool:
+    """Whether kube-apiserver called itself over loopback, which it does with a certificate that is in no file (FIELD 8.2)."""
+    sighting = scene.sighting
+    endpoint = sighting.fields.get("endpoint", "")
+    if sighting.program not in ("kube-apiserver", "") or sighting.role is Role.SERVER or not endpoint:
+        return False
+    host, port = host_and_port(endpoint)
+    return (
+        is_loopback(host)
+        and port in _ports_of("apiserver", scene.facts)
+        and bool(sighting.program or re.search(r"\[::1\]", endpoint))
+    )

@@ -1,0 +1,94 @@
+"""Programs that hold what their files held before: as a diagnosis, and whether they are over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from certmedic.core import holders, planes, remedies
+from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Stored, Suspect, Trust
+from certmedic.core.text import stamp
+
+# Without a certificate of these uses the API of this master is down.
+OF_THE_API = frozenset({"apiserver", "apiserver-etcd-client", "server", "peer"})
+
+
+def of_files(
+    files: Sequence[Stored], facts: Facts, evidence: Sequence[str], confidence: Confidence, since: datetime | None
+) -> Diagnosis:
+    """Return the diagnosis that programs still hold what these files held before; `since` is when that expired."""
+    programs = [program for stored in files for program in holders.behind(stored, facts)]
+    names = tuple(dict.fromkeys([program.name for program in programs] or filter(None, map(holders.holder_of, files))))
+    runs = [f"{program.name} runs since {stamp(program.started_at)}" for program in programs]
+    place = files[0].place
+    refused = [planes.use_of(stored.place.use).refused for stored in files]
+    return Diagnosis(
+        key=f"own|{place.plane}/|{'+'.join(sorted(names))}|{Cause.STALE_IN_MEMORY}",
+        cause=Cause.STALE_IN_MEMORY,
+        suspect=Suspect.OWN,
+        confidence=confidence,
+        certificates=tuple(stored.certificate for stored in files),
+        evidence=tuple(dict.fromkeys((*evidence, *runs))),
+        effect=" ".join(dict.fromkeys(filter(None, refused))) or "The programs that hold it are refused.",
+        remedy=remedies.for_holders(names, place.plane, pids=[program.pid for program in programs]),
+        plane=place.plane,
+        since=since,
+        holders=names,
+    )
+
+
+def survey(facts: Facts) -> Iterator[Diagnosis]:
+    """Yield a diagnosis for each plane whose programs hold certificates that have expired, whether or not a line reports it."""
+    ended: dict[str, datetime] = {}
+    for old in facts.replaced:  # the latest last: that is what a program holds that started before it was replaced
+        ended[old.path] = old.not_after
+    late: dict[str, list[Stored]] = {}
+    for stored in facts.stored:
+        path = stored.certificate.path
+        if stored.trust is not Trust.SYSTEM or path not in ended or stored.certificate.is_ca:
+            continue
+        if ended[path] < facts.at <= stored.certificate.not_after and holders.behind(stored, facts):
+            late.setdefault(stored.place.plane, []).append(stored)
+    for files in late.values():
+        why = [
+            f"{s.certificate.path} held a certificate until {stamp(holders.moment_of(s, facts))} that expired"
+            f" {stamp(ended[s.certificate.path])}"
+            for s in files
+        ]
+        since = min(ended[s.certificate.path] for s in files)
+        yield of_files(files, facts, why, Confidence.PROVEN, since)
+
+
+def still_held(paths: Sequence[str], facts: Facts) -> str:
+    """Return who does not use the present files yet, or that the API server does not answer, in a sentence; "" if all do."""
+    late = holders.held(paths, facts)
+    names = dict.fromkeys(program.name for programs in late.values() for program in programs)
+    if names:
+        return f"the files are good by now; restart {' and '.join(names)}, which started before they changed"
+    uses = {s.place.use for s in facts.stored if s.certificate.path in paths}
+    return api_down(facts) if uses & OF_THE_API else ""
+
+
+def api_down(facts: Facts) -> str:
+    """Return that the API server of this machine does not answer, in a sentence; "" if it does, or if that was not looked at."""
+    ports = {port for s in facts.stored if s.place.use == "apiserver" for port in s.place.ports}
+    if not facts.programs or not ports:
+        return ""
+    answers = any(s.port in ports and s.certificate is not None for s in facts.served)
+    return "" if answers else f"the API server does not answer on port {', '.join(map(str, sorted(ports)))} yet"
+
+
+def is_over(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str] | None:
+    """Whether the holders of a diagnosis were restarted since, and why; None if no process shows it."""
+    if not diagnosis.holders or not facts.programs or (diagnosis.first_seen is None and diagnosis.since is None):
+        return None
+    paths = [c.path for c in diagnosis.certificates if c.path and not c.is_ca]
+    changed = max((holders.moment_of(s, facts) for s in facts.stored if s.certificate.path in paths), default=None)
+    after = changed or diagnosis.first_seen or diagnosis.since
+    for name in diagnosis.holders:
+        running = holders.named(name, facts)
+        if not running:
+            return False, f"{name} does not run"
+        if any(after is not None and program.started_at < after - holders.SLACK for program in running):
+            return False, f"{name} still runs as before"
+    return True, f"{' and '.join(diagnosis.holders)} started again and read the files of now"

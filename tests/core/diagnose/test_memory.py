@@ -1,0 +1,141 @@
+"""A line about a certificate that no file has: which program of this machine still uses it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from certmedic.core import diagnose as doctor
+from certmedic.core import symptoms
+from certmedic.core.model import Cause, Confidence, Facts, Fold
+from labs.held import CA, CA_FILE, CONF, LEAF, OF, old, program, scheduler
+from labs.values import DAY, NOW, entry, facts, stored
+
+ENDED = NOW - DAY
+
+
+def line(text: str, **origin) -> Fold:
+    """Return the fold of one line, parsed as the agent does."""
+    sighting = symptoms.parse(entry(text, **origin))
+    assert sighting is not None, text
+    return Fold(sighting=sighting, count=1, first_seen=NOW, last_seen=NOW)
+
+
+def refused(serial: str = "7385935559219004232", ends: datetime = ENDED) -> Fold:
+    """Return a line of kube-apiserver about a client's certificate, which names no address."""
+    return line(
+        'E1124 15:40:00.000000       1 authentication.go:63] "Unable to authenticate the request" err="[x509: certificate has'
+        f" expired or is not yet valid: current time {NOW:%Y-%m-%dT%H:%M:%SZ} is after {ends:%Y-%m-%dT%H:%M:%SZ}, verifying"
+        f' certificate SN={serial}, SKID=, AKID= failed: x509: certificate has expired or is not yet valid]"',
+        pod="kube-apiserver-a",
+        container="kube-apiserver",
+    )
+
+
+def judged(fold: Fold, here: Facts):
+    return doctor.diagnose(fold, here)
+
+
+MANAGER = stored(LEAF, "/etc/kubernetes/controller-manager.conf", "controller-manager-client", **OF)
+BOTH = (program(), program("kube-controller-manager", pid=8))
+
+
+def test_serial_of_a_file_here_proves_whose_it_is():
+    leaf = CA.leaf("x", not_before=NOW - 9 * DAY, not_after=ENDED, server=False)
+    file = stored(leaf, CONF, "scheduler-client", **OF)
+    diagnosis = judged(refused(str(int(file.certificate.serial, 16))), facts((file,)))
+
+    assert (diagnosis.cause, diagnosis.suspect, diagnosis.confidence) == (Cause.EXPIRED, "own", Confidence.PROVEN)
+    assert any("the serial in the line" in sentence for sentence in diagnosis.evidence)
+
+
+def test_serial_of_a_good_file_explains_nothing():
+    serial = str(int(scheduler().certificate.serial, 16))
+    assert judged(refused(serial), facts((scheduler(),))).suspect == "outside"
+
+
+def test_date_of_a_file_here_and_no_address_means_this_machine():
+    leaf = CA.leaf("x", not_before=NOW - 9 * DAY, not_after=ENDED, server=False)
+    diagnosis = judged(refused("9" * 18), facts((stored(leaf, CONF, "scheduler-client", **OF),)))
+    assert (diagnosis.suspect, diagnosis.certificates[0].path) == ("own", CONF)
+
+
+def test_old_certificate_leads_to_the_program_that_holds_it():
+    here = facts((scheduler(), MANAGER), programs=BOTH, replaced=(old(at=NOW),))
+    diagnosis = judged(refused(), here)
+
+    assert (diagnosis.cause, diagnosis.suspect, diagnosis.confidence, diagnosis.severity) == (
+        Cause.STALE_IN_MEMORY,
+        "own",
+        "proven",
+        "critical",
+    )
+    assert diagnosis.holders == ("kube-scheduler",)
+    assert "kube-apiserver" not in diagnosis.remedy.command
+    assert "kube-controller-manager" not in diagnosis.remedy.command
+    assert any("held that certificate until" in sentence for sentence in diagnosis.evidence)
+
+
+def test_without_memory_all_clients_that_started_before_their_renewal_are_named():
+    diagnosis = judged(refused(), facts((scheduler(), MANAGER), programs=BOTH))
+    assert (diagnosis.cause, diagnosis.confidence) == (Cause.STALE_IN_MEMORY, "likely")
+    assert set(diagnosis.holders) == {"kube-scheduler", "kube-controller-manager"}
+
+
+@pytest.mark.parametrize(
+    "here",
+    [
+        facts((scheduler(),), programs=(program(started=NOW),), replaced=(old(at=NOW),)),  # restarted by now
+        facts((scheduler(),), programs=(program(started=NOW),)),
+        facts((), programs=BOTH),
+        facts((replace(scheduler(), modified=NOW - 300 * DAY),)),  # saved logs, and a file of long ago
+    ],
+)
+def test_client_that_nobody_here_can_be_is_outside(here):
+    diagnosis = judged(refused(), here)
+    assert (diagnosis.suspect, diagnosis.severity) == ("outside", "info")
+    assert any("serial 7385935559219004232" in sentence for sentence in diagnosis.evidence)
+
+
+def test_saved_logs_go_by_the_time_of_the_files():
+    assert judged(refused(), facts((scheduler(),))).holders == ("kube-scheduler",)
+
+
+CALL = 'E1124 15:40:00.000000       1 x.go:1] Get "https://{}/api/v1/limitranges": x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after {:%Y-%m-%dT%H:%M:%SZ}'
+
+
+@pytest.mark.parametrize(
+    ("started", "confidence"),
+    [(ENDED - timedelta(days=365) + timedelta(hours=1), "proven"), (ENDED - 400 * DAY, "likely"), (None, "likely")],
+)
+def test_api_server_that_calls_itself_holds_a_certificate_that_no_file_has(started, confidence):
+    api = stored(LEAF, "/etc/kubernetes/pki/apiserver.crt", "apiserver", ports=(6443,), **OF)
+    running = (program("kube-apiserver", started=started),) if started else ()
+    fold = line(CALL.format("[::1]:6443", ENDED), container="kube-apiserver", pod="kube-apiserver-a")
+    diagnosis = judged(fold, facts((api,), programs=running))
+
+    assert (diagnosis.cause, diagnosis.confidence, diagnosis.certificates) == (Cause.STALE_IN_MEMORY, confidence, ())
+    assert diagnosis.holders == ("kube-apiserver",)
+    assert "kube-apiserver.yaml" in diagnosis.remedy.command
+    assert "renew" not in diagnosis.remedy.command
+
+
+@pytest.mark.parametrize(
+    ("started", "cause"), [(NOW - DAY, Cause.STALE_IN_MEMORY), (NOW + DAY, Cause.UNKNOWN_AUTHORITY)]
+)
+def test_program_with_the_ca_of_yesterday_needs_the_restart_itself(started, cause):
+    text = (
+        'E1124 15:40:00.000000     1 reflector.go:138] Failed to list *v1.Secret: Get "https://10.0.0.9:6443/x":'
+        ' x509: certificate signed by unknown authority (possibly because of "crypto/rsa: verification error" while trying'
+        ' to verify candidate authority certificate "kube-ca")'
+    )
+    kubelet = stored(LEAF, "/var/lib/kubelet/pki/kubelet-client-current.pem", "kubelet-client", ca_path=CA_FILE, **OF)
+    here = facts((kubelet, stored(CA, CA_FILE, "ca", **OF)), programs=(program("kubelet", started=started),))
+    diagnosis = judged(line(text, unit="kubelet"), here)
+
+    assert diagnosis.cause is cause
+    if cause is Cause.STALE_IN_MEMORY:
+        assert (diagnosis.suspect, diagnosis.remedy.command) == ("own", "sudo systemctl restart kubelet")
+        assert "kube-apiserver" not in diagnosis.remedy.why

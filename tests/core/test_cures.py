@@ -1,0 +1,173 @@
+"""The commands of a cure: all files, all holders, in order, for the installed version."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from certmedic.core import cures, planes, remedies
+from certmedic.core.model import Cause, Stored
+from labs.held import CA, LEAF
+from labs.values import DAY, NOW, facts, stored
+
+PKI = "/etc/kubernetes/pki"
+CURRENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+KUBELET_CONF = "/etc/kubernetes/kubelet.conf"
+EXPIRED = CA.leaf("x", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
+
+
+def at(path: str, leaf=EXPIRED) -> Stored:
+    return replace(stored(leaf, path), place=planes.place(path))
+
+
+def cure(paths, *, others=(), version="v1.32.1"):
+    files = [at(path) for path in paths]
+    here = facts((*files, *(at(path, LEAF) for path in others)), kubernetes=version)
+    return remedies.for_own(Cause.EXPIRED, files, here)
+
+
+ETCD = (f"{PKI}/etcd/server.crt", f"{PKI}/etcd/peer.crt")
+CONFS = tuple(f"/etc/kubernetes/{name}.conf" for name in ("admin", "controller-manager", "scheduler"))
+REST = (f"{PKI}/apiserver.crt",)
+
+
+@pytest.mark.parametrize(
+    ("paths", "steps"),
+    [
+        (
+            (f"{PKI}/apiserver.crt",),
+            (
+                "sudo kubeadm certs renew apiserver && sudo mv /etc/kubernetes/manifests/kube-apiserver.yaml /root/"
+                " && sleep 20 && sudo mv /root/kube-apiserver.yaml /etc/kubernetes/manifests/"
+            ),
+        ),
+        (
+            ETCD,
+            "sudo kubeadm certs renew etcd-server && sudo kubeadm certs renew etcd-peer && sudo systemctl restart kubelet",
+        ),
+        (
+            (f"{PKI}/apiserver-kubelet-client.crt", f"{PKI}/front-proxy-client.crt"),
+            (
+                "sudo kubeadm certs renew apiserver-kubelet-client && sudo kubeadm certs renew front-proxy-client"
+                " && sudo mv /etc/kubernetes/manifests/kube-apiserver.yaml /root/ && sleep 20"
+                " && sudo mv /root/kube-apiserver.yaml /etc/kubernetes/manifests/"
+            ),
+        ),
+        (
+            CONFS,
+            (
+                "sudo kubeadm certs renew admin.conf && sudo kubeadm certs renew controller-manager.conf"
+                " && sudo kubeadm certs renew scheduler.conf"
+                " && sudo mv /etc/kubernetes/manifests/kube-controller-manager.yaml"
+                " /etc/kubernetes/manifests/kube-scheduler.yaml /root/ && sleep 20"
+                " && sudo mv /root/kube-controller-manager.yaml /root/kube-scheduler.yaml /etc/kubernetes/manifests/"
+            ),
+        ),
+        (("/etc/kubernetes/super-admin.conf",), "sudo kubeadm certs renew super-admin.conf"),
+    ],
+)
+def test_kubeadm_renews_each_file_and_restarts_each_holder(paths, steps):
+    others = [path for path in (*ETCD, *CONFS, *REST) if path not in paths]
+    assert cure(paths, others=others).command == steps
+
+
+def test_all_are_renewed_at_once_only_if_all_need_it():
+    remedy = cure((*ETCD, *CONFS, *REST))
+    assert remedy.command.startswith(
+        "sudo kubeadm certs renew all && sudo mv /etc/kubernetes/manifests/kube-apiserver.yaml"
+    )
+    assert remedy.command.endswith("&& sudo systemctl restart kubelet")
+    assert "end the kubelet's back-off" in remedy.why
+    assert "renew all" not in cure((*ETCD, *CONFS), others=REST).command
+
+
+@pytest.mark.parametrize(
+    ("version", "command"),
+    [
+        ("v1.15.0", "kubeadm alpha certs renew apiserver"),
+        ("v1.19.16", "kubeadm alpha certs renew apiserver"),
+        ("v1.20.2", "kubeadm certs renew apiserver"),
+        ("v1.36.0", "kubeadm certs renew apiserver"),
+        ("", "kubeadm certs renew apiserver"),
+    ],
+)
+def test_command_fits_the_installed_kubeadm(version, command):
+    assert command in cure((f"{PKI}/apiserver.crt",), version=version).command
+    assert ("alpha" in cure((f"{PKI}/apiserver.crt",), version=version).command) is ("alpha" in command)
+
+
+def test_healthcheck_client_of_etcd_needs_no_restart():
+    remedy = cure((f"{PKI}/etcd/healthcheck-client.crt",), others=REST)
+    assert remedy.command == "sudo kubeadm certs renew etcd-healthcheck-client"
+    assert "No program needs a restart" in remedy.why
+
+
+def test_kubelet_gets_a_new_kubeconfig_in_the_way_of_every_version():
+    remedy = cure((KUBELET_CONF, CURRENT))
+    assert remedy.command == (
+        f"sudo mv {KUBELET_CONF} {KUBELET_CONF}.expired && sudo mv {CURRENT} {CURRENT}.expired"
+        " && sudo kubeadm init phase kubeconfig kubelet && sudo systemctl restart kubelet"
+    )
+
+
+def test_kubelet_conf_with_the_first_certificate_only_needs_to_name_the_renewed_file():
+    remedy = cure((KUBELET_CONF,), others=(CURRENT,))
+    assert f"client-certificate: {CURRENT}" in remedy.command
+    assert remedy.command.endswith("sudo systemctl restart kubelet")
+    assert "kubeadm" not in remedy.command
+    assert "No new certificate is needed" in remedy.why
+
+
+def test_serving_certificate_of_the_kubelet_is_no_case_for_kubeadm():
+    remedy = cure(("/var/lib/kubelet/pki/kubelet-server-current.pem",))
+    assert cures.of_kubelet([at("/var/lib/kubelet/pki/kubelet-server-current.pem")], facts(())) == ()
+    assert "init phase" not in remedy.command
+
+
+@pytest.mark.parametrize(
+    ("path", "ends"),
+    [
+        ("/srv/kubernetes/kube-apiserver/etcd-client.crt", "restart kops-configuration"),
+        (
+            "/etc/kubernetes/kube-apiserver-healthcheck/secrets/client.crt",
+            "sudo mv /root/kube-apiserver.manifest /etc/kubernetes/manifests/",
+        ),
+        ("/var/lib/kube-scheduler/kubeconfig", "sudo mv /root/kube-scheduler.manifest /etc/kubernetes/manifests/"),
+        ("/etc/kubernetes/kops-controller/kops-controller.crt", "restart kops-configuration"),
+    ],
+)
+def test_nodeup_runs_again_before_programs_that_read_only_at_their_start(path, ends):
+    command = cure((path,)).command
+    assert command.startswith("sudo systemctl restart kops-configuration")
+    assert command.endswith(ends)
+
+
+@pytest.mark.parametrize(
+    ("names", "plane", "command"),
+    [
+        (["kube-scheduler"], "k3s", "sudo systemctl restart k3s"),
+        (["kube-apiserver"], "rke2", "sudo systemctl restart rke2-server"),
+        (["etcd"], "etcd", "sudo systemctl restart etcd"),
+        (["kubelet"], "kops", "sudo systemctl restart kubelet"),
+        (["x"], "", ""),
+        (["kube-scheduler"], "etcd", ""),
+        (
+            ["kube-scheduler", "etcd"],
+            "kubeadm",
+            (
+                "sudo mv /etc/kubernetes/manifests/etcd.yaml /etc/kubernetes/manifests/kube-scheduler.yaml /root/ && sleep 20"
+                " && sudo mv /root/etcd.yaml /root/kube-scheduler.yaml /etc/kubernetes/manifests/"
+            ),
+        ),
+    ],
+)
+def test_restart_of_a_holder_depends_on_the_plane(names, plane, command):
+    assert remedies.for_holders(names, plane).command == command
+
+
+def test_ca_is_signed_again_with_its_own_key():
+    steps = cures.sign_ca_again(f"{PKI}/ca.crt")
+    assert [step.argv[1] for step in steps] == ["cp", "openssl"]
+    assert cures.sign_ca_again("/etc/etcd/ca.pem") == ()
+    assert cures.sign_ca_again("/a b/ca.crt") == ()

@@ -1,0 +1,101 @@
+"""Programs that hold what their files held before: late without a line, and over only after their restart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certmedic.core import stale, verdict
+from certmedic.core.model import Cause, Confidence, Served, Severity, Trust
+from labs.held import LEAF, OF, old, program, scheduler
+from labs.values import DAY, NOW, facts, stored
+
+API = stored(LEAF, "/etc/kubernetes/pki/apiserver.crt", "apiserver", ports=(6443,), **OF)
+CLIENT = stored(LEAF, "/etc/kubernetes/pki/apiserver-etcd-client.crt", "apiserver-etcd-client", **OF)
+
+
+def test_renewed_file_that_nobody_read_again_is_reported_without_a_line():
+    here = facts((scheduler(),), programs=(program(),), replaced=(old(at=NOW),))
+    (late,) = verdict.survey(here, warn_within=DAY)
+
+    assert (late.cause, late.suspect, late.confidence) == (Cause.STALE_IN_MEMORY, "own", Confidence.PROVEN)
+    assert (late.severity, late.holders, late.since) == (Severity.CRITICAL, ("kube-scheduler",), NOW - DAY)
+    assert "no new pod" in late.effect
+    assert "mv /etc/kubernetes/manifests/kube-scheduler.yaml /root/" in late.remedy.command
+    assert "process 7" in late.remedy.why
+
+
+@pytest.mark.parametrize(
+    ("change", "more"),
+    [
+        ({}, {"replaced": (old(not_after=NOW + DAY, at=NOW),)}),  # it still holds a good one
+        ({}, {"replaced": ()}),
+        ({}, {"programs": (program(started=NOW + DAY),)}),
+        ({"trust": Trust.STRANGER}, {}),
+        ({"certificate": replace(scheduler().certificate, is_ca=True)}, {}),
+    ],
+)
+def test_nothing_is_reported_while_nobody_holds_an_expired_certificate(change, more):
+    here = facts((replace(scheduler(), **change),), **{"programs": (program(),), "replaced": (old(at=NOW),), **more})
+    assert list(stale.survey(here)) == []
+
+
+def test_resolved_means_that_every_holder_was_restarted():
+    ended = replace(scheduler().certificate, not_after=NOW - DAY)
+    broken = replace(scheduler(), certificate=ended)
+    (diagnosis,) = verdict.survey(facts((broken,)), warn_within=DAY)
+
+    behind = facts((scheduler(),), programs=(program(),))
+    good, why = verdict.is_over(diagnosis, behind)
+    assert not good
+    assert "restart kube-scheduler" in why
+    assert verdict.is_over(diagnosis, facts((scheduler(),), programs=(program(started=NOW),)))[0]
+    assert verdict.is_over(diagnosis, facts((scheduler(),)))[0]  # no process was looked at
+
+
+@pytest.mark.parametrize(
+    ("served", "good"), [((), False), ((Served(address="::1", port=6443, certificate=API.certificate),), True)]
+)
+def test_resolved_means_that_the_api_answers_if_its_certificate_failed(served, good):
+    (diagnosis,) = verdict.survey(
+        facts((replace(CLIENT, certificate=replace(CLIENT.certificate, not_after=NOW - DAY)),)), warn_within=DAY
+    )
+    served = tuple(replace(seen, trust=Trust.SYSTEM) for seen in served)
+    here = facts((API, CLIENT), programs=(program("kube-apiserver"),), served=served)
+    assert verdict.is_over(diagnosis, here)[0] is good
+    assert stale.api_down(facts((CLIENT,), programs=(program(),))) == ""  # no API server on this machine
+
+
+def test_stale_program_is_over_it_once_it_started_again():
+    (late,) = stale.survey(facts((scheduler(),), programs=(program(),), replaced=(old(at=NOW),)))
+    at = {"replaced": (old(at=NOW),)}
+    assert verdict.is_over(late, facts((scheduler(),), programs=(program(),), **at)) == (
+        False,
+        "kube-scheduler still runs as before",
+    )
+    assert verdict.is_over(late, facts((scheduler(),), programs=(program("etcd"),), **at)) == (
+        False,
+        "kube-scheduler does not run",
+    )
+    later = program(started=NOW + timedelta(seconds=9))
+    assert verdict.is_over(late, facts((scheduler(),), programs=(later,), **at))[0]
+    assert verdict.is_over(late, facts((scheduler(),), **at)) is None
+    assert verdict.is_over(replace(late, holders=()), facts((scheduler(),), programs=(later,), **at)) is None
+    nothing = replace(late, certificates=(), since=None)
+    assert verdict.is_over(nothing, facts((scheduler(),), programs=(later,), **at)) is None
+
+
+def test_holder_without_a_file_is_over_it_if_it_started_after_the_first_line():
+    (late,) = stale.survey(facts((scheduler(),), programs=(program(),), replaced=(old(at=NOW),)))
+    loopback = replace(late, certificates=(), first_seen=NOW, holders=("kube-apiserver",))
+    for started, good in ((NOW - DAY, False), (NOW + DAY, True)):
+        here = facts((), programs=(program("kube-apiserver", started=started),))
+        assert verdict.is_over(loopback, here)[0] is good
+
+
+def test_files_whose_holder_is_not_known_name_no_program():
+    unknown = stored(LEAF, "/f.crt", "client", plane="", group="", renewer="unknown")
+    late = stale.of_files([unknown], facts((unknown,)), ["x"], Confidence.LIKELY, None)
+    assert (late.holders, late.remedy.commands, late.effect) == ((), (), "The programs that hold it are refused.")
