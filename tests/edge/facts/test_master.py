@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from certmedic.core import planes
-from certmedic.edge.facts import Machine
+from certmedic.edge.facts.machine import Machine
 from certmedic.edge.facts.master import Master, read_master
 from labs.pki import authority
 

@@ -13,6 +13,8 @@
     roster.py      who the members are, from etcd itself
     units.py       systemd's units
     processes.py   flags and environment of a process; the clock
+    programs.py    programs of the control plane, and since when they run
+    master.py      name, address and version of a master, by its files
 
 Nothing here raises. A failure is a fault of a file, or a sentence in `Facts.blind`.
 """
