@@ -264,6 +264,16 @@ def for_distrust(whom: str) -> Remedy:
     )
 
 
+def for_clock(whom: str) -> Remedy:
+    """Return the remedy if the other side calls valid certificates of this machine expired."""
+    return Remedy(
+        kind=RemedyKind.MANUAL,
+        helps=Helps.NO,
+        why=f"Compare the clock of {whom} with this one. Renew nothing: a younger certificate is refused for longer.",
+        commands=(run("timedatectl"),),
+    )
+
+
 def for_stranger() -> Remedy:
     """Return the remedy for a line of an untrusted origin."""
     return Remedy(

@@ -33,6 +33,11 @@ def test_name_address_and_version_come_from_the_files_of_the_master(tmp_path):
     assert (facts.host, facts.addresses, facts.kubernetes) == ("master-a", expected.addresses, "v1.20.2")
 
 
+def test_files_without_a_root_are_not_taken_for_those_of_this_machine():
+    facts = Machine(globs=(), live=False).gather(now=datetime.now(UTC))
+    assert (facts.host, facts.addresses, facts.kubernetes) == ("", frozenset(), "")
+
+
 @pytest.mark.parametrize("text", ["", "two words\n", "\u202ex\n"])
 def test_strange_host_name_counts_as_none(tmp_path, text):
     (tmp_path / "etc").mkdir()

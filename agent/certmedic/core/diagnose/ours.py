@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from certmedic.core import certificates, remedies
 from certmedic.core.diagnose.owned import in_memory, own, quote
 from certmedic.core.diagnose.scene import Scene, is_loopback, is_ours, of_etcd_manager, shown
 from certmedic.core.examine import Finding, examine, names_of
 from certmedic.core.model import Cause, Confidence, Diagnosis, Role, Stored, Suspect, Symptom
+from certmedic.core.text import span, stamp
 from certmedic.core.verdict import gravest
+
+YOUNG = timedelta(days=2)  # a certificate: clocks that differ by more are rare
 
 ALERTS = {
     Symptom.EXPIRED_ALERT: (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK),
@@ -114,8 +118,35 @@ def called_by(stored: Stored, scene: Scene) -> list[str]:
     return advertised or sorted(address for address in scene.facts.addresses if not is_loopback(address))
 
 
+def clock_of_other(scene: Scene, candidates: Sequence[Stored]) -> Diagnosis:
+    """Return the diagnosis that the other side calls our valid certificates expired: Go sends that alert for NotBefore too."""
+    facts = scene.facts
+    starts = max(stored.certificate.not_before for stored in candidates)
+    ends = min(stored.certificate.not_after for stored in candidates)
+    host = scene.sighting.remote_host
+    there = host or "the other side"
+    age = facts.at - starts
+    why = f"our certificates are valid from {stamp(starts)} until {stamp(ends)}: by this machine's clock they are good"
+    if age < YOUNG:
+        why += f". They are {span(age)} old: the clock of {there} may be behind by more than that, which ends by itself"
+    return Diagnosis(
+        key=f"{Cause.CLOCK}|{scene.program}|{scene.group}",
+        cause=Cause.CLOCK,
+        suspect=Suspect.PEER if scene.by_member else Suspect.OUTSIDE,
+        confidence=Confidence.POSSIBLE,
+        certificates=tuple(stored.certificate for stored in candidates),
+        evidence=(f"a remote side refused this machine's certificate: {quote(scene.sighting)}", why),
+        effect="Whoever refuses it cannot connect.",
+        remedy=remedies.for_clock(there),
+        group=scene.group,
+        neighbours=tuple(filter(None, (host,))),
+    )
+
+
 def unproven(scene: Scene, candidates: Sequence[Stored]) -> Diagnosis:
     """Return the diagnosis that our certificate was refused and nothing on this machine explains it."""
+    if candidates and scene.sighting.symptom is Symptom.EXPIRED_ALERT:
+        return clock_of_other(scene, candidates)
     if candidates:
         cause, certs = Cause.DISTRUSTED, tuple(stored.certificate for stored in candidates)
         why = "all local checks pass: " + ", ".join(stored.certificate.path for stored in candidates)

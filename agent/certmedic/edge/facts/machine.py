@@ -105,7 +105,7 @@ class Machine:
         if not self.live:
             return Facts(
                 at=now,
-                host=known.host,
+                host=known.host,  # empty if only files are named and no root: they may be those of several machines
                 addresses=known.addresses,
                 stored=stored,
                 faults=faults,

@@ -109,7 +109,7 @@ class Direct:
             uids=static_uids(names),
             files=manifest_files(root, judge=judge),
             images=manifest_images(root, judge=judge),
-            master=read_master(root, judge=judge),
+            master=read_master(root, judge=judge) if self._live or self._tree.root != "/" else Master(),
         )
 
     def running(self) -> Running:
