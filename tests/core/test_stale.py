@@ -99,3 +99,25 @@ def test_files_whose_holder_is_not_known_name_no_program():
     unknown = stored(LEAF, "/f.crt", "client", plane="", group="", renewer="unknown")
     late = stale.of_files([unknown], facts((unknown,)), ["x"], Confidence.LIKELY, None)
     assert (late.holders, late.remedy.commands, late.effect) == ((), (), "The programs that hold it are refused.")
+
+
+@pytest.mark.parametrize(
+    ("left", "cause", "severity"),
+    [
+        (DAY, Cause.EXPIRES_SOON, Severity.WARNING),
+        (-DAY, Cause.STALE_IN_MEMORY, Severity.CRITICAL),
+        (40 * DAY, None, None),
+    ],
+)
+def test_certificate_in_memory_is_forecast_and_its_restart_renews_it(left, cause, severity):
+    inner = replace(API, certificate=replace(API.certificate, path="(memory of kube-apiserver)", not_after=NOW + left))
+    inner = replace(inner, place=replace(inner.place, use="memory", renewer="kube-apiserver"))
+    here = facts((), memory=(inner,))
+    diagnoses = verdict.survey(here, warn_within=30 * DAY)
+    assert [(d.cause, d.severity, d.holders) for d in diagnoses] == (
+        [(cause, severity, ("kube-apiserver",))] if cause else []
+    )
+    for diagnosis in diagnoses:
+        assert "admission" in diagnosis.effect
+        assert "kube-apiserver.yaml" in diagnosis.remedy.command
+    assert here.by_path["(memory of kube-apiserver)"] == (inner.certificate,)

@@ -72,7 +72,8 @@ def certs(  # noqa: PLR0913 - each is an option of the command
         days = max(warns.plane.get(stored.place.plane, warns.warn_days), default=0)
         return str(fault.cause) if fault is not None else certificates.status(stored.certificate, now, days)
 
-    rows = sorted(((stored, status(stored)) for stored in facts.stored), key=lambda row: row[0].certificate.not_after)
+    known = (*facts.stored, *facts.memory)
+    rows = sorted(((stored, status(stored)) for stored in known), key=lambda row: row[0].certificate.not_after)
     states = Counter(state for _, state in rows)
     code = 3 if not rows else 2 if states.keys() - {"ok", "expiring"} else 1 if states["expiring"] else 0
     if as_json:

@@ -191,14 +191,17 @@ class Facts:
     peers: frozenset[str] = frozenset()  # addresses of the other members of the etcd groups here, from trusted sources
     programs: tuple[Program, ...] = ()  # of the control plane, running; empty if not looked up, as for saved logs
     kubernetes: str = ""  # version of the API server, from its static pod's image, e.g. v1.20.2; "" if not known
+    memory: tuple[Stored, ...] = ()  # certificates that only a program's memory holds, at "(memory of PROGRAM)"
     replaced: tuple[Replaced, ...] = ()  # certificates that files here held before, latest last
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> etcd-manager image, from static manifests
     clock_synchronised: bool | None = None  # None: not known
     blind: tuple[str, ...] = ()  # sentences on facts that could not be looked up
-    by_path: Mapping[str, tuple[Certificate, ...]] = field(init=False, repr=False, compare=False)  # of `stored`
+    by_path: Mapping[str, tuple[Certificate, ...]] = field(
+        init=False, repr=False, compare=False
+    )  # of `stored` and `memory`
 
     def __post_init__(self) -> None:
         by_path: dict[str, list[Certificate]] = {}
-        for stored in self.stored:
+        for stored in (*self.stored, *self.memory):
             by_path.setdefault(stored.certificate.path, []).append(stored.certificate)
         object.__setattr__(self, "by_path", {path: tuple(listed) for path, listed in by_path.items()})

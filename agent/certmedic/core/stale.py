@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from certmedic.core import holders, planes, remedies
 from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Stored, Suspect, Trust
@@ -57,6 +57,31 @@ def survey(facts: Facts) -> Iterator[Diagnosis]:
         ]
         since = min(ended[s.certificate.path] for s in files)
         yield of_files(files, facts, why, Confidence.PROVEN, since)
+
+
+def survey_memory(facts: Facts, within: timedelta) -> Iterator[Diagnosis]:
+    """Yield a diagnosis for each certificate in a program's memory that has expired or expires `within` a time."""
+    for stored in facts.memory:
+        leaf, program = stored.certificate, stored.place.renewer
+        left = leaf.not_after - facts.at
+        if left > within:
+            continue
+        cause = Cause.STALE_IN_MEMORY if left < timedelta() else Cause.EXPIRES_SOON
+        when = f"expired {stamp(leaf.not_after)}" if left < timedelta() else f"expires {stamp(leaf.not_after)}"
+        refused = next((kept.refused for kept in planes.IN_MEMORY if kept.program == program), "")
+        yield Diagnosis(
+            key=f"own|{stored.place.plane}/|{program}|{cause}|memory",
+            cause=cause,
+            suspect=Suspect.OWN,
+            confidence=Confidence.PROVEN,
+            certificates=(leaf,),
+            evidence=(f"{program} serves a certificate that is in no file: it {when}",),
+            effect=f"At that time: {refused}" if cause is Cause.EXPIRES_SOON else refused,
+            remedy=remedies.for_holders([program], stored.place.plane, why=f"{program} signs a new one at its start."),
+            plane=stored.place.plane,
+            since=leaf.not_after,
+            holders=(program,),
+        )
 
 
 def still_held(paths: Sequence[str], facts: Facts) -> str:

@@ -146,7 +146,11 @@ def survey(
         if finding is not None:
             place = stored.place
             faults.setdefault((place.plane, place.group, place.renewer, finding.cause), []).append(finding)
-    return (*(verdict(findings, facts) for findings in faults.values()), *stale.survey(facts))
+    return (
+        *(verdict(findings, facts) for findings in faults.values()),
+        *stale.survey(facts),
+        *stale.survey_memory(facts, warn_within),
+    )
 
 
 def merge(diagnoses: Iterable[Diagnosis]) -> tuple[Diagnosis, ...]:

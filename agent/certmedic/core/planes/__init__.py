@@ -47,10 +47,12 @@ from certmedic.core.planes.lookup import (
 from certmedic.core.planes.pods import paths_of_container, paths_of_manifest
 from certmedic.core.planes.record import Effect
 from certmedic.core.planes.startup import hosts_from_startup_line, paths_from_flags, paths_from_startup_line
+from certmedic.core.planes.uses import IN_MEMORY, InMemory
 
 __all__ = [
     "DEFAULT_NAME",
     "HAVE_MEANS",
+    "IN_MEMORY",
     "KOPS",
     "KOPS_FILE",
     "MANIFEST",
@@ -60,6 +62,7 @@ __all__ = [
     "RESTARTABLE",
     "Cluster",
     "Effect",
+    "InMemory",
     "accounts",
     "cluster_from_config",
     "cluster_from_flags",

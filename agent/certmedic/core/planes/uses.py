@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from certmedic.core.model import Role
 from certmedic.core.planes.record import Use
 
 _SERVER, _CLIENT = frozenset({Role.SERVER}), frozenset({Role.CLIENT})
 _SERVES, _CALLS = frozenset({"server"}), frozenset({"client"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InMemory:
+    """A certificate that a program signs for itself at its start and keeps in memory only (FIELD 8.2)."""
+
+    program: str
+    ports: tuple[int, ...]
+    use: str = ""  # whose ports count, if such a file is here, instead of `ports`
+    server_name: str = ""  # SNI that shows it; "" if it is served without
+    subject: str = ""  # how its CN begins
+    refused: str  # what stops working when it has expired, for people
+
+
+IN_MEMORY = (
+    InMemory(
+        program="kube-apiserver",
+        ports=(6443,),
+        use="apiserver",
+        server_name="apiserver-loopback-client",
+        subject="apiserver-loopback-client",
+        refused="kube-apiserver cannot call itself: admission fails, so that most writes are refused.",
+    ),
+    InMemory(
+        program="kube-controller-manager",
+        ports=(10257,),
+        refused="Probes and metrics of kube-controller-manager that verify its certificate fail.",
+    ),
+    InMemory(
+        program="kube-scheduler",
+        ports=(10259,),
+        refused="Probes and metrics of kube-scheduler that verify its certificate fail.",
+    ),
+)
 
 USES = (
     Use(

@@ -11,6 +11,7 @@
     etcds.py       the etcd processes here
     endpoints.py   names looked up, and many handshakes at once
     roster.py      who the members are, from etcd itself
+    memory.py      certificates that only a program's memory holds
     units.py       systemd's units
     processes.py   flags and environment of a process; the clock
     programs.py    programs of the control plane, and since when they run

@@ -15,6 +15,7 @@ from certmedic.core.origin import ROOT, Process, least, of_process
 from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.facts.listeners import Listener, listeners, own_addresses, shake_hands
 from certmedic.edge.facts.members import Ask, MembersSeen, meet, members, peer_addresses
+from certmedic.edge.facts.memory import Memory
 from certmedic.edge.facts.processes import clock_synchronised, holders, identify, read_process
 from certmedic.edge.facts.programs import programs
 from certmedic.edge.facts.sight import Direct, Pods, Sight
@@ -73,6 +74,10 @@ class Machine:
         self._tree = Tree(root=root, owner=owner)
         self._sight = sight or Direct(tree=self._tree, live=live, docker_url=docker_url, containerd=containerd)
         self._inventory = Inventory(globs, self._used, sight=self._sight, live=live)
+        self._memory = Memory(
+            lambda ports: self._trust_of(listeners(ports)),
+            lambda address, port: self._remember_probes([(address, port)]),
+        )
         self._pods = Pods()
         self._pods_until = 0.0
         self._probes: OrderedDict[str, None] = OrderedDict()
@@ -124,8 +129,10 @@ class Machine:
         around = self._members(stored) if with_members else MembersSeen()
         blind += around.blind
         self._remember_probes(around.probes)
+        running_programs = programs(self.trust_of_process)
         return Facts(
             at=now,
+            memory=self._memory.look(stored, running_programs, now),
             host=socket.gethostname(),
             addresses=own_addresses(),
             stored=stored,
@@ -137,7 +144,7 @@ class Machine:
             members=around.members,
             peers=self._peer_addresses(),
             images=images,
-            programs=programs(self.trust_of_process),
+            programs=running_programs,
             kubernetes=known.kubernetes,
             clock_synchronised=clock_synchronised(),
             blind=tuple(blind),
