@@ -7,6 +7,7 @@ restart. All output comes from the agent's state, with real times; nothing is sc
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time

@@ -173,9 +173,9 @@ def strangers_fields() -> dict[str, str]:
 def alertmanager_fields(instance: str, reason: str) -> dict[str, str]:
     """Return the journal entry that an Alertmanager gets no alerts, or without a reason that it gets them again."""
     if not reason:
-        return _news("alertmanager-back", "5", f"Alertmanager {instance} takes alerts again", {})
+        return news("alertmanager-back", "5", f"Alertmanager {instance} takes alerts again", {})
     text = f"Alertmanager {instance} takes no alerts: {reason}"
-    return _news("alertmanager-lost", "4", text, {"CERTMEDIC_CHANNEL": instance, "CERTMEDIC_REASON": reason})
+    return news("alertmanager-lost", "4", text, {"CERTMEDIC_CHANNEL": instance, "CERTMEDIC_REASON": reason})
 
 
 def heartbeat_fields(reason: str) -> dict[str, str]:
