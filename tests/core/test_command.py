@@ -119,6 +119,8 @@ def test_plain_path_is_unquoted_in_a_command(path):
         "/a`b",
         "/a$b",
         "/x/@everyone/y",
+        "/x/http://y",
+        "/x/WWW.y",
         "/x@Here",
         "/@a",
         "/a@",

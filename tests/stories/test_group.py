@@ -81,7 +81,7 @@ def test_renewal_of_three_expired_members_needs_no_restart_and_keeps_quorum(seed
         try:
             if old:
                 # Without permission the agents do not act, and report the reason.
-                why = "keeps an expired certificate"
+                why = "keeps an expired certificate over a restart"
                 assert until(lambda: sum(why in m["message"] for m in received.messages) >= 3, seconds=90), (
                     story.context()
                 )

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._:@%+=-]+")
 # Chat services notify everybody in the room for the first, and somebody for a word that begins with "@". Unit names like
-# etcd@main.service need neither.
-_CALLS = re.compile(r"(?i)@(?:everyone|here|channel|all)\b|(?<![a-z0-9._-])@|@(?![a-z0-9._-])")
+# etcd@main.service need neither. Services make links of "name://" and "www.".
+_CALLS = re.compile(r"(?i)@(?:everyone|here|channel|all)\b|(?<![a-z0-9._-])@|@(?![a-z0-9._-])|://|\bwww\.")
 # Characters that a fixed line of ours may hold; a backtick would end the code span of a chat.
 _FIXED = re.compile(r"[ -_a-~]*")
 
