@@ -190,7 +190,14 @@ def test_stored_members_count_beside_those_of_the_flags(group):
 
 def members_of(group, rosters):
     """Return the names of the members that the facts give for the etcd of member a."""
-    etcds = meet(rosters, (), [], trusts=lambda _: Trust.SYSTEM, tree=Tree(root=str(group.members["a"].pki.parents[1])))
+    etcds = meet(
+        rosters,
+        (),
+        [],
+        trusts=lambda _: Trust.SYSTEM,
+        ask=voters,
+        tree=Tree(root=str(group.members["a"].pki.parents[1])),
+    )
     mine = [
         etcd
         for etcd in etcds
@@ -215,6 +222,7 @@ def test_embedded_etcd_is_found_by_its_peer_certificate(group, tmp_path):
             embedded=[Stored(certificate=certificate, place=place, modified=NOW)],
             trusts=lambda _: Trust.SYSTEM,
             tree=Tree(root=str(tmp_path)),
+            ask=voters,
         )
         return {(m.name, m.is_self) for m in view.members if m.port in group.peers.values()}, view.members
 
@@ -319,9 +327,9 @@ class Master(Played):
     def take(self, group, access):
         return self.locks.take(group, access)
 
-    def release(self, group):
+    def release(self, group, access):
         self.story.append((self.key, "gives back"))
-        self.locks.release(group)
+        self.locks.release(group, access)
 
     def restart(self, target):
         self.story.append((self.key, "restarts"))

@@ -1,7 +1,7 @@
 """The bytes of a file without its secrets, which are parsed to the same certificates and the same faults.
 
 The reader may not parse certificates, and the agent may not see keys. So of PEM the certificates and the lists of revoked ones are left with
-all marker lines, of a kubeconfig its certificates and the names of its entries, and of any other file a stand-in of a few
+all marker lines, of a kubeconfig its certificates and the names of its entries, and of any other file a substitute of a few
 bytes that tells its kind. PKCS#12 is not for this module: it must be unpacked where its password is.
 """
 
