@@ -97,6 +97,32 @@ def test_command_fits_the_installed_kubeadm(version, command):
     assert ("alpha" in cure((f"{PKI}/apiserver.crt",), version=version).command) is ("alpha" in command)
 
 
+@pytest.mark.parametrize(
+    ("path", "kind", "why"),
+    [
+        (f"{PKI}/ca.crt", "manual", "No restart reissues a CA."),
+        (f"{PKI}/etcd/ca.crt", "manual", "No restart reissues a CA."),
+        (f"{PKI}/apiserver.crt", "renew", "kubeadm renews on command"),
+    ],
+)
+@pytest.mark.parametrize("cause", [Cause.EXPIRED, Cause.EXPIRES_SOON])
+def test_no_command_of_kubeadm_is_shown_for_a_ca(cause, path, kind, why):
+    file = at(path, EXPIRED if kind == "renew" else CA)
+    remedy = remedies.for_own(cause, [file], facts((file,)))
+
+    assert (remedy.kind, remedy.target) == (kind, "kubeadm")
+    assert remedy.why.startswith(why)
+    assert ("kubeadm certs renew" in remedy.command) is (kind == "renew")
+    assert bool(remedy.commands) is (kind == "renew")
+
+
+def test_ca_in_the_file_of_the_kubelet_is_not_moved_aside():
+    files = [at(CURRENT), at(CURRENT, CA)]
+
+    assert f"sudo mv {CURRENT}" in remedies.for_own(Cause.EXPIRED, files[:1], facts(tuple(files))).command
+    assert "sudo mv" not in remedies.for_own(Cause.EXPIRED, files, facts(tuple(files))).command
+
+
 def test_healthcheck_client_of_etcd_needs_no_restart():
     remedy = cure((f"{PKI}/etcd/healthcheck-client.crt",), others=REST)
     assert remedy.command == "sudo kubeadm certs renew etcd-healthcheck-client"

@@ -23,14 +23,14 @@ def line(text: str, **origin) -> Fold:
     return Fold(sighting=sighting, count=1, first_seen=NOW, last_seen=NOW)
 
 
-def refused(serial: str = "7385935559219004232", ends: datetime = ENDED) -> Fold:
-    """Return a line of kube-apiserver about a client's certificate, which names no address."""
+def refused(serial: str = "7385935559219004232", ends: datetime = ENDED, *, program: str = "kube-apiserver") -> Fold:
+    """Return a line of a server about a client's certificate, which names no address."""
     return line(
         'E1124 15:40:00.000000       1 authentication.go:63] "Unable to authenticate the request" err="[x509: certificate has'
         f" expired or is not yet valid: current time {NOW:%Y-%m-%dT%H:%M:%SZ} is after {ends:%Y-%m-%dT%H:%M:%SZ}, verifying"
         f' certificate SN={serial}, SKID=, AKID= failed: x509: certificate has expired or is not yet valid]"',
-        pod="kube-apiserver-a",
-        container="kube-apiserver",
+        pod=f"{program}-a",
+        container=program,
     )
 
 
@@ -97,6 +97,16 @@ def test_client_that_nobody_here_can_be_is_outside(here):
     diagnosis = judged(refused(), here)
     assert (diagnosis.suspect, diagnosis.severity) == ("outside", "info")
     assert any("serial 7385935559219004232" in sentence for sentence in diagnosis.evidence)
+
+
+@pytest.mark.parametrize("program", ["kube-scheduler", "kube-controller-manager"])
+def test_only_clients_of_the_program_that_refused_can_hold_the_old_certificate(program):
+    here = facts((scheduler(), MANAGER), programs=BOTH)
+    diagnosis = judged(refused(program=program), here)
+
+    assert judged(refused(), here).cause is Cause.STALE_IN_MEMORY
+    assert (diagnosis.cause, diagnosis.suspect, diagnosis.holders) == (Cause.EXPIRED, "outside", ())
+    assert "restart" not in diagnosis.remedy.command
 
 
 def test_saved_logs_go_by_the_time_of_the_files():

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 
 from certmedic.core import verdict
-from certmedic.core.incident import Incident, IncidentState
+from certmedic.core.decision import Policy
+from certmedic.core.incident import Circumstances, Incident, IncidentState, RecheckKind, Terms, advance, effects
 from certmedic.core.incident.accusation import leaves_it_to
-from certmedic.core.model import Suspect
+from certmedic.core.model import MessageKind, Suspect
 from labs.values import DAY, NOW, facts, member
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
@@ -57,3 +58,26 @@ def test_first_of_the_others_reports_a_member_that_does_not_recover(mine, others
 )
 def test_fault_that_no_other_member_reports_is_reported_at_once(incident):
     assert leaves_it_to(incident, seen_by(A, B, C), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("after", "messages", "reason"),
+    [
+        (
+            0 * MINUTE,
+            [],
+            "10.0.0.2 reports itself; if it does not recover, this master reports it at 2026-11-24 15:50:00 UTC",
+        ),
+        (10 * MINUTE, [MessageKind.OPENED], None),
+    ],
+)
+def test_member_that_reports_itself_is_recorded_before_it_is_reported(after, messages, reason):
+    policy = Policy(mode="remedy", restart=("etcd-manager",), cooldown=60 * MINUTE, per_day=2)
+    around = Circumstances(
+        terms=Terms(policy=policy, remind_every=240 * MINUTE, verify_for=3 * MINUTE), started_at=NOW - DAY
+    )
+    follow = advance(RecheckKind.ANNOUNCE, accusing(B), seen_by(A, B, C), around, NOW + after)
+    notes = [effect for effect in follow if isinstance(effect, effects.Note) and effect.event == "not reported"]
+
+    assert [effect.kind for effect in follow if isinstance(effect, effects.Tell)] == messages
+    assert notes == ([effects.Note("not reported", reason, once=True)] if reason else [])

@@ -149,6 +149,13 @@ def test_message_without_dates_has_no_since():
         ),
         (events.channels_faulty_fields(["a", "b"]), "channels-faulty", "3", {"CERTMEDIC_FAULTS": "a; b"}),
         (events.strangers_fields(), "strangers", "5", {}),
+        (
+            events.alertmanager_fields("10.0.0.9:9093", "HTTP 503"),
+            "alertmanager-lost",
+            "4",
+            {"CERTMEDIC_CHANNEL": "10.0.0.9:9093", "CERTMEDIC_REASON": "HTTP 503"},
+        ),
+        (events.alertmanager_fields("10.0.0.9:9093", ""), "alertmanager-back", "5", {}),
         (events.heartbeat_fields("HTTP 500"), "heartbeat-lost", "4", {"CERTMEDIC_REASON": "HTTP 500"}),
         (events.heartbeat_fields(""), "heartbeat-back", "5", {}),
     ],
