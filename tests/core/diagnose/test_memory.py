@@ -149,3 +149,22 @@ def test_program_with_the_ca_of_yesterday_needs_the_restart_itself(started, caus
     if cause is Cause.STALE_IN_MEMORY:
         assert (diagnosis.suspect, diagnosis.remedy.command) == ("own", "sudo systemctl restart kubelet")
         assert "kube-apiserver" not in diagnosis.remedy.why
+
+
+@pytest.mark.parametrize(
+    ("origin", "cause"),
+    [
+        ({"unit": "kubelet"}, Cause.STALE_IN_MEMORY),
+        ({"program": "my-agent"}, Cause.UNKNOWN_AUTHORITY),
+        ({}, Cause.UNKNOWN_AUTHORITY),
+    ],
+)
+def test_ca_of_yesterday_is_sought_only_in_the_program_that_logged_the_line(origin, cause):
+    text = 'Get "https://10.0.0.9:6443/x": x509: certificate signed by unknown authority'
+    kubelet = stored(LEAF, "/var/lib/kubelet/pki/kubelet-client-current.pem", "kubelet-client", ca_path=CA_FILE, **OF)
+    here = facts((kubelet, stored(CA, CA_FILE, "ca", **OF)), programs=(program("kubelet"),))
+    diagnosis = judged(line(text, **origin), here)
+
+    assert diagnosis.cause is cause
+    assert diagnosis.holders == (("kubelet",) if cause is Cause.STALE_IN_MEMORY else ())
+    assert ("systemctl restart kubelet" in diagnosis.remedy.command) is (cause is Cause.STALE_IN_MEMORY)

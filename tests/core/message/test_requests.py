@@ -1,4 +1,4 @@
-"""Journal entries of the actor: what was asked by whom, what became of it, and which files it was about."""
+"""Journal entries of the actor: the request, its caller and its result, and the files of its action."""
 
 from __future__ import annotations
 
