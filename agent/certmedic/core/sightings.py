@@ -38,8 +38,8 @@ class Sighting:
     def fold(self) -> str:
         """The key under which equal lines are counted: port, time and source do not matter.
 
-        Lines of different trust never share a fold. A stranger chooses the program name in a line, so the fold of a stranger
-        has namespace and uid instead.
+        Lines of different trust never share a fold, nor do those of two pods: a master runs an etcd for each group. A
+        stranger chooses the program name in a line, so the fold of a stranger has namespace and uid instead.
         """
         stated = self.fields.get
         endpoint = stated("endpoint", "")
@@ -52,7 +52,7 @@ class Sighting:
         # No loop: this runs for every line of a storm.
         parts = (
             trust,
-            f"{origin.namespace}/{origin.uid}" if trust is Trust.STRANGER else self.program,
+            f"{origin.namespace}/{origin.uid}" if trust is Trust.STRANGER else f"{origin.pod} {self.program}".lstrip(),
             self.symptom,
             self.rejected_by,
             self.role,
