@@ -626,7 +626,8 @@ def containers_of_docker_and_containerd_are_restarted(machine):
     sickroom.start_main(machine)
     sickroom.start_events(machine)
     before = sickroom.task(machine)
-    cures = cured(machine, 2)
+    # A line that is logged while a certificate is renewed may leave one more incident without an action.
+    cures = [incident for incident in cured(machine, 2) if incident["acts"]]
     assert {incident["diagnosis"]["group"] for incident in cures} == {"main", "events"}
     for incident in cures:
         assert gate_of(incident, "member safe") == "it is the only member, and clients refuse it as it is"
