@@ -80,9 +80,9 @@ def test_renewal_of_three_expired_members_needs_no_restart_and_keeps_quorum(seed
         story = Story(lab, received, seed=seed, remedy=remedy, keep_expired=old, kill_within=(LIFE - 5, LIFE + 15))
         try:
             if old:
-                # Without permission the agents do not act, and report the reason.
-                why = "keeps an expired certificate over a restart"
-                assert until(lambda: sum(why in m["message"] for m in received.messages) >= 3, seconds=90), (
+                # Without permission the agents do not act, and call a person.
+                what = "2 certificates expired"
+                assert until(lambda: sum(what in m["title"] for m in received.messages) >= 3, seconds=90), (
                     story.context()
                 )
                 assert not until(story.restarted, seconds=5, every=1), story.context()
