@@ -406,7 +406,7 @@ def users_at_terminals_are_informed(machine, known):
     machine.until('certmedic_incidents_open{cause="expired"', *as_nobody, "cat", "/run/certmedic/metrics.prom")
     user_logs_in(machine, "morning")
     screen = machine("cat", "/root/morning")
-    assert "certmedic: etcd main: certificate expired: " in screen
+    assert "certmedic: etcd main: 2 certificates expired: " in screen
     assert screen.index(f"(sudo certmedic show {known})") < screen.index("root@")
     assert "Broadcast" not in screen
     machine("systemctl", "stop", "evening", "morning")
