@@ -4,10 +4,11 @@ from datetime import timedelta
 import pytest
 
 from certmedic.core import planes
-from certmedic.core.decision import Policy, cure_of, renews_by_itself
+from certmedic.core.decision import Policy, cure_of, is_used, renews_by_itself
 from certmedic.core.means import Means
 from certmedic.core.model import Place, Served, Trust
-from labs.values import DAY, NEW_IMAGE, NOW, OLD_IMAGE, container, facts, k3s, kubeadm, member
+from labs import pki
+from labs.values import DAY, NEW_IMAGE, NOW, OLD_IMAGE, container, facts, k3s, kubeadm, member, stored
 
 NOTHING = Policy(mode="notify", restart=("etcd-manager",), cooldown=timedelta(0), per_day=2)
 PLANS = replace(NOTHING, mode="remedy", plan_ahead=7 * DAY)
@@ -100,3 +101,31 @@ def test_certmedic_signs_in_place_where_it_may_and_has_the_key(policy, signable,
 
 def test_certificate_that_is_not_in_use_is_renewed_by_nothing():
     assert not renews_by_itself(PEER, shown(PEER), PLANS)
+
+
+def ca(days, *, name="etcd-ca", path="/ca.crt", index=0):
+    return stored(pki.authority(name, not_before=NOW - 400 * DAY, not_after=NOW + days * DAY), path, "ca", index=index)
+
+
+@pytest.mark.parametrize(
+    ("others", "used"),
+    [
+        ((), True),
+        ((ca(900, index=1),), False),
+        ((ca(-9, index=1),), True),
+        ((ca(900, index=1, name="other"),), True),
+        ((ca(900, path="/elsewhere.crt"),), True),
+        ((replace(PEER, certificate=replace(PEER.certificate, path="/ca.crt", subject="CN=etcd-ca")),), True),
+    ],
+)
+def test_ca_is_superseded_by_a_later_one_of_its_name_in_its_file(others, used):
+    old = ca(-1)
+    assert is_used(old, facts((old, *others))) is used
+
+
+def test_leaf_is_used_unless_its_port_serves_another_certificate():
+    assert is_used(PEER, facts((PEER,)))
+    assert not is_used(PEER, shown(PEER))
+    copy = replace(PEER, certificate=replace(PEER.certificate, path="/mnt/copy/peers/me.crt"))
+    assert is_used(copy, facts((PEER, copy)))  # which of the two is used is not known
+    assert all(is_used(own, facts(member())) for own in member())

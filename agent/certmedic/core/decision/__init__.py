@@ -1,9 +1,9 @@
 """Whether certmedic acts on a diagnosis, and every condition that says why or why not."""
 
-from certmedic.core.decision.decide import decide, is_in_use
+from certmedic.core.decision.decide import decide
 from certmedic.core.decision.gates import explain
 from certmedic.core.decision.policy import FRESH_FOR, History, Policy, Refusal, troubled
-from certmedic.core.decision.renewal import cure_of, renews_by_itself
+from certmedic.core.decision.renewal import cure_of, is_used, renews_by_itself
 from certmedic.core.decision.urgency import urgency
 
 __all__ = [
@@ -14,7 +14,7 @@ __all__ = [
     "cure_of",
     "decide",
     "explain",
-    "is_in_use",
+    "is_used",
     "renews_by_itself",
     "troubled",
     "urgency",

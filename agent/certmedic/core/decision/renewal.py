@@ -7,6 +7,7 @@ from datetime import timedelta
 from certmedic.core import planes, remedies
 from certmedic.core.decision.decide import can_be_renewed, is_in_use
 from certmedic.core.decision.policy import Policy
+from certmedic.core.examine import displaced
 from certmedic.core.means import means_for
 from certmedic.core.model import Facts, Place, RemedyKind, Stored, Trust
 
@@ -28,6 +29,15 @@ def cure_of(place: Place, facts: Facts, *, residual: timedelta = timedelta(0)) -
     * `manual`: other steps of a person
     """
     return CURES[remedies.for_place(place, facts, residual=residual).kind]
+
+
+def is_used(stored: Stored, facts: Facts) -> bool:
+    """Whether nothing proves that another certificate is used in place of this one: another file, or a later CA in the same file."""
+    own = stored.certificate
+    if not own.is_ca:
+        return not displaced(stored, facts)
+    others = facts.by_path.get(own.path, ())
+    return not any(o.is_ca and o.subject == own.subject and o.not_after > own.not_after for o in others)
 
 
 def renews_by_itself(stored: Stored, facts: Facts, policy: Policy) -> bool:

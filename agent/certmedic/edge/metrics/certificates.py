@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from certmedic.core import planes
 from certmedic.core.certificates import attributes
-from certmedic.core.decision import Policy, cure_of, is_in_use, renews_by_itself
+from certmedic.core.decision import Policy, cure_of, is_used, renews_by_itself
 from certmedic.core.examine import served_by_system
 from certmedic.core.model import Certificate, Facts, Place, Stored, Trust
 
@@ -239,7 +239,7 @@ def _infos(listed: Iterable[Stored], facts: Facts, policy: Policy | None) -> lis
         holder = planes.use_of(place.use).holder
         words = (place.plane, place.group, place.use, place.renewer, cures[place], holder, "yes" if alone else "no")
         info.add_metric((*file, *words), 1)
-        used.add_metric(file, float(is_in_use(stored, facts)))
+        used.add_metric(file, float(is_used(stored, facts)))
     return [info, used]
 
 
