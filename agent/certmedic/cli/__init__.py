@@ -9,7 +9,7 @@ from __future__ import annotations
 import click
 
 from certmedic import __version__
-from certmedic.cli import backfill, certs, explain, fleet, incidents, inputs, output, service, silence
+from certmedic.cli import backfill, certs, configuration, explain, fleet, incidents, inputs, output, service, silence
 from certmedic.cli.steps import steps
 
 
@@ -39,5 +39,6 @@ for command in (
     silence.silence_group,
     fleet.fleet,
     *service.COMMANDS,
+    configuration.check_config,
 ):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""`run`, `status`, `check-config`, `test-notify`: the service, its health, its configuration and its channels."""
+"""`run`, `status`, `test-notify`: the service, its health and its channels."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ import click
 from certmedic import __version__, app
 from certmedic.cli import inputs, output
 from certmedic.cli.incidents import row, silence_of, silences_of
-from certmedic.cli.renewals import tell_renewals
-from certmedic.config import Config, ConfigError, files, load, policy_of
-from certmedic.config.ownership import readable_by_everybody
+from certmedic.config import Config, ConfigError, load, policy_of
 from certmedic.core import message
 from certmedic.core.message.sample import CAUSES, sample
 from certmedic.core.model import Cause, Facts, Severity
@@ -247,57 +245,7 @@ def health(channel: dict[str, Any], now: datetime) -> str:
     return f"{channel['label']}: {'; '.join(parts)}"
 
 
-# ---------------------------------------------------------------- check-config, test-notify
-
-
-def open_secrets(config: Config) -> list[str]:
-    """Return the files of addresses that every user may read, a sentence each."""
-    paths = [Path(item) for item in config.notify.apprise if isinstance(item, str) and item.startswith("/")]
-    return [
-        f"{path}: everybody may read this file, and addresses are secrets: chmod 0640 it"
-        for path in paths
-        if readable_by_everybody(path)
-    ]
-
-
-def missing_programs(config: Config) -> list[str]:
-    """Return the commands of the configuration that cannot be run, a sentence each."""
-    programs = [means.command[0] for means in config.remedy.means if means.command]
-    return [f"remedy.means: {p}: is not an executable file" for p in programs if not os.access(p, os.X_OK)]
-
-
-def unable(config: Config) -> list[str]:
-    """Return that nothing can act although the mode asks for it, in a sentence."""
-    if config.mode in ("observe", "notify") or actor.is_installed():
-        return []
-    return [f'mode is "{config.mode}", but {actor.ABSENT}: install the package certmedic-actor']
-
-
-@inputs.command(
-    "check-config",
-    "Check the configuration.",
-    "certmedic check-config --config ./certmedic.toml",
-    "certmedic check-config --explain",
-)
-@inputs.CONFIG
-@click.option(
-    "--explain", is_flag=True, help="Also print who renews each certificate, and whether an action is allowed."
-)
-def check_config(*, config_path: Path | None, explain: bool) -> None:
-    """Check the configuration, the channels and the commands in it, and print every fault at once."""
-    config = inputs.config(config_path)
-    read = files(config_path)
-    faults = [*app.channel_faults(config, app.notifier(config)), *missing_programs(config)]
-    for fault in faults:
-        output.say(fault, colour="red")
-    for warning in (*open_secrets(config), *unable(config)):
-        output.say(f"warning: {warning}", colour="yellow")
-    if explain:
-        tell_renewals(config, datetime.now(UTC))
-    names = ", ".join(map(str, read)) or "no file, all defaults"
-    if faults:
-        output.fail(f"the rest of {names} is good, and the service uses it; mode {config.mode}")
-    output.say(f"good: {names}; mode {config.mode}", colour="green")
+# ---------------------------------------------------------------- test-notify
 
 
 @inputs.command(
@@ -356,4 +304,4 @@ def test_notify(*, config_path: Path | None, severity: str | None, tag: str | No
     raise SystemExit(1 if bad else 0)
 
 
-COMMANDS = (run, status, check_config, test_notify)
+COMMANDS = (run, status, test_notify)
