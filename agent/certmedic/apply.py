@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from certmedic.core.incident import ActState, Effect, Incident, IncidentState, RecheckKind, effects, moved
+from certmedic.core.incident import (
+    ActState,
+    Effect,
+    Incident,
+    IncidentState,
+    Outcome,
+    RecheckKind,
+    effects,
+    moved,
+    tried,
+)
 from certmedic.edge.store import Store
 from certmedic.perform import Performer
 from certmedic.tally import Tally
@@ -30,6 +40,14 @@ class Applier:
         """Apply the effects of one look at an incident, in order. Raises TransitionError if a state cannot follow another."""
         for effect in follow:
             incident = self._apply(incident, effect, now)
+
+    def settle(self, outcome: Outcome, now: datetime) -> None:
+        """Apply the effects of an action's outcome."""
+        incident, acts = self._store.incident(outcome.incident), self._store.acts(incident=outcome.incident)
+        refusals = sum(act.state is ActState.WITHDRAWN for act in acts)
+        for act in acts:
+            if act.id == outcome.act and incident is not None:
+                self.apply(incident, tried(outcome, act, incident, now, refusals=refusals), now)
 
     def _apply(self, incident: Incident, effect: Effect, now: datetime) -> Incident:  # noqa: C901, PLR0912 - one case an effect
         store = self._store

@@ -27,14 +27,12 @@ from certmedic.config import Config, terms_of
 from certmedic.core import message, verify
 from certmedic.core.incident import (
     LOOK_EVERY,
-    ActState,
     Circumstances,
     Incident,
     Outcome,
     RecheckKind,
     advance,
     resolved,
-    tried,
 )
 from certmedic.core.model import Cause, Facts, Item, LogEntry, Progress, Recheck, Sighting, Trust
 from certmedic.deferred import Deferred
@@ -300,14 +298,7 @@ class Loop:
     def _write_outcomes(self, outcomes: Iterable[Outcome], now: datetime) -> None:
         for outcome in outcomes:
             with self.journal.transaction():
-                self._passes("the outcome of an action", partial(self._write_outcome, outcome, now))
-
-    def _write_outcome(self, outcome: Outcome, now: datetime) -> None:
-        incident = self.store.incident(outcome.incident)
-        for act in self.store.acts(incident=outcome.incident):
-            if act.id == outcome.act and incident is not None:
-                before = sum(other.state is ActState.WITHDRAWN for other in self.store.acts(incident=outcome.incident))
-                self.applier.apply(incident, tried(outcome, act, incident, now, refusals=before), now)
+                self._passes("the outcome of an action", partial(self.applier.settle, outcome, now))
 
     def _passes(self, what: str, handle: Callable[[], None]) -> bool:
         """Handle one item within a savepoint. Returns False, after undoing that item alone, if it raised."""
