@@ -19,7 +19,7 @@ from certmedic.core import verify
 from certmedic.core.incident import Act, ActState
 from certmedic.core.model import Facts, RemedyKind, Stored
 
-FINISHED_WITHIN = timedelta(seconds=15)  # a runtime has done by then what it was told before the actor was killed
+FINISHED_WITHIN = timedelta(seconds=15)  # by then a runtime has carried out the requests of a killed actor
 GOES_ON_WITHIN = timedelta(minutes=3)  # what a killed run began is finished so soon after, later only undone
 _LOOK_EVERY = 1.0  # seconds
 

@@ -102,7 +102,7 @@ def _embedded(text: bytes) -> bytes:
 
 
 def _stand_in(data: bytes) -> bytes:
-    """Return a few bytes by which a file without certificates is told like the file itself."""
+    """Return a few bytes for which the parser reports the same fault as for the file."""
     for words in (b"PRIVATE KEY-----", b"CERTIFICATE REQUEST-----", b"-----BEGIN "):
         if words in data:
             return words

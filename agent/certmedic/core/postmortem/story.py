@@ -73,7 +73,7 @@ class Story:
     lines: tuple[Line, ...]
     undelivered: tuple[str, ...]  # messages that reached a channel late or never, a sentence each
     lessons: tuple[str, ...]
-    at: datetime  # when the story was told
+    at: datetime  # when the report was written
 
     @property
     def end(self) -> datetime:
