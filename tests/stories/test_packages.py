@@ -663,9 +663,10 @@ def files_are_renewed_and_a_unit_is_restarted(machine):
     machine.write("/etc/certmedic/conf.d/renew.toml", "[remedy]\nrenew = true\n")
     sickroom.volume(machine, sickroom.EVENTS)
     machine("systemctl", "daemon-reload")
-    machine("systemctl", "try-restart", "certmedic-actor.service")
     machine("systemctl", "restart", "certmedic")
     sickroom.start_events(machine)
+    machine("sh", "-c", f"until [ -d {sickroom.EVENTS}/pki ]; do sleep 0.1; done")
+    machine("systemctl", "try-restart", "certmedic-actor.service")
     machine("systemctl", "start", "k3s")
     began = machine("systemctl", "show", "--property=InvocationID", "k3s")
     files = [
