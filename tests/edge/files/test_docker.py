@@ -168,6 +168,21 @@ def test_container_that_ran_while_nobody_watched_is_read_after_an_upgrade(root):
     assert reading.texts == [BAD]
 
 
+@pytest.mark.parametrize(("age", "read"), [(60, [BAD]), (3600, [])])
+def test_container_made_shortly_before_the_first_watch_is_read_from_its_beginning(root, age, read):
+    made = datetime.fromtimestamp(time.time() - age, UTC).isoformat()
+    config = json.dumps(
+        {"ID": 64 * "a", "Name": "/web", "Created": made, "Config": {"Image": "etcd:3", "Labels": None}}
+    )
+    log = root.container("a", "web", config=config)
+    add(log, BAD)
+    with Reading(DockerFiles(NEEDLES, str(root.path))) as reading:
+        reading.until(lambda: reading.statuses)
+        add(log, f"{BAD} at last")
+        reading.until(lambda: f"{BAD} at last" in reading.texts)
+    assert reading.texts == [*read, f"{BAD} at last"]
+
+
 # ---------------------------------------------------------------- a real daemon
 
 real = [
@@ -219,10 +234,10 @@ class TestRealDaemon:
 
     def test_long_line_is_read_as_it_was_written(self, daemon):
         root = docker_root.data_root(daemon.url)
-        with Reading(DockerFiles(NEEDLES, root)) as reading:
+        with Reading(DockerFiles(NEEDLES, root, names=["long"])) as reading:
             reading.until(lambda: reading.statuses)
             script = f"printf '%040000d' 0; echo ' {BAD}'"
-            daemon("run", "--network=none", BUSYBOX, "sh", "-c", script)
+            daemon("run", "--network=none", "--name=long", BUSYBOX, "sh", "-c", script)
             reading.until(lambda: reading.entries)
         assert reading.texts == ["0" * 40000 + f" {BAD}"]
         assert Path(root).is_dir()

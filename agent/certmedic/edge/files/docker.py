@@ -24,6 +24,7 @@ from certmedic.edge.source import from_checkpoint
 from certmedic.edge.static_pods import StaticPods
 
 REMEMBERED = 2000  # containers
+LOOKBACK = 600.0  # seconds: the agent waits for Docker, whose first containers may fail before the first watch
 _WHOLE = b'\\n","stream":"'  # behind the text of a record that ends a line; quotes in the text are escaped
 
 
@@ -117,6 +118,7 @@ class DockerFiles(Files):
         self._names, self._labels, self._own = tuple(names), tuple(labels), frozenset(own)
         self._static_pods = static_pods or StaticPods()
         self._writers: dict[str, Origin | None] = {}  # path -> who writes the log; None: it is not read
+        self._made: dict[str, float] = {}  # path -> when its container was made, in seconds since 1970
         self._resume: Callable[[str], str | None] = lambda _: None
         super().__init__(needles, [f"{glob.escape(self._root)}/containers/*/*-json.log"], required=required)
 
@@ -131,6 +133,13 @@ class DockerFiles(Files):
         if stream != self.name or (watched := from_checkpoint(stored, float)) is None:
             return stored
         return str(Watch(time=watched, globs=self._globs))
+
+    def _since(self, path: str, modified: float, *, first: bool) -> float | None:
+        """See `Files`. A container that was made shortly before the first watch is new, too."""
+        since = super()._since(path, modified, first=first)
+        if since is None and self._earlier is None and self._made.get(path, 0.0) > self._began - LOOKBACK:
+            return self._began - LOOKBACK
+        return since
 
     def _log(self, path: str) -> Tail | None:
         writer = self._writer(path)
@@ -154,11 +163,14 @@ class DockerFiles(Files):
         try:
             details = docker_root.config(self._root, number)
             writer = self._origin(details, number)
+            made = _time(str(details.get("Created", "")))
             wanted = self._wants(writer, details["Config"].get("Labels") or {})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise OSError(0, f"Docker's file of that container makes no sense: {error}", path) from error
         if len(self._writers) >= REMEMBERED:
             self._writers = {known: by for known, by in self._writers.items() if os.path.lexists(known)}
+            self._made = {known: at for known, at in self._made.items() if known in self._writers}
+        self._made[path] = made.timestamp() if made else 0.0
         self._writers[path] = writer if wanted else None
         return self._writers[path]
 

@@ -193,10 +193,7 @@ class Files(ABC):
         if log is None:
             return
         position = Position.parse(resume(log.stream))
-        # Read a new log from its beginning, but not one that existed before the first watch.
-        since = None if first else self._began
-        if self._earlier and self._earlier.watched(path) and not (first and modified < self._earlier.time - SLACK):
-            since = self._earlier.time - SLACK
+        since = self._since(path, modified, first=first)
         if not there and position is None and since is None:
             return
         try:
@@ -208,6 +205,12 @@ class Files(ABC):
         self._logs[path] = log
         self._moved.add(log)
         self._watch_files(log)
+
+    def _since(self, path: str, modified: float, *, first: bool) -> float | None:
+        """Return when a log may have begun that is new: it is read from its beginning. None for one that existed before the first watch."""
+        if self._earlier and self._earlier.watched(path) and not (first and modified < self._earlier.time - SLACK):
+            return self._earlier.time - SLACK
+        return None if first else self._began
 
     def _forget_if_gone(self, log: Tail, put: Callable[[Item], None]) -> None:
         if log.gone and log.unfinished_since is None:
