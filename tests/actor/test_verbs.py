@@ -258,3 +258,13 @@ def test_certificate_that_expires_again_after_a_cure_trips_no_breaker(lab):
     made.now += timedelta(minutes=2)
 
     assert cure(made, replace(ASKED, ref=2, target="c2")).result == "done"
+
+
+def test_volume_that_went_away_after_a_cure_trips_no_breaker(lab):
+    made = lab(remedy={"cooldown": timedelta(seconds=1)})
+    assert cure(made).result == "done"
+    made.world.files = ()
+    made.now += timedelta(hours=1)
+
+    assert "no certificate at its place" in cure(made, replace(ASKED, ref=2, target="c2")).why
+    assert kinds(made) == ["began", "performed", "refused"]

@@ -196,9 +196,12 @@ class Actor:
 
 
 def _is_replaced(act: Act, facts: Facts) -> bool:
-    """Whether each file holds another certificate than before. That one may have expired since."""
+    """Whether no file holds the certificate of before. The one that came may have expired since.
+
+    A file that is gone proves nothing, as on a volume that went to another master. One that was moved aside must come again.
+    """
     ends = {stored.certificate.path: stored.certificate.not_after for stored in facts.stored}
-    return all(ends.get(path, before) != before for path, before in act.action.watched)
+    return all(ends.get(path, before if act.undo else None) != before for path, before in act.action.watched)
 
 
 def policy_for(policy: Policy) -> Policy:
