@@ -2,7 +2,9 @@
 
 import base64
 
-from certmedic.core.pem import certificate_blocks, contents
+import pytest
+
+from certmedic.core.pem import certificate_blocks, contents, has_certificate_blocks
 
 
 def block(label, data):
@@ -27,3 +29,19 @@ def test_contents_are_those_of_labels_with_the_ending():
     broken = b"-----BEGIN EC PRIVATE KEY-----\nAAA\n-----END EC PRIVATE KEY-----\n"
     data = block("CERTIFICATE", b"c") + broken + block("EC PRIVATE KEY", b"k")
     assert list(contents(data, b"PRIVATE KEY")) == [b"k"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN X509 CERTIFICATE-----\nMAA=\n-----END X509 CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\nMAA=\n",
+        b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END PRIVATE KEY-----\n",
+        b"-----END CERTIFICATE-----\n",
+        b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n",
+    ],
+)
+def test_whether_text_has_blocks_is_told_without_decoding_them(text):
+    assert has_certificate_blocks(text) is bool(list(certificate_blocks(text)))

@@ -6,7 +6,6 @@ the whole certificate before. Malformed bytes raise IndexError all the same.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -19,18 +18,9 @@ class Pieces(NamedTuple):
     extensions: tuple[tuple[bytes, bytes], ...]  # (object identifier without its head, the value in its octet string)
 
 
-@lru_cache(maxsize=1)
 def pieces(certificate: bytes) -> Pieces:
     """Return the pieces of a certificate. Raises IndexError if it is cut short."""
-    at, _ = _content(certificate, 0)
-    at, end = _content(certificate, at)
-    if certificate[at] == 0xA0:  # [0] version
-        at = _end(certificate, at)
-    ends = [at]
-    for _ in range(6):  # serial, signature, issuer, validity, subject, subjectPublicKeyInfo
-        ends.append(_end(certificate, ends[-1]))
-    if ends[-1] > len(certificate):
-        raise IndexError("the certificate is cut short")
+    ends, end = _ends(certificate)
     extensions: list[tuple[bytes, bytes]] = []
     at = ends[-1]
     while at < end:  # the unique numbers of issuer and subject, which nobody uses, and the extensions
@@ -46,6 +36,20 @@ def pieces(certificate: bytes) -> Pieces:
         certificate[ends[5] : ends[6]],
         tuple(extensions),
     )
+
+
+def _ends(certificate: bytes) -> tuple[list[int], int]:
+    """Return where serial, signature, issuer, validity, subject and subjectPublicKeyInfo start, and where the last and all ends."""
+    at, _ = _content(certificate, 0)
+    at, end = _content(certificate, at)
+    if certificate[at] == 0xA0:  # [0] version
+        at = _end(certificate, at)
+    ends = [at]
+    for _ in range(6):
+        ends.append(_end(certificate, ends[-1]))
+    if ends[-1] > len(certificate):
+        raise IndexError("the certificate is cut short")
+    return ends, end
 
 
 def inside(data: bytes, at: int = 0) -> list[tuple[int, bytes]]:
@@ -76,7 +80,8 @@ def value(element: bytes) -> bytes:
 
 def public_numbers(certificate: bytes) -> bytes:
     """Return the public numbers that a private key repeats: modulus and exponent, or the point on the curve."""
-    info = pieces(certificate).public_key
+    ends, _ = _ends(certificate)
+    info = certificate[ends[5] : ends[6]]
     algorithm, _ = _content(info, 0)
     start, end = _content(info, _end(info, algorithm))
     key = info[start + 1 : end]  # the first octet of a BIT STRING counts its unused bits

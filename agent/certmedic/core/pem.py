@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Iterator
@@ -11,6 +10,11 @@ from collections.abc import Iterator
 MARKER = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 #]{1,64})-----")
 CERTIFICATE_LABELS = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE"})
 _CUT_SHORT = "its BEGIN line has no END line: the file was cut short"
+
+
+def has_certificate_blocks(data: bytes) -> bool:
+    """Whether `certificate_blocks` yields anything, told without decoding a block."""
+    return any(match[1] == b"BEGIN" and match[2] in CERTIFICATE_LABELS for match in MARKER.finditer(data))
 
 
 def certificate_blocks(data: bytes) -> Iterator[bytes | str]:
@@ -44,6 +48,6 @@ def contents(data: bytes, ending: bytes) -> Iterator[bytes]:
 def decoded(text: bytes) -> bytes | str:
     """Return the bytes of base64 text, or a sentence on why it cannot be read."""
     try:
-        return base64.b64decode(text)
+        return binascii.a2b_base64(text)
     except binascii.Error as error:
         return f"its base64 cannot be read: {error}"

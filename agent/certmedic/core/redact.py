@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from certmedic.core.der import value
 from certmedic.core.kubeconfig import EMBEDDED, KUBECONFIG, LINE
-from certmedic.core.pem import CERTIFICATE_LABELS, MARKER, certificate_blocks, decoded
+from certmedic.core.pem import CERTIFICATE_LABELS, MARKER, decoded, has_certificate_blocks
 
 _KEPT = (b"\xfe\xed\xfe\xed", b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")  # the first bytes of other kinds of files
 _NO_DER = b"\x30\x00"  # an empty sequence, which is no certificate
@@ -29,7 +29,7 @@ def redacted(data: bytes) -> bytes:
         return b""
     if data[:1] == b"\x30":
         return data if is_certificate(data) else _NO_DER
-    if any(True for _ in certificate_blocks(data)):
+    if has_certificate_blocks(data):
         return _of_pem(data)
     if _CRL_BEGINS in data and not EMBEDDED.search(data):
         return _of_pem(data)
