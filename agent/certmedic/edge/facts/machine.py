@@ -5,19 +5,21 @@ from __future__ import annotations
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from certmedic.core import planes
 from certmedic.core.model import Facts, FileFault, Origin, Served, Stored, Told, Trust
 from certmedic.core.origin import ROOT, Process, least, of_process
+from certmedic.edge.facts.etcds import Endpoint
 from certmedic.edge.facts.inventory import Inventory
-from certmedic.edge.facts.listeners import Listener, listeners, own_addresses, shake_hands
+from certmedic.edge.facts.listeners import Listener, Proof, listeners, own_addresses, shake_hands
 from certmedic.edge.facts.members import Ask, MembersSeen, meet, members, peer_addresses
 from certmedic.edge.facts.memory import Memory
 from certmedic.edge.facts.processes import clock_synchronised, holders, identify, read_process
 from certmedic.edge.facts.programs import programs
+from certmedic.edge.facts.quiet import Brief, Settled, files_by_port
 from certmedic.edge.facts.sight import Direct, Pods, Sight
 from certmedic.edge.facts.units import units
 from certmedic.edge.os.owners import Tree
@@ -30,6 +32,7 @@ REMEMBERED_FILES = 256
 PEERS_FOR = 60.0  # seconds for which the addresses of peers are remembered
 NO_PEERS_FOR = 5.0  # the same where none were found: an etcd may be about to start
 ASK_EVERY = 600.0  # seconds
+MEMBERS_FOR = 30.0  # seconds for which the agent remembers a handshake with a member, which the member logs
 LONGEST_PATH = 1024
 PODS_FOR = 1.0  # seconds for which the static pods are remembered
 
@@ -75,7 +78,7 @@ class Machine:
         self._sight = sight or Direct(tree=self._tree, live=live, docker_url=docker_url, containerd=containerd)
         self._inventory = Inventory(globs, self._used, sight=self._sight, live=live)
         self._memory = Memory(
-            lambda ports: self._trust_of(listeners(ports)),
+            self._trust_at,
             lambda address, port: self._remember_probes([(address, port)]),
         )
         self._pods = Pods()
@@ -85,6 +88,9 @@ class Machine:
         self._peers: frozenset[str] = frozenset()
         self._peers_until = 0.0
         self._told: dict[str, Told] = {}  # peer certificate -> the last answer of its etcd
+        self._settled = Settled()
+        # The actor repeats every handshake before an action.
+        self._shaken: Brief[Endpoint, tuple[Served, Proof]] = Brief(0.0 if ask else MEMBERS_FOR)
 
     def inventory(self) -> tuple[tuple[Stored, ...], tuple[FileFault, ...]]:
         """Return the certificates on disk, and the files that could not be used."""
@@ -168,6 +174,7 @@ class Machine:
             trusts=self.trust_of_process,
             tree=self._tree,
             ask=self._ask,
+            brief=self._shaken,
         )
 
     def _peer_addresses(self) -> frozenset[str]:
@@ -237,7 +244,13 @@ class Machine:
             names.update(dict.fromkeys(item.place.ports, next(plain, None)))
         until = time.monotonic() + HANDSHAKES
         served: list[Served] = []
-        trusts = self._trust_of(listeners(names))
+        sockets = listeners(names)
+        held = holders([listener.inode for listener in sockets])
+        trusts = self._trust_of(sockets, held)
+        files = files_by_port(stored)
+        states: dict[tuple[str, int], frozenset[object]] = {}
+        for at in sockets:
+            states[at.address, at.port] = states.get((at.address, at.port), frozenset()) | {(at.inode, *held[at.inode])}
         calls = [(address, port, names[port]) for address, port in trusts]
         calls += [(address, port, None) for address, port, name in calls if nameless and name]
         # Trusted listeners first: those of strangers must not use up the time.
@@ -245,18 +258,29 @@ class Machine:
         for address, port, name in calls[:MOST_HANDSHAKES]:
             left = min(HANDSHAKE, until - time.monotonic())
             trust = trusts[address, port]
+            call, marks = (address, port, name), files.get(port, frozenset())
+            state = states[address, port], marks
+            if (known := self._settled.get(call, state)) is not None:
+                served.append(replace(known, trust=trust))
+                continue
             if left <= 0:
                 error = "others took all the time"
                 served.append(Served(address=address, port=port, certificate=None, error=error, trust=trust))
                 continue
             seen = replace(shake_hands(address, port, server_name=name, deadline=left), trust=trust)
+            self._settled.keep(call, state, seen, marks)
             served.append(seen)
             self._remember_probes([(address, seen.local_port)])
         return tuple(served)
 
-    def _trust_of(self, sockets: Sequence[Listener]) -> dict[tuple[str, int], Trust]:
+    def _trust_at(self, ports: Sequence[int]) -> dict[tuple[str, int], Trust]:
+        sockets = listeners(ports)
+        return self._trust_of(sockets, holders([listener.inode for listener in sockets]))
+
+    def _trust_of(
+        self, sockets: Sequence[Listener], held: Mapping[int, Collection[int]]
+    ) -> dict[tuple[str, int], Trust]:
         """Judge listeners by the processes that hold their sockets. Without a visible process, root's socket is CLUSTER."""
-        held = holders([listener.inode for listener in sockets])
         trusts: dict[tuple[str, int], list[Trust]] = {}
         for listener in sockets:
             unseen = Trust.CLUSTER if listener.uid == ROOT else Trust.STRANGER

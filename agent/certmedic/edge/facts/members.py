@@ -11,17 +11,19 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from certmedic.core import planes
 from certmedic.core.certificates import NotACertificate, parse, parse_der
 from certmedic.core.examine import chain
-from certmedic.core.model import Certificate, Member, Stored, Told, Trust
+from certmedic.core.model import Certificate, Member, Served, Stored, Told, Trust
 from certmedic.edge.facts.endpoints import address_of, addresses, handshakes
 from certmedic.edge.facts.etcds import MOST_MEMBERS, Endpoint, Etcd, Trusts, etcds, start_of
-from certmedic.edge.facts.listeners import Proof, listeners, own_addresses, probe
+from certmedic.edge.facts.listeners import Proof, listeners, own_addresses
 from certmedic.edge.facts.processes import holders, read_process
+from certmedic.edge.facts.quiet import Brief
 from certmedic.edge.os.owners import Judge, Tree
 from certmedic.edge.os.readfile import read_bytes
 
@@ -61,17 +63,18 @@ def members(  # noqa: PLR0913 - each is one way to know them
     trusts: Trusts = _nobody,
     tree: Tree = Tree(),  # noqa: B008 - a frozen value
     ask: Ask | None = None,
+    brief: Brief[Endpoint, tuple[Served, Proof]] | None = None,
 ) -> MembersSeen:
     """Return the members of every etcd in this network namespace, each with the certificates that it serves. Never raises.
 
     The handshakes take at most `deadline` seconds and a little; before them, the etcds here are asked for their members. For
-    `remembered`, `embedded`, `trusts`, `tree` and `ask` see `meet`.
+    `remembered`, `embedded`, `trusts`, `tree` and `ask` see `meet`. A handshake that `brief` remembers is not repeated.
     """
     blind: list[str] = []
     known = meet({} if remembered is None else remembered, embedded, blind, trusts=trusts, tree=tree, ask=ask)
     pairs = [(etcd, member, *etcd.endpoints(member)) for etcd in known for member in etcd.cluster.members]
     endpoints = dict.fromkeys(endpoint for _, _, *both in pairs for endpoint in both if endpoint is not None)
-    seen = handshakes(list(endpoints), deadline)
+    seen = (brief or Brief(0.0)).ask(list(endpoints), lambda wanted: handshakes(wanted, deadline))
     result = []
     for etcd, (name, host, port), for_peers, for_clients in pairs:
         peers, proof = seen[for_peers]
@@ -146,9 +149,9 @@ def meet(  # noqa: PLR0913 - as for `members`
             host, port = address_of(Endpoint(etcd.pid, own[1], own[2])), own[2]
             ca_files = _trusted_files(peer, [path for use, path in files if use == "ca"], tree)
             cas = _certificates_in(ca_files)
-            # The peer key is used only towards the socket of this very process, after its chain was verified.
+            # The peer key is used only towards the socket of this very process; TLS verifies its chain before that.
             answer: Voters = ()
-            if ask is not None and host and _listens(etcd.pid, port) and _proves(host, port, cas):
+            if ask is not None and host and _listens(etcd.pid, port) and _can_ask(peer):
                 answer = ask(host, port, certificate=peer, cas=ca_files)
             voting = _remembered(remembered, peer, answer, start_of(etcd.pid), etcd.cluster.members)
             cluster = replace(etcd.cluster, members=voting) if voting else etcd.cluster
@@ -176,7 +179,7 @@ def _inside(stored: Stored, remembered: dict[str, Told], trusts: Trusts, tree: T
     ca_files = _trusted_files(path, [place.ca_path], tree)
     cas = _certificates_in(ca_files)
     answer: Voters = ()
-    if ask is not None and len(trusted) == len(listening) and _proves(*trusted[0], cas):
+    if ask is not None and len(trusted) == len(listening) and _can_ask(path):
         answer = ask(*trusted[0], certificate=path, cas=ca_files)
     voting = _remembered(remembered, path, answer)
     here = own_addresses()
@@ -245,5 +248,7 @@ def _listens(pid: int, port: int) -> bool:
     return bool(listening) and all(held[listener.inode] - {1} == {pid} for listener in listening)
 
 
-def _proves(host: str, port: int, cas: Sequence[Certificate]) -> bool:
-    return is_verified(probe(host, port, server_name=None, deadline=DEADLINE)[1], cas)
+def _can_ask(peer: str) -> bool:
+    """Whether the peer certificate is valid now, so that etcd accepts it. A refused connection would be a line in etcd's log."""
+    leaf, now = next(iter(_read(peer)), None), datetime.now(UTC)
+    return leaf is not None and leaf.not_before <= now <= leaf.not_after
