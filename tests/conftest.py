@@ -23,6 +23,15 @@ HERE = Path(__file__).parent
 DAEMONS = {"docker", "containerd"}  # fixtures that the tests of a file share and that take seconds to start
 PROGRAMS = {"service", "hook", "other_hook"}  # fixtures that start a program or wait for its messages
 SLOW_FOLDERS = {"attacks", "fuzz", "stories"}
+# These read and write files and sockets without any of the libraries whose newest versions are tested.
+NO_LIBRARY = {
+    "actor/test_lease.py",
+    "edge/containers/test_source.py",
+    "edge/files/test_docker.py",
+    "edge/files/test_rotation.py",
+    "edge/files/test_source.py",
+    "reader/test_docker.py",
+}
 # Three masters, each with its dockerd, etcd and agent, fill a small machine: one such story at a time.
 MASTERS = {"stories/test_masters.py", "stories/test_group.py"}
 
@@ -40,6 +49,10 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if place(item).partition("/")[0] in SLOW_FOLDERS or (DAEMONS | PROGRAMS).intersection(item.fixturenames):
             item.add_marker(pytest.mark.slow)
+        if place(item) in NO_LIBRARY:
+            item.add_marker(pytest.mark.floor)
+        if place(item).startswith("core/"):
+            item.add_marker(pytest.mark.covered)
     items.sort(key=lambda item: (place(item) not in MASTERS, item.get_closest_marker("long") is None))
     if not config.pluginmanager.hasplugin("xdist"):
         return

@@ -99,7 +99,7 @@ STORIES = [
     "rename write pack remove_packed write rename write",
     f"{COPYTRUNCATE} pack remove_packed write {COPYTRUNCATE} write",
 ]
-TURNS = int(os.environ.get("CERTMEDIC_TURNS", "10"))
+TURNS = int(os.environ.get("CERTMEDIC_TURNS", "6"))
 
 
 def came(lab: Lab, position: str, steps: list[tuple[int, str]], *, running: bool) -> list[int]:
