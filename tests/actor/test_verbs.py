@@ -268,3 +268,17 @@ def test_volume_that_went_away_after_a_cure_trips_no_breaker(lab):
 
     assert "no certificate at its place" in cure(made, replace(ASKED, ref=2, target="c2")).why
     assert kinds(made) == ["began", "performed", "refused"]
+
+
+def test_restart_is_refused_while_a_member_or_this_machine_goes_down(lab):
+    others = [replace(peer, name=f"etcd-{peer.name[-1]}2") for peer in group(a="good", b="good", c="gone")[1:]]
+    made = lab(EXPIRED, members=(*group(a="expired", b="good", c="good"), *others))
+    made.now += timedelta(minutes=1)
+
+    assert "etcd-c2 (c:2380) does not answer since" in cure(made).why
+    assert made.world.restarts == []
+    made.now += timedelta(minutes=3)  # the actor remembers in its record since when the member is away
+    made.world.shutdown_at = made.now + timedelta(minutes=5)
+    assert "this machine goes down" in cure(made).why
+    made.world.shutdown_at = None
+    assert cure(made).result == "done"

@@ -97,6 +97,7 @@ class Played:
     members: tuple[Member, ...] = ()
     rosters: dict[str, Told] = field(default_factory=dict)  # the member lists of etcd
     met: list[dict[str, Told]] = field(default_factory=list)  # the member lists known before each request
+    shutdown_at: datetime | None = None  # of this machine
     idle: tuple[str, ...] = ()  # files that no listener serves
     signable: frozenset[str] = frozenset()
     renewed: list[str] = field(default_factory=list)
@@ -121,6 +122,7 @@ class Played:
             containers=self.containers,
             served=served,
             members=members,
+            shutdown_at=self.shutdown_at,
             signable=self.signable,
             peers=frozenset({"10.0.0.2", "10.0.0.3"}),
         )

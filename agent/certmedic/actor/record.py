@@ -34,6 +34,9 @@ class _Content:
     reset_at: datetime | None = None
     reset_by: str = ""
     members: Mapping[str, Told] = field(default_factory=dict)  # peer certificate -> the last answer of its etcd
+    away: Mapping[str, datetime] = field(
+        default_factory=dict
+    )  # member that did not answer at the last look -> since when
 
 
 class Record:
@@ -143,6 +146,16 @@ class Record:
         """Remember the members."""
         if members != self.members:
             self._write(replace(self._content, members=dict(members)))
+
+    @property
+    def away(self) -> Mapping[str, datetime]:
+        """The members that did not answer at the last look, as in `Facts.away`."""
+        return self._content.away
+
+    def keep_away(self, away: Mapping[str, datetime]) -> None:
+        """Remember the members that do not answer."""
+        if away != self.away:
+            self._write(replace(self._content, away=dict(away)))
 
     def clock_went_back(self, now: datetime) -> None:
         """Move times of the future back to `now`: the clock was ahead. The budget of a day is not given back by that."""

@@ -16,7 +16,7 @@ from certmedic.actor.ports import CertificateFiles, Eyes, Lock, Restarts
 from certmedic.actor.record import Record
 from certmedic.actor.surgery import Surgery
 from certmedic.core import verify
-from certmedic.core.decision import Policy
+from certmedic.core.decision import Policy, away
 from certmedic.core.incident import Act, ActState
 from certmedic.core.lease import access
 from certmedic.core.message.requests import request_fields
@@ -110,7 +110,10 @@ class Actor:
         """Return the facts of this moment, with the other members."""
         known = self._body.eyes.meet(self._record.members)
         self._record.keep_members(known)
-        return self._body.eyes.gather(now=self._now(), with_members=True)
+        facts = self._body.eyes.gather(now=self._now(), with_members=True)
+        silent = away(facts.members, self._record.away, facts.at)
+        self._record.keep_away(silent)  # an actor ends when it is idle, and must not wait for a member for ever
+        return replace(facts, away=silent)
 
     def _past(self) -> checks.Past:
         return checks.Past(attempts=self._record.attempts(self._now()), tripped=self._record.tripped())

@@ -194,6 +194,8 @@ class Facts:
     memory: tuple[Stored, ...] = ()  # certificates that only a program's memory holds, at "(memory of PROGRAM)"
     replaced: tuple[Replaced, ...] = ()  # certificates that files here held before, latest last
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> etcd-manager image, from static manifests
+    away: Mapping[str, datetime] = field(default_factory=dict)  # "group/member" that does not answer -> since when
+    shutdown_at: datetime | None = None  # when this machine is to go down; in the past: it goes down now
     clock_synchronised: bool | None = None  # None: not known
     blind: tuple[str, ...] = ()  # sentences on facts that could not be looked up
     by_path: Mapping[str, tuple[Certificate, ...]] = field(

@@ -115,6 +115,7 @@ class GateName(StrEnum):
     MEMBERS = "members"
     SAFE = "member safe"
     TURN = "turn"
+    STEADY = "steady"
     BREAKER = "breaker"
     COOLDOWN = "cool-down"
     BUDGET = "budget"

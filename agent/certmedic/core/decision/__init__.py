@@ -4,6 +4,7 @@ from certmedic.core.decision.decide import decide
 from certmedic.core.decision.gates import explain
 from certmedic.core.decision.policy import FRESH_FOR, History, Policy, Refusal, troubled
 from certmedic.core.decision.renewal import cure_of, is_used, renews_by_itself
+from certmedic.core.decision.steady import away
 from certmedic.core.decision.urgency import urgency
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "History",
     "Policy",
     "Refusal",
+    "away",
     "cure_of",
     "decide",
     "explain",

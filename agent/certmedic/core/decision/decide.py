@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from certmedic.core import planes
-from certmedic.core.decision import gates, quorum, target
+from certmedic.core.decision import gates, quorum, steady, target
 from certmedic.core.decision.gates import Context
 from certmedic.core.decision.policy import History, Policy
 from certmedic.core.examine import displaced, rivalled
@@ -40,6 +40,7 @@ GATES: tuple[Callable[[Context], Gate | None], ...] = (
     quorum.others_untroubled,
     quorum.member_safe,
     quorum.member_turn,
+    steady.steady,
     gates.breaker,
     gates.cooldown,
     gates.budget,
@@ -104,7 +105,7 @@ def waits_for(blocking: Sequence[Gate], context: Context) -> WaitsFor | None:
     allowed = context.in_place or {s.place.renewer for s in context.watched} <= set(context.policy.restart)
     if names == [GateName.MODE] and context.policy.mode == "approve" and allowed:
         return WaitsFor.APPROVAL
-    return WaitsFor.TURN if names in ([GateName.TURN], []) else None
+    return WaitsFor.TURN if set(names) <= {GateName.TURN, GateName.STEADY} else None
 
 
 def kind_of(context: Context) -> RemedyKind:

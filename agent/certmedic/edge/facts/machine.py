@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from certmedic.core import planes
+from certmedic.core.decision import away
 from certmedic.core.model import Facts, FileFault, Origin, Served, Stored, Told, Trust
 from certmedic.core.origin import ROOT, Process, least, of_process
 from certmedic.edge.facts.etcds import Endpoint
@@ -20,6 +21,7 @@ from certmedic.edge.facts.memory import Memory
 from certmedic.edge.facts.processes import clock_synchronised, holders, identify, read_process
 from certmedic.edge.facts.programs import programs
 from certmedic.edge.facts.quiet import Brief, Settled, files_by_port
+from certmedic.edge.facts.shutdown import shutdown_at
 from certmedic.edge.facts.sight import Direct, Pods, Sight
 from certmedic.edge.facts.units import units
 from certmedic.edge.os.owners import Tree
@@ -88,6 +90,7 @@ class Machine:
         self._peers: frozenset[str] = frozenset()
         self._peers_until = 0.0
         self._told: dict[str, Told] = {}  # peer certificate -> the last answer of its etcd
+        self._away: Mapping[str, datetime] = {}
         self._settled = Settled()
         # The actor repeats every handshake before an action.
         self._shaken: Brief[Endpoint, tuple[Served, Proof]] = Brief(0.0 if ask else MEMBERS_FOR)
@@ -133,6 +136,8 @@ class Machine:
         served = self._shake_hands(stored, ports, nameless=nameless)
         blind += [f"{s.address}:{s.port} listens and shows no certificate: {s.error}" for s in served if s.error]
         around = self._members(stored) if with_members else MembersSeen()
+        if with_members:
+            self._away = away(around.members, self._away, now)
         blind += around.blind
         self._remember_probes(around.probes)
         running_programs = programs(self.trust_of_process)
@@ -148,6 +153,8 @@ class Machine:
             containers=seen,
             signable=signable,
             members=around.members,
+            away=self._away if with_members else {},
+            shutdown_at=shutdown_at(),
             peers=self._peer_addresses(),
             images=images,
             programs=running_programs,

@@ -1,0 +1,84 @@
+"""The gate `steady`: this machine's own shutdown, and members that have just gone."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certmedic.core import verdict
+from certmedic.core.decision import History, Policy, away, decide
+from certmedic.core.model import GateName, WaitsFor
+from labs.played import group
+from labs.values import DAY, NOW, VOLUME, facts, member
+
+MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+FILES = member(peer_ends=NOW - DAY)
+POLICY = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(minutes=15), per_day=2)
+HISTORY = History(started_at=NOW - DAY, incident=7, waiting_since=NOW - MINUTE)
+
+
+def five(e):
+    """Return five members: a, this one, has expired; e is as asked; the others are good."""
+    first = group(a="expired", b="good", c="good")
+    more = group(a="good", b="good", c=e)[1:]
+    return (*first, *(replace(peer, name=f"etcd-{name}", address=name) for peer, name in zip(more, "de", strict=True)))
+
+
+def decided(policy=POLICY, **seen):
+    looked = facts(FILES, **seen)
+    (fault,) = verdict.survey(looked, warn_within=timedelta())
+    return decide(replace(fault, last_seen=NOW), looked, HISTORY, policy)
+
+
+@pytest.mark.parametrize(
+    ("ends", "passes"),
+    [
+        (None, True),
+        (NOW + 30 * MINUTE + SECOND, True),
+        (NOW + 30 * MINUTE, False),
+        (NOW, False),
+        (NOW - DAY, False),
+    ],
+)
+@pytest.mark.parametrize("renew", [False, True])
+def test_nothing_is_done_while_this_machine_goes_down(ends, passes, renew):
+    policy = replace(POLICY, renew=renew)
+    decision = decided(policy, shutdown_at=ends, signable=frozenset({f"{VOLUME}/peers/me.crt"} if renew else ()))
+    assert (decision.action is not None) is passes
+    assert decision.is_blocked_by(GateName.STEADY) is not passes
+
+
+@pytest.mark.parametrize(
+    ("since", "passes"),
+    [
+        ({}, True),
+        ({"main/etcd-e": NOW}, False),
+        ({"main/etcd-e": NOW - 3 * MINUTE + SECOND}, False),
+        ({"main/etcd-e": NOW - 3 * MINUTE}, True),
+        ({"main/etcd-d": NOW - DAY, "main/etcd-e": NOW - SECOND}, False),
+        ({"events/etcd-e": NOW}, True),  # of another group
+    ],
+)
+def test_restart_waits_while_a_member_may_be_restarting(since, passes):
+    decision = decided(members=five("gone"), away=since)
+    assert [gate.name for gate in decision.blocked_by] == ([] if passes else [GateName.STEADY])
+    assert decision.waits_for is (None if passes else WaitsFor.TURN)
+    if not passes:
+        assert "etcd-e (e:2380) does not answer since" in decision.reason
+
+
+def test_renewal_in_place_needs_no_member():
+    signable = frozenset({f"{VOLUME}/peers/me.crt"})
+    decision = decided(replace(POLICY, renew=True), members=five("gone"), away={"main/etcd-e": NOW}, signable=signable)
+    assert decision.action is not None
+    assert GateName.STEADY not in {gate.name for gate in decision.gates}
+
+
+def test_member_is_away_since_the_first_look_that_missed_it():
+    first = away(five("gone"), {}, NOW)
+    assert first == {"main/etcd-e": NOW}
+    assert away(five("gone"), first, NOW + MINUTE) == first
+    assert away(five("good"), first, NOW + MINUTE) == {}
+    assert away(five("gone"), first, NOW - DAY) == {"main/etcd-e": NOW - DAY}  # the clock went back
+    assert away([replace(five("good")[0], serves=None)], {}, NOW) == {}  # this member itself
