@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -13,7 +14,6 @@ from pathlib import Path
 from certmedic.config import Config, Secret, units_of
 from certmedic.config.ownership import writable_by_others
 from certmedic.core import planes
-from certmedic.core.origin import ROOT
 from certmedic.edge import actor, inbox, link, local, service, worker
 from certmedic.edge.alertmanager import Access, Alertmanager
 from certmedic.edge.facts.machine import Machine
@@ -21,6 +21,9 @@ from certmedic.edge.facts.sight import Remote, Sight
 from certmedic.edge.identity import Identity
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.notify.addresses import credential
+from certmedic.edge.os.owners import Judge, Tree
+from certmedic.edge.source import UnseenError
+from certmedic.edge.static_pods import cluster_name
 from certmedic.edge.store import Store
 from certmedic.edge.wire import Watching
 from certmedic.loop import Loop
@@ -52,9 +55,14 @@ def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
     reader.start()  # at once: it starts while the rest is built
     way = notifier(config)
     hands = actor.ActorClient(actor.address())
-    name = identity(config)
+    senses = machine(config, Remote(reader.ask))
+    there = reader.there()
+    if reader.has_greeted:
+        with contextlib.suppress(UnseenError):
+            senses.look_at_pods()  # one of which names the cluster
+    name = Identity(config.cluster, lambda: senses.cluster, every=0)
     parts = World(
-        senses=machine(config, Remote(reader.ask)),
+        senses=senses,
         hands=hands,
         notifier=way,
         lock=hands,
@@ -65,7 +73,6 @@ def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
         identity=name,
         boot_id=boot_id(),
     )
-    there = reader.there()
     loop = Loop(
         config=config,
         store=store,
@@ -99,9 +106,8 @@ def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
 
 
 def identity(config: Config, root: str = "/") -> Identity:
-    """Return the name of the cluster; with another `root`, that of the master whose files lie there."""
-    live = root == "/"
-    return Identity(config.cluster, root=root, owner=ROOT if live else None)
+    """Return the name of the cluster; with another `root`, that of the master whose files lie there. This process reads the files."""
+    return Identity(config.cluster, lambda: cluster_name(root, Judge(Tree()) if root == "/" else None))
 
 
 def docker_socket() -> str:

@@ -24,6 +24,7 @@ from certmedic.core.decision.quorum import safe_to_restart
 from certmedic.core.lease import Access
 from certmedic.core.model import Member, Place, Stored, Trust
 from certmedic.edge.facts.members import meet, members
+from certmedic.edge.facts.sight import Direct
 from certmedic.edge.os.owners import Tree
 from certmedic.edge.store import Store
 from labs import etcd as lab
@@ -191,12 +192,12 @@ def test_stored_members_count_beside_those_of_the_flags(group):
 def members_of(group, rosters):
     """Return the names of the members that the facts give for the etcd of member a."""
     etcds = meet(
+        Direct(tree=Tree(root=str(group.members["a"].pki.parents[1]))),
         rosters,
         (),
         [],
         trusts=lambda _: Trust.SYSTEM,
         ask=voters,
-        tree=Tree(root=str(group.members["a"].pki.parents[1])),
     )
     mine = [
         etcd
@@ -217,11 +218,11 @@ def test_embedded_etcd_is_found_by_its_peer_certificate(group, tmp_path):
     def seen(path, rosters):
         certificate = certificates.parse(path.read_bytes(), str(path))[0]
         view = members(
+            Direct(tree=Tree(root=str(tmp_path))),
             20,
             remembered=rosters,
             embedded=[Stored(certificate=certificate, place=place, modified=NOW)],
             trusts=lambda _: Trust.SYSTEM,
-            tree=Tree(root=str(tmp_path)),
             ask=voters,
         )
         return {(m.name, m.is_self) for m in view.members if m.port in group.peers.values()}, view.members

@@ -18,6 +18,6 @@ def world(config: Config) -> World:
         notifier=app.notifier(config),
         journal=service.Journal(),
         host="master-a",
-        identity=Identity("bench"),
+        identity=Identity("bench", str),
         boot_id="b",
     )

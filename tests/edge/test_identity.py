@@ -5,6 +5,8 @@ import os
 import pytest
 
 from certmedic.edge.identity import Identity
+from certmedic.edge.os.owners import Judge, Tree
+from certmedic.edge.static_pods import cluster_name
 
 KUBE_ENV, MANIFEST = "opt/kops/conf/kube_env.yaml", "etc/kubernetes/manifests/kube-controller-manager.{}"
 
@@ -21,7 +23,12 @@ OURS = os.geteuid()
 
 
 def name(root, configured="", owner=OURS):
-    return Identity(configured, root=str(root), owner=owner).name
+    return identity(root, configured, owner).name
+
+
+def identity(root, configured="", owner=OURS):
+    judge = None if owner is None else Judge(Tree(root=str(root), owner=owner))
+    return Identity(configured, lambda: cluster_name(str(root), judge))
 
 
 def test_configured_name_goes_before_that_of_the_files(tmp_path):
@@ -58,13 +65,13 @@ def test_links_and_files_of_other_users_name_no_cluster(tmp_path):
 
 
 def test_name_is_looked_for_until_kops_has_written_it(tmp_path, monkeypatch):
-    identity = Identity(root=str(tmp_path), owner=os.geteuid())
+    known = identity(tmp_path)
     put(tmp_path, KUBE_ENV, "ClusterName: late\n")
-    identity.refresh()
-    assert identity.name == ""  # one look a minute
-    monkeypatch.setattr("certmedic.edge.identity.LOOK_AGAIN", 0.0)
-    identity.refresh()
-    assert identity.name == "late"
+    known.refresh()
+    assert known.name == ""  # one look a minute
+    monkeypatch.setattr(known, "_every", 0.0)
+    known.refresh()
+    assert known.name == "late"
     put(tmp_path, KUBE_ENV, "ClusterName: other\n")
-    identity.refresh()
-    assert identity.name == "late"
+    known.refresh()
+    assert known.name == "late"

@@ -87,6 +87,11 @@ def running(pid):
     return False
 
 
+def answering(pid):
+    """Return the pid of the process that answers the questions for a reader."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def states(pid):
     """Return the states of the threads of a process, as the kernel shows them."""
     stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
@@ -258,7 +263,9 @@ def test_reader_that_leaves_a_question_open_is_replaced(log, monkeypatch):
     monkeypatch.setattr(link, "PATIENCE", 90.0)
     with Linked(child, watching(log)) as linked:
         first = linked.reader()
-        os.kill(first, signal.SIGSTOP)
-        until(lambda: states(first) == {"T"})
+        answers = answering(first)
+        os.kill(answers, signal.SIGSTOP)
+        until(lambda: states(answers) == {"T"})
         assert linked.link.ask("exist", [[str(log.path)]]) == [str(log.path)]
-        assert not running(first)
+        until(lambda: states(first) <= {"Z"})
+        assert not running(answers)

@@ -287,7 +287,7 @@ class Lab:
     config: Config
     now: datetime = NOW
     position: int = 0
-    identity: Identity = field(default_factory=lambda: Identity(root="/none"))
+    identity: Identity = field(default_factory=lambda: Identity("", lambda: ""))
     sources: dict[str, bool] = field(default_factory=lambda: {"journal": True, "docker": False, "certificates": False})
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from certmedic.reader import sandbox
 from certmedic.reader.sandbox import confine
 if sys.argv[4] == "no capset":
-    sandbox._drop_capabilities = lambda _: None
+    sandbox._drop_capabilities = lambda *_: None
 home, port, parent = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 confine()
 libc = ctypes.CDLL(None, use_errno=True)
@@ -97,6 +97,32 @@ def test_confined_reader_can_read_and_nothing_else(tmp_path, system_calls):
     assert {what: answer for what, answer in answers.items() if what in refused and answer == "done"} == {}
     assert (tmp_path / "file").read_bytes() == b"as it was"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+KEPT = """
+import sys
+from pathlib import Path
+from certmedic.reader.sandbox import keep_sight
+keep_sight()
+status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+print(int(status["CapEff"], 16), int(status["CapPrm"], 16), status["NoNewPrivs"])
+print(len(Path(f"/proc/{sys.argv[1]}/environ").read_bytes()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs capabilities to give up")
+def test_process_that_answers_keeps_the_capabilities_to_look():
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", KEPT, str(os.getpid())],
+        env={**os.environ, "PYTHONPATH": str(AGENT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    kept, length = done.stdout.splitlines()
+    assert kept == f"{1 << 2 | 1 << 19} {1 << 2 | 1 << 19} 1"
+    assert int(length) > 0
 
 
 def test_kernel_without_landlock_is_told(monkeypatch):

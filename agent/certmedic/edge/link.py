@@ -135,6 +135,11 @@ class Link:
         self._greeted.wait(GREETING)
         return tuple(name for name in self.watching.names if name in self._state.there)
 
+    @property
+    def has_greeted(self) -> bool:
+        """Whether a reader serves this process now."""
+        return self._questions is not None
+
     def ask(self, method: str, arguments: Sequence[Any]) -> Any:
         """Ask the reader, by a method of `Sight`; wait for a reader that is being replaced. Raises UnseenError."""
         until, reason = time.monotonic() + PATIENCE, "is not there"

@@ -1,4 +1,4 @@
-"""The manifests of this machine's static pods that only root can write, and the pods' names."""
+"""The manifests of this machine's static pods that only root can write, and the names of the pods and of the cluster."""
 
 from __future__ import annotations
 
@@ -30,6 +30,22 @@ def manifests(folder: str, judge: Judge | None) -> Iterator[tuple[str, str]]:
             with contextlib.suppress(OSError):
                 if judge is None or judge.judge(path).trust is Trust.SYSTEM:
                     yield name, read_bytes(path, _MOST_BYTES).decode(errors="replace")
+
+
+def cluster_name(root: str, judge: Judge | None) -> str:
+    """Return the name that kops or kubeadm gave this cluster; "" if neither did. Without a `judge`, any owner is believed."""
+    base = root.rstrip("/")
+    path = base + planes.KOPS_FILE
+    with contextlib.suppress(OSError):
+        if judge is None or judge.judge(path).trust is Trust.SYSTEM:
+            name = planes.name_in_kops(read_bytes(path, _MOST_BYTES).decode(errors="replace"))
+            if name:
+                return name
+    for folder in FOLDERS:
+        for file, text in manifests(base + folder, judge):
+            if file.startswith(planes.MANIFEST) and (name := planes.name_in_manifest(text)):
+                return name
+    return ""
 
 
 class StaticPods:

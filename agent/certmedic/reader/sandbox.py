@@ -1,8 +1,11 @@
-"""The reader gives up every power that it does not need: after `confine`, the kernel refuses it for ever.
+"""The reader gives up every power that it does not need: the kernel refuses it for ever.
+
+`confine` is for the process that reads what strangers write, `keep_sight` for the one that answers about files and processes.
 
 Landlock (landlock(7), Linux 5.13 and later) refuses every write to files, and TCP since Linux 6.7, and signals to other processes since 6.12.
 It also refuses to trace, or to read the memory of, a process that is not confined like this one. Of root's capabilities only the one to read
-files is kept.
+files is kept by both. The other process keeps CAP_SYS_PTRACE, without which the environment of an etcd, which alone names its members, and
+the holders of a socket are closed to it; Landlock would close them too.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ _TCP: Final = 0b11  # to bind and to connect; version 4
 _SCOPES: Final = 0b11  # abstract unix sockets and signals; version 6
 _CAPABILITY_VERSION: Final = 0x20080522
 _CAP_DAC_READ_SEARCH: Final = 1 << 2
+_CAP_SYS_PTRACE: Final = 1 << 19
 
 
 class _Ruleset(ctypes.Structure):
@@ -45,7 +49,7 @@ def confine() -> int:
     """Confine this process, before it starts a thread; return the version of Landlock, 0 if the kernel has none."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _drop_capabilities(libc)
+    _drop_capabilities(libc, _CAP_DAC_READ_SEARCH)
     version = int(libc.syscall(_CREATE_RULESET, None, 0, _VERSION))
     if version < 1:
         return 0
@@ -70,11 +74,18 @@ def confine() -> int:
         os.close(ruleset)
 
 
-def _drop_capabilities(libc: ctypes.CDLL) -> None:
+def keep_sight() -> None:
+    """Keep of all capabilities those to read files and to look at processes, before this process starts a thread."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _drop_capabilities(libc, _CAP_DAC_READ_SEARCH | _CAP_SYS_PTRACE)
+
+
+def _drop_capabilities(libc: ctypes.CDLL, keep: int) -> None:
     header, sets = _Header(version=_CAPABILITY_VERSION), (_Capabilities * 2)()
     if libc.capget(ctypes.byref(header), ctypes.byref(sets)):
         return
-    kept = sets[0].permitted & _CAP_DAC_READ_SEARCH
+    kept = sets[0].permitted & keep
     sets[0] = _Capabilities(effective=kept, permitted=kept, inheritable=0)
     sets[1] = _Capabilities()
     libc.capset(ctypes.byref(header), ctypes.byref(sets))

@@ -1,10 +1,12 @@
 """The reader's end of its connections to the agent.
 
-The process serves one agent and ends with its connection: whatever starts it again begins at the positions that the agent has.
+There are two processes: one answers questions about files and processes, and its child follows the sources, and so reads what
+strangers write. Neither can do what the other can. They serve one agent and end with its connections: whatever starts them again begins at the positions that the agent has.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -13,10 +15,11 @@ import socket
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from typing import NoReturn
 
 from certmedic.core.model import Item, LogEntry
 from certmedic.edge.wire import BEAT, Connection, Hello, Welcome, WireError, dump, hello_of, items_to
-from certmedic.reader.sandbox import confine
+from certmedic.reader.sandbox import confine, keep_sight
 
 PATIENCE = 10.0  # seconds for the agent's greeting
 A_WHILE = 3600.0  # seconds
@@ -29,12 +32,39 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """Serve the agent on the descriptors that are the arguments."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    # The kernel ends this process with the agent, even while it is stopped.
+    die_with_parent()
+    serve(*(socket.socket(fileno=int(number)) for number in sys.argv[1:3]))
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process with the one that started it, even while it is stopped."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def serve(entries: socket.socket, questions: socket.socket) -> NoReturn:
+    """Serve the agent on two connections, in two processes, until it is gone."""
+    this = os.getpid()
+    if (follower := os.fork()) == 0:
+        questions.close()
+        # Landlock keeps a confined process from signalling its child, so that the confined one is the child.
+        die_with_parent()
+        if os.getppid() == this:
+            follow(entries)
+        os._exit(0)
+    entries.close()
+    keep_sight()
+    serve_questions(Connection(questions))
+    with contextlib.suppress(ChildProcessError):
+        _, status = os.waitpid(follower, os.WNOHANG)
+        if status and os.WIFSIGNALED(status):
+            os.kill(this, os.WTERMSIG(status))  # so that the agent, which closed the connections, learns why
+    os._exit(0)
+
+
+def follow(entries: socket.socket) -> NoReturn:
+    """Confine this process, and send what the sources say until the agent is gone."""
     if not confine():
         log.info("the reader could write files and use the network: this kernel has no Landlock that would refuse that")
-    entries, questions = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
-    threading.Thread(target=serve_questions, args=(Connection(questions),), name="questions", daemon=True).start()
     try:
         serve_entries(Connection(entries))
     except WireError as error:

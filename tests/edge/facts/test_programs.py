@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,8 @@ import pytest
 
 from certmedic.core import planes
 from certmedic.core.model import Trust
-from certmedic.edge.facts.programs import name_of, programs
+from certmedic.edge.facts.processes import network_of
+from certmedic.edge.facts.programs import details, holders, name_of, programs, seen_programs
 from labs.waiting import until
 
 KNOWN = planes.watched_programs()
@@ -27,7 +29,9 @@ def test_running_program_is_listed_with_its_start_and_trust(tmp_path):
             def mine():
                 return [
                     p
-                    for p in programs(lambda pid: Trust.SYSTEM if pid == process.pid else Trust.STRANGER)
+                    for p in programs(
+                        seen_programs(), lambda at: Trust.SYSTEM if at.pid == process.pid else Trust.STRANGER
+                    )
                     if p.pid == process.pid
                 ]
 
@@ -37,6 +41,26 @@ def test_running_program_is_listed_with_its_start_and_trust(tmp_path):
             process.kill()
     assert (seen.name, seen.trust) == ("kube-scheduler", Trust.SYSTEM)
     assert abs(seen.started_at - began) < timedelta(seconds=5)
+
+
+def test_details_of_a_process_come_by_its_environment_and_end_with_it():
+    with subprocess.Popen(["sleep", "60"], env={"ETCD_NAME": "a", "ETCD_CERT_FILE": "/x/server.crt"}) as process:
+        try:
+            until(lambda: [known for known in details([process.pid]) if known.named])
+            (known,) = details([process.pid, 2**22 + 1])
+        finally:
+            process.kill()
+    assert [(use, path.endswith("/x/server.crt")) for use, path in known.named] == [("server", True)]
+    assert (known.cluster, known.closed, known.network) == (None, "", network_of("self"))
+    assert f"/{process.pid}/" in known.start
+    assert details([process.pid]) == ()
+
+
+def test_socket_is_held_by_the_process_that_opened_it():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        inode = os.fstat(server.fileno()).st_ino
+        ((known, by),) = holders([inode])
+    assert (known, os.getpid() in {seen.pid for seen in by}) == (inode, True)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +80,13 @@ def test_program_is_known_by_its_executable(argv, name):
 
 
 def test_no_proc_means_no_program(tmp_path):
-    assert programs(lambda _: Trust.SYSTEM, proc=str(tmp_path)) == ()
+    assert seen_programs(proc=str(tmp_path)) == ()
     (tmp_path / "stat").write_text("cpu 1\nbtime 1000\n")
     (tmp_path / "12").mkdir()
     (tmp_path / "12/cmdline").write_bytes(b"/usr/bin/etcd\0--name\0")
-    assert programs(lambda _: Trust.SYSTEM, proc=str(tmp_path)) == ()  # it ended between the two reads
+    assert seen_programs(proc=str(tmp_path)) == ()  # it ended between the two reads
     (tmp_path / "12/stat").write_text(f"12 (a) b) S {' '.join(['0'] * 18)} {100 * os.sysconf('SC_CLK_TCK')} 0")
-    (etcd,) = programs(lambda _: Trust.SYSTEM, proc=str(tmp_path))
+    assert seen_programs(proc=str(tmp_path)) == ()  # nobody tells its cgroup
+    (tmp_path / "12/cgroup").write_text("0::/system.slice/etcd.service\n")
+    (etcd,) = programs(seen_programs(proc=str(tmp_path)), lambda _: Trust.SYSTEM)
     assert (etcd.name, etcd.started_at) == ("etcd", datetime.fromtimestamp(1100, UTC))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from datetime import UTC, datetime
 
 import pytest
@@ -84,6 +85,22 @@ def test_methods_without_a_master_answer_with_nothing(tmp_path):
     assert remote.running().containers == ()
     assert remote.exist([str(tmp_path), f"{tmp_path}/none"]) == {str(tmp_path)}
     assert remote.named_by(Origin(path=f"{tmp_path}/none.log", trust=Trust.SYSTEM)) == ()
+
+
+def test_processes_are_seen_through_the_reader_as_they_are(tmp_path):
+    direct, config = Direct(), tmp_path / "config"
+    remote = Remote(Wire(direct))
+    config.write_text("name: a\ninitial-cluster: a=https://10.0.0.1:2380,b=https://10.0.0.2:2380\n")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        inode = os.fstat(server.fileno()).st_ino
+        held = remote.holders([inode])
+        assert os.getpid() in {seen.pid for seen in held[inode]}
+        assert {inode: tuple(by) for inode, by in held.items()} == direct.holders([inode])
+    assert remote.holders([]) == {}
+    assert tuple(remote.details([os.getpid(), 2**22 + 1])) == direct.details([os.getpid()])
+    assert {seen.pid for seen in remote.programs()} == {seen.pid for seen in direct.programs()}
+    (cluster,) = remote.clusters([str(config), str(tmp_path / "none")])
+    assert (cluster.name, len(cluster.members)) == ("a", 2)
 
 
 def test_log_of_a_stranger_names_no_file(tmp_path):

@@ -23,6 +23,8 @@ from certmedic.edge.actor import ActorClient
 from certmedic.edge.facts.machine import Machine
 from certmedic.edge.identity import Identity
 from certmedic.edge.notify import AppriseNotifier
+from certmedic.edge.os.owners import Judge, Tree
+from certmedic.edge.static_pods import cluster_name
 from certmedic.edge.store import Incident, Store
 from certmedic.edge.wire import Watching
 from certmedic.loop import Loop
@@ -131,7 +133,9 @@ def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str])
         notifier=Screen(timeline, AppriseNotifier((), {}, urls)),
         journal=Silent(),
         host=HOST,
-        identity=Identity(root=str(member.root), owner=os.geteuid()),
+        identity=Identity(
+            "", lambda: cluster_name(str(member.root), Judge(Tree(root=str(member.root), owner=os.geteuid())))
+        ),
         boot_id="drill",
     )
     stop, box = threading.Event(), inbox.Inbox()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import queue
 import socket
 import threading
@@ -11,9 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from certmedic.core.model import Served
-from certmedic.edge.facts.etcds import Endpoint
+from certmedic.edge.facts.etcds import Endpoint, is_address
 from certmedic.edge.facts.listeners import Proof, probe
-from certmedic.edge.os.readfile import read_bytes
 
 MARGIN = 0.5  # seconds over a deadline, for the threads to start and report
 MOST_AT_ONCE = 128  # endpoints
@@ -21,24 +19,9 @@ MOST_AT_ONCE = 128  # endpoints
 _Answer = TypeVar("_Answer")
 
 
-def address_of(endpoint: Endpoint) -> str:
-    """Return the endpoint's address if its host is one, or is in the hosts file of its process; else ""."""
-    if _is_address(endpoint.host):
-        return endpoint.host
-    try:  # etcd-manager writes its peers there
-        lines = read_bytes(f"/proc/{endpoint.pid}/root/etc/hosts").decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    for line in lines:
-        address, *names = line.partition("#")[0].split() or [""]
-        if endpoint.host.lower() in (name.lower() for name in names) and _is_address(address):
-            return address
-    return ""
-
-
 def addresses(endpoints: Sequence[Endpoint], deadline: float) -> frozenset[str]:
     """Return the addresses of the endpoints, as far as they are known within `deadline` seconds. Never raises."""
-    known = {endpoint: address_of(endpoint) for endpoint in endpoints}
+    known = {endpoint: endpoint.address for endpoint in endpoints}
     looked_up = _at_once([endpoint for endpoint, address in known.items() if not address], _look_up_or_none, deadline)
     return frozenset({*known.values(), *looked_up.values()} - {""})
 
@@ -74,9 +57,9 @@ def _at_once(
 
 
 def _shake_hands(endpoint: Endpoint, deadline: float) -> tuple[Served, Proof]:
-    name = None if _is_address(endpoint.host) else endpoint.host
+    name = None if is_address(endpoint.host) else endpoint.host
     try:
-        return probe(address_of(endpoint) or _look_up(endpoint), endpoint.port, server_name=name, deadline=deadline)
+        return probe(endpoint.address or _look_up(endpoint), endpoint.port, server_name=name, deadline=deadline)
     except Exception as error:  # noqa: BLE001 - on a thread, where nobody else would hear of it
         return _nothing(endpoint, f"could not be tried: {str(error) or type(error).__name__}"), Proof()
 
@@ -94,11 +77,3 @@ def _look_up_or_none(endpoint: Endpoint) -> str:
         return _look_up(endpoint)
     except (OSError, UnicodeError):
         return ""
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

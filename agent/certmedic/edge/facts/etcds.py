@@ -1,30 +1,32 @@
-"""The etcd processes of this machine, and the cluster that the flags or the environment of each name."""
+"""The etcd processes of this machine, and the cluster that the flags or the environment of each names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from certmedic.core import planes
 from certmedic.core.certificates import NotACertificate, parse
 from certmedic.core.model import Certificate, Trust
-from certmedic.edge.facts.processes import argv_of, environ_of, read_process
-from certmedic.edge.os.readfile import read_bytes
+from certmedic.edge.facts.processes import network_of
+from certmedic.edge.facts.programs import ProcessSeen
+from certmedic.edge.facts.sight import Named, Sight
 
 MOST_ETCDS = 8
 MOST_MEMBERS = 32  # etcd recommends seven at most; flags must not be able to start a thousand threads
+MOST_IN_FILE = 200  # certificates of one file
 
-Trusts = Callable[[int], Trust]  # judges a process by its id
+Trusts = Callable[[ProcessSeen], Trust]  # judges a process
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a member listens, as the etcd process `pid` dials it; `host` is a name or an address."""
+    """Where a member listens, as an etcd dials it; `host` is a name or an address, and `address` "" if only DNS tells."""
 
-    pid: int
     host: str
     port: int
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,84 +38,82 @@ class Etcd:
     cluster: planes.Cluster
     version: str = ""
     cas: tuple[Certificate, ...] = ()  # that its peers are checked against; empty if nothing trusted tells
+    hosts: Mapping[str, str] = field(default_factory=dict)  # name in its hosts file -> address
+    named: Named = ()  # its certificate files
+    start: str = ""  # an id of its process instance
+
+    def endpoint(self, host: str, port: int) -> Endpoint:
+        """Return an endpoint, with its address if that is written or in the hosts file of the process."""
+        if is_address(host):
+            return Endpoint(host, port, host)
+        known = self.hosts.get(host.lower(), "")
+        return Endpoint(host, port, known if is_address(known) else "")
 
     def endpoints(self, member: tuple[str, str, int]) -> tuple[Endpoint, Endpoint | None]:
         """Return where a member serves peers, and where clients."""
         _, host, port = member
         clients = self.cluster.client_port
-        return Endpoint(self.pid, host, port), None if clients is None else Endpoint(self.pid, host, clients)
+        return self.endpoint(host, port), None if clients is None else self.endpoint(host, clients)
 
 
-def etcds(blind: list[str], trusts: Trusts) -> Iterator[Etcd]:
+def is_address(host: str) -> bool:
+    """Whether a host is an address and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def etcds(blind: list[str], trusts: Trusts, sight: Sight) -> Iterator[Etcd]:
     """Yield the trusted etcd processes of this network whose cluster is known; for each other one, add a sentence to `blind`."""
-    left = MOST_ETCDS
-    for home in sorted(Path("/proc").glob("[0-9]*")):
-        try:
-            if not _is_etcd(home, trusts):
-                continue
-            if left <= 0:
-                blind.append(f"more than {MOST_ETCDS} etcd processes run here; the others were not looked at")
-                return
-            left -= 1
-            argv = argv_of(home)
-        except OSError:
-            continue  # it has ended meanwhile
-        try:
-            cluster = planes.cluster_from_flags(argv, environ_of(home))
-        except OSError as error:
+    likely = [seen.pid for seen in sight.programs() if seen.is_etcd and _is_etcd(seen, trusts)]
+    network, left = network_of("self"), MOST_ETCDS
+    # More than are read: etcds of other networks do not count.
+    for known in sight.details(likely[: 4 * MOST_ETCDS]):
+        if network and known.network not in ("", network):
+            continue
+        pid = known.seen.pid
+        if left <= 0:
+            blind.append(f"more than {MOST_ETCDS} etcd processes run here; the others were not looked at")
+            return
+        left -= 1
+        if known.closed:
             # The environment overrides the flags, and names the group.
             blind.append(
-                f"etcd (process {home.name}) does not tell its members: its environment is closed to us ({error.strerror}); "
+                f"etcd (process {pid}) does not tell its members: its environment is closed to us ({known.closed}); "
                 "CAP_SYS_PTRACE would open it"
             )
-            continue
-        if cluster is None:
-            blind.append(f"etcd (process {home.name}) does not tell its other members by its flags or its environment")
-        elif len(cluster.members) > MOST_MEMBERS:
-            blind.append(f"etcd (process {home.name}) names {len(cluster.members)} members, which is more than can be")
+        elif known.cluster is None:
+            blind.append(f"etcd (process {pid}) does not tell its other members by its flags or its environment")
+        elif len(known.cluster.members) > MOST_MEMBERS:
+            blind.append(f"etcd (process {pid}) names {len(known.cluster.members)} members, which is more than can be")
         else:
-            yield Etcd(int(home.name), _group(int(home.name)), cluster, planes.etcd_version(_program(home, argv)))
+            group = _group(known.named, sight)
+            yield Etcd(
+                pid,
+                group,
+                known.cluster,
+                known.version,
+                hosts=known.hosts,
+                named=known.named,
+                start=known.start,
+            )
 
 
-def start_of(pid: int) -> str:
-    """Return an id of this process instance: boot, pid and start time; "" if it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name may hold blanks and ")"
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{pid}/{fields[19]}"
-    except (OSError, IndexError):
-        return ""
+def _is_etcd(seen: ProcessSeen, trusts: Trusts) -> bool:
+    """Whether a process is an etcd, by cgroup, executable and uid: any process can name itself etcd."""
+    exe = seen.process.exe or "/etcd"  # "": closed to us
+    return trusts(seen) is Trust.SYSTEM and exe.rpartition("/")[2].startswith("etcd")
 
 
-def _is_etcd(home: Path, trusts: Trusts) -> bool:
-    """Whether a process is an etcd of this network, by cgroup, executable and uid: any process can name itself etcd."""
-    return (
-        (home / "comm").read_text() == "etcd\n"
-        and trusts(int(home.name)) is Trust.SYSTEM
-        and (_program(home, ()) or "/etcd").rpartition("/")[2].startswith("etcd")  # "": closed to us
-        and _same_network(home)
-    )
-
-
-def _program(home: Path, argv: Sequence[str]) -> str:
-    try:
-        return str((home / "exe").readlink())  # the file itself: in images, old names link to later patches
-    except OSError:
-        return argv[0] if argv else ""
-
-
-def _same_network(home: Path) -> bool:
-    try:
-        return (home / "ns/net").readlink() == Path("/proc/self/ns/net").readlink()
-    except PermissionError:
-        return True
-
-
-def _group(pid: int) -> str:
+def _group(named: Named, sight: Sight) -> str:
     """Return the etcd group of a process by its peer certificate, as the inventory does."""
-    peer = next((path for use, path in read_process(pid) if use == "peer"), "")
+    peer = next((path for use, path in named if use == "peer"), "")
     if not peer:
         return ""
+    (content,) = sight.contents([peer])
     try:
-        return planes.place(peer, parse(read_bytes(peer), peer)[0], use="peer").group
-    except (OSError, NotACertificate, IndexError):
+        return planes.place(peer, parse(content.data, peer, most=MOST_IN_FILE)[0], use="peer").group
+    except (NotACertificate, IndexError):
         return planes.place(peer, use="peer").group

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,8 +18,8 @@ from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.facts.listeners import Listener, Proof, listeners, own_addresses, shake_hands
 from certmedic.edge.facts.members import Ask, MembersSeen, meet, members, peer_addresses
 from certmedic.edge.facts.memory import Memory
-from certmedic.edge.facts.processes import clock_synchronised, holders, identify, read_process
-from certmedic.edge.facts.programs import programs
+from certmedic.edge.facts.processes import clock_synchronised
+from certmedic.edge.facts.programs import ProcessSeen, programs
 from certmedic.edge.facts.quiet import Brief, Settled, files_by_port
 from certmedic.edge.facts.shutdown import shutdown_at
 from certmedic.edge.facts.sight import Direct, Pods, Sight
@@ -76,8 +76,9 @@ class Machine:
         self.live = live
         self.units = tuple(units)
         self._used: OrderedDict[str, str] = OrderedDict()  # path -> use, of files that programs use
-        self._tree = Tree(root=root, owner=owner)
-        self._sight = sight or Direct(tree=self._tree, live=live, docker_url=docker_url, containerd=containerd)
+        self._sight = sight or Direct(
+            tree=Tree(root=root, owner=owner), live=live, docker_url=docker_url, containerd=containerd
+        )
         self._inventory = Inventory(globs, self._used, sight=self._sight, live=live)
         self._memory = Memory(
             self._trust_at,
@@ -99,6 +100,15 @@ class Machine:
         """Return the certificates on disk, and the files that could not be used."""
         self._learn([(use, path) for path, use in self._static_pods().files.items()])
         return self._inventory.look()
+
+    def look_at_pods(self) -> None:
+        """Look at the static pods. Raises UnseenError."""
+        self._static_pods()
+
+    @property
+    def cluster(self) -> str:
+        """The name that kops or kubeadm gave the cluster, by the last look; "" if neither did."""
+        return self._pods.cluster
 
     def _static_pods(self) -> Pods:
         if time.monotonic() >= self._pods_until:
@@ -140,7 +150,7 @@ class Machine:
             self._away = away(around.members, self._away, now)
         blind += around.blind
         self._remember_probes(around.probes)
-        running_programs = programs(self.trust_of_process)
+        running_programs = programs(self._sight.programs(), self.trust_of_process)
         return Facts(
             at=now,
             memory=self._memory.look(stored, running_programs, now),
@@ -171,15 +181,15 @@ class Machine:
         if self.live:
             self._told = {**known, **self._told, **(self._met() if self._met else {})}
             embedded = _embedded(self.inventory()[0])
-            meet(self._told, embedded, [], trusts=self.trust_of_process, tree=self._tree, ask=self._ask)
+            meet(self._sight, self._told, embedded, [], trusts=self.trust_of_process, ask=self._ask)
         return dict(self._told)
 
     def _members(self, stored: Sequence[Stored]) -> MembersSeen:
         return members(
+            self._sight,
             remembered=self._told,
             embedded=_embedded(stored),
             trusts=self.trust_of_process,
-            tree=self._tree,
             ask=self._ask,
             brief=self._shaken,
         )
@@ -187,7 +197,7 @@ class Machine:
     def _peer_addresses(self) -> frozenset[str]:
         """Return the addresses of the other members; looked up again every minute."""
         if time.monotonic() >= self._peers_until:
-            self._peers = peer_addresses(self._told, self.trust_of_process)
+            self._peers = peer_addresses(self._sight, self._told, self.trust_of_process)
             self._peers_until = time.monotonic() + (PEERS_FOR if self._peers else NO_PEERS_FOR)
         return self._peers
 
@@ -214,13 +224,10 @@ class Machine:
         """
         if not self.live or origin.trust is not Trust.SYSTEM:
             return  # files that strangers name are not read
-        if (
-            origin.pid is not None
-            and self.trust_of_process(origin.pid) is Trust.SYSTEM
-            and (named := read_process(origin.pid))
-        ):
-            self._learn(named)
-            return
+        for known in self._sight.details([origin.pid]) if origin.pid is not None else ():
+            if known.named and self.trust_of_process(known.seen) is Trust.SYSTEM:
+                self._learn(known.named)
+                return
         who = origin.container_id or origin.path
         if not who or time.monotonic() < self._asked.get(who, 0.0):
             return
@@ -252,12 +259,14 @@ class Machine:
         until = time.monotonic() + HANDSHAKES
         served: list[Served] = []
         sockets = listeners(names)
-        held = holders([listener.inode for listener in sockets])
+        held = self._sight.holders([listener.inode for listener in sockets])
         trusts = self._trust_of(sockets, held)
         files = files_by_port(stored)
         states: dict[tuple[str, int], frozenset[object]] = {}
         for at in sockets:
-            states[at.address, at.port] = states.get((at.address, at.port), frozenset()) | {(at.inode, *held[at.inode])}
+            states[at.address, at.port] = states.get((at.address, at.port), frozenset()) | {
+                (at.inode, *(by.pid for by in held.get(at.inode, ())))
+            }
         calls = [(address, port, names[port]) for address, port in trusts]
         calls += [(address, port, None) for address, port, name in calls if nameless and name]
         # Trusted listeners first: those of strangers must not use up the time.
@@ -282,27 +291,24 @@ class Machine:
 
     def _trust_at(self, ports: Sequence[int]) -> dict[tuple[str, int], Trust]:
         sockets = listeners(ports)
-        return self._trust_of(sockets, holders([listener.inode for listener in sockets]))
+        return self._trust_of(sockets, self._sight.holders([listener.inode for listener in sockets]))
 
     def _trust_of(
-        self, sockets: Sequence[Listener], held: Mapping[int, Collection[int]]
+        self, sockets: Sequence[Listener], held: Mapping[int, Sequence[ProcessSeen]]
     ) -> dict[tuple[str, int], Trust]:
         """Judge listeners by the processes that hold their sockets. Without a visible process, root's socket is CLUSTER."""
         trusts: dict[tuple[str, int], list[Trust]] = {}
         for listener in sockets:
             unseen = Trust.CLUSTER if listener.uid == ROOT else Trust.STRANGER
-            those = [self.trust_of_process(pid) for pid in held[listener.inode] if pid != 1] or [unseen]
+            those = [self.trust_of_process(by) for by in held.get(listener.inode, ()) if by.pid != 1] or [unseen]
             trusts.setdefault((listener.address, listener.port), []).extend(those)
         return {where: least(those) for where, those in trusts.items()}
 
-    def trust_of_process(self, pid: int) -> Trust:
+    def trust_of_process(self, seen: ProcessSeen) -> Trust:
         """Judge a process by its uid, executable and cgroup."""
-        process = identify(pid)
-        if process is None:
-            return Trust.STRANGER
         if self._trusts is not None:
-            return self._trusts(process)
-        return of_process(process, self._static_pods().uids, self._believed)
+            return self._trusts(seen.process)
+        return of_process(seen.process, self._static_pods().uids, self._believed)
 
     def _remember_probes(self, ends: Iterable[tuple[str, int]]) -> None:
         for address, port in ends:

@@ -12,23 +12,20 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Protocol
 
 from certmedic.core import planes
 from certmedic.core.certificates import NotACertificate, parse, parse_der
 from certmedic.core.examine import chain
 from certmedic.core.model import Certificate, Member, Served, Stored, Told, Trust
-from certmedic.edge.facts.endpoints import address_of, addresses, handshakes
-from certmedic.edge.facts.etcds import MOST_MEMBERS, Endpoint, Etcd, Trusts, etcds, start_of
+from certmedic.edge.facts.endpoints import addresses, handshakes
+from certmedic.edge.facts.etcds import MOST_IN_FILE, MOST_MEMBERS, Endpoint, Etcd, Trusts, etcds
 from certmedic.edge.facts.listeners import Proof, listeners, own_addresses
-from certmedic.edge.facts.processes import holders, read_process
+from certmedic.edge.facts.programs import ProcessSeen
 from certmedic.edge.facts.quiet import Brief
-from certmedic.edge.os.owners import Judge, Tree
-from certmedic.edge.os.readfile import read_bytes
+from certmedic.edge.facts.sight import Named, Sight
 
 DEADLINE = 2.0  # seconds for one handshake; all are made at once
-MOST_IN_FILE = 200  # certificates of one file
 
 Voters = tuple[tuple[str, str, int], ...]  # name, host and port of peers
 
@@ -42,7 +39,7 @@ class Ask(Protocol):
         """Return the voting members; empty if etcd does not answer. Never raises."""
 
 
-def _nobody(_: int) -> Trust:
+def _nobody(_: ProcessSeen) -> Trust:
     return Trust.STRANGER
 
 
@@ -56,22 +53,22 @@ class MembersSeen:
 
 
 def members(  # noqa: PLR0913 - each is one way to know them
+    sight: Sight,
     deadline: float = DEADLINE,
     *,
     remembered: dict[str, Told] | None = None,
     embedded: Sequence[Stored] = (),
     trusts: Trusts = _nobody,
-    tree: Tree = Tree(),  # noqa: B008 - a frozen value
     ask: Ask | None = None,
     brief: Brief[Endpoint, tuple[Served, Proof]] | None = None,
 ) -> MembersSeen:
-    """Return the members of every etcd in this network namespace, each with the certificates that it serves. Never raises.
+    """Return the members of every etcd in this network namespace, each with the certificates that it serves. Raises UnseenError.
 
     The handshakes take at most `deadline` seconds and a little; before them, the etcds here are asked for their members. For
-    `remembered`, `embedded`, `trusts`, `tree` and `ask` see `meet`. A handshake that `brief` remembers is not repeated.
+    `sight`, `remembered`, `embedded`, `trusts` and `ask` see `meet`. A handshake that `brief` remembers is not repeated.
     """
     blind: list[str] = []
-    known = meet({} if remembered is None else remembered, embedded, blind, trusts=trusts, tree=tree, ask=ask)
+    known = meet(sight, {} if remembered is None else remembered, embedded, blind, trusts=trusts, ask=ask)
     pairs = [(etcd, member, *etcd.endpoints(member)) for etcd in known for member in etcd.cluster.members]
     endpoints = dict.fromkeys(endpoint for _, _, *both in pairs for endpoint in both if endpoint is not None)
     seen = (brief or Brief(0.0)).ask(list(endpoints), lambda wanted: handshakes(wanted, deadline))
@@ -100,15 +97,15 @@ def members(  # noqa: PLR0913 - each is one way to know them
     return MembersSeen(members=tuple(result), probes=probes, blind=tuple(blind))
 
 
-def peer_addresses(remembered: Mapping[str, Told], trusts: Trusts) -> frozenset[str]:
-    """Return the addresses of the other members of the trusted etcds here, without a connection to any. Never raises."""
+def peer_addresses(sight: Sight, remembered: Mapping[str, Told], trusts: Trusts) -> frozenset[str]:
+    """Return the addresses of the other members of the trusted etcds here, without a connection to any. Raises UnseenError."""
     others: dict[Endpoint, None] = {}
-    for etcd in etcds([], trusts):
-        peer = _peer_certificate(read_process(etcd.pid))
+    for etcd in etcds([], trusts, sight):
+        peer = _peer_certificate(etcd.named)
         known = remembered[peer].voters if peer in remembered else ()
         for name, host, port in (*etcd.cluster.members, *known):
             if name != etcd.cluster.name:
-                others[Endpoint(etcd.pid, host, port)] = None
+                others[etcd.endpoint(host, port)] = None
     return addresses(list(others), DEADLINE)
 
 
@@ -125,74 +122,73 @@ def is_verified(proof: Proof, cas: Sequence[Certificate]) -> bool:
 
 
 def meet(  # noqa: PLR0913 - as for `members`
+    sight: Sight,
     remembered: dict[str, Told],
     embedded: Sequence[Stored],
     blind: list[str],
     *,
     trusts: Trusts = _nobody,
-    tree: Tree = Tree(),  # noqa: B008 - a frozen value
     ask: Ask | None = None,
 ) -> list[Etcd]:
     """Return the etcds of this network namespace that `trusts` judges SYSTEM, with their members.
 
-    `remembered` maps a peer certificate to the last answer of its etcd, and is updated. `embedded` are the peer certificates of etcds
-    inside other programs. CA files count only if only root may write them in the `tree`. Without `ask`, no etcd is asked.
+    `sight` reads files and processes. `remembered` maps a peer certificate to the last answer of its etcd, and is updated. `embedded`
+    are the peer certificates of etcds inside other programs. CA files count only if only root may write them. Without `ask`, no etcd
+    is asked. Raises UnseenError.
     """
     known = []
     separate = set()  # peer certificates of etcds that are processes, which are not looked for inside other programs
-    for etcd in etcds(blind, trusts):
+    for etcd in etcds(blind, trusts, sight):
         own = next((member for member in etcd.cluster.members if member[0] == etcd.cluster.name), None)
-        files = read_process(etcd.pid)
-        peer = _peer_certificate(files)
+        peer = _peer_certificate(etcd.named)
         separate.add(peer)
         if own is not None and peer:
-            host, port = address_of(Endpoint(etcd.pid, own[1], own[2])), own[2]
-            ca_files = _trusted_files(peer, [path for use, path in files if use == "ca"], tree)
-            cas = _certificates_in(ca_files)
+            host, port = etcd.endpoint(own[1], own[2]).address, own[2]
+            ca_files = _trusted_files(sight, peer, [path for use, path in etcd.named if use == "ca"])
+            cas = _certificates_in(sight, ca_files)
             # The peer key is used only towards the socket of this very process; TLS verifies its chain before that.
             answer: Voters = ()
-            if ask is not None and host and _listens(etcd.pid, port) and _can_ask(peer):
+            if ask is not None and host and _listens(sight, etcd.pid, port) and _can_ask(sight, peer):
                 answer = ask(host, port, certificate=peer, cas=ca_files)
-            voting = _remembered(remembered, peer, answer, start_of(etcd.pid), etcd.cluster.members)
+            voting = _remembered(remembered, peer, answer, etcd.start, etcd.cluster.members)
             cluster = replace(etcd.cluster, members=voting) if voting else etcd.cluster
             known.append(replace(etcd, cas=cas, cluster=cluster))
         else:
             known.append(etcd)
     inside = [
-        _inside(stored, remembered, trusts, tree, ask) for stored in embedded if stored.certificate.path not in separate
+        _inside(sight, stored, remembered, trusts, ask)
+        for stored in embedded
+        if stored.certificate.path not in separate
     ]
     return known + [etcd for etcd in inside if etcd is not None]
 
 
-def _inside(stored: Stored, remembered: dict[str, Told], trusts: Trusts, tree: Tree, ask: Ask | None) -> Etcd | None:
+def _inside(sight: Sight, stored: Stored, remembered: dict[str, Told], trusts: Trusts, ask: Ask | None) -> Etcd | None:
     """Return the etcd inside k3s or rke2 that has this peer certificate; None if no trusted program listens."""
     path, place = stored.certificate.path, stored.place
     listening = listeners(place.ports)
-    held = holders([listener.inode for listener in listening])
+    held = sight.holders([listener.inode for listener in listening])
     trusted = [
         (listener.address, listener.port)
         for listener in listening
-        if held[listener.inode] and all(trusts(pid) is Trust.SYSTEM for pid in held[listener.inode] - {1})
+        if (by := held.get(listener.inode)) and all(trusts(seen) is Trust.SYSTEM for seen in by if seen.pid != 1)
     ]
     if not trusted:
         return None
-    ca_files = _trusted_files(path, [place.ca_path], tree)
-    cas = _certificates_in(ca_files)
+    ca_files = _trusted_files(sight, path, [place.ca_path])
+    cas = _certificates_in(sight, ca_files)
     answer: Voters = ()
-    if ask is not None and len(trusted) == len(listening) and _can_ask(path):
+    if ask is not None and len(trusted) == len(listening) and _can_ask(sight, path):
         answer = ask(*trusted[0], certificate=path, cas=ca_files)
     voting = _remembered(remembered, path, answer)
     here = own_addresses()
     name = next((name for name, host, port in voting if (host, port) == trusted[0] or host in here), "")
     if name:
         return Etcd(0, place.group, planes.Cluster(name=name, members=voting, client_port=2379), cas=cas)
-    try:
-        written = Path(planes.etcd_config(place, path)).read_text("utf-8", errors="replace")
-    except OSError:
-        written = ""
     # Nothing names the other members: none of them is taken for this one, so that nothing is restarted.
     unknown = planes.Cluster(name="", members=(("of an unknown name", *trusted[0]),), client_port=None)
-    return Etcd(0, place.group, planes.cluster_from_config(written) or unknown, cas=cas)
+    written = sight.clusters([planes.etcd_config(place, path)])
+    return Etcd(0, place.group, written[0] if written else unknown, cas=cas)
 
 
 def _remembered(remembered: dict[str, Told], peer: str, now: Voters, by: str = "", flags: Voters = ()) -> Voters:
@@ -209,46 +205,49 @@ def _remembered(remembered: dict[str, Told], peer: str, now: Voters, by: str = "
     return known.voters if known.by == by else tuple(sorted({*known.voters, *flags}))
 
 
-def _peer_certificate(files: Sequence[tuple[str, str]]) -> str:
+def _peer_certificate(files: Named) -> str:
     return next((path for use, path in files if use == "peer"), "")
 
 
-def _trusted_files(peer: str, files: Sequence[str], tree: Tree) -> list[str]:
+def _trusted_files(sight: Sight, peer: str, files: Sequence[str]) -> list[str]:
     """Return the CA files that only root may write and that hold a CA of the peer certificate."""
-    judge = Judge(tree)
-    if judge.judge(peer).trust is not Trust.SYSTEM:
+    trusts = {file.path: file.standing.trust for file in sight.survey((), (peer, *files)).files}
+    if trusts.get(peer) is not Trust.SYSTEM:
         return []
-    leaf, *sent = _read(peer) or [None]
+    leaf, *sent = _read(sight, peer) or [None]
     return [
         path
         for path in dict.fromkeys(files)
         if leaf is not None
-        and judge.judge(path).trust is Trust.SYSTEM
-        and chain(leaf, [ca for ca in _read(path) if ca.is_ca], [ca for ca in sent if ca is not None and ca.is_ca])
+        and trusts.get(path) is Trust.SYSTEM
+        and chain(
+            leaf, [ca for ca in _read(sight, path) if ca.is_ca], [ca for ca in sent if ca is not None and ca.is_ca]
+        )
     ]
 
 
-def _certificates_in(files: Sequence[str]) -> tuple[Certificate, ...]:
-    return tuple(ca for path in files for ca in _read(path) if ca.is_ca)
+def _certificates_in(sight: Sight, files: Sequence[str]) -> tuple[Certificate, ...]:
+    return tuple(ca for path in files for ca in _read(sight, path) if ca.is_ca)
 
 
-def _read(path: str) -> tuple[Certificate, ...]:
+def _read(sight: Sight, path: str) -> tuple[Certificate, ...]:
+    (content,) = sight.contents([path])
     try:
-        return parse(read_bytes(path), path, most=MOST_IN_FILE)
+        return parse(content.data, path, most=MOST_IN_FILE) if not content.reason else ()
     except NotACertificate as fault:
         return fault.certificates
-    except OSError:
-        return ()
 
 
-def _listens(pid: int, port: int) -> bool:
+def _listens(sight: Sight, pid: int, port: int) -> bool:
     """Whether every listener on a port here is a socket of this process alone."""
     listening = listeners([port])
-    held = holders([listener.inode for listener in listening])
-    return bool(listening) and all(held[listener.inode] - {1} == {pid} for listener in listening)
+    held = sight.holders([listener.inode for listener in listening])
+    return bool(listening) and all(
+        {seen.pid for seen in held.get(listener.inode, ())} - {1} == {pid} for listener in listening
+    )
 
 
-def _can_ask(peer: str) -> bool:
+def _can_ask(sight: Sight, peer: str) -> bool:
     """Whether the peer certificate is valid now, so that etcd accepts it. A refused connection would be a line in etcd's log."""
-    leaf, now = next(iter(_read(peer)), None), datetime.now(UTC)
+    leaf, now = next(iter(_read(sight, peer)), None), datetime.now(UTC)
     return leaf is not None and leaf.not_before <= now <= leaf.not_after

@@ -89,9 +89,9 @@ def resolved(root: str, path: str) -> str:
     return "/".join([root, *done])
 
 
-def identify(pid: int) -> Process | None:
+def identify(pid: int, proc: str = "/proc") -> Process | None:
     """Return the properties of a process that it cannot choose; None if it has ended."""
-    home = Path(f"/proc/{pid}")
+    home = Path(f"{proc}/{pid}")
     try:
         uid = home.stat().st_uid
         lines = [line.split(":", 2) for line in (home / "cgroup").read_text(errors="replace").splitlines()]
@@ -104,6 +104,23 @@ def identify(pid: int) -> Process | None:
     groups = {name: path for _, name, path in (parts for parts in lines if len(parts) == 3)}
     unified = groups.get("", "/")
     return Process(uid=uid, exe=exe, cgroup=unified if unified != "/" else groups.get("name=systemd", "/"))
+
+
+def start_of(pid: int) -> str:
+    """Return an id of this process instance: boot, pid and start time; "" if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name may hold blanks and ")"
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{pid}/{fields[19]}"
+    except (OSError, IndexError):
+        return ""
+
+
+def network_of(pid: int | str) -> str:
+    """Return the network namespace of a process, or with "self" of this one; "" if it has ended or is closed to us."""
+    try:
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
+    except OSError:
+        return ""
 
 
 def static_uids(static_pods: Collection[str], folder: str = "/var/log/pods") -> frozenset[str]:

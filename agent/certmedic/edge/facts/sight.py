@@ -1,4 +1,4 @@
-"""The files of this machine that only root may read: `Direct` reads them, `Remote` asks the reader, which runs a `Direct`.
+"""The files and processes of this machine that only root may read: `Direct` reads them, `Remote` asks the reader, which runs a `Direct`.
 
 Nobody but the reader, root's own commands and the actor may read these files. No answer holds a private key or another secret.
 """
@@ -17,11 +17,12 @@ from certmedic.edge.facts.containerd import containerd_containers, containerd_fi
 from certmedic.edge.facts.containers import container_files, containers, manifest_files, manifest_images
 from certmedic.edge.facts.master import Master, read_master
 from certmedic.edge.facts.processes import static_uids
+from certmedic.edge.facts.programs import Details, ProcessSeen, details, holders, seen_programs
 from certmedic.edge.facts.survey import Content, Survey, contents, exist, in_copy, survey
 from certmedic.edge.os.owners import Judge, Tree
-from certmedic.edge.os.readfile import read_ends
+from certmedic.edge.os.readfile import read_bytes, read_ends
 from certmedic.edge.source import UnseenError
-from certmedic.edge.static_pods import FOLDERS, StaticPods
+from certmedic.edge.static_pods import FOLDERS, StaticPods, cluster_name
 
 END_BYTES = 256 * 1024  # of each end of a log, where programs name their files when they start
 MOST_NAMED = 256  # files that one program names
@@ -39,6 +40,7 @@ class Pods:
     files: Mapping[str, str] = field(default_factory=dict)  # path of a certificate file -> use
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> image of etcd-manager
     master: Master = field(default_factory=Master)
+    cluster: str = ""  # the name that kops or kubeadm gave the cluster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,18 @@ class Sight(Protocol):
 
     def named_by(self, origin: Origin) -> Named:
         """Return the certificate files that the container or the log of a program names."""
+
+    def programs(self) -> Sequence[ProcessSeen]:
+        """Return the running programs whose certificates are known, and every etcd."""
+
+    def details(self, pids: Sequence[int]) -> Sequence[Details]:
+        """Return what flags and environment of processes name, for each that still runs."""
+
+    def holders(self, inodes: Sequence[int]) -> Mapping[int, Sequence[ProcessSeen]]:
+        """Return socket inode -> processes that have it open, as far as they can be seen."""
+
+    def clusters(self, files: Sequence[str]) -> Sequence[planes.Cluster]:
+        """Return the cluster that each etcd configuration of k3s or rke2 names, of those that name one."""
 
 
 class Direct:
@@ -110,6 +124,7 @@ class Direct:
             files=manifest_files(root, judge=judge),
             images=manifest_images(root, judge=judge),
             master=read_master(root, judge=judge) if self._live or self._tree.root != "/" else Master(),
+            cluster=cluster_name(root, judge),
         )
 
     def running(self) -> Running:
@@ -138,6 +153,27 @@ class Direct:
                 for line in read_ends(origin.path, END_BYTES).decode(errors="replace").splitlines():
                     named += ((use, planes.host_path(path)) for use, path in planes.paths_from_startup_line(line))
         return tuple(dict.fromkeys(named))[-MOST_NAMED:]
+
+    def programs(self) -> Sequence[ProcessSeen]:
+        """See `Sight`."""
+        return seen_programs()
+
+    def details(self, pids: Sequence[int]) -> Sequence[Details]:
+        """See `Sight`."""
+        return details(pids)
+
+    def holders(self, inodes: Sequence[int]) -> Mapping[int, Sequence[ProcessSeen]]:
+        """See `Sight`."""
+        return dict(holders(inodes))
+
+    def clusters(self, files: Sequence[str]) -> Sequence[planes.Cluster]:
+        """See `Sight`."""
+        known = list[planes.Cluster]()
+        for path in files:
+            with contextlib.suppress(OSError):
+                cluster = planes.cluster_from_config(read_bytes(path).decode(errors="replace"))
+                known += [cluster] if cluster is not None else []
+        return known
 
 
 _Answer = TypeVar("_Answer")
@@ -176,6 +212,23 @@ class Remote:
         """See `Sight`."""
         return self._answer(Named, "named_by", origin)
 
+    def programs(self) -> Sequence[ProcessSeen]:
+        """See `Sight`."""
+        return self._answer(tuple[ProcessSeen, ...], "programs")
+
+    def details(self, pids: Sequence[int]) -> Sequence[Details]:
+        """See `Sight`."""
+        return self._answer(tuple[Details, ...], "details", pids)
+
+    def holders(self, inodes: Sequence[int]) -> Mapping[int, Sequence[ProcessSeen]]:
+        """See `Sight`."""
+        pairs = self._answer(tuple[tuple[int, tuple[ProcessSeen, ...]], ...], "holders", inodes) if inodes else ()
+        return dict(pairs)
+
+    def clusters(self, files: Sequence[str]) -> Sequence[planes.Cluster]:
+        """See `Sight`."""
+        return self._answer(tuple[planes.Cluster, ...], "clusters", files)
+
     def _answer(self, kind: type[_Answer], method: str, *arguments: Any) -> _Answer:
         answer = self._ask(method, codec.plain(arguments))
         try:
@@ -188,7 +241,9 @@ def answer(sight: Sight, method: str, arguments: Sequence[Any]) -> Any:
     """Answer the question of a `Remote` by another sight. Raises ValueError, KeyError or TypeError if it makes no sense."""
     kinds = _METHODS[method]
     values = [codec.made(kind, raw) for kind, raw in zip(kinds, arguments, strict=True)]
-    return codec.plain(getattr(sight, method)(*values))
+    reply = getattr(sight, method)(*values)
+    # The keys of an object in JSON are text, and inodes are numbers.
+    return codec.plain(list(reply.items()) if method == "holders" else reply)
 
 
 # The methods of `Sight`, each with the kinds of its arguments.
@@ -199,4 +254,8 @@ _METHODS: Final[Mapping[str, Sequence[Any]]] = {
     "pods": (),
     "running": (),
     "named_by": (Origin,),
+    "programs": (),
+    "details": (tuple[int, ...],),
+    "holders": (tuple[int, ...],),
+    "clusters": (tuple[str, ...],),
 }
