@@ -1,7 +1,7 @@
 """`pip install` into an empty environment, with the oldest and the newest allowed libraries, from wheel and source archive.
 
-The oldest allowed versions are those of Debian 12, taken from PyPI; the newest are those that pip finds. pip builds systemd-python
-from source, which needs a compiler and libsystemd-dev.
+The oldest allowed versions are those of Debian 12, taken from PyPI; the newest are those that pip finds. pip builds systemd-python,
+which only the extra "agent" needs, from source: with a compiler and libsystemd-dev.
 """
 
 import functools
@@ -81,7 +81,8 @@ def test_wheel_and_source_archive_hold_every_file_of_the_package(archives):
 
 
 def test_lowest_versions_in_pyproject_are_those_of_debian_12():
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["agent"]]
     floor = dict(line.split(">=") for line in wanted)
     assert set(floor) <= set(DEBIAN_12)
     for name, oldest in floor.items():
@@ -93,7 +94,7 @@ def test_lowest_versions_in_pyproject_are_those_of_debian_12():
 def test_service_installed_by_pip_runs(archives, kind, pins, tmp_path):
     bin_ = environment(tmp_path / "venv")
     (tmp_path / "pins.txt").write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
-    do(bin_ / "pip", "install", "--quiet", "-c", tmp_path / "pins.txt", archives[kind])
+    do(bin_ / "pip", "install", "--quiet", "-c", tmp_path / "pins.txt", f"{archives[kind]}[agent]")
     if pins:
         there = dict(line.split("==") for line in do(bin_ / "pip", "list", "--format=freeze").lower().split())
         assert {name: there[name.lower()] for name in pins} == pins
@@ -125,3 +126,17 @@ def test_service_installed_by_pip_runs(archives, kind, pins, tmp_path):
     finally:
         service.kill()
         service.communicate()
+
+
+def test_wheel_installs_without_a_compiler_and_answers_without_systemd(archives, tmp_path):
+    bin_ = environment(tmp_path / "venv")
+    # No program but those of the environment: neither a compiler nor pkg-config can be found.
+    bare = {"PATH": str(bin_), "HOME": str(tmp_path), "CC": "/nonexistent"}
+    more = {
+        name: value for name, value in os.environ.items() if name.lower().endswith(("_proxy", "_index_url", "_cert"))
+    }
+    do(bin_ / "pip", "install", "--quiet", archives["wheel"], env=bare | more)
+    assert "systemd" not in do(bin_ / "pip", "list", "--format=freeze", env=bare)
+    assert "refused" in do(bin_ / "certmedic", "explain", LINE, env=bare)
+    (tmp_path / "master").mkdir()
+    assert "No certificate found" in do(bin_ / "certmedic", "certs", "--root", tmp_path / "master", env=bare)

@@ -97,6 +97,11 @@ def imported():
     return names - sys.stdlib_module_names - {"certmedic"}
 
 
+def libraries(project):
+    """Return the libraries of pyproject.toml that the service needs, each with its floor."""
+    return [*project["dependencies"], *project["optional-dependencies"]["agent"]]
+
+
 def test_package_dependencies_are_exactly_the_imported_libraries():
     used = imported()
     assert used <= LIBRARIES.keys()
@@ -107,7 +112,7 @@ def test_package_dependencies_are_exactly_the_imported_libraries():
     in_rpm = dict(re.findall(r"^Requires: +python3dist\(([\w-]+)\) >= ([\w.]+)$", spec, re.MULTILINE))
     assert set(in_rpm) == {LIBRARIES[name][1] for name in used}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    floor = dict(line.lower().split(">=") for line in project["dependencies"])
+    floor = dict(line.lower().split(">=") for line in libraries(project))
     for name in used:
         on_debian, on_pypi = LIBRARIES[name]
         assert (
@@ -179,7 +184,7 @@ def test_checksums_and_bill_of_materials_match_the_packages(dist):
     assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", __version__)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert {component["name"] for component in bill["components"]} == {
-        line.split(">=")[0] for line in project["dependencies"]
+        line.split(">=")[0] for line in libraries(project)
     }
 
 

@@ -93,6 +93,7 @@ class Past:
 )
 def backfill(*, as_json: bool, config_path: Path | None, start: datetime) -> None:
     """Report the failures that the logs still hold, each counted once. It changes and sends nothing."""
+    inputs.need_linux("backfill")
     settings = inputs.config(config_path)
     if os.geteuid() != 0:
         output.write("certmedic: without root some logs cannot be read: sudo certmedic backfill ...", err=True)

@@ -35,6 +35,7 @@ UNDER_ETCD_MANAGER = re.compile(rb"etcd-manager|certs\.go:\d+\] generating certi
 BEGAN = re.compile(rb"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)")
 EXIT = {Severity.CRITICAL: 2, Severity.WARNING: 1, Severity.INFO: 0}
 SOON = timedelta(days=30)  # `diagnose` warns of what expires within
+COPY = "name a copy of a master's files with --root DIR"
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")  # by exit code, as Nagios names them
 
 
@@ -62,6 +63,8 @@ def certs(  # noqa: PLR0913 - each is an option of the command
 
     --check makes it a Nagios or NRPE check, whose first line is a summary.
     """
+    if root is None:
+        inputs.need_linux("certs", COPY, code=3 if check else 1)
     settings = inputs.config(config_path, looks=True)
     now = at or datetime.now(UTC)
     facts = app.inspector(settings, root).gather(now=now)
@@ -178,6 +181,8 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
 
     For each, in order of time: the effect, the messages that certmedic would send, and its actions.
     """
+    if root is None:
+        inputs.need_linux("simulate", COPY)
     settings = inputs.config(config_path)
     now = datetime.now(UTC)
     if until <= now:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
@@ -85,6 +86,12 @@ def print_faults(error: ConfigError) -> None:
     """Print every fault of the configuration."""
     for fault in error.faults:
         output.write(f"certmedic: {fault}", err=True)
+
+
+def need_linux(command: str, instead: str = "run it on the master", *, code: int = 1) -> None:
+    """Exit with `code` unless this machine runs Linux, since the command reads the machine itself."""
+    if sys.platform != "linux":
+        output.fail(f"{command} reads this machine, which must run Linux: {instead}", code)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ def run(*, config_path: Path | None) -> None:
 
     SIGHUP reloads the configuration. On SIGTERM the service finishes an action under way, then stops.
     """
+    inputs.need_linux("run")
     try:
         config = load(config_path)
     except ConfigError as error:
@@ -114,6 +115,7 @@ def serve(
 @inputs.CONFIG
 def status(*, as_json: bool, config_path: Path | None) -> None:
     """Show what is watched and found, what is open, whether certmedic may act, and whether messages arrive."""
+    inputs.need_linux("status")
     settings, now = inputs.config(config_path, looks=True), datetime.now(UTC)
     with inputs.state(settings) as state:
         sources, opened, channels = state.sources(), state.incidents(unresolved=True), state.channels()
