@@ -21,6 +21,7 @@ from certmedic.edge.facts.sight import Remote, Sight
 from certmedic.edge.identity import Identity
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.notify.addresses import credential
+from certmedic.edge.notify.pager import PagerService
 from certmedic.edge.os.owners import Judge, Tree
 from certmedic.edge.source import UnseenError
 from certmedic.edge.static_pods import cluster_name
@@ -170,7 +171,10 @@ def notifier(config: Config) -> AppriseNotifier:
     """Return what sends messages to people."""
     paths = [item for item in config.notify.apprise if isinstance(item, str)]
     urls = [item.reveal() for item in config.notify.apprise if isinstance(item, Secret)]
-    return AppriseNotifier(paths, config.notify.tags, urls, writable_by_others)
+    pagers = [
+        PagerService(pager=pager, host=socket.gethostname(), check=writable_by_others) for pager in config.notify.pager
+    ]
+    return AppriseNotifier(paths, config.notify.tags, urls, writable_by_others, pagers)
 
 
 def alertmanager(config: Config) -> Alertmanager | None:
@@ -188,7 +192,8 @@ def alertmanager(config: Config) -> Alertmanager | None:
 
 def channel_faults(config: Config, way: AppriseNotifier) -> list[str]:
     """Return what keeps messages from people, a sentence each."""
-    nobody = [route.tag for route in config.notify.route if not way.tagged(route.tag)] if config.notify.apprise else []
+    asked = config.notify.route if config.notify.apprise or config.notify.pager else ()
+    nobody = [route.tag for route in asked if not way.tagged(route.tag)]
     return [*way.faults(), *(f"notify.route: no channel carries the tag {tag!r}" for tag in dict.fromkeys(nobody))]
 
 

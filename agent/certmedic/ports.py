@@ -50,14 +50,17 @@ class Channel:
 
     id: str
     label: str
+    keeps_incidents: bool = False  # opens an incident by a message, and closes it by "resolved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """The result of a delivery. `error` holds no address. Every failed delivery may be retried."""
+    """The result of a delivery. `error` holds no address."""
 
     ok: bool
     error: str = ""
+    final: bool = False  # the service refuses this message, so that it is not retried
+    wait: float = 0.0  # seconds until the next attempt, as the service demands
 
 
 class Notifier(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from certmedic.core import message
@@ -39,7 +40,9 @@ class Teller:
         A silence or a maintenance window drops the message. Only "resolved" gets through, for incidents that were reported before.
         """
         severity = incident.severity
-        if self.mode == "observe" or severity is Severity.INFO:
+        # Whoever heard of an incident hears of its end, also if it is only information by then.
+        over = kind is MessageKind.RESOLVED and incident.announced_at is not None
+        if self.mode == "observe" or (severity is Severity.INFO and not over):
             return
         silences = (*self.store.silences(now=now), *message.windows(self.maintenance, now))
         silence = message.silence_of(incident.diagnosis, silences, now)
@@ -58,6 +61,7 @@ class Teller:
             opened_at=incident.opened_at,
             failed=incident.state is IncidentState.ESCALATED,
         )
+        written = replace(written, key=self._key(incident))
         channels = self._channels(kind, incident)
         first = incident.announced_at is None
         serious = severity is Severity.CRITICAL and (first or kind is MessageKind.ESCALATED)
@@ -65,6 +69,15 @@ class Teller:
             channels[WALL] = "every terminal"
         if self.store.enqueue(incident.id, written, channels, now=now) and first:
             self.store.announce(incident.id, now=now)
+
+    def _key(self, incident: Incident) -> str:
+        """Return the key of an incident's messages: that of its first, since the name of the cluster and the clock may change."""
+        return self.store.key_of_messages(incident.id) or message.key_of(
+            cluster=self.world.identity.name,
+            host=self.world.host,
+            incident=incident.id,
+            opened_at=incident.opened_at.isoformat(),
+        )
 
     def _channels(self, kind: MessageKind, incident: Incident) -> dict[str, str]:
         """Return the channels of a message, id -> label. Who heard of an incident hears of its end, whatever its severity is by then."""
@@ -112,7 +125,9 @@ class Teller:
             return
         faults = [(incident.severity, incident.diagnosis.cause) for incident in held]
         written = message.digest(faults, host=message.machine(self.world.identity.name, self.world.host))
-        channels = {channel.id: channel.label for channel in self.world.notifier.channels(written.severity, "")}
+        # A digest has no end, so that nothing would close an incident that it opened.
+        every = self.world.notifier.channels(written.severity, "")
+        channels = {channel.id: channel.label for channel in every if not channel.keeps_incidents}
         self.store.enqueue(held[0].id, written, channels, now=now)
 
     def deliver(self, now: datetime, courier: Worker) -> None:
@@ -150,9 +165,10 @@ class Teller:
             self.store.delivered(delivery, now=now)
             return
         again = None  # a message to terminals is not retried: it is for those who are logged in now
-        if delivery.channel != WALL:
+        if delivery.channel != WALL and not result.final:
             key = f"{delivery.message_id}{delivery.channel}"
             again = message.retry_at(delivery.attempts, now, delivery.created_at, key=key)
+            again = max(again, now + timedelta(seconds=result.wait)) if again else None
         self.store.undelivered(delivery, result.error, again_at=again)
         if again is None and delivery.channel != WALL:
             reason = f'the message "{delivery.message.kind}" never reached {delivery.label}: {result.error}'

@@ -8,6 +8,7 @@ import pytest
 from certmedic.config import KEYS, PLANES, Config, ConfigError, Secret, load, units_of
 from certmedic.config.values import RESTARTABLE
 from certmedic.core.means import Means
+from certmedic.core.model import Pager
 from labs import documents
 
 
@@ -249,3 +250,29 @@ def test_key_of_the_top_level_below_a_section_is_told_its_place(tmp_path):
     file.write_text('[remedy]\nper_day = 1\nmode = "remedy"\n')
     with pytest.raises(ConfigError, match=r"remedy\.mode: no such key; mode stands above the first \[section\]"):
         load(file)
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ('service = "other"\nkey = "/k"', "service: found 'other'; allowed: pagerduty, opsgenie, splunk"),
+        ('service = "pagerduty"', 'key: allowed: an absolute path, or "credential:NAME"'),
+        ('service = "pagerduty"\nkey = "S3cr3t"', 'key: allowed: an absolute path, or "credential:NAME"'),
+        ('service = "splunk"\nkey = "/k"', "routing: is for splunk, which needs it"),
+        ('service = "splunk"\nkey = "/k"\nrouting = "a/b"', "routing: allowed: a routing key"),
+        ('service = "opsgenie"\nkey = "/k"\nrouting = "a"', "routing: is for splunk, which needs it"),
+        ('service = "splunk"\nkey = "/k"\nrouting = "a"\nregion = "eu"', 'region: allowed: "us"'),
+        ('service = "opsgenie"\nkey = "/k"\ntag = "a b"', "tag: allowed: one word"),
+        ('service = "opsgenie"\nkey = "/k"\nurl = "x"', "url: no such key"),
+    ],
+)
+def test_faulty_pager_is_refused_without_its_key(write, table, fault):
+    with pytest.raises(ConfigError, match=re.escape(f"pager 1: {fault}")) as refused:
+        load(write(f"[[notify.pager]]\n{table}\n"))
+    assert "S3cr3t" not in str(refused.value)
+
+
+def test_pagers_are_read(write):
+    table = 'service = "pagerduty"\nregion = "eu"\nkey = "credential:pd"\ntag = "oncall"\n'
+    (pager,) = load(write(f"[[notify.pager]]\n{table}")).notify.pager
+    assert pager == Pager(service="pagerduty", region="eu", key="credential:pd", tag="oncall")

@@ -18,7 +18,8 @@ from certmedic.edge import actor
 
 def open_secrets(config: Config) -> list[str]:
     """Return the files of addresses that every user may read, a sentence each."""
-    paths = [Path(item) for item in config.notify.apprise if isinstance(item, str) and item.startswith("/")]
+    files = [*(item for item in config.notify.apprise if isinstance(item, str)), *(p.key for p in config.notify.pager)]
+    paths = [Path(item) for item in files if item.startswith("/")]
     return [
         f"{path}: everybody may read this file, and addresses are secrets: chmod 0640 it"
         for path in paths

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from certmedic.cli.incidents import row, silence_of, silences_of
 from certmedic.config import Config, ConfigError, load, policy_of
 from certmedic.core import message
 from certmedic.core.message.sample import CAUSES, sample
-from certmedic.core.model import Cause, Facts, Severity
+from certmedic.core.model import Cause, Facts, MessageKind, Severity
 from certmedic.core.text import ago, count, minute, span, stamp
 from certmedic.edge import actor
 from certmedic.edge import service as systemd
@@ -170,7 +171,7 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
             health(channel, now),
             colour="red" if channel["waiting"] and channel["error"] else None,
         )
-    if not settings.notify.apprise and not settings.notify.alertmanager:
+    if not (settings.notify.apprise or settings.notify.pager or settings.notify.alertmanager):
         output.say("channel      none is configured: set notify.apprise", colour="yellow")
     for silence in silences:
         output.item("silence      ", message.silence_said(silence))
@@ -288,16 +289,19 @@ def test_notify(*, config_path: Path | None, severity: str | None, tag: str | No
         channels = {channel.id: channel for level in levels for channel in way.channels(level)}
         routed = {} if severity else {c.id: c for route in config.notify.route for c in way.tagged(route.tag)}
         channels |= routed
+    test = replace(test, key=message.key_of(cluster=cluster, host=host, incident=0, opened_at=now.isoformat()))
     faults = app.channel_faults(config, way)
     for fault in faults:
         output.say(f"FAILED  {fault}", colour="red")
-    if not channels and tag and config.notify.apprise:
+    if not channels and tag and (config.notify.apprise or config.notify.pager):
         output.fail(f"no channel carries the tag {tag!r}, and none is for everything")
     if not channels:
         output.fail("no channel is configured; set notify.apprise, see certmedic.toml(5)")
     bad = len(faults)
     for channel in channels.values():
         result = way.send(channel.id, test)
+        if result.ok and channel.keeps_incidents:  # the incident that the test opened ends at once
+            result = way.send(channel.id, replace(test, kind=MessageKind.RESOLVED))
         bad += not result.ok
         output.say(
             f"{'sent  ' if result.ok else 'FAILED'}  {channel.label}  {result.error}".rstrip(),

@@ -16,7 +16,7 @@ from certmedic.config import values
 from certmedic.config.setting import setting, setting_of_each, settings
 from certmedic.core import planes
 from certmedic.core.means import Means
-from certmedic.core.model import Route, Severity
+from certmedic.core.model import Pager, Route, Severity
 from certmedic.core.window import Window
 
 
@@ -89,6 +89,22 @@ class Notify:
 
     A route is a table with a `tag` and any of the conditions `severity`, `cause`, `plane` and `event`.
     `certmedic incidents` shows the causes; `blind` is a log that cannot be read.
+    """
+    pager: tuple[Pager, ...] = setting([], values.pagers)
+    """PagerDuty, Opsgenie and Splunk On-Call: one incident there for one here, closed when it is resolved; see below.
+
+    Each is a table that begins with `[[notify.pager]]`. It is told of each incident under one key: the first message opens an
+    incident, a reminder updates it, and "resolved" closes it. Through `apprise` each message would open a further incident.
+
+    - `service`: `pagerduty` (Events API v2), `opsgenie` (alerts, API v2) or `splunk` (the REST endpoint of Splunk On-Call).
+
+    - `key`: The file with the key of the integration: its absolute path, or "credential:NAME" for a file that systemd hands over.
+
+    - `region`: `us` or `eu`, for PagerDuty and Opsgenie; unset, `us`.
+
+    - `routing`: The routing key of Splunk On-Call, the last part of its endpoint.
+
+    - `tag`: As a tag of apprise: which messages it gets, by severity and route. Unset, all but information.
     """
     group_for: timedelta = setting("30s", values.duration)
     """Wait this long before the first message, to group the faults that belong together."""

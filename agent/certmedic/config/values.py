@@ -16,7 +16,7 @@ from typing import Any
 
 from certmedic.core import planes
 from certmedic.core.means import Means
-from certmedic.core.model import Cause, MessageKind, Route, Severity
+from certmedic.core.model import Cause, MessageKind, Pager, Route, Severity
 from certmedic.core.planes import RESTARTABLE
 from certmedic.core.window import Window
 from certmedic.core.window import parse as parse_window
@@ -29,6 +29,8 @@ ROUTE: Mapping[str, tuple[str, ...]] = {
     "plane": PLANES,
     "event": tuple(MessageKind),
 }
+PAGER = ("service", "key", "region", "routing", "tag")
+SERVICES = ("pagerduty", "opsgenie", "splunk")
 MEANS = ("for", "group", "unit", "command", "renews")
 
 
@@ -280,6 +282,30 @@ def _faults_of_route(table: Mapping[str, Any]) -> list[str]:
 
 def routes(value: Any) -> tuple[Route, ...]:
     return tuple(Route(**table) for table in _tables(value, "notify.route", _faults_of_route))
+
+
+def _faults_of_pager(table: Mapping[str, Any]) -> list[str]:
+    faults = [f"{name}: {fault_of_unknown(name, PAGER)}" for name in table if name not in PAGER]
+    service, routing = table.get("service"), table.get("routing", "")
+    if service not in SERVICES:
+        faults.append(f"service: found {service!r}; allowed: {', '.join(SERVICES)}")
+    elif (service == "splunk") != bool(routing):
+        faults.append("routing: is for splunk, which needs it")
+    if not isinstance(routing, str) or (routing and not re.fullmatch(r"[\w.~-]{1,128}", routing)):
+        faults.append("routing: allowed: a routing key, of letters, digits and . _ ~ -")
+    if table.get("region", "us") not in ("us", *(["eu"] if service in ("pagerduty", "opsgenie") else [])):
+        faults.append('region: allowed: "us", and "eu" for pagerduty and opsgenie')
+    for name, parse in (("key", secret_file), ("tag", word)):
+        try:
+            if name == "key" or name in table:
+                parse(table.get(name))
+        except FaultError as fault:
+            faults.append(f"{name}: {fault}")
+    return faults
+
+
+def pagers(value: Any) -> tuple[Pager, ...]:
+    return tuple(Pager(**table) for table in _tables(value, "notify.pager", _faults_of_pager))
 
 
 def _faults_of_means(table: Mapping[str, Any]) -> list[str]:

@@ -232,6 +232,17 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pager:
+    """A service that keeps incidents and calls people for them."""
+
+    service: str  # "pagerduty", "opsgenie" or "splunk"
+    key: str  # the file with the key that the service gave out: its path, or "credential:NAME"
+    region: str = "us"  # "us" or "eu"
+    routing: str = ""  # the routing key of Splunk On-Call
+    tag: str = ""  # as apprise's tags; "" gets all messages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
     """The incidents that send no messages for a time, and who wants that. Every incident meets an empty condition."""
 
@@ -256,3 +267,4 @@ class Message:
     markdown: str
     html: str
     thread: str = ""  # equal for the messages of one trouble; "" for a message that stands alone
+    key: str = ""  # equal for the messages of one incident and of no other; "" for a message that stands alone

@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +17,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from urllib.parse import unquote, urlsplit
 
-from certmedic.edge.os import http, readfile
+from certmedic.edge.os import readfile
+from certmedic.edge.os.post import failure, post
 
 DEADLINE = 10.0  # seconds for one post, with the TLS handshake; as Prometheus has it
-MOST_REPLY = 64 * 1024  # bytes
 Check = Callable[[Path], str | None]  # why a file is not believed; None if it is
 
 
@@ -105,31 +104,21 @@ class Alertmanager:
     def _post(self, url: str, body: bytes) -> None:
         try:
             error = send(url, body, self._access)
-        except TimeoutError:
-            error = "no answer in time"
-        except ssl.SSLCertVerificationError as fault:
-            error = f"its certificate is not trusted: {fault.verify_message}"
-        except OSError as fault:
-            error = fault.strerror or type(fault).__name__
         except Exception as fault:  # noqa: BLE001 - its text may hold the address
-            error = type(fault).__name__
+            error = failure(fault)
         self._results.put(Posted(instance=name_of(url), error=error))
 
 
 def send(url: str, body: bytes, access: Access) -> str:
     """Post alerts to one instance; return "" or why it refused them. Raises OSError."""
-    deadline = time.monotonic() + DEADLINE
     parts = urlsplit(url)
-    host, secure = parts.hostname or "", parts.scheme == "https"
-    headers = access.headers(parts.username, parts.password)
-    with socket.create_connection((host, parts.port or (443 if secure else 80)), timeout=DEADLINE) as plain:
-        http.left(plain, deadline)
-        with access.context().wrap_socket(plain, server_hostname=host) if secure else plain as sock:
-            path = f"{parts.path.rstrip('/')}/api/v2/alerts"
-            name = parts.netloc.rpartition("@")[2]
-            reply = http.exchange(
-                sock, "POST", path, deadline=deadline, most=MOST_REPLY, body=body, host=name, headers=headers
-            )
+    reply = post(
+        f"{url.rstrip('/')}/api/v2/alerts",
+        body,
+        headers=access.headers(parts.username, parts.password),
+        context=access.context,
+        seconds=DEADLINE,
+    )
     return "" if reply.status == 200 else f"HTTP {reply.status}"
 
 

@@ -128,15 +128,26 @@ def test_dead_channel_delays_no_other_and_keeps_its_order(store, incident):
 
 
 def test_abandoned_delivery_is_recorded_and_blocks_no_other(store, incident):
-    for kind in (MessageKind.OPENED, MessageKind.RESOLVED):
+    for kind in (MessageKind.OPENED, MessageKind.ESCALATED, MessageKind.RESOLVED):
         store.enqueue(incident.id, message(kind), {"dead": "d"}, now=NOW)
     store.undelivered(store.outbox(now=NOW)[0], "refused for a day", again_at=None)
 
-    assert [d.message.kind for d in store.outbox(now=NOW)] == ["resolved"]
+    assert [d.message.kind for d in store.outbox(now=NOW)] == ["escalated"]
     assert [(m["state"], m["error"]) for m in store.messages(incident.id)] == [
         ("expired", "refused for a day"),
         ("pending", ""),
+        ("pending", ""),
     ]
+
+
+def test_end_of_an_incident_that_a_channel_refused_is_not_sent_to_it(store, incident):
+    for kind in (MessageKind.OPENED, MessageKind.RESOLVED):
+        store.enqueue(incident.id, message(kind), {"dead": "d", "good": "g"}, now=NOW)
+    dead, good = store.outbox(now=NOW)
+    store.undelivered(dead, "refused", again_at=None)
+    store.delivered(good, now=NOW)
+
+    assert [(d.channel, d.message.kind) for d in store.outbox(now=NOW)] == [("good", "resolved")]
 
 
 def test_rechecks_are_due_once_each_and_can_be_moved(store):

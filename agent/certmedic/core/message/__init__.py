@@ -3,6 +3,7 @@
 from certmedic.core.message.alert import KEPT, alert, annotations_of, ended, is_posted, labels_of
 from certmedic.core.message.compose import compose, test_message
 from certmedic.core.message.digest import digest
+from certmedic.core.message.event import BASES, NEVER_AGAIN, event, key_of
 from certmedic.core.message.events import (
     alertmanager_fields,
     channels_faulty_fields,
@@ -21,7 +22,9 @@ from certmedic.core.message.whom import silence_of, tag_of, windows
 from certmedic.core.message.words import machine
 
 __all__ = [
+    "BASES",
     "KEPT",
+    "NEVER_AGAIN",
     "alert",
     "alertmanager_fields",
     "annotations_of",
@@ -30,11 +33,13 @@ __all__ = [
     "config_refused_fields",
     "digest",
     "ended",
+    "event",
     "event_fields",
     "few_lines",
     "heartbeat_fields",
     "in_few_words",
     "is_posted",
+    "key_of",
     "labels_of",
     "login_line",
     "machine",

@@ -11,6 +11,7 @@ from typing import Any
 from certmedic.core.message import page
 from certmedic.core.model import Message, MessageKind, Severity
 from certmedic.edge.notify.capture import captured
+from certmedic.edge.notify.pager import PagerService
 from certmedic.ports import Delivered
 
 SLACK = 1.0  # seconds over an address's own timeouts (cto, rto: 4 s each unless it says otherwise)
@@ -30,7 +31,7 @@ class Attempt(threading.Thread):
         self, channel: str, server: Any, messages: Sequence[Message], known: Sequence[Message], results: Results
     ) -> None:
         super().__init__(name=f"notify-{channel}", daemon=True)
-        self.patience = patience_of(server)  # seconds for each message
+        self.patience = server.patience if isinstance(server, PagerService) else patience_of(server)  # for each message
         self.given_up = False  # at its deadline; then it sends nothing further
         self.taken: list[Message] = []
         self._channel = channel
@@ -44,12 +45,19 @@ class Attempt(threading.Thread):
         for message in self._messages:
             if self.given_up:
                 return
-            result = Delivered(ok=True) if message in self._known else hand_over(self._server, message)
+            result = Delivered(ok=True) if message in self._known else self._send(message)
             if result.ok:
                 self.taken.append(message)
             self._results.put((self._channel, result))
             if not result.ok:
                 return
+
+    def _send(self, message: Message) -> Delivered:
+        return (
+            self._server.deliver(message)
+            if isinstance(self._server, PagerService)
+            else hand_over(self._server, message)
+        )
 
 
 def hand_over(server: Any, message: Message) -> Delivered:

@@ -15,6 +15,7 @@ from typing import Any
 from certmedic.core.model import Message, Severity
 from certmedic.edge.notify.addresses import Check, label_of, load
 from certmedic.edge.notify.attempt import Attempt, Results
+from certmedic.edge.notify.pager import PagerService
 from certmedic.ports import Channel, Delivered
 
 READ_AGAIN = 1.0  # seconds between two readings of files with a fault
@@ -25,7 +26,7 @@ class AppriseNotifier:
 
     `configs` are apprise's own files (text or YAML), or "credential:NAME" for a file that systemd provides in
     $CREDENTIALS_DIRECTORY; `tags` maps severities to apprise tags; `urls` are further addresses, without a tag. `check` returns
-    why a file is not believed. One thread asks for channels, and one sends.
+    why a file is not believed. `pagers` are channels beside those of apprise. One thread asks for channels, and one sends.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class AppriseNotifier:
         tags: Mapping[str, str],
         urls: Sequence[str] = (),
         check: Check = lambda _: None,
+        pagers: Sequence[PagerService] = (),
     ) -> None:
         self._check = check
         self._configs = tuple(configs)
         self._tags = dict(tags)
         self._urls = tuple(urls)
+        self._pagers = {pager.id: pager for pager in pagers}
         self._servers: Mapping[str, Any] | None = None
         self._faults: tuple[str, ...] = ()
         self._read_at = 0.0
@@ -60,7 +63,7 @@ class AppriseNotifier:
         """Return the channels with one of these tags, and those for everything; the tag "" means every channel."""
         wanted = {*tags, "all", "always"}
         return [
-            Channel(id=key, label=label_of(server, key))
+            _channel(key, server)
             for key, server in self._loaded().items()
             if "" in wanted or not server.tags or wanted & {str(tag) for tag in server.tags}
         ]
@@ -126,13 +129,20 @@ class AppriseNotifier:
             loaded: tuple[dict[str, Any], tuple[str, ...]] = ({}, ())
             if self._configs or self._urls:
                 loaded = load(self._configs, self._urls, self._check)
-            self._servers, self._faults = loaded
+            faults = [fault for pager in self._pagers.values() if (fault := pager.fault())]
+            self._servers, self._faults = {**loaded[0], **self._pagers}, (*loaded[1], *faults)
 
     def _loaded(self) -> Mapping[str, Any]:
         """Return channel id -> apprise's server."""
         if self._servers is None:
             self.refresh()
         return self._servers or {}
+
+
+def _channel(key: str, server: Any) -> Channel:
+    if isinstance(server, PagerService):
+        return Channel(id=key, label=server.label, keeps_incidents=True)
+    return Channel(id=key, label=label_of(server, key))
 
 
 def _next(results: Results, until: Mapping[str, float]) -> tuple[str, Delivered | None]:

@@ -5,7 +5,6 @@ Requests are HTTP/1.0, so that a reply ends with the connection and is never in 
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ class Head:
     status: int
     length: int  # bytes of the body; -1 if the head does not say
     begun: bytes
+    retry_after: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,7 @@ class Reply:
 
     status: int
     body: bytes
+    retry_after: str = ""  # the header of this name
 
 
 def exchange(  # noqa: PLR0913 - each is a part of the request, or a bound
@@ -51,7 +52,8 @@ def exchange(  # noqa: PLR0913 - each is a part of the request, or a bound
 ) -> Reply:
     """Send a request over a connection and return the reply, whose body has at most `most` bytes. Raises OSError."""
     head = request(sock, method, path, deadline=deadline, body=body, host=host, headers=headers)
-    return Reply(status=head.status, body=rest(sock, head, deadline=deadline, most=most))
+    whole = rest(sock, head, deadline=deadline, most=most)
+    return Reply(status=head.status, body=whole, retry_after=head.retry_after)
 
 
 def request(  # noqa: PLR0913 - as above
@@ -78,7 +80,13 @@ def request(  # noqa: PLR0913 - as above
         raise ReplyError(0, "it closed the connection without an answer")
     if not mark or len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
         raise ReplyError(0, f"the answer is not HTTP: {head[:100]!r}")
-    return Head(status=int(words[1][:3]), length=_length(head), begun=begun)
+    length = _header(head, b"content-length")
+    return Head(
+        status=int(words[1][:3]),
+        length=int(length) if length.isascii() and length.isdigit() else -1,
+        begun=begun,
+        retry_after=_header(head, b"retry-after"),
+    )
 
 
 def rest(sock: socket.socket, head: Head, *, deadline: float, most: int) -> bytes:
@@ -114,10 +122,10 @@ def _receive(sock: socket.socket, deadline: float) -> bytes:
         return b""
 
 
-def _length(head: bytes) -> int:
+def _header(head: bytes, wanted: bytes) -> str:
+    """Return the value of the first header of this name; "" if there is none."""
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-length":
-            with contextlib.suppress(ValueError):
-                return int(value)
-    return -1
+        if name.strip().lower() == wanted:
+            return value.strip().decode("latin-1")
+    return ""

@@ -56,14 +56,30 @@ class Outbox(Database):
         )
         return True
 
-    def heard(self, incident: int) -> set[str]:
-        """Return the channels that got a message about an incident or will: on others, "resolved" would make no sense."""
+    def heard(self, incident: int, *, ended: bool = False) -> set[str]:
+        """Return the channels that got a message about an incident or will: on others, "resolved" would make no sense.
+
+        `ended`: that message itself waits, and does not count.
+        """
         rows = self._db.execute(
             "SELECT d.channel FROM deliveries d JOIN messages m ON m.id = d.message WHERE m.incident = ?"
-            " GROUP BY d.channel HAVING total(d.state = 'sent' OR (d.state = 'pending' AND m.kind <> ?)) > 0",
-            (incident, MessageKind.REMINDER),  # the end of an incident replaces a reminder that waits
+            " GROUP BY d.channel HAVING total(d.state = 'sent' OR (d.state = 'pending' AND m.kind NOT IN (?, ?))) > 0",
+            (
+                incident,
+                MessageKind.REMINDER,
+                MessageKind.RESOLVED if ended else "",
+            ),  # the end of an incident replaces a reminder that waits
         )
         return {row["channel"] for row in rows}
+
+    def key_of_messages(self, incident: int) -> str:
+        """Return the key that the messages of an incident carry; "" if none was written yet."""
+        row = self._db.execute(
+            "SELECT json_extract(message, '$.key') AS key FROM messages WHERE incident = ? AND kind <> ? AND key <> ''"
+            " ORDER BY id LIMIT 1",
+            (incident, MessageKind.DIGEST),
+        ).fetchone()
+        return str(row["key"]) if row else ""
 
     def unheard(self) -> list[int]:
         """Return the unresolved incidents that were reported to no channel but terminals."""
@@ -113,7 +129,7 @@ class Outbox(Database):
         )
 
     def undelivered(self, delivery: Delivery, error: str, *, again_at: datetime | None) -> None:
-        """Record that a delivery failed; `again_at` None gives it up."""
+        """Record that a delivery failed; `again_at` None gives it up, and the end of an incident that thus was never reported."""
         self._db.execute(
             "UPDATE deliveries SET state = ?, due_at = coalesce(?, due_at), attempts = attempts + 1, error = ?"
             " WHERE message = ? AND channel = ?",
@@ -125,6 +141,12 @@ class Outbox(Database):
                 delivery.channel,
             ),
         )
+        if again_at is None and delivery.channel not in self.heard(delivery.incident, ended=True):
+            self._db.execute(
+                "UPDATE deliveries SET state = 'superseded' WHERE state = 'pending' AND channel = ? AND message IN"
+                " (SELECT id FROM messages WHERE incident = ? AND kind = ?)",
+                (delivery.channel, delivery.incident, MessageKind.RESOLVED),
+            )
 
     def last_digest(self) -> datetime | None:
         """Return when the latest digest was written; None if there is none."""
