@@ -12,6 +12,7 @@ from certmedic.core.model import Diagnosis, SourceDown, SourceStatus, SourceUp
 from certmedic.edge.store import Store
 from certmedic.ports import World
 
+STORE_EVERY = timedelta(minutes=1)
 SETTLED = timedelta(seconds=30)  # a source that was blind when the agent stopped must read for so long
 
 
@@ -29,6 +30,9 @@ class Readers:
         self._started_at = started_at
         self._doubted: set[str] = set()  # blind when the agent stopped; no report since
         self._read_since: dict[str, datetime] = {}
+        self._status: dict[str, SourceStatus] = {}  # reported and not stored yet
+        self._positions: dict[str, str | None] = {}  # the same
+        self._stored = started_at  # when the last were stored
 
     def start(self) -> list[tuple[Incident, str]]:
         """Load the sources of the earlier run, and forget those that are no longer read.
@@ -60,11 +64,28 @@ class Readers:
                 self._store.source_state(item.source, down="", now=now)
                 self._world.journal.emit(message.source_fields(item))
             case SourceStatus():
-                self._store.source_status(item.source, asdict(item), now=now)
+                if item.source in self._read_since:
+                    self._status[item.source] = item
+                else:
+                    self._store.source_status(item.source, asdict(item), now=now)
                 since = self._read_since.setdefault(item.source, now)
                 if item.source in self._doubted and now - since >= SETTLED:
                     self._doubted.discard(item.source)
                     self.take(SourceUp(source=item.source), now)
+
+    def settle(self, positions: Mapping[str, str | None], now: datetime, *, at_once: bool) -> None:
+        """Store the positions reached and what the sources report, at once or if `STORE_EVERY` has passed.
+
+        The last step of a transaction. Progress alone is not worth a write for each report: after a kill, lines that match nothing are read again.
+        """
+        self._positions.update(positions)
+        if at_once or not timedelta() <= now - self._stored < STORE_EVERY:
+            for status in self._status.values():
+                self._store.source_status(status.source, asdict(status), now=now)
+            self._store.settle(self._positions)
+            self._status.clear()
+            self._positions.clear()
+            self._stored = now
 
     def look(self, now: datetime) -> list[Diagnosis]:
         """Return the diagnosis of each source that has been blind for long enough, and schedule a look at the next one."""

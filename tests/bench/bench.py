@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import catchup, inputs, service
+from bench import catchup, inputs, rest, service
 from bench.measure import FailedError
 from bench.verdicts import Row, Verdict
 
@@ -26,6 +26,7 @@ ROWS: dict[str, tuple[Callable[[int, int, catchup.Say], Row], int, int]] = {
     "start": (service.start, 0, 5),
     "storm": (service.storm, 200_000, 3),
     "live": (service.latency, 300, 1),
+    "rest": (rest.rest, 240, 1),
     "idle": (service.idle, 60, 1),
     "certificates": (catchup.certificates, 10_000, 3),
     "journal": (catchup.journal, 500_000, 3),

@@ -15,19 +15,20 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import lines
 from bench.catchup import PATTERN, Say
 from bench.measure import FailedError
+from bench.tree import used
 from bench.verdicts import Row, Verdict
 from labs import waiting
 from labs.docker import start_dockerd
 from labs.journal import Journald, start_journald
 
 FAULT = 'E{klog}       1 authentication.go:63] "Unable to authenticate the request" err="[x509: certificate signed by unknown authority, verifying certificate SN={number} failed]"'
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -98,6 +99,13 @@ def agent_running(journald: Journald, folder: Path, docker_url: str) -> Iterator
     )
     (folder / "etcd.log").touch()
     (journald.home / "log" / "pods").mkdir(exist_ok=True)
+    with ready_agent(journald, config, docker_url) as started:
+        yield started
+
+
+@contextmanager
+def ready_agent(journald: Journald, config: Path, docker_url: str = "") -> Iterator[tuple[int, float]]:
+    """Run the service with a configuration file; yields its pid and how long it took to be ready."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         address = f"\0certmedic-bench-{os.getpid()}-{time.monotonic_ns()}"
         ready.bind(address)
@@ -105,7 +113,11 @@ def agent_running(journald: Journald, folder: Path, docker_url: str) -> Iterator
         began = time.perf_counter()
         agent = subprocess.Popen(
             inside(journald, sys.executable, "-P", "-m", "certmedic", "run", "--config", str(config)),
-            env={**os.environ, "NOTIFY_SOCKET": f"@{address[1:]}", "DOCKER_HOST": docker_url},
+            env={
+                **os.environ,
+                "NOTIFY_SOCKET": f"@{address[1:]}",
+                **({"DOCKER_HOST": docker_url} if docker_url else {}),
+            },
             stderr=subprocess.DEVNULL,
         )
         try:
@@ -181,39 +193,32 @@ def idle(seconds: int, _rounds: int, say: Say) -> Row:
         ):
             time.sleep(10)
             say(f"{seconds} s of 100 lines/s")
-            began, before = time.monotonic(), {pid: cpu_seconds(pid) for pid in (agent, fail2ban)}
+            began, before = time.monotonic(), {pid: used(pid).cpu for pid in (agent, fail2ban)}
             time.sleep(seconds)
             passed = time.monotonic() - began
-            shares = {pid: 100 * (cpu_seconds(pid) - before[pid]) / passed for pid in (agent, fail2ban)}
-            resident = {pid: memory(pid) for pid in (agent, fail2ban)}
-    we, they = resident[agent], resident[fail2ban]
+            after = {pid: used(pid) for pid in (agent, fail2ban)}
+    shares = {pid: 100 * (after[pid].cpu - before[pid]) / passed for pid in after}
+    we, they = after[agent], after[fail2ban]
     verdicts = [
         Verdict(what="CPU", reached=shares[agent], to_reach=0.5, unit="% of a core", at_most=True),
         Verdict(
             what="CPU, fail2ban's", reached=shares[agent], to_reach=shares[fail2ban], unit="% of a core", at_most=True
         ),
         Verdict(
-            what="RSS",
-            reached=we["RssAnon"] + we["RssFile"],
-            to_reach=45,
+            what="PSS of all its processes",
+            reached=we.pss,
+            to_reach=48,
             unit="MiB",
             at_most=True,
-            note=f"of its own {we['RssAnon']:.0f}, mapped files {we['RssFile']:.0f}; fail2ban's {they['RssAnon']:.0f} and {they['RssFile']:.0f}",
+            note=f"of its own {we.own:.0f}; fail2ban's {they.pss:.0f} and {they.own:.0f}",
         ),
     ]
-    return Row(f"idle, 100 lines/s for {seconds} s, all sources", {}, verdicts, {"certmedic": we, "fail2ban": they})
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return how much a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def memory(pid: int) -> dict[str, float]:
-    """Return what a process holds, in MiB, by kind."""
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
-    return {kind: int(status[kind].split()[0]) / 1024 for kind in ("RssAnon", "RssFile")}
+    return Row(
+        f"idle, 100 lines/s for {seconds} s, all sources",
+        {},
+        verdicts,
+        {"certmedic": asdict(we), "fail2ban": asdict(they)},
+    )
 
 
 def start(_count: int, rounds: int, say: Say) -> Row:

@@ -127,7 +127,6 @@ def grown(drain: Drain, one_round: Callable[[int], int]) -> dict[str, int]:
 def _quick(monkeypatch):
     for module in (journal, follow):
         monkeypatch.setattr(module, "REPORT_EVERY", 0.05)
-        monkeypatch.setattr(module, "QUIET_REPORT_EVERY", 0.1)
     monkeypatch.setattr(follow, "TICK", 0.1)
     monkeypatch.setattr(tail, "LINGER", 0.2)
 

@@ -31,7 +31,8 @@ GREETING = 20.0  # seconds for the reader's answer to the greeting
 SILENCE = 4 * BEAT  # seconds without a frame, after which the reader counts as hung
 ANSWER = 25.0  # seconds for one answer
 PATIENCE = 30.0  # seconds that a question waits for a reader
-TICK = 0.5  # seconds between two looks whether to stop
+TICK = 0.5  # seconds between two looks whether a reader has ended or is back
+LOOK_EVERY = 2.0  # seconds between two looks whether to stop or to replace the reader
 ENDING = 5.0  # seconds for the thread to end
 REPORT_EVERY = 10.0  # seconds
 
@@ -121,6 +122,7 @@ class Link:
         self._positions = dict(positions)
         self._greeted = threading.Event()
         self._questions: Connection | None = None  # of a reader that has greeted
+        self._entries: Connection | None = None  # of the reader that is followed
         self._failed: Connection | None = None  # where a question was not answered: that reader is to be replaced
         waits = {"docker", "pods"} if watching.docker is None else {"pods"}
         self._state = _State(there=frozenset(watching.names) - waits)
@@ -158,6 +160,8 @@ class Link:
 
     def join(self) -> None:
         """Wait, after `stop` was set, until the reader has ended."""
+        if (entries := self._entries) is not None:
+            entries.hang_up()
         self._thread.join(ENDING)
 
     # ------------------------------------------------------------ the thread
@@ -181,13 +185,14 @@ class Link:
             ends = self._connect()
         except OSError as error:
             return f"cannot be started: {error.strerror or error}"
+        self._entries = ends.entries
         try:
             self._take_all(ends, settled)
             reason = "is stopped"
         except WireError as error:
             reason = str(error)
         finally:
-            self._questions = None
+            self._questions = self._entries = None
             ended = ends.close()
         return ended or reason
 
@@ -216,7 +221,7 @@ class Link:
         """Return the next frame; None once the agent stops. Raises WireError."""
         until = time.monotonic() + patience
         while not self._stop.is_set():
-            frame = ends.entries.receive(TICK)
+            frame = ends.entries.receive(LOOK_EVERY)
             if frame is not None:
                 return frame
             if self._failed is ends.questions:

@@ -9,6 +9,7 @@ Both ends check each frame: more than MOST bytes, or values of another type, end
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -95,6 +96,11 @@ class Connection:
     def close(self) -> None:
         """Close the connection."""
         self._sock.close()
+
+    def hang_up(self) -> None:
+        """End both directions, which also ends a `receive` of another thread."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def send(self, value: Any, *, timeout: float | None = None) -> None:
         """Send a frame; without a `timeout` (seconds) wait as long as the other end does not read."""

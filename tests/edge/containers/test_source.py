@@ -54,7 +54,6 @@ def docker() -> Docker:
 @pytest.fixture(autouse=True)
 def _quick_reports(monkeypatch):
     monkeypatch.setattr(containers, "REPORT_EVERY", 0.1)
-    monkeypatch.setattr(containers, "QUIET_REPORT_EVERY", 0.3)
     monkeypatch.setattr(containers, "AGAIN_AFTER", 0.3)
     monkeypatch.setattr(containers, "SILENCE", 2.0)
 

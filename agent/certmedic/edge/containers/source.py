@@ -31,8 +31,7 @@ from certmedic.edge.containers.stream import Position, Stream
 from certmedic.edge.source import Status, from_checkpoint
 from certmedic.edge.static_pods import StaticPods
 
-REPORT_EVERY = 2.0  # seconds
-QUIET_REPORT_EVERY = 10.0  # the same, while there is nothing new to report
+REPORT_EVERY = 10.0  # seconds
 AGAIN_AFTER = 2.0  # seconds until a log is requested again that ended while its container runs
 SILENCE = 60.0  # seconds without a line, after which the daemon is asked for the last line of a log
 ON_ITS_WAY = 0.5  # seconds to wait for a line that the daemon has
@@ -106,7 +105,7 @@ class DockerSource:
                     self._attach(run, id_)
                 for followed in [log for id_, log in run.followed.items() if now - run.heard[id_] >= SILENCE]:
                     self._make_sure(run, followed)
-                if now - reported >= (REPORT_EVERY if run.moved else QUIET_REPORT_EVERY) or not reported:
+                if now - reported >= REPORT_EVERY or not reported:
                     self._report(run)
                     reported = now
 

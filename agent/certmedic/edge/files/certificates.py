@@ -13,7 +13,7 @@ from certmedic.edge.files import inotify
 from certmedic.edge.files.globs import expand
 from certmedic.edge.files.inotify import Inotify
 
-TICK = 1.0  # the longest wait, in seconds
+TICK = 5.0  # the longest wait, in seconds
 SETTLE = 0.5  # seconds from a change to the report: certificate and key are written one after the other
 LOOK_EVERY = 30.0  # seconds between two searches for folders: a mount raises no event
 REPORT_EVERY = 60.0

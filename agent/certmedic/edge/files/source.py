@@ -24,10 +24,10 @@ from certmedic.edge.files.tail import QUIET, Tail
 from certmedic.edge.os import owners
 from certmedic.edge.source import Status
 
-TICK = 1.0  # the longest wait, in seconds
-GATHER = 0.02  # seconds from an event until files are read, so that a busy log is read in blocks
-REPORT_EVERY = 2.0  # seconds
-QUIET_REPORT_EVERY = 10.0  # the same while nothing is new
+TICK = 5.0  # the longest wait, in seconds
+BLIND_TICK = 1.0  # the same without inotify
+GATHER = 0.2  # seconds from an event until files are read, so that a busy log is read in blocks
+REPORT_EVERY = 10.0  # seconds
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Files(ABC):
 
     def _follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
         dirty = self._scan(resume, first=True)
-        caught_up, reported, watch_told = time.time(), 0.0, 0.0
+        caught_up, reported = time.time(), 0.0
         while not stop.is_set():
             for log in list(dirty):
                 self._pass_on(log, log.read(), put)
@@ -122,15 +122,19 @@ class Files(ABC):
             dirty |= self._finish_lines(put, now)
             if not dirty:
                 caught_up = time.time()
-            if now - reported >= (REPORT_EVERY if self._moved else QUIET_REPORT_EVERY) or not reported:
+            if now - reported >= REPORT_EVERY or not reported:
                 reported = now
                 self._report(put, lag=time.time() - caught_up)
-                if now - watch_told >= QUIET_REPORT_EVERY or not watch_told:
-                    watch_told = now
-                    put(Progress(stream=self.name, position=str(Watch(time=time.time(), globs=self._globs))))
-            if self._wait(0.0 if dirty else TICK, dirty, stop) or (self._failed and reported == now):
+                put(Progress(stream=self.name, position=str(Watch(time=time.time(), globs=self._globs))))
+            if self._wait(0.0 if dirty else self._longest(), dirty, stop) or (self._failed and reported == now):
                 dirty |= self._scan(resume, first=False)
                 self._drop_ended(put)
+
+    def _longest(self) -> float:
+        """Return how long to wait for events, in seconds: until an unfinished last line is due, if there is one."""
+        if self._inotify is None:
+            return BLIND_TICK
+        return QUIET if any(log.unfinished_since is not None for log in self._logs.values()) else TICK
 
     def _finish_lines(self, put: Callable[[Item], None], now: float) -> set[Tail]:
         """Take last lines that stayed unfinished for `QUIET`; return their logs, which may continue in another file now."""

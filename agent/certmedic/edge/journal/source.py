@@ -42,12 +42,12 @@ from certmedic.edge.source import Status
 from certmedic.edge.static_pods import StaticPods
 
 STREAM = "journal"
-TICK = 1.0  # the longest wait, in seconds
+TICK = 5.0  # the longest wait, in seconds
+BLIND_TICK = 1.0  # the same without inotify
 ANNOUNCED = 0.25  # seconds after which journald announces new entries
 LOOK_EVERY = 10.0  # seconds between two listings of the files
-REPORT_EVERY = 5.0  # seconds
+REPORT_EVERY = 10.0  # seconds
 MOST_MAPPED = 12 * 1024 * 1024  # bytes of journal files mapped, after which the journal is opened again
-QUIET_REPORT_EVERY = 10.0  # the same while nothing is new
 FAILURES = 5  # in a row without an entry, after which `follow` raises
 BATCH = 1024  # entries between two looks at the clock
 
@@ -209,7 +209,7 @@ class JournalSource:
         stop: threading.Event,
         changes: select.poll | None,
     ) -> None:
-        wait, pass_on = Wait(TICK), functools.partial(self._pass_on, put=put)
+        wait, pass_on = Wait(TICK if changes else BLIND_TICK), functools.partial(self._pass_on, put=put)
         reported, read = 0.0, time.monotonic()
         looked, at_first = read, mapped()
         at_end = True
@@ -220,8 +220,7 @@ class JournalSource:
             new = self._status.seen - seen
             self._moved |= new > 0
             wait.learn(now - before, new)
-            busy = self._moved or wait.busy
-            if now - reported >= (REPORT_EVERY if busy else QUIET_REPORT_EVERY) or not reported:
+            if now - reported >= REPORT_EVERY or not reported:
                 self._report(steps, put, at_end=at_end)
                 reported = now
                 if mapped() > at_first + MOST_MAPPED:
@@ -230,7 +229,7 @@ class JournalSource:
                 continue
             if self._waits(reader, wait.seconds, stop, changes):
                 break
-            if now - looked >= (LOOK_EVERY if changes else TICK):
+            if now - looked >= (LOOK_EVERY if changes else BLIND_TICK):
                 looked = now
                 if self._files.changed():
                     break

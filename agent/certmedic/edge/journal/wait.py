@@ -23,11 +23,6 @@ class Wait:
             self._interval += (interval - self._interval) / 8
 
     @property
-    def busy(self) -> bool:
-        """Whether more than two entries come in the longest wait."""
-        return self._interval < self._longest / 2
-
-    @property
     def seconds(self) -> float:
         """The wait for the next entries, in seconds."""
         return min(max(BUSY_TICK, FACTOR * self._interval**2), self._longest)
