@@ -52,7 +52,7 @@ class Service:
 def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
     """Build the service and start its reader, which ends when `stop` is set. Raises StoreError."""
     box = inbox.Inbox()
-    reader = link.Link(link.child, watching(config), store.positions(), box, stop)
+    reader = link.Link(link.start, watching(config), store.positions(), box, stop)
     reader.start()  # at once: it starts while the rest is built
     way = notifier(config)
     hands = actor.ActorClient(actor.address())

@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ from certmedic.edge.inbox import Inbox
 from certmedic.edge.link import Ends, Link, child
 from certmedic.edge.source import UnseenError
 from certmedic.edge.wire import Connection, Watching, Welcome
+from labs import AGENT
 from labs.reading import settle
 from labs.waiting import until
 
@@ -255,6 +258,32 @@ def test_question_to_a_reader_that_never_comes_is_given_up(monkeypatch):
 
     with Linked(connect, Watching()) as linked, pytest.raises(UnseenError, match="is not there"):
         linked.link.ask("pods", [])
+
+
+ACTIVATED = "import os, sys; os.dup2(int(sys.argv.pop()), 3); from certmedic.reader.serve import main; main()"
+
+
+@pytest.mark.slow
+def test_reader_that_systemd_starts_serves_the_connections_that_come(log, tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+        door.bind(str(tmp_path / "socket"))
+        door.listen()
+        monkeypatch.setenv(link.VARIABLE, str(tmp_path / "socket"))
+        command = [sys.executable, "-P", "-c", ACTIVATED, str(door.fileno())]
+        environment = {**os.environ, "PYTHONPATH": str(AGENT)}
+        with subprocess.Popen(command, pass_fds=[door.fileno()], env=environment) as process:
+            with Linked(link.start, watching(log)) as linked:
+                linked.wait_for_files()
+                log.write(3)
+                until(lambda: len(linked.numbers()) >= 3)
+                assert linked.link.ask("exist", [[str(log.path)]]) == [str(log.path)]
+            assert process.wait(20) == 0
+
+
+def test_missing_socket_is_reported_with_the_command_that_starts_it(tmp_path, monkeypatch):
+    monkeypatch.setenv(link.VARIABLE, str(tmp_path / "none"))
+    with pytest.raises(OSError, match=r"sudo systemctl start certmedic-reader\.socket"):
+        link.start()
 
 
 @pytest.mark.slow

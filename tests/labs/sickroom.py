@@ -164,7 +164,7 @@ def start_events(machine: Machine) -> None:
     mounts = {"/usr": "/usr", "/mnt": "/mnt", "/root/events": "/authorities"}
     machine(
         *[*ctr, "run", "--detach", "--net-host", "--snapshotter=native", "--log-uri=binary:///root/log-events"],
-        *[f"--cgroup={pod.cgroup()}/events", *pod.label_options],
+        *[f"--cgroup={pod.cgroup()}/events", *pod.label_options, *cri_annotations(pod)],
         *[f"--mount=type=bind,src={here},dst={there},options=rbind:rw" for here, there in mounts.items()],
         *[f"--env=PYTHONPATH={CODE}", "--env=PYTHONDONTWRITEBYTECODE=1", name, "events"],
         *manager("etcd-events-a", EVENTS, "--token=etcd-cluster-token-etcd-events"),
@@ -173,6 +173,18 @@ def start_events(machine: Machine) -> None:
         *["--listen-client-urls=https://127.0.0.1:4002", "--advertise-client-urls=https://127.0.0.1:4002"],
         "--initial-cluster=etcd-events-a=https://127.0.0.1:2381",
     )
+
+
+def cri_annotations(pod: StaticPod) -> list[str]:
+    """Return the options that give a container the annotations of containerd's CRI, which runs no container here."""
+    values = {
+        "container-name": pod.container,
+        "sandbox-name": pod.labels["io.kubernetes.pod.name"],
+        "sandbox-namespace": pod.labels["io.kubernetes.pod.namespace"],
+        "sandbox-uid": pod.labels["io.kubernetes.pod.uid"],
+        "image-name": IMAGE,
+    }
+    return [f"--annotation=io.kubernetes.cri.{key}={value}" for key, value in values.items()]
 
 
 def task(machine: Machine) -> str:

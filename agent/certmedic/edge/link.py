@@ -27,6 +27,7 @@ from certmedic.edge.source import UnseenError
 from certmedic.edge.wire import BEAT, Connection, Hello, Watching, WireError, dump, items_of, welcome_of
 
 NAME = "reader"  # under which its own state is shown
+VARIABLE = "CERTMEDIC_READER"  # names the socket of a reader with its own unit
 GREETING = 20.0  # seconds for the reader's answer to the greeting
 SILENCE = 4 * BEAT  # seconds without a frame, after which the reader counts as hung
 ANSWER = 25.0  # seconds for one answer
@@ -80,6 +81,29 @@ def child() -> Ends:
             start_new_session=True,
         )
     return Ends(entries=Connection(entries), questions=Connection(questions), process=process)
+
+
+def unit(path: str) -> Ends:
+    """Have systemd start a reader by its socket, and pass it two connections. Raises OSError."""
+    entries, its_entries = socket.socketpair()
+    questions, its_questions = socket.socketpair()
+    try:
+        with its_entries, its_questions, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+            door.settimeout(GREETING)
+            door.connect(path)
+            socket.send_fds(door, [b"agent"], [its_entries.fileno(), its_questions.fileno()])
+    except OSError as error:
+        entries.close()
+        questions.close()
+        reason = f"{error.strerror or error}; start its socket: sudo systemctl start certmedic-reader.socket"
+        raise OSError(error.errno, reason, path) from error
+    return Ends(entries=Connection(entries), questions=Connection(questions))
+
+
+def start() -> Ends:
+    """Start a reader: systemd's, if the unit names its socket, else a child. Raises OSError."""
+    path = os.environ.get(VARIABLE)
+    return unit(path) if path else child()
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from certmedic.core import origin, planes
-from certmedic.core.origin import Trust
+from certmedic.core.origin import ROOT, Trust
 from certmedic.edge.os.owners import Judge, Tree
 from certmedic.edge.os.readfile import read_bytes
 
@@ -56,7 +56,7 @@ class StaticPods:
 
     def __init__(self, folders: tuple[str, ...] = FOLDERS, *, tree: Tree | None = None) -> None:
         self._folders = folders
-        self._tree = tree or Tree(owner=os.geteuid())
+        self._tree = tree or Tree(owner=ROOT if folders is FOLDERS else os.geteuid())
         self._names: frozenset[str] = frozenset()
         self._marks: tuple[int, ...] = ()
         self._looked = self._read = -_READ_EVERY

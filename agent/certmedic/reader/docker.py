@@ -16,6 +16,7 @@ from certmedic.edge.containers import DockerError, DockerSource
 from certmedic.edge.containers.own import own_ids
 from certmedic.edge.files.docker import DockerFiles
 from certmedic.edge.os import docker_root
+from certmedic.edge.os.readfile import may_access
 
 IN_FILES = frozenset({"json-file", "none", ""})  # log drivers, with those that keep nothing
 BESIDE = "docker-socket"  # the stream of the time until which containers were watched over the socket beside the files
@@ -83,7 +84,7 @@ class DockerLogs:
         """Choose how to read, and return Docker's folder."""
         root = docker_root.data_root(self._url)
         self._source = self._over_socket(())
-        if os.access(f"{root}/containers", os.R_OK | os.X_OK):
+        if may_access(f"{root}/containers", os.R_OK | os.X_OK):
             own = own_ids(Path("/proc/self/mountinfo"), Path("/proc/self/cgroup"))
             names, labels = self._names, self._labels
             self._source = DockerFiles(self._needles, root, names=names, labels=labels, own=own, required=self.required)
@@ -102,7 +103,7 @@ class DockerLogs:
     @property
     def _may_use_socket(self) -> bool:
         path = self._url.removeprefix("unix://")
-        return path.startswith("/") and os.access(path, os.W_OK)
+        return path.startswith("/") and may_access(path, os.W_OK)
 
     def _unread(self, root: str) -> list[str]:
         """Return the log drivers of containers whose logs are neither in files nor in the journal."""

@@ -21,6 +21,7 @@ from certmedic.core.model import Item, LogEntry
 from certmedic.edge.wire import BEAT, Connection, Hello, Welcome, WireError, dump, hello_of, items_to
 from certmedic.reader.sandbox import confine, keep_sight
 
+ACTIVATED = 3  # the descriptor of the socket, sd_listen_fds(3)
 PATIENCE = 10.0  # seconds for the agent's greeting
 A_WHILE = 3600.0  # seconds
 FRAME = 256 * 1024  # characters of lines after which a frame is sent
@@ -30,10 +31,24 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Serve the agent on the descriptors that are the arguments."""
+    """Serve the agent: on the descriptors that are the arguments, else on those that it passes over systemd's socket."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    die_with_parent()
-    serve(*(socket.socket(fileno=int(number)) for number in sys.argv[1:3]))
+    if len(sys.argv) > 1:
+        die_with_parent()
+        serve(*(socket.socket(fileno=int(number)) for number in sys.argv[1:3]))
+    serve(*passed(socket.socket(fileno=ACTIVATED)))
+
+
+def passed(door: socket.socket) -> tuple[socket.socket, socket.socket]:
+    """Return the two connections that the agent passes over a listening socket of systemd's. Ends the process without them."""
+    with door:
+        caller, _ = door.accept()
+    with caller, contextlib.suppress(OSError, ValueError):
+        caller.settimeout(PATIENCE)
+        _, descriptors, _, _ = socket.recv_fds(caller, 64, 2)
+        entries, questions = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+        return entries, questions
+    sys.exit(0)
 
 
 def die_with_parent() -> None:

@@ -17,6 +17,7 @@ from certmedic.core.origin import of_pod
 from certmedic.core.planes import manager_version, paths_of_container, paths_of_manifest
 from certmedic.edge.os import docker, docker_root
 from certmedic.edge.os.owners import Judge
+from certmedic.edge.os.readfile import may_access
 from certmedic.edge.static_pods import manifests
 
 DEADLINE = 5.0  # seconds for all requests
@@ -63,7 +64,7 @@ def _container(url: str, entry: Mapping[str, Any], until: float, static_pods: Co
 def _in_files(root: str, static_pods: Collection[str]) -> tuple[tuple[Container, ...], str]:
     """Return the containers in Docker's own files, and "" or why there are none. A container that is just removed is left out."""
     numbers = docker_root.ids(root)
-    if not numbers and not os.access(f"{root}/containers", os.R_OK | os.X_OK):
+    if not numbers and not may_access(f"{root}/containers", os.R_OK | os.X_OK):
         return (), f"Docker's files in {root} cannot be read, so no container was looked at"
     seen = []
     for number in numbers:

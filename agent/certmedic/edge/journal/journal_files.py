@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from certmedic.edge.os.readfile import may_access
+
 STORES = (Path("/run/log/journal"), Path("/var/log/journal"))
 SPARE = 128  # other files that this process may open
 SETTLE = 0.1  # seconds between two openings
@@ -80,7 +82,7 @@ def files(where: Iterable[Path]) -> dict[Path, os.stat_result]:
         for path in [*folder.glob("*.journal"), *folder.glob("*.journal~")]:
             # Do not wait for a file that is gone or that this user may not read.
             with contextlib.suppress(OSError):
-                if os.access(path, os.R_OK):
+                if may_access(path, os.R_OK):
                     states[path] = path.stat()
     return states
 

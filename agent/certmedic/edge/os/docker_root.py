@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from certmedic.edge.os.readfile import read_bytes
+from certmedic.edge.os.readfile import may_access, read_bytes
 
 ROOT: Final = "/var/lib/docker"
 SETTINGS: Final = "/etc/docker/daemon.json"
@@ -25,7 +25,7 @@ def data_root(url: str) -> str:
     """Return the folder of Docker's data, from the daemon if its socket may be used, else from its settings. Never raises."""
     path = url.removeprefix("unix://")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        if path.startswith("/") and os.access(path, os.W_OK):
+        if path.startswith("/") and may_access(path, os.W_OK):
             from certmedic.edge.os import docker  # noqa: PLC0415 - the reader has no socket, and does not load it
 
             return str(docker.ask(url, "/info", deadline=time.monotonic() + DEADLINE)["DockerRootDir"])
@@ -39,7 +39,7 @@ def data_root(url: str) -> str:
 def is_closed(url: str) -> bool:
     """Whether Docker's socket exists and this process may not use it."""
     path = url.removeprefix("unix://")
-    return path.startswith("/") and os.path.lexists(path) and not os.access(path, os.W_OK)
+    return path.startswith("/") and os.path.lexists(path) and not may_access(path, os.W_OK)
 
 
 def ids(root: str) -> list[str]:
