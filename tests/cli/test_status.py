@@ -1,10 +1,12 @@
 """`certmedic status` prints the version, the mode, and whether messages reach people."""
 
 import json
+import socket
 
 import pytest
 
 from certmedic import __version__
+from certmedic.edge.actor import ABSENT, VARIABLE
 from labs import commandline
 
 
@@ -74,3 +76,38 @@ def test_status_counts_delivery_attempts(lab):
     assert "json://good: 1 waiting after 1 attempt: refused; no delivery yet" in once
     assert " attempts: refused" in more
     assert "json://other: last delivery " in once
+
+
+@pytest.mark.parametrize("mode", ["approve", "remedy"])
+def test_status_and_check_config_say_that_nothing_can_act_without_the_actor(lab, monkeypatch, mode):
+    monkeypatch.setenv(VARIABLE, "/nowhere/certmedic-actor")
+    config = f'mode = "{mode}"\n'
+    lab = lab()
+    idle = commandline.run(lab, "status", config=config)
+    answer = json.loads(commandline.run(lab, "status", "--json", config=config).stdout)
+    checked = commandline.run(lab, "check-config", config=config)
+
+    assert f"{ABSENT}; install the package certmedic-actor" in idle.output
+    assert (answer["acts"], answer["actor"]) == (False, False)
+    assert answer["acts_not"] == f"{ABSENT}; install the package certmedic-actor"
+    assert f'mode is "{mode}", but {ABSENT}: install the package certmedic-actor' in checked.output
+    assert checked.exit_code == 0
+
+
+@pytest.mark.parametrize("mode", ["observe", "notify"])
+def test_check_config_asks_for_no_actor_where_nothing_is_to_act(lab, monkeypatch, mode):
+    monkeypatch.setenv(VARIABLE, "/nowhere/certmedic-actor")
+
+    assert ABSENT not in commandline.run(lab(), "check-config", config=f'mode = "{mode}"\n').output
+
+
+def test_status_and_check_config_do_not_miss_an_actor_that_is_there(lab, monkeypatch, tmp_path):
+    lab = lab()
+    with socket.socket(socket.AF_UNIX) as actor:
+        actor.bind(str(tmp_path / "a"))
+        monkeypatch.setenv(VARIABLE, str(tmp_path / "a"))
+        answer = json.loads(commandline.run(lab, "status", "--json", config='mode = "remedy"\n').stdout)
+        checked = commandline.run(lab, "check-config", config='mode = "remedy"\n')
+
+    assert (answer["acts"], answer["actor"], answer["acts_not"]) == (True, True, None)
+    assert ABSENT not in checked.output

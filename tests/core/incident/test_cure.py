@@ -56,13 +56,13 @@ def refused(before: int) -> list[effects.Effect]:
     return tried(Outcome(7, 1, Result.REFUSED, WHY), act(), incident(), NOW, refusals=before)
 
 
-@pytest.mark.parametrize("before", range(MOST_REFUSALS))
-def test_refused_action_is_withdrawn_and_decided_on_again(before):
+@pytest.mark.parametrize(("before", "seconds"), list(zip(range(MOST_REFUSALS), (15, 30, 60, 120), strict=True)))
+def test_refused_action_is_withdrawn_and_decided_on_again_when_it_is_allowed(before, seconds):
     assert refused(before) == [
         effects.MoveAct(7, ActState.WITHDRAWN, WHY),
         effects.Note("withdrawn", WHY),
         effects.ReleaseLease(),
-        effects.LookAgain(RecheckKind.INCIDENT, NOW + timedelta(seconds=15)),
+        effects.LookAgain(RecheckKind.INCIDENT, NOW + timedelta(seconds=seconds)),
     ]
 
 

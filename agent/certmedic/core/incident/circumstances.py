@@ -15,6 +15,11 @@ REFUSED_FOR = timedelta(seconds=15)  # after the first refusal of the actor; dou
 MOST_REFUSALS = 4  # about one incident; then a person is called
 
 
+def refused_for(earlier: int) -> timedelta:
+    """Return how long the agent waits after a refusal, by the number of earlier refusals about the same incident."""
+    return REFUSED_FOR * (1 << min(earlier, MOST_REFUSALS))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """The operator's settings for all incidents."""
@@ -74,7 +79,7 @@ class Circumstances:
         last = withdrawn[-1]
         return Refusal(
             why=last.detail,
-            until=(last.ended_at or last.at) + REFUSED_FOR * 2 ** min(len(withdrawn) - 1, MOST_REFUSALS),
+            until=(last.ended_at or last.at) + refused_for(len(withdrawn) - 1),
         )
 
     def _attempts(self, since: datetime, but: Act | None) -> Iterator[Attempt]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from certmedic.core import examine
-from certmedic.core.incident.circumstances import MOST_REFUSALS, REFUSED_FOR, Circumstances
+from certmedic.core.incident.circumstances import MOST_REFUSALS, Circumstances, refused_for
 from certmedic.core.incident.effects import (
     Effect,
     Escalate,
@@ -72,7 +72,7 @@ def tried(outcome: Outcome, act: Act, incident: Incident, now: datetime, *, refu
         case Result.LATE:
             return _to_be_verified(act, outcome.detail, now)
         case Result.REFUSED if refusals < MOST_REFUSALS:
-            return _withdrawn(act, outcome.detail, now)
+            return _withdrawn(act, outcome.detail, now + refused_for(refusals))
         case Result.FAILED | Result.UNDONE | Result.REFUSED:
             return failed(act, incident, outcome.detail, now)
         case _:
@@ -150,13 +150,13 @@ def begin_or_withdraw(act: Act, decision: Decision, now: datetime) -> list[Effec
     ]
 
 
-def _withdrawn(act: Act, why: str, now: datetime) -> list[Effect]:
-    """Return the effects of an action that nobody began."""
+def _withdrawn(act: Act, why: str, again: datetime) -> list[Effect]:
+    """Return the effects of an action that nobody began; the incident is looked at `again`, when the decision allows an action again."""
     return [
         MoveAct(act.id, ActState.WITHDRAWN, why),
         Note("withdrawn", why),
         ReleaseLease(),
-        LookAgain(RecheckKind.INCIDENT, now + REFUSED_FOR),
+        LookAgain(RecheckKind.INCIDENT, again),
     ]
 
 
