@@ -51,6 +51,13 @@ def test_spans_are_the_lines_that_hold_a_needle(block):
     assert spans == sorted(set(spans))
 
 
+@given(some.lists(some.sampled_from([b"S", b"SS", b"SSL", b"L", b"s", b"SsSL", b"\n", b"CR"])).map(b"".join))
+def test_needles_of_capitals_are_found_where_they_are_and_nowhere_else(block):
+    needles = (b"SSL", b"CRL")
+    expected = [line for line in block.split(b"\n") if any(needle in line for needle in needles)]
+    assert [block[start:end] for start, end in bytesearch.spans(block, needles)] == expected
+
+
 @given(soup, some.integers(0, 60))
 def test_spans_end_at_the_given_size(block, size):
     size = min(size, len(block))

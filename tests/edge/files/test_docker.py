@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from certmedic.core.lines import LIMIT
 from certmedic.core.model import Progress, Trust
@@ -40,19 +42,47 @@ def test_record_with_a_needle_is_its_text_and_its_time():
     assert line.end == len(block)
 
 
+LONG = 16 * 1024 - len("remote error: tl")
+
+
 def test_parts_of_a_line_are_put_together_by_stream():
     shape = JsonLines((b"tls: ",))
-    assert texts(shape, record("remote error: tl") + record("other\n", stream="stdout")) == []
+    assert (
+        texts(shape, record("quiet\n") + record(LONG * "x" + "remote error: tl") + record("other\n", stream="stdout"))
+        == []
+    )
     assert shape.pending
-    assert texts(shape, record("s: bad certificate\n") + record(f"{BAD} 2\n")) == [BAD, f"{BAD} 2"]
+    assert texts(shape, record("s: bad certificate\n") + record(f"{BAD} 2\n")) == [LONG * "x" + BAD, f"{BAD} 2"]
     assert not shape.pending
+
+
+@pytest.mark.parametrize("before", ["", 16 * 1024 * "x"])
+def test_last_words_without_a_line_end_are_a_line(before):
+    shape = JsonLines((b"tls: ",))
+    block = (record(before) if before else b"") + record(f"{BAD} 1") + record(f"{BAD} 2\n")
+    assert texts(shape, block) == [f"{before}{BAD} 1", f"{BAD} 2"]
+    assert not shape.pending
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["quiet", BAD, "<&>\\", "x" * 16_384, "tls", ": "]), st.booleans(), st.booleans()),
+        max_size=9,
+    ),
+    st.integers(0, 9),
+)
+def test_blocks_hold_the_lines_that_their_records_hold_one_by_one(records, cut):
+    made = [record(text + "\n" * ended, stream="stderr" if err else "stdout") for text, ended, err in records]
+    alone, shape = JsonLines((b"tls: ",)), JsonLines((b"tls: ",))
+    expected = [text for raw in made for text in texts(alone, raw)]
+    assert texts(shape, b"".join(made[:cut])) + texts(shape, b"".join(made[cut:])) == expected
 
 
 def test_line_without_an_end_is_kept_to_its_limit():
     shape = JsonLines((b"tls: ",))
     for _ in range(12):
-        assert texts(shape, record("tls: " + 16_000 * "x")) == []
-    assert max(map(len, shape._parts.values())) <= LIMIT + 16_005
+        assert texts(shape, record("tls: " + 16_384 * "x")) == []
+    assert max(map(len, shape._parts.values())) <= LIMIT + 16_389
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,16 @@ from certmedic.edge.static_pods import StaticPods
 
 REMEMBERED = 2000  # containers
 LOOKBACK = 600.0  # seconds: the agent waits for Docker, whose first containers may fail before the first watch
-_WHOLE = b'\\n","stream":"'  # behind the text of a record that ends a line; quotes in the text are escaped
+PART = (
+    16 * 1024
+)  # bytes of a line that Docker writes to one record; a longer line continues in the next record of its stream
 
 
 @dataclass(slots=True)
 class JsonLines:
-    """Docker's records, JSON objects with log, stream and time, one a line; a record whose log has no line end is a part.
+    """Docker's records, JSON objects with log, stream and time, one a line; a long line is in several records.
+
+    A log without line end is a part if it fills a record, and otherwise the last words of a program: nothing continues it.
 
     `after` is the last line that was read over the socket: its timestamp, and how many lines so far had that timestamp.
     """
@@ -48,7 +52,7 @@ class JsonLines:
     def find(self, block: bytes, size: int | None = None) -> Iterator[Found]:
         """Take the next block, or `size` bytes of it."""
         size = len(block) if size is None else size
-        if not self._parts and not self.after and block.count(_WHOLE, 0, size) == block.count(b"\n", 0, size):
+        if not self._parts and not self.after and not _has_long(block, size):
             for start, end in bytesearch.spans(block, self.needles, size):
                 text, _, stamp = _record(block[start:end])
                 if lines.hit(text, self.needles):
@@ -60,10 +64,10 @@ class JsonLines:
             text, stream, stamp = _record(raw, ended=False)
             is_old = self._was_read(stamp)
             whole = self._parts.pop(stream, b"") + text
-            if not text.endswith(b"\n"):
+            if not text.endswith(b"\n") and len(text) >= PART:
                 self._parts[stream] = whole[: lines.LIMIT]
             elif not is_old and bytesearch.hit(whole, self.needles):
-                yield Found(at, whole[:-1], _time(stamp))
+                yield Found(at, whole.removesuffix(b"\n"), _time(stamp))
 
     def _was_read(self, stamp: str) -> bool:
         if self.after is None:
@@ -74,6 +78,17 @@ class JsonLines:
             return True
         self.after = None
         return False
+
+
+def _has_long(block: bytes, size: int) -> bool:
+    """Whether a line in `block[:size]` may hold a part. Looks at one line in `PART` bytes: counting all would cost as much as the search."""
+    start = 0
+    while size - start > PART:
+        end = block.rfind(b"\n", start, start + PART)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
 
 
 def _record(raw: bytes, *, ended: bool = True) -> tuple[bytes, str, str]:
