@@ -186,3 +186,14 @@ def test_cure_is_not_verified_while_the_old_certificate_is_still_served():
         "127.0.0.1:2380 still serves the certificate that expires 2026-11-23 15:40:00 UTC to some clients",
     )
     assert cure_of(new, served=(fresh, serving(replace(old, subject="CN=other"))))[0] is True
+
+
+def test_authority_before_the_leaf_in_a_kubeconfig_is_not_taken_for_it():
+    path = "/etc/kubernetes/admin.conf"
+    old, new = (
+        CLIENTS_CA.leaf("kubernetes-admin", not_before=NOW - 365 * DAY, not_after=end) for end in (OLD_END, NEW_END)
+    )
+    ca = stored(CLIENTS_CA, path)
+    assert verify.moved([(path, OLD_END)], facts((ca, stored(old, path)))) is False
+    assert verify.moved([(path, OLD_END)], facts((ca, stored(new, path)))) is True
+    assert verify.moved([(path, OLD_END)], facts((ca,))) is False

@@ -6,8 +6,9 @@ given. All PEM is bytes; all times are aware.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,6 +87,7 @@ class Authority(Leaf):
         self,
         cn: str,
         *,
+        organisation: str = "",
         dns: Sequence[str] = (),
         ips: Sequence[str] = (),
         server: bool = True,
@@ -94,10 +96,10 @@ class Authority(Leaf):
         not_after: datetime | None = None,
         key: Key | None = None,
     ) -> Leaf:
-        """Issue a leaf, by default until a year from now; with neither `server` nor `client` it has no EKU."""
+        """Issue a leaf, by default until a year from now, in an `organisation` if named; with neither `server` nor `client` it has no EKU."""
         key = key or new_key()
         builder = (
-            _builder(cn, key, not_before or begins(self.cert), not_after or _in_days(365))
+            _builder(cn, key, not_before or begins(self.cert), not_after or _in_days(365), organisation)
             .issuer_name(self.cert.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
@@ -210,10 +212,12 @@ def kops_master(root: Path) -> Path:
     return root
 
 
-def _builder(cn: str, key: Key, not_before: datetime, not_after: datetime) -> x509.CertificateBuilder:
+def _builder(
+    cn: str, key: Key, not_before: datetime, not_after: datetime, organisation: str = ""
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
-        .subject_name(_name(cn))
+        .subject_name(_name(cn, organisation))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(not_before)
@@ -221,8 +225,9 @@ def _builder(cn: str, key: Key, not_before: datetime, not_after: datetime) -> x5
     )
 
 
-def _name(cn: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)])
+def _name(cn: str, organisation: str = "") -> x509.Name:
+    held = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation)] if organisation else []
+    return x509.Name([*held, x509.NameAttribute(NameOID.COMMON_NAME, cn)])
 
 
 def _in_days(days: int) -> datetime:
@@ -263,3 +268,49 @@ def hosts(cert: x509.Certificate) -> set[str]:
     except x509.ExtensionNotFound:
         return set()
     return {str(name.value) for name in names}
+
+
+def kubeconfig(ca: Authority, leaf: Leaf) -> bytes:
+    """Return a kubeconfig as kubeadm writes it: the cluster's CA first, then one user with certificate and key."""
+    held = {
+        name: base64.b64encode(pem).decode()
+        for name, pem in (("ca", ca.pem), ("cert", leaf.cert_pem), ("key", leaf.key_pem))
+    }
+    return (
+        "apiVersion: v1\nclusters:\n- cluster:\n"
+        f"    certificate-authority-data: {held['ca']}\n    server: https://10.0.0.1:6443\n  name: kubernetes\n"
+        "contexts:\n- context:\n    cluster: kubernetes\n    user: kubernetes-admin\n  name: kubernetes-admin@kubernetes\n"
+        "current-context: kubernetes-admin@kubernetes\nkind: Config\npreferences: {}\nusers:\n- name: kubernetes-admin\n  user:\n"
+        f"    client-certificate-data: {held['cert']}\n    client-key-data: {held['key']}\n"
+    ).encode()
+
+
+# kubeadm's leaves: file below /etc/kubernetes -> CA below pki, CN, organisation, whether it serves and calls.
+KUBEADM: Mapping[str, tuple[str, str, str, bool, bool]] = {
+    "pki/apiserver.crt": ("ca", "kube-apiserver", "", True, False),
+    "pki/apiserver-kubelet-client.crt": ("ca", "kube-apiserver-kubelet-client", "system:masters", False, True),
+    "pki/apiserver-etcd-client.crt": ("etcd/ca", "kube-apiserver-etcd-client", "", False, True),
+    "pki/front-proxy-client.crt": ("front-proxy-ca", "front-proxy-client", "", False, True),
+    "pki/etcd/server.crt": ("etcd/ca", "kmaster", "", True, True),
+    "pki/etcd/peer.crt": ("etcd/ca", "kmaster", "", True, True),
+    "admin.conf": ("ca", "kubernetes-admin", "kubeadm:cluster-admins", False, True),
+}
+
+
+def kubeadm_master(root: Path, *, not_before: datetime, not_after: datetime) -> dict[str, Authority]:
+    """Write the CAs and leaves of a kubeadm master under `root`; return the CAs by their path below pki."""
+    folder = root / "etc/kubernetes"
+    cas = {name: authority(name, not_before=not_before) for name in ("ca", "etcd/ca", "front-proxy-ca")}
+    for name, ca in cas.items():
+        ca.write(folder / f"pki/{name}.crt")
+    for name, (signer, cn, group, serves, calls) in KUBEADM.items():
+        names: dict[str, Any] = {"dns": ("localhost", "kmaster"), "ips": ("127.0.0.1",)} if serves else {}
+        leaf = cas[signer].leaf(
+            cn, organisation=group, server=serves, client=calls, not_before=not_before, not_after=not_after, **names
+        )
+        if name.endswith(".crt"):
+            leaf.write(folder / name)
+        else:
+            (folder / name).write_bytes(kubeconfig(cas[signer], leaf))
+            (folder / name).chmod(0o600)
+    return cas

@@ -37,7 +37,7 @@ class Surgery:
 
     def perform(self, act: Act, facts: Facts) -> tuple[Act, str]:
         """Perform a recorded action. Return it as it is recorded then, and the result: done, late or failed."""
-        stored = {file.certificate.path: file for file in facts.stored}
+        stored = verify.leaves(facts)
         try:
             if act.action.kind is RemedyKind.RENEW:
                 act, detail = self._renew(act, stored)

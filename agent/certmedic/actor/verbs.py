@@ -203,7 +203,7 @@ def _is_replaced(act: Act, facts: Facts) -> bool:
 
     A file that is gone proves nothing, as on a volume that went to another master. One that was moved aside must come again.
     """
-    ends = {stored.certificate.path: stored.certificate.not_after for stored in facts.stored}
+    ends = {path: stored.certificate.not_after for path, stored in verify.leaves(facts).items()}
     return all(ends.get(path, before if act.undo else None) != before for path, before in act.action.watched)
 
 

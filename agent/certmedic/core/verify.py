@@ -21,6 +21,11 @@ def files_of(diagnosis: Diagnosis) -> tuple[str, ...]:
     return tuple(dict.fromkeys(c.path for c in diagnosis.certificates if c.path))
 
 
+def leaves(facts: Facts) -> dict[str, Stored]:
+    """Return file -> its leaf. The file of a leaf may also hold CAs: after it a chain, in a kubeconfig before it the cluster's."""
+    return {s.certificate.path: s for s in reversed(facts.stored) if not s.certificate.is_ca}
+
+
 def is_another(before: Container, now: Container) -> bool:
     """Whether a container was replaced or started since `before`."""
     return (now.id, now.started_at, now.invocation) != (before.id, before.started_at, before.invocation)
@@ -47,7 +52,7 @@ def tells_its_starts(before: Container) -> bool:
 
 def moved(watched: Sequence[tuple[str, datetime]], facts: Facts) -> bool:
     """Whether every file has a later NotAfter than before, and has not expired."""
-    ends = {stored.certificate.path: stored.certificate.not_after for stored in facts.stored}
+    ends = {path: stored.certificate.not_after for path, stored in leaves(facts).items()}
     return all(path in ends and ends[path] > max(before, facts.at) for path, before in watched)
 
 
@@ -75,9 +80,10 @@ def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bo
     """Whether each NotAfter moved into the future and listeners serve the new certificates; and why."""
     reasons: list[str] = []
     fresh: dict[str, Certificate] = {}
+    known = leaves(facts)
     listening: set[str] = set()  # of those, the certificates that a listener serves
     for path, before in watched:
-        stored = next((s for s in facts.stored if s.certificate.path == path), None)
+        stored = known.get(path)
         if stored is None:
             return False, f"{path} cannot be read"
         if stored.certificate.not_after <= before or stored.certificate.not_after <= facts.at:

@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from certmedic.actor.renew import Pen, RenewError, backup_path, renew, sign, undo
 from certmedic.core import certificates
-from certmedic.core.model import Stored
+from certmedic.core.model import Place, Stored
 from certmedic.core.planes import signing_authorities
 from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.facts.listeners import shake_hands
@@ -123,7 +123,12 @@ def test_extensions_are_accepted_in_any_order():
     leaf, signer = (certificates.parse(pem, "x.crt")[0] for pem in (old.cert_pem, ca.pem))
     later = leaf.not_after + timedelta(days=1)
 
-    new = sign._signed(leaf, sign._Authority("ca.crt", signer, ca.key), later, "peer")
+    new = sign._signed(
+        leaf,
+        sign._Authority("ca.crt", signer, ca.key),
+        later,
+        Place(plane="kops", group="", use="peer", renewer="etcd-manager"),
+    )
 
     assert (new.dns_names, new.usages, new.not_after) == (leaf.dns_names, leaf.usages, later)
 

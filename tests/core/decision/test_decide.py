@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certmedic.core import verdict
+from certmedic.core import planes, verdict
 from certmedic.core.certificates import parse
 from certmedic.core.decision import History, Policy, decide
+from certmedic.core.decision.decide import can_be_renewed
 from certmedic.core.means import Means
-from certmedic.core.model import Attempt, Cause, Confidence, Helps, Member, RemedyKind, Served, Suspect, Trust
-from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, facts, k3s, member, unit
+from certmedic.core.model import Attempt, Cause, Confidence, GateName, Helps, Member, RemedyKind, Served, Suspect, Trust
+from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, facts, k3s, member, stored, unit
 
 POLICY = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(minutes=15), per_day=2)
 HISTORY = History(started_at=NOW - timedelta(hours=1), incident=7)
@@ -383,3 +384,55 @@ SURVEYED = diagnosis()
 
 def diagnosis_at(now):
     return replace(SURVEYED, count=1, last_seen=now)
+
+
+# ---------------------------------------------------------------- kubeadm
+
+
+def of_kubeadm(name, cn, **more):
+    path = f"/etc/kubernetes/{name}"
+    leaf = stored(PEERS_CA.leaf(cn, not_before=NOW - 365 * DAY, not_after=NOW - DAY), path)
+    return replace(leaf, place=planes.place(path, leaf.certificate), **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "serving", "renews"),
+    [
+        ("pki/etcd/server.crt", "", (), True),
+        ("pki/apiserver-etcd-client.crt", "", (), True),
+        ("admin.conf", "", (), True),
+        ("pki/front-proxy-client.crt", "v1.18.0", (), True),
+        ("pki/front-proxy-client.crt", "v1.17.9", (), False),
+        ("pki/front-proxy-client.crt", "", (), False),
+        ("pki/apiserver.crt", "v1.30.1", (6443,), True),
+        ("pki/apiserver.crt", "v1.30.1", (), False),  # it is down, and could not show the new certificate
+        ("pki/apiserver.crt", "v1.17.0", (6443,), False),
+        ("controller-manager.conf", "v1.30.1", (6443,), False),  # read only at a start
+        ("pki/etcd/healthcheck-client.crt", "v1.30.1", (6443,), False),
+    ],
+)
+def test_leaf_of_kubeadm_is_renewed_in_place_if_its_program_needs_no_restart(name, version, serving, renews):
+    leaf = of_kubeadm(name, "kmaster")
+    served = tuple(
+        Served(address="127.0.0.1", port=port, certificate=leaf.certificate, trust=Trust.SYSTEM) for port in serving
+    )
+    seen = facts((leaf,), served=served, signable=frozenset({leaf.certificate.path}), kubernetes=version)
+    assert can_be_renewed(leaf, seen) is renews
+    assert not can_be_renewed(leaf, replace(seen, signable=frozenset()))
+
+
+@pytest.mark.parametrize(("allowed", "opens"), [(False, "set remedy.renew"), (True, "")])
+def test_gate_names_the_key_that_would_let_the_leaves_be_renewed(allowed, opens):
+    files = (of_kubeadm("pki/etcd/server.crt", "kmaster"), of_kubeadm("scheduler.conf", "system:kube-scheduler"))
+    authority = stored(PEERS_CA, "/etc/kubernetes/pki/etcd/ca.crt")
+    authority = replace(authority, place=planes.place("/etc/kubernetes/pki/etcd/ca.crt", authority.certificate))
+    seen = facts((*files, authority), signable=frozenset({files[0].certificate.path}))
+    (fault,) = verdict.survey(seen, warn_within=DAY * 0)
+    policy = Policy(mode="remedy", restart=(), cooldown=DAY, per_day=2, renew=allowed)
+    decision = decide(replace(fault, last_seen=NOW), seen, History(started_at=NOW - DAY), policy)
+    (cure,) = [gate for gate in decision.gates if gate.name == GateName.CURE]
+    assert cure.opens.startswith(opens)
+    assert (decision.action is not None) is allowed
+    if decision.action is not None:
+        assert [path for path, _ in decision.action.watched] == ["/etc/kubernetes/pki/etcd/server.crt"]
+        assert "scheduler.conf stays as it is: its program needs a restart too" in decision.reason

@@ -370,3 +370,21 @@ def test_command_for_k3s_and_rke2_at_the_boundaries_of_the_residual_time(plane, 
     where = planes.place(f"/var/lib/rancher/{plane}/server/tls/serving-kube-apiserver.crt")
     effect = planes.restart_effect(where, None, residual=residual)
     assert (effect.kind, effect.command) == (kind, command.format(plane=plane, unit=unit))
+
+
+@pytest.mark.parametrize(
+    ("path", "stem"),
+    [
+        ("/etc/kubernetes/pki/etcd/peer.crt", "/etc/kubernetes/pki/etcd/ca"),
+        ("/etc/kubernetes/pki/apiserver-etcd-client.crt", "/etc/kubernetes/pki/etcd/ca"),
+        ("/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/pki/ca"),
+        ("/etc/kubernetes/pki/front-proxy-client.crt", "/etc/kubernetes/pki/front-proxy-ca"),
+        ("/etc/kubernetes/admin.conf", "/etc/kubernetes/pki/ca"),
+        ("/etc/kubernetes/scheduler.conf", ""),
+        ("/etc/kubernetes/kubelet.conf", ""),
+        ("/root/.kube/config", ""),  # a person's copy is not signed again
+    ],
+)
+def test_authority_that_signs_a_leaf_of_kubeadm_again_is_known(path, stem):
+    authorities = planes.signing_authorities(planes.place(path), "/copy")
+    assert authorities == (((f"/copy{stem}.crt", f"/copy{stem}.key"),) if stem else ())

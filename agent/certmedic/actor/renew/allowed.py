@@ -2,7 +2,7 @@
 
 The use of its place (core/planes/uses.py) says whether it may be renewed here and which extended key usages it may have. Of
 these the new certificate has those that the old one had; they are never widened. Every use allows one common name in plain letters
-that does not begin with "system:", no organisation, DNS names and addresses only, no CA, digital signature and key encipherment.
+that does not begin with "system:", no organisation, or a subject that the record of the plane lists for this use; DNS names and addresses only, no CA, digital signature and key encipherment.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from certmedic.actor.renew.files import RenewError
 from certmedic.core import planes
+from certmedic.core.model import Place
+from certmedic.core.planes import Subject
 
 _USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
@@ -26,14 +28,27 @@ _DNS_NAME = re.compile(
 _MOST_NAMES = 64
 
 
-def subject(old: x509.Certificate, path: str) -> x509.Name:
-    """Return the subject. Raises RenewError if it is not allowed."""
+def subject(old: x509.Certificate, place: Place, path: str) -> x509.Name:
+    """Return the subject. Raises RenewError if it is not allowed: where the plane's record lists subjects, it must be one of them."""
     names = list(old.subject)
+    listed = planes.plane_of(place.plane).subjects.get(place.use)
+    if listed is not None:
+        held = sorted((name.oid.dotted_string, str(name.value)) for name in names)
+        if held not in [sorted(_attributes(known)) for known in listed]:
+            raise RenewError(
+                f"{path}: its subject is not one that {place.plane} gives to such a file, so it is not renewed here"
+            )
+        return old.subject
     if len(names) != 1 or names[0].oid != NameOID.COMMON_NAME:
         raise RenewError(f"{path}: its subject holds more than a common name, so it is not renewed here")
     if not _COMMON_NAME.fullmatch(str(names[0].value)):
         raise RenewError(f"{path}: its common name is not that of a member or program, so it is not renewed here")
     return old.subject
+
+
+def _attributes(listed: Subject) -> list[tuple[str, str]]:
+    named = [(NameOID.COMMON_NAME.dotted_string, listed.common_name)]
+    return named + [(NameOID.ORGANIZATION_NAME.dotted_string, listed.organisation)] * bool(listed.organisation)
 
 
 def extensions(old: x509.Certificate, use: str, path: str) -> Iterator[tuple[x509.ExtensionType, bool]]:

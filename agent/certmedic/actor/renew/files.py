@@ -11,6 +11,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from certmedic.actor.renew.embedded import client_certificate, is_kubeconfig, only_certificate, with_client_certificate
 from certmedic.core import certificates
 from certmedic.core.certificates import NotACertificate
 from certmedic.core.model import Certificate, Stored, Trust
@@ -51,13 +52,28 @@ def backup_path(stored: Stored, backups: Path) -> Path:
     return backups / f"{plain}.{stored.certificate.fingerprint[:16]}"
 
 
+def block_in(data: bytes) -> bytes | None:
+    """Return the PEM block of the leaf in a file: the first one, or that of a kubeconfig's only user; None if there is none."""
+    if is_kubeconfig(data):
+        return client_certificate(data)
+    block = BLOCK.search(data)
+    return None if block is None else block[0]
+
+
+def with_block(data: bytes, block: bytes) -> bytes:
+    """Return the content of a file with another leaf; all else stays, byte by byte."""
+    if is_kubeconfig(data):
+        return with_client_certificate(data, block)
+    return BLOCK.sub(lambda _: block, data, count=1)
+
+
 def leaf_in(content: Content) -> Certificate | None:
-    """Return the first certificate in a PEM file; None if there is none or it is broken."""
-    block = BLOCK.search(content.data)
+    """Return the leaf in a PEM file or a kubeconfig; None if there is none or it is broken."""
+    block = block_in(content.data)
     if block is None:
         return None
     try:
-        return certificates.parse(block[0], content.path)[0]
+        return certificates.parse(block, content.path)[0]
     except NotACertificate:
         return None
 
@@ -72,8 +88,8 @@ def must_be_roots(path: str, tree: Tree) -> None:
 
 
 def without_keys(data: bytes) -> bytes:
-    """Return the content of a file without private keys: a backup holds none."""
-    return KEY.sub(b"", data)
+    """Return the content of a file without private keys: a backup holds none. Of a kubeconfig, only the client certificate stays."""
+    return only_certificate(data) if is_kubeconfig(data) else KEY.sub(b"", data)
 
 
 def prune(backups: Path, now: float) -> None:

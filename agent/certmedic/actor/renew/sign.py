@@ -20,23 +20,25 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from certmedic.actor.ports import Renewed
 from certmedic.actor.renew import allowed
+from certmedic.actor.renew.embedded import client_key, is_kubeconfig
 from certmedic.actor.renew.files import (
-    BLOCK,
     Content,
     RenewError,
     backup_path,
+    block_in,
     keep,
     leaf_in,
     must_be_roots,
     prune,
     read,
     reason_of,
+    with_block,
     write,
 )
 from certmedic.core import certificates, planes
 from certmedic.core.certificates import NotACertificate
 from certmedic.core.der import pieces
-from certmedic.core.model import Certificate, Stored
+from certmedic.core.model import Certificate, Place, Stored
 from certmedic.edge.os.owners import Tree
 
 MOST_IN_FILE = 200  # certificates of one file
@@ -81,7 +83,7 @@ def renew(  # noqa: PLR0913 - the new certificate depends on each
         ca = _signer(leaf, stored.place.ca_path, authorities, now, tree)
         life = min(life, leaf.not_after - leaf.not_before)
         end = min((now + life).replace(microsecond=0), ca.certificate.not_after)
-        new = _signed(leaf, ca, end, stored.place.use)
+        new = _signed(leaf, ca, end, stored.place)
         renewed = Renewed(
             path=old.path,
             backup=str(backup_path(stored, backups)),
@@ -94,7 +96,7 @@ def renew(  # noqa: PLR0913 - the new certificate depends on each
         backups.mkdir(mode=0o700, parents=True, exist_ok=True)
         prune(backups, now.timestamp())
         keep(Path(renewed.backup), old)
-        write(Path(old.path), BLOCK.sub(lambda _: block, old.data, count=1), like=old.state, instead_of=old)
+        write(Path(old.path), with_block(old.data, block), like=old.state, instead_of=old)
     except OSError as error:
         raise RenewError(reason_of(error, stored.certificate.path)) from error
     return renewed
@@ -107,7 +109,7 @@ def undo(renewed: Renewed) -> None:
     """
     try:
         present, before = read(renewed.path), read(renewed.backup)
-        shown, former = leaf_in(present), BLOCK.search(before.data)
+        shown, former = leaf_in(present), block_in(before.data)
         known = leaf_in(before)
         if former is None or known is None:
             raise RenewError(f"{renewed.backup}: it holds no certificate, so nothing can be put back")
@@ -118,8 +120,7 @@ def undo(renewed: Renewed) -> None:
                 f"{renewed.path}: another has replaced it since, so it is left as it is; the one before is {renewed.backup}"
             )
         # Only the certificate: a backup holds no key, and the rest of the file stays.
-        data = BLOCK.sub(lambda _: former[0], present.data, count=1)
-        write(Path(renewed.path), data, like=present.state, instead_of=present)
+        write(Path(renewed.path), with_block(present.data, former), like=present.state, instead_of=present)
     except OSError as error:
         raise RenewError(reason_of(error, renewed.path)) from error
 
@@ -132,13 +133,15 @@ def _present_leaf(stored: Stored, old: Content) -> Certificate:
     path, expected = stored.certificate.path, stored.certificate
     if expected.is_ca or stored.place.use == "ca":
         raise RenewError(f"{path}: it is an authority's certificate; only leaves are renewed")
-    if expected.index:
+    if expected.index and expected.embedded_kind != "user":
         raise RenewError(
             f"{path}: certificate {expected.index + 1} of the file is not its leaf; only the first is renewed"
         )
     leaf = leaf_in(old)
     if leaf is None:
-        raise RenewError(f"{path}: it is no file of PEM certificates; only those are renewed in place")
+        raise RenewError(
+            f"{path}: it is no file of PEM certificates and no kubeconfig of one user; only those are renewed in place"
+        )
     if leaf.fingerprint != expected.fingerprint:
         raise RenewError(f"{path}: it changed since it was looked at; look again")
     if leaf.is_ca:
@@ -149,6 +152,8 @@ def _present_leaf(stored: Stored, old: Content) -> Certificate:
 def _must_have_its_key(leaf: Certificate, old: Content, tree: Tree) -> None:
     if b"PRIVATE KEY-----" in old.data:
         path, data = old.path, old.data
+    elif is_kubeconfig(old.data):
+        path, data = old.path, client_key(old.data) or b""
     else:
         path = planes.key_beside(old.path)
         if not path:
@@ -238,14 +243,14 @@ def _loaded(pem: bytes, path: str) -> Any:
 # ---------------------------------------------------------------- signing
 
 
-def _signed(leaf: Certificate, ca: _Authority, end: datetime, use: str) -> Certificate:
+def _signed(leaf: Certificate, ca: _Authority, end: datetime, place: Place) -> Certificate:
     """Return a new certificate like the leaf. Raises RenewError if it would not expire later or would differ."""
     if end <= leaf.not_after:
         raise RenewError(f"{leaf.path}: a new one would end {end}, no later than the present one")
     old, signer = x509.load_der_x509_certificate(leaf.der), x509.load_der_x509_certificate(ca.certificate.der)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(allowed.subject(old, leaf.path))
+        .subject_name(allowed.subject(old, place, leaf.path))
         .issuer_name(signer.subject)
         .public_key(old.public_key())
         .serial_number(x509.random_serial_number())
@@ -253,7 +258,7 @@ def _signed(leaf: Certificate, ca: _Authority, end: datetime, use: str) -> Certi
         .not_valid_after(end)
     )
     try:
-        for value, critical in (*allowed.extensions(old, use, leaf.path), (_authority_key_id(signer), False)):
+        for value, critical in (*allowed.extensions(old, place.use, leaf.path), (_authority_key_id(signer), False)):
             builder = builder.add_extension(value, critical=critical)
         if not isinstance(ca.key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
             raise RenewError(f"{ca.path}: with a key of its kind nothing is signed here")

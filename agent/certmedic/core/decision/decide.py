@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from certmedic.core import planes
+from certmedic.core import cures, planes
 from certmedic.core.decision import gates, quorum, steady, target
 from certmedic.core.decision.gates import Context
 from certmedic.core.decision.policy import History, Policy
@@ -24,6 +24,7 @@ from certmedic.core.model import (
     GateName,
     RemedyKind,
     Stored,
+    Trust,
     WaitsFor,
 )
 
@@ -76,7 +77,8 @@ def context_of(diagnosis: Diagnosis, facts: Facts, history: History, policy: Pol
     known = files_of(diagnosis, facts)
     in_use = [stored for stored in known if is_in_use(stored, facts)]
     held_by = keeps_loaded(diagnosis, facts)
-    renewable = [stored for stored in in_use if policy.renew and can_be_renewed(stored, facts, held_by)]
+    able = [stored for stored in in_use if can_be_renewed(stored, facts, held_by)]
+    renewable = able if policy.renew else []
     watched = renewable or in_use
     means = means_for(watched, policy.means)
     return Context(
@@ -91,6 +93,7 @@ def context_of(diagnosis: Diagnosis, facts: Facts, history: History, policy: Pol
         in_place=bool(renewable),
         aside=policy.reissue and not renewable and means is None and can_be_moved_aside(diagnosis, watched, facts),
         held_by=held_by,
+        could_renew=bool(able),
         renewable_but_held=bool(held_by)
         and policy.renew
         and not renewable
@@ -121,7 +124,7 @@ def reason_of(action: Action, context: Context) -> str:
     if action.container is None:
         reason = f"renew {paths} in place: its CA's key is on this machine"
         left = [s.certificate.path for s in context.known if s not in context.watched and is_in_use(s, context.facts)]
-        return f"{reason}; {', '.join(left)} stays in memory and needs a restart afterwards" if left else reason
+        return f"{reason}; {', '.join(left)} stays as it is: its program needs a restart too" if left else reason
     if context.aside:
         doing = f"move {paths} aside and {done_by(action.container)}"
         return f"{doing}: etcd-manager keeps an expired certificate, and issues a missing one"
@@ -142,13 +145,25 @@ def files_of(diagnosis: Diagnosis, facts: Facts) -> list[Stored]:
 
 
 def can_be_renewed(stored: Stored, facts: Facts, held_by: str = "") -> bool:
-    """Whether a renewed leaf would be used: its CA's key is here, and its program reads it at every handshake.
+    """Whether a renewed leaf would be used: its CA's key is here, and its program takes it up without a restart.
 
     `held_by`: why the etcd here does not, from `keeps_loaded`.
     """
     use = stored.place.use
-    reread = planes.use_of(use).rereads and not (held_by and use in ("peer", "server"))
-    return stored.certificate.path in facts.signable and reread
+    if stored.certificate.path not in facts.signable:
+        return False
+    if planes.use_of(use).rereads:
+        return not (held_by and use in ("peer", "server"))
+    return planes.use_of(use).renewable and (planes.use_of(use).is_idle or is_reloaded(stored, facts))
+
+
+def is_reloaded(stored: Stored, facts: Facts) -> bool:
+    """Whether the running kube-apiserver reads a renewed file within a minute. One that does not serve could not show that."""
+    since, version = planes.use_of(stored.place.use).reloads_since, cures.version_of(facts)
+    serving = {
+        served.port for served in facts.served if served.certificate is not None and served.trust is Trust.SYSTEM
+    }
+    return since is not None and version is not None and version >= since and set(stored.place.ports) <= serving
 
 
 def keeps_loaded(diagnosis: Diagnosis, facts: Facts) -> str:

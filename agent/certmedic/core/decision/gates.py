@@ -49,6 +49,7 @@ class Context:
     in_place: bool  # renew in place, with no restart
     aside: bool  # move the files aside before the restart
     held_by: str = ""  # why the etcd here does not take up a renewed file by itself, for a sentence; "" if it does
+    could_renew: bool = False  # some of the files could be renewed in place if the operator allowed it
     renewable_but_held: bool = False  # only that keeps the files from being renewed in place
 
     @property
@@ -133,6 +134,8 @@ def cure(context: Context) -> Gate:
     if remedy.kind is RemedyKind.REISSUE_AND_RESTART and planes.plane_of(diagnosis.plane).issues_missing:
         opens = "set remedy.reissue, once it has expired; or remedy.renew, if its CA's key is on this machine"
         return closed(name, why, opens=opens)
+    if not context.policy.renew and context.could_renew:
+        return closed(name, why, opens="set remedy.renew: its CA's key is on this machine; or remedy.means")
     return closed(name, why, opens="set remedy.means, if a program of yours renews it")
 
 

@@ -45,7 +45,7 @@ from certmedic.core.planes.lookup import (
     watched_programs,
 )
 from certmedic.core.planes.pods import paths_of_container, paths_of_manifest
-from certmedic.core.planes.record import Effect
+from certmedic.core.planes.record import Effect, Subject
 from certmedic.core.planes.startup import hosts_from_startup_line, paths_from_flags, paths_from_startup_line
 from certmedic.core.planes.uses import IN_MEMORY, InMemory
 
@@ -63,6 +63,7 @@ __all__ = [
     "Cluster",
     "Effect",
     "InMemory",
+    "Subject",
     "accounts",
     "cluster_from_config",
     "cluster_from_flags",

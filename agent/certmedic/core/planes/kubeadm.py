@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from certmedic.core.planes.record import Case, Effect, Plane, Renewer, always, files
+from certmedic.core.model import Place
+from certmedic.core.planes.record import Case, Effect, Plane, Renewer, Subject, always, files
 from certmedic.core.planes.uses import USES
 
 # cmd/kubeadm/app/constants
@@ -54,6 +55,35 @@ def kubeadm_name(use: str, path: str) -> str:
     if path.endswith("/super-admin.conf"):
         return "super-admin.conf"
     return _NAMES.get(use, "") if path.endswith((".crt", ".conf")) else ""
+
+
+# The CA that signs the certificates of a use, and their subjects (cmd/kubeadm/app/phases/certs/certlist.go, phases/kubeconfig).
+_ETCD_CA, _CA, _PROXY_CA = (f"/etc/kubernetes/pki/{stem}" for stem in ("etcd/ca", "ca", "front-proxy-ca"))
+_SIGNED_BY: Mapping[str, str] = {
+    **dict.fromkeys(("server", "peer", "apiserver-etcd-client"), _ETCD_CA),
+    **dict.fromkeys(("apiserver", "apiserver-kubelet-client", "kubectl"), _CA),
+    "front-proxy-client": _PROXY_CA,
+}
+_MASTERS, _ADMINS = "system:masters", "kubeadm:cluster-admins"  # the second from v1.29 on
+_SUBJECTS: Mapping[str, tuple[Subject, ...]] = {
+    "apiserver": (Subject(common_name="kube-apiserver"),),
+    "apiserver-kubelet-client": tuple(
+        Subject(common_name="kube-apiserver-kubelet-client", organisation=group) for group in (_MASTERS, _ADMINS)
+    ),
+    "apiserver-etcd-client": tuple(
+        Subject(common_name="kube-apiserver-etcd-client", organisation=group) for group in ("", _MASTERS)
+    ),
+    "front-proxy-client": (Subject(common_name="front-proxy-client"),),
+    "kubectl": (
+        *(Subject(common_name="kubernetes-admin", organisation=group) for group in (_MASTERS, _ADMINS)),
+        Subject(common_name="kubernetes-super-admin", organisation=_MASTERS),
+    ),
+}
+
+
+def _authorities(place: Place) -> tuple[str, ...]:
+    stem = _SIGNED_BY.get(place.use, "") if place.renewer == "kubeadm" else ""
+    return (stem,) if stem else ()
 
 
 # Static pods that read these certificates at their start only, by use.
@@ -112,6 +142,8 @@ KUBEADM = Plane(
         Renewer(name="kubelet-self-signed", effect=always(_SELF_SIGNED), restartable=False),
         Renewer(name="person", effect=always(_OF_PERSON), restartable=False),
     ),
+    authorities=_authorities,
+    subjects=_SUBJECTS,
     manifests=("/etc/kubernetes/manifests",),
     programs=("kubeadm",),
     units=(r"kubeadm(?:-[\w-]+)?",),

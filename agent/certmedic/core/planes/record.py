@@ -76,6 +76,9 @@ class Use:
     is_idle: bool = False  # only commands of a person use it: its expiry stops no program
     at_start: bool = False  # the holder reads the file only when it starts (FIELD 8.1)
     rereads: bool = False  # the holder reads the file at every handshake (FIELD 3.1)
+    reloads_since: tuple[int, int] | None = (
+        None  # the Kubernetes from which the holder reads it within a minute (FIELD 8.1)
+    )
     refused: str = ""  # what stops working when it is refused, for people
 
 
@@ -130,6 +133,14 @@ class Renewer:
         return self.is_grouped and names == (self.container, True)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A subject that certmedic may sign again for files of a use."""
+
+    common_name: str
+    organisation: str = ""
+
+
 def always(effect: Effect) -> Callable[[Case], Effect]:
     """Return the effect of a renewer that does not depend on the case."""
     return lambda _case: effect
@@ -165,6 +176,8 @@ class Plane:
     group_of: GroupOf | None = None  # None: a master runs one etcd
     # CAs that may have signed a certificate at a place and whose keys a master holds, likeliest first: paths without .crt and .key
     authorities: Callable[[Place], tuple[str, ...]] = lambda _place: ()
+    # use -> subjects of the certificates that may be renewed in place; for a use without an entry, a common name in plain letters
+    subjects: Mapping[str, tuple[Subject, ...]] = field(default_factory=dict)
     etcd_config: str = ""  # of an etcd inside the plane's own process; relative to the folder of the peer certificate
     manifests: tuple[str, ...] = ()  # folders of static pods
     logs: tuple[str, ...] = ()  # globs of log files to read by default

@@ -11,6 +11,9 @@ _SERVER, _CLIENT = frozenset({Role.SERVER}), frozenset({Role.CLIENT})
 _SERVES, _CALLS = frozenset({"server"}), frozenset({"client"})
 
 
+_RELOADS = (1, 18)  # of kube-apiserver
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InMemory:
     """A certificate that a program signs for itself at its start and keeps in memory only (FIELD 8.2)."""
@@ -65,7 +68,14 @@ USES = (
         refused="Clients of this etcd, kube-apiserver first, cannot connect to it. The API stops when quorum is lost.",
     ),
     Use(name="client", needs=_CALLS),
-    Use(name="kubectl", roles=_CLIENT, is_idle=True, refused="kubectl with this file is refused."),
+    Use(
+        name="kubectl",
+        roles=_CLIENT,
+        needs=_CALLS,
+        renewable=True,
+        is_idle=True,
+        refused="kubectl with this file is refused.",
+    ),
     Use(name="bootstrap", roles=_CLIENT, is_idle=True, refused="A kubelet that bootstraps with this file is refused."),
     Use(
         name="apiserver-etcd-client",
@@ -80,18 +90,27 @@ USES = (
         name="apiserver",
         holder="kube-apiserver",
         roles=_SERVER,
+        needs=_SERVES,
+        renewable=True,
+        reloads_since=_RELOADS,
         refused="Every client of this API server, kubectl and kubelets too, refuses it.",
     ),
     Use(
         name="apiserver-kubelet-client",
         holder="kube-apiserver",
         roles=_CLIENT,
+        needs=_CALLS,
+        renewable=True,
+        reloads_since=_RELOADS,
         refused="kube-apiserver cannot reach kubelets: kubectl logs and kubectl exec fail.",
     ),
     Use(
         name="front-proxy-client",
         holder="kube-apiserver",
         roles=_CLIENT,
+        needs=_CALLS,
+        renewable=True,
+        reloads_since=_RELOADS,
         refused="Aggregated APIs such as metrics refuse kube-apiserver.",
     ),
     Use(
