@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,10 +12,11 @@ from certmedic import alerts
 from certmedic.alerts import Alerts
 from certmedic.core import verdict
 from certmedic.core.model import Decision, Suspect
-from certmedic.edge.alertmanager import Alertmanager
+from certmedic.edge.alertmanager import Access, Alertmanager
 from certmedic.edge.store import Store
 from labs import receivers
 from labs.alertmanager import EXAMPLE, alertmanager, notifications
+from labs.pki import authority
 from labs.values import DAY, NOW, facts, member
 from labs.waiting import until
 
@@ -34,9 +36,9 @@ class Master:
         self.facts = facts(member(), peers=frozenset(ADDRESSES.values()) - {ADDRESSES[name]})
         self.begin()
 
-    def begin(self):
+    def begin(self, access=None):
         """Start the agent, with nothing but its store."""
-        self.alerts = Alerts(Alertmanager(self.urls), self.store, f"master-{self.name}")
+        self.alerts = Alerts(Alertmanager(self.urls, access), self.store, f"master-{self.name}")
 
     def open(self, *, accused="", since=20 * MINUTE):
         since = datetime.now(UTC) - since
@@ -57,7 +59,7 @@ class Master:
         monkeypatch.setattr(alerts, "address_towards", lambda _: ADDRESSES[self.name])
         self.alerts.turn("prod", self.facts, (), now or datetime.now(UTC))
         until(lambda: not any(thread.is_alive() for thread in self.alerts._receiver._threads.values()))
-        self.alerts.results()
+        self.alerts.results(datetime.now(UTC))
 
 
 @pytest.fixture
@@ -119,6 +121,50 @@ def test_accusers_are_silent_until_the_accused_had_its_time(masters, hook, tmp_p
         until(lambda: running.states() == {"master-a": "active"})
         settles(hook, [("firing", ["master-a"])])
         assert b.alerts._posted == {}
+
+
+def test_agent_that_is_killed_resolves_nothing_before_the_end_of_its_alert(masters, hook, tmp_path, monkeypatch):
+    lasts = timedelta(seconds=6)
+    monkeypatch.setattr(sys.modules["certmedic.core.message.alert"], "LASTS", lasts)  # five minutes, shortened
+    with alertmanager(tmp_path, hook) as running:
+        a, *_ = masters(running.url)
+        a.open()
+        a.post(monkeypatch)
+        until(lambda: notifications(hook) == [("firing", ["master-a"])])
+        a.begin()  # killed and back within that time
+        again = datetime.now(UTC)
+        a.post(monkeypatch)
+        until(lambda: len(notifications(hook)) > 1)  # killed for good
+        assert datetime.now(UTC) >= again + lasts
+        settles(hook, [("firing", ["master-a"]), ("resolved", ["master-a"])])
+
+
+def test_client_certificate_opens_a_real_alertmanager_and_its_lack_is_recorded(masters, hook, tmp_path, monkeypatch):
+    ca = authority("alertmanager-ca")
+    for name, leaf in (("server", ca.leaf("am", ips=("127.0.0.1",))), ("client", ca.leaf("master-a"))):
+        (tmp_path / f"{name}.pem").write_bytes(leaf.cert_pem + leaf.key_pem)
+    (tmp_path / "ca.pem").write_bytes(ca.pem)
+    web, pem = tmp_path / "web.yml", "server.pem"
+    web.write_text(
+        f"tls_server_config: {{cert_file: {pem}, key_file: {pem}, client_ca_file: ca.pem,"
+        " client_auth_type: RequireAndVerifyClientCert}\n"
+    )
+    good = Access(certificate=tmp_path / "client.pem", authority=tmp_path / "ca.pem")
+    with alertmanager(tmp_path, hook, web=web, context=good.context()) as running:
+        a, *_ = masters(running.url)
+        a.open()
+        name = running.url.removeprefix("https://")
+        for access, error in (
+            (Access(authority=tmp_path / "ca.pem"), "it refuses the client certificate, or needs one: "),
+            (None, "its certificate is not trusted"),
+            (good, ""),
+        ):
+            a.begin(access)
+            a.post(monkeypatch)
+            (row,) = a.store.receivers()
+            assert row["instance"] == name
+            assert (error in row["error"]) if error else (row["error"] == ""), row["error"]
+        until(lambda: running.states() == {"master-a": "active"})
 
 
 def test_agent_that_is_dead_resolves_nothing_for_five_minutes(masters, hook, tmp_path, monkeypatch):

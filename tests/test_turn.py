@@ -14,7 +14,7 @@ from certmedic.core.model import SourceUp
 from certmedic.edge import worker
 from certmedic.edge.store import StoreError
 from certmedic.loop import Loop
-from labs.played import REFUSED, Played, sick
+from labs.played import REFUSED, REFUSING, Played, sick
 from labs.values import NOW, entry, member
 
 pytestmark = pytest.mark.slow
@@ -51,6 +51,20 @@ def test_transaction_touches_nothing_outside_the_state(lab, lease):
     lab.suffer(40)
     assert lab.world.kinds() == ["opened", "resolved"]
     assert lab.loop.faults == {}
+
+
+@pytest.mark.parametrize(("line", "asks"), [(REFUSING, True), (REFUSED, False)])
+def test_members_are_asked_whether_an_accused_one_lives(lab, line, asks):
+    class Asked(Played):
+        def gather(self, *, now, with_members=False, nameless=False):
+            asked.add(with_members)
+            return super().gather(now=now, with_members=with_members, nameless=nameless)
+
+    asked = set()
+    lab = lab(world=Asked(files=member() if asks else sick()), mode="notify")
+    lab.step(line)
+    lab.go(35)
+    assert (True in asked) is asks
 
 
 def test_journal_entry_of_a_failed_transaction_is_dropped(lab):

@@ -31,6 +31,7 @@ class Alerts:
         ] = {}  # incident -> what its annotations are made of, and they
         self._last: datetime | None = None
         self._mark: object = None
+        self._recorded: set[str] = set()  # instances with a post since the start
         self.errors: dict[str, str] = dict.fromkeys(receiver.instances, "")  # instance -> why the last post failed
         self.failures: dict[str, int] = dict.fromkeys(receiver.instances, 0)  # instance -> failed posts since the start
 
@@ -91,11 +92,15 @@ class Alerts:
             self._texts[incident.id] = known
         return message.alert(incident, labels, known[1], now=now)
 
-    def results(self) -> list[Posted]:
-        """Return the posts that failed after one that succeeded, or that succeeded after one that failed."""
+    def results(self, now: datetime) -> list[Posted]:
+        """Return the posts that failed after one that succeeded, or that succeeded after one that failed. Record each change."""
         news: list[Posted] = []
         while (posted := self._receiver.result()) is not None:
             self.failures[posted.instance] += bool(posted.error)
+            if posted.instance not in self._recorded or posted.error != self.errors[posted.instance]:
+                self._recorded.add(posted.instance)
+                with self._store.transaction():
+                    self._store.received(posted.instance, posted.error, now=now)
             if bool(posted.error) != bool(self.errors[posted.instance]):
                 news.append(posted)
             self.errors[posted.instance] = posted.error

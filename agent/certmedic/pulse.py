@@ -97,7 +97,7 @@ class Pulse:
 
     def _post_alerts(self, alerts: Alerts, loop: Loop, now: datetime, tick: float) -> None:
         """Post incidents to Alertmanager. Write into the journal once that this fails, and once that it works again."""
-        for posted in alerts.results():
+        for posted in alerts.results(now):
             self.world.journal.emit(message.alertmanager_fields(posted.instance, posted.error))
         if self._due("alerts", tick, ALERTS_EVERY):
             alerts.turn(self.world.identity.name, loop.inventory, self._silences(now), now)

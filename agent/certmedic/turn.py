@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from certmedic.core import diagnose as doctor
 from certmedic.core import symptoms
-from certmedic.core.incident import Incident, IncidentState, RecheckKind, Terms
+from certmedic.core.incident import Incident, IncidentState, RecheckKind, Terms, accuses
 from certmedic.core.model import (
     Cause,
     Facts,
@@ -137,7 +137,11 @@ class Turns:
             at=now,
             looks=bool(looked_at) or RecheckKind.INVENTORY in kinds,
             learn=tuple(dict.fromkeys(new.entry.origin for new in lines if new.entry.origin.trust is Trust.SYSTEM)),
-            with_members=any(self._terms.may_act_on(incident) for incident in looked_at),
+            # Which of the masters reports an accused member depends on who answers.
+            with_members=any(
+                self._terms.may_act_on(incident) or (incident.announced_at is None and accuses(incident))
+                for incident in looked_at
+            ),
             verifies=RecheckKind.VERIFY in kinds,
             known_members=self._store.members() if asks_members else None,
             leases=frozenset(self._leases[incident.id] for incident in looked_at if incident.id in self._leases),

@@ -1,6 +1,7 @@
 """`certmedic status` prints the version, the mode, and whether messages reach people."""
 
 import json
+import re
 import socket
 
 import pytest
@@ -111,3 +112,19 @@ def test_status_and_check_config_do_not_miss_an_actor_that_is_there(lab, monkeyp
 
     assert (answer["acts"], answer["actor"], answer["acts_not"]) == (True, True, None)
     assert ABSENT not in checked.output
+
+
+def test_status_shows_which_alertmanager_takes_no_alerts(lab):
+    lab = lab()
+    with lab.store.transaction():
+        lab.store.received("am-1:9093", "HTTP 503", now=lab.now)
+        lab.store.received("am-2:9093", "", now=lab.now)
+        lab.store.received("gone:9093", "HTTP 503", now=lab.now)
+    config = '[notify]\nalertmanager = ["http://u:s3cret@am-1:9093", "http://am-2:9093/x"]\n'
+    output = commandline.run(lab, "status", config=config).output
+    assert re.search(r"^alertmanager am-1:9093: fails for .+: HTTP 503$", output, re.MULTILINE)
+    assert re.search(r"^alertmanager am-2:9093: takes alerts$", output, re.MULTILINE)
+    assert "gone:9093" not in output
+    assert "none is configured" not in output
+    listed = json.loads(commandline.run(lab, "status", "--json", config=config).stdout)["alertmanagers"]
+    assert [(row["instance"], row["error"]) for row in listed] == [("am-1:9093", "HTTP 503"), ("am-2:9093", "")]

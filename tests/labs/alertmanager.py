@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -26,10 +27,11 @@ class Running:
 
     url: str
     process: subprocess.Popen[bytes]
+    context: ssl.SSLContext | None = None  # with a client certificate
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that it holds."""
-        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=5) as reply:  # noqa: S310 - our own
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=5, context=self.context) as reply:  # noqa: S310 - our own
             return list(json.loads(reply.read()))
 
     def states(self) -> dict[str, str]:
@@ -50,8 +52,10 @@ def notifications(hook: Hook) -> list[tuple[str, list[str]]]:
 
 
 @contextlib.contextmanager
-def alertmanager(folder: Path, hook: Hook) -> Iterator[Running]:
-    """Run an Alertmanager."""
+def alertmanager(
+    folder: Path, hook: Hook, *, web: Path | None = None, context: ssl.SSLContext | None = None
+) -> Iterator[Running]:
+    """Run an Alertmanager, with `web` (its web.config.file) over TLS."""
     text = EXAMPLE.read_text().replace("group_wait: 30s", "group_wait: 1s").replace("interval: 10s", "interval: 1s")
     for name in ("oncall", "team"):
         receiver = f"webhook_configs: [{{url: 'http://127.0.0.1:{hook.port}/{name}', send_resolved: true}}]"
@@ -60,11 +64,13 @@ def alertmanager(folder: Path, hook: Hook) -> Iterator[Running]:
     config.write_text(text)
     port = free_port()
     words = [f"--web.listen-address=127.0.0.1:{port}", f"--config.file={config}", f"--storage.path={folder / 'data'}"]
+    if web is not None:
+        words.append(f"--web.config.file={web}")
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             ["prometheus-alertmanager", *words, "--cluster.listen-address="], stdout=log, stderr=log
         )
-    running = Running(f"http://127.0.0.1:{port}", process)
+    running = Running(f"http{'s' if web else ''}://127.0.0.1:{port}", process, context)
     try:
         until(running.is_up)
         yield running

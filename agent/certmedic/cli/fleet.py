@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from certmedic.cli import inputs, output
-from certmedic.core.fleet import Expiry, Fleet, Records, joined, renewed, view, whose, wrong
+from certmedic.core.fleet import Cluster, Expiry, Fleet, Master, Records, joined, renewed, view, whose, wrong
 from certmedic.core.text import ago, count, span, stamp
 from certmedic.edge.fleet import FleetError, from_alertmanager, from_journals, from_prometheus
 
@@ -188,20 +188,26 @@ def tell(seen: Fleet) -> None:
         more(len(seen.cures), MOST)
     output.say("\nCLUSTERS", bold=True)
     output.table(
-        ("STATE", "CLUSTER", "MASTERS", "OPEN", "SILENT", "NEXT EXPIRY"),
+        ("STATE", "CLUSTER", "OPEN", "MASTERS", "NEXT EXPIRY"),
         [
             [
                 cluster.state,
                 cluster.name or NO_NAME,
-                str(len(cluster.masters)),
                 str(cluster.incidents or "-"),
-                str(len(cluster.silent) or "-"),
+                ", ".join(map(partial(master_of, cluster), cluster.masters)) or "-",
                 left(cluster.next, seen.at) if cluster.next else "-",
             ]
             for cluster in seen.clusters
         ],
         colours=[COLOURS.get(cluster.state) for cluster in seen.clusters],
     )
+
+
+def master_of(cluster: Cluster, master: Master) -> str:
+    """Return a master's name without its domain, and whether it is silent."""
+    is_address = ":" in master.name or master.name.replace(".", "").isdigit()
+    name = master.name if is_address else master.name.partition(".")[0]
+    return f"{name} SILENT" if master.name in cluster.silent else name
 
 
 def tell_incidents(seen: Fleet) -> None:

@@ -155,7 +155,8 @@ def show_incident(number: int, *, as_json: bool, form: str | None, config_path: 
         acts = state.acts(incident=number)
         silence = silence_of(incident, silences_of(settings, state, now), now)
     if form:
-        output.page(written(form, incident, events=events, folds=folds, messages=messages, now=now))
+        cluster = app.identity(settings).name
+        output.page(written(form, incident, cluster=cluster, events=events, folds=folds, messages=messages, now=now))
         return
     if as_json:
         output.as_json(
@@ -194,13 +195,13 @@ def show_incident(number: int, *, as_json: bool, form: str | None, config_path: 
         output.item(f"  {at[:19].replace('T', ' ')}  {what:<18} ", text)
 
 
-def written(form: str, incident: Incident, *, now: datetime, **rows: Sequence[Mapping[str, Any]]) -> str:
+def written(form: str, incident: Incident, *, cluster: str, now: datetime, **rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the report on an incident as HTML or Markdown."""
     from certmedic.core import pages, postmortem  # noqa: PLC0415 - only a report needs them
 
     story = postmortem.story(
         incident,
-        host=socket.gethostname(),
+        host=message.machine(cluster, socket.gethostname()),
         events=rows["events"],
         folds=rows["folds"],
         messages=rows["messages"],

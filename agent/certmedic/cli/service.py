@@ -26,6 +26,7 @@ from certmedic.core.model import Cause, Facts, MessageKind, Severity
 from certmedic.core.text import ago, count, minute, span, stamp
 from certmedic.edge import actor
 from certmedic.edge import service as systemd
+from certmedic.edge.alertmanager import name_of
 from certmedic.edge.store import Incident, Store, StoreError
 from certmedic.edge.store.claim import claimed, is_claimed
 
@@ -120,6 +121,8 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
     settings, now = inputs.config(config_path, looks=True), datetime.now(UTC)
     with inputs.state(settings) as state:
         sources, opened, channels = state.sources(), state.incidents(unresolved=True), state.channels()
+        configured = {name_of(url.reveal()) for url in settings.notify.alertmanager}
+        receivers = [row for row in state.receivers() if row["instance"] in configured] if configured else []
         silences = [silence for silence in silences_of(settings, state, now) if silence.starts_at <= now]
         tripped = state.tripped()
     running = is_claimed(settings.state)
@@ -141,6 +144,7 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
             open=[row(*pair) for pair in rows],
             outbox={"pending": waiting, "oldest": oldest, "age_seconds": age},
             channels=channels,
+            alertmanagers=receivers,
             silences=[silence.id for silence in silences if silence.id],
             maintenance=[
                 {"window": silence.comment, "ends_at": output.when(silence.ends_at)}
@@ -163,16 +167,7 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
         output.say("No source has reported yet.")
     late = f", the oldest for {since(oldest, now)}" if oldest else ""
     output.say(f"outbox       {waiting} waiting{late}", colour="yellow" if waiting else None)
-    last = max((channel["last_sent"] for channel in channels if channel["last_sent"]), default=None)
-    output.say(f"last message {f'delivered {since(last, now)} ago' if last else 'none was delivered yet'}")
-    for channel in channels:
-        output.item(
-            "channel      ",
-            health(channel, now),
-            colour="red" if channel["waiting"] and channel["error"] else None,
-        )
-    if not (settings.notify.apprise or settings.notify.pager or settings.notify.alertmanager):
-        output.say("channel      none is configured: set notify.apprise", colour="yellow")
+    tell_channels(settings, channels, receivers, now)
     for silence in silences:
         output.item("silence      ", message.silence_said(silence))
     for incident, hush in rows:
@@ -188,6 +183,27 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
         output.say(f"next         sudo certmedic show {worst(opened).id}")
     else:
         output.say("No open incident.", colour="green")
+
+
+def tell_channels(
+    settings: Config, channels: Sequence[dict[str, Any]], receivers: Sequence[dict[str, str]], now: datetime
+) -> None:
+    """Print whether messages reach their channels, and alerts the instances of Alertmanager."""
+    last = max((channel["last_sent"] for channel in channels if channel["last_sent"]), default=None)
+    output.say(f"last message {f'delivered {since(last, now)} ago' if last else 'none was delivered yet'}")
+    for channel in channels:
+        output.item(
+            "channel      ",
+            health(channel, now),
+            colour="red" if channel["waiting"] and channel["error"] else None,
+        )
+    for receiver in receivers:
+        state_of = (
+            f"fails for {since(receiver['since'], now)}: {receiver['error']}" if receiver["error"] else "takes alerts"
+        )
+        output.item("alertmanager ", f"{receiver['instance']}: {state_of}", colour="red" if receiver["error"] else None)
+    if not (settings.notify.apprise or settings.notify.pager or settings.notify.alertmanager):
+        output.say("channel      none is configured: set notify.apprise", colour="yellow")
 
 
 def worst(incidents: Sequence[Incident]) -> Incident:

@@ -128,6 +128,7 @@ class Member:
     error: str = ""
     refused: bool = False  # its machine answers, and nothing listens on the peer port
     is_self: bool = False
+    dialled: str = ""  # the IP address at which the handshake was tried; "" if its name has none
     clients: tuple[str, int] | None = None  # host and port at which its client port answered
     version: str = ""  # of etcd, if this machine runs it and its path shows it
     verified: bool = False  # its certificate chains to the group's CA, and it proved that it holds the key

@@ -9,7 +9,7 @@ from certmedic.core import verdict
 from certmedic.core.decision import Policy
 from certmedic.core.incident import Circumstances, Incident, IncidentState, RecheckKind, Terms, advance, effects
 from certmedic.core.incident.accusation import leaves_it_to
-from certmedic.core.model import MessageKind, Suspect
+from certmedic.core.model import Member, MessageKind, Suspect
 from labs.values import DAY, NOW, facts, member
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
@@ -51,6 +51,41 @@ def test_first_of_the_others_reports_a_member_that_does_not_recover(mine, others
     here = seen_by(mine, *others)
     assert leaves_it_to(accusing(accused), here, NOW + after) is None
     assert f"{accused} reports itself" in leaves_it_to(accusing(accused), here, NOW + after - SECOND)
+
+
+def shaken(**answers):
+    """Return members that answer a handshake or not, by the last part of their address."""
+    leaf = member()[0].certificate
+    return tuple(
+        Member(
+            name=name,
+            group="main",
+            address=name,
+            port=2380,
+            serves=leaf if answers[name] == "peer" else None,
+            serves_clients=leaf if answers[name] == "client" else None,
+            dialled=f"10.0.0.{'abc'.index(name) + 1}",
+        )
+        for name in answers
+    )
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "accused", "answers", "after"),
+    [
+        (B, (A, C), A, {"a": "", "c": "peer"}, 10 * MINUTE),  # the accused is dead, and B is the first of the rest
+        (B, (A, C), A, {"a": "peer", "c": "peer"}, 60 * MINUTE),  # it reports itself, unless it has no agent
+        (B, (A, C), A, {"a": "client", "c": "peer"}, 60 * MINUTE),
+        (C, (A, B), A, {"a": "", "b": "peer"}, 24 * 60 * MINUTE),  # B reports it
+        (C, (A, B), A, {"a": "", "b": ""}, 10 * MINUTE),  # B is dead too
+        (C, (A, B), A, {"a": ""}, 60 * MINUTE),  # whether B lives is not known
+        (A, (B, C), C, {"b": "peer", "c": ""}, 10 * MINUTE),
+    ],
+)
+def test_first_of_the_living_reports_a_member_that_answers_nowhere(mine, others, accused, answers, after):
+    here = replace(seen_by(mine, *others), members=shaken(**answers))
+    assert leaves_it_to(accusing(accused), here, NOW + after) is None
+    assert leaves_it_to(accusing(accused), here, NOW + after - SECOND) is not None
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def test_times_of_past_events_are_clamped_to_the_present(lab):
     lab.suffer(40)
     lab.store.stranger("uid 1", "expired", "x", times=1, first=AHEAD, last=AHEAD)
     lab.store.source_state("journal", down="x", now=AHEAD)
+    lab.store.received("am:9093", "HTTP 503", now=AHEAD)
     for file in (member(peer_ends=AHEAD)[0], member(peer_ends=AHEAD + DAY)[0]):
         lab.store.keep_certificates([replace(file, modified=AHEAD)], now=AHEAD)
     back(lab.store)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -148,6 +148,14 @@ def test_end_of_an_incident_that_a_channel_refused_is_not_sent_to_it(store, inci
     store.delivered(good, now=NOW)
 
     assert [(d.channel, d.message.kind) for d in store.outbox(now=NOW)] == [("good", "resolved")]
+
+
+def test_instance_of_alertmanager_keeps_the_time_of_its_last_change(store):
+    for minutes, error in ((0, "HTTP 503"), (1, "no answer in time"), (2, ""), (3, "")):
+        store.received("am:9093", error, now=NOW + timedelta(minutes=minutes))
+        (row,) = store.receivers()
+        assert row["error"] == error
+        assert datetime.fromisoformat(row["since"]) == NOW + timedelta(minutes=0 if error else 2)
 
 
 def test_rechecks_are_due_once_each_and_can_be_moved(store):

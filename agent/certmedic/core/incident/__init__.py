@@ -1,5 +1,6 @@
 """The life of an incident: its states, and what follows from each look at it."""
 
+from certmedic.core.incident.accusation import accuses
 from certmedic.core.incident.circumstances import Circumstances, Terms
 from certmedic.core.incident.cure import Outcome, Result, tried
 from certmedic.core.incident.effects import Effect
@@ -31,6 +32,7 @@ __all__ = [
     "Result",
     "Terms",
     "TransitionError",
+    "accuses",
     "advance",
     "is_of_an_act",
     "moved",

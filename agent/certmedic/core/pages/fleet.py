@@ -151,7 +151,7 @@ def _cluster(cluster: Cluster, fleet: Fleet) -> tuple[object, ...]:
     return (
         badge(cluster.state),
         cluster.name or NO_NAME,
-        len(cluster.masters),
+        ", ".join(master.name for master in cluster.masters),
         cluster.incidents or "",
         ", ".join(cluster.silent),
         _until(cluster.next, fleet) if cluster.next else "",

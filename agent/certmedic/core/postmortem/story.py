@@ -67,7 +67,7 @@ class Line:
 class Story:
     """One incident with all that happened, oldest first."""
 
-    host: str
+    host: str  # after the name of its cluster, if that is known
     incident: Incident
     moments: tuple[Moment, ...]
     lines: tuple[Line, ...]

@@ -19,7 +19,7 @@ from certmedic.core.certificates import NotACertificate, parse, parse_der
 from certmedic.core.examine import chain
 from certmedic.core.model import Certificate, Member, Served, Stored, Told, Trust
 from certmedic.edge.facts.endpoints import addresses, handshakes
-from certmedic.edge.facts.etcds import MOST_IN_FILE, MOST_MEMBERS, Endpoint, Etcd, Trusts, etcds
+from certmedic.edge.facts.etcds import MOST_IN_FILE, MOST_MEMBERS, Endpoint, Etcd, Trusts, etcds, is_address
 from certmedic.edge.facts.listeners import Proof, listeners, own_addresses
 from certmedic.edge.facts.programs import ProcessSeen
 from certmedic.edge.facts.quiet import Brief
@@ -89,6 +89,7 @@ def members(  # noqa: PLR0913 - each is one way to know them
                 error=peers.error,
                 refused=peers.error == _REFUSED,
                 is_self=is_self,
+                dialled=peers.address if is_address(peers.address) else "",
                 version=etcd.version if is_self else "",
                 verified=is_verified(proof, etcd.cas),
             )

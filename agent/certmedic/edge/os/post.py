@@ -11,6 +11,10 @@ from urllib.parse import urlsplit
 from certmedic.edge.os import http
 
 MOST_REPLY = 64 * 1024  # bytes
+# Alerts about a client certificate. For a missing one, Alertmanager 0.25 sends BAD_CERTIFICATE and 0.28 CERTIFICATE_REQUIRED.
+REFUSALS = frozenset(
+    {"BAD_CERTIFICATE", "CERTIFICATE_EXPIRED", "CERTIFICATE_REQUIRED", "CERTIFICATE_UNKNOWN", "UNKNOWN_CA"}
+)
 
 
 def post(
@@ -41,4 +45,6 @@ def failure(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and (alert := str(error.reason).partition("_ALERT_")[2]) in REFUSALS:
+        return f"it refuses the client certificate, or needs one: {alert.lower().replace('_', ' ')}"
     return (error.strerror if isinstance(error, OSError) else "") or type(error).__name__

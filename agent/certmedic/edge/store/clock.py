@@ -22,6 +22,7 @@ HAPPENED: Final[Mapping[str, Sequence[str]]] = {
     "lines": ("at",),
     "replaced": ("at",),
     "sources": ("since",),
+    "receivers": ("since",),
 }
 
 

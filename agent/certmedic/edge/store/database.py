@@ -31,6 +31,7 @@ MIGRATIONS = (
             " at TEXT NOT NULL, PRIMARY KEY (path, fingerprint)) STRICT"
         ),
     ),
+    ("CREATE TABLE receivers (instance TEXT PRIMARY KEY, error TEXT NOT NULL, since TEXT NOT NULL) STRICT",),
 )
 VERSION = 1 + len(MIGRATIONS)  # of the schema, kept in PRAGMA user_version
 

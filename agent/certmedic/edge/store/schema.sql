@@ -43,6 +43,13 @@ CREATE TABLE sources (
     status TEXT NOT NULL DEFAULT '{}'  -- JSON
 ) STRICT;
 
+-- What the last post to each instance of Alertmanager came to; the instances by host and port.
+CREATE TABLE receivers (
+    instance TEXT PRIMARY KEY,
+    error    TEXT NOT NULL,            -- why; empty after a post that succeeded
+    since    TEXT NOT NULL             -- of the last change between the two
+) STRICT;
+
 CREATE TABLE incidents (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     key         TEXT NOT NULL,

@@ -67,6 +67,18 @@ class Sources(Database):
             {"source": r["source"], "down": r["down"], "since": r["since"], **json.loads(r["status"])} for r in rows
         ]
 
+    def received(self, instance: str, error: str, *, now: datetime) -> None:
+        """Record that posts to an instance of Alertmanager fail, or succeed again (""). `since` changes only with the state."""
+        self._db.execute(
+            "INSERT INTO receivers VALUES (?, ?, ?) ON CONFLICT (instance) DO UPDATE SET error = excluded.error,"
+            " since = CASE (error = '') = (excluded.error = '') WHEN 1 THEN since ELSE excluded.since END",
+            (instance, error, text_of(now)),
+        )
+
+    def receivers(self) -> list[dict[str, str]]:
+        """Return instance, error and since of each instance of Alertmanager that was posted to."""
+        return [dict(row) for row in self._db.execute("SELECT * FROM receivers ORDER BY instance")]
+
     def members(self) -> dict[str, Told]:
         """Return peer certificate -> the last answer of its etcd."""
         return {row["certificate"]: codec.load(Told, row["told"]) for row in self._db.execute("SELECT * FROM members")}
