@@ -15,7 +15,7 @@ from certmedic.core.model import Decision, Suspect
 from certmedic.edge.alertmanager import Access, Alertmanager
 from certmedic.edge.store import Store
 from labs import receivers
-from labs.alertmanager import EXAMPLE, alertmanager, notifications
+from labs.alertmanager import EXAMPLE, alertmanager, guarded, notifications
 from labs.pki import authority
 from labs.values import DAY, NOW, facts, member
 from labs.waiting import until
@@ -164,6 +164,19 @@ def test_client_certificate_opens_a_real_alertmanager_and_its_lack_is_recorded(m
             (row,) = a.store.receivers()
             assert row["instance"] == name
             assert (error in row["error"]) if error else (row["error"] == ""), row["error"]
+        until(lambda: running.states() == {"master-a": "active"})
+
+
+def test_token_passes_a_proxy_to_a_real_alertmanager(masters, hook, tmp_path, monkeypatch):
+    token = tmp_path / "token"
+    with alertmanager(tmp_path, hook) as running, guarded(running.url, "s3cret") as url:
+        a, *_ = masters(url)
+        a.open()
+        for word, error in (("other", "HTTP 401"), ("s3cret", "")):
+            token.write_text(f"{word}\n")
+            a.begin(Access(token=token))
+            a.post(monkeypatch)
+            assert [row["error"] for row in a.store.receivers()] == [error]
         until(lambda: running.states() == {"master-a": "active"})
 
 
