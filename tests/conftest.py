@@ -22,7 +22,7 @@ settings.load_profile("patient")
 HERE = Path(__file__).parent
 DAEMONS = {"docker", "containerd"}  # fixtures that the tests of a file share and that take seconds to start
 PROGRAMS = {"service", "hook", "other_hook"}  # fixtures that start a program or wait for its messages
-SLOW_FOLDERS = {"attacks", "fuzz", "stories"}
+SLOW_FOLDERS = {"attacks", "fuzz", "real", "stories"}
 # These read and write files and sockets without any of the libraries whose newest versions are tested.
 NO_LIBRARY = {
     "actor/test_lease.py",

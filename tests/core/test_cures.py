@@ -192,6 +192,30 @@ def test_restart_of_a_holder_depends_on_the_plane(names, plane, command):
     assert remedies.for_holders(names, plane).command == command
 
 
+@pytest.mark.parametrize(
+    ("ca", "restarted", "kubeconfigs"),
+    [
+        ("ca", ("kube-apiserver", "kube-controller-manager", "kube-scheduler"), True),
+        ("etcd/ca", ("etcd", "kube-apiserver"), False),
+        ("front-proxy-ca", ("kube-apiserver",), False),
+    ],
+)
+def test_signed_ca_is_handed_to_all_that_hold_it(ca, restarted, kubeconfigs):
+    file = at(f"{PKI}/{ca}.crt", CA)
+    command = remedies.for_own(Cause.CA_EXPIRED, [file], facts((file,))).command
+
+    assert command.startswith(f"sudo cp {PKI}/{ca}.crt {PKI}/{ca}.crt.expired && sudo openssl x509 ")
+    moved = " ".join(f"/etc/kubernetes/manifests/{name}.yaml" for name in restarted)
+    assert f"&& sudo mv {moved} /root/ && sleep 20" in command
+    assert ("certificate-authority-data" in command) is kubeconfigs
+    assert command.endswith("&& sudo systemctl restart kubelet")
+
+
+def test_ca_of_another_place_or_plane_is_only_signed_again():
+    assert cures.of_ca(f"{PKI}/ca.crt", "etcd") == cures.sign_ca_again(f"{PKI}/ca.crt")
+    assert cures.of_ca("/a b/ca.crt", "kubeadm") == ()
+
+
 def test_ca_is_signed_again_with_its_own_key():
     steps = cures.sign_ca_again(f"{PKI}/ca.crt")
     assert [step.argv[1] for step in steps] == ["cp", "openssl"]

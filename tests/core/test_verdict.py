@@ -47,6 +47,14 @@ def test_joined_diagnosis_takes_the_higher_trust():
         assert (joined.trust, joined.provokable) == (Trust.SYSTEM, False)
 
 
+def test_joined_diagnosis_has_the_remedy_for_the_most_files():
+    one_file, two_files = expired(), replace(expired(), remedy=replace(expired().remedy, why="Both."))
+    two_files = replace(two_files, certificates=(*two_files.certificates, *two_files.certificates))
+    for a, b in itertools.permutations((one_file, two_files)):
+        assert verdict.joined_diagnosis(a, b).remedy.why == "Both."
+    assert verdict.joined_diagnosis(one_file, replace(two_files, confidence=Confidence.LIKELY)).remedy.why != "Both."
+
+
 @pytest.mark.parametrize(
     ("change", "severity"),
     [

@@ -44,6 +44,26 @@ CRI = """
 """
 
 
+def write_image(place: Path, content: bytes, name: str, *, starts: Sequence[str] = ()) -> None:
+    """Write an archive of an image with one layer, in the format of `docker save`."""
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    diffs = [f"sha256:{hashlib.sha256(content).hexdigest()}"]
+    config = json.dumps(
+        {
+            "architecture": machine,
+            "os": "linux",
+            "config": {"Env": ["PATH=/bin"], "Entrypoint": list(starts)},
+            "rootfs": {"type": "layers", "diff_ids": diffs},
+        }
+    ).encode()
+    manifest = json.dumps([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()
+    with tarfile.open(place, "w") as tar:
+        for inside, data in (("config.json", config), ("layer.tar", content), ("manifest.json", manifest)):
+            member = tarfile.TarInfo(inside)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
 @dataclass
 class Containerd:
     """A daemon; a call runs ctr against it in the namespace of Kubernetes and returns the output."""
@@ -101,22 +121,7 @@ class Containerd:
 
     def import_image(self, content: bytes, name: str = IMAGE, *, starts: Sequence[str] = ()) -> None:
         """Import an image of one layer, in the format of `docker save`."""
-        machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-        diffs = [f"sha256:{hashlib.sha256(content).hexdigest()}"]
-        config = json.dumps(
-            {
-                "architecture": machine,
-                "os": "linux",
-                "config": {"Env": ["PATH=/bin"], "Entrypoint": list(starts)},
-                "rootfs": {"type": "layers", "diff_ids": diffs},
-            }
-        ).encode()
-        manifest = json.dumps([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()
-        with tarfile.open(self.home / "image.tar", "w") as tar:
-            for inside, data in (("config.json", config), ("layer.tar", content), ("manifest.json", manifest)):
-                member = tarfile.TarInfo(inside)
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
+        write_image(self.home / "image.tar", content, name, starts=starts)
         self("images", "import", "--snapshotter=native", str(self.home / "image.tar"))
 
     def run(

@@ -176,8 +176,8 @@ def _remove(group: Path) -> None:
 
 
 @contextlib.contextmanager
-def boot(release: str, packages: Sequence[str]) -> Iterator[Machine]:
-    """Boot a release; afterwards no process, mount or file of it is left."""
+def boot(release: str, packages: Sequence[str], *options: str) -> Iterator[Machine]:
+    """Boot a release, with further options of nspawn; afterwards no process, mount or file of it is left."""
     lower = root_file_system(release, packages)
     home = Path(tempfile.mkdtemp(prefix=f"certmedic-{release}-"))
     root = home / "root"
@@ -196,6 +196,7 @@ def boot(release: str, packages: Sequence[str]) -> Iterator[Machine]:
                 *["systemd-nspawn", "-q", "-D", str(root), "--boot", "--register=no", "--keep-unit"],
                 *["--console=pipe", "--private-network", "--capability=all", f"--machine={name}"],
                 f"--bind={home / 'docker'}:/var/lib/docker",  # dockerd cannot stack overlays
+                *options,
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -121,6 +121,29 @@ def of_nodeup(files: Sequence[Stored]) -> tuple[Command, ...]:
     return (again, *restarts(sorted(late, key=_rank), "kops"))
 
 
+# Who reads the CA files of kubeadm only when it starts, by the path of the CA; and the kubeconfigs that embed the cluster's CA.
+_OF_CA = {
+    "/etc/kubernetes/pki/ca.crt": _ORDER[1:],
+    "/etc/kubernetes/pki/etcd/ca.crt": _ORDER[:2],
+    "/etc/kubernetes/pki/front-proxy-ca.crt": _ORDER[1:2],
+}
+_CLUSTER_CA = "/etc/kubernetes/pki/ca.crt"
+_EMBED = (
+    'sudo sed -i "s#certificate-authority-data:.*#certificate-authority-data: $(sudo base64 -w0 /etc/kubernetes/pki/ca.crt)#"'
+    " /etc/kubernetes/admin.conf /etc/kubernetes/controller-manager.conf /etc/kubernetes/scheduler.conf /etc/kubernetes/kubelet.conf"
+)
+
+
+def of_ca(path: str, plane: str) -> tuple[Command, ...]:
+    """Return the commands that sign a CA again and, on kubeadm, hand it to the kubeconfigs and holders of this machine."""
+    signed = sign_ca_again(path)
+    names = _OF_CA.get(path, ()) if plane == "kubeadm" else ()
+    if not signed or not names:
+        return signed
+    embedded = fixed(_EMBED) if path == _CLUSTER_CA else ()
+    return (*signed, *embedded, *restarts(names, plane), *fixed(BACK_OFF))
+
+
 def sign_ca_again(path: str) -> tuple[Command, ...]:
     """Return the commands that sign a CA again with its own key, so that every certificate that it signed stays valid (FIELD 8.4)."""
     stem = path.removesuffix(".crt")

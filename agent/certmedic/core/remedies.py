@@ -109,11 +109,11 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
 
 def _for_ca(place: Place, path: str) -> Remedy | None:
     """Return the remedy for an expired CA of a plane that has one; None for a CA that nobody here can sign again."""
-    if place.plane in ("kubeadm", "etcd") and (commands := cures.sign_ca_again(path)):
+    if place.plane in ("kubeadm", "etcd") and (commands := cures.of_ca(path, place.plane)):
         why = (
             "The CA itself has expired, so everything that it signed is refused. If its key is here, sign the CA again with the same key:"
-            " no other certificate need change. Copy the file to all masters and its text into every kubeconfig. Then restart the API server,"
-            " etcd, controller manager, scheduler and kubelet, one master after the other: they read CA files only when they start."
+            " no other certificate need change. The command below does that, and restarts what reads the CA only when it starts."
+            " Copy the file to the other masters and its text into every other kubeconfig; restart one master after the other."
         )
     elif effect := planes.plane_of(place.plane).ca.command:
         why, commands = f"The CA itself has expired. {planes.plane_of(place.plane).ca.why}", fixed(effect)

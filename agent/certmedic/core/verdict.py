@@ -183,13 +183,16 @@ def distinct(sentences: Iterable[str]) -> tuple[str, ...]:
 
 
 def joined_diagnosis(a: Diagnosis, b: Diagnosis) -> Diagnosis:
-    """Merge two diagnoses of one fault; the more certain and more trusted of them counts."""
+    """Merge two diagnoses of one fault; the more certain, the more trusted and then the more complete of them counts."""
     # A later reading of a file replaces an earlier one.
     certs = {(c.path, c.index, "" if c.path else c.fingerprint): c for c in (*a.certificates, *b.certificates)}
     times = [t for t in (a.first_seen, b.first_seen) if t is not None]
     lasts = [t for t in (a.last_seen, b.last_seen) if t is not None]
     trusts = list(Trust)
-    better = min((a, b), key=lambda d: (list(Confidence).index(d.confidence), trusts.index(d.trust)))
+    # Of two that are equal the one with more files counts: its remedy covers them all.
+    better = min(
+        (a, b), key=lambda d: (list(Confidence).index(d.confidence), trusts.index(d.trust), -len(d.certificates))
+    )
     return replace(
         better,
         holders=tuple(dict.fromkeys((*a.holders, *b.holders))),

@@ -1,0 +1,301 @@
+"""A real kubeadm 1.20 master on a booted Debian 12: kubelet, containerd, etcd and the control plane as static pods.
+
+    with start_master(debs) as master:
+        resign.sign(master.root, 60, "apiserver")
+        master.kill("kube-apiserver")
+
+The packages of certmedic run on it, and a receiver keeps their messages. The machine has one address, ADDRESS, and no network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from labs import kubernetes, packages
+from labs.containerd import write_image
+from labs.machine import Machine, boot
+from labs.sickroom import HOOK
+
+ADDRESS = "10.77.0.10"
+PAUSE, ETCD = "k8s.gcr.io/pause:3.2", "k8s.gcr.io/etcd:3.4.13-0"
+PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+COMPONENTS = ("etcd", *PLANE)
+LIBRARIES = ("/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2")
+CERTIFICATES = ("etc/kubernetes", "var/lib/kubelet/pki")  # what a scenario changes
+CONTAINERD = """
+version = 2
+root = "/var/lib/docker/containerd"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "k8s.gcr.io/pause:3.2"
+  disable_apparmor = true
+  restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "native"
+"""
+KUBELET = """
+[Unit]
+After=containerd.service
+[Service]
+Environment="ARGUMENTS=--kubeconfig=/etc/kubernetes/kubelet.conf --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf"
+EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
+ExecStart=/usr/local/bin/kubelet --config=/var/lib/kubelet/config.yaml $ARGUMENTS $KUBELET_KUBEADM_ARGS \\
+  --cgroups-per-qos=false --enforce-node-allocatable= --runtime-cgroups=/ --v=2
+Restart=always
+RestartSec=10
+StartLimitIntervalSec=0
+[Install]
+WantedBy=multi-user.target
+"""
+INIT = f"""
+apiVersion: kubeadm.k8s.io/v1beta2
+kind: InitConfiguration
+localAPIEndpoint: {{advertiseAddress: {ADDRESS}, bindPort: 6443}}
+nodeRegistration: {{criSocket: "unix:///run/containerd/containerd.sock", name: kmaster}}
+---
+apiVersion: kubeadm.k8s.io/v1beta2
+kind: ClusterConfiguration
+kubernetesVersion: {kubernetes.VERSION}
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+cgroupDriver: cgroupfs
+failSwapOn: false
+"""
+AGENT = """
+[notify]
+apprise = ["json://127.0.0.1:8099"]
+wall = false
+"""
+# What the kubelet demands of the kernel. It sets what differs, and the machine shares the kernel of the tests.
+KERNEL = {
+    "vm/overcommit_memory": 1,
+    "vm/panic_on_oom": 0,
+    "kernel/panic": 10,
+    "kernel/panic_on_oops": 1,
+    "kernel/keys/root_maxkeys": 1000000,
+    "kernel/keys/root_maxbytes": 25000000,
+}
+# Debian has neither crictl, which kubeadm asks for, nor sudo in a minimal system.
+STUBS = {"crictl": "exit 0", "sudo": 'exec "$@"'}
+KUBECONFIG = "KUBECONFIG=/etc/kubernetes/admin.conf"
+HOOK_LOG = "/root/hook.log"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message as the receiver got it."""
+
+    title: str
+    text: str
+
+    @property
+    def kind(self) -> str:
+        """Return the word in brackets that its title begins with."""
+        found = re.match(r"\[(\w+)\]", self.title)
+        return found[1] if found else ""
+
+    @property
+    def command(self) -> str:
+        """Return the line for a shell that it tells people to type; "" without one."""
+        found = re.search(r"(?m)^(?:- )?\*?Type:\*? +`?(.*?)`?$", self.text)
+        return found[1] if found else ""
+
+
+@dataclass
+class Master:
+    """A booted kubeadm master."""
+
+    machine: Machine
+    is_healthy: bool = True  # as it was made
+
+    @property
+    def root(self) -> Path:
+        return self.machine.root
+
+    def kubectl(self, *words: str) -> str:
+        """Return the output of kubectl as root of this master uses it; "" if the API refuses it or does not answer."""
+        reply = self.machine.run("env", KUBECONFIG, "kubectl", "--request-timeout=5s", *words)
+        return reply.out if reply.code == 0 else ""
+
+    def kill(self, *names: str) -> None:
+        """Kill the processes of components. A restart of the kubelet ends its back-off, so that it starts them again at once."""
+        for name in names:
+            self.machine.run("pkill", "-KILL", "-x", name[:15])
+        self.machine("systemctl", "restart", "kubelet")
+
+    def renewed_at(self) -> dict[str, datetime]:
+        """Return when the controller manager, the scheduler and the kubelet last wrote their leases through the API."""
+        wanted = {
+            "kube-controller-manager": "kube-system",
+            "kube-scheduler": "kube-system",
+            "kmaster": "kube-node-lease",
+        }
+        output = '{range .items[*]}{.metadata.name} {.spec.renewTime}{"\\n"}{end}'
+        lines = self.kubectl("get", "leases", "--all-namespaces", f"--output=jsonpath={output}").splitlines()
+        pairs = [line.split() for line in lines if len(line.split()) == 2]
+        return {name: datetime.fromisoformat(at) for name, at in pairs if name in wanted}
+
+    def works(self, since: datetime) -> bool:
+        """Whether the API answers and every component has written its lease through it since a moment."""
+        written = self.renewed_at()
+        return len(written) == 3 and min(written.values()) > since and self.kubectl("get", "--raw=/readyz") == "ok"
+
+    def wait_until_works(self, seconds: float = 180) -> float:
+        """Wait until the API and every component work; return how many seconds that took."""
+        started = datetime.now(UTC)
+        while not self.works(started):
+            if datetime.now(UTC) - started > timedelta(seconds=seconds):
+                raise AssertionError(f"the master does not work: {self.renewed_at()}\n{self.state()}")
+            time.sleep(0.5)
+        return (datetime.now(UTC) - started).total_seconds()
+
+    def state(self) -> str:
+        """Return what runs, and the last lines of the kubelet."""
+        return self.machine.run(
+            "sh",
+            "-c",
+            "ps -e -o lstart,args | grep -v '\\[' | cut -c1-150; journalctl -u kubelet -n 30 --no-pager | cut -c1-300",
+        ).out
+
+    def messages(self) -> list[Sent]:
+        """Return the messages since `watch`."""
+        lines = self.machine.run("cat", HOOK_LOG).out.splitlines()
+        bodies = [json.loads(line) for line in lines if line.startswith("{")]
+        return [Sent(body["title"], body["message"]) for body in bodies]
+
+    def wait_for(self, kind: str, seconds: float = 240, after: int = 0) -> Sent:
+        """Return the first message of a kind, not counting the `after` first messages."""
+        deadline = time.monotonic() + seconds
+        while True:
+            sent = self.messages()
+            for message in sent[after:]:
+                if message.kind == kind:
+                    return message
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no {kind} within {seconds:g} s, but {sent}\n{self.agent_log()}")
+            time.sleep(0.5)
+
+    def agent_log(self) -> str:
+        """Return the last entries of the agent, and its incidents."""
+        journal = "journalctl -u certmedic -n 40 --no-pager; certmedic incidents"
+        return self.machine.run("sh", "-c", journal).out
+
+    def type(self, command: str) -> str:
+        """Type a line at a shell of root, as a person does."""
+        return self.machine("bash", "-c", command, timeout=300)
+
+    def shown(self, message: Sent) -> str:
+        """Return what certmedic shows of the incident that a message names, with all its files."""
+        found = re.search(r"certmedic show (\d+)", message.text)
+        assert found is not None, f"it names no incident: {message}"
+        return self.machine("certmedic", "show", found[1])
+
+    def keep(self) -> None:
+        """Keep the certificates as they are, for `heal`."""
+        self.machine("tar", "-C", "/", "-cf", "/root/kept.tar", *CERTIFICATES)
+
+    def heal(self) -> None:
+        """Put the kept certificates back, start everything anew, and let the agent forget what it saw."""
+        self.machine("systemctl", "stop", "certmedic", "kubelet")
+        self.machine(
+            "sh",
+            "-c",
+            f"cd / && rm -rf {' '.join(CERTIFICATES)} && tar -xf /root/kept.tar && find {' '.join(CERTIFICATES)} -exec touch -h {{}} +",
+        )
+        self.kill(*COMPONENTS)
+        self.wait_until_works(300)
+        self.machine("sh", "-c", f"rm -rf /var/lib/certmedic/* && : >{HOOK_LOG}")
+        self.machine("systemctl", "start", "certmedic")
+
+
+@contextlib.contextmanager
+def start_master(debs: Sequence[Path]) -> Iterator[Master]:
+    """Boot a master with kubeadm and install these packages of certmedic on it; afterwards nothing of it is left."""
+    programs = kubernetes.programs()
+    with boot("bookworm", packages.wanted("bookworm"), "--bind-ro=/dev/kmsg") as machine:
+        _prepare(machine, programs)
+        master = Master(machine)
+        skip = ("--ignore-preflight-errors=all", "--skip-phases=addon,preflight")
+        machine("kubeadm", "init", "--config=/root/init.yaml", *skip, timeout=300)
+        master.wait_until_works()
+        packages.install(machine, *debs)
+        machine.write("/etc/certmedic/conf.d/lab.toml", AGENT)
+        machine("systemd-run", "--quiet", "--unit=hook", "python3", "/root/hook.py")
+        machine("chmod", "640", "/etc/certmedic/conf.d/lab.toml")
+        machine("sh", "-c", "systemctl restart certmedic || { journalctl -u certmedic -n 30 --no-pager; exit 1; }")
+        master.keep()
+        yield master
+
+
+def _prepare(machine: Machine, programs: Path) -> None:
+    """Give a machine an address, the programs and images, and a containerd that the kubelet can use."""
+    machine("systemctl", "mask", "--now", "docker.service", "docker.socket", "etcd.service")
+    for line in (
+        "link add eth9 type bridge",
+        f"addr add {ADDRESS}/24 dev eth9",
+        "link set eth9 up",
+        "link set lo up",
+        "route add default via 10.77.0.1",
+    ):
+        subprocess.run(["nsenter", f"--target={machine.leader}", "-n", "ip", *line.split()], check=True)
+    machine(
+        "sh",
+        "-c",
+        "hostname kmaster; echo kmaster >/etc/hostname; echo 127.0.0.1 localhost kmaster >/etc/hosts; mount --make-rshared /",
+    )
+    for name in ("kubeadm", "kubectl", "kubelet"):
+        shutil.copy(programs / name, machine.root / "usr/local/bin")
+    for name, script in STUBS.items():
+        machine.write(f"/usr/local/bin/{name}", f"#!/bin/sh\n{script}\n")
+        machine("chmod", "755", f"/usr/local/bin/{name}")
+    for setting, value in KERNEL.items():
+        shown = f"/run/sysctl/{setting.replace('/', '-')}"
+        machine.write(shown, f"{value}\n")
+        machine("mount", "--bind", shown, f"/proc/sys/{setting}")
+    machine.write("/etc/containerd/config.toml", CONTAINERD)
+    machine.write("/etc/systemd/system/kubelet.service", KUBELET)
+    machine.write("/root/init.yaml", INIT)
+    machine.write("/root/hook.py", HOOK)
+    machine.write(HOOK_LOG, "")
+    machine("systemctl", "daemon-reload")
+    machine("systemctl", "enable", "kubelet")
+    machine("systemctl", "restart", "containerd")
+    machine.until("Version", "ctr", "version")
+    files = {name: [(programs / name, f"bin/{name}")] for name in PLANE}
+    files["etcd"] = [
+        (machine.root / "usr/bin/etcd", "bin/etcd"),
+        *((machine.root / path[1:], path[1:]) for path in LIBRARIES),
+    ]
+    files["pause"] = []
+    names = {name: f"k8s.gcr.io/{name}:{kubernetes.VERSION}" for name in PLANE} | {"etcd": ETCD, "pause": PAUSE}
+    for name, wanted in files.items():
+        _import(machine, names[name], wanted)
+
+
+def _import(machine: Machine, image: str, files: Sequence[tuple[Path, str]]) -> None:
+    """Import an image with these files (source, place in the image) and a shell."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        for source, place in ((Path(str(shutil.which("busybox"))), "bin/busybox"), *files):
+            tar.add(str(source.resolve()), place)
+        for applet in ("sh", "sleep"):
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder, "image.tar")
+        write_image(archive, layer.getvalue(), image, starts=("/bin/sleep", "1000000000") if image == PAUSE else ())
+        shutil.copy(archive, machine.root / "root/image.tar")
+    machine("ctr", "--namespace=k8s.io", "images", "import", "--snapshotter=native", "/root/image.tar")

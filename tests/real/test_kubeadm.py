@@ -1,0 +1,149 @@
+"""A real kubeadm 1.20 master whose certificates expire, and a person who types what certmedic tells (`./dev real`).
+
+Each scenario plants one fault, reads the messages, types their commands at a shell, and looks at the moment of "resolved" whether the
+API server and every component work. The messages are printed in full (`./dev real SCENARIO -s`).
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from labs import packages, resign
+from labs.kubeadm import COMPONENTS, start_master
+from labs.waiting import until
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.real,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: boots a whole machine"),
+]
+LIFE = timedelta(seconds=75)  # long enough for a component that starts to load a certificate before it expires
+LEAVES = (
+    "apiserver",
+    "apiserver-etcd-client",
+    "apiserver-kubelet-client",
+    "front-proxy-client",
+    "etcd/server",
+    "etcd/peer",
+    "etcd/healthcheck-client",
+)
+KUBECONFIGS = ("admin.conf", "controller-manager.conf", "scheduler.conf")
+MANAGERS = ("kube-controller-manager", "kube-scheduler")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A fault, and the message that must be sent about it."""
+
+    files: tuple[str, ...]  # what expires
+    holders: tuple[str, ...] = ()  # restarted before the expiry, so that they hold what expires
+    command_has: tuple[str, ...] = ()  # parts of the command
+    command_lacks: tuple[str, ...] = ()
+
+
+def renew(*names):
+    return tuple(f"renew {name} " for name in names)
+
+
+SCENARIOS = {
+    "apiserver": Scenario(("apiserver",), ("kube-apiserver",), renew("apiserver"), ("renew all",)),
+    "apiserver-etcd-client": Scenario(
+        ("apiserver-etcd-client",), ("kube-apiserver",), renew("apiserver-etcd-client"), ("renew all",)
+    ),
+    "etcd": Scenario(("etcd/server", "etcd/peer"), (), renew("etcd-server", "etcd-peer"), ("renew all",)),
+    "clients-of-apiserver": Scenario(
+        ("apiserver-kubelet-client", "front-proxy-client"),
+        ("kube-apiserver",),
+        renew("apiserver-kubelet-client", "front-proxy-client"),
+        ("renew all",),
+    ),
+    "kubeconfigs": Scenario(
+        KUBECONFIGS,
+        MANAGERS,
+        (*renew(*KUBECONFIGS), *(f"{name}.yaml" for name in MANAGERS)),
+        ("renew all", "etcd.yaml"),
+    ),
+    "kubelet": Scenario(("kubelet",), ("kubelet",), ("init phase kubeconfig kubelet", "restart kubelet"), ("renew",)),
+    "kubelet-conf": Scenario(("kubelet.conf",), (), ("sed", "restart kubelet"), ("renew", "init phase")),
+    "ten-at-once": Scenario((*LEAVES, *KUBECONFIGS), COMPONENTS, ("renew all ",), ("kubelet.conf",)),
+    "ca": Scenario(("ca.crt",), COMPONENTS, ("-signkey /etc/kubernetes/pki/ca.key",), ("renew",)),
+}
+
+
+@pytest.fixture(scope="module")
+def debs(tmp_path_factory):
+    source = packages.tree(tmp_path_factory.mktemp("source"))
+    out = packages.build(source, tmp_path_factory.mktemp("dist"))
+    return sorted(out.glob("certmedic_*.deb"))
+
+
+@pytest.fixture(scope="module")
+def booted(debs):
+    with start_master(debs) as made:
+        yield made
+
+
+@pytest.fixture
+def master(booted):
+    if not booted.is_healthy:
+        booted.heal()
+    booted.is_healthy = False
+    yield booted
+    for number, message in enumerate(booted.messages(), start=1):
+        sys.stdout.write(f"---------- message {number}: {message.title}\n{message.text}\n\n")
+
+
+def plant(master, scenario):
+    """Let files expire that their holders have read; return their paths."""
+    ends = datetime.now(UTC) + LIFE
+    paths = resign.sign(master.root, ends, *scenario.files)
+    if scenario.holders:
+        master.kill(*scenario.holders)
+    until(lambda: datetime.now(UTC) > ends, seconds=LIFE.total_seconds() + 10)
+    return paths
+
+
+def assert_that_all_works_when_resolved(master):
+    """Wait for the last message of a trouble; at that moment the API and all components work."""
+    master.wait_for("RESOLVED", 420)
+    took = master.wait_until_works(60)
+    assert took < 20, f"resolved {took:.0f} s before the API and every component worked"
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_told_command_cures(master, name):
+    scenario = SCENARIOS[name]
+    paths = plant(master, scenario)
+    alert = master.wait_for("CRITICAL", 120)
+    shown = master.shown(alert)
+    assert [path for path in paths if path not in shown] == []
+    assert "neighbour" not in alert.text
+    assert "not at fault" not in alert.text
+    assert [part for part in scenario.command_has if part not in alert.command] == []
+    assert [part for part in scenario.command_lacks if part in alert.command] == []
+    master.type(alert.command)
+    assert_that_all_works_when_resolved(master)
+    assert len(master.messages()) <= 3
+
+
+def test_renewed_and_nothing_restarted(master):
+    ends = datetime.now(UTC) + LIFE
+    resign.sign(master.root, ends, *KUBECONFIGS)
+    master.kill(*MANAGERS)
+    master.wait_until_works()
+    master.type("kubeadm certs renew all")
+    alert = master.wait_for("CRITICAL", 300)
+    assert [name for name in MANAGERS if name not in alert.command] == []
+    assert "renew" not in alert.command
+    master.type(alert.command)
+    assert_that_all_works_when_resolved(master)
+    assert len(master.messages()) <= 3
+
+
+def test_healthy_master_sends_nothing(master):
+    master.wait_until_works()
+    assert master.messages() == []
