@@ -68,6 +68,28 @@ def test_resolved_means_that_the_api_answers_if_its_certificate_failed(served, g
     assert stale.api_down(facts((CLIENT,), programs=(program(),))) == ""  # no API server on this machine
 
 
+@pytest.mark.parametrize(
+    ("file", "running", "served", "good"),
+    [
+        (scheduler(), ("kube-scheduler",), False, True),
+        (scheduler(), ("kubelet",), False, False),  # its manifest was moved away
+        (replace(scheduler(), place=replace(scheduler().place, plane="microk8s")), ("kubelite",), False, True),
+        (replace(API, place=replace(API.place, use="front-proxy-client")), ("kube-apiserver",), True, True),
+        (replace(API, place=replace(API.place, use="front-proxy-client")), ("kube-apiserver",), False, False),
+    ],
+)
+def test_resolved_means_that_the_static_pod_of_the_file_works(file, running, served, good):
+    path = (
+        "/etc/kubernetes/pki/front-proxy-client.crt"
+        if file.place.use == "front-proxy-client"
+        else file.certificate.path
+    )
+    file = replace(file, certificate=replace(file.certificate, path=path))
+    answers = Served(address="::1", port=6443, certificate=API.certificate, trust=Trust.SYSTEM)
+    here = facts((API, file), programs=tuple(program(name, started=NOW) for name in running))
+    assert (stale.still_held([path], replace(here, served=(answers,) if served else ())) == "") is good
+
+
 def test_stale_program_is_over_it_once_it_started_again():
     (late,) = stale.survey(facts((scheduler(),), programs=(program(),), replaced=(old(at=NOW),)))
     at = {"replaced": (old(at=NOW),)}

@@ -90,8 +90,18 @@ def still_held(paths: Sequence[str], facts: Facts) -> str:
     names = dict.fromkeys(program.name for programs in late.values() for program in programs)
     if names:
         return f"the files are good by now; restart {' and '.join(names)}, which started before they changed"
-    uses = {s.place.use for s in facts.stored if s.certificate.path in paths}
-    return api_down(facts) if uses & OF_THE_API else ""
+    files = [s for s in facts.stored if s.certificate.path in paths]
+    late_pods = [name for name in _pods(files) if facts.programs and not holders.named(name, facts)]
+    if late_pods:
+        return f"the files are good by now; {' and '.join(late_pods)} does not run yet"
+    is_of_api = any(s.place.use in OF_THE_API or holders.holder_of(s) == "kube-apiserver" for s in files)
+    return api_down(facts) if is_of_api else ""
+
+
+def _pods(files: Sequence[Stored]) -> dict[str, None]:
+    """Return the static pods that read these files only when they start. Other planes run them under other names."""
+    static = (s for s in files if s.place.plane in ("kubeadm", "kops") and planes.reads_at_start(s.place))
+    return dict.fromkeys(name for name in map(holders.holder_of, static) if name.startswith("kube-"))
 
 
 def api_down(facts: Facts) -> str:
