@@ -72,10 +72,12 @@ def test_resolved_means_that_the_api_answers_if_its_certificate_failed(served, g
     ("file", "running", "served", "good"),
     [
         (scheduler(), ("kube-scheduler",), False, True),
-        (scheduler(), ("kubelet",), False, False),  # its manifest was moved away
+        (scheduler(), ("etcd",), False, False),  # its manifest was moved away
+        (scheduler(), ("kubelet",), False, True),  # no static pod is known as such
         (replace(scheduler(), place=replace(scheduler().place, plane="microk8s")), ("kubelite",), False, True),
         (replace(API, place=replace(API.place, use="front-proxy-client")), ("kube-apiserver",), True, True),
         (replace(API, place=replace(API.place, use="front-proxy-client")), ("kube-apiserver",), False, False),
+        (replace(API, place=replace(API.place, use="front-proxy-client")), ("kubelet",), False, True),
     ],
 )
 def test_resolved_means_that_the_static_pod_of_the_file_works(file, running, served, good):

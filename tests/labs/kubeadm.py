@@ -51,7 +51,7 @@ After=containerd.service
 Environment="ARGUMENTS=--kubeconfig=/etc/kubernetes/kubelet.conf --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf"
 EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
 ExecStart=/usr/local/bin/kubelet --config=/var/lib/kubelet/config.yaml $ARGUMENTS $KUBELET_KUBEADM_ARGS \\
-  --cgroups-per-qos=false --enforce-node-allocatable= --runtime-cgroups=/ --v=2
+  --runtime-cgroups=/ --v=2
 Restart=always
 RestartSec=10
 StartLimitIntervalSec=0

@@ -9,6 +9,7 @@ from certmedic.core import holders, planes, remedies
 from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Stored, Suspect, Trust
 from certmedic.core.text import stamp
 
+OF_PODS = frozenset({"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"})
 # Without a certificate of these uses the API of this master is down.
 OF_THE_API = frozenset({"apiserver", "apiserver-etcd-client", "server", "peer"})
 
@@ -91,11 +92,16 @@ def still_held(paths: Sequence[str], facts: Facts) -> str:
     if names:
         return f"the files are good by now; restart {' and '.join(names)}, which started before they changed"
     files = [s for s in facts.stored if s.certificate.path in paths]
-    late_pods = [name for name in _pods(files) if facts.programs and not holders.named(name, facts)]
+    late_pods = [name for name in _pods(files) if _sees_pods(facts) and not holders.named(name, facts)]
     if late_pods:
         return f"the files are good by now; {' and '.join(late_pods)} does not run yet"
     is_of_api = any(s.place.use in OF_THE_API or holders.holder_of(s) == "kube-apiserver" for s in files)
     return api_down(facts) if is_of_api else ""
+
+
+def _sees_pods(facts: Facts) -> bool:
+    """Whether processes of static pods are known as such here. They are not if the kubelet makes no control groups for pods."""
+    return any(program.trust is Trust.SYSTEM and program.name in OF_PODS for program in facts.programs)
 
 
 def _pods(files: Sequence[Stored]) -> dict[str, None]:
@@ -107,7 +113,7 @@ def _pods(files: Sequence[Stored]) -> dict[str, None]:
 def api_down(facts: Facts) -> str:
     """Return that the API server of this machine does not answer, in a sentence; "" if it does, or if that was not looked at."""
     ports = {port for s in facts.stored if s.place.use == "apiserver" for port in s.place.ports}
-    if not facts.programs or not ports:
+    if not _sees_pods(facts) or not ports:
         return ""
     answers = any(s.port in ports and s.certificate is not None for s in facts.served)
     return "" if answers else f"the API server does not answer on port {', '.join(map(str, sorted(ports)))} yet"
