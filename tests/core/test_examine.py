@@ -18,6 +18,7 @@ from certmedic.core.examine import (
     rivalled,
 )
 from certmedic.core.model import Cause, Confidence, FileFault, Served, Trust
+from certmedic.core.text import stamp
 from labs import pki
 from labs.values import CLIENTS_CA, DAY, NOW, PEERS_CA, VOLUME, facts, member, stored
 
@@ -190,6 +191,12 @@ def test_second_expired_file_of_the_same_use_makes_the_used_file_uncertain(rival
     assert bool(rivalled(MINE, facts((MINE, *rivals), served=served))) is is_rivalled
     foreign = replace(MINE, place=replace(MINE.place, renewer="kubeadm"))
     assert rivalled(foreign, facts((foreign, *rivals), served=served)) == ""
+
+
+def test_file_with_its_ca_is_valid_as_long_as_its_leaf():
+    leaf = CLIENTS_CA.leaf("system:kube-scheduler", not_after=NOW + DAY, server=False)
+    both = [stored(made, "/etc/kubernetes/scheduler.conf", "client") for made in (CLIENTS_CA, leaf)]
+    assert healthy(["/etc/kubernetes/scheduler.conf"], facts(both))[1].endswith(f"is valid until {stamp(NOW + DAY)}")
 
 
 def test_missing_or_unreadable_file_is_not_healthy():

@@ -218,7 +218,8 @@ def healthy(files: Iterable[str], facts: Facts) -> tuple[bool, str]:
             finding = examine(stored, facts)
             if finding is not None:
                 return False, finding.evidence
-        stored = here[0]
+        # A kubeconfig holds its CA too.
+        stored = min(here, key=lambda item: (item.certificate.is_ca, item.certificate.not_after))
         reasons.append(f"{path} is valid until {stamp(stored.certificate.not_after)}")
         for seen, shown in served_by_system(facts):
             if seen.port in stored.place.ports and shown.not_after < facts.at:
