@@ -111,7 +111,8 @@ def assert_that_all_works_when_resolved(master):
     """Wait for the last message of a trouble; at that moment the API and all components work."""
     master.wait_for("RESOLVED", 420)
     took = master.wait_until_works(60)
-    assert took < 20, f"resolved {took:.0f} s before the API and every component worked"
+    # A restarted component waits 15 s for the lease of its predecessor; the kubelet writes its lease every 10 s.
+    assert took < 40, f"resolved {took:.0f} s before the API and every component worked"
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
