@@ -9,7 +9,19 @@ from __future__ import annotations
 import click
 
 from certmedic import __version__
-from certmedic.cli import backfill, certs, configuration, explain, fleet, incidents, inputs, output, service, silence
+from certmedic.cli import (
+    backfill,
+    certs,
+    collect,
+    configuration,
+    explain,
+    fleet,
+    incidents,
+    inputs,
+    output,
+    service,
+    silence,
+)
 from certmedic.cli.steps import steps
 
 
@@ -35,6 +47,7 @@ for command in (
     certs.simulate,
     certs.diagnose,
     backfill.backfill,
+    collect.collect,
     *incidents.COMMANDS,
     silence.silence_group,
     fleet.fleet,

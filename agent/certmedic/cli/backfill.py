@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import click
 
 from certmedic import app
 from certmedic.cli import inputs, output
-from certmedic.config import duration
+from certmedic.config import Config, duration
 from certmedic.core import diagnose as doctor
 from certmedic.core import echo, symptoms, verdict
 from certmedic.core.model import Diagnosis, Fold, LogEntry, Sighting, Trust
@@ -73,6 +74,11 @@ class Past:
         brought = self._lines.setdefault(echo.number(echo.words(sighting)), {})
         return echo.is_echo(brought, sighting.entry.stream)
 
+    @property
+    def folds(self) -> Iterable[Fold]:
+        """The failures read so far."""
+        return self._folds.values()
+
     def incidents(self) -> tuple[Diagnosis, ...]:
         """Judge the failures by the facts of now, most serious first."""
         facts = self._machine.gather(now=self._now)
@@ -99,14 +105,8 @@ def backfill(*, as_json: bool, config_path: Path | None, start: datetime) -> Non
         output.write("certmedic: without root some logs cannot be read: sudo certmedic backfill ...", err=True)
     now = datetime.now(UTC)
     past = Past(start, now, app.machine(settings))
-    reports = []
     with output.progress() as progress:
-        watching = app.watching(settings)
-        exist = there(watching)
-        for source in sources(watching):
-            reader = source.source if isinstance(source, inbox.WhenThere) else source
-            if isinstance(reader, Reader) and reader.name in exist:
-                reports.append(read(reader, start, past, progress))
+        reports = read_all(settings, start, past, progress)
     diagnoses = past.incidents()
     if as_json:
         incidents = [output.diagnosis(diagnosis) for diagnosis in diagnoses]
@@ -126,6 +126,14 @@ def backfill(*, as_json: bool, config_path: Path | None, start: datetime) -> Non
         if not diagnoses:
             output.say(f"No certificate has failed since {stamp(start)}, as far as these logs tell.", colour="green")
     raise SystemExit(1 if any(report["error"] for report in reports) else 0)
+
+
+def read_all(settings: Config, start: datetime, past: Past, progress: output.Progress) -> list[dict[str, object]]:
+    """Read every source that exists into `past`; return what `--json` says of each."""
+    watching = app.watching(settings)
+    exist = there(watching)
+    readers = (source.source if isinstance(source, inbox.WhenThere) else source for source in sources(watching))
+    return [read(each, start, past, progress) for each in readers if isinstance(each, Reader) and each.name in exist]
 
 
 def read(reader: Reader, start: datetime, past: Past, progress: output.Progress) -> dict[str, object]:

@@ -8,17 +8,17 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import click
 
 from certmedic import app
-from certmedic.cli import inputs, output
+from certmedic.cli import collect, inputs, output
 from certmedic.cli.explain import entry_of
 from certmedic.config import policy_of
 from certmedic.core import certificates, echo, planes, symptoms, verdict
@@ -225,7 +225,7 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
     "diagnose",
     "Judge saved logs against certificates, offline.",
     "certmedic diagnose --root ./master-a ./master-a/var/log/etcd.log",
-    "journalctl -o cat | certmedic diagnose --certs '/etc/kubernetes/pki/*.crt' -",
+    "certmedic diagnose ./master-a.tar.gz",
 )
 @inputs.JSON
 @inputs.AT
@@ -238,9 +238,19 @@ def diagnose(
     """Judge saved logs against certificates on any machine: whose certificate failed, and whether a restart helps.
 
     It reads only the certificates that --certs or --root name, and those that etcd names in its log. Logs may be gzipped.
+    A file of `certmedic collect` holds all that it needs, and is judged by the time and the facts of its master.
 
     Exit code: 0 nothing is wrong, 1 warning, 2 critical, 3 could not tell.
     """
+    if any(log.endswith(collect.ENDINGS) for log in logs):
+        if len(logs) > 1 or globs or root:
+            raise click.UsageError("a file of `certmedic collect` holds logs and certificates: name nothing beside it")
+        collected = collect.opened(logs[0])
+        now = at or collected.facts.at
+        try:
+            report(collected.folds, replace(collected.facts, at=now), now, as_json=as_json)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            output.fail(f"{logs[0]}: its content makes no sense: {error}", 3)
     now = at or datetime.now(UTC)
     used: dict[str, str] = {}
     called: set[tuple[str, str]] = set()
@@ -257,7 +267,12 @@ def diagnose(
         used=used,
         called=tuple(called),
     )
-    judged = [diagnosis for fold in folds.values() if (diagnosis := doctor.diagnose(fold, facts)) is not None]
+    report(folds.values(), facts, now, as_json=as_json)
+
+
+def report(folds: Collection[Fold], facts: Facts, now: datetime, *, as_json: bool) -> NoReturn:
+    """Judge failures by facts, print the diagnoses, and exit with the code of the gravest."""
+    judged = [diagnosis for fold in folds if (diagnosis := doctor.diagnose(fold, facts)) is not None]
     diagnoses = verdict.merge([*judged, *verdict.survey(facts, warn_within=SOON)])
     if as_json:
         output.as_json(diagnoses=[output.diagnosis(diagnosis) for diagnosis in diagnoses])
