@@ -19,10 +19,11 @@ import click
 from certmedic import __version__, app
 from certmedic.cli import inputs, output
 from certmedic.cli.incidents import row, silence_of, silences_of
+from certmedic.cli.security import show_protections
 from certmedic.config import Config, ConfigError, load, policy_of
 from certmedic.core import message
 from certmedic.core.message.sample import CAUSES, sample
-from certmedic.core.model import Cause, Facts, MessageKind, Severity
+from certmedic.core.model import Cause, Facts, MessageKind, Severity, Silence
 from certmedic.core.text import ago, count, minute, span, stamp
 from certmedic.edge import actor
 from certmedic.edge import service as systemd
@@ -112,12 +113,21 @@ def serve(
 # ---------------------------------------------------------------- status
 
 
-@inputs.command("status", "Show in one screen how things stand.", "certmedic status", "certmedic status --json")
+@inputs.command(
+    "status",
+    "Show in one screen how things stand.",
+    "certmedic status",
+    "certmedic status --security",
+)
 @inputs.JSON
 @inputs.CONFIG
-def status(*, as_json: bool, config_path: Path | None) -> None:
+@click.option("--security", is_flag=True, help="Only: which protections of the units this systemd does not know.")
+def status(*, as_json: bool, security: bool, config_path: Path | None) -> None:
     """Show what is watched and found, what is open, whether certmedic may act, and whether messages arrive."""
     inputs.need_linux("status")
+    if security:
+        show_protections(as_json=as_json)
+        return
     settings, now = inputs.config(config_path, looks=True), datetime.now(UTC)
     with inputs.state(settings) as state:
         sources, opened, channels = state.sources(), state.incidents(unresolved=True), state.channels()
@@ -170,6 +180,11 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
     tell_channels(settings, channels, receivers, now)
     for silence in silences:
         output.item("silence      ", message.silence_said(silence))
+    tell_open(rows, now, acts=not idle)
+
+
+def tell_open(rows: Sequence[tuple[Incident, Silence | None]], now: datetime, *, acts: bool) -> None:
+    """Print the open incidents, each with what it waits for, and the next step."""
     for incident, hush in rows:
         output.item(
             f"incident {incident.id}  ".ljust(13),
@@ -177,10 +192,10 @@ def status(*, as_json: bool, config_path: Path | None) -> None:
             f" last seen {stamp(incident.last_seen)}",
             colour=output.COLOURS[incident.severity],
         )
-        if incident.decision is not None and not idle:
+        if incident.decision is not None and acts:
             output.item("             ", incident.decision.reason)
     if rows:
-        output.say(f"next         sudo certmedic show {worst(opened).id}")
+        output.say(f"next         sudo certmedic show {worst([incident for incident, _ in rows]).id}")
     else:
         output.say("No open incident.", colour="green")
 

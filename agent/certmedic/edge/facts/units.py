@@ -1,4 +1,4 @@
-"""The state of systemd's units that may be restarted."""
+"""systemd's units: the state of those that may be restarted, and what a unit file and systemd say of one."""
 
 from __future__ import annotations
 
@@ -42,3 +42,21 @@ def _unit(unit: Mapping[str, str]) -> Container:
         invocation=unit.get("InvocationID", ""),
         trust=Trust.SYSTEM,
     )
+
+
+def version() -> str:
+    """Return the version of the running systemd, as "247.3-7+deb11u6"; raise RunError if it does not answer."""
+    return _shown("--property=Version").get("Version", "")
+
+
+def text_and_properties(name: str) -> tuple[str, Mapping[str, str]] | None:
+    """Return a unit's files and the properties that systemd knows of it; None if there is no such unit. Raises RunError."""
+    files = run(["systemctl", "cat", "--", name], deadline=time.monotonic() + DEADLINE)
+    return None if files.code else (files.out, _shown("--", name))
+
+
+def _shown(*words: str) -> Mapping[str, str]:
+    asked = run(["systemctl", "show", *words], deadline=time.monotonic() + DEADLINE)
+    if asked.code:
+        raise RunError(f"systemd does not answer: {asked.err.strip()[-300:]}")
+    return dict(line.partition("=")[::2] for line in asked.out.splitlines())
