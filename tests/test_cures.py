@@ -518,7 +518,7 @@ def test_line_about_a_file_that_was_moved_aside_opens_no_incident_during_the_cur
 @pytest.mark.parametrize(
     ("changed", "gate"),
     [
-        ({"remedy": {}}, "cure known"),
+        ({"remedy": {}}, "fix known"),
         ({"signable": frozenset({ME})}, "CA valid"),
         ({"containers": (container(image="kopeio/etcd-manager@sha256:12"),)}, "version"),
     ],

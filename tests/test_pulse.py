@@ -315,7 +315,9 @@ def test_only_critical_incidents_go_to_the_wall_and_only_once(lab):
     for _ in range(60):
         lab.step(REFUSED, REFUSING)
     assert len(shown) == 1
-    assert shown[0].startswith("master-a: the certificate of etcd main expired 1 day ago, on 2026-11-23 15:40 UTC.")
+    assert shown[0].startswith(
+        "master-a: the etcd peer certificate of group main expired 1 day ago, on 2026-11-23 15:40 UTC."
+    )
     walls = [(m["kind"], m["state"], m["error"]) for m in lab.store.messages() if m["label"] == "every terminal"]
     assert walls == [("opened", "expired", "wall: nobody")]
 

@@ -260,6 +260,10 @@ def test_test_notify_tries_one_tag_and_reports_faulty_channels(service, hook, ot
     [
         ('[[notify.route]]\nsverity = "critical"\ntag = "x"', "route 1: sverity: no such key; did you mean severity?"),
         ('[[notify.route]]\nseverity = "info"\ntag = "x"', "found 'info'; allowed: critical, warning"),
+        (
+            '[[notify.route]]\nevent = "acted"\ntag = "x"',
+            "found 'acted'; allowed: opened, resolved, escalated, reminder",
+        ),
         ('[[notify.route]]\ncause = "expired"', "route 1: tag: allowed: one word"),
         ('[notify]\nroute = ["x"]', "tables, each begun by [[notify.route]]"),
         ('[notify]\nheartbeat_every = "10s"', 'allowed: "1m" or longer'),

@@ -77,7 +77,9 @@ class Loop:
         self.started_at = started_at
         terms = terms_of(config)
         self.terms = replace(terms, policy=replace(terms.policy, unable=world.unable))
-        self.teller = Teller(config.mode, store, world, config.notify.route, config.notify.maintenance)
+        self.teller = Teller(
+            config.mode, store, world, config.notify.route, config.notify.maintenance, zone=config.notify.zone
+        )
         self.tally = Tally(store)
         self.performer = Performer(store, world, self.workers.hands)
         self.applier = Applier(store, self.teller, self.tally, self.performer, world.boot_id)

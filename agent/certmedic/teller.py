@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 from certmedic.core import message
 from certmedic.core.incident import HELD_BACK, IncidentState, RecheckKind
@@ -25,10 +25,18 @@ DIGEST_EVERY = timedelta(hours=1)
 class Teller:
     """Reports incidents: each kind of message once for an incident, through the outbox, so that a kill loses none."""
 
-    def __init__(
-        self, mode: str, store: Store, world: World, routes: Sequence[Route] = (), maintenance: Sequence[Window] = ()
+    def __init__(  # noqa: PLR0913 - each is a part of what it reports
+        self,
+        mode: str,
+        store: Store,
+        world: World,
+        routes: Sequence[Route] = (),
+        maintenance: Sequence[Window] = (),
+        *,
+        zone: tzinfo | None = None,
     ) -> None:
         self.mode = mode
+        self.zone = zone
         self.maintenance = maintenance
         self.routes = routes
         self.store = store
@@ -60,6 +68,7 @@ class Teller:
             outcome=outcome,
             opened_at=incident.opened_at,
             failed=incident.state is IncidentState.ESCALATED,
+            zone=self.zone,
         )
         written = replace(written, key=self._key(incident))
         channels = self._channels(kind, incident)

@@ -23,7 +23,7 @@ class Looks:
     [
         ({}, None, 'would not act. mode: mode is "notify" (to pass: set mode = "remedy")'),
         ({"mode": "remedy"}, None, "would act: restart etcd-manager-main"),
-        ({"mode": "remedy"}, OLD_IMAGE, "would not act. cure known: A restart does not fix it."),
+        ({"mode": "remedy"}, OLD_IMAGE, "would not act. fix known: A restart does not fix it."),
     ],
 )
 def test_each_certificate_has_its_renewer_and_the_gate_that_is_closed(monkeypatch, capsys, config, image, sentence):

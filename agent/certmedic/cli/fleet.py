@@ -178,7 +178,7 @@ def tell(seen: Fleet) -> None:
         ]
         output.table(("CLUSTER", "MASTER", "LAST HEARD"), rows, colours=["yellow"] * len(rows))
     if seen.cures:
-        output.say("\nCURED", bold=True)
+        output.say("\nFIXED", bold=True)
         rows = [
             [f"{c.at:%Y-%m-%d %H:%M}", c.cluster or NO_NAME, c.master, "verified" if c.verified else "FAILED", c.what]
             for c in seen.cures[:MOST]

@@ -99,6 +99,7 @@ def diagnosis(value: Diagnosis) -> dict[str, Any]:
         "group": value.group,
         "certificates": [certificate(each) for each in value.certificates],
         "neighbours": list(value.neighbours),
+        "whom": value.whom or None,
         "remedy": {
             "kind": value.remedy.kind,
             "helps": value.remedy.helps,
@@ -278,7 +279,7 @@ def tell(value: Diagnosis, *, now: datetime) -> None:
         ends = f"{'expired' if each.not_after < now else 'expires'} {stamp(each.not_after)}"
         item("  file     ", f"{each.path or '(in memory)'}   {each.subject_cn}, {ends}")
     if value.neighbours:
-        item("  other    ", ", ".join(value.neighbours))
+        item("  other    ", ", ".join(filter(None, (value.whom, *value.neighbours[bool(value.whom) :]))))
     if value.since and value.since <= now:
         say(f"  since    {stamp(value.since)} ({ago(now - value.since)})")
     elif value.since:

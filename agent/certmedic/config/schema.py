@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from certmedic.config import values
 from certmedic.config.setting import setting, setting_of_each, settings
@@ -106,6 +107,8 @@ class Notify:
 
     - `tag`: As a tag of apprise: which messages it gets, by severity and route. Unset, all but information.
     """
+    zone: ZoneInfo | None = setting("", values.time_zone)
+    """Write dates in this time zone, too, beside UTC. Example: "Europe/Berlin" """
     group_for: timedelta = setting("30s", values.duration)
     """Wait this long before the first message, to group the faults that belong together."""
     remind_every: timedelta = setting("6h", values.duration)

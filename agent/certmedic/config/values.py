@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from certmedic.core import planes
 from certmedic.core.means import Means
@@ -22,12 +23,13 @@ from certmedic.core.window import Window
 from certmedic.core.window import parse as parse_window
 
 PLANES = tuple(planes.PLANES)
-# The conditions of a route. Information is sent to nobody, so there is nothing to route.
+# The conditions of a route: values that a message can have. Nobody gets information, the end of an action alone is never a
+# message, and a digest concerns many incidents.
 ROUTE: Mapping[str, tuple[str, ...]] = {
     "severity": tuple(level for level in Severity if level is not Severity.INFO),
     "cause": tuple(Cause),
     "plane": PLANES,
-    "event": tuple(MessageKind),
+    "event": tuple(kind for kind in MessageKind if kind not in (MessageKind.ACTED, MessageKind.DIGEST)),
 }
 PAGER = ("service", "key", "region", "routing", "tag")
 SERVICES = ("pagerduty", "opsgenie", "splunk")
@@ -236,6 +238,18 @@ def days(value: Any) -> tuple[int, ...]:
     if not good:
         raise FaultError("allowed: a list of days from 1 to 3650, e.g. [30, 14, 7, 3, 1]")
     return tuple(sorted(set(value), reverse=True))
+
+
+def time_zone(value: Any) -> ZoneInfo | None:
+    """Return a time zone; None for ""."""
+    if value == "":
+        return None
+    try:
+        return ZoneInfo(value)
+    except (TypeError, ValueError, OSError, KeyError):
+        near = difflib.get_close_matches(str(value), available_timezones(), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise FaultError(f"allowed: a time zone that this machine knows, e.g. Europe/Berlin{hint}") from None
 
 
 def windows(value: Any) -> tuple[Window, ...]:

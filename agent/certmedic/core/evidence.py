@@ -190,6 +190,7 @@ class Facts:
     used: Mapping[str, str] = field(default_factory=dict)  # file -> use, from etcd's start-up lines in a saved log
     called: tuple[tuple[str, str], ...] = ()  # (use, host) that a trusted etcd advertises
     peers: frozenset[str] = frozenset()  # addresses of the other members of the etcd groups here, from trusted sources
+    names: Mapping[str, str] = field(default_factory=dict)  # of those members, by address, host or id in etcd's log
     programs: tuple[Program, ...] = ()  # of the control plane, running; empty if not looked up, as for saved logs
     kubernetes: str = ""  # version of the API server, from its static pod's image, e.g. v1.20.2; "" if not known
     memory: tuple[Stored, ...] = ()  # certificates that only a program's memory holds, at "(memory of PROGRAM)"

@@ -134,6 +134,9 @@ class Diagnosis:
     group: str = ""
     # With suspect `peer` or `outside`, addresses, names or member ids of those at fault; with `own`, the peers that refused our certificate.
     neighbours: tuple[str, ...] = ()
+    whom: str = (
+        ""  # with suspect `peer`, the first of them as people call it: "etcd-b at 10.0.0.2"; "" if it has no known name
+    )
     since: datetime | None = None  # when the certificate became bad
     count: int = 0
     first_seen: datetime | None = None

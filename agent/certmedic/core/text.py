@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 # Control, format (direction marks, zero-width), private, surrogate, unassigned; line and paragraph separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
@@ -33,9 +33,15 @@ def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def minute(moment: datetime) -> str:
-    """Return a time without its seconds, for the first line of a message."""
-    return moment.strftime("%Y-%m-%d %H:%M UTC")
+def minute(moment: datetime, zone: tzinfo | None = None) -> str:
+    """Return a time without its seconds, for messages: in UTC, then in `zone` if there is one."""
+    utc = moment.strftime("%Y-%m-%d %H:%M UTC")
+    if zone is None:
+        return utc
+    here = moment.astimezone(zone)
+    name = here.tzname() or ""
+    name = name if name.isalpha() else f"UTC{here:%z}"  # a zone without letters is called by its offset, e.g. -03
+    return f"{utc} / {here:{'%H:%M' if here.date() == moment.date() else '%Y-%m-%d %H:%M'}} {name}"
 
 
 def span(length: timedelta) -> str:

@@ -199,6 +199,7 @@ def joined_diagnosis(a: Diagnosis, b: Diagnosis) -> Diagnosis:
         certificates=tuple(certs.values()),
         evidence=distinct((*a.evidence, *b.evidence))[:MOST_EVIDENCE],
         neighbours=tuple(dict.fromkeys((*a.neighbours, *b.neighbours)))[:MOST_NEIGHBOURS],
+        whom=better.whom or a.whom or b.whom,
         count=a.count + b.count,
         first_seen=min(times) if times else None,
         last_seen=max(lasts) if lasts else None,

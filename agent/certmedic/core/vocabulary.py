@@ -105,7 +105,7 @@ class GateName(StrEnum):
     """The conditions for acting, in the order in which people see them."""
 
     EVIDENCE = "evidence"
-    CURE = "cure known"
+    CURE = "fix known"
     VERSION = "version"
     AUTHORITY = "CA valid"
     CLOCK = "clock"

@@ -77,8 +77,8 @@ def test_member_is_not_safe_if_two_etcds_here_may_be_the_target():
         ("evidence", {"confidence": Confidence.LIKELY}),
         ("evidence", {"suspect": Suspect.PEER}),
         ("evidence", {"certificates": ()}),
-        ("cure known", {"cause": Cause.NAME_MISMATCH}),
-        ("cure known", {"cause": Cause.CA_EXPIRED}),
+        ("fix known", {"cause": Cause.NAME_MISMATCH}),
+        ("fix known", {"cause": Cause.CA_EXPIRED}),
         ("fresh", {"last_seen": NOW - timedelta(minutes=11)}),
         ("fresh", {"last_seen": NOW - timedelta(hours=2)}),
         ("fresh", {"last_seen": None}),
@@ -276,11 +276,11 @@ BY_UNIT = Means(renewer="etcd-manager", group="main", unit="manager.service", re
     [
         (BY_UNIT, []),
         (replace(BY_UNIT, group=""), []),
-        (replace(BY_UNIT, group="events"), ["cure known", "version", "target"]),
-        (replace(BY_UNIT, renews=False), ["cure known", "version"]),
+        (replace(BY_UNIT, group="events"), ["fix known", "version", "target"]),
+        (replace(BY_UNIT, renews=False), ["fix known", "version"]),
         (replace(BY_UNIT, unit="other.service"), ["target"]),
-        (replace(BY_UNIT, renewer="k3s"), ["cure known", "version", "target"]),
-        (Means(renewer="etcd-manager", command=("/bin/cure", "x")), ["cure known", "version"]),
+        (replace(BY_UNIT, renewer="k3s"), ["fix known", "version", "target"]),
+        (Means(renewer="etcd-manager", command=("/bin/cure", "x")), ["fix known", "version"]),
         (Means(renewer="etcd-manager", command=("/bin/cure", "x"), renews=True), []),
     ],
 )
@@ -304,7 +304,7 @@ def test_k3s_is_restarted_only_within_the_days_in_which_every_version_renews(day
     decision = decide(warning, facts(files, containers=seen), HISTORY, policy)
 
     assert (decision.action is not None) is acts
-    assert acts or closed(decision) == ["cure known"]
+    assert acts or closed(decision) == ["fix known"]
 
 
 @given(

@@ -16,6 +16,7 @@ from certmedic.core.decision import explain
 from certmedic.core.decision.quorum import PATIENCE, quorum, safe_to_restart, turn
 from certmedic.core.model import Member
 from certmedic.core.planes import Cluster, cluster_from_flags
+from certmedic.core.planes.cluster import member_ids
 from labs.values import DAY, NOW, PEERS_CA
 
 NONE = timedelta(0)
@@ -155,16 +156,16 @@ STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
             "b",
             NONE,
             False,
-            rf"a come first: .* serves one that expires {STAMP} \(to pass: wait until a serves a good certificate, or {STAMP}\)$",
+            rf"a comes first: .* serves one that expires {STAMP} \(to pass: wait until a serves a good certificate, or {STAMP}\)$",
         ),
         ("EEE", "c", NONE, False, "a, b come first"),
-        ("GEE", "b", NONE, True, "a come first and are good"),
-        ("GEE", "c", NONE, False, "b come first"),
+        ("GEE", "b", NONE, True, "a comes first and is good"),
+        ("GEE", "c", NONE, False, "b comes first"),
         ("GGE", "c", NONE, True, "a, b come first and are good"),
-        ("CGE", "c", NONE, False, "a come first"),
-        ("GCC", "b", NONE, True, "a come first and are good"),
-        ("REE", "b", NONE, False, "a come first: .*Connection refused"),
-        ("SEE", "b", PATIENCE - DAY / 86400, False, "a come first"),
+        ("CGE", "c", NONE, False, "a comes first"),
+        ("GCC", "b", NONE, True, "a comes first and is good"),
+        ("REE", "b", NONE, False, "a comes first: .*Connection refused"),
+        ("SEE", "b", PATIENCE - DAY / 86400, False, "a comes first"),
         ("SEE", "b", PATIENCE, True, "it waits no longer"),
         ("SEE", "c", PATIENCE, False, "a, b come first"),
         ("SEE", "c", 2 * PATIENCE, True, "it waits no longer"),
@@ -385,6 +386,15 @@ FLAGS = ["etcd", "--name=etcd-a", "--initial-cluster", "etcd-a=https://a.example
 )
 def test_cluster_is_read_from_flags_and_environment(argv, environ, expected):
     assert cluster_from_flags(argv, environ) == expected
+
+
+def test_ids_of_members_are_those_that_etcd_logs():  # etcd 3.4.23 with these flags: "added member d622127685879b3c"
+    listed = "b=http://127.0.0.1:12380,c=http://127.0.0.1:12381"
+    assert member_ids(listed, "tok") == {"d622127685879b3c": "b", "6f53dcab74102002": "c"}
+    flags = ["etcd", "--name=b", "--initial-cluster=b=https://b:2380,c=https://c:2380,c=https://c:2390,=https://x:1"]
+    cluster = cluster_from_flags(flags, {})
+    assert cluster is not None
+    assert sorted(cluster.ids.values()) == ["b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,23 @@ def test_member_known_only_by_its_id_comes_with_a_command_to_look_it_up():
     assert "etcdctl" not in known.remedy.why
 
 
+@pytest.mark.parametrize(
+    ("line", "whom"),
+    [
+        ({"remote": "10.0.0.2:5000"}, "etcd-b at 10.0.0.2"),
+        ({"remote": "", "role": Role.CLIENT, "endpoint": "b.example:2380"}, "b.example"),
+        ({"remote": "", "role": Role.CLIENT, "remote_peer_id": "819c332cb7e87349"}, "etcd-b"),
+        ({"remote": "", "role": Role.CLIENT, "remote_peer_id": "8211f1d0f64f3269"}, ""),
+    ],
+)
+def test_member_has_its_name_however_the_line_calls_it(line, whom):
+    names = {"10.0.0.2": "etcd-b", "b.example": "b.example", "819c332cb7e87349": "etcd-b"}
+    diagnosis = judged(refusing(not_after=ENDED, **line), names=names)
+    assert (diagnosis.suspect, diagnosis.whom) == ("peer", whom)
+    assert whom in diagnosis.remedy.why
+    assert ("etcdctl" in diagnosis.remedy.why) is (whom == "")
+
+
 @pytest.mark.parametrize("host", ["10.0.0.1", "127.0.0.1"])
 def test_certificate_that_this_machine_served_is_identified_by_its_not_after(host):
     diagnosis = judged(refusing(not_after=ENDED, remote=f"{host}:5000"), member(server_ends=ENDED))

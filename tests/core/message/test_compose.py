@@ -88,7 +88,7 @@ def test_message_begins_with_host_verdict_and_action_and_lists_all_facts():
     assert composed.title == "[CRITICAL] master-a: etcd main: certificate expired: restart etcd-manager"
     first, _, _rest = composed.plain.partition("\n")
     assert first == (
-        "master-a: the certificate of etcd main expired 9 minutes ago, on 2026-11-24 15:31 UTC."
+        "master-a: the etcd peer certificate of group main expired 9 minutes ago, on 2026-11-24 15:31 UTC."
         " Restart etcd-manager (command below): that fixes it."
     )
     for needed in (
@@ -276,7 +276,7 @@ def test_expiry_warning_gives_the_day_and_asks_for_a_plan():
     composed = compose(MessageKind.OPENED, diagnosis)
     assert composed.title.endswith("certificate expires in 6 days: plan a restart")
     assert composed.plain.startswith(
-        "master-a: the certificate of etcd main expires in 6 days, on 2026-11-30 15:40 UTC. Plan a restart before then"
+        "master-a: the etcd peer certificate of group main expires in 6 days, on 2026-11-30 15:40 UTC. Plan a restart before then"
     )
     assert composed.severity is Severity.WARNING
 
@@ -285,7 +285,7 @@ def test_certificate_that_is_not_yet_valid_is_not_called_expired():
     early = values.PEERS_CA.leaf("etcd-a", not_before=NOW + MINUTE, not_after=NOW + values.DAY)
     stored = values.stored(early, "/x/me.crt")
     diagnosis, _ = own(cause=Cause.NOT_YET_VALID, certificates=(stored.certificate,))
-    assert "valid only from 2026-11-24 15:41:00 UTC" in compose(MessageKind.OPENED, diagnosis).plain
+    assert "valid only from 2026-11-24 15:41 UTC" in compose(MessageKind.OPENED, diagnosis).plain
 
 
 def test_message_gives_the_reasons_of_the_first_closed_gates_only():
@@ -572,8 +572,8 @@ def test_files_that_end_at_different_times_have_their_dates():
     first = diagnosis.certificates[0]
     later = replace(first, path="/x/later.crt", not_after=NOW + values.DAY)
     text = compose(MessageKind.OPENED, replace(diagnosis, certificates=(first, later))).plain
-    assert f"{first.path} (etcd peer certificate, expired 2026-11-24 15:31:00 UTC)" in text
-    assert "/x/later.crt (CN etcd-a, valid until 2026-11-25 15:40:00 UTC)" in text
+    assert f"{first.path} (etcd peer certificate, expired 2026-11-24 15:31 UTC)" in text
+    assert "/x/later.crt (CN etcd-a, valid until 2026-11-25 15:40 UTC)" in text
 
 
 def test_restart_that_certmedic_does_not_make_is_left_to_a_person():

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from certmedic.core.message.words import brief, clause, machine, owner, program, role, soon, thread, whose
 from certmedic.core.model import Cause, Suspect
+from certmedic.core.text import minute
 from certmedic.core.verdict import survey
 from labs.values import DAY, NOW, facts, member
 
@@ -43,12 +45,12 @@ def test_expiry_warning_at_the_second_of_expiry(moment, text):
     forecast = diagnosis(cause=Cause.EXPIRES_SOON, since=moment)
     assert soon(moment, NOW) == text
     assert brief(forecast, NOW) == f"certificate {text}"
-    assert clause(forecast, NOW) == f"the certificate of etcd main {text}, on 2026-11-24 15:{moment:%M} UTC"
+    assert clause(forecast, NOW) == f"the etcd peer certificate of group main {text}, on 2026-11-24 15:{moment:%M} UTC"
 
 
 def test_expiry_warning_without_a_date_says_soon():
     forecast = diagnosis(cause=Cause.EXPIRES_SOON, since=None)
-    assert clause(forecast, NOW) == "the certificate of etcd main expires soon"
+    assert clause(forecast, NOW) == "the etcd peer certificate of group main expires soon"
     assert brief(forecast, NOW) == "certificate expires soon"
 
 
@@ -90,7 +92,7 @@ def test_fault_of_a_ca_and_of_a_future_certificate_have_their_date():
         "the CA behind etcd main expired 1 day"
     )
     future = diagnosis(cause=Cause.NOT_YET_VALID, certificates=(leaf,))
-    assert clause(future, NOW) == "the certificate of etcd main is valid only from 2026-11-25 15:40 UTC"
+    assert clause(future, NOW) == "the etcd peer certificate of group main is valid only from 2026-11-25 15:40 UTC"
     assert program(replace(future, certificates=())) == "it"
 
 
@@ -100,3 +102,25 @@ def test_fault_of_a_ca_and_of_a_future_certificate_have_their_date():
 )
 def test_machine_is_named_after_its_cluster(cluster, host, name):
     assert machine(cluster, host, 5) == name
+
+
+def test_member_is_called_by_its_name():
+    other = diagnosis(suspect=Suspect.PEER, neighbours=("10.0.0.2",), whom="etcd-b at 10.0.0.2")
+    assert whose(other) == "etcd-b at 10.0.0.2"
+    assert clause(other, NOW).startswith("the certificate of etcd-b at 10.0.0.2 expired 1 day ago")
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        (None, "2026-11-24 15:40 UTC"),
+        ("Europe/Berlin", "2026-11-24 15:40 UTC / 16:40 CET"),
+        ("Asia/Tokyo", "2026-11-24 15:40 UTC / 2026-11-25 00:40 JST"),
+        ("America/Sao_Paulo", "2026-11-24 15:40 UTC / 12:40 UTC-0300"),
+    ],
+)
+def test_date_is_in_utc_and_in_the_configured_zone(zone, text):
+    assert minute(NOW, ZoneInfo(zone) if zone else None) == text
+    assert clause(diagnosis(since=NOW), NOW, ZoneInfo(zone) if zone else None).endswith(
+        f"expired 0 seconds ago, on {text}"
+    )

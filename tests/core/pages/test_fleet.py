@@ -1,4 +1,4 @@
-"""The page on a fleet names what is wrong, what expires, who is silent and what was cured."""
+"""The page on a fleet names what is wrong, what expires, who is silent and what was fixed."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ def test_page_shows_every_part_of_a_fleet():
         "Masters that have gone silent",
         "What expires next",
         "And 1475 more.",
-        "What was cured",
+        "What was fixed",
     ):
         assert text in tags.text
 
@@ -34,7 +34,7 @@ def test_page_of_a_healthy_fleet_has_no_empty_table():
 
     assert "1 cluster: no open incident" in tags.text
     assert "(no name)" in tags.text
-    assert not any(text in tags.text for text in ("Open incidents", "gone silent.", "expires next", "What was cured"))
+    assert not any(text in tags.text for text in ("Open incidents", "gone silent.", "expires next", "What was fixed"))
 
 
 def test_page_without_any_record_is_a_page():

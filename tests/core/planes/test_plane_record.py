@@ -115,7 +115,7 @@ def test_unit_of_the_record_is_the_target_of_the_restart():
     diagnosis = judged(stored)
     policy = decision.Policy(mode="remedy", restart=("harbourmaster",), cooldown=timedelta(minutes=15), per_day=2)
     decided = decision.decide(diagnosis, facts, decision.History(started_at=NOW - DAY), policy)
-    assert decided.is_blocked_by("evidence", "cure known", "version", "CA valid", "target") is False
+    assert decided.is_blocked_by("evidence", "fix known", "version", "CA valid", "target") is False
     assert means_for(stored[:1], ()).unit == "harbourmaster.service"
 
 

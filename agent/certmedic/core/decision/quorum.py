@@ -160,7 +160,7 @@ class _Group:
             return "it is the only member, and clients refuse it as it is"
         refused = [other for other in self.unseen if other.refused]
         if not self.am_well and self.size - len(refused) < self.needed:
-            return f"the quorum is lost already: {_names(refused)} do not run"
+            return f"the quorum is lost already: {_names(refused)} {'does' if len(refused) == 1 else 'do'} not run"
         return None
 
     def makes_quorum(self) -> str | None:
@@ -232,11 +232,16 @@ def turn(  # noqa: PLR0913 - each is one thing that the order depends on
     waited_for = [member for member in before if not good(member, at)]
     mine = good(me, at)
     if not waited_for and not mine:
-        return opened(name, f"{_names(before)} come first and are good" if before else "it comes first by name")
+        return opened(
+            name,
+            f"{_names(before)} {'comes first and is' if len(before) == 1 else 'come first and are'} good"
+            if before
+            else "it comes first by name",
+        )
     if now >= late:
         return opened(name, f"its turn has not come by {stamp(late)}, so it waits no longer")
     if waited_for:
-        why = f"{_names(waited_for)} come first: {_why(waited_for)}"
+        why = f"{_names(waited_for)} {'comes' if len(waited_for) == 1 else 'come'} first: {_why(waited_for)}"
         return closed(name, why, opens=f"wait until {_serve_good(waited_for)}, or {stamp(late)}")
     # Other members cannot see this reason and so cannot wait for us; only the timeout keeps us apart.
     why = "what it serves is good, so other members do not see that it is due"

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from certmedic.core import remedies
 from certmedic.core.diagnose.owned import quote
-from certmedic.core.diagnose.scene import ETCD_PROGRAMS, Scene, door, is_here, joined
+from certmedic.core.diagnose.scene import ETCD_PROGRAMS, Scene, door, host_and_port, is_here, joined
 from certmedic.core.diagnose.whose import is_of_cluster
-from certmedic.core.model import Cause, Confidence, Diagnosis, Sighting, Suspect, Symptom
+from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Sighting, Suspect, Symptom
 from certmedic.core.text import span, stamp
 
 PEER_CAUSES = {
@@ -34,6 +34,7 @@ def local_caller(scene: Scene) -> Diagnosis:
         key=diagnosis.key.replace("peer|", "own|here|", 1),
         suspect=Suspect.OWN,
         neighbours=(),
+        whom="",
         effect="A program on this machine cannot connect to another one here.",
     )
 
@@ -46,6 +47,7 @@ def neighbour(scene: Scene) -> Diagnosis:
     if sighting.not_before is not None and sighting.symptom is Symptom.EXPIRED_OR_NOT_YET_VALID:
         cause = Cause.NOT_YET_VALID
     whom = neighbours_of(sighting)
+    known = name_of(sighting, scene.facts) if suspect is Suspect.PEER else ""
     where = f"{sighting.program or 'the program that logged it'} refused the certificate of {' / '.join(whom) or 'the other side'}"
     evidence = [f"{where}: {quote(sighting)}"]
     if sighting.not_after is not None:
@@ -75,12 +77,13 @@ def neighbour(scene: Scene) -> Diagnosis:
         else "That client or server cannot connect here.",
         remedy=remedies.for_peer(
             cause,
-            "a program on this machine" if is_here(scene) else " / ".join(whom),
+            "a program on this machine" if is_here(scene) else known or " / ".join(whom),
             is_here=is_here(scene),
-            is_member_id=bool(whom) and not (sighting.remote_host or sighting.fields.get("endpoint", "")),
+            is_member_id=bool(whom) and not known and not (sighting.remote_host or sighting.fields.get("endpoint", "")),
         ),
         group=scene.group,
         neighbours=whom,
+        whom=known,
         since=sighting.not_after,
         provokable=scene.provokable,
     )
@@ -105,3 +108,12 @@ def neighbours_of(sighting: Sighting) -> tuple[str, ...]:
     hosts = tuple(dict.fromkeys(filter(None, (sighting.remote_host, door(sighting.fields.get("endpoint", ""))))))
     number = sighting.fields.get("remote_peer_id", "")
     return hosts or ((f"etcd member {number}",) if number else ())
+
+
+def name_of(sighting: Sighting, facts: Facts) -> str:
+    """Return a member as people call it, by its name and address; "" if its name is not known."""
+    for called in filter(None, (sighting.remote_host, sighting.fields.get("endpoint", ""))):
+        host = host_and_port(called)[0] if called != sighting.remote_host else called
+        if host in facts.names:
+            return facts.names[host] if facts.names[host] == host else f"{facts.names[host]} at {host}"
+    return facts.names.get(sighting.fields.get("remote_peer_id", "").lstrip("0"), "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 from certmedic.core.decision.gates import FIXABLE, explain
 from certmedic.core.message.render import Block, Form
@@ -19,7 +19,7 @@ from certmedic.core.model import (
     RemedyKind,
     Suspect,
 )
-from certmedic.core.text import ago, count, cut, stamp
+from certmedic.core.text import ago, count, cut, minute
 
 COMMAND = 500  # characters; a longer command is left to `certmedic show`, because a cut command is another command
 DATED = (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.EXPIRES_SOON)  # the first line has the date
@@ -34,7 +34,7 @@ def owner(diagnosis: Diagnosis) -> Block:
     """Say whose certificate it is, where that is not this machine's beyond doubt."""
     text = {
         Suspect.OWN: f"this machine's own{SURE[diagnosis.confidence]}" if SURE[diagnosis.confidence] else "",
-        Suspect.PEER: f"{', '.join(diagnosis.neighbours) or 'a neighbour'}{SURE[diagnosis.confidence]}",
+        Suspect.PEER: f"{', '.join(filter(None, (diagnosis.whom, *diagnosis.neighbours[bool(diagnosis.whom) :]))) or 'a neighbour'}{SURE[diagnosis.confidence]}",
         Suspect.OUTSIDE: f"{', '.join(diagnosis.neighbours) or 'a client or server outside of this cluster'}{SURE[diagnosis.confidence]}",
         Suspect.UNKNOWN: "not known: nothing on this machine explains it",
     }[diagnosis.suspect]
@@ -45,17 +45,17 @@ def files(report: Report) -> Block:
     """Say which files."""
     certificates = report.diagnosis.certificates
     dates = {leaf.not_after for leaf in certificates}
-    lines = tuple(dict.fromkeys(named(leaf, report.now, dated=len(dates) > 1) for leaf in certificates))
+    lines = tuple(dict.fromkeys(named(leaf, report.now, report.zone, dated=len(dates) > 1) for leaf in certificates))
     return Block("File" if len(lines) == 1 else "Files", lines)
 
 
-def named(certificate: Certificate, now: datetime, *, dated: bool) -> str:
+def named(certificate: Certificate, now: datetime, zone: tzinfo | None = None, *, dated: bool) -> str:
     """Return a certificate in one line: file, whose, and the date if it is not that of the others or not an expiry."""
     path, dates = cut(certificate.path, 200) or "(in no file)", ""
     if certificate.not_before > now:
-        dates = f", valid only from {stamp(certificate.not_before)}"
+        dates = f", valid only from {minute(certificate.not_before, zone)}"
     elif dated:
-        dates = f", {'expired' if certificate.not_after < now else 'valid until'} {stamp(certificate.not_after)}"
+        dates = f", {'expired' if certificate.not_after < now else 'valid until'} {minute(certificate.not_after, zone)}"
     return f"{path} ({cut(role(certificate), 64)}{dates})"
 
 
@@ -68,7 +68,7 @@ def since(report: Report) -> Block:
     if moment is None:
         return Block("Since", ())
     head = "Expires" if moment > report.now else "Since" if diagnosis.since else "First seen"
-    return Block(head, (f"{stamp(moment)} ({ago(report.now - moment)})",))
+    return Block(head, (f"{minute(moment, report.zone)} ({ago(report.now - moment)})",))
 
 
 def breaks(report: Report) -> Block:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 from certmedic.core.message import blocks
 from certmedic.core.message.lead import done, headline, lead
@@ -32,10 +32,11 @@ def compose(  # noqa: PLR0913 - each is a part of the message
     opened_at: datetime | None = None,
     failed: bool = False,
     mark: str = "",
+    zone: tzinfo | None = None,
 ) -> Message:
     """Return one message about an incident. `outcome` is the result of an action or a check, in a sentence.
 
-    `failed`: an action of certmedic failed. `mark` stands before the title and the first line, for messages that are no alarm.
+    `failed`: an action of certmedic failed. `zone`: dates are in this zone, too. `mark` stands before the title and the first line, for messages that are no alarm.
     The title has at most 120 characters; title and text together at most 1,200 in plain and in Markdown.
     """
     report = Report(
@@ -49,6 +50,7 @@ def compose(  # noqa: PLR0913 - each is a part of the message
         outcome=outcome,
         opened_at=opened_at,
         failed=failed,
+        zone=zone,
     )
     first = Block("", (mark + lead(report),), Form.LEAD)
     word = "RESOLVED" if kind is MessageKind.RESOLVED else report.severity.upper()

@@ -63,7 +63,7 @@ def advice(report: Report) -> tuple[str, str]:
 
 def lead(report: Report) -> str:
     """Return the first line: host, verdict, the one thing to do."""
-    host, wrong = machine(report.cluster, report.host, 60), clause(report.diagnosis, report.now)
+    host, wrong = machine(report.cluster, report.host, 60), clause(report.diagnosis, report.now, report.zone)
     lasted = f" after {span(report.now - report.opened_at)}" if report.opened_at else ""
     stops = "certmedic tried once and stops here" if report.tried else "certmedic cannot fix it"
     return {

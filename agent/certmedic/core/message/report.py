@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 from certmedic.core.decision.gates import explain
 from certmedic.core.decision.urgency import urgency
@@ -37,6 +37,7 @@ class Report:
     outcome: str = ""  # the result of an action or a check, in a sentence
     opened_at: datetime | None = None
     failed: bool = False  # certmedic tried to fix it, and the fix failed
+    zone: tzinfo | None = None  # of dates, beside UTC
 
     @property
     def severity(self) -> Severity:

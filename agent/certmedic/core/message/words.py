@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, tzinfo
 from hashlib import sha256
 
 from certmedic.core import planes
@@ -35,23 +35,23 @@ WHAT: Mapping[Cause, str] = {
     Cause.UNEXPLAINED: "TLS failure, not explained",
     Cause.BLIND: "cannot be read",
 }
-# The same as a clause; {} is the subject.
+# The same as a clause, of what certificate and of whose.
 CLAUSES: Mapping[Cause, str] = {
-    Cause.EXPIRED: "the certificate of {} has expired",
-    Cause.CA_EXPIRED: "the CA behind {} has expired",
-    Cause.NOT_YET_VALID: "the certificate of {} is not valid yet",
-    Cause.CLOCK: "the clock is wrong, so a good certificate of {} looks bad",
-    Cause.NAME_MISMATCH: "the certificate of {} lacks the name that its client called",
-    Cause.UNKNOWN_AUTHORITY: "the certificate of {} was signed by a CA that is not trusted",
-    Cause.KEY_MISMATCH: "the certificate of {} does not belong to its private key",
-    Cause.USAGE: "the certificate of {} was issued for another use",
-    Cause.MISSING_CLIENT_CERT: "{} called without a client certificate",
-    Cause.REVOKED: "the certificate of {} was revoked",
-    Cause.STALE_IN_MEMORY: "{} still uses an old certificate from its memory",
-    Cause.DISTRUSTED: "the certificate of {} is refused, but all local checks pass",
-    Cause.EXPIRES_SOON: "the certificate of {} expires soon",
-    Cause.UNEXPLAINED: "TLS fails at {}, and no certificate on this machine explains it",
-    Cause.BLIND: "{} cannot be read, so certmedic is blind there",
+    Cause.EXPIRED: "{what} has expired",
+    Cause.CA_EXPIRED: "the CA behind {whose} has expired",
+    Cause.NOT_YET_VALID: "{what} is not valid yet",
+    Cause.CLOCK: "the clock is wrong, so a good certificate of {whose} looks bad",
+    Cause.NAME_MISMATCH: "{what} lacks the name that its client called",
+    Cause.UNKNOWN_AUTHORITY: "{what} was signed by a CA that is not trusted",
+    Cause.KEY_MISMATCH: "{what} does not belong to its private key",
+    Cause.USAGE: "{what} was issued for another use",
+    Cause.MISSING_CLIENT_CERT: "{whose} called without a client certificate",
+    Cause.REVOKED: "{what} was revoked",
+    Cause.STALE_IN_MEMORY: "{whose} still uses an old certificate from its memory",
+    Cause.DISTRUSTED: "{what} is refused, but all local checks pass",
+    Cause.EXPIRES_SOON: "{what} expires soon",
+    Cause.UNEXPLAINED: "TLS fails at {whose}, and no certificate on this machine explains it",
+    Cause.BLIND: "{whose} cannot be read, so certmedic is blind there",
 }
 # The purpose of a certificate, by its use.
 ROLES: Mapping[str, str] = {
@@ -80,7 +80,7 @@ def whose(diagnosis: Diagnosis) -> str:
     if diagnosis.source:
         return SOURCES.get(diagnosis.source, (diagnosis.source,))[0]
     if diagnosis.suspect is Suspect.PEER:
-        return diagnosis.neighbours[0] if diagnosis.neighbours else "a neighbour"
+        return diagnosis.whom or next(iter(diagnosis.neighbours), "a neighbour")
     if diagnosis.group:
         return f"etcd {diagnosis.group}"
     owners = tuple(dict.fromkeys(owner(leaf) for leaf in diagnosis.certificates))
@@ -138,21 +138,30 @@ def brief(diagnosis: Diagnosis, now: datetime) -> str:
     return f"{what} expired" if diagnosis.cause is Cause.EXPIRED else WHAT[diagnosis.cause]
 
 
-def clause(diagnosis: Diagnosis, now: datetime) -> str:
-    """Return the fault as a clause without a full stop, with the time that matters."""
+def clause(diagnosis: Diagnosis, now: datetime, zone: tzinfo | None = None) -> str:
+    """Return the fault as a clause without a full stop, with the time that matters, in UTC and in `zone`."""
     subject, since = cut(whose(diagnosis), 80), diagnosis.since
     many = number(diagnosis)
-    what = f"the certificate of {subject}" if many < 2 else f"{many} certificates of {subject}"
+    what = one_certificate(diagnosis) if many < 2 else f"{many} certificates of {subject}"
     if diagnosis.cause is Cause.EXPIRES_SOON and since is not None:
-        return f"{what} {soon(since, now, many)}, on {minute(since)}"
+        return f"{what} {soon(since, now, many)}, on {minute(since, zone)}"
     if diagnosis.cause is Cause.EXPIRED and since is not None and since <= now:
-        return f"{what} expired {ago(now - since)}, on {minute(since)}"
+        return f"{what} expired {ago(now - since)}, on {minute(since, zone)}"
     if diagnosis.cause is Cause.CA_EXPIRED and since is not None and since <= now:
-        return f"the CA behind {subject} expired {ago(now - since)}, on {minute(since)}"
+        return f"the CA behind {subject} expired {ago(now - since)}, on {minute(since, zone)}"
     starts = [leaf.not_before for leaf in diagnosis.certificates if leaf.not_before > now]
     if diagnosis.cause is Cause.NOT_YET_VALID and starts:
-        return f"{what} {'is' if many < 2 else 'are'} valid only from {minute(max(starts))}"
-    return CLAUSES[diagnosis.cause].format(subject)
+        return f"{what} {'is' if many < 2 else 'are'} valid only from {minute(max(starts), zone)}"
+    return CLAUSES[diagnosis.cause].format(what=what, whose=subject)
+
+
+def one_certificate(diagnosis: Diagnosis) -> str:
+    """Return the name of the only certificate of a diagnosis: by its role, else by whose it is."""
+    leaf = next(iter(diagnosis.certificates), None)
+    purpose = ROLES.get(planes.place(leaf.path, leaf).use) if leaf is not None else None
+    if purpose is None or diagnosis.suspect is not Suspect.OWN:
+        return f"the certificate of {cut(whose(diagnosis), 80)}"
+    return f"the {purpose} of group {cut(diagnosis.group, 40)}" if diagnosis.group else f"the {purpose}"
 
 
 def soon(moment: datetime, now: datetime, many: int = 1) -> str:

@@ -46,7 +46,7 @@ def _figures(fleet: Fleet) -> Iterator[Markup]:
         (gone, "certificates have expired", "critical"),
         (soon, f"expire within {SOON.days} days, and nothing renews them", "warning"),
         (len(fleet.silent), "masters have gone silent", "warning"),
-        (sum(cure.verified for cure in fleet.cures), "cured and verified", ""),
+        (sum(cure.verified for cure in fleet.cures), "fixed and verified", ""),
     )
     yield element(
         "div",
@@ -161,7 +161,7 @@ def _cluster(cluster: Cluster, fleet: Fleet) -> tuple[object, ...]:
 def _cures(fleet: Fleet) -> Iterator[Markup]:
     if not fleet.cures:
         return
-    yield element("h2", "What was cured")
+    yield element("h2", "What was fixed")
     rows = [
         (
             element("time", f"{cure.at:%Y-%m-%d %H:%M}"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,9 @@ class Cluster:
     name: str
     members: tuple[tuple[str, str, int], ...]
     client_port: int | None
+    ids: Mapping[str, str] = field(
+        default_factory=dict, compare=False
+    )  # id in etcd's log -> name, of the first members
 
 
 def cluster_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> Cluster | None:
@@ -46,7 +50,25 @@ def cluster_from_flags(argv: Sequence[str], environ: Mapping[str, str]) -> Clust
     urls = [url for key in _CLIENTS for url in flags.get(key, "").split(",", MOST_MEMBERS)[:MOST_MEMBERS]]
     ports = {endpoint[1] for url in urls if (endpoint := _endpoint(url))}
     members = tuple((member, *endpoint) for member, endpoint in sorted(peers.items()))[:MOST_MEMBERS]
-    return Cluster(name=name, members=members, client_port=ports.pop() if len(ports) == 1 else None)
+    ids = member_ids(flags["initial-cluster"], flags.get("initial-cluster-token", "etcd-cluster"))
+    known = {number: member for number, member in ids.items() if member in peers}
+    return Cluster(name=name, members=members, client_port=ports.pop() if len(ports) == 1 else None, ids=known)
+
+
+def member_ids(listed: str, token: str) -> dict[str, str]:
+    """Return {id: name} of the members that began a cluster: etcd hashes the peer URLs of each and the cluster's token.
+
+    The id of a member that was added later depends on the time, too, and is in none of its flags.
+    """
+    urls: dict[str, list[str]] = {}
+    for member, _, url in (item.partition("=") for item in listed.split(",")):
+        urls.setdefault(member.strip(), []).append(url.strip())
+    return {
+        format(
+            int(hashlib.sha1("".join([*sorted(mine), token]).encode(), usedforsecurity=False).hexdigest()[:16], 16), "x"
+        ): member
+        for member, mine in urls.items()
+    }
 
 
 def cluster_from_config(text: str) -> Cluster | None:

@@ -19,11 +19,11 @@ MOST_AT_ONCE = 128  # endpoints
 _Answer = TypeVar("_Answer")
 
 
-def addresses(endpoints: Sequence[Endpoint], deadline: float) -> frozenset[str]:
-    """Return the addresses of the endpoints, as far as they are known within `deadline` seconds. Never raises."""
+def addresses(endpoints: Sequence[Endpoint], deadline: float) -> dict[Endpoint, str]:
+    """Return the address of each endpoint, if it is known within `deadline` seconds. Never raises."""
     known = {endpoint: endpoint.address for endpoint in endpoints}
     looked_up = _at_once([endpoint for endpoint, address in known.items() if not address], _look_up_or_none, deadline)
-    return frozenset({*known.values(), *looked_up.values()} - {""})
+    return {endpoint: address for endpoint, address in {**known, **looked_up}.items() if address}
 
 
 def handshakes(endpoints: Sequence[Endpoint], deadline: float) -> dict[Endpoint, tuple[Served, Proof]]:

@@ -88,7 +88,7 @@ class Machine:
         self._pods_until = 0.0
         self._probes: OrderedDict[str, None] = OrderedDict()
         self._asked: dict[str, float] = {}  # container or log -> when it may be asked again, on the monotonic clock
-        self._peers: frozenset[str] = frozenset()
+        self._peers: tuple[frozenset[str], Mapping[str, str]] = (frozenset(), {})
         self._peers_until = 0.0
         self._told: dict[str, Told] = {}  # peer certificate -> the last answer of its etcd
         self._away: Mapping[str, datetime] = {}
@@ -145,6 +145,7 @@ class Machine:
         blind += [unseen] if unseen else []
         served = self._shake_hands(stored, ports, nameless=nameless)
         blind += [f"{s.address}:{s.port} listens and shows no certificate: {s.error}" for s in served if s.error]
+        peers, names = self._peer_addresses()
         around = self._members(stored) if with_members else MembersSeen()
         if with_members:
             self._away = away(around.members, self._away, now)
@@ -165,7 +166,8 @@ class Machine:
             members=around.members,
             away=self._away if with_members else {},
             shutdown_at=shutdown_at(),
-            peers=self._peer_addresses(),
+            peers=peers,
+            names=names,
             images=images,
             programs=running_programs,
             kubernetes=known.kubernetes,
@@ -194,11 +196,11 @@ class Machine:
             brief=self._shaken,
         )
 
-    def _peer_addresses(self) -> frozenset[str]:
-        """Return the addresses of the other members; looked up again every minute."""
+    def _peer_addresses(self) -> tuple[frozenset[str], Mapping[str, str]]:
+        """Return the addresses of the other members, and their names; looked up again every minute."""
         if time.monotonic() >= self._peers_until:
             self._peers = peer_addresses(self._sight, self._told, self.trust_of_process)
-            self._peers_until = time.monotonic() + (PEERS_FOR if self._peers else NO_PEERS_FOR)
+            self._peers_until = time.monotonic() + (PEERS_FOR if self._peers[0] else NO_PEERS_FOR)
         return self._peers
 
     def _signable(self, stored: Sequence[Stored]) -> frozenset[str]:

@@ -98,16 +98,25 @@ def members(  # noqa: PLR0913 - each is one way to know them
     return MembersSeen(members=tuple(result), probes=probes, blind=tuple(blind))
 
 
-def peer_addresses(sight: Sight, remembered: Mapping[str, Told], trusts: Trusts) -> frozenset[str]:
-    """Return the addresses of the other members of the trusted etcds here, without a connection to any. Raises UnseenError."""
-    others: dict[Endpoint, None] = {}
+def peer_addresses(
+    sight: Sight, remembered: Mapping[str, Told], trusts: Trusts
+) -> tuple[frozenset[str], dict[str, str]]:
+    """Return the addresses of the other members of the trusted etcds here, and their names. Raises UnseenError.
+
+    Connects to no member. Each name stands under address, host and the id in etcd's log.
+    """
+    others: dict[Endpoint, str] = {}
+    names: dict[str, str] = {}
     for etcd in etcds([], trusts, sight):
         peer = _peer_certificate(etcd.named)
         known = remembered[peer].voters if peer in remembered else ()
         for name, host, port in (*etcd.cluster.members, *known):
             if name != etcd.cluster.name:
-                others[etcd.endpoint(host, port)] = None
-    return addresses(list(others), DEADLINE)
+                others[etcd.endpoint(host, port)] = names[host] = name
+        names |= {number: name for number, name in etcd.cluster.ids.items() if name != etcd.cluster.name}
+    resolved = addresses(list(others), DEADLINE)
+    names |= {address: others[endpoint] for endpoint, address in resolved.items()}
+    return frozenset(resolved.values()), names
 
 
 def is_verified(proof: Proof, cas: Sequence[Certificate]) -> bool:
