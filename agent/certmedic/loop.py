@@ -167,14 +167,12 @@ class Loop:
             self._facts = looked.facts
         facts = self._facts or Facts(at=now, host=self.world.host)  # older ones if the look was given up
         positions: dict[str, str | None] = {}
-        has_lines = False
         self.world.notifier.refresh()  # these read files, so not within the transaction
         self.world.identity.refresh()
         with self.journal.transaction():
             self._mind_the_clock(now)
             for item, sighting, fold in turn.items:
                 self._take(item, sighting, fold, now)
-                has_lines |= isinstance(item, LogEntry)
                 if isinstance(item, LogEntry | Progress):
                     positions[item.stream] = item.position
             self._judge(facts, now)
@@ -187,7 +185,7 @@ class Loop:
             self.tally.write_counts()
             self.tally.write_lines(now)
             self.strangers.write()
-            self.readers.settle(positions, now, at_once=has_lines or bool(turn.due))
+            self.readers.settle(positions, now, at_once=bool(turn.due) or turn.has_lines)
         self.performer.begin()
         self.teller.deliver(now, self.workers.courier)
 

@@ -85,6 +85,11 @@ class Turn:
     request: Request | None  # None: the turn needs no look at the machine
     began: datetime
 
+    @property
+    def has_lines(self) -> bool:
+        """Whether a source has passed on a line."""
+        return any(isinstance(item, LogEntry) for item, _, _ in self.items)
+
 
 class Turns:
     """Parses items, and finds out which facts a turn needs."""

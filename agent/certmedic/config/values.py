@@ -23,8 +23,7 @@ from certmedic.core.window import Window
 from certmedic.core.window import parse as parse_window
 
 PLANES = tuple(planes.PLANES)
-# The conditions of a route: values that a message can have. Nobody gets information, the end of an action alone is never a
-# message, and a digest concerns many incidents.
+# The conditions of a route. Nobody gets information, the end of an action is no message, and a digest concerns many incidents.
 ROUTE: Mapping[str, tuple[str, ...]] = {
     "severity": tuple(level for level in Severity if level is not Severity.INFO),
     "cause": tuple(Cause),
@@ -344,10 +343,8 @@ def means(value: Any) -> tuple[Means, ...]:
     return tuple(
         Means(
             renewer=table["for"],
-            group=table.get("group", ""),
-            unit=table.get("unit", ""),
             command=tuple(table.get("command", ())),
-            renews=table.get("renews", False),
+            **{name: table[name] for name in ("group", "unit", "renews") if name in table},
         )
         for table in _tables(value, "remedy.means", _faults_of_means)
     )
