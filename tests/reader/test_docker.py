@@ -6,6 +6,8 @@ import shutil
 import pytest
 
 from certmedic.core.symptoms import NEEDLES
+from certmedic.edge.containers import source as containers
+from certmedic.edge.files import source as files
 from certmedic.edge.files.globs import Watch
 from certmedic.reader.docker import DockerLogs, time_of
 from labs.docker import BUSYBOX, start_dockerd
@@ -26,7 +28,9 @@ def test_time_of_the_watch_over_files_serves_the_socket():
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: dockerd")
 @pytest.mark.skipif(shutil.which("dockerd") is None, reason="needs docker.io")
-def test_container_with_another_driver_is_read_over_the_socket():
+def test_container_with_another_driver_is_read_over_the_socket(monkeypatch):
+    for module in (files, containers):
+        monkeypatch.setattr(module, "REPORT_EVERY", 0.1)
     with start_dockerd() as docker:
         with Reading(DockerLogs(NEEDLES, base_url=docker.url)) as reading:
             docker.busybox()

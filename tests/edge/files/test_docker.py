@@ -15,6 +15,7 @@ from certmedic.core.lines import LIMIT
 from certmedic.core.model import Progress, Trust
 from certmedic.core.symptoms import NEEDLES
 from certmedic.edge.containers import DockerSource
+from certmedic.edge.files import source as follow
 from certmedic.edge.files.docker import DockerFiles, JsonLines
 from certmedic.edge.os import docker_root
 from labs.docker import BUSYBOX, start_dockerd
@@ -22,6 +23,12 @@ from labs.reading import Reading
 
 BAD = "remote error: tls: bad certificate"
 STAMP = "2026-11-24T15:40:{:02}.123456789Z"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(follow, "REPORT_EVERY", 0.1)
+    monkeypatch.setattr(follow, "TICK", 0.1)
 
 
 def record(text, second=1, stream="stderr"):
