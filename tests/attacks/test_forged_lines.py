@@ -65,7 +65,7 @@ def test_true_line_behind_forged_copies_is_reported(home):  # H6
     home.pod("default", "web-1", ORDINARY, *[zap("203.0.113.1:40000", SECOND)] * 5, container="web")
     home.settle(1, seconds=2)
     home.unit_logs(zap("10.0.0.9:40000", SECOND))
-    home.wait_for(lambda: "opened: 10.0.0.9" in home.log, seconds=20)  # the member reports itself
+    home.wait_for(lambda: "opened: etcd-1 at 10.0.0.9" in home.log, seconds=20)  # the member reports itself
 
 
 def test_copies_in_a_pod_named_like_a_static_pod_hide_nothing(home):  # H6, M2
@@ -78,7 +78,7 @@ def test_copies_in_a_pod_named_like_a_static_pod_hide_nothing(home):  # H6, M2
     home.settle(1, seconds=3)
     assert home.received.titles == []  # the lines of the tenant call nobody
     home.unit_logs(true)
-    home.wait_for(lambda: "opened: 10.0.0.9" in home.log, seconds=20)  # the member reports itself
+    home.wait_for(lambda: "opened: etcd-1 at 10.0.0.9" in home.log, seconds=20)  # the member reports itself
 
 
 def test_forged_program_name_gives_a_stranger_no_trust(

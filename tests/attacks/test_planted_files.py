@@ -130,7 +130,7 @@ def test_certificate_that_never_expires_does_not_stop_the_agent(home, watchdog):
     home.unit_logs(expired_line(datetime(2026, 11, 19, 15, 30, 41, tzinfo=UTC)))
     time.sleep(4)
     assert home.alive, home.log[-3000:]
-    home.wait_for(lambda: "opened: 10.0.0.9" in home.log, seconds=20)
+    home.wait_for(lambda: "opened: etcd-1 at 10.0.0.9" in home.log, seconds=20)
 
 
 def test_name_with_shell_code_is_in_no_command(home):  # H1
