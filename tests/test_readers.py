@@ -8,7 +8,7 @@ import pytest
 
 from certmedic.core import blind
 from certmedic.core.incident import life
-from certmedic.core.model import Route, SourceDown, SourceStatus, SourceUp
+from certmedic.core.model import Progress, Route, SourceDown, SourceStatus, SourceUp
 from certmedic.core.symptoms import NEEDLES
 from certmedic.edge import inbox
 from certmedic.edge.containers import DockerSource
@@ -38,6 +38,36 @@ def down(source, reason="Connection refused"):
 def last(lab):
     """Return the latest message to the good channel."""
     return lab.store._db.execute("SELECT message FROM messages ORDER BY id DESC LIMIT 1").fetchone()[0]
+
+
+def test_progress_is_stored_once_a_minute_and_a_match_at_once(lab):
+    lab = lab()
+
+    def stored():
+        return {row["source"]: (row["seen"], row["matched"]) for row in lab.store.sources()}, lab.store.positions()
+
+    def report(seen, matched, *, seconds):
+        lab.now += timedelta(seconds=seconds)
+        status = SourceStatus(source="files", seen=seen, matched=matched, lag_seconds=0.0)
+        take(lab, status, Progress(stream="file:/a", position=str(seen)))
+
+    take(lab, works("files"))
+    assert stored()[0] == {"files": (3, 0)}
+    report(10, 0, seconds=20)
+    report(20, 0, seconds=20)
+    assert stored() == ({"files": (3, 0)}, {})
+    report(30, 1, seconds=10)
+    assert stored() == ({"files": (30, 1)}, {})
+    report(40, 1, seconds=10)
+    assert stored() == ({"files": (40, 1)}, {"file:/a": "40"})
+
+
+def test_progress_is_stored_when_the_agent_stops(lab):
+    lab = lab()
+    take(lab, works("files"))
+    take(lab, Progress(stream="file:/a", position="7"))
+    lab.loop.run(lambda _: [], lambda: lab.now, lambda: False)
+    assert lab.store.positions() == {"file:/a": "7"}
 
 
 def test_lasting_blindness_is_reported_once_then_reminded_and_resolved(lab):

@@ -30,6 +30,7 @@ class Readers:
         self._started_at = started_at
         self._doubted: set[str] = set()  # blind when the agent stopped; no report since
         self._read_since: dict[str, datetime] = {}
+        self._matched: dict[str, int] = {}  # lines that each source had passed on at its last report
         self._status: dict[str, SourceStatus] = {}  # reported and not stored yet
         self._positions: dict[str, str | None] = {}  # the same
         self._stored = started_at  # when the last were stored
@@ -64,9 +65,11 @@ class Readers:
                 self._store.source_state(item.source, down="", now=now)
                 self._world.journal.emit(message.source_fields(item))
             case SourceStatus():
-                if item.source in self._read_since:
+                if item.matched == self._matched.get(item.source):
                     self._status[item.source] = item
                 else:
+                    self._matched[item.source] = item.matched
+                    self._status.pop(item.source, None)
                     self._store.source_status(item.source, asdict(item), now=now)
                 since = self._read_since.setdefault(item.source, now)
                 if item.source in self._doubted and now - since >= SETTLED:
