@@ -46,7 +46,12 @@ def _ends(certificate: bytes) -> tuple[list[int], int]:
         at = _end(certificate, at)
     ends = [at]
     for _ in range(6):
-        ends.append(_end(certificate, ends[-1]))
+        length, start = certificate[at + 1], at + 2
+        if length >= 0x80:  # as in _content, whose call would cost more than this
+            start += length & 0x7F
+            length = int.from_bytes(certificate[at + 2 : start], "big")
+        at = start + length
+        ends.append(at)
     if ends[-1] > len(certificate):
         raise IndexError("the certificate is cut short")
     return ends, end
