@@ -1,4 +1,4 @@
-"""Measure certmedic's readers against other programs, side by side: `./dev bench [--quick] [ROW...]`.
+"""Measure certmedic's readers against other programs, side by side: `./dev bench [--quick] [--against REV] [ROW...]`.
 
 All figures are of whole processes. Those that do the same work run in turn, several times, and the medians are compared.
 What is compared with nothing is measured against what the project promises. Times are worth little where other programs
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import catchup, inputs, rest, service
+from bench import against, catchup, inputs, rest, service
 from bench.measure import FailedError
 from bench.verdicts import Row, Verdict
 
@@ -45,12 +45,22 @@ def main() -> int:
     """Measure what was asked for; 0 where all is reached, 1 where something is not."""
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measure certmedic against other programs.")
     parser.add_argument("--quick", action="store_true", help="a tenth of each input")
+    parser.add_argument("--against", metavar="REV", help="compare with another commit, pair by pair, in one run")
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"what to measure, of {', '.join(ROWS)} (all)")
     asked = parser.parse_args()
     if unknown := set(asked.rows) - set(ROWS):
         parser.error(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     if os.getuid():
         parser.error("starts a journald and a dockerd, which needs root")
+    if asked.against:
+        try:
+            lines = against.compare(asked.against, asked.rows or list(ROWS), say, quick=asked.quick)
+        except RuntimeError as error:
+            parser.error(str(error))
+        sys.stdout.write(
+            "\n".join([f"this tree to {asked.against}; below 1 is less time, memory or speed here", *lines, ""])
+        )
+        return 0
     results, failed = [], []
     for name in asked.rows or ROWS:
         measure, size, rounds = ROWS[name]
@@ -70,6 +80,8 @@ def main() -> int:
             machine() | {"quick": asked.quick, "rows": [as_json(row) for row in results], "failed": failed}, indent=2
         )
     )
+    with path.with_name("history.jsonl").open("a") as history:  # one line a run
+        history.write(f"{json.dumps(json.loads(path.read_text()) | {'at': path.stem})}\n")
     sys.stdout.write(f"\n{path}\n")
     return 1 if failed or not all(verdict.good for row in results for verdict in row.verdicts) else 0
 

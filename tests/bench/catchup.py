@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -57,11 +58,28 @@ def faster(figures: dict[str, Figures], other: str, at_least: float) -> list[Ver
     ]
 
 
+def c_loop(folder: Path) -> str:
+    """Compile the least that a reader of a journal can do; return the program."""
+    program = str(folder / "loop")
+    source = str(Path(__file__).with_name("loop.c"))
+    subprocess.run(["gcc", "-O2", "-o", program, source, "-lsystemd"], check=True)
+    return program
+
+
 def journal(count: int, rounds: int, say: Say) -> Row:
     """Read a journal."""
-    folder = str(inputs.journal(count))
+    with tempfile.TemporaryDirectory() as scratch:
+        return _journal(str(inputs.journal(count)), c_loop(Path(scratch)), count, rounds, say)
+
+
+def _journal(folder: str, loop: str, count: int, rounds: int, say: Say) -> Row:
     contenders = [
         ours("journal", folder),
+        Contender(
+            name="a loop in C",
+            command=[loop, folder, *(needle.decode() for needle in NEEDLES)],
+            found=number,
+        ),
         Contender(
             name="journalctl --grep",
             command=[
@@ -82,7 +100,11 @@ def journal(count: int, rounds: int, say: Say) -> Row:
         ),
     ]
     figures = side_by_side(contenders, inputs.failures(count), rounds, say)
-    verdicts = faster(figures, "journalctl --grep", 0.8) + faster(figures, "fail2ban-regex", 8)
+    verdicts = [
+        *faster(figures, "a loop in C", 0.6),
+        *faster(figures, "journalctl --grep", 0.8),
+        *faster(figures, "fail2ban-regex", 8),
+    ]
     return Row(f"journal catch-up, {count:,} entries", figures, verdicts)
 
 
