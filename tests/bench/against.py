@@ -1,6 +1,6 @@
 """Two commits side by side: each row of the bench in turn in both trees, pair by pair. `./dev bench --against REV [ROW...]`.
 
-Each tree is measured by its own bench, on the same inputs. A row that one of them does not have is told.
+Each tree is measured by its own bench, on the same inputs. Figures that only one tree has are left out.
 """
 
 from __future__ import annotations

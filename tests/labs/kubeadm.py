@@ -207,7 +207,7 @@ class Master:
         self.machine("tar", "-C", "/", "-cf", "/root/kept.tar", *CERTIFICATES)
 
     def heal(self) -> None:
-        """Put the kept certificates back, start everything anew, and let the agent forget what it saw."""
+        """Restore the saved certificates, restart the cluster's programs, and delete the agent's state."""
         self.machine("systemctl", "stop", "certmedic", "kubelet")
         self.machine(
             "sh",

@@ -94,8 +94,8 @@ class Notify:
     pager: tuple[Pager, ...] = setting([], values.pagers)
     """PagerDuty, Opsgenie and Splunk On-Call: one incident there for one here, closed when it is resolved; see below.
 
-    Each is a table that begins with `[[notify.pager]]`. It is told of each incident under one key: the first message opens an
-    incident, a reminder updates it, and "resolved" closes it. Through `apprise` each message would open a further incident.
+    Each is a table that begins with `[[notify.pager]]`. certmedic sends every message of an incident under one key: the
+    first opens an incident there, a reminder updates it, and "resolved" closes it. Through `apprise` each message would open a further incident.
 
     - `service`: `pagerduty` (Events API v2), `opsgenie` (alerts, API v2) or `splunk` (the REST endpoint of Splunk On-Call).
 
