@@ -58,7 +58,7 @@ def ratios(pairs: Sequence[tuple[Found, Found]]) -> list[str]:
     names = dict.fromkeys(name for here, _ in pairs for name in here)
     lines = []
     for name in names:
-        found = [here[name] / there[name] for here, there in pairs if here.get(name) and there.get(name)]
+        found = [here[name] / there[name] for here, there in pairs if min(here.get(name, 0), there.get(name, 0)) > 0]
         if found:
             each = ", ".join(f"{ratio:.2f}" for ratio in found)
             lines.append(f"  {statistics.median(found):6.2f}  {name}   (pairs: {each})")

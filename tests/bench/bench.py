@@ -58,7 +58,7 @@ def main() -> int:
         except RuntimeError as error:
             parser.error(str(error))
         sys.stdout.write(
-            "\n".join([f"this tree to {asked.against}; below 1 is less time, memory or speed here", *lines, ""])
+            "\n".join([f"this tree to {asked.against}; 0.9 is a tenth less time, memory or speed here", *lines, ""])
         )
         return 0
     results, failed = [], []
