@@ -262,7 +262,6 @@ def test_every_opening_of_the_sandbox_is_explained_in_a_comment():
     text = UNIT.read_text() + UNIT.with_name("certmedic-reader.service").read_text()
     comments = " ".join(line for line in text.splitlines() if line.startswith("#"))
     for opened in (
-        "User=",
         "PrivateUsers=",
         "ProtectHome=",
         "CAP_DAC_READ_SEARCH",
