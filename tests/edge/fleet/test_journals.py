@@ -40,6 +40,24 @@ def test_masters_of_two_files_with_one_incident_and_a_cure(tmp_path):
     assert [(master.name, master.heard) for master in seen.silent] == [("b", NOW - timedelta(hours=2))]
 
 
+def systemd(host, message_id, *, hours, pid="1"):
+    usec = int((NOW - timedelta(hours=hours)).timestamp() * 1_000_000)
+    fields = {"_HOSTNAME": host, "_PID": pid, "UNIT": "certmedic.service", "MESSAGE_ID": message_id}
+    return Record(message=b"x", usec=usec, fields=fields, boot=host.encode().hex().zfill(32))
+
+
+def test_master_whose_agent_ended_is_silent_though_its_journal_goes_on(tmp_path):
+    ended = [systemd(name, journals.ENDED[0], hours=5) for name in "abd"]
+    again = systemd("b", journals.STARTED, hours=4)
+    failed = systemd("c", journals.ENDED[2], hours=3, pid="700")  # any program may say so; it is not systemd
+    others = [record(name, unit="etcd.service") for name in "abcd"]
+    opened = [record(name, "opened", hours=6) for name in "abcd"]
+    write_journal(tmp_path / "1.journal", [*opened, *ended, again, failed, *others])
+    write_journal(tmp_path / "2.journal", [systemd("d", journals.STARTED, hours=2), record("d", unit="etcd.service")])
+    seen = view(from_journals(tmp_path, NOW), NOW)
+    assert [(master.name, master.heard) for master in seen.silent] == [("a", NOW - timedelta(hours=5))]
+
+
 def test_entry_that_another_unit_wrote_decides_nothing(tmp_path):
     forged = record("a", "opened", unit="pod.scope")
     write_journal(tmp_path / "a.journal", [forged, record("b", "opened")])

@@ -291,6 +291,17 @@ def test_state_of_version_1_is_migrated_and_keeps_its_rows(tmp_path):
         assert columns(store) == columns(new)
 
 
+def test_state_of_version_1_is_read_by_a_command_before_the_agent_migrates_it(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "s")) as old:
+        old.executescript(VERSION_1)
+        old.executescript("INSERT INTO positions VALUES ('journal', 'a');PRAGMA user_version = 1;")
+    with Store(tmp_path / "s", readonly=True) as store:
+        assert store.positions() == {"journal": "a"}
+        assert store.receivers() == []
+    with contextlib.closing(sqlite3.connect(tmp_path / "s")) as kept:
+        assert kept.execute("PRAGMA user_version").fetchone()[0] == 1
+
+
 def test_members_are_stored_as_etcd_reported_them(tmp_path):
     rosters = {"/me.crt": Told(by="boot/7/100", voters=(("a", "10.0.0.1", 2380), ("b", "10.0.0.2", 2380)))}
     with Store(tmp_path / "s") as store:

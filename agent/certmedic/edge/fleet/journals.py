@@ -1,7 +1,8 @@
 """Records of a fleet from the journals that its masters sent here, as systemd-journal-remote writes them.
 
-An entry counts only if its master's journald names our unit as the writer, in a field that no program can choose. The files are
-read one after the other, so that hundreds need no more memory than one.
+An entry counts only if its master's journald names our unit as the writer, in a field that no program can choose. A master is heard
+as long as its journal goes on, but no longer than systemd says that the agent ran. The files are read one after the other, so that
+hundreds need no more memory than one.
 """
 
 from __future__ import annotations
@@ -21,12 +22,17 @@ BACK = timedelta(days=30)  # older entries are not read; an open incident is men
 MOST_ENTRIES = 200_000  # of all files
 LONGEST = 2_000  # characters of a field
 
+# What systemd says of a unit: sd-messages.h.
+STARTED = "39f53479d3a045ac8e11786248231fbf"
+ENDED = ("9d1aaa27d60140bd96365438aad20286", "7ad2d189f7e94e70a38c781354912448", "d9b373ed55a64feb8242e02dbe79a49c")
+
 
 def from_journals(folder: Path, now: datetime) -> Records:
     """Return the records in the journal files below a folder. Raises FleetError."""
     reader = _reader()
     files = _files(folder, now - BACK)
     hosts: dict[str, Host] = {}
+    runs: dict[str, tuple[datetime, bool]] = {}  # of each master: since when its agent runs, or does not
     entries: list[Entry] = []
     broken = 0
     for path in files:
@@ -39,6 +45,8 @@ def from_journals(folder: Path, now: datetime) -> Records:
             for host in _hosts(journal):
                 heard = max(host.heard, hosts[host.name].heard) if host.name in hosts else host.heard
                 hosts[host.name] = Host(name=host.name, heard=heard)
+                if (last := _last_of_unit(journal, host.name)) is not None:
+                    runs[host.name] = max(last, runs.get(host.name, last))
             for entry in _entries(journal, now - BACK):
                 entries.append(entry)
                 if len(entries) > MOST_ENTRIES:
@@ -51,6 +59,9 @@ def from_journals(folder: Path, now: datetime) -> Records:
         raise FleetError(
             f"{folder}: no entry of {UNIT}: systemd-journal-upload on the masters must send here what the agents write"
         )
+    for name, (at, is_running) in runs.items():
+        if not is_running:
+            hosts[name] = Host(name=name, heard=at)
     return records_of(hosts.values(), sorted(entries, key=lambda entry: entry.at))
 
 
@@ -89,6 +100,18 @@ def _hosts(journal: Any) -> Iterator[Host]:
         journal.seek_tail()
         if journal._previous():  # noqa: SLF001 - the public call decodes every field
             yield Host(name=str(name)[:LONGEST], heard=_at(journal))
+
+
+def _last_of_unit(journal: Any, host: str) -> tuple[datetime, bool] | None:
+    """Return when systemd on that machine last started (True) or ended (False) the agent."""
+    journal.flush_matches()
+    journal.add_match(_HOSTNAME=host, _PID="1", UNIT=UNIT)
+    for identifier in (STARTED, *ENDED):
+        journal.add_match(MESSAGE_ID=identifier)
+    journal.seek_tail()
+    if not journal._previous():  # noqa: SLF001 - as above
+        return None
+    return _at(journal), _field(journal, "MESSAGE_ID") == STARTED
 
 
 def _entries(journal: Any, since: datetime) -> Iterator[Entry]:

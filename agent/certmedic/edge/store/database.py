@@ -75,6 +75,8 @@ class Database:
                 f"{self.path}: was written by a later certmedic (schema {version}, this one knows {VERSION})"
             )
         if readonly:
+            if 0 < version < VERSION:
+                self._read_a_migrated_copy()
             return
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")  # an intent must be on the disk before the action
@@ -84,6 +86,15 @@ class Database:
             self._db.executescript(f"BEGIN;{schema};PRAGMA user_version = {VERSION};COMMIT;")
         elif version < VERSION:
             self._migrate()
+
+    def _read_a_migrated_copy(self) -> None:
+        """Read a copy in memory from now on, migrated: after an upgrade a person may ask before the agent has started."""
+        copy = sqlite3.connect(":memory:", isolation_level=None)
+        self._db.backup(copy)
+        self._db.close()
+        copy.row_factory = sqlite3.Row
+        self._db = copy
+        self._migrate()
 
     def _migrate(self) -> None:
         """Migrate the file in one transaction, which several processes may try at once."""
