@@ -211,6 +211,7 @@ def masters(names: str = "abc", *, image: str = NEW) -> Iterator[Masters]:
         pki.authority(cn).write(home / "authorities" / f"{ca}.crt")
     try:
         ip("netns", "add", hub)
+        ip("-n", hub, "link", "set", "lo", "up")
         ip("-n", hub, "link", "add", "br0", "type", "bridge")
         ip("-n", hub, "addr", "add", "10.77.0.1/24", "dev", "br0")
         ip("-n", hub, "link", "set", "br0", "up")

@@ -83,12 +83,14 @@ class Story:
         remedy: str = "",
         keep_expired: bool = False,
         waits: Mapping[str, str] | None = None,
+        notify: str = "",
     ) -> None:
         self.lab = lab
         self.url = received.url
         self.seed = seed
         self.waits = waits or {}
         self.remedy = remedy
+        self.notify = notify  # more lines of the configuration's [notify]
         chance = random.Random(seed)  # noqa: S311 - no secret hangs on it
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
         self.began: Counter[str] = Counter()
@@ -111,7 +113,8 @@ class Story:
             self._actors_killer.start()
 
     def _config(self, name: str) -> str:
-        return CONFIG.format(mode="remedy", url=self.url, group_for=self.waits.get(name, "2s")) + self.remedy
+        config = CONFIG.format(mode="remedy", url=self.url, group_for=self.waits.get(name, "2s"))
+        return config.replace("[notify]\n", f"[notify]\n{self.notify}") + self.remedy
 
     def _log(self, name: str) -> Path:
         return self.lab.home / f"{name}.log"

@@ -21,6 +21,7 @@ UNIT = "certmedic.service"
 BACK = timedelta(days=30)  # older entries are not read; an open incident is mentioned again by each reminder
 MOST_ENTRIES = 200_000  # of all files
 LONGEST = 2_000  # characters of a field
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 # What systemd says of a unit: sd-messages.h.
 STARTED = "39f53479d3a045ac8e11786248231fbf"
@@ -32,7 +33,7 @@ def from_journals(folder: Path, now: datetime) -> Records:
     reader = _reader()
     files = _files(folder, now - BACK)
     hosts: dict[str, Host] = {}
-    runs: dict[str, tuple[datetime, bool]] = {}  # of each master: since when its agent runs, or does not
+    running: dict[str, tuple[datetime, bool]] = {}  # of each master: since when its agent runs, or does not
     entries: list[Entry] = []
     broken = 0
     for path in files:
@@ -45,8 +46,8 @@ def from_journals(folder: Path, now: datetime) -> Records:
             for host in _hosts(journal):
                 heard = max(host.heard, hosts[host.name].heard) if host.name in hosts else host.heard
                 hosts[host.name] = Host(name=host.name, heard=heard)
-                if (last := _last_of_unit(journal, host.name)) is not None:
-                    runs[host.name] = max(last, runs.get(host.name, last))
+                last = _last_of_unit(journal, host.name)
+                running[host.name] = max(last, running.get(host.name, last))
             for entry in _entries(journal, now - BACK):
                 entries.append(entry)
                 if len(entries) > MOST_ENTRIES:
@@ -59,9 +60,7 @@ def from_journals(folder: Path, now: datetime) -> Records:
         raise FleetError(
             f"{folder}: no entry of {UNIT}: systemd-journal-upload on the masters must send here what the agents write"
         )
-    for name, (at, is_running) in runs.items():
-        if not is_running:
-            hosts[name] = Host(name=name, heard=at)
+    hosts |= {name: Host(name=name, heard=at) for name, (at, runs) in running.items() if not runs}
     return records_of(hosts.values(), sorted(entries, key=lambda entry: entry.at))
 
 
@@ -102,15 +101,15 @@ def _hosts(journal: Any) -> Iterator[Host]:
             yield Host(name=str(name)[:LONGEST], heard=_at(journal))
 
 
-def _last_of_unit(journal: Any, host: str) -> tuple[datetime, bool] | None:
-    """Return when systemd on that machine last started (True) or ended (False) the agent."""
+def _last_of_unit(journal: Any, host: str) -> tuple[datetime, bool]:
+    """Return when systemd on that machine last started (True) or ended (False) the agent; (LONG_AGO, True) if it says nothing."""
     journal.flush_matches()
     journal.add_match(_HOSTNAME=host, _PID="1", UNIT=UNIT)
     for identifier in (STARTED, *ENDED):
         journal.add_match(MESSAGE_ID=identifier)
     journal.seek_tail()
     if not journal._previous():  # noqa: SLF001 - as above
-        return None
+        return LONG_AGO, True
     return _at(journal), _field(journal, "MESSAGE_ID") == STARTED
 
 
