@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from certmedic.actor.dial import Dialled
+from certmedic.actor.dialer import serve
 from certmedic.actor.lease import EtcdLock, _AskError, _Endpoint
 from certmedic.actor.roster import voters
 from certmedic.cli import main
@@ -25,6 +27,7 @@ from certmedic.core.lease import Access
 from certmedic.core.model import Member, Place, Stored, Trust
 from certmedic.edge.facts.members import meet, members
 from certmedic.edge.facts.sight import Direct
+from certmedic.edge.os.network import OWN
 from certmedic.edge.os.owners import Tree
 from certmedic.edge.store import Store
 from labs import etcd as lab
@@ -72,7 +75,7 @@ class Group:
                     return int(re.search(rb"--listen-peer-urls=https://[^:]+:(\d+)", command)[1])
         return 0
 
-    def voters(self, key, certificate=None):
+    def voters(self, key, certificate=None, network=OWN):
         """Return the voters as one member lists them."""
         pki = self.members[key].pki / "peers"
         return voters(
@@ -80,6 +83,7 @@ class Group:
             self.peers[key],
             certificate=str(certificate or pki / "me.crt"),
             cas=[str(pki / "ca.crt")],
+            network=network,
         )
 
     def access(self, holder, *, client=None, doors=lab.KEYS):
@@ -109,6 +113,16 @@ def every_etcd_of_the_machine(monkeypatch):
     monkeypatch.setattr("certmedic.edge.facts.etcds.MOST_ETCDS", 99)
 
 
+def dialled(folder):
+    """Return the network as the packaged actor has it, through a dialer."""
+    there = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    there.bind(str(folder / "dialer"))
+    there.listen()
+    options = {"allowed": {os.geteuid()}, "idle": 600}
+    threading.Thread(target=serve, args=(there,), kwargs=options, daemon=True).start()
+    return Dialled(str(folder / "dialer"))
+
+
 @pytest.fixture(params=["3.4", "3.5"])
 def group(tmp_path, request):
     with Group(tmp_path, request.param) as made:
@@ -116,8 +130,8 @@ def group(tmp_path, request):
 
 
 @pytest.mark.real
-def test_lease_has_one_holder_until_it_is_released_or_expires(group):
-    locks = {key: EtcdLock(ttl=60, deadline=20) for key in lab.KEYS}
+def test_lease_has_one_holder_until_it_is_released_or_expires(group, tmp_path):
+    locks = {key: EtcdLock(ttl=60, deadline=20, network=dialled(tmp_path) if key == "c" else OWN) for key in lab.KEYS}
     asked = {key: group.access(f"etcd-{key}", doors=(key,)) for key in lab.KEYS}
 
     def take(key, answers):
@@ -149,6 +163,7 @@ def test_lease_has_one_holder_until_it_is_released_or_expires(group):
 def test_members_come_from_etcd_and_not_from_its_flags(group, tmp_path):
     every = tuple((f"etcd-{key}", lab.ADDRESSES[key], group.peers[key]) for key in lab.KEYS)
     assert group.voters("a") == group.voters("c") == every
+    assert group.voters("a", network=dialled(tmp_path)) == every
 
     late = group.plan.leaf(group.plan.peers_ca, "a", not_before=NOW - 9 * DAY, not_after=datetime.now(UTC) - DAY)
     late.write(tmp_path / "late/me.crt")

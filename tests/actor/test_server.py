@@ -178,7 +178,8 @@ def test_actor_without_its_socket_says_how_it_is_started(tmp_path):
 @pytest.mark.slow
 def test_actor_ends_when_nobody_asks(tmp_path):
     code = (
-        "from certmedic.actor.server import inherited, serve, allowed_users\n"
+        "from certmedic.actor.listen import inherited\n"
+        "from certmedic.actor.server import serve, allowed_users\n"
         "from certmedic.core.request import Reply\n"
         "from certmedic.edge.service import Journal\n"
         "serve(inherited(), lambda *_: Reply(result='answered'), Journal(), allowed=allowed_users(), idle=0.5)\n"

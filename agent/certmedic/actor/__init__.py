@@ -9,6 +9,9 @@
     build.py     its means, from root's configuration
     restart.py   restarts one container, unit or command
     renew/       signs leaves again, moves them aside, puts them back
+    listen.py    a socket of systemd's, and who is at its other end
+    dial.py      the network, through the dialer
+    dialer.py    another process, which connects for the actor
     lease.py     the lease in etcd; roster.py: the members, from etcd itself
     ports.py     the Protocols between them
 

@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from certmedic.actor.build import LOCKED_FOR, Desk, body_of
+from certmedic.actor.dial import VARIABLE, Dialled
+from certmedic.actor.listen import NoSocketError, inherited
 from certmedic.actor.record import Record, RecordError
-from certmedic.actor.server import NoSocketError, allowed_users, inherited, serve
+from certmedic.actor.server import allowed_users, serve
 from certmedic.config import load
 from certmedic.edge import service
+from certmedic.edge.os.network import OWN
 from certmedic.edge.store.claim import claimed
 
 STATE = "/var/lib/certmedic-actor"
@@ -42,7 +45,9 @@ def main(words: Sequence[str] | None = None) -> int:
 def _serve(config_path: Path | None, state: Path) -> int:
     listener = inherited()
     journal = service.Journal(identifier="certmedic-actor")
-    desk = Desk(lambda: load(config_path), body_of, state, journal)
+    dialer = os.environ.get(VARIABLE)
+    network = Dialled(dialer) if dialer else OWN
+    desk = Desk(lambda: load(config_path), lambda config, state: body_of(config, state, network), state, journal)
     desk.take_up()
     service.notify_ready("waiting for a request")
     serve(listener, desk.answer, journal, allowed=allowed_users())

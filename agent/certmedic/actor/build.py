@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from certmedic.core import planes
 from certmedic.core.message.requests import request_fields
 from certmedic.core.request import Reply, Request
 from certmedic.edge.facts.machine import Machine
+from certmedic.edge.os.network import OWN, Network
 from certmedic.edge.store.claim import claimed
 from certmedic.ports import Entries
 
@@ -27,8 +29,8 @@ LEASE_SLACK = 180  # seconds that the lease outlasts the verification of an acti
 LOCKED_FOR = 120.0  # seconds to wait for another request on the same record
 
 
-def body_of(config: Config, state: Path) -> Body:
-    """Return the means of this machine."""
+def body_of(config: Config, state: Path, network: Network = OWN) -> Body:
+    """Return the means of this machine, whose listeners and members are those of `network`."""
     docker = os.environ.get("DOCKER_HOST") or DOCKER
     certificates = config.certificates
     return Body(
@@ -38,7 +40,8 @@ def body_of(config: Config, state: Path) -> Body:
             containerd=CONTAINERD,
             units=units_of(config),
             believed=config.watch.units,
-            ask=voters,
+            ask=functools.partial(voters, network=network),
+            network=network,
         ),
         restarts=AnyHands(
             {
@@ -49,7 +52,7 @@ def body_of(config: Config, state: Path) -> Body:
             }
         ),
         files=Pen(state / "backups"),
-        lock=EtcdLock(ttl=int(config.remedy.verify_for.total_seconds()) + LEASE_SLACK),
+        lock=EtcdLock(ttl=int(config.remedy.verify_for.total_seconds()) + LEASE_SLACK, network=network),
         boot_id=Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(),
     )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from certmedic.core import text
 from certmedic.core.lease import Access
 from certmedic.core.model import Lease
 from certmedic.edge.os import http
+from certmedic.edge.os.network import OWN, Network
 
 DEADLINE = 4.0  # seconds for all requests of one `take` or `release`
 REQUEST = 2.0  # seconds for one request, from the connection to the end of the reply
@@ -34,9 +34,10 @@ class _AskError(Exception):
 class EtcdLock:
     """The lock in etcd. `ttl`: seconds until the lease expires; `deadline`: seconds for all requests of one call."""
 
-    def __init__(self, *, ttl: int, deadline: float = DEADLINE) -> None:
+    def __init__(self, *, ttl: int, deadline: float = DEADLINE, network: Network = OWN) -> None:
         self.ttl = ttl
         self.deadline = deadline
+        self.network = network
 
     def take(self, group: str, access: Access) -> Lease:
         """Take the lease unless another member holds it. A lease that this member holds already is renewed."""
@@ -79,7 +80,7 @@ class EtcdLock:
                 # Each endpoint gets its share of the time that is left, so that one that hangs does not use up all of it.
                 share = (until - time.monotonic()) / (len(access.doors) - number)
                 try:
-                    return ask(_Endpoint(host, port, context, time.monotonic() + share))
+                    return ask(_Endpoint(host, port, context, time.monotonic() + share, self.network))
                 except _AskError as error:
                     why.append(str(error))
         raise _AskError("; ".join(dict.fromkeys(why))[:300])
@@ -88,7 +89,8 @@ class EtcdLock:
 class _Endpoint:
     """Where one member serves clients: an address and a port, until a deadline on the monotonic clock."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext, until: float) -> None:
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, until: float, network: Network = OWN) -> None:
+        self.network = network
         self.host = host
         self.port = port
         self.context = context
@@ -112,7 +114,7 @@ class _Endpoint:
         deadline = min(self.until, time.monotonic() + REQUEST)
         patience = max(deadline - time.monotonic(), 0.001)
         try:
-            with socket.create_connection((self.host, self.port), timeout=patience) as plain:
+            with self.network.connect(self.host, self.port, patience=patience) as plain:
                 http.left(plain, deadline)
                 with self.context.wrap_socket(plain) as sock:
                     return http.exchange(sock, "POST", path, deadline=deadline, most=MOST_READ, body=body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from collections.abc import Sequence
@@ -11,12 +10,13 @@ from http import HTTPStatus
 from certmedic.core import planes
 from certmedic.edge.facts.members import Voters
 from certmedic.edge.os import http
+from certmedic.edge.os.network import OWN, Network
 
 DEADLINE = 2.0  # seconds for the whole request
 MOST_READ = 256 * 1024  # bytes of the reply
 
 
-def voters(host: str, port: int, *, certificate: str, cas: Sequence[str]) -> Voters:
+def voters(host: str, port: int, *, certificate: str, cas: Sequence[str], network: Network = OWN) -> Voters:
     """Return (name, host, port) of each voting member, as an etcd here answers; empty if it does not. Never raises.
 
     `host` is an address. etcd refuses an expired client certificate, so ask while ours is valid.
@@ -30,7 +30,7 @@ def voters(host: str, port: int, *, certificate: str, cas: Sequence[str]) -> Vot
             context.load_verify_locations(ca)
         context.load_cert_chain(certificate, planes.key_beside(certificate) or None)
         deadline = time.monotonic() + DEADLINE
-        with socket.create_connection((host, port), timeout=DEADLINE) as plain:
+        with network.connect(host, port, patience=DEADLINE) as plain:
             http.left(plain, deadline)
             with context.wrap_socket(plain) as sock:
                 reply = http.exchange(sock, "GET", "/members", deadline=deadline, most=MOST_READ)

@@ -10,9 +10,9 @@ import os
 import pwd
 import select
 import socket
-import struct
 from collections.abc import Callable
 
+from certmedic.actor.listen import caller_of
 from certmedic.actor.verbs import Caller
 from certmedic.core import codec
 from certmedic.core.message.requests import request_fields
@@ -21,24 +21,8 @@ from certmedic.edge import service
 from certmedic.ports import Entries
 
 USER = "certmedic"  # of the agent
-FIRST_SOCKET = 3  # of systemd, sd_listen_fds(3)
 PATIENCE = 5.0  # seconds for a caller to send its request, and to take the reply
 IDLE = 30.0  # seconds without a request until the actor ends
-_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred, unix(7)
-
-
-class NoSocketError(Exception):
-    """The actor was not started with its socket."""
-
-
-def inherited() -> socket.socket:
-    """Return the listening socket that systemd handed over. Raises NoSocketError."""
-    if (os.environ.get("LISTEN_PID"), os.environ.get("LISTEN_FDS")) != (str(os.getpid()), "1"):
-        raise NoSocketError("the actor is started by its socket: systemctl start certmedic-actor.socket")
-    listener = socket.socket(fileno=FIRST_SOCKET)
-    if (listener.family, listener.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
-        raise NoSocketError("the socket is not of the kind ListenSequentialPacket=")
-    return listener
 
 
 def allowed_users() -> frozenset[int]:
@@ -78,8 +62,7 @@ def _answer(
     entries: Entries,
     allowed: frozenset[int],
 ) -> Reply:
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(raw)
+    pid, uid = caller_of(connection)
     why = "this user may not ask the actor"
     try:
         if uid in allowed:

@@ -8,7 +8,7 @@ from certmedic.core.text import count
 from certmedic.edge.facts import units
 from certmedic.edge.os.run import RunError
 
-UNITS = ("certmedic.service", "certmedic-reader.service", "certmedic-actor.service")
+UNITS = ("certmedic.service", "certmedic-reader.service", "certmedic-actor.service", "certmedic-actor-dialer.service")
 
 
 def show_protections(*, as_json: bool) -> None:

@@ -29,6 +29,7 @@ PROTECTIONS: Mapping[str, Protection] = {
     "DevicePolicy": Protection(0, "the process may open devices"),
     "IPAddressAllow": Protection(235, "no address is excepted from IPAddressDeny="),
     "IPAddressDeny": Protection(235, "the process may reach every address"),
+    "DynamicUser": Protection(232, "the process runs as root"),
     "InaccessiblePaths": Protection(231, "the process sees files that were to be hidden"),
     "KeyringMode": Protection(235, "the process shares a kernel keyring with other services"),
     "LockPersonality": Protection(235, "the process may change its execution domain"),

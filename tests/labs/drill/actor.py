@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from certmedic.actor.build import Desk
+from certmedic.actor.listen import inherited
 from certmedic.actor.ports import Lock
 from certmedic.actor.renew import Pen
 from certmedic.actor.restart import RestartError
-from certmedic.actor.server import allowed_users, inherited, serve
+from certmedic.actor.server import allowed_users, serve
 from certmedic.actor.verbs import Body
 from certmedic.config import Certificates, Config, Notify, RemedyPolicy
 from certmedic.core import codec, planes

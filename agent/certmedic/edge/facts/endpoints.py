@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import TypeVar
 from certmedic.core.model import Served
 from certmedic.edge.facts.etcds import Endpoint, is_address
 from certmedic.edge.facts.listeners import Proof, probe
+from certmedic.edge.os.network import OWN, Network
 
 MARGIN = 0.5  # seconds over a deadline, for the threads to start and report
 MOST_AT_ONCE = 128  # endpoints
@@ -19,16 +19,19 @@ MOST_AT_ONCE = 128  # endpoints
 _Answer = TypeVar("_Answer")
 
 
-def addresses(endpoints: Sequence[Endpoint], deadline: float) -> dict[Endpoint, str]:
+def addresses(endpoints: Sequence[Endpoint], deadline: float, network: Network = OWN) -> dict[Endpoint, str]:
     """Return the address of each endpoint, if it is known within `deadline` seconds. Never raises."""
     known = {endpoint: endpoint.address for endpoint in endpoints}
-    looked_up = _at_once([endpoint for endpoint, address in known.items() if not address], _look_up_or_none, deadline)
+    unknown = [endpoint for endpoint, address in known.items() if not address]
+    looked_up = _at_once(unknown, lambda endpoint: _look_up_or_none(endpoint, network), deadline)
     return {endpoint: address for endpoint, address in {**known, **looked_up}.items() if address}
 
 
-def handshakes(endpoints: Sequence[Endpoint], deadline: float) -> dict[Endpoint, tuple[Served, Proof]]:
+def handshakes(
+    endpoints: Sequence[Endpoint], deadline: float, network: Network = OWN
+) -> dict[Endpoint, tuple[Served, Proof]]:
     """Shake hands with each endpoint, all at once, within `deadline` seconds and `MARGIN`. Never raises."""
-    seen = _at_once(endpoints, lambda endpoint: _shake_hands(endpoint, deadline), deadline + MARGIN)
+    seen = _at_once(endpoints, lambda endpoint: _shake_hands(endpoint, deadline, network), deadline + MARGIN)
     silent = f"no answer within {deadline:g} s"
     return {endpoint: seen.get(endpoint) or (_nothing(endpoint, silent), Proof()) for endpoint in endpoints}
 
@@ -56,10 +59,11 @@ def _at_once(
     return seen
 
 
-def _shake_hands(endpoint: Endpoint, deadline: float) -> tuple[Served, Proof]:
+def _shake_hands(endpoint: Endpoint, deadline: float, network: Network) -> tuple[Served, Proof]:
     name = None if is_address(endpoint.host) else endpoint.host
     try:
-        return probe(endpoint.address or _look_up(endpoint), endpoint.port, server_name=name, deadline=deadline)
+        address = endpoint.address or network.look_up(endpoint.host)
+        return probe(address, endpoint.port, server_name=name, deadline=deadline, network=network)
     except Exception as error:  # noqa: BLE001 - on a thread, where nobody else would hear of it
         return _nothing(endpoint, f"could not be tried: {str(error) or type(error).__name__}"), Proof()
 
@@ -68,12 +72,8 @@ def _nothing(endpoint: Endpoint, error: str) -> Served:
     return Served(address=endpoint.host, port=endpoint.port, certificate=None, error=error)
 
 
-def _look_up(endpoint: Endpoint) -> str:
-    return str(socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)[0][4][0])
-
-
-def _look_up_or_none(endpoint: Endpoint) -> str:
+def _look_up_or_none(endpoint: Endpoint, network: Network) -> str:
     try:
-        return _look_up(endpoint)
+        return network.look_up(endpoint.host)
     except (OSError, UnicodeError):
         return ""

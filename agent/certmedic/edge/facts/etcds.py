@@ -12,6 +12,7 @@ from certmedic.core.model import Certificate, Trust
 from certmedic.edge.facts.processes import network_of
 from certmedic.edge.facts.programs import ProcessSeen
 from certmedic.edge.facts.sight import Named, Sight
+from certmedic.edge.os.network import OWN, Network
 
 MOST_ETCDS = 8
 MOST_MEMBERS = 32  # etcd recommends seven at most; flags must not be able to start a thousand threads
@@ -65,13 +66,13 @@ def is_address(host: str) -> bool:
     return True
 
 
-def etcds(blind: list[str], trusts: Trusts, sight: Sight) -> Iterator[Etcd]:
-    """Yield the trusted etcd processes of this network whose cluster is known; for each other one, add a sentence to `blind`."""
+def etcds(blind: list[str], trusts: Trusts, sight: Sight, network: Network = OWN) -> Iterator[Etcd]:
+    """Yield the trusted etcd processes of a network whose cluster is known; for each other one, add a sentence to `blind`."""
     likely = [seen.pid for seen in sight.programs() if seen.is_etcd and _is_etcd(seen, trusts)]
-    network, left = network_of("self"), MOST_ETCDS
+    namespace, left = network_of(network.process), MOST_ETCDS
     # More than are read: etcds of other networks do not count.
     for known in sight.details(likely[: 4 * MOST_ETCDS]):
-        if network and known.network not in ("", network):
+        if namespace and known.network not in ("", namespace):
             continue
         pid = known.seen.pid
         if left <= 0:

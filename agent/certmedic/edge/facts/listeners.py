@@ -9,11 +9,11 @@ import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from certmedic.core.certificates import NotACertificate, parse_der
 from certmedic.core.model import Certificate, Served
+from certmedic.edge.os.network import OWN, Network, table
 
 MAX_NAME = 254  # characters of a DNS name
 MOST_RECEIVED = 256 * 1024  # bytes of one handshake
@@ -23,16 +23,16 @@ PARTING = 0.5  # seconds to wait for the end of the connection
 _LISTEN = "0A"  # state of a socket in /proc/net/tcp
 
 
-def own_addresses() -> frozenset[str]:
-    """Return the addresses of all interfaces, loopback included, in the kernel's spelling.
+def own_addresses(network: Network = OWN) -> frozenset[str]:
+    """Return the addresses of all interfaces of a network, loopback included, in the kernel's spelling.
 
     From /proc: a hardened unit would have to allow a netlink socket.
     """
     addresses = {"127.0.0.1", "::1"}
     with contextlib.suppress(OSError):
-        addresses.update(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", Path("/proc/net/fib_trie").read_text("ascii")))
+        addresses.update(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", table(network, "fib_trie")))
     with contextlib.suppress(OSError):
-        for line in Path("/proc/net/if_inet6").read_text("ascii").splitlines():
+        for line in table(network, "if_inet6").splitlines():
             addresses.add(str(ipaddress.IPv6Address(int(line.split()[0], 16))))
     return frozenset(addresses)
 
@@ -47,13 +47,13 @@ class Listener:
     inode: int
 
 
-def listeners(ports: Iterable[int]) -> tuple[Listener, ...]:
-    """Return the listeners on these ports."""
+def listeners(ports: Iterable[int], network: Network = OWN) -> tuple[Listener, ...]:
+    """Return the listeners of a network on these ports."""
     wanted = set(ports)
     sockets = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for name in ("tcp", "tcp6"):
         try:
-            lines = Path(table).read_text("ascii").splitlines()[1:]
+            lines = table(network, name).splitlines()[1:]
         except OSError:
             continue
         for line in lines:
@@ -86,13 +86,13 @@ def _is_loopback(host: str) -> bool:
     return ipaddress.ip_address(host).is_loopback
 
 
-def shake_hands(address: str, port: int, *, server_name: str | None, deadline: float) -> Served:
+def shake_hands(address: str, port: int, *, server_name: str | None, deadline: float, network: Network = OWN) -> Served:
     """Return the leaf that a listener serves, even if it refuses clients without a certificate. Never raises.
 
     `address` is numeric, `server_name` is sent as SNI, `deadline` is in seconds for the whole handshake. TLS 1.0 to 1.3. The
     connection is closed as soon as the certificate has come, without an alert, so that the listener logs no TLS failure.
     """
-    return probe(address, port, server_name=server_name, deadline=deadline, prove=False)[0]
+    return probe(address, port, server_name=server_name, deadline=deadline, prove=False, network=network)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,14 @@ class Proof:
     proven: bool = False  # it signed the handshake with the leaf's key
 
 
-def probe(
-    address: str, port: int, *, server_name: str | None, deadline: float, prove: bool = True
+def probe(  # noqa: PLR0913 - as for `shake_hands`, and each says how
+    address: str,
+    port: int,
+    *,
+    server_name: str | None,
+    deadline: float,
+    prove: bool = True,
+    network: Network = OWN,
 ) -> tuple[Served, Proof]:
     """Like `shake_hands`; with `prove`, wait until the listener has proven that it has the key. Never raises.
 
@@ -116,7 +122,7 @@ def probe(
     shown = b""
     error = "it closed the connection before it showed a certificate"
     try:
-        with socket.create_connection((address, port), timeout=deadline) as sock:
+        with network.connect(address, port, patience=deadline) as sock:
             local_port = sock.getsockname()[1]
             seen = _listen(sock, _client(server_name), until, prove=prove)
             shown = seen.chain[0] if seen.chain else b""

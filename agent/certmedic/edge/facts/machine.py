@@ -24,6 +24,7 @@ from certmedic.edge.facts.quiet import Brief, Settled, files_by_port
 from certmedic.edge.facts.shutdown import shutdown_at
 from certmedic.edge.facts.sight import Direct, Pods, Sight
 from certmedic.edge.facts.units import units
+from certmedic.edge.os.network import OWN, Network
 from certmedic.edge.os.owners import Tree
 
 HANDSHAKE = 2.0  # seconds for one listener
@@ -49,7 +50,7 @@ class Machine:
     plane's. `owner` is the uid whose files count as root's: other than 0 only for a scratch master in a folder, where `trusts`
     judges processes in the place of `of_process`, since neither systemd nor a kubelet starts them. `sight` reads the files, and the
     runtimes; without it, this process does. `ask` asks an etcd here for its members, and only the actor has it; the agent has `met`,
-    which asks the actor for all of them.
+    which asks the actor for all of them. Listeners and members are those of `network`.
     """
 
     def __init__(  # noqa: PLR0913 - each is one kind of fact
@@ -67,7 +68,9 @@ class Machine:
         sight: Sight | None = None,
         ask: Ask | None = None,
         met: Callable[[], Mapping[str, Told]] | None = None,
+        network: Network = OWN,
     ) -> None:
+        self._network = network
         self._ask = ask
         self._met = met
         self._trusts = trusts
@@ -83,6 +86,7 @@ class Machine:
         self._memory = Memory(
             self._trust_at,
             lambda address, port: self._remember_probes([(address, port)]),
+            network,
         )
         self._pods = Pods()
         self._pods_until = 0.0
@@ -156,7 +160,7 @@ class Machine:
             at=now,
             memory=self._memory.look(stored, running_programs, now),
             host=socket.gethostname(),
-            addresses=own_addresses(),
+            addresses=own_addresses(self._network),
             stored=stored,
             faults=faults,
             revocations=self._inventory.revocations,
@@ -183,7 +187,8 @@ class Machine:
         if self.live:
             self._told = {**known, **self._told, **(self._met() if self._met else {})}
             embedded = _embedded(self.inventory()[0])
-            meet(self._sight, self._told, embedded, [], trusts=self.trust_of_process, ask=self._ask)
+            trusts, network = self.trust_of_process, self._network
+            meet(self._sight, self._told, embedded, [], trusts=trusts, ask=self._ask, network=network)
         return dict(self._told)
 
     def _members(self, stored: Sequence[Stored]) -> MembersSeen:
@@ -194,12 +199,13 @@ class Machine:
             trusts=self.trust_of_process,
             ask=self._ask,
             brief=self._shaken,
+            network=self._network,
         )
 
     def _peer_addresses(self) -> tuple[frozenset[str], Mapping[str, str]]:
         """Return the addresses of the other members, and their names; looked up again every minute."""
         if time.monotonic() >= self._peers_until:
-            self._peers = peer_addresses(self._sight, self._told, self.trust_of_process)
+            self._peers = peer_addresses(self._sight, self._told, self.trust_of_process, self._network)
             self._peers_until = time.monotonic() + (PEERS_FOR if self._peers[0] else NO_PEERS_FOR)
         return self._peers
 
@@ -260,7 +266,7 @@ class Machine:
             names.update(dict.fromkeys(item.place.ports, next(plain, None)))
         until = time.monotonic() + HANDSHAKES
         served: list[Served] = []
-        sockets = listeners(names)
+        sockets = listeners(names, self._network)
         held = self._sight.holders([listener.inode for listener in sockets])
         trusts = self._trust_of(sockets, held)
         files = files_by_port(stored)
@@ -285,14 +291,15 @@ class Machine:
                 error = "others took all the time"
                 served.append(Served(address=address, port=port, certificate=None, error=error, trust=trust))
                 continue
-            seen = replace(shake_hands(address, port, server_name=name, deadline=left), trust=trust)
+            seen = shake_hands(address, port, server_name=name, deadline=left, network=self._network)
+            seen = replace(seen, trust=trust)
             self._settled.keep(call, state, seen, marks)
             served.append(seen)
             self._remember_probes([(address, seen.local_port)])
         return tuple(served)
 
     def _trust_at(self, ports: Sequence[int]) -> dict[tuple[str, int], Trust]:
-        sockets = listeners(ports)
+        sockets = listeners(ports, self._network)
         return self._trust_of(sockets, self._sight.holders([listener.inode for listener in sockets]))
 
     def _trust_of(

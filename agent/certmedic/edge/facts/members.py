@@ -24,6 +24,7 @@ from certmedic.edge.facts.listeners import Proof, listeners, own_addresses
 from certmedic.edge.facts.programs import ProcessSeen
 from certmedic.edge.facts.quiet import Brief
 from certmedic.edge.facts.sight import Named, Sight
+from certmedic.edge.os.network import OWN, Network
 
 DEADLINE = 2.0  # seconds for one handshake; all are made at once
 
@@ -61,17 +62,20 @@ def members(  # noqa: PLR0913 - each is one way to know them
     trusts: Trusts = _nobody,
     ask: Ask | None = None,
     brief: Brief[Endpoint, tuple[Served, Proof]] | None = None,
+    network: Network = OWN,
 ) -> MembersSeen:
-    """Return the members of every etcd in this network namespace, each with the certificates that it serves. Raises UnseenError.
+    """Return the members of every etcd in a network namespace, each with the certificates that it serves. Raises UnseenError.
 
     The handshakes take at most `deadline` seconds and a little; before them, the etcds here are asked for their members. For
     `sight`, `remembered`, `embedded`, `trusts` and `ask` see `meet`. A handshake that `brief` remembers is not repeated.
     """
     blind: list[str] = []
-    known = meet(sight, {} if remembered is None else remembered, embedded, blind, trusts=trusts, ask=ask)
+    known = meet(
+        sight, {} if remembered is None else remembered, embedded, blind, trusts=trusts, ask=ask, network=network
+    )
     pairs = [(etcd, member, *etcd.endpoints(member)) for etcd in known for member in etcd.cluster.members]
     endpoints = dict.fromkeys(endpoint for _, _, *both in pairs for endpoint in both if endpoint is not None)
-    seen = (brief or Brief(0.0)).ask(list(endpoints), lambda wanted: handshakes(wanted, deadline))
+    seen = (brief or Brief(0.0)).ask(list(endpoints), lambda wanted: handshakes(wanted, deadline, network))
     result = []
     for etcd, (name, host, port), for_peers, for_clients in pairs:
         peers, proof = seen[for_peers]
@@ -99,7 +103,7 @@ def members(  # noqa: PLR0913 - each is one way to know them
 
 
 def peer_addresses(
-    sight: Sight, remembered: Mapping[str, Told], trusts: Trusts
+    sight: Sight, remembered: Mapping[str, Told], trusts: Trusts, network: Network = OWN
 ) -> tuple[frozenset[str], dict[str, str]]:
     """Return the addresses of the other members of the trusted etcds here, and their names. Raises UnseenError.
 
@@ -107,14 +111,14 @@ def peer_addresses(
     """
     others: dict[Endpoint, str] = {}
     names: dict[str, str] = {}
-    for etcd in etcds([], trusts, sight):
+    for etcd in etcds([], trusts, sight, network):
         peer = _peer_certificate(etcd.named)
         known = remembered[peer].voters if peer in remembered else ()
         for name, host, port in (*etcd.cluster.members, *known):
             if name != etcd.cluster.name:
                 others[etcd.endpoint(host, port)] = names[host] = name
         names |= {number: name for number, name in etcd.cluster.ids.items() if name != etcd.cluster.name}
-    resolved = addresses(list(others), DEADLINE)
+    resolved = addresses(list(others), DEADLINE, network)
     names |= {address: others[endpoint] for endpoint, address in resolved.items()}
     return frozenset(resolved.values()), names
 
@@ -139,8 +143,9 @@ def meet(  # noqa: PLR0913 - as for `members`
     *,
     trusts: Trusts = _nobody,
     ask: Ask | None = None,
+    network: Network = OWN,
 ) -> list[Etcd]:
-    """Return the etcds of this network namespace that `trusts` judges SYSTEM, with their members.
+    """Return the etcds of a network namespace that `trusts` judges SYSTEM, with their members.
 
     `sight` reads files and processes. `remembered` maps a peer certificate to the last answer of its etcd, and is updated. `embedded`
     are the peer certificates of etcds inside other programs. CA files count only if only root may write them. Without `ask`, no etcd
@@ -148,7 +153,7 @@ def meet(  # noqa: PLR0913 - as for `members`
     """
     known = []
     separate = set()  # peer certificates of etcds that are processes, which are not looked for inside other programs
-    for etcd in etcds(blind, trusts, sight):
+    for etcd in etcds(blind, trusts, sight, network):
         own = next((member for member in etcd.cluster.members if member[0] == etcd.cluster.name), None)
         peer = _peer_certificate(etcd.named)
         separate.add(peer)
@@ -158,7 +163,7 @@ def meet(  # noqa: PLR0913 - as for `members`
             cas = _certificates_in(sight, ca_files)
             # The peer key is used only towards the socket of this very process; TLS verifies its chain before that.
             answer: Voters = ()
-            if ask is not None and host and _listens(sight, etcd.pid, port) and _can_ask(sight, peer):
+            if ask is not None and host and _listens(sight, etcd.pid, port, network) and _can_ask(sight, peer):
                 answer = ask(host, port, certificate=peer, cas=ca_files)
             voting = _remembered(remembered, peer, answer, etcd.start, etcd.cluster.members)
             cluster = replace(etcd.cluster, members=voting) if voting else etcd.cluster
@@ -166,17 +171,19 @@ def meet(  # noqa: PLR0913 - as for `members`
         else:
             known.append(etcd)
     inside = [
-        _inside(sight, stored, remembered, trusts, ask)
+        _inside(sight, stored, remembered, trusts, ask, network)
         for stored in embedded
         if stored.certificate.path not in separate
     ]
     return known + [etcd for etcd in inside if etcd is not None]
 
 
-def _inside(sight: Sight, stored: Stored, remembered: dict[str, Told], trusts: Trusts, ask: Ask | None) -> Etcd | None:
+def _inside(  # noqa: PLR0913, PLR0917 - as for `members`
+    sight: Sight, stored: Stored, remembered: dict[str, Told], trusts: Trusts, ask: Ask | None, network: Network
+) -> Etcd | None:
     """Return the etcd inside k3s or rke2 that has this peer certificate; None if no trusted program listens."""
     path, place = stored.certificate.path, stored.place
-    listening = listeners(place.ports)
+    listening = listeners(place.ports, network)
     held = sight.holders([listener.inode for listener in listening])
     trusted = [
         (listener.address, listener.port)
@@ -191,7 +198,7 @@ def _inside(sight: Sight, stored: Stored, remembered: dict[str, Told], trusts: T
     if ask is not None and len(trusted) == len(listening) and _can_ask(sight, path):
         answer = ask(*trusted[0], certificate=path, cas=ca_files)
     voting = _remembered(remembered, path, answer)
-    here = own_addresses()
+    here = own_addresses(network)
     name = next((name for name, host, port in voting if (host, port) == trusted[0] or host in here), "")
     if name:
         return Etcd(0, place.group, planes.Cluster(name=name, members=voting, client_port=2379), cas=cas)
@@ -248,9 +255,9 @@ def _read(sight: Sight, path: str) -> tuple[Certificate, ...]:
         return fault.certificates
 
 
-def _listens(sight: Sight, pid: int, port: int) -> bool:
+def _listens(sight: Sight, pid: int, port: int, network: Network) -> bool:
     """Whether every listener on a port here is a socket of this process alone."""
-    listening = listeners([port])
+    listening = listeners([port], network)
     held = sight.holders([listener.inode for listener in listening])
     return bool(listening) and all(
         {seen.pid for seen in held.get(listener.inode, ())} - {1} == {pid} for listener in listening

@@ -10,6 +10,7 @@ from datetime import datetime
 from certmedic.core.model import Place, Program, Stored, Trust
 from certmedic.core.planes import IN_MEMORY, InMemory
 from certmedic.edge.facts.listeners import shake_hands
+from certmedic.edge.os.network import OWN, Network
 
 LOOK_EVERY = 3600.0  # seconds, and whenever a program has started: each handshake is a line in the program's log
 HANDSHAKE = 2.0  # seconds
@@ -21,6 +22,7 @@ class Memory:
 
     trusts: Callable[[Sequence[int]], Mapping[tuple[str, int], Trust]]  # ports -> each listener, with its trust
     probed: Callable[[str, int], None] = lambda _address, _port: None  # told each handshake by our end
+    network: Network = OWN
     _until: float = 0.0
     _running: frozenset[int] = frozenset()
     _seen: tuple[Stored, ...] = field(default=())
@@ -50,7 +52,8 @@ class Memory:
         for (address, port), trust in self.trusts(ports).items():
             if trust is not Trust.SYSTEM:
                 continue
-            served = shake_hands(address, port, server_name=kept.server_name or None, deadline=HANDSHAKE)
+            name = kept.server_name or None
+            served = shake_hands(address, port, server_name=name, deadline=HANDSHAKE, network=self.network)
             self.probed(address, served.local_port)
             leaf = served.certificate
             if leaf is not None and leaf.fingerprint not in filed and leaf.subject_cn.startswith(kept.subject):
