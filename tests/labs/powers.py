@@ -10,7 +10,7 @@ from labs.machine import Machine
 
 # The program reports "done" or the name of the error for each attempt.
 PROGRAM = """
-import ctypes, json, os, socket, sys
+import ctypes, errno, json, os, socket, sys
 from pathlib import Path
 key, log, sockets = sys.argv[1], sys.argv[2], sys.argv[3:]
 libc = ctypes.CDLL(None, use_errno=True)
@@ -18,6 +18,15 @@ libc = ctypes.CDLL(None, use_errno=True)
 def trace():
     if libc.ptrace(16, 1, 0, 0):
         raise OSError(ctypes.get_errno(), "ptrace")
+
+def write_memory(read):
+    # process_vm_readv, process_vm_writev: address 1 is nobody's, so that whoever may is told EFAULT
+    here = ctypes.create_string_buffer(1)
+    ours = (ctypes.c_void_p * 2)(ctypes.addressof(here), 1)
+    theirs = (ctypes.c_void_p * 2)(1, 1)
+    for number in (read, read + 1):
+        if libc.syscall(number, 1, ours, 1, theirs, 1, 0) < 0 and ctypes.get_errno() != errno.EFAULT:
+            raise OSError(ctypes.get_errno(), "process_vm")
 
 def connect(path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET if "certmedic" in path else socket.SOCK_STREAM) as sock:
@@ -29,6 +38,7 @@ tries = {
     "read root's environment": lambda: Path("/proc/1/environ").read_bytes(),
     "trace root's process": trace,
     "write a memory": lambda: open("/proc/1/mem", "r+b").close(),
+    "write a memory by a call": lambda: write_memory(310 if os.uname().machine == "x86_64" else 270),
     "write a key": lambda: open(key, "ab").close(),
     "make a file in /etc": lambda: Path("/etc/made").touch(),
     "make a file in /var/lib": lambda: Path("/var/lib/made").touch(),
