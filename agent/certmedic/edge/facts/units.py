@@ -52,7 +52,7 @@ def version() -> str:
 def text_and_properties(name: str) -> tuple[str, Mapping[str, str]] | None:
     """Return a unit's files and the properties that systemd knows of it; None if there is no such unit. Raises RunError."""
     files = run(["systemctl", "cat", "--", name], deadline=time.monotonic() + DEADLINE)
-    return None if files.code else (files.out, _shown("--", name))
+    return None if files.code else (files.out, _shown("--all", "--", name))  # --all: empty properties too
 
 
 def _shown(*words: str) -> Mapping[str, str]:
