@@ -91,11 +91,11 @@ def asked(path: str, data: bytes) -> tuple[bytes, int]:
 
 def handles() -> set[str]:
     """Return the sockets and files that this process has open."""
-    found = set[str]()
+    targets = set[str]()
     for name in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
-            found.add(str(name.readlink()))
-    return {target for target in found if target.startswith(("socket:", "/dev/null"))}
+            targets.add(str(name.readlink()))
+    return {target for target in targets if target.startswith(("socket:", "/dev/null"))}
 
 
 # ---------------------------------------------------------------- the dialer
@@ -337,8 +337,8 @@ from certmedic.edge.os.network import OWN
 path, port = sys.argv[1], int(sys.argv[2])
 def seen(network):
     served = shake_hands("127.0.0.1", port, server_name=None, deadline=30, network=network)
-    found = [[each.address, each.port, each.inode] for each in listeners([port], network)]
-    return [served.certificate and served.certificate.fingerprint, found, sorted(own_addresses(network)), network_of(network.process)]
+    known = [[each.address, each.port, each.inode] for each in listeners([port], network)]
+    return [served.certificate and served.certificate.fingerprint, known, sorted(own_addresses(network)), network_of(network.process)]
 print(json.dumps([seen(OWN), seen(Dialled(path))]))
 """
 
@@ -378,9 +378,9 @@ def test_process_without_a_network_sees_the_machines_listeners_and_shakes_hands(
         )
         itself, dialled = json.loads(done.stdout)
         served = shake_hands("127.0.0.1", port, server_name=None, deadline=30)
-        found = [[each.address, each.port, each.inode] for each in listeners([port])]
+        known = [[each.address, each.port, each.inode] for each in listeners([port])]
     assert served.certificate is not None
-    assert dialled == [served.certificate.fingerprint, found, sorted(own_addresses()), network_of(1)]
+    assert dialled == [served.certificate.fingerprint, known, sorted(own_addresses()), network_of(1)]
     assert itself[:3] == [None, [], ["127.0.0.1", "::1"]]
     assert itself[3] != network_of("self")
 

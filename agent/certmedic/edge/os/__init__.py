@@ -3,6 +3,7 @@
 run.py       a child process
 owners.py    who may change a file
 readfile.py  a small regular file
+network.py   the network that listeners and members are reached over
 http.py      one HTTP request and its reply
 docker.py    Docker's socket
 """
