@@ -203,8 +203,8 @@ class RemedyPolicy:
     - `unit`: The systemd unit that is restarted. A unit that a person has stopped is left alone. A unit of `Type=oneshot` is run.
 
     - `command`: Instead of a unit: a program by its absolute path, and its arguments, as a list. It has no shell, gets nothing of
-    the service's environment but `CERTMEDIC_FOR`, and is killed after a minute. It runs in the actor's sandbox: for a program
-    that writes to the machine, a oneshot `unit` is better. If the actor is killed while the command runs, the command is not
+    the service's environment but `CERTMEDIC_FOR`, and is killed after a minute. It runs in the actor's sandbox, without a
+    network: for a program that writes to the machine or connects, a oneshot `unit` is better. If the actor is killed while the command runs, the command is not
     repeated, and a person is called unless the certificates were renewed.
 
     - `renews`: Your word that this renews the certificates, true or false. All but k3s and rke2 need it.
