@@ -1,11 +1,12 @@
 """The loop from a log line to a message, with a real store; machine, hands and channels are simulated."""
 
+import sqlite3
 from datetime import timedelta
 
 import pytest
 
 from certmedic import tally, turn
-from certmedic.core.model import Progress, SourceDown, SourceUp
+from certmedic.core.model import Progress, SourceDown, SourceStatus, SourceUp
 from labs.played import OWN_TIME, REFUSED, REFUSING
 from labs.values import DAY, NOW, member
 
@@ -296,6 +297,30 @@ def test_positions_move_with_lines_and_with_progress(lab):
     lab.loop.step([Progress(stream="file:/x", position="8"), Progress(stream="file:/x", position=None)], NOW)
 
     assert lab.store.positions() == {"journal": "1"}
+
+
+def test_nothing_is_written_while_nothing_happens(lab):
+    lab = lab(member(peer_ends=NOW - DAY), mode="notify")
+    other = sqlite3.connect(lab.store.path, isolation_level=None)
+    lab.go(60)
+    assert lab.world.kinds() == ["opened"]
+
+    def version():  # changes whenever another connection has written
+        return other.execute("PRAGMA data_version").fetchone()
+
+    def minutes(count, seen):
+        for minute in range(count):
+            status = SourceStatus(source="docker", seen=seen(minute), matched=0, lag_seconds=0.0)
+            lab.loop.step([status, Progress(stream="docker", position=f"{lab.now}")], lab.now)
+            for _ in range(4):
+                lab.step(seconds=15)
+
+    minutes(10, lambda _: 3)
+    before = version()
+    minutes(30, lambda _: 3)
+    assert version() == before
+    minutes(6, lambda minute: 4 + minute)
+    assert version() != before
 
 
 def test_loop_makes_a_turn_only_for_new_items_or_due_rechecks(lab, monkeypatch):

@@ -40,7 +40,7 @@ def last(lab):
     return lab.store._db.execute("SELECT message FROM messages ORDER BY id DESC LIMIT 1").fetchone()[0]
 
 
-def test_progress_is_stored_once_a_minute_and_a_match_at_once(lab):
+def test_progress_is_stored_every_five_minutes_and_a_match_at_once(lab):
     lab = lab()
 
     def stored():
@@ -59,7 +59,18 @@ def test_progress_is_stored_once_a_minute_and_a_match_at_once(lab):
     report(30, 1, seconds=10)
     assert stored() == ({"files": (30, 1)}, {})
     report(40, 1, seconds=10)
-    assert stored() == ({"files": (40, 1)}, {"file:/a": "40"})
+    assert stored() == ({"files": (30, 1)}, {})
+    report(50, 1, seconds=240)
+    assert stored() == ({"files": (50, 1)}, {"file:/a": "50"})
+
+
+def test_metrics_have_what_sources_report_before_it_is_stored(lab):
+    lab = lab()
+    take(lab, works("files"))
+    lab.now += timedelta(seconds=10)
+    take(lab, SourceStatus(source="files", seen=70, matched=0, lag_seconds=0.0))
+    assert [row["seen"] for row in lab.store.sources()] == [3]
+    assert [row["seen"] for row in lab.loop.readers.rows()] == [70]
 
 
 def test_progress_is_stored_when_the_agent_stops(lab):

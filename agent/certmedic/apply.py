@@ -76,7 +76,7 @@ class Applier:
                 self._performer.over.add(incident.diagnosis.group)
             case effects.LookAgain():
                 whose = None if effect.kind in OF_THE_MACHINE else incident.id
-                look = store.recheck_by if effect.at_latest else store.recheck
+                look = store.recheck_often if effect.often else store.recheck_by if effect.at_latest else store.recheck
                 look(effect.kind, whose, effect.at)
             case effects.JudgeAgain():
                 self._tally.forget(incident.id)

@@ -92,7 +92,7 @@ class Findings:
         later = now + INVENTORY_EVERY
         ends = [stored.certificate.not_after for stored in facts.stored]
         soon = [end + LOOK_EVERY for end in ends if now < end < later]
-        self._store.recheck(RecheckKind.INVENTORY, None, min([later, *soon]))
+        self._store.recheck_often(RecheckKind.INVENTORY, None, min([later, *soon]))
 
     def _ahead(self, thresholds: Sequence[int]) -> timedelta:
         return max(timedelta(days=max(thresholds, default=0)), self._plan_ahead)

@@ -178,14 +178,14 @@ class Loop:
             self._judge(facts, now)
             unseen = turn.request is not None and self._facts is None  # every file would seem to be gone
             for recheck in turn.due:
-                handle = partial(self._look_again, recheck, facts, looked, now)
+                handle = partial(self.store.answer, recheck, partial(self._look_again, recheck, facts, looked, now))
                 waits = unseen and recheck.kind not in (RecheckKind.BLIND, RecheckKind.DIGEST)
                 if waits or not self._passes(f"the recheck {recheck.kind}", handle):
                     self.store.recheck(recheck.kind, recheck.incident, now + LOOK_EVERY)
             self.tally.write_counts()
             self.tally.write_lines(now)
             self.strangers.write()
-            self.readers.settle(positions, now, at_once=bool(turn.due) or turn.has_lines)
+            self.readers.settle(positions, now, at_once=turn.has_lines)
         self.performer.begin()
         self.teller.deliver(now, self.workers.courier)
 
@@ -231,10 +231,10 @@ class Loop:
         match item:
             case Recheck():  # files changed: take inventory at once, and see whether a person has cured an incident
                 self._facts = None
-                self.store.recheck(RecheckKind.INVENTORY, None, now)
+                self.store.recheck_often(RecheckKind.INVENTORY, None, now)
                 for incident in self.store.incidents(unresolved=True):
                     if verify.files_of(incident.diagnosis) and incident.announced_at is not None:
-                        self.store.recheck(RecheckKind.INCIDENT, incident.id, now)
+                        self.store.recheck_often(RecheckKind.INCIDENT, incident.id, now)
             case LogEntry() | Progress():
                 pass
             case _:
@@ -253,7 +253,6 @@ class Loop:
 
     def _look_again(self, recheck: Recheck, facts: Facts, looked: Looked, now: datetime) -> None:
         kind = RecheckKind(recheck.kind)
-        self.store.no_recheck(kind, recheck.incident)
         if kind in OF_THE_MACHINE or recheck.incident is None:
             self._look_at_machine(kind, facts, looked, now)
             return

@@ -160,7 +160,7 @@ class Pulse:
             cluster=self.world.identity.name,
             facts=loop.inventory,
             policy=policy_of(self.config),
-            sources=self.store.sources(),
+            sources=loop.readers.rows(),
             sightings=loop.sightings,
             incidents=self.store.incidents(unresolved=True),
             acts=self.store.acts(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from typing import Any
 
 from certmedic.core import blind, message
 from certmedic.core.incident import Incident, RecheckKind
@@ -12,7 +13,7 @@ from certmedic.core.model import Diagnosis, SourceDown, SourceStatus, SourceUp
 from certmedic.edge.store import Store
 from certmedic.ports import World
 
-STORE_EVERY = timedelta(minutes=1)
+STORE_EVERY = timedelta(minutes=5)  # positions, while no line matters: after a kill, so much is read again
 SETTLED = timedelta(seconds=30)  # a source that was blind when the agent stopped must read for so long
 
 
@@ -30,9 +31,9 @@ class Readers:
         self._started_at = started_at
         self._doubted: set[str] = set()  # blind when the agent stopped; no report since
         self._read_since: dict[str, datetime] = {}
-        self._matched: dict[str, int] = {}  # lines that each source had passed on at its last report
-        self._status: dict[str, SourceStatus] = {}  # reported and not stored yet
-        self._positions: dict[str, str | None] = {}  # the same
+        self._kept: dict[str, SourceStatus] = {}  # as stored last in this run
+        self._status: dict[str, SourceStatus] = {}  # reported since, and different
+        self._positions: dict[str, str | None] = {}  # reached and not stored yet
         self._stored = started_at  # when the last were stored
 
     def start(self) -> list[tuple[Incident, str]]:
@@ -65,12 +66,13 @@ class Readers:
                 self._store.source_state(item.source, down="", now=now)
                 self._world.journal.emit(message.source_fields(item))
             case SourceStatus():
-                if item.matched == self._matched.get(item.source):
+                kept = self._kept.get(item.source)
+                if kept is None or item.matched != kept.matched or item.detail != kept.detail:
+                    self._keep(item, now)
+                elif item != kept:
                     self._status[item.source] = item
                 else:
-                    self._matched[item.source] = item.matched
                     self._status.pop(item.source, None)
-                    self._store.source_status(item.source, asdict(item), now=now)
                 since = self._read_since.setdefault(item.source, now)
                 if item.source in self._doubted and now - since >= SETTLED:
                     self._doubted.discard(item.source)
@@ -82,13 +84,26 @@ class Readers:
         The last step of a transaction. Progress alone is not worth a write for each report: after a kill, lines that match nothing are read again.
         """
         self._positions.update(positions)
-        if at_once or not timedelta() <= now - self._stored < STORE_EVERY:
-            for status in self._status.values():
-                self._store.source_status(status.source, asdict(status), now=now)
+        # While nothing happens, a source reports only how long it has watched, under its own name: an older time does as well.
+        moved = bool(self._status) or bool(self._positions.keys() - self._sources.keys())
+        if at_once or (moved and not timedelta() <= now - self._stored < STORE_EVERY):
+            for status in list(self._status.values()):
+                self._keep(status, now)
             self._store.settle(self._positions)
-            self._status.clear()
             self._positions.clear()
             self._stored = now
+
+    def _keep(self, status: SourceStatus, now: datetime) -> None:
+        self._store.source_status(status.source, asdict(status), now=now)
+        self._kept[status.source] = status
+        self._status.pop(status.source, None)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return state and status of every source as `Store.sources` does, with what is not stored yet."""
+        return [
+            {**row, **asdict(self._status[row["source"]])} if row["source"] in self._status else row
+            for row in self._store.sources()
+        ]
 
     def look(self, now: datetime) -> list[Diagnosis]:
         """Return the diagnosis of each source that has been blind for long enough, and schedule a look at the next one."""

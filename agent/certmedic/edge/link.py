@@ -113,8 +113,8 @@ class _State:
     there: frozenset[str]
     down: set[str] = field(default_factory=set)  # reported as down
     cut: set[str] = field(default_factory=set)  # of these, because the reader was gone
-    seen: int = 0  # items
-    matched: int = 0  # of these, lines
+    seen: dict[str, int] = field(default_factory=dict)  # source -> lines that it has read, by its last report
+    matched: int = 0  # lines that they passed on
 
 
 def _answer(questions: Connection, method: str, arguments: Sequence[Any]) -> Any:
@@ -258,7 +258,8 @@ class Link:
 
     def _put(self, item: Item, *, is_settled: bool) -> None:
         state = self._state
-        state.seen += 1
+        if isinstance(item, SourceStatus):
+            state.seen[item.source] = item.seen
         match item:
             case LogEntry() | Progress():
                 state.matched += isinstance(item, LogEntry)
@@ -287,7 +288,11 @@ class Link:
     def _status(self, pid: int) -> SourceStatus:
         counts = self._state
         return SourceStatus(
-            source=NAME, seen=counts.seen, matched=counts.matched, lag_seconds=0.0, position=f"process {pid}"
+            source=NAME,
+            seen=sum(counts.seen.values()),
+            matched=counts.matched,
+            lag_seconds=0.0,
+            position=f"process {pid}",
         )
 
     def _report_down(self, reason: str) -> None:

@@ -313,7 +313,7 @@ def test_twelve_incidents_of_a_severity_are_reported_within_an_hour(told_of, hel
 )
 def test_next_look_is_soon_at_a_critical_incident_alone(changed, after):
     follow = advance(RecheckKind.INCIDENT, incident(judged=diagnosis(**changed)), facts(SICK), around(), NOW)
-    assert follow[-1] == effects.LookAgain(RecheckKind.INCIDENT, NOW + after)
+    assert follow[-1] == effects.LookAgain(RecheckKind.INCIDENT, NOW + after, often=True)
 
 
 def test_information_is_not_held_back():

@@ -167,6 +167,55 @@ def test_rechecks_are_due_once_each_and_can_be_moved(store):
     assert store.next_due() == NOW
 
 
+def test_repeated_look_writes_once_and_is_due_at_once_after_a_restart(store):
+    with sqlite3.connect(store.path, isolation_level=None) as other:
+
+        def version():
+            return other.execute("PRAGMA data_version").fetchone()
+
+        store.recheck_often("incident", 1, NOW)
+        before = version()
+        for second in range(3):
+            (due,) = store.due(now=NOW + timedelta(seconds=second))
+            store.answer(due, lambda at=NOW + timedelta(seconds=second + 1): store.recheck_often("incident", 1, at))
+        assert version() == before
+        assert store.next_due() == NOW + timedelta(seconds=3)
+
+        with Store(store.path) as restarted:
+            assert restarted.next_due() == NOW
+        other.execute("UPDATE rechecks SET due_at = ?", ((NOW - DAY).isoformat(timespec="microseconds"),))
+        assert store.next_due() == NOW - DAY  # a person's command asks for a look
+
+
+def test_look_that_sets_no_other_time_is_dropped(store):
+    store.recheck("incident", 1, NOW)
+    store.recheck_often("incident", 2, NOW)
+    store.recheck("digest", None, NOW)
+    incident, other, digest = store.due(now=NOW)
+    store.answer(incident, lambda: None)
+    store.answer(other, lambda: store.recheck("incident", 2, NOW))
+    store.answer(digest, lambda: store.recheck_by("digest", None, SOON))
+
+    assert [(r.kind, r.incident, r.due) for r in store.due(now=SOON)] == [
+        ("incident", 2, NOW),
+        ("digest", None, SOON),
+    ]
+    store.recheck_by("digest", None, SOON + DAY)
+    assert len(store.due(now=SOON)) == 2
+
+
+def test_look_that_fails_leaves_its_recheck_as_it_was(store):
+    store.recheck_often("incident", 1, NOW)
+
+    def fail():
+        store.recheck_often("incident", 1, SOON)
+        raise ValueError
+
+    with pytest.raises(ValueError), store.transaction(), store.savepoint():
+        store.answer(store.due(now=NOW)[0], fail)
+    assert store.next_due() == NOW
+
+
 def test_old_resolved_incident_is_dropped_with_its_rows(store, incident):
     store.enqueue(incident.id, message(), {"c": "l"}, now=NOW)
     store.event(incident.id, "opened", "x", now=NOW)

@@ -90,6 +90,7 @@ class LookAgain:
     kind: RecheckKind
     at: datetime
     at_latest: bool = False  # keep an earlier time
+    often: bool = False  # one of many: after a restart of the agent it may be due at once
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,14 +65,14 @@ def _announce(incident: Incident, facts: Facts, around: Circumstances, now: date
         return [*effects, TakeLease(), LookAgain(RecheckKind.ANNOUNCE, now)]
     effects += decision
     effects.append(LookAgain(RecheckKind.REMIND, remind_at(incident, around, now)))
-    return [*effects, LookAgain(RecheckKind.INCIDENT, now + look_every(incident))]
+    return [*effects, LookAgain(RecheckKind.INCIDENT, now + look_every(incident), often=True)]
 
 
 def _reconsider(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
     """Look at an incident again: is it over, or may an action be taken by now?"""
     acts = around.acts_of(incident)
     if any(act.state in UNDER_WAY for act in acts):
-        return [LookAgain(RecheckKind.INCIDENT, now + LOOK_EVERY)]
+        return [LookAgain(RecheckKind.INCIDENT, now + LOOK_EVERY, often=True)]
     if (end := _end(incident, facts, around, now)) is not None:
         return resolved(incident, end)
     effects: list[Effect] = []
@@ -82,7 +82,7 @@ def _reconsider(incident: Incident, facts: Facts, around: Circumstances, now: da
             return [TakeLease(), LookAgain(RecheckKind.INCIDENT, now)]
     elif incident.announced_at is None and acts:  # the silence under which its action failed has ended
         effects = [Tell(MessageKind.ESCALATED, acts[-1].detail)]
-    return [*effects, LookAgain(RecheckKind.INCIDENT, now + look_every(incident))]
+    return [*effects, LookAgain(RecheckKind.INCIDENT, now + look_every(incident), often=True)]
 
 
 def _remind(incident: Incident, around: Circumstances, now: datetime) -> list[Effect]:

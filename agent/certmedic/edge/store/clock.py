@@ -41,7 +41,8 @@ class Clock(Database):
         self._shift_acts(now)
         self._shift_silences(now)
         self._db.execute("UPDATE approvals SET until = min(until, ?)", (text_of(now + APPROVAL_HOLDS),))
-        self._db.execute("UPDATE rechecks SET due_at = min(due_at, ?) WHERE kind <> 'remind'", (text_of(latest),))
+        for table in ("rechecks", "later"):
+            self._db.execute(f"UPDATE {table} SET due_at = min(due_at, ?) WHERE kind <> 'remind'", (text_of(latest),))  # noqa: S608 - as above
         retry = text_of(now + LONGEST_PAUSE)
         self._db.execute("UPDATE deliveries SET due_at = min(due_at, ?) WHERE state = 'pending'", (retry,))
 

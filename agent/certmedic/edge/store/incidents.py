@@ -62,11 +62,15 @@ class Incidents(Database):
         """Return the unresolved incident of this diagnosis and whether it is new. The diagnosis replaces that of the incident."""
         encoded = codec.dump(diagnosis)
         row = self._db.execute(
-            "UPDATE incidents SET diagnosis = ?, severity = ? WHERE key = ? AND state <> 'resolved' RETURNING *",
-            (encoded, diagnosis.severity, diagnosis.key),
+            "SELECT * FROM incidents WHERE key = ? AND state <> 'resolved'", (diagnosis.key,)
         ).fetchone()
         new = row is None
-        if new:
+        if row is not None and (row["diagnosis"], row["severity"]) != (encoded, diagnosis.severity):
+            row = self._db.execute(  # only if it differs: a look that changes nothing writes nothing
+                "UPDATE incidents SET diagnosis = ?, severity = ? WHERE id = ? RETURNING *",
+                (encoded, diagnosis.severity, row["id"]),
+            ).fetchone()
+        elif new:
             row = self._db.execute(
                 "INSERT INTO incidents (key, state, severity, diagnosis, opened_at, last_seen)"
                 " VALUES (?, 'open', ?, ?, ?, ?) RETURNING *",
@@ -104,8 +108,10 @@ class Incidents(Database):
         return [dict(row) for row in rows]
 
     def decide(self, incident: int, decision: Decision) -> None:
-        """Record the latest decision."""
-        self._db.execute("UPDATE incidents SET decision = ? WHERE id = ?", (codec.dump(decision), incident))
+        """Record the latest decision. An equal one writes nothing."""
+        self._db.execute(
+            "UPDATE incidents SET decision = ?2 WHERE id = ?1 AND decision <> ?2", (incident, codec.dump(decision))
+        )
 
     def announce(self, incident: int, *, now: datetime) -> None:
         """Record that the incident was announced."""

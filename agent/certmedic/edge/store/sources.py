@@ -24,7 +24,11 @@ class Sources(Database):
         ended = [(stream,) for stream, position in positions.items() if position is None]
         self._db.executemany("DELETE FROM positions WHERE stream = ?", ended)
         moved = [(stream, position) for stream, position in positions.items() if position is not None]
-        self._db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", moved)
+        self._db.executemany(  # not REPLACE, which also writes the index
+            "INSERT INTO positions VALUES (?, ?) ON CONFLICT (stream) DO UPDATE SET position = excluded.position"
+            " WHERE position <> excluded.position",
+            moved,
+        )
 
     def brought(self, line: int) -> dict[str, int]:
         """Return source -> how often it has carried a line."""
