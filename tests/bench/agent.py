@@ -10,11 +10,10 @@ from certmedic.ports import World
 
 
 def world(config: Config) -> World:
-    """Return them. In mode "observe" neither hands nor pen are ever used."""
+    """Return them. In mode "observe" the hands are never used."""
     return World(
         senses=app.machine(config),
         hands=None,
-        pen=None,
         notifier=app.notifier(config),
         journal=service.Journal(),
         host="master-a",
