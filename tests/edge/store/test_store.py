@@ -167,6 +167,34 @@ def test_rechecks_are_due_once_each_and_can_be_moved(store):
     assert store.next_due() == NOW
 
 
+def test_unresolved_incidents_are_decoded_once_until_something_changes(store, incident, monkeypatch):
+    made = []
+    load = codec.load
+    monkeypatch.setattr(codec, "load", lambda kind, text: (made.append(kind), load(kind, text))[1])
+
+    def seen():
+        made.clear()
+        return [(i.id, i.announced_at) for i in store.incidents(unresolved=True)], len(made)
+
+    assert seen() == ([(1, None)], 1)
+    store.recheck("incident", 1, NOW)
+    seen()
+    (due,) = store.due(now=NOW)
+    store.answer(due, lambda: store.recheck_often("incident", 1, SOON))
+    assert seen() == ([(1, None)], 0)
+    with pytest.raises(ValueError), store.transaction(), store.savepoint():
+        store.announce(1, now=NOW)
+        assert seen() == ([(1, NOW)], 1)
+        raise ValueError
+    assert seen() == ([(1, None)], 1)
+    with Store(store.path) as other:
+        other.announce(1, now=SOON)
+    assert seen() == ([(1, SOON)], 1)
+    assert store.incident(1).announced_at == SOON
+    store.resolve(1, now=SOON)
+    assert seen() == ([], 0)
+
+
 def test_repeated_look_writes_once_and_is_due_at_once_after_a_restart(store):
     with sqlite3.connect(store.path, isolation_level=None) as other:
 

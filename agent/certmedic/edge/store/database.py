@@ -55,6 +55,8 @@ class Database:
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self.path = path
+        self._aside = 0  # changes that concern no incident and no action: see `_stamp`
+        self._undone = 0  # transactions and savepoints
         try:
             if readonly:
                 self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5, isolation_level=None)
@@ -120,6 +122,11 @@ class Database:
         """Whether a transaction is open."""
         return self._db.in_transaction
 
+    def _stamp(self) -> tuple[int, int, int]:
+        """Return a value that changes with every change of incidents and actions, by this process or another."""
+        others = self._db.execute("PRAGMA data_version").fetchone()[0]
+        return self._db.total_changes - self._aside, self._undone, others
+
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """A part of a transaction: an exception undoes this part alone."""
@@ -128,6 +135,7 @@ class Database:
             try:
                 yield
             except BaseException:
+                self._undone += 1
                 self._db.execute("ROLLBACK TO item")
                 raise
             finally:
@@ -143,6 +151,7 @@ class Database:
             try:
                 yield
             except BaseException:
+                self._undone += 1
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,8 @@ MOST_FOLDS = 100  # kinds of lines of one incident
 
 class Incidents(Database):
     """Incidents, each from its first line until it is resolved."""
+
+    _unresolved: tuple[tuple[int, int, int], dict[int, Incident]] | None = None  # by number, and the stamp of then
 
     def _incident(self, row: sqlite3.Row) -> Incident:
         return Incident(
@@ -34,13 +37,24 @@ class Incidents(Database):
 
     def incident(self, number: int) -> Incident | None:
         """Return one incident."""
+        if self._unresolved is not None and self._unresolved[0] == self._stamp() and number in self._unresolved[1]:
+            return self._unresolved[1][number]
         row = self._db.execute("SELECT * FROM incidents WHERE id = ?", (number,)).fetchone()
         return self._incident(row) if row else None
 
     def incidents(self, *, unresolved: bool = False) -> list[Incident]:
         """Return incidents, newest first; only the unresolved ones if asked."""
-        where = " WHERE state <> 'resolved'" if unresolved else ""
-        return [self._incident(row) for row in self._db.execute(f"SELECT * FROM incidents{where} ORDER BY id DESC")]  # noqa: S608 - no input
+        if unresolved:
+            return list(self._all_unresolved().values())
+        return [self._incident(row) for row in self._db.execute("SELECT * FROM incidents ORDER BY id DESC")]
+
+    def _all_unresolved(self) -> Mapping[int, Incident]:
+        """Return the unresolved incidents, newest first. They are decoded again only after a change: each look needs all of them."""
+        stamp = self._stamp()
+        if self._unresolved is None or self._unresolved[0] != stamp:
+            rows = self._db.execute("SELECT * FROM incidents WHERE state <> 'resolved' ORDER BY id DESC")
+            self._unresolved = stamp, {row["id"]: self._incident(row) for row in rows}
+        return self._unresolved[1]
 
     def recent(self, since: datetime) -> list[Incident]:
         """Return the unresolved incidents and those resolved after `since`, oldest first."""

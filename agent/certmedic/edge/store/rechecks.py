@@ -51,6 +51,7 @@ class Rechecks(Database):
             " WHERE kind = ?1 AND incident = ?2 AND due_at <= ?3",
             key,
         )
+        self._aside += kept.rowcount
         if not kept.rowcount:
             self.recheck(kind, incident, due)
 
@@ -65,10 +66,11 @@ class Rechecks(Database):
     def answer(self, recheck: Recheck, look: Callable[[], None]) -> None:
         """Call `look`, and drop the recheck unless `look` gave it another due time."""
         key = (recheck.kind, recheck.incident or 0)
-        self._db.execute(
+        begun = self._db.execute(
             "INSERT OR REPLACE INTO later SELECT kind, incident, due_at, ?3 FROM rechecks WHERE kind = ?1 AND incident = ?2",
             (*key, _NEVER),
         )
+        self._aside += begun.rowcount
         look()
         self._db.execute(
             "DELETE FROM rechecks WHERE kind = ?1 AND incident = ?2 AND EXISTS"
