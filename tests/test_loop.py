@@ -1,12 +1,14 @@
 """The loop from a log line to a message, with a real store; machine, hands and channels are simulated."""
 
 import sqlite3
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from certmedic import tally, turn
 from certmedic.core.model import Progress, SourceDown, SourceStatus, SourceUp
+from labs.held import program, scheduler
 from labs.played import OWN_TIME, REFUSED, REFUSING
 from labs.values import DAY, NOW, member
 
@@ -207,6 +209,56 @@ def test_expiry_is_reported_at_its_time_without_any_line(lab):
     lab.go(30)
     assert lab.world.kinds() == ["opened", "opened"]
     assert lab.incidents()[0].diagnosis.cause == "expired"
+
+
+LATE = (
+    'E1124 15:41:31.000000       1 authentication.go:63] "Unable to authenticate the request" err="[x509: certificate has expired or'
+    ' is not yet valid: current time 2026-11-24T15:41:31Z is after 2026-11-24T15:41:30Z]"'
+)
+
+
+@pytest.mark.parametrize("lines", [(), (LATE,)])  # the line names no serial, and alone leads to a likely holder only
+def test_renewal_that_nobody_read_again_is_one_trouble_of_three_messages(lab, lines):
+    ends = replace(scheduler().certificate, not_after=NOW + timedelta(seconds=90), fingerprint="f", serial="ab")
+    lab = lab((replace(scheduler(), certificate=ends),), mode="notify")
+    lab.world.programs = (program(started=NOW - DAY),)
+    lab.go(10)
+    lab.world.files = (replace(scheduler(), modified=lab.now),)
+    lab.go(81)
+    lab.step(*lines)
+    lab.go(100)
+    assert [i.diagnosis.cause for i in lab.incidents() if i.state == "open"] == ["stale_in_memory"]
+    assert lab.world.kinds() == ["opened", "opened"]
+    lab.world.programs = (program(started=lab.now),)
+    lab.go(90)
+    assert lab.world.kinds() == ["opened", "opened", "resolved"]
+    assert {i.state for i in lab.incidents()} == {"resolved"}
+
+
+def test_holder_of_a_renewed_file_is_looked_for_when_the_old_certificate_expires(lab):
+    ends = replace(scheduler().certificate, not_after=NOW + timedelta(minutes=13), fingerprint="f", serial="ab")
+    lab = lab((replace(scheduler(), certificate=ends),), mode="notify")
+    lab.world.programs = (program(started=NOW - DAY),)
+    lab.go(10)
+    lab.world.files = (replace(scheduler(), modified=lab.now),)
+    for _ in range(14 * 6):
+        lab.step(seconds=10)
+    assert [i.diagnosis.cause for i in lab.incidents() if i.state == "open"] == ["stale_in_memory"]
+
+
+def test_restart_in_time_ends_the_forecast_of_a_renewed_file(lab):
+    ends = replace(scheduler().certificate, not_after=NOW + 20 * DAY)
+    lab = lab((replace(scheduler(), certificate=ends),), mode="notify")
+    lab.world.programs = (program(started=NOW - DAY),)
+    lab.go(10)
+    lab.world.files = (replace(scheduler(), modified=lab.now),)
+    lab.go(90)
+    assert lab.world.kinds() == ["opened"]
+    (forecast,) = lab.incidents()
+    assert "Renew nothing" in forecast.diagnosis.remedy.why
+    lab.world.programs = (program(started=lab.now),)
+    lab.go(90)
+    assert lab.world.kinds() == ["opened", "resolved"]
 
 
 def test_expired_file_is_reported_without_any_line(lab):

@@ -9,7 +9,7 @@ from certmedic.apply import Applier
 from certmedic.core import diagnose as doctor
 from certmedic.core import verdict
 from certmedic.core.incident import LOOK_EVERY, UNDER_WAY, Incident, RecheckKind, effects, is_of_an_act, superseded
-from certmedic.core.model import Diagnosis, Facts, Fold
+from certmedic.core.model import Confidence, Diagnosis, Facts, Fold
 from certmedic.edge.store import Store
 from certmedic.tally import Seen
 from certmedic.teller import Teller
@@ -63,18 +63,23 @@ class Findings:
             # Files that break together are reported, and decided on, together.
             announce = effects.LookAgain(RecheckKind.ANNOUNCE, now + self._group_for)
             self._applier.apply(incident, [effects.Journal("opened"), effects.Note("opened", reason), announce], now)
-            for other in superseded(incident, self._store.incidents(unresolved=True)):
-                why = f"by incident {incident.id}: {diagnosis.cause}"
-                self._applier.apply(
-                    other,
-                    [
-                        effects.Note("superseded", why),
-                        effects.Journal("resolved", f"superseded {why}"),
-                        effects.Resolve(),
-                    ],
-                    now,
-                )
+        sure = Confidence.PROVEN
+        if new or (known is not None and known.diagnosis.confidence is not sure and diagnosis.confidence is sure):
+            self._supersede(incident, now)
         return incident
+
+    def _supersede(self, incident: Incident, now: datetime) -> None:
+        for other in superseded(incident, self._store.incidents(unresolved=True)):
+            why = f"by incident {incident.id}: {incident.diagnosis.cause}"
+            self._applier.apply(
+                other,
+                [
+                    effects.Note("superseded", why),
+                    effects.Journal("resolved", f"superseded {why}"),
+                    effects.Resolve(),
+                ],
+                now,
+            )
 
     def take_inventory(self, facts: Facts, passes: Passes, now: datetime) -> None:
         """Open incidents for certificates that have expired or soon will, even if nothing has failed yet."""
@@ -91,6 +96,7 @@ class Findings:
         # Look again at each expiry before the next inventory: an etcd before 3.3 does not log the clients that it refuses.
         later = now + INVENTORY_EVERY
         ends = [stored.certificate.not_after for stored in facts.stored]
+        ends += [old.not_after for old in facts.replaced]  # a program may still hold it
         soon = [end + LOOK_EVERY for end in ends if now < end < later]
         self._store.recheck_often(RecheckKind.INVENTORY, None, min([later, *soon]))
 

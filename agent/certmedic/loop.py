@@ -290,8 +290,8 @@ class Loop:
         elif kind is RecheckKind.DIGEST:
             self.teller.digest(now)
         else:
-            self.inventory = facts
             self.store.keep_certificates(facts.stored, now=now)
+            self.inventory = facts = replace(facts, replaced=self.store.replaced())
             if looked.members:
                 self.store.keep_members(looked.members)
             self.findings.take_inventory(facts, self._passes, now)

@@ -25,6 +25,7 @@ from certmedic.core.model import (
     Message,
     MessageKind,
     Origin,
+    Program,
     Served,
     Severity,
     Silence,
@@ -99,6 +100,7 @@ class Played:
     met: list[dict[str, Told]] = field(default_factory=list)  # the member lists known before each request
     shutdown_at: datetime | None = None  # of this machine
     idle: tuple[str, ...] = ()  # files that no listener serves
+    programs: tuple[Program, ...] = ()
     signable: frozenset[str] = frozenset()
     renewed: list[str] = field(default_factory=list)
     undone: list[str] = field(default_factory=list)
@@ -124,6 +126,7 @@ class Played:
             members=members,
             shutdown_at=self.shutdown_at,
             signable=self.signable,
+            programs=self.programs,
             peers=frozenset({"10.0.0.2", "10.0.0.3"}),
         )
 

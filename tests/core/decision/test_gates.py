@@ -90,6 +90,22 @@ def test_untrusted_diagnosis_and_fault_of_a_peer_are_no_evidence(change, gates):
 
 
 @pytest.mark.parametrize(
+    ("judged", "present", "acts"),
+    [
+        (-DAY, -DAY, True),
+        (-DAY, 300 * DAY, False),
+        (5 * DAY, 5 * DAY, True),
+        (5 * DAY, 300 * DAY, False),
+    ],
+)
+def test_certificate_that_was_renewed_since_its_diagnosis_is_not_acted_on(judged, present, acts):
+    (fault,) = verdict.survey(facts(member(peer_ends=NOW + judged)), warn_within=30 * DAY)
+    fault = replace(fault, count=3, last_seen=NOW)
+    decision = decide(fault, facts(member(peer_ends=NOW + present)), HISTORY, replace(POLICY, plan_ahead=7 * DAY))
+    assert blocked(decision) == ([] if acts else [GateName.EVIDENCE])
+
+
+@pytest.mark.parametrize(
     ("changes", "policy", "acts"),
     [
         ({"authorised": False}, {}, True),  # a restart replaces no file

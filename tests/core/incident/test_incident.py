@@ -40,6 +40,7 @@ from certmedic.core.model import (
     Trust,
     WaitsFor,
 )
+from labs.held import program, scheduler
 from labs.values import DAY, NOW, VOLUME, container, facts, k3s, member
 
 ME = f"{VOLUME}/peers/me.crt"
@@ -283,6 +284,24 @@ def test_forecast_is_over_once_its_file_ends_later():
     for ends, is_over in ((NOW + DAY, False), (NOW + 300 * DAY, True)):
         follow = advance(RecheckKind.INCIDENT, incident(judged=forecast), facts(member(peer_ends=ends)), around(), NOW)
         assert ("Resolve" in kinds(follow)) is is_over
+
+
+def test_forecast_lasts_while_a_program_holds_the_certificate_that_was_renewed():
+    ends = replace(scheduler().certificate, not_after=NOW + DAY)
+    (forecast,) = verdict.survey(facts((replace(scheduler(), certificate=ends),)), warn_within=2 * DAY)
+
+    held = facts((scheduler(),), programs=(program(),))
+    first = advance(RecheckKind.INCIDENT, incident(judged=forecast), held, around(), NOW)
+    assert kinds(first)[:2] == ["Rejudge", "note renewed"]
+    assert "Resolve" not in kinds(first)
+    restart = first[0].diagnosis
+    assert "renew" not in restart.remedy.command
+    assert "kube-scheduler.yaml" in restart.remedy.command
+    again = advance(RecheckKind.INCIDENT, incident(judged=restart), held, around(), NOW)
+    assert "Rejudge" not in kinds(again)
+
+    restarted = facts((scheduler(),), programs=(program(started=NOW),))
+    assert "Resolve" in kinds(advance(RecheckKind.INCIDENT, incident(judged=restart), restarted, around(), NOW))
 
 
 def test_action_on_an_open_incident_takes_the_lease_first():

@@ -87,7 +87,7 @@ def evidence(context: Context) -> Gate:
     if known and not watched:
         why = displaced(known[0], facts) or rivalled(known[0], facts)
         return closed(name, why, opens="have the program in use serve it")
-    if diagnosis.cause is Cause.EXPIRED and watched and all(s.certificate.not_after >= facts.at for s in watched):
+    if _is_renewed(context):
         why = f"{watched[0].certificate.path} has been renewed meanwhile"
         return closed(name, why, opens="nothing is left to do")
     if diagnosis.suspect is Suspect.PEER:
@@ -98,6 +98,16 @@ def evidence(context: Context) -> Gate:
         why = "no certificate that was read on this machine explains it; a log line alone is no evidence"
         return closed(name, why, opens="name further files in certificates.paths")
     return _authorised(context) or opened(name, f"{diagnosis.certificates[0].path} was read: {diagnosis.cause}")
+
+
+def _is_renewed(context: Context) -> bool:
+    """Whether every file in question got a later certificate since the diagnosis was made."""
+    if not context.watched or context.diagnosis.cause not in FIXABLE:
+        return False
+    if context.diagnosis.cause is Cause.EXPIRED:
+        return all(stored.certificate.not_after >= context.facts.at for stored in context.watched)
+    before = {leaf.path: leaf.not_after for leaf in context.diagnosis.certificates}
+    return all(stored.certificate.not_after > before[stored.certificate.path] for stored in context.watched)
 
 
 def _authorised(context: Context) -> Gate | None:

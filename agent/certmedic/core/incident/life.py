@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from certmedic.core import blind, message, verdict
+from certmedic.core import blind, holders, message, remedies, stale, verdict
 from certmedic.core.decision import decide, urgency
 from certmedic.core.incident import cure
 from certmedic.core.incident.accusation import leaves_it_to
@@ -16,7 +16,7 @@ from certmedic.core.incident.circumstances import Circumstances
 from certmedic.core.incident.effects import Decide, Effect, Intend, Journal, LookAgain, Note, Rejudge, TakeLease, Tell
 from certmedic.core.incident.over import resolved
 from certmedic.core.incident.state import UNDER_WAY, Act, Incident, IncidentState, RecheckKind
-from certmedic.core.model import Cause, Decision, Facts, MessageKind, Severity
+from certmedic.core.model import Cause, Decision, Diagnosis, Facts, MessageKind, Severity
 
 LOOK_EVERY = timedelta(seconds=15)  # at an incident that can be verified by looking at files
 QUIET_LOOK_EVERY = timedelta(minutes=1)
@@ -76,10 +76,14 @@ def _reconsider(incident: Incident, facts: Facts, around: Circumstances, now: da
     if (end := _end(incident, facts, around, now)) is not None:
         return resolved(incident, end)
     effects: list[Effect] = []
+    if (held := _renewed_but_held(incident.diagnosis, facts)) is not None and held != incident.diagnosis:
+        incident = replace(incident, diagnosis=held)
+        effects = [Rejudge(held), Note("renewed", held.remedy.why, once=True)]
     if incident.state is IncidentState.OPEN:
-        effects, waits = _decided(incident, facts, around, now)
+        decision, waits = _decided(incident, facts, around, now)
         if waits:
-            return [TakeLease(), LookAgain(RecheckKind.INCIDENT, now)]
+            return [*effects, TakeLease(), LookAgain(RecheckKind.INCIDENT, now)]
+        effects += decision
     elif incident.announced_at is None and acts:  # the silence under which its action failed has ended
         effects = [Tell(MessageKind.ESCALATED, acts[-1].detail)]
     return [*effects, LookAgain(RecheckKind.INCIDENT, now + look_every(incident), often=True)]
@@ -200,6 +204,22 @@ def held_back(incident: Incident, around: Circumstances) -> str | None:
     return None
 
 
+def _renewed_but_held(diagnosis: Diagnosis, facts: Facts) -> Diagnosis | None:
+    """Return the forecast whose files are renewed, with the restart that is still due; None if no program holds an old certificate."""
+    if diagnosis.cause is not Cause.EXPIRES_SOON or not message.renewed(diagnosis, facts)[0]:
+        return None
+    late = holders.held(_paths(diagnosis), verdict.trusted(facts))
+    programs = {program.name: program for those in late.values() for program in those}
+    if not programs:
+        return None
+    pids = [program.pid for program in programs.values()]
+    return replace(diagnosis, remedy=remedies.for_holders(list(programs), diagnosis.plane, pids=pids))
+
+
+def _paths(diagnosis: Diagnosis) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(leaf.path for leaf in diagnosis.certificates if leaf.path))
+
+
 def _end(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> str | None:
     """Return a sentence that says what ended an incident; None while it lasts."""
     diagnosis = incident.diagnosis
@@ -208,7 +228,7 @@ def _end(incident: Incident, facts: Facts, around: Circumstances, now: datetime)
         return blind.end(diagnosis.source, around.reads_since, now, announced=announced)
     if diagnosis.cause is Cause.EXPIRES_SOON:
         good, reason = message.renewed(diagnosis, facts)
-        return reason if good else None
+        return reason if good and not stale.still_held(_paths(diagnosis), verdict.trusted(facts)) else None
     judged = verdict.is_over(diagnosis, facts)
     if judged is not None:
         return judged[1] if judged[0] else None
