@@ -294,6 +294,8 @@ KUBEADM: Mapping[str, tuple[str, str, str, bool, bool]] = {
     "pki/etcd/server.crt": ("etcd/ca", "kmaster", "", True, True),
     "pki/etcd/peer.crt": ("etcd/ca", "kmaster", "", True, True),
     "admin.conf": ("ca", "kubernetes-admin", "kubeadm:cluster-admins", False, True),
+    "controller-manager.conf": ("ca", "system:kube-controller-manager", "", False, True),
+    "scheduler.conf": ("ca", "system:kube-scheduler", "", False, True),
 }
 
 

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from labs import pki
+
 PKI = Path("etc/kubernetes/pki")
 KUBELET = Path("var/lib/kubelet/pki/kubelet-client-current.pem")
 KUBECONFIGS = ("admin.conf", "controller-manager.conf", "scheduler.conf", "kubelet.conf")
@@ -28,6 +30,17 @@ def sign(root: Path, until: datetime, *names: str) -> list[str]:
     for name in names:
         _sign(root, until, name)
     return [f"/{_place(name)}" for name in names]
+
+
+def ends(root: Path, *names: str) -> dict[str, datetime]:
+    """Return path -> NotAfter of certificates of a master below `root`, by names as of `sign`."""
+    found = {}
+    for name in names:
+        content = (root / _place(name)).read_bytes()
+        embedded = _EMBEDDED.search(content.decode()) if name.endswith(".conf") else None
+        pem = base64.b64decode(embedded[0]) if embedded else content
+        found[f"/{_place(name)}"] = pki.ends(x509.load_pem_x509_certificate(pem))
+    return found
 
 
 def _place(name: str) -> Path:

@@ -133,6 +133,25 @@ def test_told_command_cures(master, name):
     assert len(master.messages()) <= 3
 
 
+@pytest.fixture
+def renewing(master, debs):
+    master.allow_renewal(packages.actor_of(debs[0]))
+    yield master
+    master.forbid_renewal()
+
+
+@pytest.mark.parametrize("name", ["kubeconfigs", "etcd", "clients-of-apiserver", "apiserver"])
+def test_renewal_cures_without_a_person(renewing, name):
+    paths = plant(renewing, SCENARIOS[name])
+    renewing.wait_for("RESOLVED", 600)
+    took = renewing.wait_until_works(60)
+    assert took < 40, f"resolved {took:.0f} s before the API and every component worked"
+    ends = resign.ends(renewing.root, *SCENARIOS[name].files)
+    assert {path for path in paths if ends[path] < datetime.now(UTC)} == set()
+    assert [message.title for message in renewing.messages() if "NOT FIXED" in message.title] == []
+    assert len(renewing.messages()) <= 3
+
+
 def test_renewed_and_nothing_restarted(master):
     ends = datetime.now(UTC) + LIFE
     resign.sign(master.root, ends, *KUBECONFIGS)

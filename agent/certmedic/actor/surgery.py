@@ -16,6 +16,7 @@ from certmedic.actor.record import Record
 from certmedic.actor.renew import RenewError
 from certmedic.actor.restart import RestartError
 from certmedic.core import verify
+from certmedic.core.decision import still_to_restart
 from certmedic.core.incident import Act, ActState
 from certmedic.core.model import Facts, RemedyKind, Stored
 
@@ -41,7 +42,8 @@ class Surgery:
         try:
             if act.action.kind is RemedyKind.RENEW:
                 act, detail = self._renew(act, stored)
-                return self.record.move(act, ActState.DONE, detail, self.now()), "done"
+                restarted, result = self._restart_holders(act)
+                return self.record.move(act, ActState.DONE, f"{detail}; {restarted}", self.now()), result
             moved = ""
             if act.action.kind is RemedyKind.REISSUE_AND_RESTART:
                 act, moved = self._move_aside(act, stored)
@@ -79,7 +81,19 @@ class Surgery:
             if stored[path].certificate.not_after <= before:  # else an earlier run renewed it
                 self.pen.renew(stored[path], now=self.now(), about_to=about_to)
         paths = ", ".join(path for path, _ in act.action.watched)
-        return self.record.latest(act.incident) or act, f"renewed {paths} in place; nothing was restarted"
+        return self.record.latest(act.incident) or act, f"renewed {paths} in place"
+
+    def _restart_holders(self, act: Act) -> tuple[str, str]:
+        """Restart the static pods that read the renewed files only when they start; return what was done, and the result."""
+        facts = self.look()
+        files = verify.leaves(facts)
+        done = []
+        for container in still_to_restart([files[path] for path, _ in act.action.watched if path in files], facts):
+            try:
+                done.append(self.hands.restart(container))
+            except RestartError as error:  # the file is good in any case, so it stays
+                return "; ".join([*done, f"but {error}"]), "late"
+        return "; ".join(done) or "nothing was restarted", "done"
 
     def _move_aside(self, act: Act, stored: Mapping[str, Stored]) -> tuple[Act, str]:
         files = [self.pen.plan_aside(stored[path]) for path, _ in act.action.watched]

@@ -1,4 +1,4 @@
-"""Renewal of kubeadm's leaves and of admin.conf: on files as kubeadm lays them, and on a real etcd that keeps running."""
+"""Renewal of kubeadm's leaves and kubeconfigs: on files as kubeadm lays them, and on a real etcd that keeps running."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from certmedic.actor.checks import Past, proposals
 from certmedic.actor.record import Record
 from certmedic.actor.renew import Pen, RenewError
 from certmedic.actor.renew.embedded import client_certificate, client_key, is_kubeconfig
-from certmedic.actor.restart import AnyHands
+from certmedic.actor.restart import AnyHands, RestartError
 from certmedic.actor.surgery import Surgery
 from certmedic.core import certificates, planes
 from certmedic.core.decision import Policy
-from certmedic.core.model import Facts, Stored, Trust
+from certmedic.core.model import Container, Facts, Program, Stored, Trust
 from certmedic.core.verify import moved
 from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.facts.listeners import shake_hands
@@ -125,6 +125,8 @@ def test_kubeconfig_with_a_foreign_key_is_not_renewed(master):
     [
         ("admin.conf", "kubernetes-admin", "system:nodes"),
         ("admin.conf", "mallory", "system:masters"),
+        ("scheduler.conf", "system:kube-controller-manager", ""),
+        ("controller-manager.conf", "system:kube-controller-manager", "system:masters"),
         ("admin.conf", "kubernetes-admin", ""),
         ("pki/apiserver-etcd-client.crt", "kube-apiserver-etcd-client", "kubeadm:cluster-admins"),
         ("pki/apiserver.crt", "system:admin", ""),
@@ -191,6 +193,72 @@ def test_actor_renews_exactly_what_needs_no_restart_and_undoes_it(master):
     assert {name for name, data in before.items() if (master.kubernetes / name).read_bytes() != data} == names
     surgery.undo(act, "nobody serves it")
     assert {name: (master.kubernetes / name).read_bytes() for name in pki.KUBEADM} == before
+
+
+class Kubelet:
+    """Static pods whose containers are stopped, and which the kubelet starts again."""
+
+    def __init__(self, *names: str) -> None:
+        self.started = dict.fromkeys(names, NOW - 300 * DAY)
+        self.fails = ""
+        self.stopped: list[str] = []
+
+    def restart(self, target: Container) -> str:
+        if target.container_name == self.fails:
+            raise RestartError("containerd does not answer")
+        self.started[target.container_name] = NOW + DAY
+        self.stopped.append(target.container_name)
+        return f"stopped {target.name}; the kubelet starts the next one"
+
+    def containers(self) -> tuple[Container, ...]:
+        words = {
+            "image": "",
+            "namespace": "kube-system",
+            "state": "running",
+            "runtime": "containerd",
+            "trust": Trust.SYSTEM,
+        }
+        return tuple(
+            Container(id=f"c{n}", name=name, pod=f"{name}-kmaster", container_name=name, **words)
+            for n, name in enumerate(self.started)
+        )
+
+    def programs(self) -> tuple[Program, ...]:
+        return tuple(
+            Program(name=name, pid=n, started_at=at, trust=Trust.SYSTEM)
+            for n, (name, at) in enumerate(self.started.items(), start=1)
+        )
+
+
+@pytest.mark.parametrize("fails", ["", "kube-scheduler"])
+def test_static_pods_that_read_a_kubeconfig_at_their_start_are_restarted_after_its_renewal(master, fails):
+    kubelet = Kubelet("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    kubelet.fails = fails
+    machine = Machine(
+        globs=planes.patterns("kubeadm", root=str(master.root)),
+        root=str(master.root),
+        owner=os.geteuid(),
+        trusts=lambda _: Trust.SYSTEM,
+    )
+
+    def look() -> Facts:
+        there = {"containers": kubelet.containers(), "programs": kubelet.programs(), "served": (), "members": ()}
+        return replace(machine.gather(now=NOW), clock_synchronised=None, **there)
+
+    policy = Policy(mode="remedy", restart=(), cooldown=DAY, per_day=2, renew=True)
+    (proposal,) = proposals(look(), policy, Past())
+    action = proposal.decision.action
+    assert action is not None
+    assert "then restart kube-controller-manager and kube-scheduler" in proposal.decision.reason
+    record = Record(master.root)
+    surgery = Surgery(record=record, hands=kubelet, pen=master.pen, look=look, now=lambda: NOW)
+
+    act, result = surgery.perform(record.intend(1, "kubeadm", action, boot_id="b", now=NOW), look())
+
+    assert result == ("late" if fails else "done")
+    assert kubelet.stopped == ["kube-controller-manager", "kube-scheduler"][: 1 if fails else 2]
+    assert moved(action.watched, look())  # a good file stays, whatever its program does
+    assert ("containerd does not answer" in act.detail) is bool(fails)
 
 
 @pytest.mark.parametrize("version", ["3.4", "3.5"])

@@ -40,7 +40,7 @@ from certmedic.core.model import (
     Trust,
     WaitsFor,
 )
-from labs.held import program, scheduler
+from labs.held import CONF, program, scheduler
 from labs.values import DAY, NOW, VOLUME, container, facts, k3s, member
 
 ME = f"{VOLUME}/peers/me.crt"
@@ -614,6 +614,30 @@ def test_action_of_this_run_is_not_resumed():
 def test_verification_is_repeated_after_its_interval():
     (again,) = advance(RecheckKind.VERIFY, incident(), facts(SICK), around(act(ActState.DONE, ended_at=NOW)), NOW)
     assert again == effects.LookAgain(RecheckKind.VERIFY, NOW + 2 * SECOND)
+
+
+ENDED = replace(scheduler().certificate, not_after=NOW - DAY)
+BEHIND, DOWN, AGAIN = (program(),), (program("etcd"),), (program(started=NOW + MINUTE),)
+
+
+@pytest.mark.parametrize(
+    ("programs", "after", "expected"),
+    [
+        (AGAIN, 2 * MINUTE, "act verified"),
+        (BEHIND, 2 * MINUTE, "look verify"),
+        (DOWN, 5 * MINUTE, "look verify"),  # in the kubelet's back-off, which is longer than `verify_for`
+        (DOWN, 7 * MINUTE, "act failed"),
+        (BEHIND, 7 * MINUTE, "act failed"),
+    ],
+)
+def test_renewal_is_verified_once_its_program_has_started_again(programs, after, expected):
+    (fault,) = verdict.survey(facts((replace(scheduler(), certificate=ENDED),)), warn_within=timedelta())
+    done = act(ActState.DONE, kind=RemedyKind.RENEW, target=False, ended_at=NOW, undo=({"path": CONF, "ref": "1"},))
+    done = replace(done, action=replace(done.action, watched=((CONF, NOW - DAY),)))
+    here = facts((scheduler(),), programs=programs)
+    follow = kinds(advance(RecheckKind.VERIFY, incident(judged=fault), here, around(done), NOW + after))
+    assert expected in follow
+    assert "act undoing" not in follow  # the files are good
 
 
 # ---------------------------------------------------------------- others

@@ -380,7 +380,7 @@ def test_command_for_k3s_and_rke2_at_the_boundaries_of_the_residual_time(plane, 
         ("/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/pki/ca"),
         ("/etc/kubernetes/pki/front-proxy-client.crt", "/etc/kubernetes/pki/front-proxy-ca"),
         ("/etc/kubernetes/admin.conf", "/etc/kubernetes/pki/ca"),
-        ("/etc/kubernetes/scheduler.conf", ""),
+        ("/etc/kubernetes/scheduler.conf", "/etc/kubernetes/pki/ca"),
         ("/etc/kubernetes/kubelet.conf", ""),
         ("/root/.kube/config", ""),  # a person's copy is not signed again
     ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from certmedic.core import cures, planes
-from certmedic.core.decision import gates, quorum, steady, target
+from certmedic.core.decision import gates, pods, quorum, steady, target
 from certmedic.core.decision.gates import Context
 from certmedic.core.decision.policy import History, Policy
 from certmedic.core.examine import displaced, rivalled
@@ -122,7 +122,9 @@ def reason_of(action: Action, context: Context) -> str:
     """Return what the action does and why, in a sentence."""
     paths = ", ".join(path for path, _ in action.watched)
     if action.container is None:
-        reason = f"renew {paths} in place: its CA's key is on this machine"
+        late = dict.fromkeys(planes.holder_in(s.place) for s in context.watched if planes.reads_at_start(s.place))
+        then = f", then restart {' and '.join(late)}" if late else ""
+        reason = f"renew {paths} in place{then}: its CA's key is on this machine"
         left = [s.certificate.path for s in context.known if s not in context.watched and is_in_use(s, context.facts)]
         return f"{reason}; {', '.join(left)} stays as it is: its program needs a restart too" if left else reason
     if context.aside:
@@ -145,13 +147,15 @@ def files_of(diagnosis: Diagnosis, facts: Facts) -> list[Stored]:
 
 
 def can_be_renewed(stored: Stored, facts: Facts, held_by: str = "") -> bool:
-    """Whether a renewed leaf would be used: its CA's key is here, and its program takes it up without a restart.
+    """Whether a renewed leaf would be used: its CA's key is here, and its program takes it up or is a pod that may be restarted.
 
     `held_by`: why the etcd here does not, from `keeps_loaded`.
     """
     use = stored.place.use
     if stored.certificate.path not in facts.signable:
         return False
+    if planes.reads_at_start(stored.place):
+        return planes.use_of(use).renewable and pods.can_be_restarted(stored, facts)
     if planes.use_of(use).rereads:
         return not (held_by and use in ("peer", "server"))
     return planes.use_of(use).renewable and (planes.use_of(use).is_idle or is_reloaded(stored, facts))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from certmedic.core import examine
+from certmedic.core import examine, stale
 from certmedic.core.incident.circumstances import MOST_REFUSALS, Circumstances, refused_for
 from certmedic.core.incident.effects import (
     Effect,
@@ -26,6 +26,7 @@ from certmedic.core.incident.effects import (
 from certmedic.core.incident.over import resolved
 from certmedic.core.incident.state import Act, ActState, Incident, IncidentState, RecheckKind
 from certmedic.core.model import Confidence, Container, Decision, Facts, MessageKind, RemedyKind, Suspect, Trust
+from certmedic.core.verdict import trusted
 from certmedic.core.verify import (
     cure_took,
     files_of,
@@ -39,6 +40,8 @@ from certmedic.core.verify import (
 
 VERIFY_EVERY = timedelta(seconds=2)
 SILENT_FOR = timedelta(seconds=7)  # etcd's probers dial every 4 s
+# The kubelet waits up to 5 minutes before it starts a static pod again that ended several times (FIELD 6).
+BACK_OFF = timedelta(minutes=6)
 GRACE = timedelta(seconds=2)  # for lines that are still on their way
 LOOK_AFTER = timedelta(seconds=15)  # at an incident whose action failed: a person may have cured it
 
@@ -89,23 +92,32 @@ def verify(incident: Incident, facts: Facts, around: Circumstances, now: datetim
     if good and act.action.container is not None and (down := runs_anew(act.action.container, facts)):
         good, detail = False, f"{detail}; but {down}"
     effects: list[Effect] = [JudgeAgain()] if good else []
+    held = _held(act, facts) if good else ""
     left = _left(incident, act, facts)
     # Derived from file mtimes, so that it survives a crash.
     watched = dict(act.action.watched)
     written = [s.modified for s in facts.stored if s.certificate.path in watched and s.modified <= now]
     since = max([act.ended_at or act.at, *written])
     accused = _accused(incident, act, around, since + GRACE) if good and not left else ""
-    out_of_time = now - (act.ended_at or act.at) > around.terms.verify_for
-    if good and not accused and (left or now - since > SILENT_FOR):
+    patience = max(around.terms.verify_for, BACK_OFF) if held else around.terms.verify_for
+    out_of_time = now - (act.ended_at or act.at) > patience
+    if good and not accused and not held and (left or now - since > SILENT_FOR):
         effects += [ReleaseLease(), MoveAct(act.id, ActState.VERIFIED, detail), *resolved(incident, detail + left)]
         if left:  # the inventory opens another incident for the rest
             effects.append(LookAgain(RecheckKind.INVENTORY, now))
         return effects
-    if out_of_time and accused:
-        return effects + failed(act, incident, f"{detail}; but {accused}", now)  # good files are not undone
+    if out_of_time and (held or accused):
+        return effects + failed(act, incident, f"{detail}; but {held or accused}", now)  # good files are not undone
     if out_of_time and not good:
         return effects + _went_wrong(act, incident, detail, now)
     return [*effects, LookAgain(RecheckKind.VERIFY, now + VERIFY_EVERY)]
+
+
+def _held(act: Act, facts: Facts) -> str:
+    """Return which program does not use the renewed files of an action yet, in a sentence; "" if all do."""
+    if act.action.kind is not RemedyKind.RENEW:
+        return ""
+    return stale.still_held([path for path, _ in act.action.watched], trusted(facts))
 
 
 def was_not_begun(act: Act, facts: Facts) -> bool:

@@ -62,6 +62,7 @@ _ETCD_CA, _CA, _PROXY_CA = (f"/etc/kubernetes/pki/{stem}" for stem in ("etcd/ca"
 _SIGNED_BY: Mapping[str, str] = {
     **dict.fromkeys(("server", "peer", "apiserver-etcd-client"), _ETCD_CA),
     **dict.fromkeys(("apiserver", "apiserver-kubelet-client", "kubectl"), _CA),
+    **dict.fromkeys(("controller-manager-client", "scheduler-client"), _CA),
     "front-proxy-client": _PROXY_CA,
 }
 _MASTERS, _ADMINS = "system:masters", "kubeadm:cluster-admins"  # the second from v1.29 on
@@ -74,6 +75,8 @@ _SUBJECTS: Mapping[str, tuple[Subject, ...]] = {
         Subject(common_name="kube-apiserver-etcd-client", organisation=group) for group in ("", _MASTERS)
     ),
     "front-proxy-client": (Subject(common_name="front-proxy-client"),),
+    "controller-manager-client": (Subject(common_name="system:kube-controller-manager"),),
+    "scheduler-client": (Subject(common_name="system:kube-scheduler"),),
     "kubectl": (
         *(Subject(common_name="kubernetes-admin", organisation=group) for group in (_MASTERS, _ADMINS)),
         Subject(common_name="kubernetes-super-admin", organisation=_MASTERS),

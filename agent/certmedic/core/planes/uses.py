@@ -134,6 +134,8 @@ USES = (
     Use(
         name="controller-manager-client",
         at_start=True,
+        needs=_CALLS,
+        renewable=True,
         holder="kube-controller-manager",
         roles=_CLIENT,
         refused="The API refuses kube-controller-manager: nothing is repaired, scaled or rolled out.",
@@ -147,6 +149,8 @@ USES = (
     Use(
         name="scheduler-client",
         at_start=True,
+        needs=_CALLS,
+        renewable=True,
         holder="kube-scheduler",
         roles=_CLIENT,
         refused="The API refuses kube-scheduler: no new pod is placed on a node.",

@@ -1,4 +1,4 @@
-"""The etcd-manager containers that containerd runs, from its own ctr or, without the power of its socket, from its files."""
+"""The containers of etcd-manager and of restartable static pods that containerd runs, from its own ctr or, without the power of its socket, from its files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ MOST = 4  # containers of one name in a pod, with ended ones that are still ther
 ADDRESS = "/run/containerd/containerd.sock"
 
 # The kubelet labels a container with its name in the pod; sandboxes of pods have no such label.
-_WANTED = 'labels."io.kubernetes.container.name"==etcd-manager'
+_NAMES = ("etcd-manager", "kube-controller-manager", "kube-scheduler")
+_WANTED = tuple(f'labels."io.kubernetes.container.name"=={name}' for name in _NAMES)
 _STATES = {"RUNNING": "running", "PAUSED": "paused", "CREATED": "created"}
 
 
@@ -35,7 +36,7 @@ class _UnseenError(Exception):
 def containerd_containers(
     address: str = ADDRESS, *, namespace: str = "k8s.io", static_pods: Collection[str] = ()
 ) -> tuple[tuple[Container, ...], str]:
-    """Return containerd's etcd-manager containers, running or not, and "" or why there are none. Never raises.
+    """Return containerd's containers of etcd-manager and of restartable static pods, running or not, and "" or why there are none. Never raises.
 
     A process that may not use the socket reads the files of the running ones.
 
@@ -51,7 +52,7 @@ def containerd_containers(
         return _in_files(_home(address, namespace), static_pods)
     ctr = _ctr(address, namespace)
     try:
-        numbers = ctr("containers", "list", "--quiet", _WANTED).split()
+        numbers = ctr("containers", "list", "--quiet", *_WANTED).split()
         if not numbers:
             return (), ""
         tasks = [line.split() for line in ctr("tasks", "list").splitlines()[1:]]
@@ -117,7 +118,7 @@ def _annotated(spec: Mapping[str, Any], name: str) -> str:
 
 
 def _in_files(home: Path, static_pods: Collection[str]) -> tuple[tuple[Container, ...], str]:
-    """Return the etcd-manager containers with a task, by containerd's own files, and "" or why there are none."""
+    """Return the containers of `_NAMES` with a task, by containerd's own files, and "" or why there are none."""
     try:
         home.stat()
     except FileNotFoundError:
@@ -126,12 +127,13 @@ def _in_files(home: Path, static_pods: Collection[str]) -> tuple[tuple[Container
         return (), f"containerd's files in {home} cannot be read, so no container was looked at: {error.strerror}"
     seen = []
     for number, spec in _specs(home):
-        if _annotated(spec, "container-name") != "etcd-manager":
+        inner = _annotated(spec, "container-name")
+        if inner not in _NAMES:
             continue
         labels = {
             f"io.kubernetes.pod.{what}": _annotated(spec, f"sandbox-{what}") for what in ("name", "namespace", "uid")
         }
-        labels["io.kubernetes.container.name"] = "etcd-manager"
+        labels["io.kubernetes.container.name"] = inner
         try:
             pid = int((home / number / "init.pid").read_text("ascii"))
             state = "RUNNING" if Path(f"/proc/{pid}").exists() else ""

@@ -1,0 +1,34 @@
+"""Static pods that read a certificate only when they start: which containers are restarted once their files are renewed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from certmedic.core import holders, planes
+from certmedic.core.model import Container, Facts, Stored, Trust
+from certmedic.core.origin import KUBE_SYSTEM
+
+# A control plane replaces each of these by another master's while it restarts, so its restart needs no turn.
+REPLACEABLE = ("kube-controller-manager", "kube-scheduler")
+
+
+def containers_of(name: str, facts: Facts) -> list[Container]:
+    """Return the running containers of a program in a static pod of kube-system, which only root can name."""
+    return [
+        container
+        for container in facts.containers
+        if (container.container_name, container.namespace, container.state) == (name, KUBE_SYSTEM, "running")
+        and container.trust is Trust.SYSTEM
+    ]
+
+
+def can_be_restarted(stored: Stored, facts: Facts) -> bool:
+    """Whether the program that reads a file only when it starts is one static pod here that may be restarted."""
+    name = holders.holder_of(stored)
+    return planes.reads_at_start(stored.place) and name in REPLACEABLE and len(containers_of(name, facts)) == 1
+
+
+def still_to_restart(files: Iterable[Stored], facts: Facts) -> list[Container]:
+    """Return the containers of programs that started before these files got their present certificates, in order."""
+    names = {program.name for stored in files for program in holders.behind(stored, facts)}
+    return [container for name in REPLACEABLE if name in names for container in containers_of(name, facts)]
