@@ -117,11 +117,44 @@ def test_every_watched_file_must_be_renewed():
 
 
 @pytest.mark.parametrize(
+    ("before", "there", "awaits"),
+    [
+        (container(), (), True),
+        (container(), (container(state="exited"),), True),
+        (container(), (container(number="c2"),), False),
+        (replace(container(), pod=""), (), False),  # no kubelet starts it
+        (unit(), (), False),
+        (None, (), False),
+    ],
+)
+def test_stopped_container_of_a_pod_awaits_the_kubelet(before, there, awaits):
+    assert verify.awaits_kubelet(before, facts(containers=there)) is awaits
+
+
+@pytest.mark.parametrize(
+    ("before", "there", "started"),
+    [
+        (container(), container(number="c2", started_at=NOW + DAY), NOW + DAY),
+        (container(), container(number="c2", started_at=NOW - DAY), NOW),
+        (container(), replace(container(number="c2"), started_at=None), NOW),
+        (container(), container(), NOW),
+        (unit(), unit(invocation="i2"), NOW),
+    ],
+)
+def test_restarted_container_has_its_time_from_its_start_on(before, there, started):
+    assert verify.started_since(before, NOW, facts(containers=(there,))) == started
+
+
+@pytest.mark.parametrize(
     ("before", "now", "reason"),
     [
         (container(), container(number="c2"), ""),
         (container(), container(), f"{container().name} still runs as before and was not restarted"),
-        (container(), container("events", number="c2"), f"{container().name} does not run, or cannot be seen"),
+        (
+            container(),
+            container("events", number="c2"),
+            f"{container().name} does not run, or cannot be seen; {verify.BACK_OFF_ENDS}",
+        ),
         (unit(), unit(invocation="i2", state="reloading"), ""),
         (unit(), unit(invocation="i2", state="failed"), "k3s.service does not run, or cannot be seen"),
         (COMMAND, unit(), ""),

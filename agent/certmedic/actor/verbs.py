@@ -172,7 +172,7 @@ class Actor:
     def _settle(self, facts: Facts) -> None:
         """Judge earlier actions: if nothing came of one in time, undo it, which closes the breaker."""
         for act in self._record.acts:
-            if act.state is ActState.DONE and self._is_late(act) and not _is_replaced(act, facts):
+            if act.state is ActState.DONE and self._is_late(act, facts) and not _is_replaced(act, facts):
                 act = self._surgery.undo(act, "no later certificate came of it")  # noqa: PLW2901 - its next state
                 self._entries.emit(request_fields("failed", None, None, act=act, why=act.detail))
 
@@ -182,10 +182,11 @@ class Actor:
             return self._refuse(request, caller, "there is no such action, so there is nothing to undo")
         if act.state is ActState.FAILED:
             return Reply(result="done", why=self._said(request, caller, act))
-        good, detail = verify.cure_took(act.action.watched, self._body.eyes.gather(now=self._now(), nameless=True))
+        facts = self._body.eyes.gather(now=self._now(), nameless=True)
+        good, detail = verify.cure_took(act.action.watched, facts)
         if good:
             return self._refuse(request, caller, f"it took, so it is not undone: {detail}")
-        if not self._is_late(act):
+        if not self._is_late(act, facts):
             return self._refuse(request, caller, f"it has {self._verify_for} to take; ask again after that")
         act = self._surgery.undo(act, f"it did not take: {detail}")
         return Reply(result="done", why=self._said(request, caller, act))
@@ -194,8 +195,13 @@ class Actor:
         self._entries.emit(request_fields("undone", request, caller.uid, caller.pid, act=act, why=act.detail))
         return act.detail
 
-    def _is_late(self, act: Act) -> bool:
-        return self._now() - (act.ended_at or act.at) > self._verify_for
+    def _is_late(self, act: Act, facts: Facts) -> bool:
+        """Whether an action had its time to take: from its end on, or from the start of the container that it restarted."""
+        ended, container = act.ended_at or act.at, act.action.container
+        if verify.awaits_kubelet(container, facts):
+            return self._now() - ended > verify.BACK_OFF
+        began = min(verify.started_since(container, ended, facts), ended + verify.BACK_OFF)
+        return self._now() - began > self._verify_for
 
 
 def _is_replaced(act: Act, facts: Facts) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from certmedic.core import holders, planes, remedies
 from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Stored, Suspect, Trust
 from certmedic.core.text import stamp
+from certmedic.core.verify import BACK_OFF_ENDS
 
 OF_PODS = frozenset({"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"})
 # Without a certificate of these uses the API of this master is down.
@@ -94,7 +95,7 @@ def still_held(paths: Sequence[str], facts: Facts) -> str:
     files = [s for s in facts.stored if s.certificate.path in paths]
     late_pods = [name for name in _pods(files) if _sees_pods(facts) and not holders.named(name, facts)]
     if late_pods:
-        return f"the files are good by now; {' and '.join(late_pods)} does not run yet"
+        return f"the files are good by now; {' and '.join(late_pods)} does not run yet: {BACK_OFF_ENDS}"
     is_of_api = any(s.place.use in OF_THE_API or holders.holder_of(s) == "kube-apiserver" for s in files)
     return api_down(facts) if is_of_api else ""
 

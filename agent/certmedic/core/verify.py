@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from certmedic.core.examine import examine, stamp
 from certmedic.core.model import Certificate, Container, Diagnosis, Facts, Stored
 
+# The kubelet waits up to 5 minutes before it starts a container again that ended several times (FIELD 6).
+BACK_OFF = timedelta(minutes=6)
+BACK_OFF_ENDS = "the kubelet starts it within 5 minutes; `systemctl restart kubelet` starts it now"
 _RUNNING = (
     "running",
     "active",
@@ -72,8 +75,24 @@ def runs_anew(before: Container, facts: Facts) -> str:
         return ""
     running = [container for container in successors(before, facts) if container.state in _RUNNING]
     if not running:
-        return f"{before.name} does not run, or cannot be seen"
+        later = f"; {BACK_OFF_ENDS}" if awaits_kubelet(before, facts) else ""
+        return f"{before.name} does not run, or cannot be seen{later}"
     return "" if is_another(before, running[0]) else f"{before.name} still runs as before and was not restarted"
+
+
+def awaits_kubelet(before: Container | None, facts: Facts) -> bool:
+    """Whether a container of a pod was stopped, and the kubelet has not started the next one yet."""
+    if before is None or not before.pod or before.runtime not in ("docker", "containerd"):
+        return False
+    return not successors(before, facts)
+
+
+def started_since(before: Container | None, moment: datetime, facts: Facts) -> datetime:
+    """Return when the restarted container started; `moment` if that is earlier or not known."""
+    if before is None or before.runtime not in ("docker", "containerd"):
+        return moment
+    starts = [now.started_at for now in successors(before, facts) if is_another(before, now) and now.started_at]
+    return max([moment, *starts])
 
 
 def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bool, str]:

@@ -300,6 +300,8 @@ def test_forecast_lasts_while_a_program_holds_the_certificate_that_was_renewed()
     again = advance(RecheckKind.INCIDENT, incident(judged=restart), held, around(), NOW)
     assert "Rejudge" not in kinds(again)
 
+    down = facts((scheduler(),), programs=(program("etcd"),))
+    assert "Resolve" not in kinds(advance(RecheckKind.INCIDENT, incident(judged=forecast), down, around(), NOW))
     restarted = facts((scheduler(),), programs=(program(started=NOW),))
     assert "Resolve" in kinds(advance(RecheckKind.INCIDENT, incident(judged=restart), restarted, around(), NOW))
 
@@ -638,6 +640,29 @@ def test_renewal_is_verified_once_its_program_has_started_again(programs, after,
     follow = kinds(advance(RecheckKind.VERIFY, incident(judged=fault), here, around(done), NOW + after))
     assert expected in follow
     assert "act undoing" not in follow  # the files are good
+
+
+LATE = (container(number="c2", started_at=NOW + 5 * MINUTE),)
+
+
+@pytest.mark.parametrize(
+    ("containers", "files", "minutes", "expected"),
+    [
+        ((), SICK, 5, "look verify"),  # the kubelet's back-off is longer than `verify_for`
+        ((), SICK, 7, "act failed"),
+        (LATE, SICK, 6, "look verify"),
+        (LATE, WELL, 6, "act verified"),
+        (LATE, SICK, 9, "act failed"),
+        ((container(number="c2", started_at=NOW + 8 * MINUTE),), SICK, 10, "act failed"),  # it starts again and again
+        ((container(),), SICK, 4, "act failed"),  # it was never stopped
+    ],
+)
+def test_restart_has_failed_only_after_the_back_off_of_the_kubelet(containers, files, minutes, expected):
+    machine = {**served(files), "containers": containers}
+    here = facts(machine.pop("files"), **machine)
+    done = around(act(ActState.DONE, ended_at=NOW))
+    follow = advance(RecheckKind.VERIFY, incident(seen=NOW), here, done, NOW + minutes * MINUTE)
+    assert expected in kinds(follow)
 
 
 # ---------------------------------------------------------------- others

@@ -28,20 +28,21 @@ from certmedic.core.incident.state import Act, ActState, Incident, IncidentState
 from certmedic.core.model import Confidence, Container, Decision, Facts, MessageKind, RemedyKind, Suspect, Trust
 from certmedic.core.verdict import trusted
 from certmedic.core.verify import (
+    BACK_OFF,
+    awaits_kubelet,
     cure_took,
     files_of,
     is_another,
     is_stopped,
     moved,
     runs_anew,
+    started_since,
     successors,
     tells_its_starts,
 )
 
 VERIFY_EVERY = timedelta(seconds=2)
 SILENT_FOR = timedelta(seconds=7)  # etcd's probers dial every 4 s
-# The kubelet waits up to 5 minutes before it starts a static pod again that ended several times (FIELD 6).
-BACK_OFF = timedelta(minutes=6)
 GRACE = timedelta(seconds=2)  # for lines that are still on their way
 LOOK_AFTER = timedelta(seconds=15)  # at an incident whose action failed: a person may have cured it
 
@@ -99,8 +100,7 @@ def verify(incident: Incident, facts: Facts, around: Circumstances, now: datetim
     written = [s.modified for s in facts.stored if s.certificate.path in watched and s.modified <= now]
     since = max([act.ended_at or act.at, *written])
     accused = _accused(incident, act, around, since + GRACE) if good and not left else ""
-    patience = max(around.terms.verify_for, BACK_OFF) if held else around.terms.verify_for
-    out_of_time = now - (act.ended_at or act.at) > patience
+    out_of_time = now > _deadline(act, facts, around.terms.verify_for, held=bool(held))
     if good and not accused and not held and (left or now - since > SILENT_FOR):
         effects += [ReleaseLease(), MoveAct(act.id, ActState.VERIFIED, detail), *resolved(incident, detail + left)]
         if left:  # the inventory opens another incident for the rest
@@ -111,6 +111,17 @@ def verify(incident: Incident, facts: Facts, around: Circumstances, now: datetim
     if out_of_time and not good:
         return effects + _went_wrong(act, incident, detail, now)
     return [*effects, LookAgain(RecheckKind.VERIFY, now + VERIFY_EVERY)]
+
+
+def _deadline(act: Act, facts: Facts, verify_for: timedelta, *, held: bool) -> datetime:
+    """Return until when success must be seen. The kubelet may wait before it starts a static pod again; no cure counts as failed meanwhile."""
+    ended = act.ended_at or act.at
+    if held:
+        return ended + max(verify_for, BACK_OFF)
+    if awaits_kubelet(act.action.container, facts):
+        return ended + BACK_OFF
+    began = started_since(act.action.container, ended, facts)
+    return min(began, ended + BACK_OFF) + verify_for
 
 
 def _held(act: Act, facts: Facts) -> str:
