@@ -335,6 +335,21 @@ def test_login_line_forbids_a_restart_that_could_cost_the_quorum(lab, tmp_path, 
     ]
 
 
+def test_login_line_names_the_closed_breaker_after_the_incident_has_ended(lab, tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    lab = lab(fails="docker is not reachable")
+    for _ in range(10):
+        lab.step(REFUSED)
+    lab.world.files = member()
+    lab.go(60)
+    assert [incident.state for incident in lab.incidents()] == ["resolved"]
+    pulse = Pulse(config=Config(), store=lab.store, world=lab.loop.world, required=())
+    pulse.turn(lab.loop, lab.now, 0.0)
+    assert (tmp_path / "motd").read_text().splitlines() == [
+        "certmedic: an action failed, so it acts on nothing more (once a person has looked: sudo certmedic reset)"
+    ]
+
+
 def test_login_lines_are_at_most_five_and_escape_foreign_text(lab, tmp_path, monkeypatch):
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     groups = [f"g{n}" for n in range(7)]

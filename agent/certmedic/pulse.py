@@ -138,7 +138,8 @@ class Pulse:
             for incident in self.store.incidents(unresolved=True)
             if incident.diagnosis.severity is not Severity.INFO
         ]
-        text = "".join(f"{line}\n" for line in message.few_lines(lines)).encode()
+        shown = (*message.few_lines(lines), *([message.BREAKER] if self.store.tripped() else []))
+        text = "".join(f"{line}\n" for line in shown).encode()
         if text == self._shown:
             return
         if text:

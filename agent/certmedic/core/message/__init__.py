@@ -15,13 +15,14 @@ from certmedic.core.message.events import (
     strangers_fields,
     undelivered_fields,
 )
-from certmedic.core.message.nearby import few_lines, in_few_words, login_line, pulse, silence_said, wall_text
+from certmedic.core.message.nearby import BREAKER, few_lines, in_few_words, login_line, pulse, silence_said, wall_text
 from certmedic.core.message.page import page
 from certmedic.core.message.when import renewed, retry_at
 from certmedic.core.message.whom import silence_of, tag_of, windows
 from certmedic.core.message.words import machine
 
 __all__ = [
+    "BREAKER",
     "BASES",
     "KEPT",
     "NEVER_AGAIN",
