@@ -23,6 +23,12 @@ from certmedic.core.model import Sighting
 _KEY: Final = re.compile(r'"(?:ts|time|timestamp|@timestamp)":"?(\d{9,11}(?=\.)|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)')
 # The port of the caller differs from line to line. Without it, the lines of a storm differ only in their second.
 _PORT: Final = re.compile(r":\d{5}(?!\d)")
+# "Nov 24 15:32:44" without its first letter: `_clock` takes the 14 characters that klog needs.
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(["an", "eb", "ar", "pr", "ay", "un", "ul", "ug", "ep", "ct", "ov", "ec"], 1)
+}
+_NAMED: Final = re.compile(rf"({'|'.join(_MONTHS)}) ([ \d]\d \d\d:\d\d:\d\d)$")
 HEAD: Final = 40  # characters that hold the time of a line, if its message is not found in the line
 START: Final = 24  # characters of a message by which it is found in its line
 
@@ -45,6 +51,10 @@ def written_at(sighting: Sighting, now: datetime) -> datetime | None:
             return datetime.fromtimestamp(int(second), UTC)
         if second[:1] in ("I", "W", "E", "F"):  # klog, which states no year
             moment = datetime.strptime(f"{now.year} {second[1:]} +0000", "%Y %m%d %H:%M:%S %z")
+            return moment if moment < now + timedelta(days=1) else moment.replace(year=now.year - 1)
+        if (named := _NAMED.match(second)) is not None:  # syslog and journalctl, which state no year either
+            moment = datetime.strptime(f"{now.year} {named[2]} +0000", "%Y %d %H:%M:%S %z")
+            moment = moment.replace(month=_MONTHS[named[1]])
             return moment if moment < now + timedelta(days=1) else moment.replace(year=now.year - 1)
         return datetime.fromisoformat(second).replace(tzinfo=UTC)
     return None

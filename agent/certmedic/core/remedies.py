@@ -208,10 +208,13 @@ def for_holders(names: Sequence[str], plane: str, *, pids: Sequence[int] = (), w
     )
 
 
-def for_peer(cause: Cause, whom: str, *, is_here: bool = False, is_member_id: bool = False) -> Remedy:
+def for_peer(
+    cause: Cause, whom: str, *, is_here: bool = False, is_called: bool = False, is_member_id: bool = False
+) -> Remedy:
     """Return the remedy for a fault of the other side, `whom`: nothing on this machine.
 
-    `is_here`: the other side is a program on this machine. `is_member_id`: the line names only the id of an etcd member.
+    `is_here`: the other side is a program on this machine. `is_called`: it was called, and did not call.
+    `is_member_id`: the line names only the id of an etcd member.
     """
     there = whom or "the other side"
     commands: tuple[Command, ...] = ()
@@ -220,10 +223,11 @@ def for_peer(cause: Cause, whom: str, *, is_here: bool = False, is_member_id: bo
     elif cause is Cause.MISSING_CLIENT_CERT:
         why = f"{there} called without a client certificate: a misconfigured client, a probe or a scan."
     elif is_here:
-        why = f"The certificate at fault is that of {there}, the caller. Do not restart the program that refuses it."
+        at_fault = f"the one that {there} on this machine serves" if is_called else f"that of {there}, the caller"
+        why = f"The certificate at fault is {at_fault}. Do not restart the program that refuses it."
         commands = (run("certmedic", "certs", "--wide"),)
     else:
-        why = f"Fix the certificate on {there}: `certmedic certs` there shows it. Do not restart anything on this machine."
+        why = f"Fix the certificate on {there}: `certmedic certs` there shows it. A restart on this machine does not help."
         if is_member_id:
             why += " `etcdctl member list` shows which machine that member is."
     return Remedy(kind=RemedyKind.NONE, helps=Helps.NO, why=why, commands=commands)

@@ -231,12 +231,12 @@ def test_first_line_warns_if_a_restart_keeps_the_old_file():
     assert "certmedic: does not act. To change that: set remedy.reissue" in composed.plain
 
 
-def test_message_about_a_peer_names_it_and_forbids_a_restart_here():
+def test_message_about_a_peer_names_it_and_advises_against_a_restart_here():
     composed = compose(MessageKind.OPENED, neighbour())
     assert composed.title == "[WARNING] master-a: 10.0.0.2: certificate expired: fix it there, not here"
     first = composed.plain.splitlines()[0]
     assert "the certificate of 10.0.0.2 expired 1 minute ago" in first
-    assert "Do not restart anything on this machine" in first
+    assert "A restart on this machine does not help." in first
     assert composed.severity is Severity.WARNING
 
 

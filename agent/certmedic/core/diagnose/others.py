@@ -8,8 +8,8 @@ from datetime import datetime
 from certmedic.core import remedies
 from certmedic.core.diagnose.owned import quote
 from certmedic.core.diagnose.scene import ETCD_PROGRAMS, Scene, door, host_and_port, is_here, joined
-from certmedic.core.diagnose.whose import is_of_cluster
-from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Sighting, Suspect, Symptom
+from certmedic.core.diagnose.whose import calls_api, is_of_cluster
+from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Role, Sighting, Suspect, Symptom
 from certmedic.core.text import span, stamp
 
 PEER_CAUSES = {
@@ -48,6 +48,7 @@ def neighbour(scene: Scene) -> Diagnosis:
         cause = Cause.NOT_YET_VALID
     whom = neighbours_of(sighting)
     known = name_of(sighting, scene.facts) if suspect is Suspect.PEER else ""
+    is_called = sighting.role is Role.CLIENT and bool(sighting.fields.get("endpoint", ""))
     where = f"{sighting.program or 'the program that logged it'} refused the certificate of {' / '.join(whom) or 'the other side'}"
     evidence = [f"{where}: {quote(sighting)}"]
     if sighting.not_after is not None:
@@ -63,6 +64,7 @@ def neighbour(scene: Scene) -> Diagnosis:
     if cause is Cause.NOT_YET_VALID and scene.facts.clock_synchronised is False:
         evidence.append("this machine's clock is not synchronised: look at the clock first")
     is_peer = suspect is Suspect.PEER and sighting.program in ETCD_PROGRAMS and cause is not Cause.MISSING_CLIENT_CERT
+    is_peer = is_peer and not calls_api(sighting, scene.facts)
     if suspect is Suspect.OUTSIDE:
         evidence += described(sighting)
     return Diagnosis(
@@ -77,8 +79,9 @@ def neighbour(scene: Scene) -> Diagnosis:
         else "That client or server cannot connect here.",
         remedy=remedies.for_peer(
             cause,
-            "a program on this machine" if is_here(scene) else known or " / ".join(whom),
+            "a program on this machine" if is_here(scene) and not is_called else known or " / ".join(whom),
             is_here=is_here(scene),
+            is_called=is_called,
             is_member_id=bool(whom) and not known and not (sighting.remote_host or sighting.fields.get("endpoint", "")),
         ),
         group=scene.group,

@@ -13,6 +13,7 @@ from certmedic.core.diagnose.others import PEER_CAUSES, local_caller, neighbour
 from certmedic.core.diagnose.owned import in_memory, own, quote
 from certmedic.core.diagnose.scene import (
     ETCD_PROGRAMS,
+    SAME,
     Scene,
     called_here,
     in_group,
@@ -73,6 +74,7 @@ def refused_by_us(scene: Scene) -> Diagnosis:
     if sighting.suspect is Suspect.OWN or (expired and sighting.not_after is None and is_ours(scene)):
         sent = shown(replace_role(scene))
         findings = [finding for stored in sent if (finding := examine(stored, facts)) is not None]
+        findings = [finding for finding in findings if not has_another_date(finding, sighting)]
         dated = [finding for finding in findings if finding.cause in DATED]
         if dated or (findings and sighting.suspect is Suspect.OWN):
             return own(
@@ -101,6 +103,13 @@ def refused_by_us(scene: Scene) -> Diagnosis:
     # Saved logs may be those of several members that ran on one machine.
     is_local = is_here(scene) and (bool(facts.host) or sighting.program not in ("etcd", "etcd-manager"))
     return local_caller(scene) if is_local else neighbour(scene)
+
+
+def has_another_date(finding: Finding, sighting: Sighting) -> bool:
+    """Whether a line states the NotAfter of an expired certificate, and it is not the one of this finding."""
+    ends = sighting.not_after
+    is_expired = finding.cause in (Cause.EXPIRED, Cause.CA_EXPIRED)
+    return is_expired and ends is not None and abs(finding.culprit.not_after - ends) > SAME
 
 
 def is_of_manager(scene: Scene) -> bool:

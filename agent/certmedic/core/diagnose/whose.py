@@ -6,7 +6,7 @@ import re
 
 from certmedic.core import certificates, planes
 from certmedic.core.diagnose.scene import ETCD_PROGRAMS, Scene, host_and_port, is_loopback, other_end
-from certmedic.core.model import Facts, Role
+from certmedic.core.model import Facts, Role, Sighting
 
 
 def is_of_cluster(scene: Scene) -> bool:
@@ -16,16 +16,33 @@ def is_of_cluster(scene: Scene) -> bool:
     known = facts.peers | {member.address for member in facts.members if not member.is_self}
     if host in known or "remote_peer_id" in fields or "prober" in fields:
         return True
+    if not sighting.program and fields.get("endpoint", "") and not _calls_a_master(sighting, facts):
+        return False
     if sighting.program in ETCD_PROGRAMS:
         return not (host and known) and not _calls_client_port(scene)
     if sighting.role is not Role.CLIENT or not host:
         return False
-    port = host_and_port(fields.get("endpoint", ""))[1]
+    port = _port(sighting)
     if (
         sighting.program == "kube-apiserver"
     ):  # calls etcds; and webhooks, aggregated APIs and kubelets, which are no peers
-        return port in _ports_of("server", facts)
-    return sighting.program in planes.holders() and port in _ports_of("apiserver", facts)
+        return port in _ports_of("server", facts=facts)
+    return sighting.program in planes.holders() and port in _ports_of("apiserver", facts=facts)
+
+
+def _calls_a_master(sighting: Sighting, facts: Facts) -> bool:
+    """Whether a program called a port that only masters have: of etcd, or of an API server, which may also be that of any web service."""
+    return _port(sighting) in _ports_of("server", "peer", "apiserver", facts=facts) - {443}
+
+
+def calls_api(sighting: Sighting, facts: Facts) -> bool:
+    """Whether a program called the port of an API server."""
+    endpoint = sighting.fields.get("endpoint", "")
+    return bool(endpoint) and _port(sighting) in _ports_of("apiserver", facts=facts)
+
+
+def _port(sighting: Sighting) -> int:
+    return host_and_port(sighting.fields.get("endpoint", ""))[1]
 
 
 def _calls_client_port(scene: Scene) -> bool:
@@ -43,11 +60,16 @@ def _calls_client_port(scene: Scene) -> bool:
     return uses == {"server"}
 
 
-_USUAL = {"apiserver": frozenset({443, 6443}), "server": frozenset({2379, 4001, 4002, 4003, 4004})}
+_USUAL = {
+    "apiserver": frozenset({443, 6443}),
+    "server": frozenset({2379, 4001, 4002, 4003, 4004}),
+    "peer": frozenset({2380, 2381, 2382, 2383}),
+}
 
 
-def _ports_of(use: str, facts: Facts) -> frozenset[int]:
-    return _USUAL[use] | {port for stored in facts.stored if stored.place.use == use for port in stored.place.ports}
+def _ports_of(*uses: str, facts: Facts) -> frozenset[int]:
+    usual = frozenset(port for use in uses for port in _USUAL[use])
+    return usual | {port for stored in facts.stored if stored.place.use in uses for port in stored.place.ports}
 
 
 def is_api_loopback(scene: Scene) -> bool:
@@ -59,6 +81,6 @@ def is_api_loopback(scene: Scene) -> bool:
     host, port = host_and_port(endpoint)
     return (
         is_loopback(host)
-        and port in _ports_of("apiserver", scene.facts)
+        and port in _ports_of("apiserver", facts=scene.facts)
         and bool(sighting.program or re.search(r"\[::1\]", endpoint))
     )

@@ -36,7 +36,7 @@ def advice(report: Report) -> tuple[str, str]:
     if diagnosis.cause is Cause.BLIND:
         return "find out why", f"Find out why{below}. Until then certmedic misses failures there."
     if diagnosis.suspect is Suspect.PEER:
-        return "fix it there, not here", "Fix it there. Do not restart anything on this machine."
+        return "fix it there, not here", "Fix it there. A restart on this machine does not help."
     if report.acts:
         acts = "certmedic renews it" if report.in_place else f"certmedic restarts {program(diagnosis)}"
         return acts, f"{acts} now. Nothing for you to do yet: the result follows."
