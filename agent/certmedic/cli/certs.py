@@ -8,7 +8,7 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,15 +20,25 @@ import click
 from certmedic import app
 from certmedic.cli import collect, inputs, output
 from certmedic.cli.explain import entry_of
+from certmedic.cli.listing import UNREADABLE, served, state_of_fault, tell_certificates, tell_faults
 from certmedic.config import policy_of
 from certmedic.core import certificates, echo, planes, symptoms, verdict
 from certmedic.core import diagnose as doctor
 from certmedic.core.examine import examine
-from certmedic.core.model import Certificate, Diagnosis, Facts, FileFault, Fold, Origin, Severity, Sighting, Stored
+from certmedic.core.model import (
+    Diagnosis,
+    Facts,
+    Fold,
+    Origin,
+    Severity,
+    Sighting,
+    Stored,
+    Trust,
+)
 from certmedic.core.origin import OPERATOR
 from certmedic.core.rehearse import rehearse
 from certmedic.core.sightings import counted
-from certmedic.core.text import ago, span, stamp
+from certmedic.core.text import span, stamp
 from certmedic.edge.facts.machine import Machine
 
 UNDER_ETCD_MANAGER = re.compile(rb"etcd-manager|certs\.go:\d+\] generating certificate for|etcdserver\.go:\d+\] ")
@@ -51,7 +61,9 @@ WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")  # by exit code, as Nagios name
 @inputs.JSON
 @click.option("--wide", is_flag=True, help="Also show the issuer, the use and the listeners that serve it.")
 @click.option(
-    "--check", is_flag=True, help="Exit 1 if a certificate expires soon, 2 if one is bad, 3 if none is found."
+    "--check",
+    is_flag=True,
+    help="Exit 1 if a certificate expires soon, 2 if one is bad or unusable, 3 if none is found.",
 )
 @inputs.CONFIG
 @inputs.AT
@@ -78,7 +90,8 @@ def certs(  # noqa: PLR0913 - each is an option of the command
     known = (*facts.stored, *facts.memory)
     rows = sorted(((stored, status(stored)) for stored in known), key=lambda row: row[0].certificate.not_after)
     states = Counter(state for _, state in rows)
-    code = 3 if not rows else 2 if states.keys() - {"ok", "expiring"} else 1 if states["expiring"] else 0
+    states += Counter(map(state_of_fault, (fault for fault in facts.faults if fault.trust is Trust.SYSTEM)))
+    code = 3 if not rows else 2 if states.keys() - {"ok", "expiring", UNREADABLE} else 1 if states["expiring"] else 0
     if as_json:
         output.as_json(
             cluster=app.identity(settings, root or "/").name,
@@ -105,60 +118,6 @@ def certs(  # noqa: PLR0913 - each is an option of the command
         tell_faults(facts.faults)
     if check:
         raise SystemExit(code)
-
-
-def served(stored: Stored, facts: Facts) -> str:
-    """Return the listeners that serve a certificate."""
-    return ", ".join(
-        f"{listener.address}:{listener.port}"
-        for listener in facts.served
-        if listener.certificate and listener.certificate.fingerprint == stored.certificate.fingerprint
-    )
-
-
-def tell_certificates(rows: Sequence[tuple[Stored, str]], facts: Facts, now: datetime, *, wide: bool) -> None:
-    """Print the table of certificates."""
-    if not rows:
-        output.say("No certificate found in the usual places of a master. Name other places in certificates.paths.")
-        return
-    cells: dict[str, Callable[[Stored, str], str]] = {
-        "FILE": lambda stored, _: stored.certificate.path,
-        "SUBJECT": lambda stored, _: stored.certificate.subject_cn or stored.certificate.subject,
-        "ISSUER": lambda stored, _: stored.certificate.issuer_cn or stored.certificate.issuer,
-        "EXPIRES": lambda stored, _: f"{stored.certificate.not_after:%Y-%m-%d %H:%M}",
-        "EXPIRES IN": lambda stored, _: residual(certificates.residual(stored.certificate, now)),
-        "LEFT": lambda stored, _: output.bar(left_of(stored.certificate, now)),
-        "STATUS": lambda _, state: state,
-        "USED AS": lambda stored, _: stored.place.use,
-        "RENEWED BY": lambda stored, _: "a person (CA)" if stored.place.use == "ca" else stored.place.renewer,
-        "SERVED": lambda stored, _: served(stored, facts),
-    }
-    hidden = (*(() if output.columns() else ("LEFT",)), *(() if wide else ("ISSUER", "USED AS", "SERVED")))
-    heads = [head for head in cells if head not in hidden]
-    output.table(
-        heads,
-        [[cells[head](*row) for head in heads] for row in rows],
-        stacked=True,
-        cuts="SUBJECT",
-        colours=[output.COLOURS.get(state, None if state == "ok" else "red") for _, state in rows],
-    )
-
-
-def left_of(certificate: Certificate, now: datetime) -> float:
-    """Return the share of its lifetime that a certificate still has, from 0 to 1."""
-    life = certificate.not_after - certificate.not_before
-    return min(max((certificate.not_after - now) / life, 0.0), 1.0) if life > timedelta() else 0.0
-
-
-def residual(left: timedelta) -> str:
-    """Return the time until expiry, or since."""
-    return ago(-left) if left < timedelta() else span(left)
-
-
-def tell_faults(faults: Iterable[FileFault]) -> None:
-    """Print the files that could not be used."""
-    for fault in faults:
-        output.say(f"could not use {fault.path}: {fault.reason}: {fault.detail}", colour="yellow")
 
 
 # ---------------------------------------------------------------- simulate

@@ -1,0 +1,311 @@
+"""What someone who had never seen certmedic stumbled over in the first hour: one case for each stumble, graver ones (A) first.
+
+`A` was wrong and `B` cost time; `C` is worded better now. The number of a case is its place in the list.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from certmedic.cli import main, output
+from certmedic.core import diagnose as doctor
+from certmedic.core import planes, symptoms, verdict
+from certmedic.core.model import Diagnosis, Fold, Helps, MessageKind, Severity
+from certmedic.edge.notify import AppriseNotifier
+from labs import commandline, letters, pki
+from labs.played import REFUSED, REFUSING, Lab, Played
+from labs.values import CLIENTS_CA, DAY, NOW, PEERS_CA, entry, facts, k3s, member
+
+EXPIRED = (
+    "tls: failed to verify certificate: x509: certificate has expired or is not yet valid:"
+    " current time 2026-11-24T15:40:00Z is after 2026-11-19T15:30:41Z"
+)
+STRANGER = 'embed: rejected connection from "10.77.0.9:{}" (error "remote error: tls: bad certificate", ServerName "")'
+SHORT = timedelta(minutes=15)  # without a line; then a fault that no file shows is over
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a case may use: simulated masters, a folder, and the means to look at a terminal of any width."""
+
+    lab: Callable[..., Lab]
+    folder: Path
+    patch: pytest.MonkeyPatch
+
+    def run(self, *words: str | Path, stdin: str = "") -> Result:
+        """Run a command."""
+        return CliRunner().invoke(main, list(map(str, words)), input=stdin)
+
+    def master(self, *, days: float = 300, **member_files: Any) -> Path:
+        """Write the files of a master whose certificates expire in so many days; return its root."""
+        peers, clients = pki.authority("etcd-peers-ca-main"), pki.authority("etcd-clients-ca")
+        ends = datetime.now(UTC) + days * DAY
+        pki.kops_volume(
+            self.folder / "root/mnt/master-vol-1", peers_ca=peers, clients_ca=clients, not_after=ends, **member_files
+        )
+        return self.folder / "root"
+
+    def config(self, text: str) -> Path:
+        """Write a configuration; return its path."""
+        path = self.folder / "certmedic.toml"
+        path.write_text(text)
+        path.chmod(0o640)
+        return path
+
+
+def judged(text: str, files: Any = None, **more: Any) -> Diagnosis:
+    """Return the diagnosis of a trusted line on a master."""
+    sighting = symptoms.parse(entry(text))
+    assert sighting is not None, text
+    diagnosis = doctor.diagnose(Fold(sighting=sighting, count=1, first_seen=NOW, last_seen=NOW), facts(files, **more))
+    assert diagnosis is not None, text
+    return diagnosis
+
+
+def texts(lab: Lab) -> list[str]:
+    """Return title and text of all messages."""
+    return [f"{letter.title}\n{letter.plain}" for letter in lab.world.letters]
+
+
+# ---------------------------------------------------------------- A: wrong
+
+
+def own_name_mismatch(desk: Desk) -> None:
+    more: dict[str, Any] = {"not_before": NOW - DAY, "not_after": NOW + 300 * DAY, "dns": ("elsewhere",)}
+    lacking = member(peer=PEERS_CA.leaf("etcd-a", **more), server=CLIENTS_CA.leaf("etcd-a", **more))
+    lab = desk.lab(lacking, mode="notify")
+    for _ in range(120):
+        lab.step(REFUSED, seconds=10)
+    assert [letter.title for letter in lab.world.letters] == [
+        "[CRITICAL] master-a: etcd main: certificate lacks a name: a restart does NOT fix it"
+    ]
+    assert [incident.state for incident in lab.incidents()] == ["open"]
+    letters.cured(lab)
+    assert lab.world.letters[-1].kind is MessageKind.RESOLVED
+
+
+def call_without_ca(desk: Desk) -> None:
+    lab = desk.lab(member(), mode="notify")
+    for _ in range(60):
+        lab.step(STRANGER)
+    assert lab.world.letters == []
+    assert [(i.diagnosis.cause, i.severity) for i in lab.incidents()] == [("distrusted", Severity.INFO)]
+
+
+def empty_certificate_in_use(desk: Desk) -> None:
+    root = desk.master()
+    broken = next(root.glob("mnt/*/pki/*/clients/server.crt"))
+    broken.write_bytes(b"")
+    checked = desk.run("certs", "--check", "--root", root)
+    assert checked.exit_code == 2, checked.output
+    assert re.match(r"CRITICAL: .*1 unusable", checked.output)
+    assert f"could not use {broken}: empty" in checked.output
+
+
+def fault_on_both_sides(desk: Desk) -> None:
+    lab = desk.lab(member(peer_ends=NOW - DAY), mode="notify")
+    for _ in range(60):
+        lab.step(REFUSING, REFUSED, seconds=20)
+    written = "\n".join(texts(lab))
+    assert "CRITICAL" in written
+    assert "not at fault" not in written
+    assert "Do not restart anything on this machine" not in written
+
+
+def loopback(desk: Desk) -> None:
+    for host in ("127.0.0.1:6443", "localhost:6443", "[::1]:6443", "master-a:9999", "10.0.0.1:443"):
+        for program in ("", "curl: ", "kubelet: "):
+            diagnosis = judged(f'{program}Get "https://{host}/healthz": {EXPIRED}')
+            assert (diagnosis.suspect, diagnosis.neighbours) == ("own", ()), host
+            assert "group" not in diagnosis.effect
+
+
+def unrelated_line(desk: Desk) -> None:
+    line = f'Get "https://[::1]:9999/x": {EXPIRED}'
+    expired = member(peer_ends=NOW - DAY)
+    assert judged(line, expired).certificates == ()
+    lab = desk.lab(expired)
+    lab.step(line)
+    lab.go(5)
+    (own,) = [incident for incident in lab.incidents() if incident.diagnosis.certificates]
+    assert own.count == 0
+    assert "fresh" in {gate.name for gate in own.decision.gates if not gate.passed}
+
+
+def ca_of_k3s(desk: Desk) -> None:
+    for program in ("k3s", "rke2"):
+        for name in ("client-ca", "server-ca", "request-header-ca", "etcd/peer-ca", "etcd/server-ca"):
+            assert planes.place(f"/var/lib/rancher/{program}/server/tls/{name}.crt").use == "ca"
+    leaf, top = k3s(NOW + 100 * DAY)
+    old = replace(top, certificate=replace(top.certificate, not_after=NOW - DAY))
+    (diagnosis,) = verdict.merge(verdict.survey(facts((leaf, old)), warn_within=timedelta()))
+    assert (diagnosis.cause, diagnosis.remedy.helps) == ("ca_expired", Helps.NO)
+
+
+def wide_table(desk: Desk) -> None:
+    root = desk.master()
+    for columns in (60, 70, 80, 100, 110, 116, 140):
+        desk.patch.setattr(output, "columns", lambda columns=columns: columns)
+        for wide in ((), ("--wide",)):
+            shown = desk.run("certs", *wide, "--root", root)
+            assert shown.exit_code == 0, shown.output
+            assert len(re.findall(r"^ *\S+\.crt$", shown.output, re.MULTILINE)) == 4, (columns, wide)
+
+
+def channel_that_comes_later(desk: Desk) -> None:
+    class Deaf(Played):
+        deaf = True
+
+        def channels(self, severity, tag=""):  # type: ignore[no-untyped-def]
+            return [] if self.deaf else super().channels(severity, tag)
+
+    lab = desk.lab(world=Deaf(files=member(peer_ends=NOW - DAY)), mode="notify")
+    lab.suffer(20)
+    assert lab.world.letters == []
+    Deaf.deaf = False
+    lab.kill()
+    lab.suffer(20)
+    assert [letter.kind for letter in lab.world.letters] == [MessageKind.OPENED]
+
+
+def diagnose_without_certificates(desk: Desk) -> None:
+    log = desk.folder / "etcd.log"
+    log.write_text(f"{REFUSED.format(41000)}\n")
+    done = desk.run("diagnose", log)
+    assert done.exit_code == 3
+    assert "No certificate was read. Name certificates with --certs GLOB or --root DIR." in done.output
+    log.write_text("all is well\n")
+    assert "No certificate was read" in desk.run("diagnose", log).output
+    near = desk.run("diagnose", "--root", desk.master(days=5), log)
+    assert (near.exit_code, "expires_soon" in near.output) == (1, True)
+
+
+def time_of_the_log(desk: Desk) -> None:
+    root, log = desk.master(days=-1), desk.folder / "etcd.log"
+    message = REFUSED.format(41000).removeprefix("embed: ").replace('"', '\\"')
+    at = datetime.now(UTC).replace(microsecond=0) - 3 * DAY
+    lines = {
+        "capnslog": f"{at:%Y-%m-%d %H:%M:%S}.123456 W | {REFUSED.format(41000)}",
+        "zap": json.dumps(
+            {
+                "level": "warn",
+                "ts": f"{at:%Y-%m-%dT%H:%M:%S}.123Z",
+                "caller": "embed/config_logging.go:160",
+                "msg": "rejected connection",
+                "remote-addr": "10.0.0.2:41000",
+                "server-name": "etcd-a",
+                "error": "remote error: tls: bad certificate",
+            },
+            separators=(",", ":"),
+        ),
+        "cri": f"{at:%Y-%m-%dT%H:%M:%S}.123456789Z stderr F {REFUSED.format(41000)}",
+        "docker": f'{{"log":"{message}\\n","stream":"stderr","time":"{at:%Y-%m-%dT%H:%M:%S}.1Z"}}',
+        "klog": f"W{at:%m%d %H:%M:%S}.123456       1 embed.go:1] {REFUSED.format(41000)}",
+        "go": f"{at:%Y/%m/%d %H:%M:%S} {REFUSED.format(41000)}",
+        "journalctl": f"{at:%b %d %H:%M:%S} master-a etcd[1]: {REFUSED.format(41000)}",
+        "journalctl -o short-iso": f"{at:%Y-%m-%dT%H:%M:%S}+0000 master-a etcd[1]: {REFUSED.format(41000)}",
+    }
+    for name, line in lines.items():
+        log.write_text(f"{line}\n")
+        answers = json.loads(desk.run("diagnose", "--json", "--root", root, log).stdout)["diagnoses"]
+        assert [a["last_seen"] for a in answers if a["count"]] == [f"{at:%Y-%m-%dT%H:%M:%S}Z"], name
+
+
+def backfill_as_a_user(desk: Desk) -> None:
+    desk.patch.setattr(os, "geteuid", lambda: 1000)
+    config = desk.config(
+        f'state = "{desk.folder}/state"\n[watch]\njournal = false\ndocker = false\npods = false\nfiles = []\n'
+    )
+    done = desk.run("backfill", "--since", "1h", "--config", config)
+    assert done.exit_code == 1, done.output
+    assert "sudo certmedic backfill" in done.output
+    assert "No certificate has failed" not in done.output
+
+
+def links_of_a_copy(desk: Desk) -> None:
+    root = desk.master()
+    peers = next(root.glob("mnt/*/pki/*/peers"))
+    outside = desk.folder / "laptop.crt"
+    outside.write_bytes((peers / "me.crt").read_bytes())
+    (peers / "me.crt").unlink()
+    (peers / "me.crt").symlink_to(outside)
+    listed = json.loads(desk.run("certs", "--json", "--root", root).stdout)
+    assert not [row for row in listed["certificates"] if row["path"].endswith("me.crt")]
+
+
+def silence_is_no_proof(desk: Desk) -> None:
+    lab = letters.neighbour(desk.lab)
+    (_, over) = lab.world.letters
+    assert "cannot be verified" in over.plain
+    assert "Nothing for you to do" not in over.plain
+    assert "still" not in over.title
+
+
+def foreign_line(desk: Desk) -> None:
+    for program in ("", "cloud-controller-manager: "):
+        diagnosis = judged(f'{program}Get "https://api.cloud.example.com/v1": {EXPIRED}')
+        assert diagnosis.suspect == "outside"
+        assert not re.search("quorum|group|neighbour|member", diagnosis.effect + diagnosis.remedy.why)
+
+
+def unknown_is_not_no(desk: Desk) -> None:
+    lab = desk.lab(member(peer_ends=NOW - DAY), mode="notify", containers=())
+    lab.suffer(10)
+    (letter,) = lab.world.letters
+    assert "A restart may not fix it" in letter.plain
+    assert "does not fix it" not in letter.plain
+    (incident,) = lab.incidents()
+    assert "does not fix it" not in incident.decision.reason
+
+
+def nothing_to_approve(desk: Desk) -> None:
+    lab = desk.lab(member(peer_ends=NOW - DAY), mode="notify")
+    lab.suffer(10)
+    done = commandline.run(lab, "approve", "1", config='mode = "notify"\n')
+    assert done.exit_code == 1
+    assert "approved" not in done.output
+
+
+def entry_of_apprise(desk: Desk) -> None:
+    path = desk.folder / "apprise.yml"
+    path.write_text("urls:\n" + "".join(f"  - json://h{n}.example\n\n" for n in range(4)) + "  - nosuch://x\n")
+    way = AppriseNotifier([str(path)], {}, ())
+    (fault,) = way.faults()
+    assert re.search(r": entry 5: apprise cannot use it: Un\w+ URL$", fault)
+
+
+A = {
+    "A1 a wrong name of its own is reported and stays open": own_name_mismatch,
+    "A2 a stranger's call is no alarm": call_without_ca,
+    "A3 an empty certificate fails the check": empty_certificate_in_use,
+    "A4 a machine with a fault does not call itself sound": fault_on_both_sides,
+    "A5 loopback and own names are this machine": loopback,
+    "A6 a line with another date is no evidence": unrelated_line,
+    "A7 a CA of k3s is no leaf": ca_of_k3s,
+    "A8 certs --wide fits every terminal": wide_table,
+    "A9 a channel that comes later hears what is broken": channel_that_comes_later,
+    "A10 diagnose says that it read no certificate": diagnose_without_certificates,
+    "A11 diagnose takes the time from the log": time_of_the_log,
+    "A12 backfill without root promises nothing": backfill_as_a_user,
+    "A13 no link leads out of a copy": links_of_a_copy,
+    "A14 silence is not called a proof": silence_is_no_proof,
+    "A15 a foreign line is not told in etcd's terms": foreign_line,
+    "A16 unknown is not told as no": unknown_is_not_no,
+    "A17 nothing is approved where nothing is proposed": nothing_to_approve,
+    "A18 a bad entry of apprise.yml is an entry": entry_of_apprise,
+}
+
+
+@pytest.mark.parametrize("case", A.values(), ids=A)
+def test_row(case, lab, tmp_path, monkeypatch):
+    case(Desk(lab, tmp_path, monkeypatch))
