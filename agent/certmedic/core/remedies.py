@@ -66,8 +66,9 @@ UNTYPABLE = "No command is shown, because the file's path has unusual characters
 def effect_of(cause: Cause, places: Sequence[Place]) -> str:
     """Return what stops working when certificates at these places are refused, in a sentence or two."""
     uses = ["ca"] if cause is Cause.CA_EXPIRED else [place.use for place in places]
-    refused = dict.fromkeys(filter(None, (planes.use_of(use).refused for use in uses)))
-    return " ".join(refused) or "Programs that use it are refused."
+    is_forecast = cause is Cause.EXPIRES_SOON
+    texts = ((is_forecast and use.will_break) or use.refused for use in map(planes.use_of, uses))
+    return " ".join(dict.fromkeys(filter(None, texts))) or "Programs that use it are refused."
 
 
 def image_of(group: str, facts: Facts) -> str | None:

@@ -219,13 +219,14 @@ def test_planned_action_waits_for_its_day_and_its_hour(policy, why):
     ("synchronised", "neighbours", "why"),
     [
         (True, (), "synchronised"),
+        (False, ("10.0.0.3",), "not synchronised, but etcd-c refuses the certificate by its own clock"),
         (None, (), "not known to be wrong"),
         (False, ("10.0.0.2",), "not synchronised, but 10.0.0.2 refuses the certificate by its own clock"),
         (False, (), ""),
     ],
 )
 def test_wrong_clock_closes_its_gate_unless_a_peer_confirms_the_fault(synchronised, neighbours, why):
-    looked = facts(EXPIRED, clock_synchronised=synchronised)
+    looked = facts(EXPIRED, clock_synchronised=synchronised, names={"10.0.0.3": "etcd-c"})
     decision = decide(diagnosis(neighbours=neighbours), looked, HISTORY, POLICY)
     assert blocked(decision) == ([] if why else [GateName.CLOCK])
     assert not why or why in [gate.why for gate in decision.gates if gate.name == GateName.CLOCK]

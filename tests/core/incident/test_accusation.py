@@ -53,6 +53,11 @@ def test_first_of_the_others_reports_a_member_that_does_not_recover(mine, others
     assert f"{accused} reports itself" in leaves_it_to(accusing(accused), here, NOW + after - SECOND)
 
 
+def test_accused_member_is_called_by_its_name():
+    here = replace(seen_by(A, B, C), names={B: "etcd-b"})
+    assert leaves_it_to(accusing(B), here, NOW).startswith("etcd-b reports itself; ")
+
+
 def shaken(**answers):
     """Return members that answer a handshake or not, by the last part of their address."""
     leaf = member()[0].certificate

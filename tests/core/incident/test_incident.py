@@ -345,12 +345,18 @@ def test_information_is_not_held_back():
 
 
 @pytest.mark.parametrize(
-    ("others", "held"),
-    [(7, False), (8, True)],
+    ("others", "earlier", "held"),
+    [
+        (7, 11 * MINUTE, False),
+        (8, 11 * MINUTE, True),
+        (1, 10 * MINUTE, False),
+        (2, 10 * MINUTE, True),  # they opened together
+    ],
 )
-def test_open_incidents_of_one_cause_are_announced_up_to_a_limit(others, held):
-    open_ones = [incident(number) for number in range(2, 2 + others)]
-    follow = advance(RecheckKind.ANNOUNCE, incident(announced=None), facts(SICK), around(others=open_ones), NOW)
+def test_open_incidents_of_one_cause_are_announced_up_to_a_limit(others, earlier, held):
+    subject = incident(announced=None)
+    open_ones = [replace(incident(n), opened_at=subject.opened_at - earlier) for n in range(2, 2 + others)]
+    follow = advance(RecheckKind.ANNOUNCE, subject, facts(SICK), around(others=open_ones), NOW)
     assert ("note held back" in kinds(follow)) is held
     assert ("tell opened" in kinds(follow)) is not held
 

@@ -2,15 +2,17 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from certmedic.core import verdict
 from certmedic.core.message import BASES, digest, event, key_of
-from certmedic.core.model import Cause, MessageKind, Pager, Severity
+from certmedic.core.model import MessageKind, Pager, Severity
+from labs.values import DAY, NOW, facts, member
 
-OPENED = replace(
-    digest([(Severity.CRITICAL, Cause.EXPIRED)], host="m"), kind=MessageKind.OPENED, title="t" * 2000, key="k/1"
-)
+(EXPIRED,) = verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())
+OPENED = replace(digest([(Severity.CRITICAL, EXPIRED)], host="m"), kind=MessageKind.OPENED, title="t" * 2000, key="k/1")
 RESOLVED = replace(OPENED, kind=MessageKind.RESOLVED)
 
 

@@ -180,7 +180,8 @@ def clock(context: Context) -> Gate:
     if context.facts.clock_synchronised is not False:
         return opened(name, "synchronised" if context.facts.clock_synchronised else "not known to be wrong")
     if diagnosis.suspect is Suspect.OWN and diagnosis.neighbours:
-        return opened(name, f"not synchronised, but {diagnosis.neighbours[0]} refuses the certificate by its own clock")
+        member = context.facts.names.get(diagnosis.neighbours[0], diagnosis.neighbours[0])
+        return opened(name, f"not synchronised, but {member} refuses the certificate by its own clock")
     why = "this machine's clock is not synchronised, and no other member refused the certificate"
     return closed(name, why, opens="synchronise the clock (timedatectl)")
 

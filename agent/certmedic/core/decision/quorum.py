@@ -37,7 +37,7 @@ def others_untroubled(context: Context) -> Gate | None:
     """No other member is known to be in trouble; asked if the members themselves cannot be seen."""
     if not context.restarts or of_group(context.facts.members, context.diagnosis.group):
         return None
-    troubled = ", ".join(context.history.troubled)
+    troubled = ", ".join(dict.fromkeys(context.facts.names.get(name, name) for name in context.history.troubled))
     if troubled:
         why = f"other members are refused too ({troubled}): restarting this one could cost the quorum"
         return closed(GateName.MEMBERS, why, opens="fix those members first, or restart by hand in an order of yours")

@@ -37,8 +37,11 @@ def leaves_it_to(incident: Incident, facts: Facts, now: datetime) -> str | None:
     else:
         wait = FIRST_AFTER
     due = incident.opened_at + wait
+    member = facts.names.get(whom, whom)
     return (
-        f"{whom} reports itself; if it does not recover, this master reports it at {stamp(due)}" if now < due else None
+        f"{member} reports itself; if it does not recover, this master reports it at {stamp(due)}"
+        if now < due
+        else None
     )
 
 

@@ -23,6 +23,8 @@ QUIET_LOOK_EVERY = timedelta(minutes=1)
 QUIET_FOR = timedelta(minutes=15)  # an incident that cannot be verified here ends after so long without a line
 HISTORY = timedelta(minutes=1)  # before the start; younger lines may have come during a restart of the agent
 MOST_OPEN = 8  # incidents of one cause that are reported at a time
+MOST_AT_ONCE = 2  # of these, incidents that opened together: the third message is the digest of the rest
+AT_ONCE = timedelta(minutes=10)  # incidents that open within so long opened together
 MOST_AN_HOUR = 12  # incidents of one severity that are reported
 DIGEST_AFTER = timedelta(minutes=1)
 HELD_BACK = "held back"  # the event of an incident that is not reported for now
@@ -196,9 +198,15 @@ def held_back(incident: Incident, around: Circumstances) -> str | None:
     """Return why an incident is not reported now; None if it is."""
     if incident.diagnosis.severity is Severity.INFO:
         return None
-    reported = [other for other in around.others if other.announced_at is not None]
-    if sum(other.diagnosis.cause is incident.diagnosis.cause for other in reported) >= MOST_OPEN:
+    reported = [
+        other
+        for other in around.others
+        if other.announced_at is not None and other.diagnosis.cause is incident.diagnosis.cause
+    ]
+    if len(reported) >= MOST_OPEN:
         return f"{MOST_OPEN} incidents of this cause are open and were reported"
+    if sum(abs(incident.opened_at - other.opened_at) <= AT_ONCE for other in reported) >= MOST_AT_ONCE:
+        return f"{MOST_AT_ONCE} incidents of this cause opened at the same time and were reported"
     if around.told_of >= MOST_AN_HOUR:
         return f"{MOST_AN_HOUR} incidents of this severity were reported within the last hour"
     return None

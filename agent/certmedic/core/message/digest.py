@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
-from certmedic.core.message.words import WHAT
-from certmedic.core.model import Cause, Message, MessageKind, Severity
+from certmedic.core.message.words import WHAT, harmless, whose
+from certmedic.core.model import Cause, Diagnosis, Message, MessageKind, Severity
+from certmedic.core.text import cut
 
-LIST = "certmedic incidents"
+LIST = "certmedic incidents --open"
+MOST_NAMES = 5  # of one cause
 
 
-def digest(held: Sequence[tuple[Severity, Cause]], *, host: str) -> Message:
-    """Return the message about incidents that are held back, one (severity, cause) each; at least one."""
+def digest(held: Sequence[tuple[Severity, Diagnosis]], *, host: str) -> Message:
+    """Return the message about incidents that are held back, each with its severity; at least one."""
     severity = min((severity for severity, _ in held), key=list(Severity).index)
-    causes = Counter(WHAT[cause] for _, cause in held)
+    names: dict[Cause, list[str]] = {}
+    for _, diagnosis in held:
+        names.setdefault(diagnosis.cause, []).append(harmless(cut(whose(diagnosis), 40)))
     title = (
         f"[{severity.upper()}] {host}: {len(held)} more incident{'s' if len(held) > 1 else ''}, not reported one by one"
     )
-    lines = [f"{count} x {what}" for what, count in causes.most_common()]
-    opening = "Too many incidents are open to report each one. These are held back:"
-    closing = f"To see all of them, type on {host}:"
+    lines = [
+        f"{len(of_cause)} x {WHAT[cause]}: {listed(of_cause)}"
+        for cause, of_cause in sorted(names.items(), key=lambda item: -len(item[1]))
+    ]
+    opening = f"{host}: these incidents are open too. certmedic sends no further message about them:"
+    closing = f"To see all incidents, type on {host}:"
     return Message(
         kind=MessageKind.DIGEST,
         severity=severity,
@@ -31,3 +37,10 @@ def digest(held: Sequence[tuple[Severity, Cause]], *, host: str) -> Message:
         html=f"<p>{escape(opening)}</p><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
         f"<p>{escape(closing)}</p><pre>sudo {LIST}</pre>",
     )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a sentence, each once; all but the first few are counted."""
+    known = list(dict.fromkeys(names))
+    rest = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
+    return ", ".join(known[:MOST_NAMES]) + rest

@@ -80,6 +80,7 @@ class Use:
         None  # the Kubernetes from which the holder reads it within a minute (FIELD 8.1)
     )
     refused: str = ""  # what stops working when it is refused, for people
+    will_break: str = ""  # the same before it expires, where the tense differs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
