@@ -249,8 +249,9 @@ def test_unwritable_metrics_folder_is_logged_once_and_hides_no_other_file(lab, t
     pulse = pulse_of(lab, tmp_path / "none" / "c.prom")
     for tick in (0.0, 60.0, 120.0):
         pulse.turn(lab.loop, lab.now, tick)
+    cure = ": make the folder, and give it to the group certmedic"
     assert [r.getMessage() for r in caplog.records] == [
-        f"the metrics in {tmp_path}/none/c.prom: cannot be written: [Errno 2] No such file or directory: 'none'"
+        f"the metrics in {tmp_path}/none/c.prom: cannot be written: [Errno 2] No such file or directory: 'none'{cure}"
     ]
     assert (tmp_path / "metrics.prom").exists()
 

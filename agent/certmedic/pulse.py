@@ -6,6 +6,7 @@ the next sign is the next attempt.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Collection, Sequence
@@ -34,6 +35,12 @@ LOGIN_EVERY = 2.0  # seconds
 ALERTS_EVERY = 2.0  # seconds between two looks whether an incident changed
 METRICS_EVERY = 60.0  # seconds
 
+# The cure for an error of writing.
+CURES = {
+    errno.ENOENT: ": make the folder, and give it to the group certmedic",
+    errno.EACCES: ": give the folder to the group certmedic",
+    errno.EROFS: ": its unit may not write there: restart the service if the folder is new, or add it to ReadWritePaths=",
+}
 log = logging.getLogger(__name__)
 
 
@@ -115,7 +122,7 @@ class Pulse:
             write()
         except OSError as error:
             if self._complaints.get(what) != str(error):
-                log.warning("%s: cannot be written: %s", what, error)
+                log.warning("%s: cannot be written: %s%s", what, error, CURES.get(error.errno or 0, ""))
             self._complaints[what] = str(error)
         else:
             self._complaints[what] = ""

@@ -33,6 +33,15 @@ def missing_programs(config: Config) -> list[str]:
     return [f"remedy.means: {p}: is not an executable file" for p in programs if not os.access(p, os.X_OK)]
 
 
+def missing_folders(config: Config) -> list[str]:
+    """Return the folders of files to be written that do not exist, a sentence each."""
+    file = config.metrics.textfile
+    if file is None or file.parent.is_dir():
+        return []
+    restart = "make it, give it to the group certmedic, and restart the service, which sees it only then"
+    return [f"metrics.textfile: {file.parent}: no such folder: {restart}"]
+
+
 def unable(config: Config) -> list[str]:
     """Return that nothing can act although the mode asks for it, in a sentence."""
     if config.mode in ("observe", "notify") or actor.is_installed():
@@ -54,7 +63,7 @@ def check_config(*, config_path: Path | None, explain: bool) -> None:
     """Check the configuration, the channels and the commands in it, and print every fault at once."""
     config = inputs.config(config_path)
     read = files(config_path)
-    faults = [*app.channel_faults(config, app.notifier(config)), *missing_programs(config)]
+    faults = [*app.channel_faults(config, app.notifier(config)), *missing_programs(config), *missing_folders(config)]
     for fault in faults:
         output.say(fault, colour="red")
     for warning in (*open_secrets(config), *unable(config)):
