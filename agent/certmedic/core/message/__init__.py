@@ -1,6 +1,7 @@
 """Messages to people, in three forms of one structure, and entries for the journal."""
 
 from certmedic.core.message.alert import KEPT, alert, annotations_of, ended, is_posted, labels_of
+from certmedic.core.message.badge import badged
 from certmedic.core.message.compose import compose, test_message
 from certmedic.core.message.digest import digest
 from certmedic.core.message.event import BASES, NEVER_AGAIN, event, key_of
@@ -29,6 +30,7 @@ __all__ = [
     "alert",
     "alertmanager_fields",
     "annotations_of",
+    "badged",
     "channels_faulty_fields",
     "compose",
     "config_refused_fields",

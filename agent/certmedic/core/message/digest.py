@@ -34,8 +34,8 @@ def digest(held: Sequence[tuple[Severity, Diagnosis]], *, host: str) -> Message:
         title=title,
         plain="\n".join([opening, *lines, "", closing, f"sudo {LIST}"]),
         markdown="\n".join([opening, "", *(f"- {line}" for line in lines), "", closing, f"`sudo {LIST}`"]),
-        html=f"<p>{escape(opening)}</p><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
-        f"<p>{escape(closing)}</p><pre>sudo {LIST}</pre>",
+        html=f"<p><b>{escape(opening)}</b></p>\n<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>\n"
+        f"<p><b>{escape(closing)}</b><br/><code>sudo {LIST}</code></p>",
     )
 
 

@@ -173,7 +173,9 @@ def soon(moment: datetime, now: datetime, many: int = 1) -> str:
 # ---------------------------------------------------------------- text of strangers
 
 LOOKALIKES = str.maketrans({"`": "'", "<": "\u2039", ">": "\u203a", "@": "(at)", "\uff20": "(at)"})
-# A word that holds more than letters, digits and the marks of a sentence, or looks like a host name or an :emoji:.
+# A word that holds more than letters, digits and the marks of a sentence, or looks like a host name or an :emoji:. A lone "/" or "="
+# (two times, a setting) is markup nowhere.
+PLAIN = frozenset("/=")
 MARKED = re.compile(r"[^\w,;:.?!\"'()%…\u2039\u203a-]|_|\w\.\w|:[A-Za-z]\w*:")
 EDGES = re.compile(r"""([("']*)(.*?)([,;:.?!)"']*)""", re.DOTALL)
 
@@ -193,7 +195,7 @@ def harmless(text: str) -> str:
 def spans(text: str) -> Iterator[tuple[bool, str]]:
     """Yield harmless text in pieces, each with whether it must be set as code because a chat might see markup in it."""
     for word in re.split(r"( +)", text):
-        if word.isspace() or not MARKED.search(word):
+        if word.isspace() or word in PLAIN or not MARKED.search(word):
             yield False, word
             continue
         match = EDGES.fullmatch(word)
