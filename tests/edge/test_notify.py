@@ -24,6 +24,7 @@ from labs.waiting import until
 pytestmark = pytest.mark.slow
 
 TAGS = {"critical": "oncall", "warning": "team", "info": "team"}
+CIRCLE = "\U0001f534"
 SECRET = "S3cr3tT0kenThatNobodyMaySee"
 
 
@@ -229,19 +230,20 @@ def test_web_hook_gets_plain_text_and_the_severity(hook, opened):
 def test_chat_gets_unchanged_markdown(hook, opened):
     notifier = AppriseNotifier([], TAGS, [f"mmost://127.0.0.1:{hook.port}/{'3' * 32}"])
     assert notifier.send(only(notifier), opened).ok
-    assert hook.messages[0]["text"].replace("\r\n", "\n") == opened.markdown
+    assert hook.messages[0]["text"].replace("\r\n", "\n") == f"{CIRCLE} [CRITICAL] {opened.markdown}"
     assert hook.requests[0][0] == f"/hooks/{'3' * 32}"
 
 
-def test_short_chat_message_has_the_first_whole_lines(hook, opened):
+def test_short_chat_message_has_whole_lines_and_its_commands(hook, opened):
     url = f"rocket://{'a' * 24}/{'b' * 24}@127.0.0.1:{hook.port}/#general"
     notifier = AppriseNotifier([], TAGS, [url])
-    opened = replace(opened, markdown=opened.markdown + "\n- *Evidence:* `x`" * 30)
-    assert notifier.send(only(notifier), opened).ok
+    facts, typed, commands = opened.markdown.partition("- *Type:*")
+    long = replace(opened, markdown=facts + "- *Fact:* `x`\n" * 30 + typed + commands)
+    assert notifier.send(only(notifier), long).ok
     text = hook.messages[0]["text"].replace("\r\n", "\n")
     assert 900 < len(text) <= 1000
-    assert opened.markdown.startswith(text + "\n")
-    assert opened.markdown.splitlines()[0] in text
+    assert text.startswith(f"{CIRCLE} [CRITICAL] {facts}")
+    assert text.endswith(f"- *Fact:* `x`\n{typed}{commands}")
 
 
 @pytest.mark.parametrize(
@@ -277,6 +279,8 @@ def test_telegram_gets_every_line_with_supported_tags_only(hook, opened):
     assert sent["parse_mode"] == "HTML"
     assert set(re.findall(r"</?([a-z]+)", sent["text"])) == {"b", "code"}
     shown = html.unescape(re.sub(r"</?(b|code)>", "", sent["text"]))
+    word, _, shown = shown.partition("] ")
+    assert word == f"{CIRCLE} [CRITICAL"
     assert re.sub(r"\s+|^- ?", "", shown, flags=re.MULTILINE) == re.sub(r"\s+", "", opened.plain)
     assert shown.splitlines()[0] == opened.plain.splitlines()[0]
 
@@ -285,7 +289,7 @@ def test_discord_gets_unchanged_markdown_within_its_limit(hook, opened):
     notifier = AppriseNotifier([], TAGS, ["discord://123456789012345678/abcdefghijklmnopqrstuvwxyz"])
     assert notifier.send(redirected(notifier, hook), opened).ok
     content = hook.messages[0]["content"].replace("\r\n", "\n")
-    assert content == f"{opened.title}\n{opened.markdown}"
+    assert content == f"{CIRCLE} {opened.title}\n{opened.markdown}"
     assert len(content) <= 2000
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
+import re
 import threading
 from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from certmedic.core.message import page
+from certmedic.core.message import badged, page
 from certmedic.core.model import Message, MessageKind, Severity
 from certmedic.edge.notify.capture import captured
 from certmedic.edge.notify.pager import PagerService
@@ -19,7 +20,9 @@ LONGEST = 20.0  # seconds for one attempt, whatever the address says
 # Services that apprise hands plain text to, and that render it as Markdown.
 TEXT_IS_MARKDOWN = frozenset({"discord", "mmost", "mmosts"})
 MAIL = frozenset({"mailto", "mailtos"})
-
+# Chats to which apprise sends no colour, and that show a coloured circle. Not text messages: one such character halves their length.
+COLOURLESS = frozenset({"discord", "tgram", "ntfy", "ntfys", "gchat", "mmost", "mmosts", "rocket", "rockets"})
+COMMANDS = re.compile(r"(- \*)?(Type|More)\b")  # the beginning of the first block with commands, and of those after it
 
 Results = SimpleQueue[tuple[str, Delivered]]  # channel, and the result of its next message
 
@@ -66,6 +69,7 @@ def hand_over(server: Any, message: Message) -> Delivered:
     if message.kind is MessageKind.RESOLVED:
         kind = "success"
     try:
+        message = badged(message, titled=server.title_maxlen > 0, circled=not COLOURLESS.isdisjoint(_schemes(server)))
         shape, text = form_of(server, message)
         # Without a title field, apprise would put the title into the text, whose first line says the same.
         title = message.title if server.title_maxlen > 0 else ""
@@ -93,7 +97,7 @@ def form_of(server: Any, message: Message) -> tuple[str, str]:
         whole = f"<pre>{html.escape(message.plain, quote=False)}</pre>"
         return shape, message.html if len(message.html) <= limit else whole
     markdown = shape == "markdown" or not TEXT_IS_MARKDOWN.isdisjoint(_schemes(server))
-    return shape, _whole_lines(message.markdown if markdown else message.plain, limit)
+    return shape, _shortened(message.markdown if markdown else message.plain, limit)
 
 
 def _schemes(server: Any) -> set[str]:
@@ -103,11 +107,14 @@ def _schemes(server: Any) -> set[str]:
     return schemes
 
 
-def _whole_lines(text: str, limit: int) -> str:
-    """Return as many whole lines as fit; if the first does not fit, its beginning."""
-    while len(text) > limit and "\n" in text:
-        text = text.rpartition("\n")[0]
-    return text[:limit]
+def _shortened(text: str, limit: int) -> str:
+    """Return a message that fits: without its last facts, then without its first commands; else the beginning of its first line."""
+    blocks = re.split(r"\n(?![ \n])", text)  # a head with its indented lines is one block
+    commands = next((place for place, block in enumerate(blocks) if COMMANDS.match(block)), len(blocks))
+    while len(blocks) > 1 and len("\n".join(blocks)) > limit:
+        commands = max(commands - 1, 1)
+        del blocks[commands]
+    return "\n".join(blocks)[:limit].rstrip("\n")
 
 
 def patience_of(server: Any) -> float:
