@@ -3,13 +3,16 @@
 import json
 import re
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 
-from certmedic.cli import main
-from certmedic.cli.fleet import bars, names
+from certmedic.cli import main, output
+from certmedic.cli.fleet import bars, names, tell
+from certmedic.core.fleet import view
 from labs.answers import answering, reply
+from labs.fleets import made
 from labs.receivers import free_port
 
 LABELS = {
@@ -145,3 +148,17 @@ def test_journals_need_a_library_that_a_laptop_may_lack(tmp_path, monkeypatch):
 )
 def test_bar_shows_what_nothing_renews_first(alone, number, longest, bar):
     assert bars(alone, number, longest, 10) == bar
+
+
+def test_narrow_terminal_breaks_no_name_of_a_cluster(monkeypatch, capsys):
+    now = datetime(2026, 11, 29, tzinfo=UTC)
+    monkeypatch.setattr(output, "columns", lambda: 80)
+    tell(view(made(20, now), now))
+    lines = capsys.readouterr().out.splitlines()
+    names = {line.split()[1] for line in lines[lines.index("CLUSTERS") :] if "prod-" in line}
+
+    assert max(map(len, lines)) <= 80
+    assert len(names) == 20
+    assert all(name.endswith(".example.org") for name in names)
+    assert any("  3, master-c SILENT  in " in line for line in lines)
+    assert "    reported by master-b +2" in lines

@@ -80,7 +80,7 @@ def test_json_escapes_control_and_bidirectional_characters(foreign, written, cap
 @pytest.mark.parametrize("columns", [1, 20, 60, 70, 80, 100, 110, 116, 300])
 def test_table_keeps_each_path_below_its_row(columns, monkeypatch, capsys):
     monkeypatch.setattr(output, "columns", lambda: columns)
-    output.table(HEADS, ROWS, stacked=True)
+    output.table(HEADS, ROWS, stacked=["FILE"])
     lines = capsys.readouterr().out.splitlines()
 
     paths = [row[0] for row in ROWS]
@@ -117,7 +117,7 @@ def test_table_cuts_the_named_column_first(monkeypatch, capsys):
 
 
 def test_table_prints_each_row_on_one_line_without_a_terminal(capsys):
-    output.table(HEADS, ROWS, stacked=True)
+    output.table(HEADS, ROWS, stacked=["FILE"])
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == [row[0] for row in ROWS]
 
 
@@ -134,7 +134,38 @@ def test_bar_is_empty_only_if_nothing_is_left(share, cells, monkeypatch):
 def test_stacked_table_cuts_the_named_column_too(monkeypatch, capsys):
     monkeypatch.setattr(output, "columns", lambda: 40)
     rows = [["/a/long/path/of/a/certificate.crt", "kube-apiserver-etcd-client", "2026-12-08 14:54"]]
-    output.table(["FILE", "SUBJECT", "EXPIRES"], rows, stacked=True, cuts="SUBJECT")
+    output.table(["FILE", "SUBJECT", "EXPIRES"], rows, stacked=["FILE"], cuts="SUBJECT")
     _, row, path = capsys.readouterr().out.splitlines()
     assert row.split("  ") == ["kube-apiserver-etcd-c\u2026", "2026-12-08 14:54"]
     assert path == f"  {rows[0][0]}"
+
+
+def test_stacked_table_has_further_cells_below_each_path(monkeypatch, capsys):
+    monkeypatch.setattr(output, "columns", lambda: 60)
+    output.table(HEADS, ROWS, stacked=["FILE", "SERVED"])
+    lines = capsys.readouterr().out.splitlines()
+
+    assert lines[0].split() == ["SUBJECT", "EXPIRES", "STATUS"]
+    assert f"    served {ROWS[0][-1]}" in lines
+    assert [line.strip() for line in lines if line.startswith("  /")] == [row[0] for row in ROWS]
+    assert sum("served" in line for line in lines) == 2  # nothing serves the other one
+
+
+@pytest.mark.parametrize(
+    ("head", "text", "shown"),
+    [
+        ("  2026-11-29 21:31:02  opened    ", "expired: /a/path/of/40/characters/to/a/cert.crt: so", 33),
+        ("  head  ", "expired: /a/path/of/40/characters/to/a/cert.crt: so", 8),
+        ("  2026-11-29 21:31:02  opened    ", f"expired: /{'x' * 70}", 33),
+    ],
+)
+def test_path_that_has_no_room_beside_its_head_begins_near_the_left_edge(head, text, shown, monkeypatch, capsys):
+    monkeypatch.setattr(output, "columns", lambda: 60)
+    output.item(head, text)
+    lines = capsys.readouterr().out.splitlines()
+
+    if "/a/path" in text and len(head) > 20:
+        assert lines == [head.rstrip(), "    expired: /a/path/of/40/characters/to/a/cert.crt: so"]
+    else:
+        assert lines[0].startswith(f"{head}expired:")
+        assert all(line.startswith(" " * shown) for line in lines[1:])

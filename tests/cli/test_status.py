@@ -3,12 +3,14 @@
 import json
 import re
 import socket
+from datetime import timedelta
 
 import pytest
 
 from certmedic import __version__
 from certmedic.edge.actor import ABSENT, VARIABLE
 from labs import commandline
+from labs.values import DAY, NOW, member
 
 
 @pytest.mark.parametrize(
@@ -128,3 +130,20 @@ def test_status_shows_which_alertmanager_takes_no_alerts(lab):
     assert "none is configured" not in output
     listed = json.loads(commandline.run(lab, "status", "--json", config=config).stdout)["alertmanagers"]
     assert [(row["instance"], row["error"]) for row in listed] == [("am-1:9093", "HTTP 503"), ("am-2:9093", "")]
+
+
+def test_status_shows_the_gravest_incident_first(lab):
+    lab = lab(member(peer_ends=NOW + timedelta(minutes=1), server_ends=NOW + 5 * DAY), mode="notify")
+    lab.go(90)
+    shown = re.findall(r"^incident (\d+)\s+(\w+)", commandline.run(lab, "status").output, re.MULTILINE)
+
+    assert [word for _, word in shown] == ["CRITICAL", "WARNING"]
+
+
+def test_show_has_closed_gates_first(lab):
+    lab = lab(mode="notify")
+    lab.suffer(5)
+    gates = re.findall(r"^  (pass|BLOCKED) ", commandline.run(lab, "show", "1").output, re.MULTILINE)
+
+    assert gates[0] == "BLOCKED"
+    assert gates == sorted(gates)

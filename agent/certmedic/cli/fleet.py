@@ -17,6 +17,7 @@ from certmedic.edge.fleet import FleetError, from_alertmanager, from_journals, f
 
 MOST = 10  # certificates and cures that a person sees
 WIDEST = 40  # columns of a bar
+ROOMY = 100  # columns; a narrower terminal shows the number of masters, and no date beside the days that are left
 NO_NAME = "(no name)"
 NOTHING_GIVEN = (
     "give --prometheus URL, --alertmanager URL or --journal DIR: certmedic asks what you have, and has no server"
@@ -187,6 +188,7 @@ def tell(seen: Fleet) -> None:
         output.table(("WHEN (UTC)", "CLUSTER", "MASTER", "RESULT", "WHAT"), rows, colours=colours)
         more(len(seen.cures), MOST)
     output.say("\nCLUSTERS", bold=True)
+    narrow = 0 < output.columns() < ROOMY
     output.table(
         ("STATE", "CLUSTER", "OPEN", "MASTERS", "NEXT EXPIRY"),
         [
@@ -194,13 +196,21 @@ def tell(seen: Fleet) -> None:
                 cluster.state,
                 cluster.name or NO_NAME,
                 str(cluster.incidents or "-"),
-                ", ".join(map(partial(master_of, cluster), cluster.masters)) or "-",
-                left(cluster.next, seen.at) if cluster.next else "-",
+                masters_of(cluster, narrow=narrow),
+                left(cluster.next, seen.at, short=narrow) if cluster.next else "-",
             ]
             for cluster in seen.clusters
         ],
         colours=[COLOURS.get(cluster.state) for cluster in seen.clusters],
     )
+
+
+def masters_of(cluster: Cluster, *, narrow: bool) -> str:
+    """Return the masters of a cluster; where there is little room their number, and those that are silent."""
+    if not narrow:
+        return ", ".join(map(partial(master_of, cluster), cluster.masters)) or "-"
+    silent = [master_of(cluster, master) for master in cluster.masters if master.name in cluster.silent]
+    return ", ".join([str(len(cluster.masters) or "-"), *silent])
 
 
 def master_of(cluster: Cluster, master: Master) -> str:
@@ -229,6 +239,7 @@ def tell_incidents(seen: Fleet) -> None:
             for incident in seen.incidents
         ],
         colours=[COLOURS.get(incident.severity) for incident in seen.incidents],
+        stacked=["REPORTED BY"],
         cuts="CLUSTER",
     )
 
@@ -264,7 +275,7 @@ def tell_expiries(seen: Fleet) -> None:
             for expiry in seen.expiries[:MOST]
         ],
         colours=["red" if expiry.not_after <= seen.at else None for expiry in seen.expiries[:MOST]],
-        stacked=True,
+        stacked=["FILE"],
     )
     more(len(seen.expiries), MOST)
 
@@ -276,10 +287,10 @@ def bars(alone: int, number: int, longest: int, room: int) -> str:
     return "#" * first + "=" * (width - first)
 
 
-def left(expiry: Expiry, now: datetime) -> str:
-    """Return when a certificate expires, and how far off that is."""
-    end = expiry.not_after
-    return f"{end:%Y-%m-%d}, {ago(now - end) if end <= now else f'in {span(end - now)}'}"
+def left(expiry: Expiry, now: datetime, *, short: bool = False) -> str:
+    """Return when a certificate expires, and how far off that is; if `short`, only that."""
+    far = ago(now - expiry.not_after)
+    return far if short else f"{expiry.not_after:%Y-%m-%d}, {far}"
 
 
 def more(number: int, shown: int) -> None:

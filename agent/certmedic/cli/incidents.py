@@ -123,7 +123,7 @@ def tell_incidents(rows: Sequence[tuple[Incident, Silence | None]]) -> None:
             ]
         )
     colours = [None if i.state == "resolved" else output.COLOURS.get(i.severity) for i, _ in rows]
-    output.table(HEADS, cells, colours=colours, cuts="WHICH")
+    output.table(HEADS, cells, colours=colours, stacked=["WHICH"])
 
 
 # ---------------------------------------------------------------- show
@@ -211,10 +211,10 @@ def written(form: str, incident: Incident, *, cluster: str, now: datetime, **row
 
 
 def tell_decision(decision: Decision) -> None:
-    """Print a decision with every gate."""
+    """Print a decision with every gate, the closed ones first."""
     output.say()
     output.item("decision ", decision.reason)
-    for gate in decision.gates:
+    for gate in sorted(decision.gates, key=lambda gate: gate.passed):
         head = f"  {'pass   ' if gate.passed else 'BLOCKED'}  {gate.name:<11} "
         output.item(head, explain(gate), colour=None if gate.passed else "yellow")
 

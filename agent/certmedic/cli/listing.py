@@ -11,6 +11,7 @@ from certmedic.core.model import Certificate, Facts, FileFault, Stored
 from certmedic.core.text import ago, span
 
 UNREADABLE = "unreadable"  # the reason of a fault
+ROOMY = 100  # columns; a narrower terminal shows no time of day, which stands in `show` and `--json`
 
 
 def state_of_fault(fault: FileFault) -> str:
@@ -32,11 +33,12 @@ def tell_certificates(rows: Sequence[tuple[Stored, str]], facts: Facts, now: dat
     if not rows:
         output.say("No certificate found in the usual places of a master. Name other places in certificates.paths.")
         return
+    day = "%Y-%m-%d" if 0 < output.columns() < ROOMY else "%Y-%m-%d %H:%M"
     cells: dict[str, Callable[[Stored, str], str]] = {
         "FILE": lambda stored, _: stored.certificate.path,
         "SUBJECT": lambda stored, _: stored.certificate.subject_cn or stored.certificate.subject,
         "ISSUER": lambda stored, _: stored.certificate.issuer_cn or stored.certificate.issuer,
-        "EXPIRES": lambda stored, _: f"{stored.certificate.not_after:%Y-%m-%d %H:%M}",
+        "EXPIRES": lambda stored, _: f"{stored.certificate.not_after:{day}}",
         "EXPIRES IN": lambda stored, _: residual(certificates.residual(stored.certificate, now)),
         "LEFT": lambda stored, _: output.bar(left_of(stored.certificate, now)),
         "STATUS": lambda _, state: state,
@@ -49,7 +51,7 @@ def tell_certificates(rows: Sequence[tuple[Stored, str]], facts: Facts, now: dat
     output.table(
         heads,
         [[cells[head](*row) for head in heads] for row in rows],
-        stacked=True,
+        stacked=[head for head in ("FILE", "ISSUER", "USED AS", "SERVED") if head in heads],
         cuts="SUBJECT",
         colours=[output.COLOURS.get(state, None if state == "ok" else "red") for _, state in rows],
     )

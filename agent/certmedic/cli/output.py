@@ -24,6 +24,7 @@ SCHEMA = 1
 NARROWEST = 4  # columns of a cell, on however narrow a terminal
 SHORTEST = 12  # columns of a cell that is cut; a shorter one would say nothing
 BAR = 10  # cells
+INDENT = 4  # columns before a text that has no room beside its head
 PROGRESS_EVERY = 10.0  # seconds between two lines of progress, without a terminal
 COLOURS = {
     "critical": "red",
@@ -165,10 +166,20 @@ def bar(share: float) -> str:
 
 
 def item(head: str, text: str, *, colour: str | None = None) -> None:
-    """Print a head and a text. On a terminal the text is wrapped below its own beginning, and no path is broken."""
-    first, *rest = _wrapped(text, max(columns() - len(head), 20), breaks=False) if columns() else [text]
-    say(f"{head}{first}".rstrip(), colour=colour)
-    for line in rest:
+    """Print a head and a text. On a terminal the text is wrapped below its own beginning, and no path is broken.
+
+    Where a path is longer than the room beside the head, the text begins on the next line, near the left edge.
+    """
+    room = columns() - len(head)
+    if not columns():
+        lines = [text]
+    elif len(head) > INDENT and room < max(map(len, text.split()), default=0) <= columns() - INDENT:
+        say(head.rstrip(), colour=colour)
+        head, lines = " " * INDENT, _wrapped(text, columns() - INDENT, breaks=False)
+    else:
+        lines = _wrapped(text, max(room, 20), breaks=False)
+    say(f"{head}{lines[0]}".rstrip(), colour=colour)
+    for line in lines[1:]:
         say(f"{'':{len(head)}}{line}", colour=colour)
 
 
@@ -185,18 +196,20 @@ def table(
     *,
     colours: Sequence[str | None] = (),
     cuts: str = "",
-    stacked: bool = False,
+    stacked: Sequence[str] = (),
 ) -> None:
     """Print columns, each row in its colour. On a terminal what is too wide is folded; elsewhere each row is one line.
 
-    `cuts` is the head of a column whose cells are cut before anything is folded. With `stacked`, a table that is wider
-    than the terminal has the cells of its first column whole below their rows: a broken path cannot be read or copied.
+    `cuts` is the head of a column whose cells are cut before anything is folded. A table that is wider than the terminal
+    has the cells of the columns `stacked` whole below their rows: a broken path cannot be read or copied. A path has a line of
+    its own.
     """
     lines = [list(heads), *([harmless(cell).replace("\n", " ") for cell in row] for row in rows)]
-    below: list[str] = []
+    below: list[list[str]] = []
     if stacked and 0 < columns() < _width(_widths(lines)):
-        below = ["", *(f"  {line[0]}" for line in lines[1:])]
-        lines = [line[1:] for line in lines]
+        places = [lines[0].index(head) for head in stacked]
+        below = [[], *(_below(lines[0], line, places) for line in lines[1:])]
+        lines = [[cell for place, cell in enumerate(line) if place not in places] for line in lines]
     widths = _widths(lines)
     if columns():
         if cuts:
@@ -209,8 +222,16 @@ def table(
         for parts in zip_longest(*folded, fillvalue=""):
             text = "  ".join(f"{part:{width}}" for part, width in zip(parts, widths, strict=True))
             say(text.rstrip(), colour=colour, bold=number == 0)
-        if below and number:
-            write(below[number])
+        for text in below[number] if below else ():
+            write(text)
+
+
+def _below(heads: Sequence[str], line: Sequence[str], places: Sequence[int]) -> list[str]:
+    """Return the lines below a row: each path, then the other cells that are not empty, each after its head."""
+    paths = [f"  {line[place]}" for place in places if line[place].startswith("/")]
+    others = [place for place in places if line[place] not in ("", "-") and not line[place].startswith("/")]
+    cells = [f"{heads[place].lower()} {line[place]}" for place in others]
+    return [*paths, f"    {', '.join(cells)}"] if cells else paths
 
 
 def _widths(lines: Sequence[Sequence[str]]) -> list[int]:

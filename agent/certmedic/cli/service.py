@@ -184,8 +184,8 @@ def status(*, as_json: bool, security: bool, config_path: Path | None) -> None:
 
 
 def tell_open(rows: Sequence[tuple[Incident, Silence | None]], now: datetime, *, acts: bool) -> None:
-    """Print the open incidents, each with what it waits for, and the next step."""
-    for incident, hush in rows:
+    """Print the open incidents, the gravest first, each with what it waits for, and the next step."""
+    for incident, hush in sorted(rows, key=lambda pair: gravity(pair[0])):
         output.item(
             f"incident {incident.id}  ".ljust(13),
             f"{incident.severity.upper()} {message.in_few_words(incident.diagnosis, now)}{', silenced' if hush else ''},"
@@ -195,7 +195,7 @@ def tell_open(rows: Sequence[tuple[Incident, Silence | None]], now: datetime, *,
         if incident.decision is not None and acts:
             output.item("             ", incident.decision.reason)
     if rows:
-        output.say(f"next         sudo certmedic show {worst([incident for incident, _ in rows]).id}")
+        output.say(f"next         sudo certmedic show {min((incident for incident, _ in rows), key=gravity).id}")
     else:
         output.say("No open incident.", colour="green")
 
@@ -221,10 +221,9 @@ def tell_channels(
         output.say("channel      none is configured: set notify.apprise", colour="yellow")
 
 
-def worst(incidents: Sequence[Incident]) -> Incident:
-    """Return the gravest of some incidents, the oldest of equals."""
-    levels = list(Severity)
-    return min(incidents, key=lambda incident: (levels.index(incident.severity), incident.id))
+def gravity(incident: Incident) -> tuple[int, int]:
+    """Return the order of an incident: the gravest first, the oldest of equals."""
+    return list(Severity).index(incident.severity), incident.id
 
 
 def idle_reason(mode: str, tripped: str) -> str | None:

@@ -61,3 +61,15 @@ def test_hostile_labels_stay_text():
     assert tags.attributes <= plain.attributes
     assert text.count("</style>") == 1
     assert "\u202e" not in text
+
+
+def test_numbers_agree_with_their_nouns_and_bars_differ_without_colour():
+    few, many = (Tags(fleet_page(view(made(clusters, NOW), NOW))) for clusters in (8, 30))
+
+    assert "1critical incident1certificate has expired" in few.text
+    assert "1master has gone silent" in few.text
+    assert "3critical incidents3certificates have expired" in many.text
+    assert "2masters have gone silent" in many.text
+    assert "Striped: nothing renews them by itself." in few.text
+    assert ".bar.alone{background:repeating-linear-gradient" in fleet_page(view(made(8, NOW), NOW))
+    assert "verified" in few.text

@@ -173,3 +173,10 @@ def test_span_of_log_lines_ends_at_the_last_moment_before_their_end(until, width
 def test_bad_news_is_red_and_a_picture_of_nothing_is_drawn():
     assert '<circle class="bad"' in picture([replace(moments(1)[0], is_bad=True)])
     assert picture([]).startswith("<svg")
+
+
+@pytest.mark.parametrize(("resolved", "colour"), [(True, "good"), (False, "warning")])
+def test_incident_that_lasts_is_not_green(resolved, colour):
+    assert f'<span class="badge {colour}">{"resolved" if resolved else "open"}</span>' in incident_page(
+        told(resolved=resolved)
+    )

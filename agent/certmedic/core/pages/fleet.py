@@ -41,11 +41,12 @@ def _figures(fleet: Fleet) -> Iterator[Markup]:
     soon = sum(not e.by_itself and fleet.at < e.not_after <= fleet.at + SOON for e in fleet.expiries)
     gone = sum(expiry.not_after <= fleet.at for expiry in fleet.expiries)
     critical = sum(incident.severity == "critical" for incident in fleet.incidents)
+    silent = len(fleet.silent)
     figures = (
-        (critical, "critical incidents", "critical"),
-        (gone, "certificates have expired", "critical"),
-        (soon, f"expire within {SOON.days} days, and nothing renews them", "warning"),
-        (len(fleet.silent), "masters have gone silent", "warning"),
+        (critical, "critical incident" if critical == 1 else "critical incidents", "critical"),
+        (gone, "certificate has expired" if gone == 1 else "certificates have expired", "critical"),
+        (soon, f"to expire within {SOON.days} days, renewed by nothing", "warning"),
+        (silent, "master has gone silent" if silent == 1 else "masters have gone silent", "warning"),
         (sum(cure.verified for cure in fleet.cures), "fixed and verified", ""),
     )
     yield element(
@@ -95,7 +96,7 @@ def _weeks(fleet: Fleet) -> Iterator[Markup]:
     if not fleet.weeks:
         return
     yield element("h2", "Certificates by the week in which they expire")
-    yield element("p", "Amber: nothing renews them by itself. Blue: they are renewed in time.", class_="dim")
+    yield element("p", "Striped: nothing renews them by itself. Plain: they are renewed in time.", class_="dim")
     longest = max(1, *(week.count for week in fleet.weeks))
     yield element("div", *(piece for week in fleet.weeks for piece in _week(week, longest)), class_="weeks")
 
@@ -168,7 +169,7 @@ def _cures(fleet: Fleet) -> Iterator[Markup]:
             cure.cluster or NO_NAME,
             cure.master,
             cure.what,
-            badge("good") if cure.verified else badge("critical"),
+            badge("verified", "good") if cure.verified else badge("failed", "critical"),
         )
         for cure in fleet.cures[:MOST]
     ]

@@ -12,6 +12,9 @@ from certmedic.core.pages.timeline import drawn, picture
 from certmedic.core.postmortem import Moment, Story
 from certmedic.core.text import count, span, stamp
 
+# Incident state -> the state of things whose colour it has; any other state lasts.
+STATE = {"resolved": "good", "superseded": "silent"}
+
 
 def incident_page(story: Story) -> str:
     """Return the story of an incident as an HTML page."""
@@ -20,7 +23,13 @@ def incident_page(story: Story) -> str:
     return page(
         f"incident {incident.id}: {title}",
         element("h1", title),
-        element("p", badge(incident.severity), " ", badge(incident.state), class_="dim"),
+        element(
+            "p",
+            badge(incident.severity),
+            " ",
+            badge(incident.state, STATE.get(incident.state, "warning")),
+            class_="dim",
+        ),
         _figures(story),
         element("p", diagnosis.effect) if diagnosis.effect else None,
         *_again(story),

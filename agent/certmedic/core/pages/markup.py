@@ -63,9 +63,10 @@ def page(title: str, *children: object) -> str:
     return f"<!DOCTYPE html>\n{element('html', head, element('body', element('main', *children)), lang='en')}\n"
 
 
-def badge(word: str) -> Markup:
-    """Return a state or a severity as a coloured word; a word that has no colour is grey."""
-    return element("span", word, class_=f"badge {word}" if word.isalpha() and word.isascii() else "badge")
+def badge(word: str, like: str = "") -> Markup:
+    """Return a state or a severity as a word in its own colour, or in that of `like`; a word that has no colour is grey."""
+    colour = like or word
+    return element("span", word, class_=f"badge {colour}" if colour.isalpha() and colour.isascii() else "badge")
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> Markup:

@@ -2,9 +2,9 @@
 
 STYLE = """
 :root{--back:#f6f7f9;--card:#fff;--text:#1b1f24;--dim:#5b6570;--line:#dce1e7;--bar:#3b74c4;--critical:#b3261e;--warning:#8a5a00;
---silent:#5b6570;--good:#1f7a3d;--info:#2f5f9e}
+--stripe:#d39a35;--silent:#5b6570;--good:#1f7a3d;--info:#2f5f9e}
 @media(prefers-color-scheme:dark){:root{--back:#14171a;--card:#1d2126;--text:#e6e9ec;--dim:#9aa5b1;--line:#343b43;--bar:#6fa3ec;
---critical:#ff8a80;--warning:#f0b95a;--silent:#9aa5b1;--good:#6fcf8f;--info:#8fbcf5}}
+--critical:#ff8a80;--warning:#f0b95a;--stripe:#8a6420;--silent:#9aa5b1;--good:#6fcf8f;--info:#8fbcf5}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--back);color:var(--text);font:16px/1.5 system-ui,sans-serif}
 main{max-width:72rem;margin:0 auto;padding:1.5rem 1rem 4rem}
@@ -30,7 +30,7 @@ color:var(--dim)}
 border-radius:.5rem;padding:1rem}
 .track{display:flex;align-items:center;gap:.5rem;min-width:0}
 .bar{height:1rem;border-radius:.2rem;background:var(--bar);flex:none}
-.bar.alone{background:var(--warning)}.bar.expired{background:var(--critical)}
+.bar.alone{background:repeating-linear-gradient(135deg,var(--warning) 0 .4rem,var(--stripe) .4rem .6rem)}.bar.expired{background:var(--critical)}
 .track .bar+.bar{margin-left:-.5rem}
 code,pre{font:.9em/1.5 ui-monospace,monospace;overflow-wrap:anywhere}
 pre{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.75rem;white-space:pre-wrap;margin:.5rem 0}
@@ -48,5 +48,6 @@ tr{background:var(--card);border:1px solid var(--line);border-radius:.5rem;margi
 td{border:0;padding:.15rem .9rem;overflow-wrap:anywhere;display:grid;grid-template-columns:7.5rem minmax(0,1fr);justify-items:start}td:empty{display:none}
 td::before{content:attr(data-head);color:var(--dim);font-size:.85rem}
 }
+@media(min-width:60rem){td[data-head=Cluster],td[data-head=Master]{white-space:nowrap}}
 @media print{body{background:#fff}.figure,table,.weeks{break-inside:avoid}}
 """
