@@ -201,8 +201,8 @@ def table(
     """Print columns, each row in its colour. On a terminal what is too wide is folded; elsewhere each row is one line.
 
     `cuts` is the head of a column whose cells are cut before anything is folded. A table that is wider than the terminal
-    has the cells of the columns `stacked` whole below their rows: a broken path cannot be read or copied. A path has a line of
-    its own.
+    has the cells of the columns `stacked` whole below their rows: a broken path cannot be read or copied. Each path has a line
+    to itself.
     """
     lines = [list(heads), *([harmless(cell).replace("\n", " ") for cell in row] for row in rows)]
     below: list[list[str]] = []

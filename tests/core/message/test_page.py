@@ -7,9 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from certmedic.config import Config, policy_of
 from certmedic.core import message, verdict
-from certmedic.core.decision import History, decide
+from certmedic.core.decision import History, Policy, decide
 from certmedic.core.message.badge import BADGES, RESOLVED
 from certmedic.core.model import MessageKind, Severity
 from labs.html import Tags
@@ -34,7 +33,12 @@ def test_page_shows_the_severity_by_word_and_colour_and_commands_in_boxes(kind, 
 
 def test_every_element_of_a_page_is_closed_and_its_text_is_that_of_the_message():
     for mode in ("approve", "notify"):
-        decision = decide(EXPIRED, FACTS, History(started_at=NOW - DAY), policy_of(Config(mode=mode)))
+        decision = decide(
+            EXPIRED,
+            FACTS,
+            History(started_at=NOW - DAY),
+            Policy(mode=mode, restart=("etcd-manager",), cooldown=DAY, per_day=2),
+        )
         written = message.compose(MessageKind.OPENED, EXPIRED, incident=3, host="a", now=NOW, decision=decision)
         page = Tags(message.page(written))
         assert page.open == []

@@ -4,14 +4,11 @@ import re
 
 import pytest
 
-from certmedic.core import verdict
-from certmedic.core.message import compose
-from certmedic.core.message.badge import BADGES, badge_of, badged
+from certmedic.core.message.badge import badge_of
 from certmedic.core.model import MessageKind
 from certmedic.edge.notify.attempt import _shortened
 from labs import letters
 from labs.chats import CHATS, CODE, posted
-from labs.values import DAY, NOW, facts, member
 
 pytestmark = pytest.mark.slow
 STORIES = (
@@ -22,14 +19,14 @@ STORIES = (
 
 
 @pytest.fixture(scope="module")
-def told():
+def messages():
     return [each for story in STORIES for each in letters.told(story)]
 
 
 @pytest.mark.parametrize("name", CHATS)
-def test_chat_shows_severity_first_line_and_whole_commands(name, told, monkeypatch):
+def test_chat_shows_severity_first_line_and_whole_commands(name, messages, monkeypatch):
     chat = CHATS[name]
-    for message in told:
+    for message in messages:
         post = posted(monkeypatch, chat, message)
         if post is None:
             pytest.skip(f"this apprise does not know {name}")
@@ -85,20 +82,3 @@ def test_short_message_loses_facts_first_then_long_commands(limit, left):
 
 def test_short_markdown_keeps_its_commands():
     assert _shortened("lead\n\n- *Fix:* f\n- *Type:* `t`\n- *More:* `m`", 35) == "lead\n\n- *Type:* `t`\n- *More:* `m`"
-
-
-def test_service_without_a_title_gets_the_word_and_a_test_keeps_its_mark():
-    (diagnosis,) = verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=0 * DAY)
-    opened, test = (
-        compose(MessageKind.OPENED, diagnosis, incident=1, host="master-a", now=NOW, mark=mark)
-        for mark in ("", "[TEST] ")
-    )
-    circle = BADGES[opened.severity].circle
-    shown = badged(opened, titled=False, circled=True)
-    assert shown.plain == f"{circle} [CRITICAL] {opened.plain}"
-    assert shown.markdown == f"{circle} [CRITICAL] {opened.markdown}"
-    assert shown.html.startswith(f"<p><b>{circle} [CRITICAL] ")
-    assert badged(opened, titled=False, circled=False).plain == f"[CRITICAL] {opened.plain}"
-    assert badged(opened, titled=True, circled=True).title == f"{circle} {opened.title}"
-    assert badged(opened, titled=True, circled=False) == opened
-    assert badged(test, titled=False, circled=True) == test
