@@ -23,8 +23,8 @@ from certmedic.core.message.whom import silence_of, tag_of, windows
 from certmedic.core.message.words import machine
 
 __all__ = [
-    "BREAKER",
     "BASES",
+    "BREAKER",
     "KEPT",
     "NEVER_AGAIN",
     "alert",
