@@ -828,4 +828,5 @@ def test_packaged_service_cures_within_its_sandbox(release, deb):
         limits = machine("sh", "-c", "cat /proc/$(systemctl show -P MainPID certmedic)/status")
         assert "NoNewPrivs:\t1" in limits
         assert int(re.search(r"VmHWM:\s+(\d+) kB", limits)[1]) < 192 * 1024
+        assert "does not know" not in machine("certmedic", "status", "--security")
         dialer_goes_with_the_actor(machine)

@@ -28,7 +28,7 @@ from certmedic.edge.os.network import first_address
 MOST_BYTES = 300  # of a question: a host has at most 253 characters
 MOST_AT_ONCE = 128  # questions; only a look-up takes longer than an instant
 PATIENCE = 1.0  # seconds for a caller to send its question
-IDLE = 30.0  # seconds without a question until the dialer ends
+IDLE = 60.0  # seconds without a question until the dialer ends: longer than the actor
 _TICK = 5.0  # seconds between two signs of life
 _ROOT = frozenset({0})
 
