@@ -6,26 +6,51 @@ Exit codes: 0 good, 1 failed, 2 usage or configuration; for `diagnose` and `cert
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Final
+
 import click
 
 from certmedic import __version__
-from certmedic.cli import (
-    backfill,
-    certs,
-    collect,
-    configuration,
-    explain,
-    fleet,
-    incidents,
-    inputs,
-    output,
-    service,
-    silence,
-)
-from certmedic.cli.steps import steps
+from certmedic.cli import inputs, output
+
+# name -> module and name in it
+COMMANDS: Final = {
+    "approve": "incidents.approve",
+    "backfill": "backfill.backfill",
+    "certs": "certs.certs",
+    "check-config": "configuration.check_config",
+    "collect": "collect.collect",
+    "diagnose": "certs.diagnose",
+    "explain": "explain.explain",
+    "fleet": "fleet.fleet",
+    "incidents": "incidents.incidents",
+    "reset": "incidents.reset",
+    "run": "run.run",
+    "show": "incidents.show_incident",
+    "silence": "silence.silence_group",
+    "simulate": "certs.simulate",
+    "status": "service.status",
+    "test-notify": "service.test_notify",
+}
+
+
+class Commands(click.Group):
+    """The commands; the module of each is imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        """Return their names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
+        """Return a command; None if there is none of that name."""
+        module, _, name = COMMANDS.get(cmd_name, "").partition(".")
+        command: click.Command | None = getattr(import_module(f"certmedic.cli.{module}"), name) if module else None
+        return command
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=inputs.examples("certmedic certs", "certmedic incidents --open"),
     invoke_without_command=True,
@@ -35,23 +60,9 @@ from certmedic.cli.steps import steps
 def main(context: click.Context) -> None:
     """Find the failed TLS certificate on this Kubernetes master: whose it is, which file, and what fixes it."""
     if context.invoked_subcommand is None:
+        from certmedic.cli.steps import steps  # noqa: PLC0415 - no other command needs it
+
         output.write(context.get_help())
         output.say("\nNext:", bold=True)
         for step in steps():
             output.say(f"  {step}")
-
-
-for command in (
-    explain.explain,
-    certs.certs,
-    certs.simulate,
-    certs.diagnose,
-    backfill.backfill,
-    collect.collect,
-    *incidents.COMMANDS,
-    silence.silence_group,
-    fleet.fleet,
-    *service.COMMANDS,
-    configuration.check_config,
-):
-    main.add_command(command)

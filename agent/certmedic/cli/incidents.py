@@ -289,6 +289,3 @@ def reset(*, config_path: Path | None) -> None:
     )
     if actor.is_installed():
         output.say("The actor keeps its own record, which only root resets: sudo certmedic-actor reset")
-
-
-COMMANDS = (incidents, show_incident, approve, reset)

@@ -78,8 +78,8 @@ def _maker(hint: Any) -> _Maker:
         makers = [_maker(argument) for argument in arguments]
         return lambda raw: tuple(make(item) for make, item in zip(makers, raw, strict=True))
     if origin in (tuple, frozenset):
-        one = _maker(arguments[0])
-        return origin if one is _same else lambda raw: origin([one(item) for item in raw])
+        make = _maker(arguments[0])
+        return origin if make is _same else lambda raw: origin([make(item) for item in raw])
     if origin is not None and issubclass(origin, Mapping):
         each = _maker(arguments[1])
         return lambda raw: {key: each(item) for key, item in _object(raw).items()}

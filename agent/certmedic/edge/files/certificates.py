@@ -43,7 +43,7 @@ class CertificateSource:
                 if not reported or time.monotonic() - reported > REPORT_EVERY:
                     reported = time.monotonic()
                     where = f"{len(watched)} folders"
-                    put(SourceStatus(source=self.name, seen=changes, matched=changes, lag_seconds=0.0, position=where))
+                    put(SourceStatus(source=self.name, seen=changes, matched=0, lag_seconds=0.0, position=where))
                 if not self._changed(kernel, watched, stop):
                     continue
                 changes, look = changes + 1, 0.0
