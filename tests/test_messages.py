@@ -1,6 +1,7 @@
 """Every message of the stories of one master, compared with its text in `tests/data/messages.txt` (`./dev generate` rewrites it)."""
 
 import re
+from collections import Counter
 
 import pytest
 
@@ -21,10 +22,28 @@ def test_one_trouble_sends_at_most_three_messages_beside_reminders(name):
     assert kinds.count("resolved") <= 1
 
 
-@pytest.mark.parametrize("name", letters.STORIES)
+@pytest.mark.parametrize("name", [*letters.STORIES, *letters.OF_THREE])
 def test_message_is_short_and_names_host_and_severity(name):
     for letter in letters.told(name):
         assert len(letter.title) + 1 + len(letter.plain) <= LONGEST
         assert len(letter.title) + 1 + len(letter.markdown) <= LONGEST
-        assert re.match(r"\[(CRITICAL|WARNING|RESOLVED)\] master-a: ", letter.title)
+        assert re.match(r"\[(CRITICAL|WARNING|RESOLVED)\] master-[abc]: ", letter.title)
         assert len(letter.plain.splitlines()) <= 14
+
+
+@pytest.mark.parametrize("name", letters.OF_THREE)
+def test_no_master_sends_more_than_three_messages_of_one_trouble(name):
+    hosts = Counter(re.search(r"master-[abc]", letter.title)[0] for letter in letters.told(name))
+    assert max(hosts.values(), default=0) <= MOST
+
+
+@pytest.mark.parametrize(
+    ("name", "hosts"),
+    [
+        ("three masters: the certificates of one have expired", {"master-b": 2}),
+        ("three masters: a member without an agent", {"master-a": 2}),
+        ("three masters: a user's old kubeconfig", {}),
+    ],
+)
+def test_trouble_of_one_member_is_reported_by_one_master(name, hosts):
+    assert Counter(re.search(r"master-[abc]", letter.title)[0] for letter in letters.told(name)) == hosts

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -163,8 +164,123 @@ STORIES: Mapping[str, Callable[[Callable[..., Lab]], Lab]] = {
 }
 
 
-def told(name: str) -> list[Message]:
-    """Return the messages of one story, in order."""
+# ---------------------------------------------------------------- three masters
+
+ADDRESSES = {"master-a": "10.0.0.1", "master-b": "10.0.0.2", "master-c": "10.0.0.3"}
+Cluster = list[Lab]
+
+
+def together(cluster: Cluster, turns: int, lines: Callable[[Lab], Sequence[str]], seconds: float = 20.0) -> Cluster:
+    """Let all agents take turns, each with its lines."""
+    for _ in range(turns):
+        for lab in cluster:
+            lab.step(*lines(lab), seconds=seconds)
+    return cluster
+
+
+def from_member(line: str, whom: Lab) -> str:
+    return line.replace("10.0.0.2", whom.world.address)
+
+
+def of_members(sick: Sequence[int]) -> Callable[[Cluster], Callable[[Lab], Sequence[str]]]:
+    """Return what the masters log while some of them are sick: the others refuse those, and those are refused."""
+
+    def lines(cluster: Cluster) -> Callable[[Lab], Sequence[str]]:
+        def of(lab: Lab) -> Sequence[str]:
+            ill = [cluster[n] for n in sick if cluster[n].ails]
+            refusing = [from_member(REFUSING, other) for other in ill if other is not lab]
+            refused = [from_member(REFUSED, other) for other in cluster if other is not lab]
+            return [*refusing, *(refused if lab in ill else [])]
+
+        return of
+
+    return lines
+
+
+def one_of_three(cluster: Cluster) -> Cluster:
+    """The certificates of one master have expired; a person renews them after half an hour."""
+    lines = of_members([1])(cluster)
+    cluster[1].world.files = member(peer_ends=NOW - DAY, server_ends=NOW - DAY)
+    together(cluster, 90, lines)
+    cluster[1].world.files = renewed()
+    return together(cluster, 60, lines)
+
+
+def all_of_three(cluster: Cluster) -> Cluster:
+    """The certificates of all masters have expired; a person renews them after twenty minutes."""
+    for lab in cluster:
+        lab.world.files = member(peer_ends=NOW - DAY, server_ends=NOW - DAY)
+    together(cluster, 60, of_members([0, 1, 2])(cluster))
+    return renew_all(cluster, renewed())
+
+
+def renew_all(cluster: Cluster, files: tuple[Stored, ...]) -> Cluster:
+    """Renew the files of all masters, as a person would, and look until the incidents have ended."""
+    for lab in cluster:
+        lab.world.files = files
+    return together(cluster, 90, lambda _: ())
+
+
+def ca_of_three(cluster: Cluster) -> Cluster:
+    """The CA of the peers has expired on all masters; a person replaces it."""
+    ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
+    me, _, *rest = member(peer=ca.leaf("etcd-a", not_after=NOW + 100 * DAY, dns=("etcd-a",), ips=("127.0.0.1",)))
+    for lab in cluster:
+        lab.world.files = (me, stored(ca, f"{VOLUME}/peers/ca.crt", "ca"), *rest)
+    together(cluster, 30, lambda lab: [from_member(REFUSED, other) for other in cluster if other is not lab])
+    return renew_all(cluster, renewed())
+
+
+def kubeadm_of_three(cluster: Cluster) -> Cluster:
+    """Three kubeadm masters after a year: ten certificates each; a person renews them all."""
+    for lab in cluster:
+        lab.world.files, lab.world.containers = of_kubeadm(ends=NOW - 10 * MINUTE), ()
+    together(cluster, 10, lambda _: ())
+    return renew_all(cluster, of_kubeadm(ends=NOW + 365 * DAY))
+
+
+def dead_neighbour(cluster: Cluster) -> Cluster:
+    """The certificate of a member without an agent has expired; it is fixed there after an hour."""
+    *watched, unwatched = cluster
+    unwatched.world.files = member(peer_ends=NOW - DAY)
+    lines = of_members([2])(cluster)
+    together(watched, 65, lines, seconds=60)
+    unwatched.world.files = renewed()
+    together(watched, 20, lines, seconds=60)
+    return cluster
+
+
+def user_of_three(cluster: Cluster) -> Cluster:
+    """A user calls all API servers with an old kubeconfig for half an hour."""
+    return together(cluster, 15, lambda _: [OF_A_USER], seconds=120)
+
+
+def flood_of_three(cluster: Cluster) -> Cluster:
+    """Six etcds on each master expire together."""
+    for lab in cluster:
+        lab.world.files = tuple(
+            stored(
+                PEERS_CA.leaf(f"etcd-{n}", not_after=NOW - DAY), f"/opt/etcd-{n}/peer.crt", plane="etcd", group=f"g{n}"
+            )
+            for n in range(6)
+        )
+    return together(cluster, 30, lambda _: [REFUSED.replace("etcd-a", f"etcd-{n}") for n in range(6)], seconds=5)
+
+
+OF_THREE: Mapping[str, Callable[[Cluster], Cluster]] = {
+    "three masters: the certificates of one have expired": one_of_three,
+    "three masters: the certificates of all have expired": all_of_three,
+    "three masters: the CA has expired": ca_of_three,
+    "three masters: kubeadm after a year": kubeadm_of_three,
+    "three masters: a member without an agent": dead_neighbour,
+    "three masters: a user's old kubeconfig": user_of_three,
+    "three masters: six etcds on each at once": flood_of_three,
+}
+
+
+@functools.cache
+def told(name: str) -> Sequence[Message]:
+    """Return the messages of one story that one channel gets, in order; for three masters, those of one after those of another."""
     with tempfile.TemporaryDirectory() as folder:
         made: list[Lab] = []
 
@@ -174,11 +290,16 @@ def told(name: str) -> list[Message]:
                 notify=Notify(group_for=timedelta(seconds=2), remind_every=timedelta(days=30)),
                 remedy=RemedyPolicy(verify_for=timedelta(seconds=30)),
             )
-            made.append(Lab(Played(files=files, **played), Path(folder, "state"), config))
+            made.append(Lab(Played(files=files, **played), Path(folder, f"state-{len(made)}"), config))
             return made[-1]
 
         try:
-            return STORIES[name](lab).world.letters
+            if name in STORIES:
+                return STORIES[name](lab).world.letters
+            cluster = [lab(member(), mode="notify", host=host, address=at) for host, at in ADDRESSES.items()]
+            for each in cluster:
+                each.world.others = [other.world for other in cluster if other is not each]
+            return [letter for each in OF_THREE[name](cluster) for letter in each.world.letters]
         finally:
             for each in made:
                 each.store.close()
@@ -187,7 +308,7 @@ def told(name: str) -> list[Message]:
 def text() -> str:
     """Return all messages of all stories."""
     parts = []
-    for name in STORIES:
+    for name in (*STORIES, *OF_THREE):
         letters = told(name)
         parts.append(f"{'=' * 20} {name}: {len(letters)}\n")
         parts += [f"[{letter.severity}] {letter.title}\n\n{letter.plain}\n{'-' * 20}\n" for letter in letters]

@@ -109,6 +109,9 @@ class Played:
     sent: list[tuple[str, MessageKind]] = field(default_factory=list)
     letters: list[Message] = field(default_factory=list)  # those that the first channel took
     journal: list[Mapping[str, str]] = field(default_factory=list)
+    host: str = "master-a"
+    address: str = "10.0.0.1"
+    others: Sequence[Played] = ()  # the other masters of its group, if they are simulated too
 
     def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
         leaves = [s for s in self.files if not s.certificate.is_ca and s.certificate.path not in self.idle]
@@ -117,8 +120,8 @@ class Played:
             for s in leaves
             for p in s.place.ports
         )
-        members = self.members if with_members else ()
-        return facts(
+        members = (self.members or self.seen_members()) if with_members else ()
+        looked = facts(
             self.files,
             at=now,
             containers=self.containers,
@@ -127,7 +130,25 @@ class Played:
             shutdown_at=self.shutdown_at,
             signable=self.signable,
             programs=self.programs,
-            peers=frozenset({"10.0.0.2", "10.0.0.3"}),
+            peers=frozenset({"10.0.0.1", "10.0.0.2", "10.0.0.3"} - {self.address}),
+            names={other.address: other.host.replace("master", "etcd") for other in self.others},
+        )
+        return replace(looked, host=self.host, addresses=frozenset({"127.0.0.1", self.address}))
+
+    def seen_members(self) -> tuple[Member, ...]:
+        """Return the members of the group as handshakes show them; none if no other master is simulated."""
+        return tuple(
+            Member(
+                name=world.host.replace("master", "etcd"),
+                group="main",
+                address=world.address,
+                port=2380,
+                verified=True,
+                serves=next((s.certificate for s in world.files if s.place.use == "peer"), None),
+                is_self=world is self,
+                dialled=world.address,
+            )
+            for world in ((self, *self.others) if self.others else ())
         )
 
     def learn(self, origin: Origin) -> None:
@@ -305,7 +326,7 @@ class Lab:
             hands=self.hands,
             notifier=self.world,
             journal=self.world,
-            host="master-a",
+            host=self.world.host,
             identity=self.identity,
             boot_id="b",
             unable=self.world.unable,
