@@ -1,5 +1,6 @@
 """The help of every command has a whole summary on a narrow terminal, and two examples that the command accepts."""
 
+import json
 import re
 import shlex
 
@@ -61,3 +62,49 @@ def test_help_has_two_examples_that_the_parser_accepts(words):
 def test_help_fits_80_columns():
     too_long = {words: [line for line in shown(*words).splitlines() if len(line) > 80] for words, _ in commands()}
     assert {words: lines for words, lines in too_long.items() if lines} == {}
+
+
+def test_each_command_that_prints_takes_json():
+    without = [
+        " ".join(words)
+        for words, command in commands()
+        if not isinstance(command, click.Group) and "--json" not in {name for p in command.params for name in p.opts}
+    ]
+    assert without == ["collect", "run"]  # the one writes an archive, the other to the journal
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["incident"], "No such command 'incident'; did you mean incidents?"),
+        (["silence", "lst"], "No such command 'lst'; did you mean list?"),
+        (["frobnicate"], "No such command 'frobnicate'; there are: approve, backfill, certs,"),
+        (["certs", "--wyde"], "--wide"),
+        (["silence", "add", "--cause", "expird", "--for", "2h", "--comment", "x"], "'expired'"),
+        (["silence", "add", "--all", "--for", "2 weeks", "--comment", "x"], "'2 weeks'; "),
+        (["test-notify", "--severity", "page"], "'critical', 'warning', 'info'"),
+        (["simulate", "--at", "soon"], "'soon' is not a time; write 2027-03-01,"),
+        (["backfill", "--since", "ever"], "'ever' is not a time; write 2026-11-01,"),
+        (["certs", "--root", "/no/such"], "/no/such"),
+        (["show", "one"], "'one' is not a valid integer"),
+        (["check-config", "--config", "/no/such.toml"], "/no/such.toml: no such file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_word_is_named_with_what_is_allowed(words, error):
+    done = CliRunner().invoke(main, words, prog_name="certmedic")
+    assert done.exit_code == 2
+    assert error in " ".join(done.output.split())
+
+
+def test_check_config_as_json_lists_every_fault(tmp_path):
+    path = tmp_path / "certmedic.toml"
+    path.write_text('mode = "fix"\nmod = "x"\n')
+    path.chmod(0o640)
+    done = CliRunner().invoke(main, ["check-config", "--json", "--config", str(path)])
+    answer = json.loads(done.stdout)
+    assert (done.exit_code, answer["good"], len(answer["faults"])) == (2, False, 2)
+    path.write_text(f'[metrics]\ntextfile = "{tmp_path}/none/x.prom"\n')
+    done = CliRunner().invoke(main, ["check-config", "--json", "--config", str(path)])
+    answer = json.loads(done.stdout)
+    assert (done.exit_code, answer["mode"], answer["files"], len(answer["faults"])) == (1, "notify", [str(path)], 1)

@@ -31,11 +31,11 @@ COMMANDS: Final = {
     "silence": "silence.silence_group",
     "simulate": "certs.simulate",
     "status": "service.status",
-    "test-notify": "service.test_notify",
+    "test-notify": "notify.test_notify",
 }
 
 
-class Commands(click.Group):
+class Commands(inputs.Commands):
     """The commands; the module of each is imported when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's

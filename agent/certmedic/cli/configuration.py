@@ -11,7 +11,7 @@ import click
 from certmedic import app
 from certmedic.cli import inputs, output
 from certmedic.cli.renewals import tell_renewals
-from certmedic.config import Config, files
+from certmedic.config import Config, ConfigError, files, load
 from certmedic.config.ownership import readable_by_everybody
 from certmedic.edge import actor
 
@@ -49,21 +49,50 @@ def unable(config: Config) -> list[str]:
     return [f'mode is "{config.mode}", but {actor.ABSENT}: install the package certmedic-actor']
 
 
+def tell_as_json(config_path: Path | None) -> None:
+    """Print every fault and warning as JSON; exit as without --json."""
+    try:
+        config = load(config_path)
+    except ConfigError as error:
+        output.as_json(good=False, mode=None, files=[], faults=list(error.faults), warnings=[])
+        raise SystemExit(2) from None
+    faults = faults_of(config)
+    warnings = [*open_secrets(config), *unable(config)]
+    read = [str(file) for file in files(config_path)]
+    output.as_json(good=not faults, mode=config.mode, files=read, faults=faults, warnings=warnings)
+    raise SystemExit(1 if faults else 0)
+
+
+def faults_of(config: Config) -> list[str]:
+    """Return the faults of the channels, commands and folders that a configuration names."""
+    return [
+        *app.channel_faults(config, app.notifier(config)),
+        *missing_programs(config),
+        *missing_folders(config),
+    ]
+
+
 @inputs.command(
     "check-config",
     "Check the configuration.",
     "certmedic check-config --config ./certmedic.toml",
     "certmedic check-config --explain",
 )
+@inputs.JSON
 @inputs.CONFIG
 @click.option(
     "--explain", is_flag=True, help="Also print who renews each certificate, and whether an action is allowed."
 )
-def check_config(*, config_path: Path | None, explain: bool) -> None:
+def check_config(*, as_json: bool, config_path: Path | None, explain: bool) -> None:
     """Check the configuration, the channels and the commands in it, and print every fault at once."""
+    if as_json and explain:
+        raise click.UsageError("--json and --explain: choose one; `certmedic certs --json` says who renews what")
+    if as_json:
+        tell_as_json(config_path)
+        return
     config = inputs.config(config_path)
     read = files(config_path)
-    faults = [*app.channel_faults(config, app.notifier(config)), *missing_programs(config), *missing_folders(config)]
+    faults = faults_of(config)
     for fault in faults:
         output.say(fault, colour="red")
     for warning in (*open_secrets(config), *unable(config)):

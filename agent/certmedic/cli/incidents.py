@@ -245,9 +245,10 @@ def delivery(row: Mapping[str, Any]) -> str:
     "certmedic approve 1",
     "certmedic approve 1 --config ./certmedic.toml",
 )
+@inputs.JSON
 @inputs.CONFIG
 @NUMBER
-def approve(*, number: int, config_path: Path | None) -> None:
+def approve(*, number: int, as_json: bool, config_path: Path | None) -> None:
     """Approve the action that certmedic proposes for an incident (mode "approve"). The approval holds for four hours."""
     settings, now = inputs.config(config_path), datetime.now(UTC)
     with inputs.state(settings, writable=True) as state:
@@ -261,6 +262,9 @@ def approve(*, number: int, config_path: Path | None) -> None:
         state.approve(number, inputs.author(), until=now + APPROVED_FOR)
         state.event(number, "approved", f"by {inputs.author()}, until {now + APPROVED_FOR:%H:%M} UTC", now=now)
         state.recheck("incident", number, now)
+    if as_json:
+        output.as_json(id=number, approved_until=output.when(now + APPROVED_FOR))
+        return
     output.say(f"approved: incident {number}; `certmedic show {number}` shows the result", colour="green")
 
 
@@ -278,12 +282,16 @@ def unapprovable(decision: Decision | None) -> Iterator[str]:
 @inputs.command(
     "reset", "Allow actions again after one has failed.", "certmedic reset", "certmedic reset --config ./certmedic.toml"
 )
+@inputs.JSON
 @inputs.CONFIG
-def reset(*, config_path: Path | None) -> None:
+def reset(*, as_json: bool, config_path: Path | None) -> None:
     """Allow actions again after one has failed. After a failed action certmedic stops acting until a person resets it."""
     with inputs.state(inputs.config(config_path), writable=True) as state:
         tripped = state.tripped()
         state.reset(inputs.author(), now=datetime.now(UTC))
+    if as_json:
+        output.as_json(failure=tripped or None, actor=actor.is_installed())
+        return
     output.say(
         f"actions are allowed again; the failure was: {tripped}" if tripped else "no action had failed", colour="green"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -59,6 +60,22 @@ def examples(*commands: str) -> str:
 def command(name: str, summary: str, *commands: str) -> Callable[[Callable[..., None]], click.Command]:
     """Return the decorator of a command: its name, its line in the list of commands, and examples."""
     return click.command(name, short_help=summary, epilog=examples(*commands))
+
+
+class Commands(click.Group):
+    """A group of commands whose error about a word that is none of them names the nearest one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first word names, or exit with the nearest one."""
+        name = args[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
+            known = self.list_commands(ctx)
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+            ctx.fail(f"No such command {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
 
 
 def config(path: Path | None, *, looks: bool = False) -> Config:

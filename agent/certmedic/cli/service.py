@@ -1,10 +1,8 @@
-"""`status`, `test-notify`: the health of the service, and its channels."""
+"""`status`: the health of the service."""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,9 @@ from certmedic import __version__, app
 from certmedic.cli import inputs, output
 from certmedic.cli.incidents import row, silence_of, silences_of
 from certmedic.cli.security import show_protections
-from certmedic.config import Config, policy_of
+from certmedic.config import Config
 from certmedic.core import message
-from certmedic.core.message.sample import CAUSES, sample
-from certmedic.core.model import Cause, Facts, MessageKind, Severity, Silence
+from certmedic.core.model import Facts, Severity, Silence
 from certmedic.core.text import ago, count, minute, span, stamp
 from certmedic.edge import actor
 from certmedic.edge.alertmanager import name_of
@@ -191,65 +188,3 @@ def health(channel: dict[str, Any], now: datetime) -> str:
     if channel["expired"]:
         parts.append(f"{channel['expired']} not delivered")
     return f"{channel['label']}: {'; '.join(parts)}"
-
-
-# ---------------------------------------------------------------- test-notify
-
-
-@inputs.command(
-    "test-notify",
-    "Send a test message to every channel.",
-    "certmedic test-notify --severity critical",
-    "certmedic test-notify --sample ca_expired",
-)
-@inputs.CONFIG
-@click.option(
-    "--severity", type=click.Choice([str(level) for level in Severity]), help="Only channels for this severity."
-)
-@click.option("--tag", help="Only channels with this apprise tag, and those without tags.")
-@click.option(
-    "--sample",
-    "cause",
-    type=click.Choice([str(cause) for cause in CAUSES]),
-    metavar="CAUSE",
-    help="Send the message of a real incident of this cause, marked as a test, to the channels that would get it."
-    f" CAUSE is one of: {', '.join(CAUSES)}.",
-)
-def test_notify(*, config_path: Path | None, severity: str | None, tag: str | None, cause: str | None) -> None:
-    """Send a test message to every channel and print the result of each."""
-    if cause and (severity or tag):
-        raise click.UsageError("--sample finds its channels as a real incident does: leave out --severity and --tag")
-    config = inputs.config(config_path)
-    way = app.notifier(config)
-    host, cluster, now = socket.gethostname(), app.identity(config).name, datetime.now(UTC)
-    test = message.test_message(message.machine(cluster, host), now)
-    levels = [Severity(severity)] if severity else list(Severity)
-    if cause:
-        diagnosis, test = sample(Cause(cause), host=host, cluster=cluster, now=now, policy=policy_of(config))
-        route = message.tag_of(test.kind, diagnosis, config.notify.route, test.severity)
-        channels = {channel.id: channel for channel in way.channels(test.severity, route)}
-    elif tag:
-        channels = {channel.id: channel for channel in way.tagged(tag)}
-    else:
-        channels = {channel.id: channel for level in levels for channel in way.channels(level)}
-        routed = {} if severity else {c.id: c for route in config.notify.route for c in way.tagged(route.tag)}
-        channels |= routed
-    test = replace(test, key=message.key_of(cluster=cluster, host=host, incident=0, opened_at=now.isoformat()))
-    faults = app.channel_faults(config, way)
-    for fault in faults:
-        output.say(f"FAILED  {fault}", colour="red")
-    if not channels and tag and (config.notify.apprise or config.notify.pager):
-        output.fail(f"no channel carries the tag {tag!r}, and none is for everything")
-    if not channels:
-        output.fail("no channel is configured; set notify.apprise, see certmedic.toml(5)")
-    bad = len(faults)
-    for channel in channels.values():
-        result = way.send(channel.id, test)
-        if result.ok and channel.keeps_incidents:  # the incident that the test opened ends at once
-            result = way.send(channel.id, replace(test, kind=MessageKind.RESOLVED))
-        bad += not result.ok
-        output.say(
-            f"{'sent  ' if result.ok else 'FAILED'}  {channel.label}  {result.error}".rstrip(),
-            colour="green" if result.ok else "red",
-        )
-    raise SystemExit(1 if bad else 0)

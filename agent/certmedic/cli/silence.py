@@ -70,6 +70,7 @@ def state_of(silence: Silence, now: datetime) -> str:
 
 @click.group(
     "silence",
+    cls=inputs.Commands,
     short_help="Suppress messages about known faults for a while.",
     epilog=inputs.examples(
         "certmedic silence add --cause expired --for 2h --comment 'renewal at 14:00'", "certmedic silence list --all"
