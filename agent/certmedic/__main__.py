@@ -2,4 +2,4 @@
 
 from certmedic.cli import main
 
-main()
+main(prog_name="certmedic")

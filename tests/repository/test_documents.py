@@ -44,13 +44,3 @@ def test_every_cited_fact_is_in_the_repository():
 def test_no_document_outside_the_repository_is_cited(document):
     cited = re.compile(rf"\b{document}(?:\.md\b|,? \d|, words)")
     assert [str(path) for path in sources() if cited.search(path.read_text())] == []
-
-
-def test_each_link_of_the_readme_leads_to_a_file_and_its_pictures_are_small():
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text())
-    pictures = list((ROOT / "packaging/examples").glob("*.png"))
-
-    assert [link for link in links if not (ROOT / link).is_file()] == []
-    assert {link for link in links if link.endswith(".png")} <= {str(path.relative_to(ROOT)) for path in pictures}
-    assert all(path.stat().st_size <= 150_000 for path in pictures)
-    assert sum(path.stat().st_size for path in pictures) <= 600_000
