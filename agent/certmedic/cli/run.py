@@ -15,6 +15,7 @@ from certmedic.cli import inputs, output
 from certmedic.config import Config, ConfigError, load
 from certmedic.core import message
 from certmedic.edge import service as systemd
+from certmedic.edge.os import memory
 from certmedic.edge.store import Store, StoreError
 from certmedic.edge.store.claim import claimed
 
@@ -62,6 +63,7 @@ def serve(
 
     Raises StoreError if the state can no longer be written.
     """
+    memory.share_one_arena()
     service = app.service_of(config, store, stop)
     journal, loop = service.world.journal, service.loop
     journal.emit(message.started_fields(mode=config.mode, sources=service.reads))

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from certmedic.core.model import Item, LogEntry
+from certmedic.edge.os.memory import share_one_arena, share_with_children
 from certmedic.edge.wire import BEAT, Connection, Hello, Welcome, WireError, dump, hello_of, items_to
 from certmedic.reader.sandbox import confine, keep_sight
 
@@ -59,6 +60,10 @@ def die_with_parent() -> None:
 def serve(entries: socket.socket, questions: socket.socket) -> NoReturn:
     """Serve the agent on two connections, in two processes, until it is gone."""
     this = os.getpid()
+    share_one_arena()
+    import certmedic.edge.static_pods  # noqa: F401, PLC0415 - with all that both processes need
+
+    share_with_children()
     if (follower := os.fork()) == 0:
         questions.close()
         # Landlock keeps a confined process from signalling its child, so that the confined one is the child.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from certmedic.core.symptoms import NEEDLES
+from certmedic.core.needles import NEEDLES
 from certmedic.edge import inbox
 from certmedic.edge.source import Source
 from certmedic.edge.wire import Watching

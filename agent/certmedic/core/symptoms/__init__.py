@@ -8,8 +8,9 @@ fields     reads the addresses, names and dates in a line; `program`: which prog
 parse      from a line to a sighting; `cache`: the same, fast, for a storm of equal lines
 """
 
+from certmedic.core.needles import NEEDLES
 from certmedic.core.symptoms.cache import ParseCache
 from certmedic.core.symptoms.parse import explanation, interesting, parse, printable
-from certmedic.core.symptoms.table import NEEDLES, RULES
+from certmedic.core.symptoms.table import RULES
 
 __all__ = ["NEEDLES", "RULES", "ParseCache", "explanation", "interesting", "parse", "printable"]

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from certmedic.core import lines
 from certmedic.core.model import LogEntry, RejectedBy, Role, Sighting, Suspect, Symptom
+from certmedic.core.needles import NEEDLES
 from certmedic.core.symptoms.envelope import Unwrapped, unwrap
 from certmedic.core.symptoms.fields import moment, stated_in
 from certmedic.core.symptoms.normalise import Words, normalise
 from certmedic.core.symptoms.program import program_of
-from certmedic.core.symptoms.table import CLIENT, NEEDLES, OTHER_TRADES, OWN_CHECK, SERVER, Rule, rule_for
+from certmedic.core.symptoms.table import CLIENT, OTHER_TRADES, OWN_CHECK, SERVER, Rule, rule_for
 
 HEAD, TAIL = 12 * 1024, 4 * 1024  # characters of a long line that are read: a verdict is at one of its ends
 LONGEST_MESSAGE: Final = 1024

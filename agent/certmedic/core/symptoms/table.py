@@ -12,17 +12,16 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from certmedic.core import planes
 from certmedic.core.model import RejectedBy, Suspect, Symptom
+from certmedic.core.needles import RULE_FILES, WORDS
 from certmedic.core.symptoms.normalise import Words, is_normal, names_alert
 
 # In a pattern, %NAME% stands for a name or path; normalising may have put blanks for its dashes. %EXT% in a pattern or
 # phrase stands for each extension of a certificate file.
 NAME: Final = r"[^\n;,]{1,200}?"
-RULE_FILES: Final = Path(__file__).parent / "rules"
 EXTENSIONS: Final = ("crt", "key", "pem", "cert", "cer", "crl", "p12", "pfx", "jks")
 
 _PHRASES: Final = ("says", "heard", "sent", "hints", "unless")
@@ -125,27 +124,25 @@ def _expanded(phrases: list[str]) -> list[str]:
     ]
 
 
-def _loaded() -> tuple[tuple[Rule, ...], dict[str, Any]]:
-    """Read every file of rules/: the rules in order, and words.toml."""
-    files = {file.name: file.read_text(encoding="utf-8") for file in RULE_FILES.iterdir()}
-    words = tomllib.loads(files.pop("words.toml"))
-    return tuple(rule for name in sorted(files) for rule in rules_of(name, files[name])), words
+def _loaded() -> tuple[Rule, ...]:
+    """Read every file of rules/ that holds rules; return the rules in order."""
+    files = sorted(file for file in RULE_FILES.iterdir() if file.name != "words.toml")
+    return tuple(rule for file in files for rule in rules_of(file.name, file.read_text(encoding="utf-8")))
 
 
-RULES, _WORDS = _loaded()
-NEEDLES: Final[tuple[bytes, ...]] = tuple(needle.encode() for needle in _WORDS["needles"])
-SERVER: Final[tuple[str, ...]] = tuple(_WORDS["roles"]["server"])
-CLIENT: Final[tuple[str, ...]] = tuple(_WORDS["roles"]["client"])
-OWN_CHECK: Final[tuple[str, ...]] = tuple(_WORDS["own_check"]["says"])
-CHATTER: Final[dict[str, str]] = _WORDS["chatter"]  # phrase -> sample
+RULES: Final = _loaded()
+SERVER: Final[tuple[str, ...]] = tuple(WORDS["roles"]["server"])
+CLIENT: Final[tuple[str, ...]] = tuple(WORDS["roles"]["client"])
+OWN_CHECK: Final[tuple[str, ...]] = tuple(WORDS["own_check"]["says"])
+CHATTER: Final[dict[str, str]] = WORDS["chatter"]  # phrase -> sample
 # Longer names first: the first name that a word begins with counts.
 PROGRAMS: Final[tuple[str, ...]] = tuple(
-    sorted({*_WORDS["programs"]["known"], *planes.every(lambda plane: plane.programs)}, key=len, reverse=True)
+    sorted({*WORDS["programs"]["known"], *planes.every(lambda plane: plane.programs)}, key=len, reverse=True)
 )
-STARTS_ETCD: Final[frozenset[str]] = frozenset(_WORDS["programs"]["starts_etcd"])
-OTHER_TRADES: Final[frozenset[str]] = frozenset(_WORDS["programs"]["other_trades"])
-ETCD_WORDS: Final[tuple[str, ...]] = tuple(_WORDS["programs"]["etcd"])
-OTHER_WORDS: Final[tuple[tuple[str, str], ...]] = tuple(_WORDS["programs"]["words"].items())
+STARTS_ETCD: Final[frozenset[str]] = frozenset(WORDS["programs"]["starts_etcd"])
+OTHER_TRADES: Final[frozenset[str]] = frozenset(WORDS["programs"]["other_trades"])
+ETCD_WORDS: Final[tuple[str, ...]] = tuple(WORDS["programs"]["etcd"])
+OTHER_WORDS: Final[tuple[tuple[str, str], ...]] = tuple(WORDS["programs"]["words"].items())
 
 _CHATTER: Final = tuple(CHATTER)
 _ALERTS: Final = tuple(rule for rule in RULES if rule.rejected_by is RejectedBy.REMOTE)
