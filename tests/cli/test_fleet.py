@@ -47,7 +47,9 @@ def test_fleet_is_a_table_for_people():
 
     assert done.exit_code == 0
     assert re.search(r"^1 cluster, 1 master: 1 open incident\n20", done.output)
-    assert re.search(r"^eu-1 +master-b: etcd main +certificate expired +\d+ days +master-b$", done.output, re.MULTILINE)
+    assert re.search(
+        r"^critical +eu-1 +master-b: etcd main +certificate expired +\d+ days +master-b$", done.output, re.MULTILINE
+    )
     assert re.search(r"^critical  eu-1 +1 +master-b +-$", done.output, re.MULTILINE)
 
 
@@ -161,4 +163,4 @@ def test_narrow_terminal_breaks_no_name_of_a_cluster(monkeypatch, capsys):
     assert len(names) == 20
     assert all(name.endswith(".example.org") for name in names)
     assert any("  3, master-c SILENT  in " in line for line in lines)
-    assert "    reported by master-b +2" in lines
+    assert "    since 20 hours, reported by master-b +2" in lines

@@ -147,3 +147,12 @@ def test_show_has_closed_gates_first(lab):
 
     assert gates[0] == "BLOCKED"
     assert gates == sorted(gates)
+
+
+def test_incidents_are_listed_with_their_severity_as_a_word(lab):
+    lab = lab(mode="notify")
+    lab.suffer(5)
+    heads, row, *_ = commandline.run(lab, "incidents").output.splitlines()
+
+    assert heads.split()[:4] == ["ID", "STATE", "SEVERITY", "CAUSE"]
+    assert row.split()[:4] == ["1", "open", "critical", "expired"]

@@ -203,6 +203,7 @@ def test_mail_has_a_title_html_and_plain_text(mailbox, opened):
     plain = mail.get_body(("plain",)).get_content()
     assert "Restart etcd-manager (command below): that fixes it." in plain
     assert "sudo docker stop $(sudo docker ps" in plain
+    assert "File: /mnt/master-vol-01/pki/etcd-cluster-token-etcd/peers/me.crt (etcd peer certificate)" in plain
     assert not re.search(r"prefers-color-scheme|display:", plain)
 
 

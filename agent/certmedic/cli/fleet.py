@@ -227,9 +227,10 @@ def tell_incidents(seen: Fleet) -> None:
         return
     output.say("\nOPEN INCIDENTS", bold=True)
     output.table(
-        ("CLUSTER", "WHOSE", "WHAT", "SINCE", "REPORTED BY"),
+        ("STATE", "CLUSTER", "WHOSE", "WHAT", "SINCE", "REPORTED BY"),
         [
             [
+                incident.severity or "unknown",
                 incident.cluster or NO_NAME,
                 whose(incident),
                 wrong(incident),
@@ -239,7 +240,7 @@ def tell_incidents(seen: Fleet) -> None:
             for incident in seen.incidents
         ],
         colours=[COLOURS.get(incident.severity) for incident in seen.incidents],
-        stacked=["REPORTED BY"],
+        stacked=["SINCE", "REPORTED BY"],
         cuts="CLUSTER",
     )
 

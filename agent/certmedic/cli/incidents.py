@@ -24,7 +24,7 @@ from certmedic.edge.store import Incident, Store
 APPROVED_FOR = timedelta(hours=4)  # an approval is for tonight, not for a similar fault next month
 # While one of these gates is closed there is no action to approve. The others may open by themselves within the four hours.
 NO_ACTION = frozenset({GateName.EVIDENCE, GateName.CURE, GateName.VERSION, GateName.AUTHORITY, GateName.TARGET})
-HEADS = ("ID", "STATE", "CAUSE", "WHOSE", "WHICH", "OPENED (UTC)", "LINES")
+HEADS = ("ID", "STATE", "SEVERITY", "CAUSE", "WHOSE", "WHICH", "OPENED (UTC)", "LINES")
 
 
 def offered(state: Store) -> Iterable[tuple[int, str]]:
@@ -115,6 +115,7 @@ def tell_incidents(rows: Sequence[tuple[Incident, Silence | None]]) -> None:
             [
                 str(incident.id),
                 f"{incident.state}, silenced" if silence else incident.state,
+                incident.severity,
                 about.cause,
                 about.suspect,
                 f"{names[0] or '-'} +{len(names) - 1}" if len(names) > 1 else names[0] or "-",
