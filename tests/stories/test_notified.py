@@ -34,13 +34,13 @@ def test_sick_master_gives_one_notification_and_one_when_it_is_over(tmp_path):
         try:
             assert until(lambda: story.resolved(sick), seconds=180, every=1), story.context()
             assert until(lambda: len(notifications(hook)) > 1, seconds=60), notifications(hook)
-            told = datetime.now(UTC)
+            arrived = datetime.now(UTC)
             # The group has two more rounds, in which nothing follows.
             assert not until(lambda: len(notifications(hook)) > 2, seconds=25, every=1), notifications(hook)
             firing, over = notifications(hook)
             assert (firing[0], over[0]) == ("firing", "resolved"), notifications(hook)
             ended = datetime.fromisoformat(own(lab.members[sick])[0]["resolved_at"])
-            sys.stdout.write(f"told {(told - ended).total_seconds():.1f} s after the verified cure\n")
-            assert told - ended <= WITHIN, notifications(hook)
+            sys.stdout.write(f"told {(arrived - ended).total_seconds():.1f} s after the verified cure\n")
+            assert arrived - ended <= WITHIN, notifications(hook)
         finally:
             story.end()

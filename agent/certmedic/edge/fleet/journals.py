@@ -23,7 +23,7 @@ MOST_ENTRIES = 200_000  # of all files
 LONGEST = 2_000  # characters of a field
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
-# What systemd says of a unit: sd-messages.h.
+# The identifiers of messages of systemd about a unit (sd-messages.h).
 STARTED = "39f53479d3a045ac8e11786248231fbf"
 ENDED = ("9d1aaa27d60140bd96365438aad20286", "7ad2d189f7e94e70a38c781354912448", "d9b373ed55a64feb8242e02dbe79a49c")
 
