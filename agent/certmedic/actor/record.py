@@ -88,7 +88,7 @@ class Record:
     def attempts(self, now: datetime) -> tuple[Attempt, ...]:
         """Return the actions of the last day that were begun, for the gates. Each counts as another incident."""
         return tuple(
-            Attempt(incident=act.id, target=act.target, at=act.at, state=act.state)
+            Attempt(incident=act.id, target=act.target, at=act.at, state=act.state, in_place=act.in_place)
             for act in self.acts
             if act.state is not ActState.WITHDRAWN and now - act.at < DAY
         )

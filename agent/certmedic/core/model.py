@@ -221,6 +221,7 @@ class Attempt:
     target: str  # "<plane>/<group>"
     at: datetime
     state: str  # intent | done | undoing | verified | failed | withdrawn
+    in_place: bool = False  # it renewed files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,15 @@ def test_cool_down_opens_after_its_time(ago, passes):
     assert blocked(decision) == ([] if passes else [GateName.COOLDOWN])
 
 
+@pytest.mark.parametrize(
+    ("state", "passes"), [("verified", True), ("done", True), ("intent", False), ("failed", False)]
+)
+def test_renewal_in_place_delays_no_restart(state, passes):
+    renewed = Attempt(incident=6, target="kops/main", at=NOW - SECOND, state=state, in_place=True)
+    decision = decide(diagnosis(), facts(EXPIRED), replace(HISTORY, attempts=(renewed,)), POLICY)
+    assert blocked(decision) == ([] if passes else [GateName.COOLDOWN])
+
+
 @pytest.mark.parametrize(("ago", "passes"), [(DAY - SECOND, False), (DAY, True)])
 def test_budget_counts_the_actions_of_one_day(ago, passes):
     done = Attempt(incident=6, target="other", at=NOW - ago, state="verified")

@@ -231,6 +231,9 @@ def cooldown(context: Context) -> Gate:
         if attempt.incident == context.history.incident:
             why = f"certmedic acted on this incident already, {stamp(attempt.at)}, and does so only once"
             return closed(name, why, opens="fix it by hand, or wait for a new incident")
+        # A renewal in place restarts no manager, and what it leaves in a manager's memory needs the restart at once.
+        if attempt.in_place and attempt.state in ("done", "verified") and not context.in_place:
+            continue
         if attempt.target == context.diagnosis.remedy.target and now - attempt.at < pause:
             why = f"certmedic acted on {attempt.target} {stamp(attempt.at)}"
             return closed(name, why, opens=f"wait until {stamp(attempt.at + pause)}")

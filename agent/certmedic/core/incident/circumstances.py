@@ -85,4 +85,6 @@ class Circumstances:
     def _attempts(self, since: datetime, but: Act | None) -> Iterator[Attempt]:
         for act in self.acts:
             if act.at >= since and act.state is not ActState.WITHDRAWN and (but is None or act.id != but.id):
-                yield Attempt(incident=act.incident, target=act.target, at=act.at, state=act.state)
+                yield Attempt(
+                    incident=act.incident, target=act.target, at=act.at, state=act.state, in_place=act.in_place
+                )

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from certmedic.core.decision import urgency
-from certmedic.core.model import Action, Decision, Diagnosis, Severity
+from certmedic.core.model import Action, Decision, Diagnosis, RemedyKind, Severity
 
 
 class IncidentState(StrEnum):
@@ -116,3 +116,8 @@ class Act:
     ended_at: datetime | None  # of its last change of state
     detail: str
     undo: tuple[dict[str, str], ...]  # the files that it replaced, and their backups
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it renews files."""
+        return self.action.kind is RemedyKind.RENEW
