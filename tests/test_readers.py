@@ -91,7 +91,7 @@ def test_lasting_blindness_is_reported_once_then_reminded_and_resolved(lab):
     assert (incident.diagnosis.cause, incident.diagnosis.source, incident.severity) == ("blind", "docker", "warning")
     assert incident.diagnosis.since == NOW
     assert lab.world.kinds() == ["opened"]
-    assert "docker cannot be read, so certmedic is blind there. Find out why" in last(lab)
+    assert "docker cannot be read. Find out why" in last(lab)
     assert "Connection refused" in last(lab)
     assert lab.store.acts() == []
     assert "no act" in lab.incidents()[0].decision.reason

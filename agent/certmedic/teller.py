@@ -132,7 +132,7 @@ class Teller:
         if last is not None and now - last < DIGEST_EVERY:
             self.store.recheck(RecheckKind.DIGEST, None, now + DIGEST_EVERY)
             return
-        faults = [(incident.severity, incident.diagnosis) for incident in held]
+        faults = [(incident.severity, incident.diagnosis) for incident in reversed(held)]  # the oldest first
         written = message.digest(faults, host=message.machine(self.world.identity.name, self.world.host))
         # A digest has no end, so that nothing would close an incident that it opened.
         every = self.world.notifier.channels(written.severity, "")

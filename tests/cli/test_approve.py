@@ -50,7 +50,7 @@ def test_approval_is_refused_in_a_mode_without_approvals(lab, mode):
 @pytest.mark.parametrize(
     ("changed", "remedy", "reason"),
     [
-        ({"containers": ()}, {}, "its image is not known"),
+        ({"containers": ()}, {}, "no etcd-manager container was found"),
         ({"containers": (container(image=OLD_IMAGE),)}, {}, "A restart does not fix it."),
         ({}, {"restart": ()}, "remedy.restart does not list etcd-manager"),
     ],

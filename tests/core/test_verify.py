@@ -187,7 +187,7 @@ def test_cure_of_a_client_certificate_needs_no_listener():
 @pytest.mark.parametrize("ends", [OLD_END - SECOND, OLD_END, NOW - SECOND, NOW])
 def test_cure_is_not_verified_while_not_after_is_unchanged_or_past(ends):
     took, why = cure_of(member(peer_ends=ends))
-    assert (took, why.partition("UTC")[0].startswith(f"{ME} still expires")) == (False, True)
+    assert (took, why.partition("UTC")[0].startswith(f"{ME} was not renewed: its expiry is still")) == (False, True)
 
 
 def test_cure_is_not_verified_if_the_file_is_gone():

@@ -132,7 +132,7 @@ def _in_order(stored: Sequence[Stored], facts: Facts) -> Remedy | None:
         names = cures.to_restart(stored)
         after = [f"restart {' and '.join(names)}"] if names else []
         after += ["end the kubelet's back-off"] if commands[-1].script == cures.BACK_OFF else []
-        why = "kubeadm renews on command, on each control-plane node by itself."
+        why = "kubeadm renews only on command, and on each control-plane node separately."
         if "kube-apiserver" in names:
             after.append("the API of this master is away for about a minute")
         why += f" Then {'; '.join(after)}." if after else " No program needs a restart."

@@ -106,7 +106,7 @@ def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bo
         if stored is None:
             return False, f"{path} cannot be read"
         if stored.certificate.not_after <= before or stored.certificate.not_after <= facts.at:
-            return False, f"{path} still expires {stamp(stored.certificate.not_after)}"
+            return False, f"{path} was not renewed: its expiry is still {stamp(stored.certificate.not_after)}"
         finding = examine(stored, facts)
         if finding is not None:
             return False, finding.evidence

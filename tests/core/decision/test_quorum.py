@@ -156,7 +156,7 @@ STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
             "b",
             NONE,
             False,
-            rf"a comes first: .* serves one that expires {STAMP} \(to pass: wait until a serves a good certificate, or {STAMP}\)$",
+            rf"a comes first: .* serves a certificate that expires {STAMP} \(to pass: wait until a serves a good certificate, or {STAMP}\)$",
         ),
         ("EEE", "c", NONE, False, "a, b come first"),
         ("GEE", "b", NONE, True, "a comes first and is good"),

@@ -292,7 +292,7 @@ def _state(member: Member) -> str:
         return f"serves no certificate: {member.error}"
     if not (member.verified or member.is_self):
         return "does not prove that it is a member"
-    return f"serves one that expires {stamp(min(shown.not_after for shown in _shown(member)))}"
+    return f"serves a certificate that expires {stamp(min(shown.not_after for shown in _shown(member)))}"
 
 
 def _serve_good(members: Sequence[Member]) -> str:

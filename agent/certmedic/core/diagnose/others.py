@@ -74,7 +74,7 @@ def neighbour(scene: Scene) -> Diagnosis:
         confidence=Confidence.LIKELY if whom else Confidence.POSSIBLE,
         certificates=(),
         evidence=tuple(evidence),
-        effect="That neighbour is cut off from the group until its certificate is fixed there."
+        effect=f"{known or ' / '.join(whom) or 'That member'} is cut off from the etcd cluster until its certificate is fixed."
         if is_peer and not scene.provokable
         else "That client or server cannot connect here.",
         remedy=remedies.for_peer(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from certmedic.core.message.report import Report
-from certmedic.core.message.words import brief, clause, machine, program, whose
+from certmedic.core.message.words import brief, clause, machine, number, program, whose
 from certmedic.core.model import Cause, Helps, MessageKind, RemedyKind, Suspect
 from certmedic.core.text import cut, span
 
-# Remedy -> the one thing to do: for a title, and as a sentence. {} is the reference to the commands, if there are any.
+# Remedy -> the one thing to do: for a title, and as a sentence. {below} is the reference to the commands, if there are any.
 BEFORE = {  # it expires
-    RemedyKind.RESTART: ("plan a restart", "Plan a restart before then: that renews it{}."),
-    RemedyKind.RENEW: ("renew it in time", "Renew it before then{}."),
-    RemedyKind.REISSUE_AND_RESTART: ("plan its renewal", "Plan its renewal: a restart alone does not renew it."),
+    RemedyKind.RESTART: ("plan a restart", "Plan a restart before then: that renews {them}{below}."),
+    RemedyKind.RENEW: ("renew {them} in time", "Renew {them} before then{below}."),
+    RemedyKind.REISSUE_AND_RESTART: ("plan the renewal", "Plan the renewal: a restart alone does not renew {them}."),
 }
 AFTER = {  # it failed
-    RemedyKind.RENEW: ("renew it", "Renew it{}: a restart alone does not fix it."),
-    RemedyKind.REISSUE_AND_RESTART: ("move the old file, then restart", "Move the old file away, then restart{}."),
+    RemedyKind.RENEW: ("renew {them}", "Renew {them}{below}: a restart alone does not fix it."),
+    RemedyKind.REISSUE_AND_RESTART: ("move the old file, then restart", "Move the old file away, then restart{below}."),
 }
 
 
@@ -33,6 +33,7 @@ def advice(report: Report) -> tuple[str, str]:
     """Return the one thing to do: in a few words, for a title, and as a sentence."""
     diagnosis, remedy = report.diagnosis, report.diagnosis.remedy
     below = " (command below)" if remedy.command else ""
+    them = "it" if number(diagnosis) < 2 else "them"
     if diagnosis.cause is Cause.BLIND:
         return "find out why", f"Find out why{below}. Until then certmedic misses failures there."
     if diagnosis.suspect is Suspect.PEER:
@@ -43,13 +44,13 @@ def advice(report: Report) -> tuple[str, str]:
     if report.waits:
         turn = f"certmedic restarts {program(diagnosis)} when its turn comes, after other members. Nothing for you to do yet."
         return "certmedic waits its turn", turn
-    if reason := report.not_now:
-        return "do NOT restart it now", f"Do NOT restart it now: {cut(reason, 200)}."
+    if gate := report.not_now:
+        return "do NOT restart it now", f"Do NOT restart it now: {cut(gate.why.partition(': ')[0], 120)}."
     if typed := report.approval:
         return f"allow the fix: {typed}", f"Allow certmedic to fix it: {typed}"
     if diagnosis.cause is Cause.EXPIRES_SOON:
-        few, sentence = BEFORE.get(remedy.kind, ("plan its renewal", "Plan its renewal{}."))
-        return few, sentence.format(below)
+        few, sentence = BEFORE.get(remedy.kind, ("plan the renewal", "Plan the renewal{below}."))
+        return few.format(them=them), sentence.format(them=them, below=below)
     if remedy.helps is Helps.YES:
         what = program(diagnosis)
         return f"restart {what}", f"Restart {what}{below}: that fixes it."
@@ -58,7 +59,7 @@ def advice(report: Report) -> tuple[str, str]:
     few, sentence = AFTER.get(
         remedy.kind, ("a restart does NOT fix it", "A restart does NOT fix it: read on for what does.")
     )
-    return few, sentence.format(below)
+    return few.format(them=them), sentence.format(them=them, below=below)
 
 
 def lead(report: Report) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from certmedic.core.decision.gates import explain
 from certmedic.core.decision.urgency import urgency
 from certmedic.core.model import (
     Cause,
@@ -68,13 +67,13 @@ class Report:
         return self.decision.blocked_by if self.decision else ()
 
     @property
-    def not_now(self) -> str | None:
-        """Why a restart would harm the group now; None if it would not."""
+    def not_now(self) -> Gate | None:
+        """The gate that says why a restart would harm the group now; None if it would not."""
         remedy = self.diagnosis.remedy
         restarts = remedy.helps is Helps.YES or remedy.kind is RemedyKind.REISSUE_AND_RESTART
         if not restarts or self.diagnosis.cause is Cause.EXPIRES_SOON:
             return None
-        return next((explain(gate) for gate in self.closed if gate.name in GROUP), None)
+        return next((gate for gate in self.closed if gate.name in GROUP), None)
 
     @property
     def waits(self) -> bool:

@@ -51,7 +51,7 @@ CLAUSES: Mapping[Cause, str] = {
     Cause.DISTRUSTED: "{what} is refused, but all local checks pass",
     Cause.EXPIRES_SOON: "{what} expires soon",
     Cause.UNEXPLAINED: "TLS fails at {whose}, and no certificate on this machine explains it",
-    Cause.BLIND: "{whose} cannot be read, so certmedic is blind there",
+    Cause.BLIND: "{whose} cannot be read",
 }
 # The purpose of a certificate, by its use.
 ROLES: Mapping[str, str] = {

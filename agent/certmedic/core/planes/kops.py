@@ -106,11 +106,11 @@ def _of_etcd_manager(case: Case) -> Effect:
     restart = restart_command(case.place.group, case.runtime)
     version = manager_version(case.image)
     if version is None:
-        which = f"the image is {case.image}" if case.image else "its image is not known"
+        which = f"the image is {case.image}" if case.image else "no etcd-manager container was found"
         return Effect(
             kind="unknown",
             why=f"etcd-manager reissues this certificate at its start, but versions before 3.0.{REISSUES_SINCE} keep an expired one."
-            f" The version that runs here is not known: {which}.",
+            f" Its version is unknown: {which}.",
             command="grep -h image: /etc/kubernetes/manifests/etcd-*.manifest",
         )
     if version < REISSUES_SINCE:

@@ -56,7 +56,7 @@ USES = (
         renewable=True,
         rereads=True,
         refused="This member has left the etcd cluster, or will at its next restart.",
-        will_break="This member leaves the etcd cluster, at its next restart after that at the latest.",
+        will_break="This member leaves the etcd cluster, then or at its next restart after that.",
     ),
     Use(
         name="server",
