@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from certmedic.core.fleet import view
 from certmedic.core.message import page
+from certmedic.core.model import Message
 from certmedic.core.pages import fleet_page
-from labs import ROOT, letters, stage, terminal
+from labs import ROOT, chats, letters, stage, terminal
 from labs.browser import PHONE, Browser, small
 from labs.fleets import made
 
@@ -35,6 +39,15 @@ FLEET = (
 OF_TESTS = {"PYTHONPATH": f"{ROOT / 'agent'}:{ROOT / 'tests'}"}
 
 
+# A chat that shows the HTML that apprise posts to Telegram; the drawing of the chat is ours.
+CHAT = (
+    '<!DOCTYPE html><html><head><meta charset="utf-8"></head><body style="margin:0;padding:16px;background:#d9e4ee">'
+    '<div style="max-width:520px;padding:10px 14px;border-radius:12px;background:#fff;white-space:pre-wrap;'
+    'overflow-wrap:anywhere;font:15px/1.4 system-ui,sans-serif,Noto Color Emoji">'
+    "<style>code{font:.9em ui-monospace,monospace;color:#8a3a1a}</style>{}</div></body></html>"
+)
+
+
 def keep(browser: Browser) -> None:
     """Make the pictures that the README and the examples show, each as small as it can be."""
     told = letters.told("one certificate expires, a person renews it")[5]
@@ -43,6 +56,7 @@ def keep(browser: Browser) -> None:
         "message": browser.picture(page(told), width=672, sharp=2),
         "message-dark": browser.picture(page(told), width=672, dark=True),
         "message-phone": browser.picture(page(told), width=PHONE, dark=True),
+        "chat": browser.picture(CHAT.replace("{}", _chat(told)), width=584),
         "fleet": browser.picture(fleet, width=1000, longest=1000),
         "fleet-phone": browser.picture(fleet, width=PHONE, dark=True, longest=1400),
     }
@@ -73,6 +87,15 @@ def look(browser: Browser, folder: Path) -> None:
                 (folder / f"{'-'.join(words).replace('---', '-')}-{columns}.png").write_bytes(png)
             text = terminal.seen(["-c", FLEET], columns=columns, program=(sys.executable,), environment=OF_TESTS)
             (folder / f"fleet-{columns}.png").write_bytes(_terminal(browser, text, columns, paper))
+
+
+def _chat(message: Message) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        sent = chats.posted(
+            patch, replace(chats.CHATS["telegram"], read=lambda body: chats.Post("", body["text"])), message
+        )
+    assert sent is not None
+    return sent.text
 
 
 def _pages() -> Iterator[tuple[str, str]]:
