@@ -182,7 +182,7 @@ def test_unresolved_incidents_are_decoded_once_until_something_changes(store, in
     (due,) = store.due(now=NOW)
     store.answer(due, lambda: store.recheck_often("incident", 1, SOON))
     assert seen() == ([(1, None)], 0)
-    with pytest.raises(ValueError), store.transaction(), store.savepoint():
+    with contextlib.suppress(ValueError), store.transaction(), store.savepoint():
         store.announce(1, now=NOW)
         assert seen() == ([(1, NOW)], 1)
         raise ValueError
