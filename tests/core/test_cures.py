@@ -102,7 +102,7 @@ def test_command_fits_the_installed_kubeadm(version, command):
     [
         (f"{PKI}/ca.crt", "manual", "No restart reissues a CA."),
         (f"{PKI}/etcd/ca.crt", "manual", "No restart reissues a CA."),
-        (f"{PKI}/apiserver.crt", "renew", "kubeadm renews on command"),
+        (f"{PKI}/apiserver.crt", "renew", "kubeadm renews only on command"),
     ],
 )
 @pytest.mark.parametrize("cause", [Cause.EXPIRED, Cause.EXPIRES_SOON])
