@@ -27,6 +27,7 @@ ROWS: dict[str, tuple[Callable[[int, int, catchup.Say], Row], int, int]] = {
     "storm": (service.storm, 200_000, 3),
     "live": (service.latency, 300, 1),
     "rest": (rest.rest, 240, 1),
+    "month": (rest.month, 30, 1),
     "idle": (service.idle, 60, 1),
     "certificates": (catchup.certificates, 10_000, 3),
     "journal": (catchup.journal, 500_000, 3),

@@ -100,6 +100,46 @@ def rest(seconds: int, _rounds: int, say: Say) -> Row:
     return Row(work, {}, verdicts, {"quiet": quiet, "incidents": busy})
 
 
+def month(days: int, _rounds: int, say: Say) -> Row:
+    """Play so many days of a master in compressed time, and see what grows after the first hour, in which all happens once."""
+    with trusted_folder() as folder:
+        say(f"{days} days")
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "bench.month", str(days), str(folder)],
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+    if done.returncode:
+        raise FailedError(done.stderr[-1000:])
+    played = json.loads(done.stdout)
+    first, hours, last = played["hours"][0], played["hours"], played["hours"][-24:]
+    most = {name: max(hour[name] for hour in last) for name in first}
+    early = {name: max(hour[name] for hour in hours[:24]) for name in first}
+    verdicts = [
+        Verdict(
+            what="memory after the first hour",
+            reached=most["memory"] - first["memory"],
+            to_reach=2,
+            unit="MiB more",
+            at_most=True,
+            note=f"from {first['memory']:.1f}",
+        ),
+        Verdict(what="state", reached=max(h["state"] for h in hours), to_reach=20, unit="MiB", at_most=True),
+        Verdict(
+            what="descriptors after the first day",
+            reached=most["descriptors"] - early["descriptors"],
+            to_reach=0,
+            unit="more",
+            at_most=True,
+            note=f"at most {early['descriptors']:.0f} on the first",
+        ),
+        Verdict(what="threads", reached=most["threads"] - first["threads"], to_reach=0, unit="more", at_most=True),
+    ]
+    work = f"{days} days in compressed time, {played['lines']:,} lines, {played['incidents']} incidents"
+    return Row(work, {}, verdicts, {"month": played})
+
+
 def _played(seconds: int, say: Say, *, expired: int) -> dict[str, float]:
     with (
         start_journald() as journald,

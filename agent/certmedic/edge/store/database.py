@@ -83,6 +83,7 @@ class Database:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")  # an intent must be on the disk before the action
         self._db.execute("PRAGMA foreign_keys = ON")
+        self._db.execute("PRAGMA cache_size = -512")  # KiB of pages in memory: the kernel keeps them as well
         if version == 0:
             schema = Path(__file__).with_name("schema.sql").read_text("utf-8")
             self._db.executescript(f"BEGIN;{schema};PRAGMA user_version = {VERSION};COMMIT;")
