@@ -1,4 +1,4 @@
-"""A master's days in compressed time: what the agent holds does not grow. `./dev bench month` plays a month."""
+"""Days of a master in compressed time: nothing that the agent holds grows. `./dev bench month` plays a month."""
 
 import json
 import os
@@ -23,13 +23,13 @@ def test_memory_descriptors_and_threads_stay_flat_after_the_first_hour(tmp_path)
     )
     assert done.returncode == 0, done.stderr
     played = json.loads(done.stdout)
-    first, *_, last = played["hours"]
+    early, *_, late = played["hours"]
     assert played["incidents"] >= 20
     assert played["sent"] >= 20
     assert played["open"] == 0
     assert played["faults"] == {}
     assert played["positions"] <= 10
-    assert last["memory"] - first["memory"] < 1
-    assert last["state"] < 5
-    assert last["threads"] == first["threads"]
-    assert last["descriptors"] <= 26  # two files of each log, three pods of the CronJob
+    assert late["memory"] - early["memory"] < 1
+    assert late["state"] < 5
+    assert late["threads"] == early["threads"]
+    assert late["descriptors"] <= 26  # two files of each log, three pods of the CronJob

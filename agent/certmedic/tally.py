@@ -14,7 +14,7 @@ from certmedic.core.model import Sighting
 from certmedic.edge.store import Store
 
 REMEMBERED_FOLDS = 2048  # in memory
-REMEMBERED_LINES = 4096  # in memory, to deduplicate lines; the store keeps more
+REMEMBERED_LINES = 1024  # in memory, to deduplicate lines that come at about the same time; the store keeps more
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from certmedic.core.model import LogEntry, Origin, Sighting
 from certmedic.core.symptoms.parse import LONGEST_MESSAGE, parse
 
-MOST: Final = 512  # kinds of lines in the cache
+MOST: Final = 256  # kinds of lines in the cache
 LONGEST: Final = LONGEST_MESSAGE  # characters of a cached line: nothing of it is cut off
 MOST_PARTS: Final = 16
 
