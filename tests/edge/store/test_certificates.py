@@ -38,6 +38,26 @@ def test_replaced_certificate_is_remembered_until_the_file_gets_it_back(store, t
     assert [entry.fingerprint for entry in store.replaced()] == [scheduler().certificate.fingerprint]
 
 
+def kubeconfig(leaf):
+    """Return a kubeconfig as it is read: the CA of the cluster, then the certificates of two users."""
+    of_user = replace(leaf, certificate=replace(leaf.certificate, index=1, embedded_kind="user"))
+    cluster = stored(CA, CONF, "ca", **OF)
+    other = stored(CA.leaf("y", not_before=NOW - DAY, not_after=NOW + DAY), CONF, "scheduler-client", index=2, **OF)
+    return (
+        replace(cluster, certificate=replace(cluster.certificate, embedded_kind="cluster")),
+        of_user,
+        replace(other, certificate=replace(other.certificate, embedded_kind="user")),
+    )
+
+
+def test_certificate_of_the_first_user_of_a_kubeconfig_is_remembered(store):
+    keep(store, *kubeconfig(OTHER))
+    keep(store, *kubeconfig(OTHER))
+    assert store.replaced() == ()
+    keep(store, *kubeconfig(scheduler()), now=NOW + DAY)
+    assert [old.serial for old in store.replaced()] == [OTHER.certificate.serial]
+
+
 def test_time_of_a_replacement_is_never_in_the_future(store):
     keep(store, OTHER)
     keep(store, replace(scheduler(), modified=NOW + DAY))

@@ -23,10 +23,14 @@ class Certificates(Database):
             row["path"]: load(Replaced, row["certificate"])
             for row in self._db.execute("SELECT * FROM certificates").fetchall()
         }
+        seen: set[str] = set()
         for stored in files:
             leaf = stored.certificate
-            if leaf.index or stored.trust is not Trust.SYSTEM:
+            # The leaf of a kubeconfig is that of its first user; the CA of the cluster stands before it.
+            is_first = leaf.embedded_kind == "user" or (not leaf.embedded_kind and not leaf.index)
+            if not is_first or leaf.path in seen or stored.trust is not Trust.SYSTEM:
                 continue
+            seen.add(leaf.path)
             before = known.get(leaf.path)
             if before is not None and before.fingerprint == leaf.fingerprint:
                 continue
