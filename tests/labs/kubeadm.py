@@ -195,6 +195,17 @@ class Master:
                 raise AssertionError(f"no {kind} within {seconds:g} s, but {sent}\n{self.agent_log()}")
             time.sleep(0.5)
 
+    def wait_until_all_is_over(self, seconds: float = 120) -> None:
+        """Wait until each incident that was reported is resolved, so that the last message has been sent."""
+        deadline = time.monotonic() + seconds
+        while True:
+            listed = json.loads(self.machine("certmedic", "incidents", "--json"))["incidents"]
+            lasting = [one["id"] for one in listed if one["announced_at"] and one["state"] != "resolved"]
+            if not lasting:
+                return
+            assert time.monotonic() < deadline, f"incidents {lasting} last\n{self.agent_log()}"
+            time.sleep(2)
+
     def agent_log(self) -> str:
         """Return the last entries of the agent, and its incidents."""
         journal = "journalctl -u certmedic -n 40 --no-pager; certmedic incidents"

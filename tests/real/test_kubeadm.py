@@ -115,6 +115,7 @@ def assert_that_all_works_when_resolved(master, alert):
     took = master.wait_until_works(60)
     # A restarted component waits 15 s for the lease of its predecessor; the kubelet writes its lease every 10 s.
     assert took < 40, f"resolved {took:.0f} s before the API and every component worked"
+    master.wait_until_all_is_over()
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -146,6 +147,7 @@ def test_renewal_cures_without_a_person(renewing, name):
     renewing.wait_for("RESOLVED", 600)
     took = renewing.wait_until_works(60)
     assert took < 40, f"resolved {took:.0f} s before the API and every component worked"
+    renewing.wait_until_all_is_over()
     ends = resign.ends(renewing.root, *SCENARIOS[name].files)
     assert {path for path in paths if ends[path] < datetime.now(UTC)} == set()
     assert [message.title for message in renewing.messages() if "NOT FIXED" in message.title] == []
