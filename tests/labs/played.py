@@ -19,6 +19,7 @@ from certmedic.core.model import (
     Action,
     Container,
     Facts,
+    FileFault,
     Item,
     Lease,
     Member,
@@ -109,6 +110,7 @@ class Played:
     sent: list[tuple[str, MessageKind]] = field(default_factory=list)
     letters: list[Message] = field(default_factory=list)  # those that the first channel took
     journal: list[Mapping[str, str]] = field(default_factory=list)
+    faults: tuple[FileFault, ...] = ()
     host: str = "master-a"
     address: str = "10.0.0.1"
     others: Sequence[Played] = ()  # the other masters of its group, if they are simulated too
@@ -133,7 +135,7 @@ class Played:
             peers=frozenset({"10.0.0.1", "10.0.0.2", "10.0.0.3"} - {self.address}),
             names={other.address: other.host.replace("master", "etcd") for other in self.others},
         )
-        return replace(looked, host=self.host, addresses=frozenset({"127.0.0.1", self.address}))
+        return replace(looked, host=self.host, faults=self.faults, addresses=frozenset({"127.0.0.1", self.address}))
 
     def seen_members(self) -> tuple[Member, ...]:
         """Return the members of the group as handshakes show them; none if no other master is simulated."""

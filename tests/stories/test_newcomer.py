@@ -21,7 +21,7 @@ from certmedic.cli import main, output
 from certmedic.config import ConfigError, load
 from certmedic.core import diagnose as doctor
 from certmedic.core import planes, symptoms, verdict
-from certmedic.core.model import Diagnosis, Fold, Helps, MessageKind, Severity
+from certmedic.core.model import Diagnosis, FileFault, Fold, Helps, MessageKind, Severity, Trust
 from certmedic.core.text import count, span
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.store.claim import claimed
@@ -30,6 +30,7 @@ from labs.drill.timeline import Timeline, folded
 from labs.played import REFUSED, REFUSING, Lab, Played
 from labs.values import CLIENTS_CA, DAY, NOW, PEERS_CA, entry, facts, k3s, member
 
+PKI = "/etc/kubernetes/pki"
 EXPIRED = (
     "tls: failed to verify certificate: x509: certificate has expired or is not yet valid:"
     " current time 2026-11-24T15:40:00Z is after 2026-11-19T15:30:41Z"
@@ -113,6 +114,15 @@ def empty_certificate_in_use(desk: Desk) -> None:
     assert checked.exit_code == 2, checked.output
     assert re.match(r"CRITICAL: .*1 unusable", checked.output)
     assert f"could not use {broken}: empty" in checked.output
+    empty = FileFault(path=f"{PKI}/apiserver.crt", reason="empty", detail="the file is empty", trust=Trust.SYSTEM)
+    lab = desk.lab(letters.of_kubeadm(ends=NOW + 300 * DAY), mode="notify", containers=(), faults=(empty,))
+    lab.go(30)
+    lab.world.faults = ()
+    lab.go(120)
+    first, last = lab.world.letters
+    assert first.title.startswith("[WARNING] master-a: kubeadm: certificate file is unusable: ")
+    assert f"{PKI}/apiserver.crt" in first.plain
+    assert last.kind is MessageKind.RESOLVED
 
 
 def fault_on_both_sides(desk: Desk) -> None:

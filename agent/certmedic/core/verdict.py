@@ -101,6 +101,8 @@ def is_over(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str] | None:
     """
     facts = trusted(facts)
     paths = tuple(dict.fromkeys(leaf.path for leaf in diagnosis.certificates if leaf.path))
+    if diagnosis.key.startswith(UNUSABLE):
+        return is_usable(diagnosis, facts)
     if diagnosis.cause is Cause.STALE_IN_MEMORY:
         return stale.is_over(diagnosis, facts)
     if diagnosis.suspect is not Suspect.OWN or not paths:
@@ -112,6 +114,42 @@ def is_over(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str] | None:
     good, why = healthy(paths, facts)
     late = stale.still_held(paths, facts) if good else ""
     return (False, late) if late else (good, why)
+
+
+UNUSABLE = "own|file|"  # how the key of a file begins that should hold a certificate and holds none
+
+
+def unusable(facts: Facts) -> tuple[Diagnosis, ...]:
+    """Return the diagnoses of files at the places of certificates that hold none: their programs fail at their next start."""
+    return tuple(
+        Diagnosis(
+            key=f"{UNUSABLE}{fault.path}",
+            cause=Cause.UNEXPLAINED,
+            suspect=Suspect.OWN,
+            confidence=Confidence.PROVEN,
+            certificates=(),
+            evidence=(f"{fault.path}: {fault.reason}: {fault.detail}",),
+            effect="The program that uses this file fails at its next start, if not before.",
+            remedy=remedies.for_unseen(fault.path, is_known=True),
+            plane=place.plane,
+            group=place.group,
+        )
+        for fault in facts.faults
+        if fault.trust is Trust.SYSTEM
+        and fault.reason in ("empty", "broken", "not_a_certificate")
+        and fault.path.endswith((".crt", ".pem"))  # a kubeconfig need hold no certificate
+        and planes.in_its_place(fault.path)
+        and (place := planes.place(fault.path)).use
+    )
+
+
+def is_usable(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str]:
+    """Whether a file that held no certificate is good or gone now, and why."""
+    path = diagnosis.key.removeprefix(UNUSABLE)
+    still = next((fault for fault in facts.faults if fault.path == path), None)
+    if still is not None:
+        return False, f"{path}: {still.reason}: {still.detail}"
+    return healthy([path], facts) if path in facts.by_path else (True, f"{path} does not exist any more")
 
 
 def survey(
@@ -148,6 +186,7 @@ def survey(
             faults.setdefault((place.plane, place.group, place.renewer, finding.cause), []).append(finding)
     return (
         *(verdict(findings, facts) for findings in faults.values()),
+        *unusable(facts),
         *stale.survey(facts),
         *stale.survey_memory(facts, warn_within),
     )

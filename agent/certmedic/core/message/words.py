@@ -14,7 +14,7 @@ from hashlib import sha256
 
 from certmedic.core import planes
 from certmedic.core.blind import SOURCES
-from certmedic.core.model import Cause, Certificate, Diagnosis, Suspect
+from certmedic.core.model import Cause, Certificate, Confidence, Diagnosis, Suspect
 from certmedic.core.text import ago, cut, minute, printable, span
 
 # In a title, after a colon.
@@ -129,8 +129,15 @@ def machine(cluster: str, host: str, most: int = 40) -> str:
     return " ".join(cut(name, most) for name in (cluster, host) if name)
 
 
+def is_unusable(diagnosis: Diagnosis) -> bool:
+    """Whether a file at the place of a certificate holds none."""
+    return diagnosis.cause is Cause.UNEXPLAINED and diagnosis.confidence is Confidence.PROVEN
+
+
 def brief(diagnosis: Diagnosis, now: datetime) -> str:
     """Return the fault in a few words; for a forecast, when the certificate expires."""
+    if is_unusable(diagnosis):
+        return "certificate file is unusable"
     many = number(diagnosis)
     what = "certificate" if many < 2 else f"{many} certificates"
     if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.since is not None:
@@ -141,6 +148,8 @@ def brief(diagnosis: Diagnosis, now: datetime) -> str:
 def clause(diagnosis: Diagnosis, now: datetime, zone: tzinfo | None = None) -> str:
     """Return the fault as a clause without a full stop, with the time that matters, in UTC and in `zone`."""
     subject, since = cut(whose(diagnosis), 80), diagnosis.since
+    if is_unusable(diagnosis):
+        return f"a file of {subject} holds no certificate that a program could load"
     many = number(diagnosis)
     what = one_certificate(diagnosis) if many < 2 else f"{many} certificates of {subject}"
     if diagnosis.cause is Cause.EXPIRES_SOON and since is not None:
