@@ -34,7 +34,9 @@ inputs = loaded()
 
 
 def check(day):
-    return subprocess.run([sys.executable, INPUTS, "check", day.isoformat()], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, INPUTS, "check", day.isoformat()], capture_output=True, text=True, check=False
+    )
 
 
 def test_check_fails_90_days_after_the_last_look():
@@ -59,8 +61,8 @@ def test_check_fails_90_days_after_the_last_look():
 )
 def test_check_fails_for_a_pin_with_a_known_weakness(kind, pinned, fixed, weak):
     pin = {"name": "it", "version": pinned, "fixed": fixed, "looked": date(2026, 11, 29)}
-    found = inputs.faults({"debian": [], "pypi": [], kind: [pin]}, date(2026, 11, 30))
-    assert found == ([f"it {pinned}: has a known weakness, which {fixed} fixes"] if weak else [])
+    faults = inputs.faults({"debian": [], "pypi": [], kind: [pin]}, date(2026, 11, 30))
+    assert faults == ([f"it {pinned}: has a known weakness, which {fixed} fixes"] if weak else [])
 
 
 def test_a_file_with_other_bytes_is_not_taken(tmp_path):
@@ -78,8 +80,13 @@ def test_every_library_that_certmedic_needs_is_pinned_and_told():
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, INPUTS, "bill", "1.2.3", "1780000000"]
     bill = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
-    told = {(part["name"], part["version"]) for part in bill["components"]}
-    assert told == {(pin["name"], pin["version"]) for pin in PINS}
+    named = {(part["name"], part["version"]) for part in bill["components"]}
+    assert named == {(pin["name"], pin["version"]) for pin in PINS}
     assert all(len(digest["content"]) == 64 for part in bill["components"] for digest in part["hashes"])
-    held = [one["value"] for part in bill["components"] for one in part["properties"] if one["name"] == "certmedic:holds"]
+    held = [
+        property_["value"]
+        for part in bill["components"]
+        for property_ in part["properties"]
+        if property_["name"] == "certmedic:holds"
+    ]
     assert any(value.startswith("OpenSSL ") for value in held)
