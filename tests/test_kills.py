@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from certmedic.core.model import Told
+from certmedic.core.model import VoterList
 from labs.played import BOTH, ME, OWN_TIME, REFUSED, group, old_manager, renewed_by
 from labs.values import DAY, NOW, container, entry, member
 
@@ -245,7 +245,7 @@ def test_intent_is_withdrawn_after_a_kill_if_a_gate_has_closed(lab, change):
 
 def test_known_members_survive_a_kill(lab):
     lab = lab()
-    cluster = Told(by="boot/1/2", voters=(("etcd-a", "10.0.0.1", 2380), ("etcd-b", "10.0.0.2", 2380)))
+    cluster = VoterList(by="boot/1/2", voters=(("etcd-a", "10.0.0.1", 2380), ("etcd-b", "10.0.0.2", 2380)))
     lab.world.rosters = {ME: cluster}
     lab.step()
     lab.world.rosters = {}

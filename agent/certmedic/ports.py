@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from certmedic.core.model import Action, Facts, Lease, Message, Origin, Severity, Told
+from certmedic.core.model import Action, Facts, Lease, Message, Origin, Severity, VoterList
 from certmedic.core.request import Reply
 
 
@@ -24,7 +24,7 @@ class Senses(Protocol):
         while no file can be read at all.
         """
 
-    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
+    def meet(self, known: Mapping[str, VoterList]) -> Mapping[str, VoterList]:
         """Return the members of its etcd groups, for the time when no etcd answers; `known` is from an earlier run. Raises UnseenError."""
 
     def learn(self, origin: Origin) -> None:

@@ -55,7 +55,7 @@ class Teller:
         silences = (*self.store.silences(now=now), *message.windows(self.maintenance, now))
         silence = message.silence_of(incident.diagnosis, silences, now)
         if silence is not None and kind is not MessageKind.RESOLVED:
-            self.store.event_once(incident.id, "silenced", message.silence_said(silence), now=now)
+            self.store.event_once(incident.id, "silenced", message.silence_text(silence), now=now)
             return
         written = message.compose(
             kind,

@@ -21,8 +21,8 @@ from certmedic.core.model import (
     Recheck,
     Replaced,
     Sighting,
-    Told,
     Trust,
+    VoterList,
 )
 from certmedic.edge.source import UnseenError
 from certmedic.edge.store import Store
@@ -48,7 +48,7 @@ class Request:
     learn: tuple[Origin, ...] = ()  # programs whose certificate files to look up; trusted origins only
     with_members: bool = False
     verifies: bool = False  # also what listeners serve to clients that send no SNI
-    known_members: Mapping[str, Told] | None = None  # None: do not ask etcd who the members are
+    known_members: Mapping[str, VoterList] | None = None  # None: do not ask etcd who the members are
     leases: frozenset[str] = frozenset()  # etcd groups whose lease to take
 
     @property
@@ -63,7 +63,7 @@ class Looked:
 
     facts: Facts | None  # None: the turn only verifies an action
     for_verification: Facts | None = None
-    members: Mapping[str, Told] | None = None
+    members: Mapping[str, VoterList] | None = None
     leases: Mapping[str, Lease] = field(default_factory=dict)
 
 

@@ -447,7 +447,7 @@ def test_nothing_is_known_of_members_in_time_if_the_dialer_fails(tmp_path, fails
     endpoints = [Endpoint(f"10.0.0.{number}", 2380, f"10.0.0.{number}") for number in (1, 2, 3)]
     access = Access(
         holder="etcd-a",
-        doors=(("10.0.0.2", 4001), ("10.0.0.3", 4001)),
+        endpoints=(("10.0.0.2", 4001), ("10.0.0.3", 4001)),
         credentials=((str(tmp_path / "me.crt"), str(tmp_path / "me.key")),),
         ca_path=str(tmp_path / "ca.crt"),
     )

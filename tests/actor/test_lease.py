@@ -86,11 +86,11 @@ class Group:
             network=network,
         )
 
-    def access(self, holder, *, client=None, doors=lab.KEYS):
+    def access(self, holder, *, client=None, endpoints=lab.KEYS):
         client = client or self.api
         return Access(
             holder=holder,
-            doors=tuple((lab.ADDRESSES[key], self.ports[key]) for key in doors),
+            endpoints=tuple((lab.ADDRESSES[key], self.ports[key]) for key in endpoints),
             credentials=((str(client), str(client.with_suffix(".key"))),),
             ca_path=str(self.members["a"].pki / "clients/ca.crt"),
         )
@@ -132,7 +132,7 @@ def group(tmp_path, request):
 @pytest.mark.real
 def test_lease_has_one_holder_until_it_is_released_or_expires(group, tmp_path):
     locks = {key: EtcdLock(ttl=60, deadline=20, network=dialled(tmp_path) if key == "c" else OWN) for key in lab.KEYS}
-    asked = {key: group.access(f"etcd-{key}", doors=(key,)) for key in lab.KEYS}
+    asked = {key: group.access(f"etcd-{key}", endpoints=(key,)) for key in lab.KEYS}
 
     def take(key, answers):
         answers[key] = locks[key].take("main", asked[key])
@@ -296,13 +296,13 @@ def test_unavailable_lease_is_reported_in_time_with_a_reason(group, tmp_path):
     assert "no certificate here" in refused(replace(group.access("a"), credentials=()))
     with socket.create_server(("127.0.0.1", 0)) as hanging:  # accepts a connection and never answers
         mute = hanging.getsockname()
-        refused(replace(group.access("a"), doors=(mute,)))
-        lease = lock.take("main", replace(group.access("a"), doors=(mute, *group.access("a").doors)))
+        refused(replace(group.access("a"), endpoints=(mute,)))
+        lease = lock.take("main", replace(group.access("a"), endpoints=(mute, *group.access("a").endpoints)))
         assert lease.state == "ours"  # a hanging endpoint does not hide the others
     lock.release("main", group.access("a"))
 
     group.stop("b", "c")
-    refused(group.access("a", doors=("a",)))
+    refused(group.access("a", endpoints=("a",)))
 
 
 # ---------------------------------------------------------------- two agents and one lease

@@ -51,7 +51,7 @@ def test_own_endpoint_and_the_apiservers_certificate_come_first():
 
     assert reached == Access(
         holder="a",
-        doors=(("127.0.0.1", 4001), ("a", 4001), ("b", 4001)),
+        endpoints=(("127.0.0.1", 4001), ("a", 4001), ("b", 4001)),
         credentials=(
             (API, API.replace(".crt", ".key")),
             (f"{VOLUME}/clients/server.crt", f"{VOLUME}/clients/server.key"),
@@ -73,7 +73,7 @@ def test_certificate_that_etcd_would_reject_is_not_presented(client):
 
     reached = access(facts(files, served=served(files)), "main")
 
-    assert (reached.doors, reached.credentials, reached.holder) == ((), (), "master-a")
+    assert (reached.endpoints, reached.credentials, reached.holder) == ((), (), "master-a")
 
 
 def test_no_endpoint_of_another_group_is_used():
@@ -105,7 +105,7 @@ def member_at(name, **more):
 )
 def test_other_member_is_asked_only_if_it_is_verified_and_serves_a_certificate(change, is_asked):
     members = (other("a", NOW - DAY, is_self=True), member_at("b", **change))
-    assert access(facts(member(), members=members), "main").doors == ((("b", 4001),) if is_asked else ())
+    assert access(facts(member(), members=members), "main").endpoints == ((("b", 4001),) if is_asked else ())
 
 
 def shown_from(begins, ends):
@@ -124,7 +124,7 @@ def shown_from(begins, ends):
 )
 def test_endpoint_is_used_only_within_the_dates_of_its_certificate(begins, ends, is_asked):
     members = (member_at("b", serves_clients=shown_from(begins, ends)),)
-    assert bool(access(facts(member(), members=members), "main").doors) is is_asked
+    assert bool(access(facts(member(), members=members), "main").endpoints) is is_asked
 
 
 def credential(leaf=None, path=API, use="apiserver-etcd-client", **more):

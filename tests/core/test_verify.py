@@ -76,7 +76,7 @@ def test_successor_of_a_container_runs_in_the_same_pod_and_place(now, follows):
     [(container(), True), (unit(), True), (unit(invocation=""), False), (COMMAND, False)],
 )
 def test_start_is_observable_except_for_a_command_or_an_unstarted_unit(before, is_observable):
-    assert verify.tells_its_starts(before) is is_observable
+    assert verify.shows_restarts(before) is is_observable
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_restarted_container_has_its_time_from_its_start_on(before, there, start
     ],
 )
 def test_restart_is_verified_by_a_new_start(before, now, reason):
-    assert verify.runs_anew(before, facts(containers=(now,))).partition(", and was not")[0] == reason
+    assert verify.why_not_running(before, facts(containers=(now,))).partition(", and was not")[0] == reason
 
 
 def cure_of(files, *, served=(), path=ME, before=OLD_END):

@@ -176,7 +176,7 @@ def journal_record(data: bytes) -> None:
 
 def http_answer(data: bytes) -> None:
     """Feed etcd's reply to a request for its members."""
-    for name, host, port in planes.voters_told(data):
+    for name, host, port in planes.voters_of(data):
         f"{name}{host}{port}".encode()
     planes.cluster_from_config(data.decode(errors="replace"))
 

@@ -31,8 +31,8 @@ from certmedic.core.model import (
     Severity,
     Silence,
     Stored,
-    Told,
     Trust,
+    VoterList,
 )
 from certmedic.core.request import Release, Reply, Request, Take, Undo, cure_of, pack, parse
 from certmedic.edge.identity import Identity
@@ -97,8 +97,8 @@ class Played:
     unable: str = ""  # why no actor acts for this agent
     dead: set[str] = field(default_factory=set)
     members: tuple[Member, ...] = ()
-    rosters: dict[str, Told] = field(default_factory=dict)  # the member lists of etcd
-    met: list[dict[str, Told]] = field(default_factory=list)  # the member lists known before each request
+    rosters: dict[str, VoterList] = field(default_factory=dict)  # the member lists of etcd
+    met: list[dict[str, VoterList]] = field(default_factory=list)  # the member lists known before each request
     shutdown_at: datetime | None = None  # of this machine
     idle: tuple[str, ...] = ()  # files that no listener serves
     programs: tuple[Program, ...] = ()
@@ -156,7 +156,7 @@ class Played:
     def learn(self, origin: Origin) -> None:
         pass
 
-    def meet(self, known: Mapping[str, Told]) -> dict[str, Told]:
+    def meet(self, known: Mapping[str, VoterList]) -> dict[str, VoterList]:
         self.met.append(dict(known))
         return {**known, **self.rosters}
 
@@ -300,7 +300,7 @@ class Own:
     def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
         return self.world.gather(now=now, with_members=with_members, nameless=nameless)
 
-    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
+    def meet(self, known: Mapping[str, VoterList]) -> Mapping[str, VoterList]:
         return known
 
 

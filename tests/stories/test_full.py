@@ -267,7 +267,7 @@ def test_each_package_replaces_the_other_without_a_loss_on_debian_12(way, small,
             put(package)
             running(machine, interpreter)
             nothing_is_lost()
-            # What is left of the other package is purged, which takes nothing from this one.
+            # The rest of the other package is purged, which takes nothing from this one.
             machine("dpkg", "--purge", gone)
             nothing_is_lost()
             machine("systemctl", "daemon-reload")

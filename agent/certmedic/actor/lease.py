@@ -41,10 +41,10 @@ class EtcdLock:
 
     def take(self, group: str, access: Access) -> Lease:
         """Take the lease unless another member holds it. A lease that this member holds already is renewed."""
-        if not access.doors or not access.credentials:
+        if not access.endpoints or not access.credentials:
             what = (
                 "no etcd here shows clients a good certificate"
-                if not access.doors
+                if not access.endpoints
                 else "no certificate here that it would accept is good"
             )
             return Lease(state="none", why=f"no lease in etcd was had ({what}), so handshakes alone decide")
@@ -59,7 +59,7 @@ class EtcdLock:
 
     def release(self, group: str, access: Access) -> None:
         """Remove the key if it still holds this member's name."""
-        if access.doors and access.credentials:
+        if access.endpoints and access.credentials:
             with contextlib.suppress(_AskError):
                 self._ask(access, lambda etcd: _release(etcd, _key(group), access.holder))
 
@@ -76,9 +76,9 @@ class EtcdLock:
             except OSError as error:
                 why.append(f"{key}: {error.strerror or error}")
                 continue
-            for number, (host, port) in enumerate(access.doors):
+            for number, (host, port) in enumerate(access.endpoints):
                 # Each endpoint gets its share of the time that is left, so that one that hangs does not use up all of it.
-                share = (until - time.monotonic()) / (len(access.doors) - number)
+                share = (until - time.monotonic()) / (len(access.endpoints) - number)
                 try:
                     return ask(_Endpoint(host, port, context, time.monotonic() + share, self.network))
                 except _AskError as error:

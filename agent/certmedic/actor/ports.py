@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from certmedic.core.lease import Access
-from certmedic.core.model import Container, Facts, Lease, Stored, Told
+from certmedic.core.model import Container, Facts, Lease, Stored, VoterList
 
 
 class Eyes(Protocol):
@@ -17,7 +17,7 @@ class Eyes(Protocol):
     def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
         """Return the facts of this moment. Never raises."""
 
-    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
+    def meet(self, known: Mapping[str, VoterList]) -> Mapping[str, VoterList]:
         """Ask the etcds here for their members, and return all that is known. Never raises."""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from certmedic.core import codec
 from certmedic.core.incident import Act, ActState
 from certmedic.core.incident.state import moved
-from certmedic.core.model import Action, Attempt, Told
+from certmedic.core.model import Action, Attempt, VoterList
 from certmedic.edge.os.readfile import read_bytes
 
 FILE = "record.json"
@@ -33,7 +33,7 @@ class _Content:
     acts: tuple[Act, ...] = ()  # oldest first. `Act.incident` is the agent's number for the action
     reset_at: datetime | None = None
     reset_by: str = ""
-    members: Mapping[str, Told] = field(default_factory=dict)  # peer certificate -> the last answer of its etcd
+    members: Mapping[str, VoterList] = field(default_factory=dict)  # peer certificate -> the last answer of its etcd
     away: Mapping[str, datetime] = field(
         default_factory=dict
     )  # member that did not answer at the last look -> since when
@@ -138,11 +138,11 @@ class Record:
         self._write(replace(self._content, reset_at=now, reset_by=author))
 
     @property
-    def members(self) -> Mapping[str, Told]:
+    def members(self) -> Mapping[str, VoterList]:
         """The members of this machine's etcd groups, as etcd last named them."""
         return self._content.members
 
-    def keep_members(self, members: Mapping[str, Told]) -> None:
+    def keep_members(self, members: Mapping[str, VoterList]) -> None:
         """Remember the members."""
         if members != self.members:
             self._write(replace(self._content, members=dict(members)))

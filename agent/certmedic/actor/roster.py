@@ -36,6 +36,6 @@ def voters(host: str, port: int, *, certificate: str, cas: Sequence[str], networ
                 reply = http.exchange(sock, "GET", "/members", deadline=deadline, most=MOST_READ)
     except (OSError, ValueError):
         return ()
-    members = planes.voters_told(reply.body) if reply.status == HTTPStatus.OK else ()
+    members = planes.voters_of(reply.body) if reply.status == HTTPStatus.OK else ()
     # No member has a name or host with unprintable characters.
     return members if all(f"{name}{host}".isprintable() for name, host, _ in members) else ()

@@ -51,7 +51,7 @@ def silence_of(incident: Incident, silences: Sequence[Silence], now: datetime) -
 def row(incident: Incident, silence: Silence | None) -> dict[str, Any]:
     """Return an incident as `--json` shows it."""
     return {
-        "silenced": message.silence_said(silence) if silence else None,
+        "silenced": message.silence_text(silence) if silence else None,
         "id": incident.id,
         "state": incident.state,
         "severity": incident.severity,
@@ -180,7 +180,7 @@ def show_incident(number: int, *, as_json: bool, form: str | None, config_path: 
         return
     output.say(f"incident {incident.id}, {incident.state}", bold=True)
     if silence is not None:
-        output.item("silenced ", message.silence_said(silence), colour="yellow")
+        output.item("silenced ", message.silence_text(silence), colour="yellow")
     seen = replace(incident.diagnosis, count=incident.count, last_seen=incident.last_seen)
     output.tell(seen, now=incident.resolved_at or incident.last_seen)
     if incident.decision is not None:

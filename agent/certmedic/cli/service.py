@@ -91,7 +91,7 @@ def status(*, as_json: bool, security: bool, config_path: Path | None) -> None:
     output.say(f"outbox       {waiting} waiting{late}", colour="yellow" if waiting else None)
     tell_channels(settings, channels, receivers, now)
     for silence in silences:
-        output.item("silence      ", message.silence_said(silence))
+        output.item("silence      ", message.silence_text(silence))
     tell_open(rows, now, acts=not idle)
 
 

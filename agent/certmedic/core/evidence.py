@@ -135,7 +135,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class VoterList:
     """The voting members of a group, as an etcd on this machine listed them while its certificate was good."""
 
     by: str  # marks one start of one process; "" if that is not known

@@ -23,7 +23,7 @@ class Access:
     """How to reach an etcd: its client endpoints, the certificates with their keys to call with, and the CA file to check it by."""
 
     holder: str  # who takes the lease: the name of this member, unique in the group
-    doors: tuple[tuple[str, int], ...] = ()  # this machine's first
+    endpoints: tuple[tuple[str, int], ...] = ()  # this machine's first
     credentials: tuple[tuple[str, str], ...] = ()
     ca_path: str = ""
 
@@ -48,7 +48,7 @@ def access(facts: Facts, group: str) -> Access:
     accepted.sort(key=lambda stored: _KEYS.index(stored.place.use))
     return Access(
         holder=holder,
-        doors=tuple(dict.fromkeys((*here, *there))),
+        endpoints=tuple(dict.fromkeys((*here, *there))),
         credentials=tuple((s.certificate.path, planes.key_beside(s.certificate.path)) for s in accepted),
         ca_path=servers[0].place.ca_path,
     )

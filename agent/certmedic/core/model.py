@@ -34,7 +34,7 @@ from certmedic.core.evidence import (
     Revocations,
     Served,
     Stored,
-    Told,
+    VoterList,
 )
 from certmedic.core.sightings import Fold, Sighting
 from certmedic.core.vocabulary import (
@@ -97,8 +97,8 @@ __all__ = [
     "Stored",
     "Suspect",
     "Symptom",
-    "Told",
     "Trust",
+    "VoterList",
     "WaitsFor",
 ]
 

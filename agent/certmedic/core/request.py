@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from certmedic.core.model import Action, Lease, RemedyKind, Told
+from certmedic.core.model import Action, Lease, RemedyKind, VoterList
 
 VERSION: Final = 1
 MOST_BYTES: Final = 16 * 1024  # of a request
@@ -129,7 +129,7 @@ class Reply:
     result: str  # done | late | failed | refused | answered
     why: str = ""  # a sentence
     lease: Lease | None = None
-    members: Mapping[str, Told] = field(default_factory=dict)
+    members: Mapping[str, VoterList] = field(default_factory=dict)
 
 
 def pack(request: Request) -> bytes:

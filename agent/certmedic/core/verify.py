@@ -48,7 +48,7 @@ def successors(before: Container, facts: Facts) -> list[Container]:
     ]
 
 
-def tells_its_starts(before: Container) -> bool:
+def shows_restarts(before: Container) -> bool:
     """Whether a start shows afterwards. That of a command does not, nor that of a unit that never ran before."""
     return before.runtime != "command" and (before.runtime != "systemd" or bool(before.invocation))
 
@@ -69,9 +69,9 @@ def _is_old(shown: Certificate, stored: Stored, before: datetime) -> bool:
     return (shown.subject, shown.not_after) == (stored.certificate.subject, before)
 
 
-def runs_anew(before: Container, facts: Facts) -> str:
+def why_not_running(before: Container, facts: Facts) -> str:
     """Return why it is not known that the restarted program runs again, in a sentence; "" if it does."""
-    if not tells_its_starts(before):
+    if not shows_restarts(before):
         return ""
     running = [container for container in successors(before, facts) if container.state in _RUNNING]
     if not running:

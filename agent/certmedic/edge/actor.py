@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from certmedic.core import codec
-from certmedic.core.model import Action, Lease, Told
+from certmedic.core.model import Action, Lease, VoterList
 from certmedic.core.request import Members, Release, Reply, Request, Take, Undo, cure_of, pack
 
 SOCKET = "/run/certmedic-actor/socket"
@@ -47,7 +47,7 @@ class ActorClient:
         """Have put back what an action replaced."""
         return self._ask(Undo(ref=ref), self._cure)
 
-    def members(self) -> Mapping[str, Told]:
+    def members(self) -> Mapping[str, VoterList]:
         """Return the members of this machine's etcd groups; empty if the actor does not answer."""
         return self._ask(Members(), self._question).members if Path(self.path).is_socket() else {}
 

@@ -419,7 +419,7 @@ def test_ids_of_members_are_those_that_etcd_logs():  # etcd 3.4.23 with these fl
     ],
 )
 def test_voters_are_read_from_the_reply_of_etcd(answer, voters):
-    assert planes.voters_told(answer) == voters
+    assert planes.voters_of(answer) == voters
 
 
 def test_cluster_is_read_from_the_configuration_that_k3s_writes():

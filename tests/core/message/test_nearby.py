@@ -92,5 +92,5 @@ def test_heartbeat_counts_only_trusted_certificates():
 
 
 def test_silence_is_described_by_author_end_and_reason():
-    assert nearby.silence_said(SILENCE) == "by ann until 2026-11-25 15:40:00 UTC: moving (silence 4)"
-    assert nearby.silence_said(WINDOW) == "maintenance window Sun 02:00-04:00, until 2026-11-25 15:40:00 UTC"
+    assert nearby.silence_text(SILENCE) == "by ann until 2026-11-25 15:40:00 UTC: moving (silence 4)"
+    assert nearby.silence_text(WINDOW) == "maintenance window Sun 02:00-04:00, until 2026-11-25 15:40:00 UTC"

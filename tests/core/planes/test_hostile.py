@@ -13,7 +13,7 @@ from certmedic.core.planes import (
     paths_from_flags,
     paths_from_startup_line,
     paths_of_manifest,
-    voters_told,
+    voters_of,
 )
 from certmedic.core.planes.cluster import MOST_MEMBERS
 from certmedic.core.planes.pods import LONGEST_MANIFEST
@@ -47,7 +47,7 @@ def check(members):
 
 @given(st.binary(max_size=300) | (JSON | st.lists(MEMBER, max_size=40)).map(lambda value: json.dumps(value).encode()))
 def test_any_reply_gives_a_limited_list_of_printable_members(answer):
-    check(voters_told(answer))
+    check(voters_of(answer))
 
 
 @given(
@@ -81,24 +81,24 @@ def test_any_manifest_gives_printable_paths(text):
 
 
 def test_deeply_nested_reply_is_refused():
-    assert voters_told(b"[" * 200_000) == ()
+    assert voters_of(b"[" * 200_000) == ()
     assert paths_of_manifest("{" + '"a":{' * 40_000) == ()
 
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_reply_with_an_unprintable_member_name_is_refused(name):
-    assert voters_told(json.dumps([member("b"), member(name)]).encode()) == ()
+    assert voters_of(json.dumps([member("b"), member(name)]).encode()) == ()
 
 
 @pytest.mark.parametrize("host", ["a\x1b[2J", "a\u202eb", "\ud800", "a\x7f", "n" * 254])
 def test_reply_with_an_unprintable_host_is_refused(host):
-    assert voters_told(json.dumps([member("b"), member("a", f"https://{host}:2380")]).encode()) == ()
+    assert voters_of(json.dumps([member("b"), member("a", f"https://{host}:2380")]).encode()) == ()
 
 
 @pytest.mark.parametrize(("count", "expected"), [(32, 32), (33, 0)])
 def test_reply_with_more_than_32_members_is_refused(count, expected):
     answer = json.dumps([member(f"m{number}") for number in range(count)]).encode()
-    assert len(voters_told(answer)) == expected
+    assert len(voters_of(answer)) == expected
     listed = ",".join(f"m{number}=https://10.0.0.1:2380" for number in range(count))
     cluster = cluster_from_flags((), {"ETCD_NAME": "m0", "ETCD_INITIAL_CLUSTER": listed})
     assert (0 if cluster is None else len(cluster.members)) == expected
@@ -106,7 +106,7 @@ def test_reply_with_more_than_32_members_is_refused(count, expected):
 
 @pytest.mark.parametrize(("port", "expected"), [(0, 0), (1, 1), (65535, 1), (65536, 0)])
 def test_port_of_a_member_is_within_range(port, expected):
-    assert len(voters_told(json.dumps([member("a", f"https://10.0.0.1:{port}")]).encode())) == expected
+    assert len(voters_of(json.dumps([member("a", f"https://10.0.0.1:{port}")]).encode())) == expected
 
 
 @pytest.mark.parametrize("mark", CONTROLS[:5])

@@ -14,7 +14,7 @@ import pytest
 
 from certmedic.core import codec, verdict
 from certmedic.core.decision import History, Policy, decide
-from certmedic.core.model import Decision, Diagnosis, Message, MessageKind, Severity, Told
+from certmedic.core.model import Decision, Diagnosis, Message, MessageKind, Severity, VoterList
 from certmedic.edge.store import Store, StoreError, database
 from labs import ROOT
 from labs.values import DAY, NOW, facts, member
@@ -385,7 +385,7 @@ def test_state_of_version_1_is_read_by_a_command_before_the_agent_migrates_it(tm
 
 
 def test_members_are_stored_as_etcd_reported_them(tmp_path):
-    rosters = {"/me.crt": Told(by="boot/7/100", voters=(("a", "10.0.0.1", 2380), ("b", "10.0.0.2", 2380)))}
+    rosters = {"/me.crt": VoterList(by="boot/7/100", voters=(("a", "10.0.0.1", 2380), ("b", "10.0.0.2", 2380)))}
     with Store(tmp_path / "s") as store:
         store.keep_members({"/me.crt": replace(rosters["/me.crt"], by="before")})
         store.keep_members(rosters)

@@ -22,7 +22,7 @@ from certmedic.actor.verbs import Body
 from certmedic.config import Certificates, Config, Notify, RemedyPolicy
 from certmedic.core import codec, planes
 from certmedic.core.lease import Access
-from certmedic.core.model import Container, Facts, Lease, Told, Trust
+from certmedic.core.model import Container, Facts, Lease, Trust, VoterList
 from certmedic.edge import service
 from certmedic.edge.facts.machine import Machine
 from labs.drill.master import Member
@@ -111,7 +111,7 @@ class Eyes:
         """Return the facts of the machine of member a. Other members are not asked."""
         return seen_by(self.machine, self.runtime.ask(), self.ports, now=now, nameless=nameless)
 
-    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
+    def meet(self, known: Mapping[str, VoterList]) -> Mapping[str, VoterList]:
         """Return the known members unchanged."""
         return known
 

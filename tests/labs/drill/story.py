@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 from certmedic.core.decision import explain
 from certmedic.core.examine import stamp
-from certmedic.core.model import Facts, Message, Origin, Severity, Told
+from certmedic.core.model import Facts, Message, Origin, Severity, VoterList
 from certmedic.edge import inbox, link
 from certmedic.edge.actor import ActorClient
 from certmedic.edge.facts.machine import Machine
@@ -55,7 +55,7 @@ class Eyes:
         ports = (self.member.peer_port, self.member.client_port)
         return seen_by(self.machine, self.member.container(), ports, now=now, nameless=nameless)
 
-    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
+    def meet(self, known: Mapping[str, VoterList]) -> Mapping[str, VoterList]:
         """Return the known groups unchanged: the machine finds the only group itself."""
         return known
 

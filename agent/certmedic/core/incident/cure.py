@@ -35,10 +35,10 @@ from certmedic.core.verify import (
     is_another,
     is_stopped,
     moved,
-    runs_anew,
+    shows_restarts,
     started_since,
     successors,
-    tells_its_starts,
+    why_not_running,
 )
 
 VERIFY_EVERY = timedelta(seconds=2)
@@ -90,7 +90,7 @@ def verify(incident: Incident, facts: Facts, around: Circumstances, now: datetim
         return []
     act = acts[-1]
     good, detail = cure_took(act.action.watched, facts)
-    if good and act.action.container is not None and (down := runs_anew(act.action.container, facts)):
+    if good and act.action.container is not None and (down := why_not_running(act.action.container, facts)):
         good, detail = False, f"{detail}; but {down}"
     effects: list[Effect] = [JudgeAgain()] if good else []
     held = _held(act, facts) if good else ""
@@ -137,7 +137,7 @@ def was_not_begun(act: Act, facts: Facts) -> bool:
     if container is None or moved(act.action.watched, facts):
         return False
     running = successors(container, facts)
-    return bool(running) and not is_another(container, running[0]) and tells_its_starts(container)
+    return bool(running) and not is_another(container, running[0]) and shows_restarts(container)
 
 
 def resume(act: Act, incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
@@ -245,7 +245,7 @@ def _accused(incident: Incident, act: Act, around: Circumstances, since: datetim
 
 
 def _left_open(container: Container) -> str:
-    if tells_its_starts(container):
+    if shows_restarts(container):
         return f"the agent was stopped while it restarted {container.name}, which does not run"
     return (
         f"the agent was stopped while it was to run {container.id}; whether it ran is unknown, so it is not run again"

@@ -16,7 +16,7 @@ from certmedic.core.message.events import (
     strangers_fields,
     undelivered_fields,
 )
-from certmedic.core.message.nearby import BREAKER, few_lines, in_few_words, login_line, pulse, silence_said, wall_text
+from certmedic.core.message.nearby import BREAKER, few_lines, in_few_words, login_line, pulse, silence_text, wall_text
 from certmedic.core.message.page import page
 from certmedic.core.message.when import renewed, retry_at
 from certmedic.core.message.whom import silence_of, tag_of, windows
@@ -51,7 +51,7 @@ __all__ = [
     "renewed",
     "retry_at",
     "silence_of",
-    "silence_said",
+    "silence_text",
     "source_fields",
     "started_fields",
     "strangers_fields",

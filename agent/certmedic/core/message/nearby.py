@@ -66,7 +66,7 @@ def pulse(host: str, facts: Facts, now: datetime) -> str:
     return f"{head}; next expiry {stamp(coming[0].not_after)}: {printable(coming[0].path)}" if coming else head
 
 
-def silence_said(silence: Silence) -> str:
+def silence_text(silence: Silence) -> str:
     """Return who silenced an incident, until when, and why."""
     if not silence.id:
         return f"maintenance window {silence.comment}, until {stamp(silence.ends_at)}"

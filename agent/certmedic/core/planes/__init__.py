@@ -14,7 +14,7 @@ startup.py        the files that an etcd names in its start-up lines, flags and 
 A plane is added by its record and by its name in lookup.PLANES.
 """
 
-from certmedic.core.planes.cluster import Cluster, cluster_from_config, cluster_from_flags, voters_told
+from certmedic.core.planes.cluster import Cluster, cluster_from_config, cluster_from_flags, voters_of
 from certmedic.core.planes.etcd_version import etcd_version, takes_up
 from certmedic.core.planes.identity import DEFAULT_NAME, KOPS_FILE, MANIFEST, NAME, name_in_kops, name_in_manifest
 from certmedic.core.planes.kops import KOPS, REISSUES_SINCE, manager_version, restart_command
@@ -97,6 +97,6 @@ __all__ = [
     "unit_of",
     "use_of",
     "uses_sent",
-    "voters_told",
+    "voters_of",
     "watched_programs",
 ]

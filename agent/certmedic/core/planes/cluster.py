@@ -77,7 +77,7 @@ def cluster_from_config(text: str) -> Cluster | None:
     return cluster_from_flags((), {f"ETCD_{key.upper().replace('-', '_')}": value for key, value in values.items()})
 
 
-def voters_told(answer: bytes) -> tuple[tuple[str, str, int], ...]:
+def voters_of(answer: bytes) -> tuple[tuple[str, str, int], ...]:
     """Return (name, host, peer port) of each voting member in etcd's answer to GET /members.
 
     Empty if the answer is no such list, has more than MOST_MEMBERS members, or has a voter without a printable name or an https

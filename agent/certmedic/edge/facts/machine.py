@@ -11,7 +11,7 @@ from datetime import datetime
 
 from certmedic.core import planes
 from certmedic.core.decision import away
-from certmedic.core.model import Facts, FileFault, Origin, Served, Stored, Told, Trust
+from certmedic.core.model import Facts, FileFault, Origin, Served, Stored, Trust, VoterList
 from certmedic.core.origin import ROOT, Process, least, of_process
 from certmedic.edge.facts.etcds import Endpoint
 from certmedic.edge.facts.inventory import Inventory
@@ -67,7 +67,7 @@ class Machine:
         trusts: Callable[[Process], Trust] | None = None,
         sight: Sight | None = None,
         ask: Ask | None = None,
-        met: Callable[[], Mapping[str, Told]] | None = None,
+        met: Callable[[], Mapping[str, VoterList]] | None = None,
         network: Network = OWN,
     ) -> None:
         self._network = network
@@ -94,7 +94,7 @@ class Machine:
         self._asked: dict[str, float] = {}  # container or log -> when it may be asked again, on the monotonic clock
         self._peers: tuple[frozenset[str], Mapping[str, str]] = (frozenset(), {})
         self._peers_until = 0.0
-        self._told: dict[str, Told] = {}  # peer certificate -> the last answer of its etcd
+        self._told: dict[str, VoterList] = {}  # peer certificate -> the last answer of its etcd
         self._away: Mapping[str, datetime] = {}
         self._settled = Settled()
         # The actor repeats every handshake before an action.
@@ -179,7 +179,7 @@ class Machine:
             blind=tuple(blind),
         )
 
-    def meet(self, known: Mapping[str, Told]) -> Mapping[str, Told]:
+    def meet(self, known: Mapping[str, VoterList]) -> Mapping[str, VoterList]:
         """Ask the etcds here for their members and return all that is known; `known` is the answer to an earlier run.
 
         An etcd stops answering once its own certificate has expired, so ask while that is good.

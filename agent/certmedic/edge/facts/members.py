@@ -17,7 +17,7 @@ from typing import Protocol
 from certmedic.core import planes
 from certmedic.core.certificates import NotACertificate, parse, parse_der
 from certmedic.core.examine import chain
-from certmedic.core.model import Certificate, Member, Served, Stored, Told, Trust
+from certmedic.core.model import Certificate, Member, Served, Stored, Trust, VoterList
 from certmedic.edge.facts.endpoints import addresses, handshakes
 from certmedic.edge.facts.etcds import MOST_IN_FILE, MOST_MEMBERS, Endpoint, Etcd, Trusts, etcds, is_address
 from certmedic.edge.facts.listeners import Proof, listeners, own_addresses
@@ -57,7 +57,7 @@ def members(  # noqa: PLR0913 - each is one way to know them
     sight: Sight,
     deadline: float = DEADLINE,
     *,
-    remembered: dict[str, Told] | None = None,
+    remembered: dict[str, VoterList] | None = None,
     embedded: Sequence[Stored] = (),
     trusts: Trusts = _nobody,
     ask: Ask | None = None,
@@ -103,7 +103,7 @@ def members(  # noqa: PLR0913 - each is one way to know them
 
 
 def peer_addresses(
-    sight: Sight, remembered: Mapping[str, Told], trusts: Trusts, network: Network = OWN
+    sight: Sight, remembered: Mapping[str, VoterList], trusts: Trusts, network: Network = OWN
 ) -> tuple[frozenset[str], dict[str, str]]:
     """Return the addresses of the other members of the trusted etcds here, and their names. Raises UnseenError.
 
@@ -137,7 +137,7 @@ def is_verified(proof: Proof, cas: Sequence[Certificate]) -> bool:
 
 def meet(  # noqa: PLR0913 - as for `members`
     sight: Sight,
-    remembered: dict[str, Told],
+    remembered: dict[str, VoterList],
     embedded: Sequence[Stored],
     blind: list[str],
     *,
@@ -179,7 +179,7 @@ def meet(  # noqa: PLR0913 - as for `members`
 
 
 def _inside(  # noqa: PLR0913, PLR0917 - as for `members`
-    sight: Sight, stored: Stored, remembered: dict[str, Told], trusts: Trusts, ask: Ask | None, network: Network
+    sight: Sight, stored: Stored, remembered: dict[str, VoterList], trusts: Trusts, ask: Ask | None, network: Network
 ) -> Etcd | None:
     """Return the etcd inside k3s or rke2 that has this peer certificate; None if no trusted program listens."""
     path, place = stored.certificate.path, stored.place
@@ -208,14 +208,14 @@ def _inside(  # noqa: PLR0913, PLR0917 - as for `members`
     return Etcd(0, place.group, written[0] if written else unknown, cas=cas)
 
 
-def _remembered(remembered: dict[str, Told], peer: str, now: Voters, by: str = "", flags: Voters = ()) -> Voters:
+def _remembered(remembered: dict[str, VoterList], peer: str, now: Voters, by: str = "", flags: Voters = ()) -> Voters:
     """Return the members by an etcd's answer now, else by its last one; () if it never answered.
 
     The answer of an earlier start, before an upgrade or a boot, counts together with the flags: too many members close the
     gates, too few could open them.
     """
     if now and len(now) <= MOST_MEMBERS:
-        remembered[peer] = Told(by=by, voters=now)
+        remembered[peer] = VoterList(by=by, voters=now)
     if peer not in remembered:
         return ()
     known = remembered[peer]

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from certmedic.core import codec
-from certmedic.core.model import Told
+from certmedic.core.model import VoterList
 from certmedic.edge.store.database import Database, text_of
 
 
@@ -83,11 +83,13 @@ class Sources(Database):
         """Return instance, error and since of each instance of Alertmanager that was posted to."""
         return [dict(row) for row in self._db.execute("SELECT * FROM receivers ORDER BY instance")]
 
-    def members(self) -> dict[str, Told]:
+    def members(self) -> dict[str, VoterList]:
         """Return peer certificate -> the last answer of its etcd."""
-        return {row["certificate"]: codec.load(Told, row["told"]) for row in self._db.execute("SELECT * FROM members")}
+        return {
+            row["certificate"]: codec.load(VoterList, row["told"]) for row in self._db.execute("SELECT * FROM members")
+        }
 
-    def keep_members(self, answers: Mapping[str, Told]) -> None:
+    def keep_members(self, answers: Mapping[str, VoterList]) -> None:
         """Store the answers of etcds."""
         self._db.executemany(
             "INSERT OR REPLACE INTO members VALUES (?, ?)",
