@@ -8,7 +8,16 @@ from datetime import datetime, timedelta
 from certmedic.apply import Applier
 from certmedic.core import diagnose as doctor
 from certmedic.core import verdict
-from certmedic.core.incident import LOOK_EVERY, UNDER_WAY, Incident, RecheckKind, effects, is_of_an_act, superseded
+from certmedic.core.incident import (
+    LOOK_EVERY,
+    UNDER_WAY,
+    Incident,
+    RecheckKind,
+    effects,
+    is_half_cured,
+    is_of_an_act,
+    superseded,
+)
 from certmedic.core.model import Confidence, Diagnosis, Facts, Fold
 from certmedic.edge.store import Store
 from certmedic.tally import Seen
@@ -104,5 +113,8 @@ class Findings:
         return max(timedelta(days=max(thresholds, default=0)), self._plan_ahead)
 
     def _is_of_an_act(self, diagnosis: Diagnosis) -> bool:
+        """Whether a cure that is under way, by certmedic or by a person, explains a diagnosis."""
+        if is_half_cured(diagnosis, self._store.incidents(unresolved=True)):
+            return True
         acts = [act for state in UNDER_WAY for act in self._store.acts(state=state)]
         return bool(acts) and is_of_an_act(diagnosis, self._store.incidents(unresolved=True), acts)

@@ -257,7 +257,7 @@ def test_static_pods_that_read_a_kubeconfig_at_their_start_are_restarted_after_i
 
     assert result == ("late" if fails else "done")
     assert kubelet.stopped == ["kube-controller-manager", "kube-scheduler"][: 1 if fails else 2]
-    assert moved(action.watched, look())  # a good file stays, whatever its program does
+    assert moved(action.watched, look())  # a good file stays
     assert ("containerd does not answer" in act.detail) is bool(fails)
 
 

@@ -21,6 +21,7 @@ from certmedic.core.incident import (
     TransitionError,
     advance,
     effects,
+    is_half_cured,
     is_of_an_act,
     moved,
     superseded,
@@ -692,6 +693,22 @@ def test_proven_incident_supersedes_the_expiry_warning_of_its_files(new, forecas
 def test_incident_does_not_supersede_itself():
     only = incident(judged=diagnosis(cause=Cause.EXPIRES_SOON))
     assert superseded(only, [only]) == []
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "part"),
+    [
+        ({"cause": Cause.STALE_IN_MEMORY}, {}, True),
+        ({"cause": Cause.STALE_IN_MEMORY}, {"cause": Cause.STALE_IN_MEMORY}, False),
+        ({"cause": Cause.STALE_IN_MEMORY}, {"suspect": Suspect.PEER}, False),
+        ({"cause": Cause.STALE_IN_MEMORY}, {"is_unused": True}, False),
+        ({"cause": Cause.STALE_IN_MEMORY}, {"certificates": ()}, False),
+        ({"cause": Cause.STALE_IN_MEMORY, "certificates": ()}, {}, False),
+        ({}, {}, False),
+    ],
+)
+def test_program_that_a_person_is_about_to_restart_is_no_incident_of_its_own(new, old, part):
+    assert is_half_cured(diagnosis(**new), [incident(judged=diagnosis(**old))]) is part
 
 
 @pytest.mark.parametrize(

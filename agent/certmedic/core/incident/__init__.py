@@ -5,7 +5,7 @@ from certmedic.core.incident.circumstances import Circumstances, Terms
 from certmedic.core.incident.cure import Outcome, Result, tried
 from certmedic.core.incident.effects import Effect
 from certmedic.core.incident.life import HELD_BACK, LOOK_EVERY, advance
-from certmedic.core.incident.over import is_of_an_act, resolved, superseded
+from certmedic.core.incident.over import is_half_cured, is_of_an_act, resolved, superseded
 from certmedic.core.incident.state import (
     UNDER_WAY,
     Act,
@@ -34,6 +34,7 @@ __all__ = [
     "TransitionError",
     "accuses",
     "advance",
+    "is_half_cured",
     "is_of_an_act",
     "moved",
     "resolved",

@@ -31,6 +31,20 @@ def superseded(incident: Incident, others: Iterable[Incident]) -> list[Incident]
     ]
 
 
+def is_half_cured(diagnosis: Diagnosis, incidents: Iterable[Incident]) -> bool:
+    """Whether programs hold what the files of an open incident held before: that one ends only with their restart, and tells it already."""
+    files = set(verify.files_of(diagnosis))
+    if diagnosis.cause is not Cause.STALE_IN_MEMORY or not files:
+        return False
+    return any(
+        incident.diagnosis.cause is Cause.EXPIRED
+        and incident.diagnosis.suspect is Suspect.OWN
+        and not incident.diagnosis.is_unused
+        and files <= set(verify.files_of(incident.diagnosis))
+        for incident in incidents
+    )
+
+
 def is_of_an_act(diagnosis: Diagnosis, incidents: Iterable[Incident], acts: Iterable[Act]) -> bool:
     """Whether an action that is under way on the same group explains a diagnosis. If the fault lasts, it is found again afterwards.
 
