@@ -231,7 +231,7 @@ class Kubelet:
 
 
 @pytest.mark.parametrize("fails", ["", "kube-scheduler"])
-def test_static_pods_that_read_a_kubeconfig_at_their_start_are_restarted_after_it(master, fails):
+def test_static_pods_are_restarted_once_their_kubeconfigs_were_renewed(master, fails):
     kubelet = Kubelet("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
     kubelet.fails = fails
     machine = Machine(
