@@ -141,6 +141,7 @@ NOT_IMPORTED = {
     "lzma",
     "rich._extension",
     "urllib3.http2.connection",
+    "yaml.cyaml",
 }
 IMPORT_ALL = """
 import contextlib, importlib, io, json, os, pkgutil, sys
