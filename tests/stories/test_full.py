@@ -268,7 +268,7 @@ def test_each_package_replaces_the_other_without_a_loss_on_debian_12(way, small,
             put(package)
             running(machine, interpreter)
             nothing_is_lost()
-            # The rest of the other package is purged, which takes nothing from this one.
+            # A purge of the leftovers of the other package takes nothing from this package.
             machine("dpkg", "--purge", gone)
             nothing_is_lost()
             machine("systemctl", "daemon-reload")
