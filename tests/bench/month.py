@@ -3,7 +3,7 @@
 DAYS FOLDER [trace]      prints a JSON object, or with "trace" also on stderr what grew
 
 The clock of the loop is played; that of the source is the real one. Every ten minutes a pod of a CronJob comes and the oldest goes,
-every hour a log is rotated, every six hours a container is restarted, every day a static pod gets another uid. Once a day
+every hour a log is rotated, every six hours a container is restarted, every day the static pods get other uids. Once a day
 strangers and the control plane log failures of all kinds from new addresses, and certificates expire and are renewed half an
 hour later. People are told, and nobody acts.
 """
@@ -91,11 +91,11 @@ class Month:
         self.ca = authority("etcd-peers-ca-main")
         self.ends: dict[int, datetime] = {}
         for number in range(CERTIFICATES):
-            self.issue(number)
+            self.issue(number, hours=6 + 14 * number)
 
-    def issue(self, number: int) -> None:
-        """Issue or renew a certificate, for four to seven days."""
-        self.ends[number] = self.now + timedelta(hours=self.dice.uniform(96, 168))
+    def issue(self, number: int, hours: float = 168) -> None:
+        """Issue or renew a certificate."""
+        self.ends[number] = self.now + timedelta(hours=hours)
         leaf = self.ca.leaf(f"etcd-{number}", not_before=self.now - DAY, not_after=self.ends[number])
         new = self.certs / f".{number}"
         leaf.write(new)
@@ -118,10 +118,10 @@ class Month:
     def ten_minutes(self, number: int) -> list[Item]:
         """Do what happens in ten minutes, the `number`th of the month; return what comes by the journal."""
         pod = PODS[number // 6 % len(PODS)]
-        if number % 144 == 2:  # its lines were read by now
-            old = self.log(pod).parent.parent
-            self.uids[pod] += 1
-            self.restarts[pod] = 0
+        for name in PODS if number % 144 == 2 else ():  # their lines were read by now
+            old = self.log(name).parent.parent
+            self.uids[name] += 1
+            self.restarts[name] = 0
             shutil.rmtree(old)
         for name in PODS:
             self.write(self.log(name), self.dice.choice(lines.CHATTER), CHATTER)
