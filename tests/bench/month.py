@@ -91,7 +91,7 @@ class Month:
         self.ca = authority("etcd-peers-ca-main")
         self.ends: dict[int, datetime] = {}
         for number in range(CERTIFICATES):
-            self.issue(number, hours=6 + 14 * number)
+            self.issue(number, hours=30 + 12 * number)
 
     def issue(self, number: int, hours: float = 168) -> None:
         """Issue or renew a certificate."""
@@ -187,7 +187,7 @@ def main() -> None:
     config = Config(
         mode="notify",
         state=folder / "state",
-        certificates=Certificates(warn_days=(2, 1)),
+        certificates=Certificates(warn_days=(1,)),
         metrics=Metrics(textfile=folder / "metrics.prom"),
     )
     outside, senses = Outside(), Machine(globs=[f"{month.certs}/*.crt"])
