@@ -104,6 +104,12 @@ def test_time_of_writing_is_read_from_each_log_format(line):
     assert written(line.format(port=41234)) == datetime(2026, 11, 24, 15, 32, 44, tzinfo=UTC)
 
 
+def test_time_of_writing_of_syslog_is_in_the_year_before_if_it_is_ahead_of_now():
+    line = "Nov 24 15:32:44 master-a etcd[7]: " + REJECTION.format(port=41234)
+    assert written(line) == datetime(2026, 11, 24, 15, 32, 44, tzinfo=UTC)
+    assert written(line, datetime(2026, 3, 1, tzinfo=UTC)) == datetime(2025, 11, 24, 15, 32, 44, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("line", "stated"),
     [

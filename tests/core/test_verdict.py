@@ -8,7 +8,7 @@ import pytest
 
 from certmedic.core import verdict
 from certmedic.core.examine import Finding
-from certmedic.core.model import Cause, Confidence, Served, Severity, Suspect, Trust
+from certmedic.core.model import Cause, Confidence, FileFault, Served, Severity, Suspect, Trust
 from labs.values import DAY, NOW, PEERS_CA, VOLUME, container, facts, member, stored
 
 SECOND = timedelta(seconds=1)
@@ -194,3 +194,16 @@ def test_expired_file_that_only_a_person_uses_pages_nobody():
     alone, both = (verdict.survey(facts(files), warn_within=DAY)[0] for files in ((admin,), (admin, scheduler)))
     assert (alone.is_idle, alone.severity) == (True, Severity.WARNING)
     assert (both.is_idle, both.severity) == (False, Severity.CRITICAL)
+
+
+def empty(reason="empty"):
+    return FileFault(path=f"{VOLUME}/peers/me.crt", reason=reason, detail="why", trust=Trust.SYSTEM)
+
+
+def test_file_without_a_certificate_is_a_fault_until_it_holds_one_or_is_gone():
+    (diagnosis,) = verdict.unusable(facts(faults=(empty(),)))
+    still = verdict.is_over(diagnosis, facts(faults=(empty("broken"),)))
+    assert still == (False, f"{VOLUME}/peers/me.crt: broken: why")
+    assert verdict.is_over(diagnosis, facts(()))[0]
+    assert verdict.is_over(diagnosis, facts(member()))[0]
+    assert not verdict.is_over(diagnosis, facts(member(peer_ends=NOW - DAY)))[0]

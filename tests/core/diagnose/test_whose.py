@@ -62,3 +62,14 @@ def test_caller_that_etcd_refuses_on_its_client_endpoint_is_no_member(listener, 
     diagnosis = judged(text, pod="etcd-a", container="etcd")
 
     assert (diagnosis.suspect, diagnosis.neighbours) == (suspect, ("10.0.0.9",))
+
+
+@pytest.mark.parametrize("port", [443, 8443, 5432])
+def test_web_service_that_an_unknown_program_called_is_no_member(port):
+    text = f'Get "https://10.0.0.9:{port}/": x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-11-23T15:40:00Z'
+    assert judged(text).suspect == "outside"
+
+
+def test_port_of_an_etcd_that_an_unknown_program_called_is_of_a_member():
+    text = 'Get "https://10.0.0.9:2399/": x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after 2026-11-23T15:40:00Z'
+    assert judged(text).suspect == "peer"
