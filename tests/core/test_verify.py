@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from certmedic.core import verify
-from certmedic.core.model import Served, Trust
+from certmedic.core.model import Action, RemedyKind, Served, Trust
 from certmedic.core.verdict import survey
 from labs.values import CLIENTS_CA, DAY, NOW, PEERS_CA, VOLUME, container, facts, member, stored, unit
 
@@ -129,6 +129,31 @@ def test_every_watched_file_must_be_renewed():
 )
 def test_stopped_container_of_a_pod_awaits_the_kubelet(before, there, awaits):
     assert verify.awaits_kubelet(before, facts(containers=there)) is awaits
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "late"),
+    [
+        (RemedyKind.REISSUE_AND_RESTART, (), True),
+        (
+            RemedyKind.REISSUE_AND_RESTART,
+            (container(state="exited", started_at=NOW - SECOND),),
+            True,
+        ),  # it has not started since
+        (RemedyKind.REISSUE_AND_RESTART, (container(state="exited", started_at=NOW),), False),
+        (RemedyKind.REISSUE_AND_RESTART, (container(state="exited", number="c2", started_at=NOW + SECOND),), False),
+        (
+            RemedyKind.REISSUE_AND_RESTART,
+            (container("events", state="exited", number="c2", started_at=NOW + SECOND),),
+            True,
+        ),
+        (RemedyKind.REISSUE_AND_RESTART, (container(number="c2", started_at=NOW + SECOND),), False),  # it runs
+        (RemedyKind.RESTART, (container(state="exited", number="c2", started_at=NOW + SECOND),), True),
+    ],
+)
+def test_manager_that_started_without_its_files_and_ended_is_not_waited_for(kind, there, late):
+    action = Action(kind=kind, container=container(), watched=())
+    assert verify.may_start_late(action, NOW, facts(containers=there)) is late
 
 
 @pytest.mark.parametrize(

@@ -294,7 +294,8 @@ def entry_of_apprise(desk: Desk) -> None:
     path.write_text("urls:\n" + "".join(f"  - json://h{n}.example\n\n" for n in range(4)) + "  - nosuch://x\n")
     way = AppriseNotifier([str(path)], {}, ())
     (fault,) = way.faults()
-    assert re.search(r": entry 5: apprise cannot use it: Un\w+ URL$", fault)
+    # A newer apprise does not give the line, so the entry is not known.
+    assert re.search(r": (entry 5: apprise cannot use it|holds something that apprise cannot use): Un\w+ URL$", fault)
 
 
 A = {

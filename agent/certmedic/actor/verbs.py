@@ -198,7 +198,7 @@ class Actor:
     def _is_late(self, act: Act, facts: Facts) -> bool:
         """Whether an action had its time to take: from its end on, or from the start of the container that it restarted."""
         ended, container = act.ended_at or act.at, act.action.container
-        if verify.awaits_kubelet(container, facts):
+        if verify.may_start_late(act.action, act.at, facts):
             return self._now() - ended > verify.BACK_OFF
         began = min(verify.started_since(container, ended, facts), ended + verify.BACK_OFF)
         return self._now() - began > self._verify_for

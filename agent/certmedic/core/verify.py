@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from certmedic.core.examine import examine, stamp
-from certmedic.core.model import Certificate, Container, Diagnosis, Facts, Stored
+from certmedic.core.model import Action, Certificate, Container, Diagnosis, Facts, RemedyKind, Stored
 
 # The kubelet waits up to 5 minutes before it starts a container again that ended several times (FIELD 6).
 BACK_OFF = timedelta(minutes=6)
@@ -85,6 +85,22 @@ def awaits_kubelet(before: Container | None, facts: Facts) -> bool:
     if before is None or not before.pod or before.runtime not in ("docker", "containerd"):
         return False
     return not successors(before, facts)
+
+
+def may_start_late(action: Action, began: datetime, facts: Facts) -> bool:
+    """Whether the kubelet may still start the container of an action that began then.
+
+    A manager whose files were moved aside, and that has started and ended since, has failed: its files are put back in time.
+    """
+    before = action.container
+    if before is None or not awaits_kubelet(before, facts):
+        return False
+    return action.kind is not RemedyKind.REISSUE_AND_RESTART or not any(
+        (other.pod, other.container_name) == (before.pod, before.container_name)
+        and other.started_at is not None
+        and other.started_at >= began
+        for other in facts.containers
+    )
 
 
 def started_since(before: Container | None, moment: datetime, facts: Facts) -> datetime:

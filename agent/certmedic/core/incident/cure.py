@@ -29,11 +29,11 @@ from certmedic.core.model import Confidence, Container, Decision, Facts, Message
 from certmedic.core.verdict import trusted
 from certmedic.core.verify import (
     BACK_OFF,
-    awaits_kubelet,
     cure_took,
     files_of,
     is_another,
     is_stopped,
+    may_start_late,
     moved,
     shows_restarts,
     started_since,
@@ -118,7 +118,7 @@ def _deadline(act: Act, facts: Facts, verify_for: timedelta, *, held: bool) -> d
     ended = act.ended_at or act.at
     if held:
         return ended + max(verify_for, BACK_OFF)
-    if awaits_kubelet(act.action.container, facts):
+    if may_start_late(act.action, act.at, facts):
         return ended + BACK_OFF
     began = started_since(act.action.container, ended, facts)
     return min(began, ended + BACK_OFF) + verify_for
