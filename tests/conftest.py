@@ -41,6 +41,21 @@ def place(item):
     return item.path.relative_to(HERE).as_posix()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable():
+    """Return a report without lone surrogates, e.g. of a captured log about a hostile path: xdist ends the whole run over one."""
+    return encodable((yield))
+
+
+def encodable(value):
+    """Return a value of a report whose texts can be encoded."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {encodable(key): encodable(each) for key, each in value.items()}
+    return type(value)(map(encodable, value)) if type(value) in (list, tuple) else value
+
+
 def pytest_collection_modifyitems(config, items):
     """Start the long tests first, each on any worker, and keep the quick tests of a file together on one worker.
 
