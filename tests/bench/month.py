@@ -5,7 +5,7 @@ DAYS FOLDER [trace]      prints a JSON object, or with "trace" also on stderr wh
 The clock of the loop is played; that of the source is the real one. Every ten minutes a pod of a CronJob comes and the oldest goes,
 every hour a log is rotated, every six hours a container is restarted, every day the static pods get other uids. Once a day
 strangers and the control plane log failures of all kinds from new addresses, and certificates expire and are renewed half an
-hour later. People are told, and nobody acts.
+hour later. The agent sends messages, and nobody acts on them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ CERTIFICATES = 12
 
 @dataclass
 class Outside:
-    """What the agent tells: it is counted and forgotten."""
+    """A notifier that counts the messages of the agent and keeps none."""
 
     sent: int = 0
     entries: int = 0

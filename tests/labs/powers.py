@@ -20,7 +20,7 @@ def trace():
         raise OSError(ctypes.get_errno(), "ptrace")
 
 def write_memory(read):
-    # process_vm_readv, process_vm_writev: address 1 is nobody's, so that whoever may is told EFAULT
+    # process_vm_readv, process_vm_writev: nothing is mapped at address 1, so a caller that has the right gets EFAULT
     here = ctypes.create_string_buffer(1)
     ours = (ctypes.c_void_p * 2)(ctypes.addressof(here), 1)
     theirs = (ctypes.c_void_p * 2)(1, 1)
