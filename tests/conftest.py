@@ -23,20 +23,20 @@ HERE = Path(__file__).parent
 DAEMONS = {"docker", "containerd"}  # fixtures that the tests of a file share and that take seconds to start
 PROGRAMS = {"service", "hook", "other_hook"}  # fixtures that start a program or wait for its messages
 SLOW_FOLDERS = {"attacks", "fuzz", "real", "stories"}
-# These read and write files and sockets without any of the libraries whose newest versions are tested.
+# These use none of the libraries whose newest versions are tested.
 NO_LIBRARY = {
     "actor/test_lease.py",
+    "attacks/test_hints.py",
     "edge/containers/test_source.py",
     "edge/files/test_docker.py",
     "edge/files/test_rotation.py",
     "edge/files/test_source.py",
-    "reader/test_docker.py",
+    "edge/test_link.py",
+    "stories/test_alerts.py",
 }
-# Nor does what is in these folders; the core's coverage runs its part of them.
-NO_LIBRARY_IN = (
-    *(f"core/{name}/" for name in ("decision", "fleet", "incident", "message", "pages", "planes", "symptoms")),
-    *("reader/", "edge/store/", "edge/test_link.py"),
-)
+NO_LIBRARY_IN = ("core/", "edge/store/", "reader/", "repository/")
+# Of the core, only `certificates` imports one. These are its tests.
+LIBRARY_IN = ("core/certificates/", "core/test_der.py", "core/test_keys.py")
 # Three masters, each with its dockerd, etcd and agent, fill a small machine: one such story at a time.
 MASTERS = {"stories/test_masters.py", "stories/test_group.py"}
 
@@ -69,7 +69,9 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if place(item).partition("/")[0] in SLOW_FOLDERS or (DAEMONS | PROGRAMS).intersection(item.fixturenames):
             item.add_marker(pytest.mark.slow)
-        if place(item) in NO_LIBRARY or place(item).startswith(NO_LIBRARY_IN):
+        if place(item) in NO_LIBRARY or (
+            place(item).startswith(NO_LIBRARY_IN) and not place(item).startswith(LIBRARY_IN)
+        ):
             item.add_marker(pytest.mark.floor)
         if place(item).startswith("core/"):
             item.add_marker(pytest.mark.covered)
