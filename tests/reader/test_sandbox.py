@@ -125,6 +125,35 @@ def test_process_that_answers_keeps_the_capabilities_to_look():
     assert int(length) > 0
 
 
+SEEN = """
+import os, sys
+home = f"/proc/{sys.argv[1]}"
+for name in ("cmdline", "cgroup", "stat", "exe", "root", "ns/net", "fd/0", "environ"):
+    try:
+        os.readlink(f"{home}/{name}") if name in ("exe", "root", "ns/net", "fd/0") else open(f"{home}/{name}", "rb").read()
+        print(name)
+    except PermissionError:
+        pass
+"""
+NEEDS = {
+    "-all": {"cmdline", "cgroup", "stat"},
+    "-all,+dac_read_search": {"cmdline", "cgroup", "stat"},
+    "-all,+sys_ptrace": {"cmdline", "cgroup", "stat", "exe", "root", "ns/net"},
+    "-all,+dac_read_search,+sys_ptrace": {"cmdline", "cgroup", "stat", "exe", "root", "ns/net", "fd/0", "environ"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs capabilities to give up")
+@pytest.mark.parametrize("capabilities", NEEDS)
+def test_another_user_needs_both_capabilities_to_look_at_a_process_of_roots(capabilities):
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
+    limits = [f"--{name}={capabilities}" for name in ("inh-caps", "ambient-caps", "bounding-set")]
+    program = ["/usr/bin/python3", "-c", SEEN, str(os.getpid())]
+    done = subprocess.run([*user, *limits, *program], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == NEEDS[capabilities]
+
+
 def test_kernel_without_landlock_is_told(monkeypatch):
     class Old:
         prctl = capget = staticmethod(lambda *_: -1)
