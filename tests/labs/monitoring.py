@@ -58,11 +58,11 @@ def dashboard() -> dict[str, Any]:
     return loaded
 
 
-def panels() -> Iterator[tuple[str, str]]:
-    """Yield (title, expression) of each query of the dashboard's panels, with its variables set to match everything."""
+def panels() -> Iterator[tuple[str, str, str]]:
+    """Yield (title, kind, expression) of each query of the dashboard's panels, with its variables set to match everything."""
     for panel in dashboard()["panels"]:
         for target in panel.get("targets", ()):
-            yield panel["title"], filled(target["expr"])
+            yield panel["title"], panel["type"], filled(target["expr"])
 
 
 def filled(expression: str, values: Mapping[str, str] | None = None) -> str:
