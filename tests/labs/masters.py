@@ -48,6 +48,10 @@ class Master:
     actor: Activated | None = None
 
     @property
+    def hostname(self) -> str:
+        return f"master-{self.name}"
+
+    @property
     def volume(self) -> Path:
         return self.home / "mnt" / f"master-vol-{self.name}"
 
@@ -129,7 +133,7 @@ class Master:
         )
 
     def run(self, command: Sequence[str], **more: Any) -> subprocess.Popen[bytes]:
-        """Start a program on this master, with the master's network, /mnt, /etc and /var/log."""
+        """Start a program on this master, with the master's network, name, /mnt, /etc and /var/log."""
         process: subprocess.Popen[bytes] = subprocess.Popen(self.on_this_master(command), **more)
         return process
 
@@ -143,7 +147,8 @@ class Master:
                 shutil.copy(file, keys)
             self.pod.lay(self.home)
         places = {self.home / "mnt": "/mnt", etc: "/etc", logs: "/var/log"}
-        return inside(self.namespace, places, *command)
+        hostname = ["unshare", "--uts", "sh", "-c", 'hostname "$1" && shift && exec "$@"', "sh", self.hostname]
+        return inside(self.namespace, places, *hostname, *command)
 
     def configure(self, config: str) -> Path:
         """Write the agent's configuration."""
