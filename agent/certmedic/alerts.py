@@ -29,6 +29,7 @@ class Alerts:
         self._texts: dict[
             int, tuple[object, dict[str, str]]
         ] = {}  # incident -> what its annotations are made of, and they
+        self._peers = frozenset[str]()  # the last that were seen: while etcd is down its members may not be known
         self._last: datetime | None = None
         self._mark: object = None
         self._recorded: set[str] = set()  # instances with a post since the start
@@ -38,32 +39,33 @@ class Alerts:
     def turn(self, cluster: str, facts: Facts | None, silences: Sequence[Silence], now: datetime) -> None:
         """Begin a post if one is due."""
         since = now - message.KEPT
-        mark = (cluster, [silence.id for silence in silences], self._store.marks(since))
+        mark = (cluster, facts is None, [silence.id for silence in silences], self._store.marks(since))
+        first = self._last is None
         due = self._last is None or not timedelta() <= now - self._last < POST_EVERY
         if not due and mark == self._mark:
             return
         self._last, self._mark = now, mark
-        incidents = self._store.recent(since)
-        peers = facts.peers if facts is not None else frozenset[str]()
+        if first and facts is None:
+            return  # an alert is another one as long as the address towards the peers is not known
+        self._peers = facts.peers or self._peers if facts is not None else self._peers
         shown = [
             incident
-            for incident in incidents
-            if message.is_posted(incident, message.silence_of(incident.diagnosis, silences, now), peers=peers, now=now)
+            for incident in self._store.recent(since)
+            if message.is_posted(
+                incident, message.silence_of(incident.diagnosis, silences, now), peers=self._peers, now=now
+            )
         ]
-        alerts = self.alerts(shown, cluster, facts, now)
+        alerts = self.alerts(shown, cluster, now)
         if alerts:
             self._receiver.post(json.dumps(alerts).encode())
 
-    def alerts(
-        self, incidents: Sequence[Incident], cluster: str, facts: Facts | None, now: datetime
-    ) -> list[dict[str, Any]]:
+    def alerts(self, incidents: Sequence[Incident], cluster: str, now: datetime) -> list[dict[str, Any]]:
         """Return the alerts of these incidents, and the ends of the alerts whose labels an incident no longer has."""
-        peers = facts.peers if facts is not None else frozenset[str]()
-        address = address_towards(peers)
+        address = address_towards(self._peers)
         posted: list[dict[str, Any]] = []
         labels_of: dict[int, dict[str, str]] = {}
         for incident in incidents:
-            labels = message.labels_of(incident, cluster=cluster, host=self._host, address=address, peers=peers)
+            labels = message.labels_of(incident, cluster=cluster, host=self._host, address=address, peers=self._peers)
             before = self._posted.get(incident.id)
             if incident.state is IncidentState.RESOLVED:
                 # The severity may have been another one while it was open, which a restart of the agent forgets.

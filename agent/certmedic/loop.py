@@ -101,7 +101,7 @@ class Loop:
         self._to_judge: list[Seen] = []  # of this turn
         self._left: Sequence[Item] = ()  # for the next turn
         self._turn: Turn | None = None  # its look at the machine is under way
-        self._facts: Facts | None = None  # the latest
+        self.facts: Facts | None = None  # the latest
         self._last = started_at  # of the last turn
         self._start(started_at)
 
@@ -127,7 +127,7 @@ class Loop:
 
     def begin(self, items: Sequence[Item], now: datetime) -> None:
         """Begin a turn with what came in and what is due. Only if none is under way."""
-        turn = self.turns.begin([*self._left, *items], now, self._facts)
+        turn = self.turns.begin([*self._left, *items], now, self.facts)
         self._left = turn.left
         if turn.request is None or self.workers.probe.busy:  # busy: the look that was given up still hangs
             self._finish(turn, now, None)
@@ -164,8 +164,8 @@ class Loop:
         """Bring a turn through the core in one transaction, then have its effects performed."""
         looked = with_memory(looked or Looked(facts=None), self.store.replaced())
         if looked.facts is not None:
-            self._facts = looked.facts
-        facts = self._facts or Facts(at=now, host=self.world.host)  # older ones if the look was given up
+            self.facts = looked.facts
+        facts = self.facts or Facts(at=now, host=self.world.host)  # older ones if the look was given up
         positions: dict[str, str | None] = {}
         self.world.notifier.refresh()  # these read files, so not within the transaction
         self.world.identity.refresh()
@@ -176,7 +176,7 @@ class Loop:
                 if isinstance(item, LogEntry | Progress):
                     positions[item.stream] = item.position
             self._judge(facts, now)
-            unseen = turn.request is not None and self._facts is None  # every file would seem to be gone
+            unseen = turn.request is not None and self.facts is None  # every file would seem to be gone
             for recheck in turn.due:
                 handle = partial(self.store.answer, recheck, partial(self._look_again, recheck, facts, looked, now))
                 waits = unseen and recheck.kind not in (RecheckKind.BLIND, RecheckKind.DIGEST)
@@ -230,7 +230,7 @@ class Loop:
         """Take a report of a source."""
         match item:
             case Recheck():  # files changed: take inventory at once, and see whether a person has cured an incident
-                self._facts = None
+                self.facts = None
                 self.store.recheck_often(RecheckKind.INVENTORY, None, now)
                 for incident in self.store.incidents(unresolved=True):
                     if verify.files_of(incident.diagnosis) and incident.announced_at is not None:

@@ -107,7 +107,7 @@ class Pulse:
         for posted in alerts.results(now):
             self.world.journal.emit(message.alertmanager_fields(posted.instance, posted.error))
         if self._due("alerts", tick, ALERTS_EVERY):
-            alerts.turn(self.world.identity.name, loop.inventory, self._silences(now), now)
+            alerts.turn(self.world.identity.name, loop.facts or loop.inventory, self._silences(now), now)
 
     def _hear(self, heartbeat: Heartbeat) -> None:
         """Write into the journal once that heartbeats fail, and once that they succeed again."""

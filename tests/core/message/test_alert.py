@@ -64,19 +64,18 @@ def test_information_is_never_posted():
     ("changes", "posted"),
     [
         ({}, True),
-        ({"opened_at": NOW - 10 * MINUTE}, True),
-        ({"opened_at": NOW - 10 * MINUTE + SECOND}, False),
-        ({"last_seen": NOW - 2 * MINUTE}, True),
-        ({"last_seen": NOW - 2 * MINUTE - SECOND}, False),
-        ({"resolved_at": NOW - 11 * MINUTE}, False),
+        ({"announced_at": None}, False),
+        ({"opened_at": NOW - 79 * MINUTE, "last_seen": NOW - 2 * MINUTE}, True),
+        ({"opened_at": NOW - 79 * MINUTE, "last_seen": NOW - 2 * MINUTE - SECOND}, False),
+        ({"opened_at": NOW - 29 * MINUTE, "last_seen": NOW - 9 * MINUTE}, True),  # it did not answer
     ],
 )
-def test_member_is_accused_after_ten_minutes_as_long_as_it_is_logged(changes, posted):
+def test_member_is_accused_by_the_master_that_reports_it_as_long_as_it_is_logged(changes, posted):
     assert is_posted(accusing("10.0.0.2", **changes), None, peers=PEERS, now=NOW) is posted
 
 
 def test_whoever_is_no_member_is_reported_at_once():
-    assert is_posted(accusing("192.0.2.1", opened_at=NOW), None, peers=PEERS, now=NOW)
+    assert is_posted(accusing("192.0.2.1", opened_at=NOW, last_seen=NOW - DAY), None, peers=PEERS, now=NOW)
 
 
 def test_labels_of_the_accused_and_its_accuser_name_one_culprit():

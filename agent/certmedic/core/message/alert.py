@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from certmedic.core.incident.accusation import FIRST_AFTER
+from certmedic.core.incident.accusation import REST_AFTER
 from certmedic.core.incident.state import Incident, IncidentState
 from certmedic.core.message.compose import compose
 from certmedic.core.model import MessageKind, Severity, Silence, Suspect
@@ -26,14 +26,17 @@ Labels = Mapping[str, str]
 def is_posted(incident: Incident, silence: Silence | None, *, peers: frozenset[str], now: datetime) -> bool:
     """Whether an incident is an alert: one that was judged, and that was reported or is not silenced.
 
-    One of the `peers` reports its certificate itself. The others accuse it only if that lasts and as long as they log it.
+    Another member is accused only by the master that reports it to people too. One of the `peers` that answered then is accused only
+    as long as it is refused. One that did not answer is refused no more.
     """
-    if incident.diagnosis.suspect is Suspect.PEER and peers.intersection(incident.diagnosis.neighbours):
-        lasted = (incident.resolved_at or now) - incident.opened_at
-        if lasted < FIRST_AFTER or now - incident.last_seen > QUIET:
-            return False
     if incident.severity is Severity.INFO:
         return False
+    if incident.diagnosis.suspect is Suspect.PEER:
+        if incident.announced_at is None:
+            return False
+        answered = incident.announced_at - incident.opened_at >= REST_AFTER
+        is_peer = bool(peers.intersection(incident.diagnosis.neighbours))
+        return not (answered and is_peer and now - incident.last_seen > QUIET)
     return incident.announced_at is not None or (incident.decision is not None and silence is None)
 
 
