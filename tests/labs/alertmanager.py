@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,6 +31,7 @@ class Running:
     url: str
     process: subprocess.Popen[bytes]
     context: ssl.SSLContext | None = None  # with a client certificate
+    gossip: str = ""  # the address at which further instances join it
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that it holds."""
@@ -56,9 +57,19 @@ def notifications(hook: Hook) -> list[tuple[str, list[str]]]:
 
 @contextlib.contextmanager
 def alertmanager(
-    folder: Path, hook: Hook, *, web: Path | None = None, context: ssl.SSLContext | None = None, network: str = ""
+    folder: Path,
+    hook: Hook,
+    *,
+    web: Path | None = None,
+    context: ssl.SSLContext | None = None,
+    network: str = "",
+    joins: Sequence[Running] | None = None,
 ) -> Iterator[Running]:
-    """Run an Alertmanager, with `web` (its web.config.file) over TLS, or at the hook's address in a network namespace."""
+    """Run an Alertmanager, with `web` (its web.config.file) over TLS, or at the hook's address in a network namespace.
+
+    With `joins` it gossips, with those instances and with others that join it.
+    """
+    folder.mkdir(exist_ok=True)
     text = EXAMPLE.read_text()
     if not network:
         text = text.replace("group_wait: 5s", "group_wait: 1s").replace("interval: 10s", "interval: 1s")
@@ -75,10 +86,12 @@ def alertmanager(
     ]
     if web is not None:
         words.append(f"--web.config.file={web}")
+    gossip = "" if joins is None else f"{hook.address}:{free_port()}"
+    words += [f"--cluster.listen-address={gossip}", *(f"--cluster.peer={other.gossip}" for other in joins or ())]
     program = [*(["ip", "netns", "exec", network] if network else []), "prometheus-alertmanager"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*program, *words, "--cluster.listen-address="], stdout=log, stderr=log)
-    running = Running(f"http{'s' if web else ''}://{hook.address}:{port}", process, context)
+        process = subprocess.Popen([*program, *words], stdout=log, stderr=log)
+    running = Running(f"http{'s' if web else ''}://{hook.address}:{port}", process, context, gossip)
     try:
         until((lambda: b"Listening on" in (folder / "log").read_bytes()) if network else running.is_up)
         yield running

@@ -84,19 +84,21 @@ class Story:
         keep_expired: bool = False,
         waits: Mapping[str, str] | None = None,
         notify: str = "",
+        mode: str = "remedy",
     ) -> None:
         self.lab = lab
         self.url = received.url
         self.seed = seed
         self.waits = waits or {}
         self.remedy = remedy
+        self.mode = mode
         self.notify = notify  # more lines of the configuration's [notify]
         chance = random.Random(seed)  # noqa: S311 - no secret hangs on it
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
         self.began: Counter[str] = Counter()
         order = chance.sample(sorted(lab.members), len(lab.members))
         for name in order:
-            self._start(name)
+            self.start(name)
             time.sleep(chance.uniform(0, 0.5))
         lab.start_etcd(life=life, sick=sick, keep_expired=keep_expired)
         self.expires = time.monotonic() + life
@@ -113,13 +115,14 @@ class Story:
             self._actors_killer.start()
 
     def _config(self, name: str) -> str:
-        config = CONFIG.format(mode="remedy", url=self.url, group_for=self.waits.get(name, "2s"))
+        config = CONFIG.format(mode=self.mode, url=self.url, group_for=self.waits.get(name, "2s"))
         return config.replace("[notify]\n", f"[notify]\n{self.notify}") + self.remedy
 
     def _log(self, name: str) -> Path:
         return self.lab.home / f"{name}.log"
 
-    def _start(self, name: str) -> None:
+    def start(self, name: str) -> None:
+        """Start an agent."""
         self.began[name] += 1
         self.agents[name] = self.lab.members[name].agent(self._config(name), log=self._log(name))
 
@@ -140,7 +143,7 @@ class Story:
         if not self._ending.wait(moment):
             self.killed = f"{victim} after {moment:.1f} s"
             kill(self.agents[victim])
-            self._start(victim)
+            self.start(victim)
 
     def reload(self, remedy: str) -> None:
         """Reload all agents with another configuration, as `systemctl reload` does: only once they are ready."""

@@ -1,28 +1,61 @@
 """Three masters with real etcds and agents, and Debian's Alertmanager with the shipped example, times and all."""
 
 import shutil
+import sqlite3
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from certmedic.core.incident.accusation import FIRST_AFTER, REST_AFTER
+from certmedic.core.message.alert import LASTS
+from certmedic.edge.store.database import text_of
 from labs.alertmanager import alertmanager, notifications
-from labs.masters import masters, until
+from labs.masters import kill, masters, until
 from labs.namespaces import STORY
 from labs.receivers import Hook
-from labs.story import Story, own
+from labs.story import Story, incidents, own
 
 pytestmark = [
     *STORY,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1500),
     pytest.mark.skipif(not shutil.which("prometheus-alertmanager"), reason="needs prometheus-alertmanager"),
 ]
 
 WITHIN = timedelta(seconds=15)  # from the verified cure to the notification that it is over
+DEAD = 600.0  # seconds for which an agent is dead
+ROUNDS = 25  # seconds: two rounds of the group
+SICK = "b"
+FIRING, OVER = ("firing", ["master-b"]), ("resolved", ["master-b"])
+
+
+def follows(hook, expected, *, seconds=60):
+    """Wait for these notifications, and for two more rounds of the group in which nothing follows; return when the last was seen."""
+    until(lambda: len(notifications(hook)) >= len(expected), seconds=seconds)
+    seen = datetime.now(UTC)
+    until(lambda: len(notifications(hook)) > len(expected), seconds=ROUNDS, every=1)
+    assert notifications(hook) == expected
+    return seen
+
+
+def resolved_at(lab):
+    """Return when the sick master's incident was resolved."""
+    return datetime.fromisoformat(own(lab.members[SICK])[0]["resolved_at"])
+
+
+def cure(lab, story):
+    """Restart the sick master's etcd as a person does, and wait until its agent has verified that."""
+    sick = lab.members[SICK]
+    sick.docker("restart", "--time", "1", sick.container)
+    assert until(lambda: story.resolved(SICK), seconds=180, every=1), story.context()
+
+
+def say(text):
+    sys.stdout.write(f"{text}\n")
 
 
 def test_sick_master_gives_one_notification_and_one_when_it_is_over(tmp_path):
-    sick = "b"
     with (
         masters() as lab,
         Hook(lab.listener()) as chat,
@@ -30,17 +63,113 @@ def test_sick_master_gives_one_notification_and_one_when_it_is_over(tmp_path):
         alertmanager(tmp_path, hook, network=lab.hub) as running,
     ):
         notify = f'alertmanager = ["{running.url}"]\n'
-        story = Story(lab, chat, seed=0, sick=sick, kill_within=(0, 0), notify=notify)
+        story = Story(lab, chat, seed=0, sick=SICK, kill_within=(0, 0), notify=notify)
         try:
-            assert until(lambda: story.resolved(sick), seconds=180, every=1), story.context()
-            assert until(lambda: len(notifications(hook)) > 1, seconds=60), notifications(hook)
-            arrived = datetime.now(UTC)
-            # The group has two more rounds, in which nothing follows.
-            assert not until(lambda: len(notifications(hook)) > 2, seconds=25, every=1), notifications(hook)
-            firing, over = notifications(hook)
-            assert (firing[0], over[0]) == ("firing", "resolved"), notifications(hook)
-            ended = datetime.fromisoformat(own(lab.members[sick])[0]["resolved_at"])
-            sys.stdout.write(f"told {(arrived - ended).total_seconds():.1f} s after the verified cure\n")
-            assert arrived - ended <= WITHIN, notifications(hook)
+            assert until(lambda: story.resolved(SICK), seconds=180, every=1), story.context()
+            arrived = follows(hook, [FIRING, OVER])
+            say(f"told {(arrived - resolved_at(lab)).total_seconds():.1f} s after the verified cure")
+            assert arrived - resolved_at(lab) <= WITHIN, notifications(hook)
+        finally:
+            story.end()
+
+
+def test_agent_dead_for_ten_minutes_ends_nothing_early_and_repeats_nothing(tmp_path):
+    with (
+        masters() as lab,
+        Hook(lab.listener()) as chat,
+        Hook(lab.listener()) as hook,
+        alertmanager(tmp_path, hook, network=lab.hub) as running,
+    ):
+        notify = f'alertmanager = ["{running.url}"]\n'
+        story = Story(lab, chat, seed=0, sick=SICK, kill_within=(0, 0), notify=notify, mode="notify")
+        try:
+            follows(hook, [FIRING], seconds=180)
+            kill(story.agents[SICK])
+            story.start(SICK)
+            follows(hook, [FIRING])
+
+            kill(story.agents[SICK])
+            died = time.monotonic()
+            follows(hook, [FIRING, OVER], seconds=LASTS.total_seconds() + 60)
+            after = time.monotonic() - died - ROUNDS
+            say(f"resolved {after:.0f} s after the agent's death")
+            # Its last post was at most a minute old.
+            assert after > LASTS.total_seconds() - 65
+            until(lambda: len(notifications(hook)) > 2, seconds=DEAD - (time.monotonic() - died), every=1)
+
+            story.start(SICK)
+            follows(hook, [FIRING, OVER, FIRING])
+            cure(lab, story)
+            arrived = follows(hook, [FIRING, OVER, FIRING, OVER])
+            say(f"told {(arrived - resolved_at(lab)).total_seconds():.1f} s after the verified cure")
+            assert arrived - resolved_at(lab) <= WITHIN, notifications(hook)
+            assert until(lambda: chat.kinds == ["opened", "resolved"], seconds=30), chat.titles
+        finally:
+            story.end()
+
+
+def test_one_of_two_alertmanagers_that_is_down_loses_nothing(tmp_path):
+    """Both run when the trouble begins, the first is dead when it ends, and comes back."""
+    with (
+        masters() as lab,
+        Hook(lab.listener()) as chat,
+        Hook(lab.listener()) as hook,
+        alertmanager(tmp_path / "second", hook, network=lab.hub, joins=()) as second,
+    ):
+        with alertmanager(tmp_path / "first", hook, network=lab.hub, joins=(second,)) as first:
+            notify = f'alertmanager = ["{first.url}", "{second.url}"]\n'
+            story = Story(lab, chat, seed=0, sick=SICK, kill_within=(0, 0), notify=notify, mode="notify")
+            try:
+                follows(hook, [FIRING], seconds=180)
+            except BaseException:
+                story.end()
+                raise
+        try:
+            cure(lab, story)
+            arrived = follows(hook, [FIRING, OVER])
+            say(
+                f"told {(arrived - resolved_at(lab)).total_seconds():.1f} s after the verified cure, one of two being down"
+            )
+            with alertmanager(tmp_path / "first", hook, network=lab.hub, joins=(second,)):
+                follows(hook, [FIRING, OVER])
+        finally:
+            story.end()
+
+
+@pytest.mark.parametrize(("etcd", "deadline"), [("serves", REST_AFTER), ("dead", FIRST_AFTER)])
+def test_one_accuser_speaks_for_a_dead_agent_after_the_deadline(tmp_path, etcd, deadline):
+    """The deadline passes by setting the start of the incidents back, while their agents are stopped."""
+    sick, accusers = SICK, "ac"
+    with (
+        masters() as lab,
+        Hook(lab.listener()) as chat,
+        Hook(lab.listener()) as hook,
+        alertmanager(tmp_path, hook, network=lab.hub) as running,
+    ):
+        notify = f'alertmanager = ["{running.url}"]\n'
+        story = Story(lab, chat, seed=0, sick=sick, kill_within=(0, 0), notify=notify, mode="notify")
+        kill(story.agents[sick])
+        try:
+
+            def all_accuse():
+                return all(any(i["decision"] for i in incidents(lab.members[name])) for name in accusers)
+
+            assert until(all_accuse, seconds=180, every=1), story.context()
+            if etcd == "dead":
+                lab.members[sick].docker("stop", "--time", "1", lab.members[sick].container)
+            until(lambda: chat.titles or notifications(hook), seconds=ROUNDS, every=1)
+            assert (chat.titles, notifications(hook)) == ([], []), story.context()
+
+            for name in accusers:
+                kill(story.agents[name])
+                with sqlite3.connect(lab.members[name].home / "state/state.sqlite3") as state:
+                    earlier = timedelta(seconds=30) - deadline
+                    for number, opened in state.execute("SELECT id, opened_at FROM incidents").fetchall():
+                        at = text_of(datetime.fromisoformat(opened) + earlier)
+                        state.execute("UPDATE incidents SET opened_at = ? WHERE id = ?", (at, number))
+                story.start(name)
+            follows(hook, [("firing", ["master-a"])], seconds=180)
+            assert len(chat.titles) == 1, story.context()
+            assert "master-a" in chat.titles[0]
         finally:
             story.end()
