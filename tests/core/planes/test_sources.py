@@ -45,6 +45,32 @@ NODEUP = {
         "/var/lib/kubelet/kubeconfig",
     )
 }
+# What only older nodeups write, at the tags v1.15.3 (298c2fce80bc), v1.18.3 (11ec695516cc), v1.20.3 (6995b1255925) and v1.24.1
+# (0e1f09cd3023) of the same repository, beside most of the above. The three etcd*.pem and calico's are those of masters without
+# etcd-manager (protokube.go, etcd_tls.go). No program reads proxy-client.cert, which secrets.go wrote until v1.18.
+OLD_NODEUP = {
+    "kops": (
+        "/srv/kubernetes/server.cert",
+        "/srv/kubernetes/server.crt",
+        "/srv/kubernetes/apiserver-aggregator.cert",
+        "/srv/kubernetes/apiserver-aggregator.crt",
+        "/srv/kubernetes/apiserver-aggregator-ca.cert",
+        "/srv/kubernetes/apiserver-aggregator-ca.crt",
+        "/srv/kubernetes/kubelet-api.pem",
+        "/srv/kubernetes/kubelet-api.crt",
+        "/srv/kubernetes/node-authorizer/tls.pem",
+        "/srv/kubernetes/node-authorizer/ca.pem",
+        "/srv/kubernetes/etcd.pem",
+        "/srv/kubernetes/etcd-peer.pem",
+        "/srv/kubernetes/etcd-client.pem",
+        "/srv/kubernetes/calico/calico-client.pem",
+        "/srv/kubernetes/calico/ca.pem",
+        "/etc/kubernetes/pki/kube-apiserver/etcd-client.crt",
+        "/etc/kubernetes/pki/kube-apiserver/etcd-ca.crt",
+        "/etc/srv/kubernetes/ca.crt",
+        "/etc/srv/kubernetes/server.cert",
+    )
+}
 # kubernetes/kubernetes@00886ac0, cmd/kubeadm/app/constants/constants.go; kubelet.crt is the kubelet's serving certificate without
 # serverTLSBootstrap. /root/.kube/config is the copy that `kubeadm init` tells its user to make.
 KUBEADM = {
@@ -97,7 +123,7 @@ RANCHER = {
     )
     for program in ("k3s", "rke2")
 }  # fmt: skip
-WRITTEN = [(plane, path) for table in (NODEUP, KUBEADM, RANCHER) for plane, paths in table.items() for path in paths]
+WRITTEN = [(plane, path) for table in (NODEUP, OLD_NODEUP, KUBEADM, RANCHER) for plane, paths in table.items() for path in paths]
 
 
 @pytest.mark.parametrize(("plane", "path"), WRITTEN)

@@ -68,6 +68,13 @@ _FILES = """
 /var/lib/|kube-scheduler/kubeconfig                            scheduler-client           nodeup        /srv/kubernetes/ca.crt        -
 /var/lib/|kube-proxy/kubeconfig                                client                     nodeup        /srv/kubernetes/ca.crt        -
 /|<srv>/apiserver-aggregator-ca.cert                           ca                         nodeup        -                             -
+/<srv>/|node-authorizer/tls.pem                                node-authorizer            nodeup        ca.pem                        -
+/<srv>/|node-authorizer/ca.pem                                 ca                         nodeup        -                             -
+/|<srv>/etcd.pem                                               server                     nodeup        ca.crt                        4001
+/|<srv>/etcd-peer.pem                                          peer                       nodeup        ca.crt                        2380
+/|<srv>/etcd-client.pem                                        apiserver-etcd-client      nodeup        ca.crt                        -
+/<srv>/|calico/calico-client.pem                               client                     nodeup        ca.pem                        -
+/<srv>/|calico/ca.pem                                          ca                         nodeup        -                             -
 /<srv>/|aws-iam-authenticator/cert.pem                         authenticator              nodeup        ../ca.crt                     21362
 /etc/kubernetes/|kube-apiserver-healthcheck/secrets/client.crt  apiserver-healthcheck     nodeup        ca.crt                        -
 /etc/kubernetes/|kube-apiserver-healthcheck/secrets/ca.crt     ca                         nodeup        -                             -
@@ -223,6 +230,12 @@ KOPS = Plane(
             roles=frozenset({Role.SERVER}),
             needs=frozenset({"server"}),
             refused="New nodes cannot join the cluster through this master.",
+        ),
+        Use(
+            name="node-authorizer",
+            holder="node-authorizer",
+            roles=frozenset({Role.SERVER}),
+            refused="New nodes get no bootstrap token through this master.",
         ),
         Use(
             name="authenticator",
