@@ -330,18 +330,29 @@ def test_real_crictl_stops_the_target_only(tmp_path, monkeypatch):
         assert listed(containerd, events).state == "exited"
         with pytest.raises(RestartError, match=r"(?s)crictl .* failed with 1: .*not found"):
             hands.restart(target("0123456789abcdef", "containerd", pod="etcd-manager-main-a"))
-        # The command of the message.
         again, other = run("main", FOREVER, 1), run("events", FOREVER, 1)
         assert is_another(listed(containerd, main), listed(containerd, again))
-        typed = restart_command("main", "containerd").replace("sudo ", "")
-        restart._run(["sh", "-c", typed], time.monotonic() + 60, environment)
-        assert [listed(containerd, number).state for number in (again, other)] == ["exited", "running"]
         with (
             hanging(containerd.process.pid),
             within(restart.KILL_SECONDS),
             pytest.raises(RestartError, match="failed with 1"),
         ):
             hands.restart(target(other, "containerd", pod="etcd-manager-events-m1"))
+
+
+@real
+@needs_root
+def test_command_of_the_message_stops_the_etcd_manager_of_one_group(containerd):
+    for group in ("main", "events"):
+        pod = {"io.kubernetes.pod.name": f"etcd-manager-{group}-m1", "io.kubernetes.pod.namespace": "kube-system"}
+        containerd.run(group, *FOREVER, labels={**LABELS, **pod})
+    typed = ["sh", "-c", restart_command("main", "containerd").replace("sudo ", "")]
+    environment = {"PATH": os.environ["PATH"], "CONTAINERD_ADDRESS": containerd.address}
+    restart._run(typed, time.monotonic() + 60, environment)
+    until(lambda: containerd.pid("main") is None)
+    containerd("tasks", "delete", "main")
+    restart._run(typed, time.monotonic() + 60, environment)  # now that none runs, it stops no other container
+    assert containerd.pid("events") is not None
 
 
 @real

@@ -241,7 +241,7 @@ def test_version_of_etcd_manager_is_read_from_its_image(image, version):
 
 @pytest.mark.parametrize(("group", "other"), [("main", "events"), ("events", "main")])
 def test_restart_command_names_one_group_only(group, other):
-    for runtime, program in (("docker", "docker stop"), ("containerd", "crictl stop")):
+    for runtime, program in (("docker", "docker stop"), ("containerd", "ctr -n k8s.io tasks kill")):
         command = planes.restart_command(group, runtime)
         assert program in command
         assert f"etcd-manager-{group}-" in command

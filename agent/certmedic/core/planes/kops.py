@@ -101,7 +101,15 @@ def restart_command(group: str, runtime: str = "docker") -> str:
     """
     pod = f"etcd-manager-{group or 'main'}-"
     if runtime != "docker":
-        return f"sudo crictl stop $(sudo crictl ps -q --name '^etcd-manager$' --pod $(sudo crictl pods -q --state ready --namespace kube-system --name '^{pod}'))"
+        # ctr comes with containerd; nodeup installs crictl only since kops 1.29. Without a match, grep -x lets nothing through.
+        about = (
+            'labels."io.kubernetes.container.name"==etcd-manager,labels."io.kubernetes.pod.namespace"==kube-system,'
+            f'labels."io.kubernetes.pod.name"~="^{pod}"'
+        )
+        return (
+            f"sudo ctr -n k8s.io tasks ls -q | grep -Fx \"$(sudo ctr -n k8s.io containers ls -q '{about}')\""
+            " | xargs -r sudo ctr -n k8s.io tasks kill"
+        )
     return (
         "sudo docker stop $(sudo docker ps -q --filter label=io.kubernetes.container.name=etcd-manager"
         " --filter label=io.kubernetes.pod.namespace=kube-system"
