@@ -25,10 +25,10 @@ def five(e):
     return (*first, *(replace(peer, name=f"etcd-{name}", address=name) for peer, name in zip(more, "de", strict=True)))
 
 
-def decided(policy=POLICY, **seen):
+def decided(policy=POLICY, history=HISTORY, **seen):
     looked = facts(FILES, **seen)
     (fault,) = verdict.survey(looked, warn_within=timedelta())
-    return decide(replace(fault, last_seen=NOW), looked, HISTORY, policy)
+    return decide(replace(fault, last_seen=NOW), looked, history, policy)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,13 @@ def test_restart_waits_while_a_member_may_be_restarting(since, passes):
     assert decision.waits_for is (None if passes else WaitsFor.TURN)
     if not passes:
         assert "etcd-e (e:2380) does not answer since" in decision.reason
+
+
+@pytest.mark.parametrize("other", ["", "kops/events"])
+def test_restart_waits_until_another_one_is_verified(other):
+    decision = decided(history=replace(HISTORY, under_way=other))
+    assert [gate.name for gate in decision.blocked_by] == [GateName.STEADY] * bool(other)
+    assert decision.waits_for is (WaitsFor.TURN if other else None)
 
 
 def test_renewal_in_place_needs_no_member():

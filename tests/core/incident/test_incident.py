@@ -616,6 +616,20 @@ def test_resumed_action_waits_for_the_lease():
     assert kinds(follow) == ["TakeLease", "look resume"]
 
 
+@pytest.mark.parametrize(
+    ("other", "is_under_way"),
+    [
+        (act(ActState.INTENT, incident=2), True),
+        (act(ActState.DONE, incident=2), True),
+        (act(ActState.VERIFIED, incident=2), False),
+        (act(ActState.DONE), False),
+        (act(ActState.DONE, incident=2, kind=RemedyKind.RENEW, target=False), False),
+    ],
+)
+def test_one_restart_is_verified_before_the_next(other, is_under_way):
+    assert around(other).history(incident(), NOW).under_way == ("etcd-manager-main" if is_under_way else "")
+
+
 def test_action_of_this_run_is_not_resumed():
     assert advance(RecheckKind.RESUME, incident(), facts(SICK), around(act()), NOW) == []
 

@@ -48,6 +48,7 @@ class History:
     tripped: str = ""  # the action that failed since the last reset, in a sentence
     waiting_since: datetime | None = None  # when this machine first wanted to act on it
     approved: str = ""  # who approved an action for this incident, if the approval still holds
+    under_way: str = ""  # the target of another restart of this machine that is not verified yet
     refused: Refusal | None = None  # None: the actor refused nothing about this incident
 
 

@@ -27,7 +27,7 @@ def away(members: Sequence[Member], before: Mapping[str, datetime], now: datetim
 
 
 def steady(context: Context) -> Gate | None:
-    """This machine is not about to go down, and no member of the group has just gone."""
+    """This machine is not about to go down, no other restart of certmedic is under way, and no member of the group has just gone."""
     facts, name = context.facts, GateName.STEADY
     ends = facts.shutdown_at
     if ends is not None and ends - facts.at <= SOON:
@@ -35,6 +35,9 @@ def steady(context: Context) -> Gate | None:
         return closed(name, f"this machine {when}", opens="wait until it is up again, or cancel the shutdown")
     if not context.restarts:
         return None
+    if other := context.history.under_way:
+        why = f"certmedic restarts {other} and has not verified that yet"
+        return closed(name, why, opens="wait until that is verified")
     since = {_key(member): member for member in of_group(facts.members, context.diagnosis.group)}
     gone = [(facts.away[key], member) for key, member in since.items() if key in facts.away]
     fresh = [(at, member) for at, member in gone if facts.at - at < BACK_WITHIN]

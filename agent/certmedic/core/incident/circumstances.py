@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from certmedic.core.decision import FRESH_FOR, History, Policy, Refusal, troubled
-from certmedic.core.incident.state import Act, ActState, Incident
+from certmedic.core.incident.state import UNDER_WAY, Act, ActState, Incident
 from certmedic.core.model import Attempt, Cause, Lease, Suspect
 
 DAY = timedelta(days=1)
@@ -68,8 +68,14 @@ class Circumstances:
             waiting_since=incident.opened_at,
             tripped=self.tripped,
             approved=self.approved,
+            under_way=next((other.target for other in self.acts if self._is_another_restart(other, incident)), ""),
             refused=self._refusal(incident),
         )
+
+    @staticmethod
+    def _is_another_restart(act: Act, incident: Incident) -> bool:
+        """Whether an action restarts something for another incident and is not verified yet: one at a time."""
+        return act.state in UNDER_WAY and act.incident != incident.id and act.action.container is not None
 
     def _refusal(self, incident: Incident) -> Refusal | None:
         """Return the last action on an incident that was not begun. Each makes the wait for the next one longer."""
