@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from certmedic.core import cures, planes, remedies
+from certmedic.core.command import shell
 from certmedic.core.model import Cause, Stored
+from labs import pki
 from labs.held import CA, LEAF
 from labs.values import DAY, NOW, facts, stored
 
@@ -214,6 +216,62 @@ def test_signed_ca_is_handed_to_all_that_hold_it(ca, restarted, kubeconfigs):
 def test_ca_of_another_place_or_plane_is_only_signed_again():
     assert cures.of_ca(f"{PKI}/ca.crt", "etcd") == cures.sign_ca_again(f"{PKI}/ca.crt")
     assert cures.of_ca("/a b/ca.crt", "kubeadm") == ()
+
+
+@pytest.mark.parametrize(
+    ("plane", "path", "name", "handed"),
+    [
+        (
+            "kops",
+            "/mnt/master-vol-1/pki/etcd-cluster-token-etcd/peers/ca.crt",
+            "etcd-peers-ca-main",
+            "--primary && kops update",
+        ),
+        ("kops", "/srv/kubernetes/ca.crt", "kubernetes-ca", "kops create keypair kubernetes-ca --cert"),
+        (
+            "k3s",
+            "/var/lib/rancher/k3s/agent/server-ca.crt",
+            "k3s-server-ca@1",
+            "k3s certificate rotate-ca --path=/opt/k3s/server",
+        ),
+        (
+            "rke2",
+            "/var/lib/rancher/rke2/server/tls/etcd/peer-ca.crt",
+            "etcd-peer-ca@1",
+            "systemctl restart rke2-server",
+        ),
+    ],
+)
+def test_ca_of_each_plane_is_signed_again_and_handed_on_in_its_way(plane, path, name, handed):
+    command = shell(cures.of_ca(path, plane, name))
+    assert " -signkey /" in command
+    assert handed in command
+    assert command.index("-signkey") < command.index(handed)
+
+
+@pytest.mark.parametrize(
+    ("plane", "path", "name"),
+    [
+        ("kops", "/srv/kubernetes/ca.crt", "an operator's own CA"),
+        ("k3s", "/var/lib/rancher/k3s/server/tls/client-ca.nochain.crt", "k3s-client-ca@1"),
+    ],
+)
+def test_ca_whose_key_has_no_known_place_is_not_signed_again(plane, path, name):
+    assert cures.of_ca(path, plane, name) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "command"),
+    [
+        ("/srv/kubernetes/ca.crt", "kubernetes-ca", "kops create keypair kubernetes-ca"),
+        ("/srv/kubernetes/ca.crt", "mine", "kops get keypairs"),
+        ("/var/snap/microk8s/current/certs/ca.crt", "10.152.183.1", "microk8s refresh-certs --cert ca.crt"),
+    ],
+)
+def test_expired_ca_has_a_recipe_on_each_plane(path, name, command):
+    file = at(path, pki.authority(name, not_before=NOW - 400 * DAY, not_after=NOW - DAY))
+    remedy = remedies.for_own(Cause.CA_EXPIRED, [file], facts((file,)))
+    assert (remedy.helps, command in remedy.command) == ("no", True)
 
 
 def test_ca_is_signed_again_with_its_own_key():

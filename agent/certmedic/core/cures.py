@@ -20,6 +20,7 @@ _PODS = {"kube-apiserver-healthcheck": "kube-apiserver"}
 _ORDER = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 # Without these kube-apiserver exits again and again, and the kubelet waits up to 5 minutes before it starts it again.
 _STOPS_API = frozenset({"server", "peer", "apiserver-etcd-client"})
+_UNITS = {"k3s": "k3s", "rke2": "rke2-server"}
 BACK_OFF = "sudo systemctl restart kubelet"
 _CURRENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 _KUBELET_CONF = "/etc/kubernetes/kubelet.conf"
@@ -33,9 +34,8 @@ def version_of(facts: Facts) -> tuple[int, int] | None:
 
 def restarts(names: Sequence[str], plane: str) -> tuple[Command, ...]:
     """Return the commands that restart programs of a plane, etcd first; none for a program whose restart is not known."""
-    units = {"k3s": "k3s", "rke2": "rke2-server"}
-    if plane in units:
-        return (run("sudo", "systemctl", "restart", units[plane]),)
+    if plane in _UNITS:
+        return (run("sudo", "systemctl", "restart", _UNITS[plane]),)
     pods = {_PODS.get(name, name) for name in names} - {"kubelet", "etcd-manager", "kops-controller"}
     if plane == "etcd":
         pods -= {"etcd"}
@@ -134,14 +134,53 @@ _EMBED = (
 )
 
 
-def of_ca(path: str, plane: str) -> tuple[Command, ...]:
-    """Return the commands that sign a CA again and, on kubeadm, hand it to the kubeconfigs and holders of this machine."""
+def of_ca(path: str, plane: str, common_name: str = "") -> tuple[Command, ...]:
+    """Return the commands that sign a CA again with its own key and hand it to those who hold it, as far as the plane has a way."""
+    if plane == "kops":
+        return _ca_of_kops(common_name)
+    if plane in _UNITS:
+        return _ca_of_rancher(path, plane)
     signed = sign_ca_again(path)
     names = _OF_CA.get(path, ()) if plane == "kubeadm" else ()
     if not signed or not names:
         return signed
     embedded = fixed(_EMBED) if path == _CLUSTER_CA else ()
     return (*signed, *embedded, *restarts(names, plane), *fixed(BACK_OFF))
+
+
+def _ca_of_kops(common_name: str) -> tuple[Command, ...]:
+    """Kops 1.22 and later take a certificate and its key into a keyset (docs/cli/kops_create_keypair.md, docs/operations/rotate-secrets.md)."""
+    match = re.fullmatch(r"(etcd-(?:peers|clients|manager)-ca)(?:-([a-z]+))?|kubernetes-ca", common_name)
+    if match is None:
+        return ()
+    where = f"/etc/kubernetes/pki/etcd-manager-{match[2] or 'main'}/{match[1]}"
+    stem = where if match[1] else "/srv/kubernetes/kube-controller-manager/ca"
+    return (
+        _sign(f"{stem}.crt", f"{stem}.key", "/root/ca.crt"),
+        run("sudo", "cp", f"{stem}.key", "/root/ca.key"),
+        run("kops", "create", "keypair", common_name, "--cert", "/root/ca.crt", "--key", "/root/ca.key", "--primary"),
+        run("kops", "update", "cluster", "--yes"),
+        run("kops", "rolling-update", "cluster", "--cloudonly", "--yes"),
+    )
+
+
+def _ca_of_rancher(path: str, plane: str) -> tuple[Command, ...]:
+    """k3s and rke2 take CAs from a folder beside the one in use (k3s-io/docs@01f91e0b, docs/cli/certificate.md)."""
+    match = re.fullmatch(r".*/(?:server/tls|agent)/((?:etcd/)?[a-z-]+-ca)\.crt", path)
+    if match is None:
+        return ()
+    used, staged = (f"{folder}/server/tls/{match[1]}" for folder in (f"/var/lib/rancher/{plane}", f"/opt/{plane}"))
+    return (
+        run("sudo", "mkdir", "-p", staged.rpartition("/")[0]),
+        run("sudo", "cp", f"{used}.key", f"{staged}.key"),
+        _sign(f"{used}.crt", f"{used}.key", f"{staged}.crt"),
+        run("sudo", plane, "certificate", "rotate-ca", f"--path=/opt/{plane}/server", "--force"),
+        run("sudo", "systemctl", "restart", _UNITS[plane]),
+    )
+
+
+def _sign(old: str, key: str, new: str) -> Command:
+    return run("sudo", "openssl", "x509", "-in", old, "-signkey", key, "-days", "3650", "-out", new)
 
 
 def sign_ca_again(path: str) -> tuple[Command, ...]:
@@ -151,17 +190,5 @@ def sign_ca_again(path: str) -> tuple[Command, ...]:
         return ()
     return (
         run("sudo", "cp", path, f"{path}.expired"),
-        run(
-            "sudo",
-            "openssl",
-            "x509",
-            "-in",
-            f"{path}.expired",
-            "-signkey",
-            f"{stem}.key",
-            "-days",
-            "3650",
-            "-out",
-            path,
-        ),
+        _sign(f"{path}.expired", f"{stem}.key", path),
     )

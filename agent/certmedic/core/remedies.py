@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from certmedic.core import cures, planes
 from certmedic.core.command import Command, fixed, is_plain_path, run
-from certmedic.core.model import Cause, Facts, Helps, Place, Remedy, RemedyKind, Stored, Trust
+from certmedic.core.model import Cause, Certificate, Facts, Helps, Place, Remedy, RemedyKind, Stored, Trust
 
 
 def _x509(*options: str) -> Callable[[str, str], tuple[Command, ...]]:
@@ -28,7 +28,7 @@ MANUAL: Mapping[Cause, tuple[str, Callable[[str, str], tuple[Command, ...]]]] = 
         _x509("-enddate", "-subject"),
     ),
     Cause.NOT_YET_VALID: (
-        "The certificate becomes valid later: a clock is wrong, or it was issued too early. A restart changes neither.",
+        "A clock is behind, or the certificate was issued too early. It becomes valid by itself. Renew nothing: a younger one becomes valid later.",
         lambda path, ca: (run("timedatectl"), *_x509("-startdate")(path, ca)),
     ),
     Cause.CLOCK: ("This machine's clock is wrong. Set it right first.", lambda _path, _ca: (run("timedatectl"),)),
@@ -84,7 +84,7 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
     target = (
         f"{place.plane}/{place.group}" if place.plane and planes.renewer_of(place.renewer).is_grouped else place.plane
     )
-    if cause is Cause.CA_EXPIRED and (replaced := _for_ca(place, place.ca_path or certificate.path)) is not None:
+    if cause is Cause.CA_EXPIRED and (replaced := _for_ca(place, certificate)) is not None:
         return replace(replaced, target=target)
     if cause not in (Cause.EXPIRED, Cause.EXPIRES_SOON):
         why, commands_for = MANUAL[cause]
@@ -108,13 +108,31 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
     return replace(remedy, target=target)
 
 
-def _for_ca(place: Place, path: str) -> Remedy | None:
+_AFTER_SIGNING = {  # what the commands of a plane do with a CA that was signed again, and what is left to do
+    **dict.fromkeys(
+        ("kubeadm", "etcd"),
+        "The command below does that, and restarts what reads the CA only when it starts."
+        " Copy the file to the other masters and its text into every other kubeconfig; restart one master after the other.",
+    ),
+    "kops": "Type the first two commands here, and the others where kops runs, with both files copied there (kops 1.22 or later).",
+    **dict.fromkeys(
+        ("k3s", "rke2"),
+        "The supervisor must run for that. If it is server-ca.crt, nodes that joined with a secure token need the new token."
+        " Restart the other servers after this one, then the agents.",
+    ),
+}
+
+
+def _for_ca(place: Place, certificate: Certificate) -> Remedy | None:
     """Return the remedy for an expired CA of a plane that has one; None for a CA that nobody here can sign again."""
-    if place.plane in ("kubeadm", "etcd") and (commands := cures.of_ca(path, place.plane)):
+    path, name = (
+        place.ca_path or certificate.path,
+        certificate.subject_cn if certificate.is_ca else certificate.issuer_cn,
+    )
+    if place.plane in _AFTER_SIGNING and (commands := cures.of_ca(path, place.plane, name)):
         why = (
             "The CA itself has expired, so everything that it signed is refused. If its key is here, sign the CA again with the same key:"
-            " no other certificate need change. The command below does that, and restarts what reads the CA only when it starts."
-            " Copy the file to the other masters and its text into every other kubeconfig; restart one master after the other."
+            f" no other certificate need change. {_AFTER_SIGNING[place.plane]}"
         )
     elif effect := planes.plane_of(place.plane).ca.command:
         why, commands = f"The CA itself has expired. {planes.plane_of(place.plane).ca.why}", fixed(effect)
@@ -223,6 +241,8 @@ def for_peer(
         why = f"This machine does not trust the CA of {there}. If that CA is new, its certificate is missing here."
     elif cause is Cause.MISSING_CLIENT_CERT:
         why = f"{there} called without a client certificate: a misconfigured client, a probe or a scan."
+    elif cause is Cause.NOT_YET_VALID:
+        why, commands = for_clock(there).why, for_clock(there).commands
     elif is_here:
         at_fault = f"the one that {there} on this machine serves" if is_called else f"that of {there}, the caller"
         why = f"The certificate at fault is {at_fault}. Do not restart the program that refuses it."

@@ -123,7 +123,12 @@ RANCHER = {
     )
     for program in ("k3s", "rke2")
 }  # fmt: skip
-WRITTEN = [(plane, path) for table in (NODEUP, OLD_NODEUP, KUBEADM, RANCHER) for plane, paths in table.items() for path in paths]
+WRITTEN = [
+    (plane, path)
+    for table in (NODEUP, OLD_NODEUP, KUBEADM, RANCHER)
+    for plane, paths in table.items()
+    for path in paths
+]
 
 
 @pytest.mark.parametrize(("plane", "path"), WRITTEN)
