@@ -252,4 +252,4 @@ def test_unsynchronised_clock_is_doubted_if_a_peers_certificate_is_not_yet_valid
     fold = replace(fold, sighting=replace(fold.sighting, not_before=NOW + DAY))
     diagnosis = judged(fold, clock_synchronised=synchronised)
     assert (diagnosis.cause, diagnosis.suspect) == (Cause.NOT_YET_VALID, "peer")
-    assert any("look at the clock first" in line for line in diagnosis.evidence) is is_doubted
+    assert any("is not synchronised (NTP): look at it first" in line for line in diagnosis.evidence) is is_doubted

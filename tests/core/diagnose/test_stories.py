@@ -1,4 +1,4 @@
-"""Public reports, rebuilt from their files and lines: the verdict that each should give first."""
+"""Public reports, rebuilt from their files and lines: the verdict and the message that each should give first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from certmedic.core import diagnose as doctor
 from certmedic.core import planes, symptoms, verdict
-from certmedic.core.model import Cause, Facts, Fold, Program, Stored, Trust
+from certmedic.core.message import compose
+from certmedic.core.model import Cause, Diagnosis, Facts, Fold, MessageKind, Program, Stored, Trust
 from labs import pki
 from labs.values import entry, facts, stored
 
@@ -38,6 +39,13 @@ def running(name: str, started: str, pid: int = 1) -> Program:
     return Program(name=name, pid=pid, started_at=when(started), trust=Trust.SYSTEM)
 
 
+def says(diagnosis: Diagnosis, here: Facts, *sentences: str) -> bool:
+    """Whether the first message holds these sentences, the first of them in its title."""
+    message = compose(MessageKind.OPENED, diagnosis, incident=1, host="a", now=here.at)
+    assert sentences[0] in message.title
+    return all(sentence in f"{message.title} {message.plain}" for sentence in sentences)
+
+
 API_SERVER = {"pod": "kube-apiserver-a", "container": "kube-apiserver"}
 
 
@@ -63,6 +71,8 @@ def test_clients_of_the_api_hold_old_certificates_although_all_is_renewed():
     assert (first.cause, first.suspect) == (Cause.STALE_IN_MEMORY, "own")
     assert set(first.holders) == {"kube-scheduler", "kube-controller-manager"}
     assert "kube-apiserver" not in first.remedy.command
+    both = "kube-scheduler and kube-controller-manager"
+    assert says(first, here, "old certificate still in memory", f"Restart {both} (command below): that fixes it.")
 
 
 def test_api_server_refuses_its_certificate_for_calls_to_itself():
@@ -75,6 +85,9 @@ def test_api_server_refuses_its_certificate_for_calls_to_itself():
     first = judged(text, here, **API_SERVER)
     assert (first.cause, first.confidence, first.holders) == (Cause.STALE_IN_MEMORY, "proven", ("kube-apiserver",))
     assert "renew" not in first.remedy.command
+    assert says(
+        first, here, "kube-apiserver: old certificate still in memory: restart kube-apiserver", "admission fails"
+    )
 
 
 CURRENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"
@@ -87,11 +100,15 @@ CURRENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 def test_kubelet_conf_with_an_expired_certificate_depends_on_the_rotated_one(current, command, no_command):
     ended = when("2024-09-12T09:18:55")
     files = (at("/etc/kubernetes/kubelet.conf", ended, server=False), at(CURRENT, when(current), server=False))
-    (first,) = verdict.survey(facts(files, at=when("2024-10-01T00:00:00")), warn_within=timedelta())
+    here = facts(files, at=when("2024-10-01T00:00:00"))
+    (first,) = verdict.survey(here, warn_within=timedelta())
     assert "/etc/kubernetes/kubelet.conf" in [leaf.path for leaf in first.certificates]
     assert command in first.remedy.command
     assert no_command not in first.remedy.command
     assert "certs renew" not in first.remedy.command
+    assert says(
+        first, here, "kubelet: ", "expired 18 days ago, on 2024-09-12 09:18 UTC", "the node goes NotReady", command
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,6 +138,7 @@ def test_program_with_the_ca_of_yesterday_is_restarted_itself(program, ca_path, 
     first = judged(text, here, unit=program)
     assert (first.cause, first.suspect, first.remedy.command) == (Cause.STALE_IN_MEMORY, "own", command)
     assert old.pem != new.pem
+    assert says(first, here, f"{program}: old certificate still in memory: restart {program}", f"Restart {program} (")
 
 
 def test_client_of_etcd_with_a_date_of_no_file_is_named_and_stands_outside():
@@ -135,10 +153,12 @@ def test_client_of_etcd_with_a_date_of_no_file_is_named_and_stands_outside():
         '"remote-addr":"10.1.179.130:51402","server-name":"etcd-client.garden.svc","error":"tls: failed to verify client certificate:'
         ' x509: certificate has expired or is not yet valid: current time 2022-12-05T07:34:30Z is after 2022-12-03T06:11:00Z"}'
     )
-    first = judged(text, facts(files, at=now), unit="etcd")
+    here = facts(files, at=now)
+    first = judged(text, here, unit="etcd")
     assert (first.suspect, first.severity, first.neighbours) == ("outside", "info", ("10.1.179.130",))
     assert any("no file here has that date" in sentence for sentence in first.evidence)
     assert first.remedy.command == ""
+    assert says(first, here, "10.1.179.130: certificate expired: fix it there", "Nothing to do on this machine")
 
 
 def test_listener_of_rke2_that_nobody_renews_is_told_from_its_fresh_files():
@@ -149,13 +169,41 @@ def test_listener_of_rke2_that_nobody_renews_is_told_from_its_fresh_files():
         at(path, when("2025-02-04T21:27:54"), ca=ca),
         at(path.replace("dynamic-cert.json", "client-admin.crt"), now + YEAR, ca=ca),
     )
-    (first,) = verdict.survey(facts(files, at=now), warn_within=timedelta())
+    here = facts(files, at=now)
+    (first,) = verdict.survey(here, warn_within=timedelta())
     assert [leaf.path for leaf in first.certificates] == [path]
     assert "dynamic-cert.json" in first.remedy.command
     assert "rke2-server" in first.remedy.command
+    assert says(first, here, "certificate expired", "supervisor expired 119 days ago", "Nodes cannot join", path)
 
 
-@pytest.mark.parametrize(("age", "sentence"), [(timedelta(hours=1), "may be behind"), (YEAR, "they are good")])
+def test_gateway_of_etcd_that_calls_itself_is_harmless():
+    now = when("2025-06-04T07:48:00")
+    ca = pki.authority("etcd", not_before=now - YEAR)
+    path = "/etc/etcd/tls/server.crt"
+    here = facts((at(path, now + YEAR, ca=ca, client=False, dns=("a",)),), at=now)
+    refused = (
+        '{"level":"warn","ts":"2025-06-04T07:48:00.1Z","caller":"embed/config_logging.go:169","msg":"rejected connection",'
+        '"remote-addr":"127.0.0.1:51402","server-name":"","error":"tls: failed to verify client certificate: x509: certificate'
+        ' specifies an incompatible key usage"}'
+    )
+    gateway = (
+        '{"level":"warn","ts":"2025-06-04T07:48:00.1Z","caller":"grpclog/grpclog.go:60","msg":"grpc: addrConn.createTransport failed'
+        ' to connect to {127.0.0.1:2379  <nil> 0 <nil>}. Err: connection error: desc = \\"transport: authentication handshake'
+        ' failed: remote error: tls: bad certificate\\". Reconnecting..."}'
+    )
+    assert judged(refused, here, unit="etcd") is None
+    second = judged(gateway, here, unit="etcd")
+    assert second is None or (second.severity, "renew" in second.remedy.command) == ("info", False)
+
+
+@pytest.mark.parametrize(
+    ("age", "sentence"),
+    [
+        (timedelta(hours=1), "behind by more than 1 hour, which ends by itself when it passes 2025-06-04 06:48:00 UTC"),
+        (YEAR, "ahead by more than 365 days"),
+    ],
+)
 def test_alert_45_on_a_valid_certificate_means_a_clock_and_never_a_renewal(age, sentence):
     now = when("2025-06-04T07:48:00")
     ca = pki.authority("etcd", not_before=now - 2 * YEAR)
@@ -166,8 +214,11 @@ def test_alert_45_on_a_valid_certificate_means_a_clock_and_never_a_renewal(age, 
         '{"level":"warn","ts":"2025-06-04T07:48:00.1Z","caller":"embed/config_logging.go:169","msg":"rejected connection",'
         '"remote-addr":"10.0.0.7:40000","server-name":"a","error":"remote error: tls: expired certificate"}'
     )
-    first = judged(text, facts((file,), at=now), unit="etcd")
+    here = facts((file,), at=now, clock_synchronised=True)
+    first = judged(text, here, unit="etcd")
     assert (first.cause, first.severity) == (Cause.CLOCK, "info")
+    assert "this machine's clock is synchronised (NTP): the other clock is wrong" in first.evidence
+    assert says(first, here, "check the clocks, renew nothing", "the clock of 10.0.0.7 seems wrong")
     assert any(sentence in each for each in first.evidence)
     assert "Renew nothing" in first.remedy.why
 
@@ -181,6 +232,9 @@ def test_certificate_that_is_not_yet_valid_shows_how_far_a_clock_is_behind(start
         '"remote-addr":"10.0.0.7:40000","server-name":"","error":"tls: failed to verify client certificate: x509: certificate has'
         f' expired or is not yet valid: current time 2025-06-04T07:48:00Z is before {starts}Z"}}'
     )
-    first = judged(text, facts((), at=when("2025-06-04T07:48:00")), unit="etcd")
+    here = facts((), at=when("2025-06-04T07:48:00"), clock_synchronised=False)
+    first = judged(text, here, unit="etcd")
     assert first.cause is Cause.NOT_YET_VALID
+    assert "this machine's clock is not synchronised (NTP): look at it first" in first.evidence
+    assert says(first, here, "10.0.0.7: certificate not valid yet: check the clocks, renew nothing", "timedatectl")
     assert any(sentence in each for each in first.evidence)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 
-from certmedic.core import remedies
+from certmedic.core import clocks, remedies
 from certmedic.core.diagnose.owned import quote
 from certmedic.core.diagnose.scene import ETCD_PROGRAMS, Scene, door, host_and_port, is_here, joined
 from certmedic.core.diagnose.whose import calls_api, is_of_cluster
 from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Role, Sighting, Suspect, Symptom
-from certmedic.core.text import span, stamp
+from certmedic.core.text import stamp
 
 PEER_CAUSES = {
     Symptom.EXPIRED: Cause.EXPIRED,
@@ -60,9 +59,9 @@ def neighbour(scene: Scene) -> Diagnosis:
         )
         evidence.append(f"that certificate expired {stamp(sighting.not_after)}; {owner}")
     if cause is Cause.NOT_YET_VALID and sighting.not_before is not None:
-        evidence.append(clock_behind(sighting.not_before, scene.facts.at))
-    if cause is Cause.NOT_YET_VALID and scene.facts.clock_synchronised is False:
-        evidence.append("this machine's clock is not synchronised: look at the clock first")
+        evidence.append(clocks.behind(sighting.not_before, scene.facts.at))
+    if cause is Cause.NOT_YET_VALID:
+        evidence += clocks.witnesses(scene.facts)
     is_peer = suspect is Suspect.PEER and sighting.program in ETCD_PROGRAMS and cause is not Cause.MISSING_CLIENT_CERT
     is_peer = is_peer and not calls_api(sighting, scene.facts)
     if suspect is Suspect.OUTSIDE:
@@ -90,13 +89,6 @@ def neighbour(scene: Scene) -> Diagnosis:
         since=sighting.not_after,
         provokable=scene.provokable,
     )
-
-
-def clock_behind(starts: datetime, now: datetime) -> str:
-    """Return how far a clock is behind if a certificate is refused as not yet valid, and when that ends, in a sentence."""
-    if starts <= now:
-        return f"that certificate is valid since {stamp(starts)} by this machine's clock: the fault is over, or the other clock is behind"
-    return f"a clock is behind by at least {span(starts - now)}: the fault ends by itself {stamp(starts)}; renewing is useless"
 
 
 def described(sighting: Sighting) -> list[str]:

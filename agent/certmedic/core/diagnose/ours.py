@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 
-from certmedic.core import certificates, remedies
+from certmedic.core import certificates, clocks, remedies
 from certmedic.core.diagnose.owned import in_memory, own, quote
 from certmedic.core.diagnose.scene import Scene, is_loopback, is_ours, of_etcd_manager, shown
 from certmedic.core.examine import Finding, examine, names_of
 from certmedic.core.model import Cause, Confidence, Diagnosis, Role, Stored, Suspect, Symptom
-from certmedic.core.text import span, stamp
 from certmedic.core.verdict import gravest
-
-YOUNG = timedelta(days=2)  # a certificate: clocks that differ by more are rare
 
 ALERTS = {
     Symptom.EXPIRED_ALERT: (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK),
@@ -120,22 +116,20 @@ def called_by(stored: Stored, scene: Scene) -> list[str]:
 
 def clock_of_other(scene: Scene, candidates: Sequence[Stored]) -> Diagnosis:
     """Return the diagnosis that the other side calls our valid certificates expired: Go sends that alert for NotBefore too."""
-    facts = scene.facts
-    starts = max(stored.certificate.not_before for stored in candidates)
-    ends = min(stored.certificate.not_after for stored in candidates)
     host = scene.sighting.remote_host
     there = host or "the other side"
-    age = facts.at - starts
-    why = f"our certificates are valid from {stamp(starts)} until {stamp(ends)}: by this machine's clock they are good"
-    if age < YOUNG:
-        why += f". They are {span(age)} old: the clock of {there} may be behind by more than that, which ends by itself"
+    leaves = tuple(stored.certificate for stored in candidates)
     return Diagnosis(
         key=f"{Cause.CLOCK}|{scene.program}|{scene.group}",
         cause=Cause.CLOCK,
         suspect=Suspect.PEER if scene.by_member else Suspect.OUTSIDE,
         confidence=Confidence.POSSIBLE,
-        certificates=tuple(stored.certificate for stored in candidates),
-        evidence=(f"a remote side refused this machine's certificate: {quote(scene.sighting)}", why),
+        certificates=leaves,
+        evidence=(
+            f"a remote side refused this machine's certificate: {quote(scene.sighting)}",
+            clocks.of_other(leaves, there, scene.facts.at),
+            *clocks.witnesses(scene.facts),
+        ),
         effect="Whoever refuses it cannot connect.",
         remedy=remedies.for_clock(there),
         group=scene.group,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from certmedic.core.message.report import Report
 from certmedic.core.message.words import brief, clause, machine, number, program, whose
-from certmedic.core.model import Cause, Helps, MessageKind, RemedyKind, Suspect
+from certmedic.core.model import Cause, Diagnosis, Helps, MessageKind, RemedyKind, Suspect
 from certmedic.core.text import cut, span
 
 # Remedy -> the one thing to do: for a title, and as a sentence. {below} is the reference to the commands, if there are any.
@@ -36,8 +36,8 @@ def advice(report: Report) -> tuple[str, str]:
     them = "it" if number(diagnosis) < 2 else "them"
     if diagnosis.cause is Cause.BLIND:
         return "find out why", f"Find out why{below}. Until then certmedic misses failures there."
-    if diagnosis.suspect is Suspect.PEER:
-        return "fix it there, not here", "Fix it there. A restart on this machine does not help."
+    if (elsewhere := _elsewhere(diagnosis, below)) is not None:
+        return elsewhere
     if report.acts:
         acts = "certmedic renews it" if report.in_place else f"certmedic restarts {program(diagnosis)}"
         return acts, f"{acts} now. Nothing for you to do yet: the result follows."
@@ -60,6 +60,17 @@ def advice(report: Report) -> tuple[str, str]:
         remedy.kind, ("a restart does NOT fix it", "A restart does NOT fix it: read on for what does.")
     )
     return few.format(them=them), sentence.format(them=them, below=below)
+
+
+def _elsewhere(diagnosis: Diagnosis, below: str) -> tuple[str, str] | None:
+    """Return the one thing to do if no certificate of this machine is to be renewed: the clocks are wrong, or the fault is elsewhere."""
+    if diagnosis.cause in (Cause.CLOCK, Cause.NOT_YET_VALID):
+        return "check the clocks, renew nothing", f"Check the clocks{below}. Renew nothing."
+    if diagnosis.suspect is Suspect.OUTSIDE:
+        return "fix it there, not here", "Fix it there, or stop that client. Nothing to do on this machine."
+    if diagnosis.suspect is Suspect.PEER:
+        return "fix it there, not here", "Fix it there. A restart on this machine does not help."
+    return None
 
 
 def lead(report: Report) -> str:

@@ -47,7 +47,7 @@ CLAUSES: Mapping[Cause, str] = {
     Cause.USAGE: "{what} was issued for another use",
     Cause.MISSING_CLIENT_CERT: "{whose} called without a client certificate",
     Cause.REVOKED: "{what} was revoked",
-    Cause.STALE_IN_MEMORY: "{whose} still uses an old certificate from its memory",
+    Cause.STALE_IN_MEMORY: "an old certificate is still in the memory of {whose}",
     Cause.DISTRUSTED: "{what} is refused, but all local checks pass",
     Cause.EXPIRES_SOON: "{what} expires soon",
     Cause.UNEXPLAINED: "TLS fails at {whose}, and no certificate on this machine explains it",
@@ -72,6 +72,7 @@ ROLES: Mapping[str, str] = {
     "manager-client": "client certificate of etcd-manager",
     "kubectl": "client certificate of kubectl",
     "bootstrap": "client certificate of a kubelet that bootstraps",
+    "dynamic-listener": "serving certificate of the supervisor",
 }
 
 
@@ -81,6 +82,10 @@ def whose(diagnosis: Diagnosis) -> str:
         return SOURCES.get(diagnosis.source, (diagnosis.source,))[0]
     if diagnosis.suspect is Suspect.PEER:
         return diagnosis.whom or next(iter(diagnosis.neighbours), "a neighbour")
+    if diagnosis.suspect is Suspect.OUTSIDE and not diagnosis.certificates:
+        return next(iter(diagnosis.neighbours), "a client outside the cluster")
+    if diagnosis.holders:
+        return " and ".join(diagnosis.holders)
     if diagnosis.group:
         return f"etcd {diagnosis.group}"
     owners = tuple(dict.fromkeys(owner(leaf) for leaf in diagnosis.certificates))
@@ -106,6 +111,8 @@ def role(certificate: Certificate) -> str:
 
 def program(diagnosis: Diagnosis) -> str:
     """Return the program whose restart fixes a fault; "it" if that is not known."""
+    if diagnosis.holders:
+        return " and ".join(diagnosis.holders)
     places = [planes.place(leaf.path, leaf) for leaf in diagnosis.certificates]
     renewers = {place.renewer for place in places if planes.renewer_of(place.renewer).restartable}
     return next(iter(renewers)) if len(renewers) == 1 and renewers != {"kubeadm"} else "it"
@@ -150,6 +157,9 @@ def clause(diagnosis: Diagnosis, now: datetime, zone: tzinfo | None = None) -> s
     subject, since = cut(whose(diagnosis), 80), diagnosis.since
     if is_unusable(diagnosis):
         return f"a file of {subject} holds no certificate that a program could load"
+    if diagnosis.cause is Cause.CLOCK and diagnosis.suspect is not Suspect.OWN:
+        there = next(iter(diagnosis.neighbours), "the other side")
+        return f"the clock of {cut(there, 80)} seems wrong: it refuses a good certificate of {subject}"
     many = number(diagnosis)
     what = one_certificate(diagnosis) if many < 2 else f"{many} certificates of {subject}"
     if diagnosis.cause is Cause.EXPIRES_SOON and since is not None:

@@ -156,5 +156,10 @@ USES = (
         roles=_CLIENT,
         refused="The API refuses kube-scheduler: no new pod is placed on a node.",
     ),
+    Use(
+        name="dynamic-listener",
+        roles=_SERVER,
+        refused="Nodes cannot join, and the supervisor cannot verify itself when it starts.",
+    ),
     Use(name="ca", refused="Every certificate that this CA signed is refused, on every master."),
 )
