@@ -11,8 +11,11 @@ from datetime import datetime, timedelta
 
 from certmedic.core import planes
 from certmedic.core.model import Facts, Program, Replaced, Stored, Trust
+from certmedic.core.text import stamp
 
 SLACK = timedelta(seconds=2)  # a start is known to the second, and a clock may have been corrected by a little
+# The client certificate in etcd-manager's memory: one year from the start of its process, since 3.0.20200428 two.
+MANAGER_LIVES = (timedelta(days=365), timedelta(days=730))
 SAME = timedelta(seconds=1)  # precision of a NotAfter in a line
 
 
@@ -39,6 +42,26 @@ def moment_of(stored: Stored, facts: Facts) -> datetime:
     """Return when a file got its present certificate: as it was seen, else by the file's modification time."""
     path = stored.certificate.path
     return max((old.at for old in facts.replaced if old.path == path), default=stored.modified)
+
+
+def in_manager(paths: Iterable[str], facts: Facts) -> str:
+    """Return that the etcd-manager of these files runs for longer than the client certificate in its memory is valid, to be appended.
+
+    That certificate is in no file and is valid from the start of the process (FIELD 1.2); "" if it is good, or its start is not known.
+    """
+    wanted = set(paths)
+    groups = {s.place.group for s in facts.stored if s.certificate.path in wanted and s.place.renewer == "etcd-manager"}
+    for group in sorted(groups - {""}):
+        for container in facts.containers:
+            version = planes.manager_version(container.image) or ""
+            life = MANAGER_LIVES[version >= planes.REISSUES_SINCE]
+            started = container.started_at
+            if planes.runs_renewer(container, group) and started is not None and started + life < facts.at:
+                return (
+                    f"; still open: etcd-manager {group} runs since {stamp(started)}, so that the client certificate in its memory has"
+                    " expired too: without its restart it makes no backups"
+                )
+    return ""
 
 
 def held(paths: Iterable[str], facts: Facts) -> dict[str, list[Program]]:

@@ -42,8 +42,6 @@ from certmedic.core.model import (
 from certmedic.core.verdict import gravest
 
 DATED = (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK)
-# The certificates in etcd-manager's memory are valid from the start of its process: one year, since 3.0.20200428 two.
-MANAGER_LIVES = (timedelta(days=365), timedelta(days=730))
 ISSUED_WITHIN = timedelta(hours=1)  # after the start of the process
 # Names of rules (core/symptoms) about the files of the logging program.
 RULE_KEY_MISMATCH, RULE_UNUSABLE = "own-key-mismatch", "own-file-unusable"
@@ -116,7 +114,7 @@ def is_of_manager(scene: Scene) -> bool:
     """Whether the age of an etcd-manager proves that the certificate in its memory has expired."""
     ends = scene.sighting.not_after
     return ends is not None and any(
-        start is not None and any(abs(ends - start - life) <= ISSUED_WITHIN for life in MANAGER_LIVES)
+        start is not None and any(abs(ends - start - life) <= ISSUED_WITHIN for life in holders.MANAGER_LIVES)
         for start in starts_of(scene)
     )
 

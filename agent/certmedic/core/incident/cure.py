@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from certmedic.core import examine, stale
+from certmedic.core import examine, holders, stale
 from certmedic.core.incident.circumstances import MOST_REFUSALS, Circumstances, refused_for
 from certmedic.core.incident.effects import (
     Effect,
@@ -102,6 +102,8 @@ def verify(incident: Incident, facts: Facts, around: Circumstances, now: datetim
     accused = _accused(incident, act, around, since + GRACE) if good and not left else ""
     out_of_time = now > _deadline(act, facts, around.terms.verify_for, held=bool(held))
     if good and not accused and not held and (left or now - since > SILENT_FOR):
+        if act.action.kind is RemedyKind.RENEW:
+            left += holders.in_manager(watched, trusted(facts))
         effects += [ReleaseLease(), MoveAct(act.id, ActState.VERIFIED, detail), *resolved(incident, detail + left)]
         if left:  # the inventory opens another incident for the rest
             effects.append(LookAgain(RecheckKind.INVENTORY, now))
