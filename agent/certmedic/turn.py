@@ -144,7 +144,11 @@ class Turns:
             learn=tuple(dict.fromkeys(new.entry.origin for new in lines if new.entry.origin.trust is Trust.SYSTEM)),
             # Which of the masters reports an accused member depends on who answers.
             with_members=any(
-                self._terms.may_act_on(incident) or (incident.announced_at is None and accuses(incident))
+                self._terms.may_act_on(incident)
+                or (
+                    incident.announced_at is None
+                    and (accuses(incident) or incident.diagnosis.cause is Cause.UNKNOWN_AUTHORITY)
+                )
                 for incident in looked_at
             ),
             verifies=RecheckKind.VERIFY in kinds,

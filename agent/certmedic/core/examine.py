@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from certmedic.core import certificates, planes
+from certmedic.core import certificates, issuers, planes
 from certmedic.core.model import Cause, Certificate, Confidence, Facts, Served, Stored, Trust
 from certmedic.core.text import count
 from certmedic.core.text import stamp as stamp  # noqa: PLC0414 - importers of examine.stamp
@@ -112,7 +112,7 @@ def examine(stored: Stored, facts: Facts) -> Finding | None:
             confidence=Confidence.POSSIBLE,
             evidence=f"{leaf.path}: its kind of signature cannot be verified here, so its CA in {stored.place.ca_path} is not known",
         )
-    return finding or unfit(stored, is_strange=bool(known) and not way)
+    return finding or unfit(stored, known if not way else ())
 
 
 def dated(stored: Stored, culprit: Certificate, what: str, facts: Facts) -> Finding | None:
@@ -130,12 +130,13 @@ def dated(stored: Stored, culprit: Certificate, what: str, facts: Facts) -> Find
     )
 
 
-def unfit(stored: Stored, *, is_strange: bool) -> Finding | None:
-    """Return the fault of a leaf within its dates: `is_strange` (no CA in its CA file signed it), key or usage."""
+def unfit(stored: Stored, strange: Sequence[Certificate]) -> Finding | None:
+    """Return the fault of a leaf within its dates: key, usage, or that none of the CAs in its CA file (`strange`) signed it."""
     leaf = stored.certificate
-    if is_strange:
+    if strange:
         cause = Cause.UNKNOWN_AUTHORITY
-        evidence = f"{leaf.path}: no CA in {stored.place.ca_path} signed it (it names {leaf.issuer_cn})"
+        named = issuers.apart(leaf, strange) or f"it names {leaf.issuer_cn}"
+        evidence = f"{leaf.path}: no CA in {stored.place.ca_path} signed it ({named})"
     elif stored.key_matches is False:
         cause, evidence = Cause.KEY_MISMATCH, f"{leaf.path}: does not belong to the private key beside it"
     elif lacking := lacking_usages(stored):

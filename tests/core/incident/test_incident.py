@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from certmedic.core import blind, verdict
+from certmedic.core.certificates import parse
 from certmedic.core.decision import Policy
 from certmedic.core.incident import (
     Act,
@@ -34,6 +35,7 @@ from certmedic.core.model import (
     Confidence,
     Decision,
     Lease,
+    Member,
     MessageKind,
     RemedyKind,
     Served,
@@ -41,8 +43,9 @@ from certmedic.core.model import (
     Trust,
     WaitsFor,
 )
+from labs import pki
 from labs.held import CONF, program, scheduler
-from labs.values import DAY, NOW, VOLUME, container, facts, k3s, member
+from labs.values import DAY, NEW_IMAGE, NOW, OLD_IMAGE, VOLUME, container, facts, k3s, member
 
 ME = f"{VOLUME}/peers/me.crt"
 SECOND = timedelta(seconds=1)
@@ -310,6 +313,16 @@ def test_forecast_lasts_while_a_program_holds_the_certificate_that_was_renewed()
 def test_action_on_an_open_incident_takes_the_lease_first():
     follow = advance(RecheckKind.INCIDENT, incident(), facts(SICK), around(with_lease=True), NOW)
     assert kinds(follow) == ["TakeLease", "look incident"]
+
+
+def test_first_message_names_the_member_whose_certificate_is_of_another_ca():
+    cas = [pki.authority("etcd-ca") for _ in range(2)]
+    shown = {name: parse(ca.leaf("x").cert_pem, "")[0] for name, ca in zip("abc", (*cas, cas[1]), strict=True)}
+    members = [Member(name=name, group="main", address=name, port=1, serves=leaf) for name, leaf in shown.items()]
+    refused = incident(announced=None, judged=diagnosis(cause=Cause.UNKNOWN_AUTHORITY, key="own|x"))
+    given = advance(RecheckKind.ANNOUNCE, refused, facts(SICK, members=tuple(members)), around(), NOW)
+    (judged,) = [effect for effect in given if isinstance(effect, effects.Rejudge)]
+    assert "a is the odd one out" in judged.diagnosis.remedy.why
 
 
 def test_decision_is_noted_once():
@@ -661,6 +674,20 @@ def test_renewal_is_verified_once_its_program_has_started_again(programs, after,
     follow = kinds(advance(RecheckKind.VERIFY, incident(judged=fault), here, around(done), NOW + after))
     assert expected in follow
     assert "act undoing" not in follow  # the files are good
+
+
+@pytest.mark.parametrize(
+    ("image", "days", "is_open"),
+    [(OLD_IMAGE, 366, True), (OLD_IMAGE, 364, False), (NEW_IMAGE, 731, True), (NEW_IMAGE, 366, False)],
+)
+def test_renewal_tells_that_the_certificate_in_the_memory_of_etcd_manager_has_expired(image, days, is_open):
+    done = act(ActState.DONE, kind=RemedyKind.RENEW, target=False, ended_at=NOW)
+    machine = {**served(), "containers": (container(image=image, started_at=NOW - days * DAY),)}
+    here = facts(machine.pop("files"), **machine)
+    follow = advance(RecheckKind.VERIFY, incident(), here, around(done), NOW + 10 * SECOND)
+    (told,) = [effect for effect in follow if isinstance(effect, effects.Tell)]
+    assert told.kind is MessageKind.RESOLVED
+    assert ("still open: etcd-manager main runs since" in told.outcome) is is_open
 
 
 LATE = (container(number="c2", started_at=NOW + 5 * MINUTE),)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from certmedic.core import blind, holders, message, remedies, stale, verdict
+from certmedic.core import blind, holders, issuers, message, remedies, stale, verdict
 from certmedic.core.decision import decide, urgency
 from certmedic.core.incident import cure
 from certmedic.core.incident.accusation import leaves_it_to
@@ -62,6 +62,13 @@ def _announce(incident: Incident, facts: Facts, around: Circumstances, now: date
             joined = verdict.joined_diagnosis(incident.diagnosis, fault)
             incident = replace(incident, diagnosis=joined)
             effects.append(Rejudge(joined))
+    if incident.diagnosis.cause is Cause.UNKNOWN_AUTHORITY and (
+        odd := issuers.odd_one_out(facts, incident.diagnosis.group)
+    ):
+        remedy = incident.diagnosis.remedy
+        judged = replace(incident.diagnosis, remedy=replace(remedy, why=f"{remedy.why} {odd}."))
+        incident = replace(incident, diagnosis=judged)
+        effects += [Rejudge(judged), Note("members", odd, once=True)]
     decision, waits = _decided(incident, facts, around, now)
     if waits:
         return [*effects, TakeLease(), LookAgain(RecheckKind.ANNOUNCE, now)]
