@@ -214,8 +214,8 @@ def test_signed_ca_is_handed_to_all_that_hold_it(ca, restarted, kubeconfigs):
 
 
 def test_ca_of_another_place_or_plane_is_only_signed_again():
-    assert cures.of_ca(f"{PKI}/ca.crt", "etcd") == cures.sign_ca_again(f"{PKI}/ca.crt")
-    assert cures.of_ca("/a b/ca.crt", "kubeadm") == ()
+    assert cures.of_cas([(f"{PKI}/ca.crt", "")], "etcd") == cures.sign_ca_again(f"{PKI}/ca.crt")
+    assert cures.of_cas([("/a b/ca.crt", "")], "kubeadm") == ()
 
 
 @pytest.mark.parametrize(
@@ -243,10 +243,21 @@ def test_ca_of_another_place_or_plane_is_only_signed_again():
     ],
 )
 def test_ca_of_each_plane_is_signed_again_and_handed_on_in_its_way(plane, path, name, handed):
-    command = shell(cures.of_ca(path, plane, name))
+    command = shell(cures.of_cas([(path, name)], plane))
     assert " -signkey /" in command
     assert handed in command
     assert command.index("-signkey") < command.index(handed)
+
+
+def test_cas_that_expire_together_are_all_signed_before_one_restart_of_each_holder():
+    paths = [(f"{PKI}/{name}.crt", "") for name in ("ca", "etcd/ca", "front-proxy-ca")]
+    command = shell(cures.of_cas(paths, "kubeadm"))
+    assert command.count("-signkey") == 3
+    assert command.count("sleep 20") == command.count("systemctl restart") == 1
+    moved = "etcd.yaml", "kube-apiserver.yaml", "kube-controller-manager.yaml", "kube-scheduler.yaml"
+    assert all(command.count(f"/root/{name}") == 1 for name in moved)
+    twice = [("/var/lib/rancher/k3s/agent/client-ca.crt", ""), ("/var/lib/rancher/k3s/server/tls/client-ca.crt", "")]
+    assert shell(cures.of_cas(twice, "k3s")).count("-signkey") == 1
 
 
 @pytest.mark.parametrize(
@@ -257,7 +268,7 @@ def test_ca_of_each_plane_is_signed_again_and_handed_on_in_its_way(plane, path, 
     ],
 )
 def test_ca_whose_key_has_no_known_place_is_not_signed_again(plane, path, name):
-    assert cures.of_ca(path, plane, name) == ()
+    assert cures.of_cas([(path, name)], plane) == ()
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from certmedic.core import verdict
+from certmedic.core import planes, verdict
 from certmedic.core.examine import Finding
 from certmedic.core.model import Cause, Confidence, FileFault, Served, Severity, Suspect, Trust
+from labs import pki
 from labs.values import DAY, NOW, PEERS_CA, VOLUME, container, facts, member, stored
 
 SECOND = timedelta(seconds=1)
@@ -30,6 +31,27 @@ def expired():
 def test_only_the_gravest_cause_is_kept(grave, light):
     for both in itertools.permutations([finding(grave), finding(light)]):
         assert [kept.cause for kept in verdict.gravest(both)] == [grave]
+
+
+CLIENTS_CAS = (
+    "/etc/kubernetes/pki/etcd-manager-main/etcd-clients-ca.crt",
+    "/etc/kubernetes/pki/etcd-manager-events/etcd-clients-ca.crt",
+    "/srv/kubernetes/kube-apiserver/etcd-ca.crt",
+    "/mnt/master-vol-1/pki/etcd-cluster-token-etcd/clients/ca.crt",
+    "/mnt/master-vol-2/pki/etcd-cluster-token-etcd-events/clients/ca.crt",
+)
+KUBEADM_CAS = tuple(f"/etc/kubernetes/pki/{name}.crt" for name in ("ca", "etcd/ca", "front-proxy-ca"))
+
+
+@pytest.mark.parametrize("ends", [NOW - DAY, NOW + DAY])
+@pytest.mark.parametrize(("paths", "cas"), [(CLIENTS_CAS, 1), (KUBEADM_CAS, 3)])
+def test_cas_that_expire_together_and_their_copies_are_one_diagnosis(paths, cas, ends):
+    made = [pki.authority(f"ca-{n}", not_before=NOW - 400 * DAY, not_after=ends) for n in range(cas)]
+    files = [stored(made[n % cas], path) for n, path in enumerate(paths)]
+    placed = [replace(file, place=planes.place(file.certificate.path, file.certificate)) for file in files]
+    (diagnosis,) = verdict.merge(verdict.survey(facts(tuple(placed)), warn_within=timedelta(days=7)))
+    assert {leaf.path for leaf in diagnosis.certificates} == set(paths)
+    assert diagnosis.cause is (Cause.CA_EXPIRED if ends < NOW else Cause.EXPIRES_SOON)
 
 
 def test_evidence_and_neighbours_of_joined_diagnoses_are_limited():

@@ -134,38 +134,45 @@ _EMBED = (
 )
 
 
-def of_ca(path: str, plane: str, common_name: str = "") -> tuple[Command, ...]:
-    """Return the commands that sign a CA again with its own key and hand it to those who hold it, as far as the plane has a way."""
+def of_cas(cas: Sequence[tuple[str, str]], plane: str) -> tuple[Command, ...]:
+    """Return the commands that sign CAs again with their own keys and hand them to those who hold them, as far as the plane has a way.
+
+    Each CA is (path, common name); several files may hold the same one.
+    """
+    paths = list(dict.fromkeys(path for path, _ in cas))
     if plane == "kops":
-        return _ca_of_kops(common_name)
+        signed = [step for name in dict.fromkeys(name for _, name in cas) for step in _ca_of_kops(name)]
+        rolled = run("kops", "rolling-update", "cluster", "--cloudonly", "--yes")
+        return (*signed, run("kops", "update", "cluster", "--yes"), rolled) if signed else ()
     if plane in _UNITS:
-        return _ca_of_rancher(path, plane)
-    signed = sign_ca_again(path)
-    names = _OF_CA.get(path, ()) if plane == "kubeadm" else ()
+        staged = dict.fromkeys(step for path in paths for step in _ca_of_rancher(path, plane))
+        rotate = run("sudo", plane, "certificate", "rotate-ca", f"--path=/opt/{plane}/server", "--force")
+        return (*staged, rotate, *restarts((), plane)) if staged else ()
+    signed = [step for path in paths for step in sign_ca_again(path)]
+    names = dict.fromkeys(name for path in paths for name in _OF_CA.get(path, ()) if plane == "kubeadm")
     if not signed or not names:
-        return signed
-    embedded = fixed(_EMBED) if path == _CLUSTER_CA else ()
-    return (*signed, *embedded, *restarts(names, plane), *fixed(BACK_OFF))
+        return tuple(signed)
+    embedded = fixed(_EMBED) if _CLUSTER_CA in paths else ()
+    return (*signed, *embedded, *restarts(list(names), plane), *fixed(BACK_OFF))
 
 
 def _ca_of_kops(common_name: str) -> tuple[Command, ...]:
-    """Kops 1.22 and later take a certificate and its key into a keyset (docs/cli/kops_create_keypair.md, docs/operations/rotate-secrets.md)."""
+    """Return the commands for one keyset of kops 1.22 and later (docs/cli/kops_create_keypair.md, docs/operations/rotate-secrets.md)."""
     match = re.fullmatch(r"(etcd-(?:peers|clients|manager)-ca)(?:-([a-z]+))?|kubernetes-ca", common_name)
     if match is None:
         return ()
     where = f"/etc/kubernetes/pki/etcd-manager-{match[2] or 'main'}/{match[1]}"
     stem = where if match[1] else "/srv/kubernetes/kube-controller-manager/ca"
+    new, key = (f"/root/{common_name}.{end}" for end in ("crt", "key"))
     return (
-        _sign(f"{stem}.crt", f"{stem}.key", "/root/ca.crt"),
-        run("sudo", "cp", f"{stem}.key", "/root/ca.key"),
-        run("kops", "create", "keypair", common_name, "--cert", "/root/ca.crt", "--key", "/root/ca.key", "--primary"),
-        run("kops", "update", "cluster", "--yes"),
-        run("kops", "rolling-update", "cluster", "--cloudonly", "--yes"),
+        _sign(f"{stem}.crt", f"{stem}.key", new),
+        run("sudo", "cp", f"{stem}.key", key),
+        run("kops", "create", "keypair", common_name, "--cert", new, "--key", key, "--primary"),
     )
 
 
 def _ca_of_rancher(path: str, plane: str) -> tuple[Command, ...]:
-    """k3s and rke2 take CAs from a folder beside the one in use (k3s-io/docs@01f91e0b, docs/cli/certificate.md)."""
+    """Return the commands that stage one CA beside the folder in use, where k3s and rke2 take it from (k3s-io/docs@01f91e0b, docs/cli/certificate.md)."""
     match = re.fullmatch(r".*/(?:server/tls|agent)/((?:etcd/)?[a-z-]+-ca)\.crt", path)
     if match is None:
         return ()
@@ -174,8 +181,6 @@ def _ca_of_rancher(path: str, plane: str) -> tuple[Command, ...]:
         run("sudo", "mkdir", "-p", staged.rpartition("/")[0]),
         run("sudo", "cp", f"{used}.key", f"{staged}.key"),
         _sign(f"{used}.crt", f"{used}.key", f"{staged}.crt"),
-        run("sudo", plane, "certificate", "rotate-ca", f"--path=/opt/{plane}/server", "--force"),
-        run("sudo", "systemctl", "restart", _UNITS[plane]),
     )
 
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from certmedic.core import cures, planes
 from certmedic.core.command import Command, fixed, is_plain_path, run
-from certmedic.core.model import Cause, Certificate, Facts, Helps, Place, Remedy, RemedyKind, Stored, Trust
+from certmedic.core.model import Cause, Facts, Helps, Place, Remedy, RemedyKind, Stored, Trust
 
 
 def _x509(*options: str) -> Callable[[str, str], tuple[Command, ...]]:
@@ -84,7 +84,7 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
     target = (
         f"{place.plane}/{place.group}" if place.plane and planes.renewer_of(place.renewer).is_grouped else place.plane
     )
-    if cause is Cause.CA_EXPIRED and (replaced := _for_ca(place, certificate)) is not None:
+    if cause is Cause.CA_EXPIRED and (replaced := _for_cas(place, stored)) is not None:
         return replace(replaced, target=target)
     if cause not in (Cause.EXPIRED, Cause.EXPIRES_SOON):
         why, commands_for = MANUAL[cause]
@@ -114,7 +114,7 @@ _AFTER_SIGNING = {  # what the commands of a plane do with a CA that was signed 
         "The command below does that, and restarts what reads the CA only when it starts."
         " Copy the file to the other masters and its text into every other kubeconfig; restart one master after the other.",
     ),
-    "kops": "Type the first two commands here, and the others where kops runs, with both files copied there (kops 1.22 or later).",
+    "kops": "Type the commands with sudo here, and the others where kops runs, with the files copied there (kops 1.22 or later).",
     **dict.fromkeys(
         ("k3s", "rke2"),
         "The supervisor must run for that. If it is server-ca.crt, nodes that joined with a secure token need the new token."
@@ -123,13 +123,14 @@ _AFTER_SIGNING = {  # what the commands of a plane do with a CA that was signed 
 }
 
 
-def _for_ca(place: Place, certificate: Certificate) -> Remedy | None:
-    """Return the remedy for an expired CA of a plane that has one; None for a CA that nobody here can sign again."""
-    path, name = (
-        place.ca_path or certificate.path,
-        certificate.subject_cn if certificate.is_ca else certificate.issuer_cn,
-    )
-    if place.plane in _AFTER_SIGNING and (commands := cures.of_ca(path, place.plane, name)):
+def _for_cas(place: Place, stored: Sequence[Stored]) -> Remedy | None:
+    """Return the remedy for expired CAs of a plane that has one; None for CAs that nobody here can sign again.
+
+    `stored` are the CAs, or leaves that they signed.
+    """
+    named = [(s.place.ca_path or s.certificate.path, s.certificate) for s in stored]
+    cas = [(path, leaf.subject_cn if leaf.is_ca else leaf.issuer_cn) for path, leaf in named]
+    if place.plane in _AFTER_SIGNING and (commands := cures.of_cas(cas, place.plane)):
         why = (
             "The CA itself has expired, so everything that it signed is refused. If its key is here, sign the CA again with the same key:"
             f" no other certificate need change. {_AFTER_SIGNING[place.plane]}"

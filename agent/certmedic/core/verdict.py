@@ -50,10 +50,13 @@ def gravest(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def owner_of(finding: Finding) -> tuple[str, str, str]:
-    """Return plane, etcd group and renewer, whose faults of one cause are one incident. Copies of one CA are one, wherever they lie."""
+    """Return plane, etcd group and renewer, whose faults of one cause are one incident.
+
+    CAs that expire on one day are one owner: copies of one CA, wherever they lie, and those that a plane made together.
+    """
     place = finding.stored.place
     if finding.culprit.is_ca:
-        return (place.plane, "", f"CA {finding.culprit.fingerprint[:16]}")
+        return (place.plane, "", f"CA {finding.culprit.not_after:%Y-%m-%d}")
     return (place.plane, place.group, place.renewer)
 
 
@@ -182,8 +185,7 @@ def survey(
                 since=leaf.not_after,
             )
         if finding is not None:
-            place = stored.place
-            faults.setdefault((place.plane, place.group, place.renewer, finding.cause), []).append(finding)
+            faults.setdefault((*owner_of(finding), finding.cause), []).append(finding)
     return (
         *(verdict(findings, facts) for findings in faults.values()),
         *unusable(facts),
