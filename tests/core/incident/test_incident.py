@@ -325,6 +325,14 @@ def test_first_message_names_the_member_whose_certificate_is_of_another_ca():
     assert "a is the odd one out" in judged.diagnosis.remedy.why
 
 
+@pytest.mark.parametrize(("cause", "says"), [(Cause.CLOCK, True), (Cause.NOT_YET_VALID, True), (Cause.REVOKED, False)])
+def test_first_message_about_a_clock_names_the_witnesses(cause, says):
+    doubted = incident(announced=None, judged=diagnosis(cause=cause, key="own|x"))
+    given = advance(RecheckKind.ANNOUNCE, doubted, facts(SICK, clock_synchronised=True), around(), NOW)
+    judged = [effect.diagnosis.remedy.why for effect in given if isinstance(effect, effects.Rejudge)]
+    assert any("Seen: this machine's clock is synchronised (NTP)" in why for why in judged) is says
+
+
 def test_decision_is_noted_once():
     terms = replace(TERMS, policy=replace(TERMS.policy, mode="approve"))
     first = advance(RecheckKind.INCIDENT, incident(), facts(SICK), around(terms=terms), NOW)

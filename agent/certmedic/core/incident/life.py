@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from certmedic.core import blind, holders, issuers, message, remedies, stale, verdict
+from certmedic.core import blind, clocks, holders, issuers, message, remedies, stale, verdict
 from certmedic.core.decision import decide, urgency
 from certmedic.core.incident import cure
 from certmedic.core.incident.accusation import leaves_it_to
@@ -62,19 +62,24 @@ def _announce(incident: Incident, facts: Facts, around: Circumstances, now: date
             joined = verdict.joined_diagnosis(incident.diagnosis, fault)
             incident = replace(incident, diagnosis=joined)
             effects.append(Rejudge(joined))
-    if incident.diagnosis.cause is Cause.UNKNOWN_AUTHORITY and (
-        odd := issuers.odd_one_out(facts, incident.diagnosis.group)
-    ):
+    if told := _witnessed(incident.diagnosis, facts):
         remedy = incident.diagnosis.remedy
-        judged = replace(incident.diagnosis, remedy=replace(remedy, why=f"{remedy.why} {odd}."))
+        judged = replace(incident.diagnosis, remedy=replace(remedy, why=f"{remedy.why} Seen: {told}."))
         incident = replace(incident, diagnosis=judged)
-        effects += [Rejudge(judged), Note("members", odd, once=True)]
+        effects += [Rejudge(judged), Note("seen", told, once=True)]
     decision, waits = _decided(incident, facts, around, now)
     if waits:
         return [*effects, TakeLease(), LookAgain(RecheckKind.ANNOUNCE, now)]
     effects += decision
     effects.append(LookAgain(RecheckKind.REMIND, remind_at(incident, around, now)))
     return [*effects, LookAgain(RecheckKind.INCIDENT, now + look_every(incident), often=True)]
+
+
+def _witnessed(diagnosis: Diagnosis, facts: Facts) -> str:
+    """Return what this machine and the members show of a wrong CA or clock, for a sentence; "" if nothing, or for other causes."""
+    if diagnosis.cause is Cause.UNKNOWN_AUTHORITY:
+        return issuers.odd_one_out(facts, diagnosis.group)
+    return "; ".join(clocks.witnesses(facts)) if diagnosis.cause in (Cause.CLOCK, Cause.NOT_YET_VALID) else ""
 
 
 def _reconsider(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
