@@ -113,11 +113,15 @@ def _pods(files: Sequence[Stored]) -> dict[str, None]:
 
 def api_down(facts: Facts) -> str:
     """Return that the API server of this machine does not answer, in a sentence; "" if it does, or if that was not looked at."""
-    ports = {port for s in facts.stored if s.place.use == "apiserver" for port in s.place.ports}
-    if not _sees_pods(facts) or not ports:
-        return ""
+    ports = silent_ports(facts)
+    return f"the API server does not answer on port {', '.join(map(str, sorted(ports)))} yet" if ports else ""
+
+
+def silent_ports(facts: Facts) -> frozenset[int]:
+    """Return the ports of the API server of this machine if none of them answers; none if that was not looked at."""
+    ports = frozenset(port for s in facts.stored if s.place.use == "apiserver" for port in s.place.ports)
     answers = any(s.port in ports and s.certificate is not None for s in facts.served)
-    return "" if answers else f"the API server does not answer on port {', '.join(map(str, sorted(ports)))} yet"
+    return ports if _sees_pods(facts) and not answers else frozenset()
 
 
 def is_over(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str] | None:

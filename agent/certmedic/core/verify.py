@@ -111,8 +111,13 @@ def started_since(before: Container | None, moment: datetime, facts: Facts) -> d
     return max([moment, *starts])
 
 
-def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bool, str]:
-    """Whether each NotAfter moved into the future and listeners serve the new certificates; and why."""
+def cure_took(
+    watched: Sequence[tuple[str, datetime]], facts: Facts, *, awaited: frozenset[int] = frozenset()
+) -> tuple[bool, str]:
+    """Whether each NotAfter moved into the future and listeners serve the new certificates; and why.
+
+    `awaited`: ports that do not answer yet, of a program that reads its files when it starts.
+    """
     reasons: list[str] = []
     fresh: dict[str, Certificate] = {}
     known = leaves(facts)
@@ -138,7 +143,7 @@ def cure_took(watched: Sequence[tuple[str, datetime]], facts: Facts) -> tuple[bo
                     f"{seen.address}:{seen.port} still serves the certificate that expires {stamp(before)} to some clients",
                 )
         fresh[stored.certificate.fingerprint] = stored.certificate
-        if stored.place.ports:
+        if not awaited.issuperset(stored.place.ports):
             listening.add(stored.certificate.fingerprint)
         reasons.append(f"{path} is now valid until {stamp(stored.certificate.not_after)}")
     served = [seen for seen in facts.served if seen.certificate is not None and seen.certificate.fingerprint in fresh]

@@ -405,7 +405,7 @@ def of_kubeadm(name, cn, **more):
         ("pki/front-proxy-client.crt", "v1.17.9", (), False),
         ("pki/front-proxy-client.crt", "", (), False),
         ("pki/apiserver.crt", "v1.30.1", (6443,), True),
-        ("pki/apiserver.crt", "v1.30.1", (), False),  # it is down, and could not show the new certificate
+        ("pki/apiserver.crt", "v1.30.1", (), True),  # it is down, and reads the new certificate when it starts
         ("pki/apiserver.crt", "v1.17.0", (6443,), False),
         ("controller-manager.conf", "v1.30.1", (6443,), False),  # read only at a start
         ("pki/etcd/healthcheck-client.crt", "v1.30.1", (6443,), False),

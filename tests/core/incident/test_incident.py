@@ -44,8 +44,8 @@ from certmedic.core.model import (
     WaitsFor,
 )
 from labs import pki
-from labs.held import CONF, program, scheduler
-from labs.values import DAY, NEW_IMAGE, NOW, OLD_IMAGE, VOLUME, container, facts, k3s, member
+from labs.held import CA, CA_FILE, CONF, OF, program, scheduler
+from labs.values import DAY, NEW_IMAGE, NOW, OLD_IMAGE, VOLUME, container, facts, k3s, member, stored
 
 ME = f"{VOLUME}/peers/me.crt"
 SECOND = timedelta(seconds=1)
@@ -696,6 +696,35 @@ def test_renewal_tells_that_the_certificate_in_the_memory_of_etcd_manager_has_ex
     (told,) = [effect for effect in follow if isinstance(effect, effects.Tell)]
     assert told.kind is MessageKind.RESOLVED
     assert ("still open: etcd-manager main runs since" in told.outcome) is is_open
+
+
+API = "/etc/kubernetes/pki/apiserver.crt"
+OF_API = {**OF, "ca_path": CA_FILE, "ports": (6443,)}
+OLD, NEW = (
+    stored(CA.leaf("kube-apiserver", not_before=NOW - 400 * DAY, not_after=ends), API, "apiserver", **OF_API)
+    for ends in (NOW - DAY, NOW + 300 * DAY)
+)
+
+
+@pytest.mark.parametrize(
+    ("serves", "after", "expected"),
+    [
+        (None, 4 * MINUTE, "look verify"),  # kube-apiserver has not started again: the kubelet may wait 5 minutes
+        (None, 7 * MINUTE, "act failed"),
+        (NEW, 4 * MINUTE, "act verified"),
+        (OLD, 4 * MINUTE, "act undoing"),  # it does not take the new file up
+    ],
+)
+def test_renewal_for_an_api_server_that_is_down_is_verified_once_it_serves(serves, after, expected):
+    (fault,) = verdict.survey(facts((OLD,)), warn_within=timedelta())
+    done = act(ActState.DONE, kind=RemedyKind.RENEW, target=False, ended_at=NOW, undo=({"path": API, "ref": "1"},))
+    done = replace(done, action=replace(done.action, watched=((API, NOW - DAY),)))
+    shown = [serves.certificate] if serves else []
+    seen = tuple(Served(address="127.0.0.1", port=6443, certificate=leaf, trust=Trust.SYSTEM) for leaf in shown)
+    here = facts((NEW,), programs=(program("etcd"),), served=seen)
+    follow = kinds(advance(RecheckKind.VERIFY, incident(judged=fault), here, around(done), NOW + after))
+    assert expected in follow
+    assert ("act undoing" in follow) is (serves is OLD)
 
 
 LATE = (container(number="c2", started_at=NOW + 5 * MINUTE),)

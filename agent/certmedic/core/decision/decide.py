@@ -24,7 +24,6 @@ from certmedic.core.model import (
     GateName,
     RemedyKind,
     Stored,
-    Trust,
     WaitsFor,
 )
 
@@ -162,12 +161,9 @@ def can_be_renewed(stored: Stored, facts: Facts, held_by: str = "") -> bool:
 
 
 def is_reloaded(stored: Stored, facts: Facts) -> bool:
-    """Whether the running kube-apiserver reads a renewed file within a minute. One that does not serve could not show that."""
+    """Whether a kube-apiserver of this version takes a renewed file up: within a minute while it runs, else when it starts."""
     since, version = planes.use_of(stored.place.use).reloads_since, cures.version_of(facts)
-    serving = {
-        served.port for served in facts.served if served.certificate is not None and served.trust is Trust.SYSTEM
-    }
-    return since is not None and version is not None and version >= since and set(stored.place.ports) <= serving
+    return since is not None and version is not None and version >= since
 
 
 def keeps_loaded(diagnosis: Diagnosis, facts: Facts) -> str:

@@ -89,7 +89,9 @@ def verify(incident: Incident, facts: Facts, around: Circumstances, now: datetim
     if not acts:
         return []
     act = acts[-1]
-    good, detail = cure_took(act.action.watched, facts)
+    # kube-apiserver may be down since its own or etcd's certificates expired. Until it starts, the files show the renewal.
+    awaited = stale.silent_ports(trusted(facts)) if act.action.kind is RemedyKind.RENEW else frozenset()
+    good, detail = cure_took(act.action.watched, facts, awaited=awaited)
     if good and act.action.container is not None and (down := why_not_running(act.action.container, facts)):
         good, detail = False, f"{detail}; but {down}"
     effects: list[Effect] = [JudgeAgain()] if good else []
