@@ -290,6 +290,7 @@ KUBEADM: Mapping[str, tuple[str, str, str, bool, bool]] = {
     "pki/apiserver.crt": ("ca", "kube-apiserver", "", True, False),
     "pki/apiserver-kubelet-client.crt": ("ca", "kube-apiserver-kubelet-client", "system:masters", False, True),
     "pki/apiserver-etcd-client.crt": ("etcd/ca", "kube-apiserver-etcd-client", "", False, True),
+    "pki/etcd/healthcheck-client.crt": ("etcd/ca", "kube-etcd-healthcheck-client", "system:masters", False, True),
     "pki/front-proxy-client.crt": ("front-proxy-ca", "front-proxy-client", "", False, True),
     "pki/etcd/server.crt": ("etcd/ca", "kmaster", "", True, True),
     "pki/etcd/peer.crt": ("etcd/ca", "kmaster", "", True, True),

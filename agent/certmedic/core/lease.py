@@ -15,7 +15,7 @@ from certmedic.core.examine import authorities, candidates, served_by_system
 from certmedic.core.model import Certificate, Facts, Stored, Trust
 
 # Uses of certificates that etcd may accept from a client, likeliest first.
-_KEYS = ("apiserver-etcd-client", "client", "server", "peer")
+_KEYS = ("apiserver-etcd-client", "etcd-healthcheck-client", "client", "server", "peer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,14 +93,14 @@ def still_held(paths: Sequence[str], facts: Facts) -> str:
     if names:
         return f"the files are good by now; restart {' and '.join(names)}, which started before they changed"
     files = [s for s in facts.stored if s.certificate.path in paths]
-    late_pods = [name for name in _pods(files) if _sees_pods(facts) and not holders.named(name, facts)]
+    late_pods = [name for name in _pods(files) if sees_pods(facts) and not holders.named(name, facts)]
     if late_pods:
         return f"the files are good by now; {' and '.join(late_pods)} does not run yet: {BACK_OFF_ENDS}"
     is_of_api = any(s.place.use in OF_THE_API or holders.holder_of(s) == "kube-apiserver" for s in files)
     return api_down(facts) if is_of_api else ""
 
 
-def _sees_pods(facts: Facts) -> bool:
+def sees_pods(facts: Facts) -> bool:
     """Whether processes of static pods are known as such here. They are not if the kubelet makes no control groups for pods."""
     return any(program.trust is Trust.SYSTEM and program.name in OF_PODS for program in facts.programs)
 
@@ -121,7 +121,7 @@ def silent_ports(facts: Facts) -> frozenset[int]:
     """Return the ports of the API server of this machine if none of them answers; none if that was not looked at."""
     ports = frozenset(port for s in facts.stored if s.place.use == "apiserver" for port in s.place.ports)
     answers = any(s.port in ports and s.certificate is not None for s in facts.served)
-    return ports if _sees_pods(facts) and not answers else frozenset()
+    return ports if sees_pods(facts) and not answers else frozenset()
 
 
 def is_over(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str] | None:

@@ -181,7 +181,11 @@ def test_actor_renews_exactly_what_needs_no_restart_and_undoes_it(master):
     action = proposal.decision.action
     assert action is not None
     names = {path.removeprefix(f"{master.kubernetes}/") for path, _ in action.watched}
-    assert names == {"pki/apiserver-etcd-client.crt", "pki/etcd/server.crt", "pki/etcd/peer.crt", "admin.conf"}
+    assert names == {
+        *(f"pki/etcd/{leaf}.crt" for leaf in ("server", "peer", "healthcheck-client")),
+        "pki/apiserver-etcd-client.crt",
+        "admin.conf",
+    }
     before = {name: (master.kubernetes / name).read_bytes() for name in pki.KUBEADM}
     record = Record(master.root)
     surgery = Surgery(record=record, hands=AnyHands({}), pen=master.pen, look=look, now=lambda: NOW)

@@ -408,7 +408,7 @@ def of_kubeadm(name, cn, **more):
         ("pki/apiserver.crt", "v1.30.1", (), True),  # it is down, and reads the new certificate when it starts
         ("pki/apiserver.crt", "v1.17.0", (6443,), False),
         ("controller-manager.conf", "v1.30.1", (6443,), False),  # read only at a start
-        ("pki/etcd/healthcheck-client.crt", "v1.30.1", (6443,), False),
+        ("pki/etcd/healthcheck-client.crt", "", (), True),
     ],
 )
 def test_leaf_of_kubeadm_is_renewed_in_place_if_its_program_needs_no_restart(name, version, serving, renews):

@@ -36,6 +36,14 @@ def test_only_a_single_running_pod_of_root_may_be_restarted(file, containers, ca
     assert pods.can_be_restarted(file, facts((file,), containers=containers)) is can
 
 
+@pytest.mark.parametrize(
+    ("running", "can"), [(("etcd",), True), (("etcd", "kube-scheduler"), False), (("postgres",), False), ((), False)]
+)
+def test_program_that_has_ended_reads_the_renewed_file_when_it_starts(running, can):
+    here = facts((scheduler(),), containers=(), programs=tuple(map(program, running)))
+    assert pods.can_be_restarted(scheduler(), here) is can
+
+
 @pytest.mark.parametrize(("started", "names"), [(NOW - DAY, ["kube-scheduler"]), (NOW, [])])
 def test_program_that_started_after_the_renewal_is_not_restarted(started, names):
     here = facts((scheduler(),), containers=(pod(),), programs=(program(started=started),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from certmedic.core import holders, planes
+from certmedic.core import holders, planes, stale
 from certmedic.core.model import Container, Facts, Stored, Trust
 from certmedic.core.origin import KUBE_SYSTEM
 
@@ -23,9 +23,15 @@ def containers_of(name: str, facts: Facts) -> list[Container]:
 
 
 def can_be_restarted(stored: Stored, facts: Facts) -> bool:
-    """Whether the program that reads a file only when it starts is one static pod here that may be restarted."""
+    """Whether the program that reads a file only when it starts is one static pod here that may be restarted, or does not run.
+
+    The kubelet starts one that has ended, e.g. because the API was down, and it reads the file then.
+    """
     name = holders.holder_of(stored)
-    return planes.reads_at_start(stored.place) and name in REPLACEABLE and len(containers_of(name, facts)) == 1
+    if not planes.reads_at_start(stored.place) or name not in REPLACEABLE:
+        return False
+    running = containers_of(name, facts)
+    return len(running) == 1 or (not running and stale.sees_pods(facts) and not holders.named(name, facts))
 
 
 def still_to_restart(files: Iterable[Stored], facts: Facts) -> list[Container]:

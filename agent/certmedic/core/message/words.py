@@ -58,6 +58,7 @@ ROLES: Mapping[str, str] = {
     "peer": "etcd peer certificate",
     "server": "etcd server certificate",
     "client": "etcd client certificate",
+    "etcd-healthcheck-client": "kubeadm's client certificate for etcd",
     "apiserver": "serving certificate of kube-apiserver",
     "apiserver-etcd-client": "kube-apiserver's client certificate for etcd",
     "apiserver-kubelet-client": "kube-apiserver's client certificate for kubelets",

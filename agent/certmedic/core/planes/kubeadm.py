@@ -19,7 +19,7 @@ _FILES = """
 /etc/kubernetes/|pki/front-proxy-client.crt        front-proxy-client         kubeadm   front-proxy-ca.crt          -
 /etc/kubernetes/|pki/etcd/server.crt               server                     kubeadm   ca.crt                      2379
 /etc/kubernetes/|pki/etcd/peer.crt                 peer                       kubeadm   ca.crt                      2380
-/etc/kubernetes/|pki/etcd/healthcheck-client.crt   client                     kubeadm   ca.crt                      -
+/etc/kubernetes/|pki/etcd/healthcheck-client.crt   etcd-healthcheck-client    kubeadm   ca.crt                      -
 /etc/kubernetes/|pki/etcd/ca.crt                   ca                         operator  -                           -
 /etc/kubernetes/|pki/ca.crt                        ca                         operator  -                           -
 /etc/kubernetes/|pki/front-proxy-ca.crt            ca                         operator  -                           -
@@ -43,7 +43,7 @@ _NAMES: Mapping[str, str] = {
     "front-proxy-client": "front-proxy-client",
     "server": "etcd-server",
     "peer": "etcd-peer",
-    "client": "etcd-healthcheck-client",
+    "etcd-healthcheck-client": "etcd-healthcheck-client",
     "kubectl": "admin.conf",
     "controller-manager-client": "controller-manager.conf",
     "scheduler-client": "scheduler.conf",
@@ -60,7 +60,7 @@ def kubeadm_name(use: str, path: str) -> str:
 # The CA that signs the certificates of a use, and their subjects (cmd/kubeadm/app/phases/certs/certlist.go, phases/kubeconfig).
 _ETCD_CA, _CA, _PROXY_CA = (f"/etc/kubernetes/pki/{stem}" for stem in ("etcd/ca", "ca", "front-proxy-ca"))
 _SIGNED_BY: Mapping[str, str] = {
-    **dict.fromkeys(("server", "peer", "apiserver-etcd-client"), _ETCD_CA),
+    **dict.fromkeys(("server", "peer", "apiserver-etcd-client", "etcd-healthcheck-client"), _ETCD_CA),
     **dict.fromkeys(("apiserver", "apiserver-kubelet-client", "kubectl"), _CA),
     **dict.fromkeys(("controller-manager-client", "scheduler-client"), _CA),
     "front-proxy-client": _PROXY_CA,
@@ -71,9 +71,12 @@ _SUBJECTS: Mapping[str, tuple[Subject, ...]] = {
     "apiserver-kubelet-client": tuple(
         Subject(common_name="kube-apiserver-kubelet-client", organisation=group) for group in (_MASTERS, _ADMINS)
     ),
-    "apiserver-etcd-client": tuple(
-        Subject(common_name="kube-apiserver-etcd-client", organisation=group) for group in ("", _MASTERS)
-    ),
+    **{
+        f"{user}-client": tuple(
+            Subject(common_name=f"kube-{user}-client", organisation=group) for group in ("", _MASTERS)
+        )
+        for user in ("apiserver-etcd", "etcd-healthcheck")
+    },
     "front-proxy-client": (Subject(common_name="front-proxy-client"),),
     "controller-manager-client": (Subject(common_name="system:kube-controller-manager"),),
     "scheduler-client": (Subject(common_name="system:kube-scheduler"),),

@@ -70,6 +70,13 @@ USES = (
     ),
     Use(name="client", needs=_CALLS),
     Use(
+        name="etcd-healthcheck-client",
+        needs=_CALLS,
+        renewable=True,
+        rereads=True,  # whoever calls with it starts for that call
+        refused="kubeadm cannot check etcd, so upgrades and new masters fail.",
+    ),
+    Use(
         name="kubectl",
         roles=_CLIENT,
         needs=_CALLS,
