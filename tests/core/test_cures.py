@@ -102,20 +102,18 @@ def test_command_fits_the_installed_kubeadm(version, command):
 @pytest.mark.parametrize(
     ("path", "kind", "why"),
     [
-        (f"{PKI}/ca.crt", "manual", "No restart reissues a CA."),
-        (f"{PKI}/etcd/ca.crt", "manual", "No restart reissues a CA."),
+        (f"{PKI}/ca.crt", "manual", "The CA itself expires"),
+        (f"{PKI}/etcd/ca.crt", "manual", "The CA itself expires"),
         (f"{PKI}/apiserver.crt", "renew", "kubeadm renews only on command"),
     ],
 )
-@pytest.mark.parametrize("cause", [Cause.EXPIRED, Cause.EXPIRES_SOON])
-def test_no_command_of_kubeadm_is_shown_for_a_ca(cause, path, kind, why):
+def test_no_command_of_kubeadm_is_shown_for_a_ca(path, kind, why):
     file = at(path, EXPIRED if kind == "renew" else CA)
-    remedy = remedies.for_own(cause, [file], facts((file,)))
+    remedy = remedies.for_own(Cause.EXPIRES_SOON, [file], facts((file,)))
 
     assert (remedy.kind, remedy.target) == (kind, "kubeadm")
     assert remedy.why.startswith(why)
     assert ("kubeadm certs renew" in remedy.command) is (kind == "renew")
-    assert bool(remedy.commands) is (kind == "renew")
 
 
 def test_ca_in_the_file_of_the_kubelet_is_not_moved_aside():
@@ -283,6 +281,18 @@ def test_expired_ca_has_a_recipe_on_each_plane(path, name, command):
     file = at(path, pki.authority(name, not_before=NOW - 400 * DAY, not_after=NOW - DAY))
     remedy = remedies.for_own(Cause.CA_EXPIRED, [file], facts((file,)))
     assert (remedy.helps, command in remedy.command) == ("no", True)
+
+
+@pytest.mark.parametrize("cause", [Cause.CA_EXPIRED, Cause.EXPIRES_SOON])
+def test_all_cas_that_expire_together_are_signed_before_one_restart(cause):
+    paths = [f"{PKI}/{name}.crt" for name in ("etcd/ca", "ca", "front-proxy-ca")]
+    files = [at(path, CA) for path in paths]
+    remedy = remedies.for_own(cause, files, facts(tuple(files)))
+
+    assert [path for path in paths if f"-signkey {path.removesuffix('.crt')}.key" not in remedy.command] == []
+    assert remedy.command.count("sleep 20") == 1
+    assert "etcd.yaml" in remedy.command
+    assert remedy.why.startswith("The CA itself has expired" if cause is Cause.CA_EXPIRED else "The CA itself expires")
 
 
 def test_ca_is_signed_again_with_its_own_key():

@@ -84,7 +84,8 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
     target = (
         f"{place.plane}/{place.group}" if place.plane and planes.renewer_of(place.renewer).is_grouped else place.plane
     )
-    if cause is Cause.CA_EXPIRED and (replaced := _for_cas(place, stored)) is not None:
+    is_of_a_ca = cause is Cause.CA_EXPIRED or (cause is Cause.EXPIRES_SOON and certificate.is_ca)
+    if is_of_a_ca and (replaced := _for_cas(place, stored, has_expired=cause is Cause.CA_EXPIRED)) is not None:
         return replace(replaced, target=target)
     if cause not in (Cause.EXPIRED, Cause.EXPIRES_SOON):
         why, commands_for = MANUAL[cause]
@@ -123,20 +124,22 @@ _AFTER_SIGNING = {  # what the commands of a plane do with a CA that was signed 
 }
 
 
-def _for_cas(place: Place, stored: Sequence[Stored]) -> Remedy | None:
-    """Return the remedy for expired CAs of a plane that has one; None for CAs that nobody here can sign again.
+def _for_cas(place: Place, stored: Sequence[Stored], *, has_expired: bool) -> Remedy | None:
+    """Return the remedy for CAs of a plane that has one, when they expire; None for CAs that nobody here can sign again.
 
     `stored` are the CAs, or leaves that they signed.
     """
-    named = [(s.place.ca_path or s.certificate.path, s.certificate) for s in stored]
-    cas = [(path, leaf.subject_cn if leaf.is_ca else leaf.issuer_cn) for path, leaf in named]
+    leaves = [(s.certificate, s.place.ca_path) for s in stored]
+    cas = [(leaf.path, leaf.subject_cn) if leaf.is_ca else (ca or leaf.path, leaf.issuer_cn) for leaf, ca in leaves]
+    ends = "has expired" if has_expired else "expires"
     if place.plane in _AFTER_SIGNING and (commands := cures.of_cas(cas, place.plane)):
         why = (
-            "The CA itself has expired, so everything that it signed is refused. If its key is here, sign the CA again with the same key:"
+            f"The CA itself {ends}, so everything that it signed is refused{'' if has_expired else ' from then on'}."
+            " If its key is here, sign the CA again with the same key:"
             f" no other certificate need change. {_AFTER_SIGNING[place.plane]}"
         )
     elif effect := planes.plane_of(place.plane).ca.command:
-        why, commands = f"The CA itself has expired. {planes.plane_of(place.plane).ca.why}", fixed(effect)
+        why, commands = f"The CA itself {ends}. {planes.plane_of(place.plane).ca.why}", fixed(effect)
     else:
         return None
     return Remedy(kind=RemedyKind.MANUAL, helps=Helps.NO, why=why, commands=commands)
@@ -161,7 +164,7 @@ def _in_order(stored: Sequence[Stored], facts: Facts) -> Remedy | None:
             "The kubelet renewed its certificate itself, but kubelet.conf still holds the first one, and its next start fails."
             " Let kubelet.conf name the renewed file. No new certificate is needed."
             if cures.is_only_embedded(stored, facts)
-            else "No restart helps: the API refuses an expired kubelet. On a control-plane node kubeadm makes a new kubelet.conf."
+            else "The API refuses an expired kubelet. On a control-plane node kubeadm makes a new kubelet.conf."
         )
         return Remedy(kind=RemedyKind.MANUAL, helps=Helps.NO, why=why, commands=commands)
     if place.renewer == "nodeup":

@@ -91,6 +91,9 @@ def test_fault_of_a_ca_and_of_a_future_certificate_have_their_date():
     assert clause(diagnosis(cause=Cause.CA_EXPIRED, since=NOW - DAY), NOW).startswith(
         "the CA behind etcd main expired 1 day"
     )
+    authority = replace(diagnosis().certificates[0], path="/etc/kubernetes/pki/ca.crt", subject_cn="kubernetes")
+    ended = diagnosis(cause=Cause.CA_EXPIRED, since=NOW - DAY, group="", certificates=(replace(authority, is_ca=True),))
+    assert clause(ended, NOW).startswith("the CA kubernetes expired 1 day")
     future = diagnosis(cause=Cause.NOT_YET_VALID, certificates=(leaf,))
     assert clause(future, NOW) == "the etcd peer certificate of group main is valid only from 2026-11-25 15:40 UTC"
     assert program(replace(future, certificates=())) == "it"

@@ -168,7 +168,8 @@ def clause(diagnosis: Diagnosis, now: datetime, zone: tzinfo | None = None) -> s
     if diagnosis.cause is Cause.EXPIRED and since is not None and since <= now:
         return f"{what} expired {ago(now - since)}, on {minute(since, zone)}"
     if diagnosis.cause is Cause.CA_EXPIRED and since is not None and since <= now:
-        return f"the CA behind {subject} expired {ago(now - since)}, on {minute(since, zone)}"
+        authority = subject if subject.startswith("the CA ") else f"the CA behind {subject}"
+        return f"{authority} expired {ago(now - since)}, on {minute(since, zone)}"
     starts = [leaf.not_before for leaf in diagnosis.certificates if leaf.not_before > now]
     if diagnosis.cause is Cause.NOT_YET_VALID and starts:
         return f"{what} {'is' if many < 2 else 'are'} valid only from {minute(max(starts), zone)}"
