@@ -98,7 +98,7 @@ KERNEL = {
 # Debian has neither crictl, which kubeadm asks for, nor sudo in a minimal system.
 STUBS = {"crictl": "exit 0", "sudo": 'exec "$@"'}
 KUBECONFIG = "KUBECONFIG=/etc/kubernetes/admin.conf"
-HOOK_LOG = "/root/hook.log"
+HOOK_LOG, HOOK_TIMES = "/root/hook.log", "/root/hook.times"
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ class Sent:
 
     title: str
     text: str
+    at: datetime  # when it came
 
     @property
     def kind(self) -> str:
@@ -127,6 +128,7 @@ class Master:
 
     machine: Machine
     is_healthy: bool = True  # as it was made
+    expired_at: datetime | None = None  # what a scenario let expire
 
     @property
     def root(self) -> Path:
@@ -142,6 +144,10 @@ class Master:
         for name in names:
             self.machine.run("pkill", "-KILL", "-x", name[:15])
         self.machine("systemctl", "restart", "kubelet")
+
+    def pid_of(self, name: str) -> str:
+        """Return the pid of a component; "" while it does not run."""
+        return self.machine.run("pgrep", "-x", name[:15]).out.strip()
 
     def renewed_at(self) -> dict[str, datetime]:
         """Return when the controller manager, the scheduler and the kubelet last wrote their leases through the API."""
@@ -179,9 +185,23 @@ class Master:
 
     def messages(self) -> list[Sent]:
         """Return the messages since `watch`."""
+        times = self.machine.run("cat", HOOK_TIMES).out.splitlines()  # first, since the body is written before its time
         lines = self.machine.run("cat", HOOK_LOG).out.splitlines()
         bodies = [json.loads(line) for line in lines if line.startswith("{")]
-        return [Sent(body["title"], body["message"]) for body in bodies]
+        return [
+            Sent(body["title"], body["message"], datetime.fromtimestamp(float(at), UTC))
+            for body, at in zip(bodies, times, strict=False)
+        ]
+
+    def figures(self) -> str:
+        """Return how many messages came, and when after the expiry, for the table of results."""
+        sent = self.messages()
+        if self.expired_at is None:
+            return f"{len(sent)} messages"
+        after = [
+            f"{message.kind or 'other'} {(message.at - self.expired_at).total_seconds():+.0f} s" for message in sent
+        ]
+        return f"{len(sent)} messages, seconds after the expiry: {', '.join(after) or 'none'}"
 
     def wait_for(self, kind: str, seconds: float = 240, after: int = 0) -> Sent:
         """Return the first message of a kind, not counting the `after` first messages."""
@@ -215,11 +235,17 @@ class Master:
         """Type a line at a shell of root, as a person does."""
         return self.machine("bash", "-c", command, timeout=300)
 
-    def shown(self, message: Sent) -> str:
+    def shown(self, message: Sent, *options: str) -> str:
         """Return what certmedic shows of the incident that a message names, with all its files."""
         found = re.search(r"certmedic show (\d+)", message.text)
         assert found is not None, f"it names no incident: {message}"
-        return self.machine("certmedic", "show", found[1])
+        return self.machine("certmedic", "show", found[1], *options)
+
+    def command_of(self, message: Sent) -> str:
+        """Return the command that a message tells people to type, also where it only says what shows it."""
+        if not message.command.startswith("sudo certmedic show "):
+            return message.command
+        return str(json.loads(self.shown(message, "--json"))["diagnosis"]["remedy"]["command"])
 
     def allow_renewal(self, actor: Path) -> None:
         """Install the actor, and let certmedic renew by itself."""
@@ -252,7 +278,9 @@ class Master:
         )
         self.kill(*COMPONENTS)
         self.wait_until_works(300)
-        self.machine("sh", "-c", f"rm -rf /var/lib/certmedic/* /var/lib/certmedic-actor/* && : >{HOOK_LOG}")
+        self.machine("sh", "-c", "rm -rf /var/lib/certmedic/* /var/lib/certmedic-actor/*")
+        self.machine("sh", "-c", f": >{HOOK_LOG}; : >{HOOK_TIMES}")
+        self.expired_at = None
         self.machine("systemctl", "start", "certmedic")
 
 
@@ -305,6 +333,7 @@ def _prepare(machine: Machine, programs: Path) -> None:
     machine.write("/root/init.yaml", INIT)
     machine.write("/root/hook.py", HOOK)
     machine.write(HOOK_LOG, "")
+    machine.write(HOOK_TIMES, "")
     machine("systemctl", "daemon-reload")
     machine("systemctl", "enable", "kubelet")
     machine("systemctl", "restart", "containerd")

@@ -65,6 +65,8 @@ def _sign(root: Path, until: datetime, name: str) -> None:
     if name == "kubelet":
         place = place.parent / place.readlink().name
     content = place.read_bytes()
+    if name == "kubelet.conf":
+        content = _with_embedded(root, content)
     if name.endswith(".conf"):
         embedded = _EMBEDDED.search(content.decode())
         if embedded is None:
@@ -74,6 +76,18 @@ def _sign(root: Path, until: datetime, name: str) -> None:
     else:
         content = _BLOCK.sub(lambda block: _again(root, block[0], name, until), content, count=1)
     place.write_bytes(content)
+
+
+def _with_embedded(root: Path, content: bytes) -> bytes:
+    """Return a kubelet.conf with the kubelet's present certificate and key in it, as kubeadm wrote it before v1.17."""
+    held = (root / KUBELET.parent / (root / KUBELET).readlink().name).read_bytes()
+    block = _BLOCK.search(held)
+    if block is None:
+        raise ValueError(f"{KUBELET} holds no certificate")
+    parts = {b"certificate": block[0], b"key": held.replace(block[0], b"")}
+    for part, pem in parts.items():
+        content = re.sub(rb"client-%b: .*" % part, b"client-%b-data: %b" % (part, base64.b64encode(pem)), content)
+    return content
 
 
 def _again(root: Path, pem: bytes, name: str, until: datetime) -> bytes:

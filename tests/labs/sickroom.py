@@ -32,11 +32,13 @@ AUTHORITIES = {
     "/root/k3s": {"server-ca": "etcd-server-ca", "peer-ca": "etcd-peer-ca"},
 }
 HOOK = """
-import http.server
+import http.server, time
 class Hook(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         with open("/root/hook.log", "ab") as log:
             log.write(self.rfile.read(int(self.headers["Content-Length"])) + b"\\n")
+        with open("/root/hook.times", "a") as times:
+            print(time.time(), file=times)
         self.send_response(200)
         self.end_headers()
 http.server.HTTPServer(("127.0.0.1", 8099), Hook).serve_forever()
