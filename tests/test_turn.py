@@ -53,15 +53,17 @@ def test_transaction_touches_nothing_outside_the_state(lab, lease):
     assert lab.loop.faults == {}
 
 
-@pytest.mark.parametrize(("line", "asks"), [(REFUSING, True), (REFUSED, False)])
-def test_members_are_asked_whether_an_accused_one_lives(lab, line, asks):
+@pytest.mark.parametrize(
+    ("files", "line", "asks"), [(member(), REFUSING, True), (sick(), REFUSED, True), (member(), REFUSED, False)]
+)
+def test_members_are_asked_whether_an_accused_one_lives_or_shares_a_fault(lab, files, line, asks):
     class Asked(Played):
         def gather(self, *, now, with_members=False, nameless=False):
             asked.add(with_members)
             return super().gather(now=now, with_members=with_members, nameless=nameless)
 
     asked = set()
-    lab = lab(world=Asked(files=member() if asks else sick()), mode="notify")
+    lab = lab(world=Asked(files=files), mode="notify")
     lab.step(line)
     lab.go(35)
     assert (True in asked) is asks

@@ -26,6 +26,7 @@ from certmedic.apply import OF_THE_MACHINE, Applier
 from certmedic.config import Config, terms_of
 from certmedic.core import message, verify
 from certmedic.core.incident import (
+    LEFT,
     LOOK_EVERY,
     Circumstances,
     Incident,
@@ -278,6 +279,7 @@ class Loop:
             resuming=frozenset(self.performer.resuming),
             tripped=store.tripped(),
             approved=store.approved(incident.id, now=now),
+            left=store.has_event(incident.id, LEFT),
             told_of=store.announced_since(now - DIGEST_EVERY, diagnosis.severity),
             with_lease=self.world.lock is not None,
             lease=looked.leases.get(diagnosis.group) if asked is not None else None,

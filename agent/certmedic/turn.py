@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from certmedic.core import diagnose as doctor
 from certmedic.core import symptoms
-from certmedic.core.incident import Incident, IncidentState, RecheckKind, Terms, accuses
+from certmedic.core.incident import Incident, IncidentState, RecheckKind, Terms, accuses, is_shared
 from certmedic.core.model import (
     Cause,
     Facts,
@@ -142,9 +142,10 @@ class Turns:
             at=now,
             looks=bool(looked_at) or RecheckKind.INVENTORY in kinds,
             learn=tuple(dict.fromkeys(new.entry.origin for new in lines if new.entry.origin.trust is Trust.SYSTEM)),
-            # Which of the masters reports an accused member depends on who answers.
+            # Which of the masters reports a member or a group depends on who answers.
             with_members=any(
                 self._terms.may_act_on(incident)
+                or is_shared(incident)
                 or (
                     incident.announced_at is None
                     and (accuses(incident) or incident.diagnosis.cause is Cause.UNKNOWN_AUTHORITY)

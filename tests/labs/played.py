@@ -142,15 +142,17 @@ class Played:
         return tuple(
             Member(
                 name=world.host.replace("master", "etcd"),
-                group="main",
+                group=file.place.group,
                 address=world.address,
                 port=2380,
                 verified=True,
-                serves=next((s.certificate for s in world.files if s.place.use == "peer"), None),
+                serves=file.certificate,
                 is_self=world is self,
                 dialled=world.address,
             )
             for world in ((self, *self.others) if self.others else ())
+            for file in world.files
+            if file.place.use == "peer"
         )
 
     def learn(self, origin: Origin) -> None:

@@ -4,6 +4,7 @@ from certmedic.core.incident.accusation import accuses
 from certmedic.core.incident.circumstances import Circumstances, Terms
 from certmedic.core.incident.cure import Outcome, Result, tried
 from certmedic.core.incident.effects import Effect
+from certmedic.core.incident.group import LEFT, is_shared
 from certmedic.core.incident.life import HELD_BACK, LOOK_EVERY, advance
 from certmedic.core.incident.over import is_half_cured, is_of_an_act, resolved, superseded
 from certmedic.core.incident.state import (
@@ -19,6 +20,7 @@ from certmedic.core.incident.state import (
 
 __all__ = [
     "HELD_BACK",
+    "LEFT",
     "LOOK_EVERY",
     "UNDER_WAY",
     "Act",
@@ -36,6 +38,7 @@ __all__ = [
     "advance",
     "is_half_cured",
     "is_of_an_act",
+    "is_shared",
     "moved",
     "resolved",
     "superseded",

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from certmedic.core import blind, clocks, holders, issuers, message, remedies, stale, verdict
 from certmedic.core.decision import decide, urgency
-from certmedic.core.incident import cure
+from certmedic.core.incident import cure, group
 from certmedic.core.incident.accusation import leaves_it_to
 from certmedic.core.incident.circumstances import Circumstances
 from certmedic.core.incident.effects import Decide, Effect, Intend, Journal, LookAgain, Note, Rejudge, TakeLease, Tell
@@ -152,7 +152,7 @@ def _decided(incident: Incident, facts: Facts, around: Circumstances, now: datet
     if changed and decision.action is None and around.terms.may_act_on(incident):
         effects.append(Journal("decided"))
     if incident.announced_at is None:
-        effects += _report(incident, facts, around, now)
+        effects += _report(incident, decision, facts, around, now)
     elif incident.severity is Severity.WARNING and urgency(diagnosis, decision, failed=False) is Severity.CRITICAL:
         effects.append(Tell(MessageKind.ESCALATED, decision.reason))  # it was to be fixed without a person
     if decision.action is not None:
@@ -187,15 +187,17 @@ def _ask(
     return decide(diagnosis, replace(facts, lease=around.lease), history, around.terms.policy)
 
 
-def _report(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
+def _report(incident: Incident, decision: Decision, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
     """Report an incident, or leave it to the next digest, or record it alone."""
     if is_history(incident, facts, around):
         return [Note("not reported", "it was last seen before this agent started, and no file shows it", once=True)]
     if (whom := leaves_it_to(incident, facts, now)) is not None:
         return [Note("not reported", whom, once=True)]
+    if (whom := group.left_to(incident, decision, facts, around, now)) is not None:
+        return [Note(group.LEFT, whom, once=True)]
     reason = held_back(incident, around)
     if reason is None:
-        return [Tell(MessageKind.OPENED)]
+        return [Tell(MessageKind.OPENED, group.fellows(incident, facts))]
     return [Note(HELD_BACK, reason, once=True), LookAgain(RecheckKind.DIGEST, now + DIGEST_AFTER, at_latest=True)]
 
 
@@ -251,7 +253,7 @@ def _end(incident: Incident, facts: Facts, around: Circumstances, now: datetime)
         return reason if good and not stale.still_held(_paths(diagnosis), verdict.trusted(facts)) else None
     judged = verdict.is_over(diagnosis, facts)
     if judged is not None:
-        return judged[1] if judged[0] else None
+        return judged[1] + group.still_sick(incident, facts) if judged[0] else None
     if now - max(incident.last_seen, incident.opened_at) > QUIET_FOR:
         minutes = int(QUIET_FOR.total_seconds() // 60)
         return f"no failure was logged for {minutes} minutes; whether it was fixed cannot be verified on this machine"

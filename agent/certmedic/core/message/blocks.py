@@ -95,6 +95,12 @@ def fix(report: Report) -> Block:
     return Block("Fix" if verdict else "Do", (f"{verdict} {remedy.why}".strip(),))
 
 
+def others(report: Report) -> Block:
+    """Say which members have the same fault: they send no message of their own."""
+    told = report.kind is MessageKind.OPENED and report.outcome
+    return Block("Also", (f"the same fault on {report.outcome}. This message is for all of them.",) if told else ())
+
+
 def command(report: Report) -> Block:
     """Show what a person would type, and when."""
     typed = report.diagnosis.remedy.command

@@ -34,7 +34,7 @@ def compose(  # noqa: PLR0913 - each is a part of the message
     mark: str = "",
     zone: tzinfo | None = None,
 ) -> Message:
-    """Return one message about an incident. `outcome` is the result of an action or a check, in a sentence.
+    """Return one message about an incident. `outcome` is the result of an action or a check, in a sentence; in a first message, members with the same fault.
 
     `failed`: an action of certmedic failed. `zone`: dates are in this zone, too. `mark` stands before the title and the first line, for messages that are no alarm.
     The title has at most 120 characters; title and text together at most 1,200 in plain and in Markdown.
@@ -87,7 +87,7 @@ def opened(report: Report) -> tuple[Block, ...]:
     """Return the parts of a first message, or of a reminder."""
     if report.diagnosis.cause is Cause.BLIND:
         return blind(report)
-    return (*case(report), blocks.doing(report), blocks.command(report), blocks.more(report))
+    return (*case(report), blocks.others(report), blocks.doing(report), blocks.command(report), blocks.more(report))
 
 
 def resolved(report: Report) -> tuple[Block, ...]:

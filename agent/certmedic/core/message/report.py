@@ -33,7 +33,9 @@ class Report:
     cluster: str = ""
     now: datetime
     decision: Decision | None = None
-    outcome: str = ""  # the result of an action or a check, in a sentence
+    outcome: str = (
+        ""  # the result of an action or a check, in a sentence; of a first message: members with the same fault
+    )
     opened_at: datetime | None = None
     failed: bool = False  # certmedic tried to fix it, and the fix failed
     zone: tzinfo | None = None  # of dates, beside UTC

@@ -1,0 +1,87 @@
+"""Which master reports a fault that members of an etcd group share: the one whose certificate expired first, for all of them.
+
+A master knows the others by handshakes alone. Only a member that proves its certificate by the group's CA can make another one
+wait, and never for longer than `WAIT`, since nobody can see whether an agent runs there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from certmedic.core import certificates
+from certmedic.core.decision.quorum import good, of_group
+from certmedic.core.decision.urgency import acts
+from certmedic.core.incident.circumstances import Circumstances
+from certmedic.core.incident.state import Incident
+from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Facts, Suspect
+from certmedic.core.text import stamp
+
+WAIT = timedelta(hours=1)  # for the master that reports the group; then each reports itself
+TOGETHER = timedelta(hours=1)  # certificates that expire within so long share one fault
+LEFT = "left to another"  # the event of an incident that another master reports
+Rank = tuple[datetime, str]  # all masters see the same dates and names, so each knows which of them is the first
+
+
+def is_shared(incident: Incident) -> bool:
+    """Whether other members may have the same fault as this machine."""
+    diagnosis = incident.diagnosis
+    return diagnosis.suspect is Suspect.OWN and diagnosis.cause in (Cause.EXPIRED, Cause.CA_EXPIRED)
+
+
+def left_to(incident: Incident, decision: Decision, facts: Facts, around: Circumstances, now: datetime) -> str | None:
+    """Return why another master reports this fault of the group; None if this one does.
+
+    An agent that started after the expiry reports at once: it may be the only one, installed on one of three sick masters.
+    """
+    due = incident.opened_at + WAIT
+    if not is_shared(incident) or now >= due:
+        return None
+    then = f"if this machine is not fixed by {stamp(due)}, it reports itself"
+    first = min((other for other, mine in _fellows(incident.diagnosis, facts) if other < mine), default=None)
+    if first is not None and (around.left or (incident.diagnosis.since or now) > around.started_at):
+        return f"{first[1]} reports the group; {then}"
+    # The first was fixed, and its last message named this member, unless certmedic fixes this one without a person.
+    fixed = any(good(member, now) for member in of_group(facts.members, incident.diagnosis.group))
+    needs_nobody = acts(decision) or not around.terms.may_act_on(incident)
+    return f"the group was reported; {then}" if around.left and fixed and needs_nobody else None
+
+
+def fellows(incident: Incident, facts: Facts) -> str:
+    """Return the names of the other members that have the same fault; "" if none is seen."""
+    names = [name for (_, name), _ in _fellows(incident.diagnosis, facts)] if is_shared(incident) else []
+    return ", ".join(sorted(names))
+
+
+def still_sick(incident: Incident, facts: Facts) -> str:
+    """Return which other members still serve an expired certificate, to be appended to a sentence; "" if none is seen."""
+    members = of_group(facts.members, incident.diagnosis.group) if is_shared(incident) else []
+    names = [
+        member.name
+        for member in members
+        if member.verified and not member.is_self and member.serves and member.serves.not_after < facts.at
+    ]
+    serve = "serves" if len(names) == 1 else "serve"
+    return f"; {', '.join(sorted(names))} still {serve} an expired certificate" if names else ""
+
+
+def _fellows(diagnosis: Diagnosis, facts: Facts) -> Iterator[tuple[Rank, Rank]]:
+    """Yield the rank of each proven member that serves the same fault as this machine, beside this machine's rank."""
+    members = of_group(facts.members, diagnosis.group)
+    mine = [member for member in members if member.is_self]
+    for me in mine if len(mine) == 1 else ():
+        for member in members:
+            if member.is_self or not member.verified:
+                continue
+            for own, other in ((me.serves, member.serves), (me.serves_clients, member.serves_clients)):
+                if own is not None and other is not None and _is_same(diagnosis, own, other):
+                    yield (other.not_after, member.name), (own.not_after, me.name)
+                    break
+
+
+def _is_same(diagnosis: Diagnosis, own: Certificate, other: Certificate) -> bool:
+    if diagnosis.cause is Cause.CA_EXPIRED:
+        cas = [leaf for leaf in diagnosis.certificates if leaf.is_ca]
+        return any(certificates.issued_by(own, ca) and certificates.issued_by(other, ca) for ca in cas)
+    faulty = {leaf.fingerprint for leaf in diagnosis.certificates}
+    return own.fingerprint in faulty and abs(own.not_after - other.not_after) <= TOGETHER

@@ -1,0 +1,181 @@
+"""A fault that members of a group share is reported by one of them, and the others report themselves after an hour."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certmedic.core import verdict
+from certmedic.core.decision import Policy
+from certmedic.core.incident import Circumstances, Incident, IncidentState, RecheckKind, Terms, advance, effects, group
+from certmedic.core.model import Action, Decision, Member, MessageKind, RemedyKind, Suspect, WaitsFor
+from labs import pki
+from labs.values import CLIENTS_CA, DAY, NOW, PEERS_CA, facts, member, stored
+
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+ENDED = NOW - timedelta(minutes=1)
+NOTHING = Decision(reason="no action")
+ACTS = Decision(reason="restart", action=Action(kind=RemedyKind.RESTART, container=None, watched=()))
+WAITS = Decision(reason="later", waits_for=WaitsFor.TURN)
+
+
+def leaf(ends, ca=PEERS_CA):
+    return stored(ca.leaf("etcd", not_before=NOW - 400 * DAY, not_after=ends), "").certificate
+
+
+def sick(ends=ENDED, **changed):
+    """Return the incident of a machine whose peer certificate has expired."""
+    (diagnosis,) = verdict.survey(facts(member(peer_ends=ends)), warn_within=timedelta())
+    usual = {
+        "id": 1,
+        "key": "k",
+        "state": IncidentState.OPEN,
+        "diagnosis": diagnosis,
+        "decision": None,
+        "opened_at": NOW,
+        "announced_at": None,
+        "last_seen": NOW,
+        "resolved_at": None,
+        "count": 0,
+    }
+    return Incident(**{**usual, **changed})
+
+
+def seen(incident, me="b", **others):
+    """Return the facts of a machine that serves its faulty certificate, and what the others serve: a date, None, or a member."""
+    own = incident.diagnosis.certificates[0]
+
+    def other(name, shown):
+        usual = {"name": name, "group": "main", "address": name, "port": 2380, "verified": True}
+        if isinstance(shown, dict):
+            return Member(**{**usual, "serves": None, **shown})
+        return Member(**usual, serves=None if shown is None else leaf(shown))
+
+    mine = Member(name=me, group="main", address=me, port=2380, serves=own, is_self=True)
+    return replace(facts(member(peer_ends=ENDED)), members=(mine, *(other(*each) for each in others.items())))
+
+
+def around(*, mode="notify", left=False, started_at=NOW - DAY):
+    policy = Policy(mode=mode, restart=("etcd-manager",), cooldown=HOUR, per_day=2)
+    terms = Terms(policy=policy, remind_every=6 * HOUR, verify_for=timedelta(minutes=3))
+    return Circumstances(terms=terms, started_at=started_at, left=left)
+
+
+def left_to(me="b", *, decision=NOTHING, after=0 * HOUR, incident=None, mode="notify", left=False, **others):
+    incident = incident or sick()
+    here = seen(incident, me, **others)
+    return group.left_to(incident, decision, here, around(mode=mode, left=left), NOW + after)
+
+
+@pytest.mark.parametrize(
+    ("me", "others", "first"),
+    [
+        ("b", {"a": ENDED, "c": ENDED}, "a"),  # of those that expired together, the first by name
+        ("a", {"b": ENDED, "c": ENDED}, None),
+        ("b", {"a": ENDED + SECOND, "c": ENDED}, None),
+        ("a", {"b": ENDED - SECOND, "c": ENDED}, "b"),  # the one that expired first
+        ("c", {"a": ENDED + HOUR, "b": ENDED - SECOND}, "b"),
+    ],
+)
+def test_member_whose_certificate_expired_first_reports_the_group(me, others, first):
+    said = left_to(me, **others)
+    assert said == (
+        first
+        and f"{first} reports the group; if this machine is not fixed by 2026-11-24 16:40:00 UTC, it reports itself"
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        None,  # it does not answer
+        NOW + 300 * DAY,
+        ENDED - HOUR - SECOND,  # another trouble, which was reported before
+        {"serves": leaf(ENDED), "verified": False},  # a stranger at a member's address
+        {"serves": leaf(ENDED), "group": "events"},
+        {"serves_clients": leaf(ENDED)},  # this machine serves none there
+    ],
+    ids=["silent", "good", "earlier", "stranger", "other group", "other port"],
+)
+def test_nobody_else_makes_a_machine_wait(other):
+    assert left_to(a=other) is None
+
+
+def test_another_fault_of_this_machine_is_reported_at_once():
+    incident = sick()
+    elsewhere = replace(incident.diagnosis, certificates=(leaf(ENDED, CLIENTS_CA),))
+    here = seen(incident, a=ENDED)
+    assert group.left_to(replace(incident, diagnosis=elsewhere), NOTHING, here, around(), NOW) is None
+    accused = replace(incident, diagnosis=replace(incident.diagnosis, suspect=Suspect.PEER))
+    assert group.left_to(accused, NOTHING, here, around(), NOW) is None
+    assert (group.fellows(accused, here), group.still_sick(accused, here)) == ("", "")
+
+
+def test_two_members_on_one_machine_are_reported_at_once():
+    assert left_to(a=ENDED, c={"serves": leaf(ENDED), "is_self": True}) is None
+
+
+def test_machine_reports_itself_after_an_hour():
+    assert left_to(a=ENDED, after=HOUR - SECOND) is not None
+    assert left_to(a=ENDED, after=HOUR) is None
+
+
+@pytest.mark.parametrize(("left", "waits"), [(False, False), (True, True)])
+def test_agent_that_is_installed_on_a_sick_machine_reports_at_once(left, waits):
+    incident = sick()
+    began = around(left=left, started_at=NOW)
+    assert (group.left_to(incident, NOTHING, seen(incident, a=ENDED), began, NOW) is not None) is waits
+
+
+@pytest.mark.parametrize(
+    ("mode", "decision", "a", "left", "waits"),
+    [
+        ("notify", NOTHING, NOW + DAY, True, True),  # its last message named this member
+        ("remedy", ACTS, NOW + DAY, True, True),
+        ("remedy", WAITS, NOW + DAY, True, True),
+        ("remedy", NOTHING, NOW + DAY, True, False),  # a person is needed here
+        ("notify", NOTHING, None, True, False),  # nobody reports the group any more
+        ("remedy", ACTS, NOW + DAY, False, False),  # no group was reported
+    ],
+)
+def test_member_stays_silent_after_the_first_is_fixed_if_it_needs_nobody(mode, decision, a, left, waits):
+    assert (left_to(mode=mode, decision=decision, left=left, a=a) is not None) is waits
+
+
+def test_expired_ca_is_reported_by_one_master():
+    ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=ENDED)
+    (judged,) = verdict.survey(facts((stored(ca, "/x/ca.crt", "ca"),)), warn_within=timedelta())
+    incident = sick(diagnosis=judged)
+    mine, theirs, foreign = (leaf(NOW + days * DAY, of) for days, of in ((9, ca), (8, ca), (8, PEERS_CA)))
+
+    def shown(other):
+        here = seen(incident, a={"serves": other})
+        return replace(here, members=(replace(here.members[0], serves=mine), *here.members[1:]))
+
+    assert group.left_to(incident, NOTHING, shown(theirs), around(), NOW).startswith("a reports the group; ")
+    assert group.left_to(incident, NOTHING, shown(foreign), around(), NOW) is None
+
+
+def test_first_message_names_the_others_and_the_last_those_that_are_still_sick():
+    incident = sick()
+    here = seen(incident, "a", c=ENDED, b=ENDED, d=NOW + DAY)
+    follow = advance(RecheckKind.ANNOUNCE, incident, here, around(), NOW)
+    assert [e.outcome for e in follow if isinstance(e, effects.Tell)] == ["b, c"]
+    assert group.still_sick(incident, here) == "; b, c still serve an expired certificate"
+    assert group.still_sick(incident, seen(incident, "a", c=ENDED, b=None)) == "; c still serves an expired certificate"
+    told = replace(incident, announced_at=NOW)
+    healed = replace(facts(member()), members=here.members)
+    over = advance(RecheckKind.INCIDENT, told, healed, around(), NOW)
+    (last,) = [e for e in over if isinstance(e, effects.Tell)]
+    assert (last.kind, last.outcome.endswith("; b, c still serve an expired certificate")) == (
+        MessageKind.RESOLVED,
+        True,
+    )
+
+
+def test_group_that_another_master_reports_is_recorded_and_not_told():
+    incident = sick()
+    follow = advance(RecheckKind.ANNOUNCE, incident, seen(incident, a=ENDED), around(), NOW)
+    assert not [effect for effect in follow if isinstance(effect, effects.Tell)]
+    (note,) = [e for e in follow if isinstance(e, effects.Note) and e.event == group.LEFT]
+    assert note.text.startswith("a reports the group; ")
