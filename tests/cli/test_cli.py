@@ -405,6 +405,7 @@ def test_second_service_on_the_same_state_is_refused(started, tmp_path):
 
     def status():
         done = certmedic("status", "--config", tmp_path / "certmedic.toml")
+        assert done.returncode == (3 if "NOT RUNNING" in done.stdout else 0)
         return done.stdout.partition("\n")[0]
 
     assert any("mode notify" in line for line in first.stderr)
@@ -420,7 +421,8 @@ def test_second_service_on_the_same_state_is_refused(started, tmp_path):
     first.kill()
     first.wait(timeout=20)
     assert status().endswith(", mode notify, NOT RUNNING: sudo systemctl start certmedic")
-    assert json.loads(certmedic("status", "--json", "--config", tmp_path / "certmedic.toml").stdout)["running"] is False
+    stopped = certmedic("status", "--json", "--config", tmp_path / "certmedic.toml")
+    assert (stopped.returncode, json.loads(stopped.stdout)["running"]) == (3, False)
 
 
 def test_service_ends_with_an_error_if_its_state_is_not_writable(started, tmp_path):

@@ -324,7 +324,11 @@ A = {
 
 
 def status_of_a_stopped_service(desk: Desk) -> None:
-    lines = commandline.run(desk.lab(mode="notify"), "status").output.splitlines()
+    done = commandline.run(desk.lab(mode="notify"), "status")
+    assert done.exit_code == 3
+    assert "Exits with 3 if the service does not run" in " ".join(desk.run("status", "--help").output.split())
+    assert "the service does not run" in (ROOT / "packaging/man/certmedic.1").read_text()
+    lines = done.output.splitlines()
     assert re.match(r"certmedic +\d+\.\S+, mode notify, NOT RUNNING: sudo systemctl start certmedic$", lines[0])
     assert "channel      none is configured: set notify.apprise" in lines
 
@@ -411,7 +415,8 @@ def status_with_a_broken_configuration(desk: Desk) -> None:
     lab.suffer(3)
     for words in (("status",), ("incidents",), ("certs",)):
         done = commandline.run(lab, *words, config='mode = "fix"\n')
-        assert (done.exit_code, "mode: found 'fix'" in done.output) == (0, True)
+        assert done.exit_code == (3 if words == ("status",) else 0)
+        assert "mode: found 'fix'" in done.output
 
 
 def second_service(desk: Desk) -> None:

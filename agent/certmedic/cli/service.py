@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from certmedic.edge.alertmanager import name_of
 from certmedic.edge.store import Incident
 from certmedic.edge.store.claim import is_claimed
 
-# ---------------------------------------------------------------- status
+STOPPED = 3  # the exit status if the service does not run, as that of `systemctl status`
 
 
 @inputs.command(
@@ -35,7 +36,10 @@ from certmedic.edge.store.claim import is_claimed
 @inputs.CONFIG
 @click.option("--security", is_flag=True, help="Only: which protections of the units this systemd does not know.")
 def status(*, as_json: bool, security: bool, config_path: Path | None) -> None:
-    """Show what is watched and found, what is open, whether certmedic may act, and whether messages arrive."""
+    """Show what is watched and found, what is open, whether certmedic may act, and whether messages arrive.
+
+    Exits with 3 if the service does not run, as systemctl does.
+    """
     inputs.need_linux("status")
     if security:
         show_protections(as_json=as_json)
@@ -74,7 +78,7 @@ def status(*, as_json: bool, security: bool, config_path: Path | None) -> None:
                 if not silence.id
             ],
         )
-        return
+        sys.exit(0 if running else STOPPED)
     stopped = "" if running else ", NOT RUNNING: sudo systemctl start certmedic"
     part = f", cluster {cluster}" if cluster else ""
     output.say(f"certmedic    {__version__}, mode {settings.mode}{part}{stopped}", colour=None if running else "red")
@@ -93,6 +97,7 @@ def status(*, as_json: bool, security: bool, config_path: Path | None) -> None:
     for silence in silences:
         output.item("silence      ", message.silence_text(silence))
     tell_open(rows, now, acts=not idle)
+    sys.exit(0 if running else STOPPED)
 
 
 def tell_open(rows: Sequence[tuple[Incident, Silence | None]], now: datetime, *, acts: bool) -> None:
