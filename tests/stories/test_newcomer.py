@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -473,6 +475,34 @@ def commands_can_be_typed(desk: Desk) -> None:
         assert re.match(r"(sudo|kops|grep|systemctl) ", command), command
 
 
+def presets(desk: Desk) -> None:
+    spec = (ROOT / "packaging/certmedic.spec").read_text()
+    assert "systemctl enable" not in spec
+    for unit in re.findall(r"systemctl start (\S+)", spec):
+        assert f"systemctl preset {unit} " in spec
+    units = ["certmedic.service", "certmedic-reader.socket", "certmedic-actor.socket"]
+    for administrator, links in (("", len(units)), ("disable *\n", 0)):
+        root = desk.folder / f"root-{links}"
+        for folder in ("usr/lib/systemd/system", "usr/lib/systemd/system-preset", "etc/systemd/system-preset"):
+            (root / folder).mkdir(parents=True)
+        for unit in units:
+            shutil.copy(ROOT / "systemd" / unit, root / "usr/lib/systemd/system")
+        for preset in (ROOT / "systemd").glob("*.preset"):
+            shutil.copy(preset, root / "usr/lib/systemd/system-preset")
+        (root / "usr/lib/systemd/system-preset/99-default-disable.preset").write_text("disable *\n")  # as on Fedora
+        (root / "etc/systemd/system-preset/00-site.preset").write_text(administrator)
+        subprocess.run(["systemctl", f"--root={root}", "preset", *units], check=True, capture_output=True, timeout=60)
+        assert len(list(root.glob("etc/systemd/system/*.wants/*"))) == links
+
+
+def memory_with_its_date(desk: Desk) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (row,) = [line for line in readme.splitlines() if line.startswith("|") and "memory (PSS)" in line]
+    found, limit = (float(re.search(r"([\d.]+) MiB", cell)[1]) for cell in row.split("|")[2:4])  # type: ignore[index]
+    assert found <= limit == 48  # as `./dev bench rest` demands
+    assert re.search(r"\b2026-1[12]-\d\d\b", readme.partition(row)[0].rpartition("\n\n")[0].rpartition("\n\n")[2])
+
+
 B = {
     "B1 status says that the service is stopped": status_of_a_stopped_service,
     "B2 check-config misses the folder of textfile": textfile_without_folder,
@@ -495,6 +525,8 @@ B = {
     "B19 a route says which severities there are": route_for_information,
     "B20 a CA is renewed by a person": renewer_of_a_ca,
     "B21 what stands at Type can be typed": commands_can_be_typed,
+    "B22 the rpm obeys presets": presets,
+    "B23 memory is told, measured and limited": memory_with_its_date,
 }
 # C: texts that are worded better now. None of them comes back.
 C = (
