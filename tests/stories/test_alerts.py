@@ -54,6 +54,7 @@ CASES = [
     ("CertificateNeedsRenewal", expiring(20, info=BY_ITSELF), 1, None),
     ("CertificateNeedsRenewal", expiring(20, used=0), 1, None),
     ("CertificateNeedsRenewal", expiring(30), 1, None),
+    ("CertificateNeedsRenewal", expiring(6), 1, None),  # CertificateExpiresSoon fires
     ("CertificateNeedsRenewal", expiring(0), 1, None),
     ("CertificateExpiresSoon", expiring(6, info=BY_ITSELF), 1, {"filepath": "/etc/etcd/me.crt"}),
     ("CertificateExpiresSoon", expiring(6), 0.1, None),
@@ -73,6 +74,16 @@ CASES = [
         },
         1,
         {"severity": "critical", "cause": "expired", "plane": "kops", "group": "main"},
+    ),
+    (
+        "IncidentOpen",  # CertificateExpired fires
+        {
+            f'certmedic_incidents_open{{{HERE},severity="critical",cause="expired",plane="kops",group="main"}}': "2x3000",
+            f"x509_cert_expired{{{CERT}}}": "1x3000",
+            USED: "1x3000",
+        },
+        1,
+        None,
     ),
     ("IncidentOpen", {f'certmedic_incidents_open{{{HERE},severity="info",cause="distrusted"}}': "1x3000"}, 1, None),
     ("IncidentOpen", {f'certmedic_incidents_open{{{HERE},severity="warning",cause="blind"}}': "1x3000"}, 1, None),

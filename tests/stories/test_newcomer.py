@@ -23,19 +23,22 @@ from certmedic.cli import main, output
 from certmedic.config import ConfigError, load
 from certmedic.core import diagnose as doctor
 from certmedic.core import planes, symptoms, verdict
-from certmedic.core.model import Diagnosis, FileFault, Fold, Helps, MessageKind, Severity, Trust
+from certmedic.core.model import Diagnosis, FileFault, Fold, Helps, MessageKind, Program, Severity, Trust
 from certmedic.core.text import count, span
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.store.claim import claimed
-from labs import ROOT, commandline, letters, pki
+from labs import ROOT, commandline, letters, monitoring, pki
 from labs.drill.timeline import Timeline, folded
 from labs.played import REFUSED, REFUSING, Lab, Played
-from labs.values import CLIENTS_CA, DAY, NOW, PEERS_CA, entry, facts, k3s, member
+from labs.values import CLIENTS_CA, DAY, NOW, PEERS_CA, VOLUME, entry, facts, k3s, member, stored
 
 PKI = "/etc/kubernetes/pki"
 EXPIRED = (
     "tls: failed to verify certificate: x509: certificate has expired or is not yet valid:"
     " current time 2026-11-24T15:40:00Z is after 2026-11-19T15:30:41Z"
+)
+UNKNOWN_CA = REFUSING.replace(
+    REFUSING.partition("x509: ")[2].partition('"')[0], "certificate signed by unknown authority"
 )
 STRANGER = 'embed: rejected connection from "10.77.0.9:{}" (error "remote error: tls: bad certificate", ServerName "")'
 
@@ -135,6 +138,15 @@ def fault_on_both_sides(desk: Desk) -> None:
     assert "CRITICAL" in written
     assert "not at fault" not in written
     assert "Do not restart anything on this machine" not in written
+    # The CA was replaced on disk, and the etcd that refuses the others has the old one in memory: no circle of accusations.
+    fresh = pki.authority("etcd-peers-ca-main", not_before=NOW - DAY)
+    me, _, *rest = member(peer=fresh.leaf("etcd-a", not_after=NOW + 300 * DAY, dns=("etcd-a",), ips=("127.0.0.1",)))
+    files = (me, stored(fresh, f"{VOLUME}/peers/ca.crt", "ca"), *rest)
+    for started, suspect in ((NOW - 2 * DAY, "own"), (NOW + DAY, "peer")):
+        etcd = Program(name="etcd", pid=7, started_at=started, trust=Trust.SYSTEM)
+        diagnosis = judged(UNKNOWN_CA.format(41000), files, programs=(etcd,), peers=frozenset({"10.0.0.2"}))
+        assert diagnosis.suspect == suspect
+        assert diagnosis.remedy.command.startswith("sudo docker stop ") is (suspect == "own")
 
 
 def loopback(desk: Desk) -> None:
@@ -298,6 +310,10 @@ def entry_of_apprise(desk: Desk) -> None:
     (fault,) = way.faults()
     # A newer apprise does not give the line, so the entry is not known.
     assert re.search(r": (entry 5: apprise cannot use it|holds something that apprise cannot use): Un\w+ URL$", fault)
+    path.chmod(0o640)
+    done = desk.run("check-config", "--config", desk.config(f'[notify]\napprise = ["{path}"]\n'))  # as `reload` runs it
+    assert done.exit_code == 1
+    assert f"certmedic: the rest of {desk.folder}/certmedic.toml is good, and the service uses it" in done.output
 
 
 A = {
@@ -372,10 +388,9 @@ def names_of_members(desk: Desk) -> None:
 def decision_in_the_journal(desk: Desk) -> None:
     lab = desk.lab(member(peer_ends=NOW - DAY), mode="notify")
     lab.suffer(10)
-    (opened,) = [entry for entry in lab.world.journal if entry.get("CERTMEDIC_EVENT") == "opened"]
-    shown = commandline.run(lab, "show", "1").output
-    assert "decision no action: " in shown
-    assert opened["CERTMEDIC_EFFECT"]
+    (decided,) = [entry for entry in lab.world.journal if entry.get("CERTMEDIC_EVENT") == "decided"]
+    assert 'mode is "notify"' in decided["MESSAGE"]
+    assert "decision no action: " in commandline.run(lab, "show", "1").output
 
 
 def k3s_without_etcd_manager(desk: Desk) -> None:
@@ -455,6 +470,11 @@ def rules(desk: Desk) -> None:
     text = (ROOT / "packaging/examples/alerts.yml").read_text()
     for metric in ("certmedic_incidents_open", "x509_cert_error", "certmedic_outbox_oldest_seconds"):
         assert metric in text
+    by_name = {rule["alert"]: rule["expr"] for rule in monitoring.alerts()}
+    # One rule fires for a file: each begins where another ends.
+    assert by_name["CertmedicCertificateNeedsRenewal"].startswith("7 * 86400 <= (")
+    assert by_name["CertmedicCertificateExpiresSoon"].startswith("0 < (x509_cert_not_after - time()) < 7 * 86400 ")
+    assert "unless on (cluster, job, instance, cause)" in by_name["CertmedicIncidentOpen"]
 
 
 def route_for_information(desk: Desk) -> None:

@@ -215,6 +215,15 @@ def for_memory(plane: str, group: str, facts: Facts) -> Remedy:
     )
 
 
+def for_old_pool(name: str, place: Place, facts: Facts, *, pids: Sequence[int]) -> Remedy:
+    """Return the remedy for a program that checks against CAs which its files no longer have; kops' etcd runs in etcd-manager."""
+    usual = for_holders([name], place.plane, pids=pids)
+    if name != "etcd" or place.plane != "kops":
+        return usual
+    why = "The CA file is good by now. Restart etcd-manager, which starts etcd again. Renew nothing, and restart nothing else."
+    return replace(usual, why=why, commands=fixed(planes.restart_command(place.group, runtime_of(facts))))
+
+
 def for_holders(names: Sequence[str], plane: str, *, pids: Sequence[int] = (), why: str = "") -> Remedy:
     """Return the remedy if programs still hold certificates that their files no longer have: restart these programs, no others.
 

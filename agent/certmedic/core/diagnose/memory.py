@@ -92,7 +92,7 @@ def old_pool(scene: Scene) -> Diagnosis | None:
             f"{paths} changed {stamp(changed)}, after {sighting.program} started; CA files are read only then",
         ),
         effect=f"{sighting.program} refuses every certificate of the new CA.",
-        remedy=remedies.for_holders([sighting.program], place.plane, pids=[p.pid for p in programs]),
+        remedy=remedies.for_old_pool(sighting.program, place, facts, pids=[p.pid for p in programs]),
         plane=place.plane,
         group=scene.group,
         since=changed,

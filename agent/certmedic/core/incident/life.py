@@ -16,7 +16,7 @@ from certmedic.core.incident.circumstances import Circumstances
 from certmedic.core.incident.effects import Decide, Effect, Intend, Journal, LookAgain, Note, Rejudge, TakeLease, Tell
 from certmedic.core.incident.over import resolved
 from certmedic.core.incident.state import UNDER_WAY, Act, Incident, IncidentState, RecheckKind
-from certmedic.core.model import Cause, Decision, Diagnosis, Facts, MessageKind, Severity
+from certmedic.core.model import Cause, Decision, Diagnosis, Facts, MessageKind, Severity, Suspect
 
 LOOK_EVERY = timedelta(seconds=15)  # at an incident that can be verified by looking at files
 QUIET_LOOK_EVERY = timedelta(minutes=1)
@@ -149,7 +149,7 @@ def _decided(incident: Incident, facts: Facts, around: Circumstances, now: datet
     if changed:
         effects.append(Note("decided", decision.reason))
     effects.append(Decide(decision, diagnosis))
-    if changed and decision.action is None and around.terms.may_act_on(incident):
+    if changed and decision.action is None and diagnosis.suspect is Suspect.OWN and diagnosis.cause is not Cause.BLIND:
         effects.append(Journal("decided"))
     if incident.announced_at is None:
         effects += _report(incident, decision, facts, around, now)
