@@ -207,10 +207,10 @@ def one_of_three(cluster: Cluster) -> Cluster:
 
 
 def all_of_three(cluster: Cluster) -> Cluster:
-    """The certificates of all masters have expired; after twenty minutes a person renews those that certmedic did not."""
+    """The certificates of all masters have expired; after eight minutes a person renews those that certmedic did not."""
     for lab in cluster:
         lab.world.files = member(peer_ends=NOW - DAY, server_ends=NOW - DAY)
-    together(cluster, 60, of_members([0, 1, 2])(cluster))
+    together(cluster, 25, of_members([0, 1, 2])(cluster))
     return renew_all(cluster, renewed())
 
 
@@ -222,12 +222,12 @@ def renew_all(cluster: Cluster, files: tuple[Stored, ...]) -> Cluster:
 
 
 def ca_of_three(cluster: Cluster) -> Cluster:
-    """The CA of the peers has expired on all masters; a person replaces it."""
+    """The CA of the peers has expired on all masters; after eight minutes a person replaces it."""
     ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
     me, _, *rest = member(peer=ca.leaf("etcd-a", not_after=NOW + 100 * DAY, dns=("etcd-a",), ips=("127.0.0.1",)))
     for lab in cluster:
         lab.world.files = (me, stored(ca, f"{VOLUME}/peers/ca.crt", "ca"), *rest)
-    together(cluster, 30, lambda lab: [from_member(REFUSED, other) for other in cluster if other is not lab])
+    together(cluster, 25, lambda lab: [from_member(REFUSED, other) for other in cluster if other is not lab])
     return renew_all(cluster, renewed())
 
 

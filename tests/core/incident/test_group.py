@@ -1,4 +1,4 @@
-"""A fault that members of a group share is reported by one of them, and the others report themselves after an hour."""
+"""A fault that members of a group share is reported by one of them, and by the next if that does not help."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +12,7 @@ from certmedic.core.model import Action, Decision, Member, MessageKind, RemedyKi
 from labs import pki
 from labs.values import CLIENTS_CA, DAY, NOW, PEERS_CA, facts, member, stored
 
-HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 ENDED = NOW - timedelta(minutes=1)
 NOTHING = Decision(reason="no action")
 ACTS = Decision(reason="restart", action=Action(kind=RemedyKind.RESTART, container=None, watched=()))
@@ -68,21 +68,20 @@ def left_to(me="b", *, decision=NOTHING, after=0 * HOUR, incident=None, mode="no
 
 
 @pytest.mark.parametrize(
-    ("me", "others", "first"),
+    ("me", "others", "first", "due"),
     [
-        ("b", {"a": ENDED, "c": ENDED}, "a"),  # of those that expired together, the first by name
-        ("a", {"b": ENDED, "c": ENDED}, None),
-        ("b", {"a": ENDED + SECOND, "c": ENDED}, None),
-        ("a", {"b": ENDED - SECOND, "c": ENDED}, "b"),  # the one that expired first
-        ("c", {"a": ENDED + HOUR, "b": ENDED - SECOND}, "b"),
+        ("b", {"a": ENDED, "c": ENDED}, "a", "15:50"),  # of those that expired together, the first by name
+        ("c", {"a": ENDED, "b": ENDED}, "a", "16:00"),
+        ("a", {"b": ENDED, "c": ENDED}, None, ""),
+        ("b", {"a": ENDED + SECOND, "c": ENDED}, None, ""),
+        ("a", {"b": ENDED - SECOND, "c": ENDED}, "b", "15:50"),  # the one that expired first
+        ("c", {"a": ENDED + HOUR, "b": ENDED - SECOND}, "b", "15:50"),
     ],
 )
-def test_member_whose_certificate_expired_first_reports_the_group(me, others, first):
+def test_member_whose_certificate_expired_first_reports_the_group(me, others, first, due):
     said = left_to(me, **others)
-    assert said == (
-        first
-        and f"{first} reports the group; if this machine is not fixed by 2026-11-24 16:40:00 UTC, it reports itself"
-    )
+    then = f"if this machine is not fixed by 2026-11-24 {due}:00 UTC, it reports itself"
+    assert said == (first and f"{first} reports the group; {then}")
 
 
 @pytest.mark.parametrize(
@@ -115,9 +114,11 @@ def test_two_members_on_one_machine_are_reported_at_once():
     assert left_to(a=ENDED, c={"serves": leaf(ENDED), "is_self": True}) is None
 
 
-def test_machine_reports_itself_after_an_hour():
-    assert left_to(a=ENDED, after=HOUR - SECOND) is not None
-    assert left_to(a=ENDED, after=HOUR) is None
+@pytest.mark.parametrize(("me", "wait"), [("b", 10 * MINUTE), ("c", 20 * MINUTE)])
+def test_machine_reports_itself_after_ten_minutes_for_each_before_it(me, wait):
+    others = {name: ENDED for name in "abc" if name != me}
+    assert left_to(me, **others, after=wait - SECOND) is not None
+    assert left_to(me, **others, after=wait) is None
 
 
 @pytest.mark.parametrize(("left", "waits"), [(False, False), (True, True)])

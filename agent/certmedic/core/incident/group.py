@@ -1,7 +1,7 @@
 """Which master reports a fault that members of an etcd group share: the one whose certificate expired first, for all of them.
 
 A master knows the others by handshakes alone. Only a member that proves its certificate by the group's CA can make another one
-wait, and never for longer than `WAIT`, since nobody can see whether an agent runs there.
+wait, and for no longer than `WAIT`, since nobody can see whether an agent runs there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from certmedic.core.incident.state import Incident
 from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Facts, Suspect
 from certmedic.core.text import stamp
 
-WAIT = timedelta(hours=1)  # for the master that reports the group; then each reports itself
+WAIT = timedelta(minutes=10)  # for each master that is to report before this one
 TOGETHER = timedelta(hours=1)  # certificates that expire within so long share one fault
 LEFT = "left to another"  # the event of an incident that another master reports
 Rank = tuple[datetime, str]  # all masters see the same dates and names, so each knows which of them is the first
@@ -34,13 +34,13 @@ def left_to(incident: Incident, decision: Decision, facts: Facts, around: Circum
 
     An agent that started after the expiry reports at once: it may be the only one, installed on one of three sick masters.
     """
-    due = incident.opened_at + WAIT
+    before = sorted({other for other, mine in _fellows(incident.diagnosis, facts) if other < mine})
+    due = incident.opened_at + WAIT * max(1, len(before))
     if not is_shared(incident) or now >= due:
         return None
     then = f"if this machine is not fixed by {stamp(due)}, it reports itself"
-    first = min((other for other, mine in _fellows(incident.diagnosis, facts) if other < mine), default=None)
-    if first is not None and (around.left or (incident.diagnosis.since or now) > around.started_at):
-        return f"{first[1]} reports the group; {then}"
+    if before and (around.left or (incident.diagnosis.since or now) > around.started_at):
+        return f"{before[0][1]} reports the group; {then}"
     # The first was fixed, and its last message named this member, unless certmedic fixes this one without a person.
     fixed = any(good(member, now) for member in of_group(facts.members, incident.diagnosis.group))
     needs_nobody = acts(decision) or not around.terms.may_act_on(incident)
