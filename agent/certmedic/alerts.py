@@ -47,7 +47,8 @@ class Alerts:
         self._last, self._mark = now, mark
         if first and facts is None:
             return  # an alert is another one as long as the address towards the peers is not known
-        self._peers = facts.peers or self._peers if facts is not None else self._peers
+        if facts is not None and facts.peers:
+            self._peers = facts.peers
         shown = [
             incident
             for incident in self._store.recent(since)
