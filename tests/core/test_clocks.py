@@ -35,26 +35,53 @@ def member(starts, *, verified=True, is_self=False):
     ],
 )
 def test_new_certificate_of_a_member_witnesses_that_this_clock_is_behind(member, doubts):
-    said = list(clocks.witnesses(facts((), members=(member,))))
-    assert bool(said) is doubts
-    assert all("this machine's clock is behind by at least 1 hour" in sentence for sentence in said)
+    sentences = list(clocks.witnesses(facts((), members=(member,))))
+    assert bool(sentences) is doubts
+    assert all("this machine's clock is behind by at least 1 hour" in sentence for sentence in sentences)
 
 
 @pytest.mark.parametrize(
     ("synchronised", "sentence"), [(True, "the other clock is wrong"), (False, "look at it first"), (None, "")]
 )
 def test_ntp_witnesses_whose_clock_is_wrong(synchronised, sentence):
-    said = " ".join(clocks.witnesses(facts((), clock_synchronised=synchronised)))
-    assert sentence in said
-    assert bool(said) is bool(sentence)
+    sentences = " ".join(clocks.witnesses(facts((), clock_synchronised=synchronised)))
+    assert sentence in sentences
+    assert bool(sentences) is bool(sentence)
 
 
 def test_both_ways_in_which_the_other_clock_may_be_wrong_have_a_bound():
-    said = clocks.of_other([leaf(NOW - HOUR)], "b", NOW)
-    assert "behind by more than 1 hour" in said
-    assert "or ahead by more than 30 days" in said
+    sentences = clocks.of_other([leaf(NOW - HOUR)], "b", NOW)
+    assert "behind by more than 1 hour" in sentences
+    assert "or ahead by more than 30 days" in sentences
 
 
 @pytest.mark.parametrize(("starts", "sentence"), [(NOW + HOUR, "at least 1 hour"), (NOW, "the fault is over")])
 def test_certificate_of_the_future_bounds_how_far_a_clock_is_behind(starts, sentence):
     assert sentence in clocks.behind(starts, NOW)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "sentence"),
+    [
+        (HOUR, "the clock of etcd-b is 1 hour ahead of this one"),
+        (-HOUR, "the clock of etcd-b is 1 hour behind this one"),
+        (timedelta(seconds=-2), "the clock of etcd-b is equal to this one"),
+    ],
+)
+def test_date_of_another_master_shows_how_far_its_clock_is_off(ahead, sentence):
+    (sentences,) = clocks.witnesses(facts((), clocks={"etcd-b": ahead}))
+    assert sentences.endswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("seen", "doubts"),
+    [
+        ({}, False),
+        ({"clock_synchronised": False}, True),
+        ({"clock_synchronised": True}, False),
+        ({"members": (member(NOW - HOUR),)}, True),
+        ({"members": (member(NOW - 3 * DAY), member(None))}, False),
+    ],
+)
+def test_clock_is_in_doubt_while_a_certificate_is_young(seen, doubts):
+    assert clocks.in_doubt(facts((), **seen)) is doubts

@@ -1,4 +1,4 @@
-"""CAs of one name: told apart by key id, and the member that has another one."""
+"""CAs of one name: sentence apart by key id, and the member that has another one."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def of(*members: Member):
     ],
 )
 def test_member_of_another_ca_is_the_odd_one_out(members, odd):
-    told = issuers.odd_one_out(of(*members), "main")
-    assert told.startswith(f"{odd} is the odd one out" if odd else "")
-    assert bool(told) is bool(odd)
+    sentence = issuers.odd_one_out(of(*members), "main")
+    assert sentence.startswith(f"{odd} is the odd one out" if odd else "")
+    assert bool(sentence) is bool(odd)
     if odd:
-        assert serves(OLD).authority_key_id[:16] in told
-        assert serves(NEW).authority_key_id[:16] in told
+        assert serves(OLD).authority_key_id[:16] in sentence
+        assert serves(NEW).authority_key_id[:16] in sentence
 
 
 def test_cas_of_one_name_are_told_apart_by_key_id():

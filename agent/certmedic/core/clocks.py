@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from certmedic.core.model import Certificate, Facts
 from certmedic.core.text import span, stamp
+
+YOUNG = timedelta(days=2)  # a certificate: clocks that differ by more are rare
+SAME = timedelta(seconds=2)  # precision of a Date, and the time that its reply takes
 
 
 def behind(starts: datetime, now: datetime) -> str:
@@ -26,6 +29,13 @@ def of_other(leaves: Sequence[Certificate], there: str, now: datetime) -> str:
     )
 
 
+def in_doubt(facts: Facts) -> bool:
+    """Whether this clock or another one may be wrong: it is not synchronised, or a certificate here or of a member has just begun."""
+    shown = [member.serves for member in facts.members if member.serves is not None]
+    leaves = [*shown, *(stored.certificate for stored in facts.stored)]
+    return facts.clock_synchronised is False or any(leaf.not_before > facts.at - YOUNG for leaf in leaves)
+
+
 def witnesses(facts: Facts) -> Iterator[str]:
     """Yield what shows whether this machine's clock is right, in sentences: NTP, and certificates that start in the future."""
     if facts.clock_synchronised is not None:
@@ -35,6 +45,13 @@ def witnesses(facts: Facts) -> Iterator[str]:
             else "is not synchronised (NTP): look at it first"
         )
         yield f"this machine's clock {synchronised}"
+    for name, ahead in sorted(facts.clocks.items()):
+        how = (
+            f"{span(abs(ahead))} {'ahead of' if ahead > SAME else 'behind'} this one"
+            if abs(ahead) > SAME
+            else "equal to this one"
+        )
+        yield f"by the Date that its API server sends, the clock of {name} is {how}"
     shown = [(member.name, member.serves) for member in facts.members if not member.is_self and member.verified]
     for name, leaf in shown:
         if leaf is not None and leaf.not_before > facts.at:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from certmedic.core.vocabulary import Trust
 
@@ -113,7 +113,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """An etcd member, as this machine sees it in handshakes; the API server is never asked.
+    """An etcd member, as this machine sees it in handshakes; no API server lists the members.
 
     If the member serves no certificate, `error` says why. Only `refused` proves that it does not run: a time-out may be a
     fault of the network or of this machine.
@@ -199,6 +199,7 @@ class Facts:
     away: Mapping[str, datetime] = field(default_factory=dict)  # "group/member" that does not answer -> since when
     shutdown_at: datetime | None = None  # when this machine is to go down; in the past: it goes down now
     clock_synchronised: bool | None = None  # None: not known
+    clocks: Mapping[str, timedelta] = field(default_factory=dict)  # member -> how far its clock is ahead of this one
     blind: tuple[str, ...] = ()  # sentences on facts that could not be looked up
     by_path: Mapping[str, tuple[Certificate, ...]] = field(
         init=False, repr=False, compare=False

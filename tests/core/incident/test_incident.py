@@ -688,14 +688,14 @@ def test_renewal_is_verified_once_its_program_has_started_again(programs, after,
     ("image", "days", "is_open"),
     [(OLD_IMAGE, 366, True), (OLD_IMAGE, 364, False), (NEW_IMAGE, 731, True), (NEW_IMAGE, 366, False)],
 )
-def test_renewal_tells_that_the_certificate_in_the_memory_of_etcd_manager_has_expired(image, days, is_open):
+def test_renewal_says_that_the_memory_of_etcd_manager_holds_an_expired_certificate(image, days, is_open):
     done = act(ActState.DONE, kind=RemedyKind.RENEW, target=False, ended_at=NOW)
     machine = {**served(), "containers": (container(image=image, started_at=NOW - days * DAY),)}
     here = facts(machine.pop("files"), **machine)
     follow = advance(RecheckKind.VERIFY, incident(), here, around(done), NOW + 10 * SECOND)
-    (told,) = [effect for effect in follow if isinstance(effect, effects.Tell)]
-    assert told.kind is MessageKind.RESOLVED
-    assert ("still open: etcd-manager main runs since" in told.outcome) is is_open
+    (message,) = [effect for effect in follow if isinstance(effect, effects.Tell)]
+    assert message.kind is MessageKind.RESOLVED
+    assert ("still open: etcd-manager main runs since" in message.outcome) is is_open
 
 
 API = "/etc/kubernetes/pki/apiserver.crt"

@@ -45,7 +45,7 @@ NODEUP = {
         "/var/lib/kubelet/kubeconfig",
     )
 }
-# What only older nodeups write, at the tags v1.15.3 (298c2fce80bc), v1.18.3 (11ec695516cc), v1.20.3 (6995b1255925) and v1.24.1
+# Files that only older nodeups write, at the tags v1.15.3 (298c2fce80bc), v1.18.3 (11ec695516cc), v1.20.3 (6995b1255925) and v1.24.1
 # (0e1f09cd3023) of the same repository, beside most of the above. The three etcd*.pem and calico's are those of masters without
 # etcd-manager (protokube.go, etcd_tls.go). No program reads proxy-client.cert, which secrets.go wrote until v1.18.
 OLD_NODEUP = {

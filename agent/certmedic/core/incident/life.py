@@ -62,11 +62,11 @@ def _announce(incident: Incident, facts: Facts, around: Circumstances, now: date
             joined = verdict.joined_diagnosis(incident.diagnosis, fault)
             incident = replace(incident, diagnosis=joined)
             effects.append(Rejudge(joined))
-    if told := _witnessed(incident.diagnosis, facts):
+    if seen := _witnessed(incident.diagnosis, facts):
         remedy = incident.diagnosis.remedy
-        judged = replace(incident.diagnosis, remedy=replace(remedy, why=f"{remedy.why} Seen: {told}."))
+        judged = replace(incident.diagnosis, remedy=replace(remedy, why=f"{remedy.why} Seen: {seen}."))
         incident = replace(incident, diagnosis=judged)
-        effects += [Rejudge(judged), Note("seen", told, once=True)]
+        effects += [Rejudge(judged), Note("seen", seen, once=True)]
     decision, waits = _decided(incident, facts, around, now)
     if waits:
         return [*effects, TakeLease(), LookAgain(RecheckKind.ANNOUNCE, now)]

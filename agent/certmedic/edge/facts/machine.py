@@ -13,6 +13,7 @@ from certmedic.core import planes
 from certmedic.core.decision import away
 from certmedic.core.model import Facts, FileFault, Origin, Served, Stored, Trust, VoterList
 from certmedic.core.origin import ROOT, Process, least, of_process
+from certmedic.edge.facts.dates import Dates
 from certmedic.edge.facts.etcds import Endpoint
 from certmedic.edge.facts.inventory import Inventory
 from certmedic.edge.facts.listeners import Listener, Proof, listeners, own_addresses, shake_hands
@@ -97,6 +98,7 @@ class Machine:
         self._told: dict[str, VoterList] = {}  # peer certificate -> the last answer of its etcd
         self._away: Mapping[str, datetime] = {}
         self._settled = Settled()
+        self._dates = Dates(network)
         # The actor repeats every handshake before an action.
         self._shaken: Brief[Endpoint, tuple[Served, Proof]] = Brief(0.0 if ask else MEMBERS_FOR)
 
@@ -156,7 +158,7 @@ class Machine:
         blind += around.blind
         self._remember_probes(around.probes)
         running_programs = programs(self._sight.programs(), self.trust_of_process)
-        return Facts(
+        facts = Facts(
             at=now,
             memory=self._memory.look(stored, running_programs, now),
             host=socket.gethostname(),
@@ -178,6 +180,7 @@ class Machine:
             clock_synchronised=clock_synchronised(),
             blind=tuple(blind),
         )
+        return self._dates.witnessed(facts) if with_members and not self._ask else facts  # the actor needs no witness
 
     def meet(self, known: Mapping[str, VoterList]) -> Mapping[str, VoterList]:
         """Ask the etcds here for their members and return all that is known; `known` is the answer to an earlier run.

@@ -28,6 +28,7 @@ class Head:
     length: int  # bytes of the body; -1 if the head does not say
     begun: bytes
     retry_after: str = ""
+    date: str = ""  # the header of this name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,7 @@ def request(  # noqa: PLR0913 - as above
         length=int(length) if length.isascii() and length.isdigit() else -1,
         begun=begun,
         retry_after=_header(head, b"retry-after"),
+        date=_header(head, b"date"),
     )
 
 
