@@ -15,7 +15,7 @@ import pytest
 from certmedic import __version__
 from certmedic.config import Config, load
 from certmedic.edge import heartbeat, local
-from certmedic.pulse import Pulse
+from certmedic.pulse import LOGIN_EVERY, Pulse
 from labs import receivers
 from labs.played import REFUSED, REFUSING, sick
 from labs.values import DAY, NOW, PEERS_CA, VOLUME, member, stored
@@ -365,5 +365,5 @@ def test_login_lines_are_at_most_five_and_escape_foreign_text(lab, tmp_path, mon
     assert lines[-1] == "certmedic: and 2 more (sudo certmedic incidents --open)"
     assert "\x1b" not in "".join(lines)
     lab.hush()
-    pulse.turn(lab.loop, lab.now, 2.0)
+    pulse.turn(lab.loop, lab.now, LOGIN_EVERY)
     assert "silenced by alice until" in (tmp_path / "motd").read_text()

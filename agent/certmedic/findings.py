@@ -9,7 +9,6 @@ from certmedic.apply import Applier
 from certmedic.core import diagnose as doctor
 from certmedic.core import verdict
 from certmedic.core.incident import (
-    LOOK_EVERY,
     UNDER_WAY,
     Incident,
     RecheckKind,
@@ -24,6 +23,8 @@ from certmedic.tally import Seen
 from certmedic.teller import Teller
 
 INVENTORY_EVERY = timedelta(minutes=10)
+EXPIRED = timedelta(seconds=1)  # after NotAfter, which counts whole seconds
+BETWEEN = timedelta(seconds=3)  # two inventories for certificates that expire one after the other
 
 Passes = Callable[[str, Callable[[], None]], bool]
 
@@ -106,7 +107,7 @@ class Findings:
         later = now + INVENTORY_EVERY
         ends = [stored.certificate.not_after for stored in facts.stored]
         ends += [old.not_after for old in facts.replaced]  # a program may still hold it
-        soon = [end + LOOK_EVERY for end in ends if now < end < later]
+        soon = [max(end + EXPIRED, now + BETWEEN) for end in ends if now - EXPIRED < end < later]
         self._store.recheck_often(RecheckKind.INVENTORY, None, min([later, *soon]))
 
     def _ahead(self, thresholds: Sequence[int]) -> timedelta:

@@ -48,7 +48,7 @@ from certmedic.tally import Seen, Tally
 from certmedic.teller import DIGEST_EVERY, Teller
 from certmedic.turn import DIAGNOSE_EVERY, Looked, Turn, Turns, lasting, look, with_memory
 
-TICK = 1.0  # seconds that the loop waits at most, so that it feeds the watchdog and sees a stop or a new recheck
+TICK = 2.0  # seconds that the loop waits at most, so that it feeds the watchdog and sees a stop or a new recheck
 WORKING_TICK = 0.2  # the same while an action or a delivery is under way
 LONGEST_TURN = timedelta(minutes=3)  # after a longer pause the machine was suspended, or its clock was set
 # A longer look at the machine is given up; the turn goes on with older facts.

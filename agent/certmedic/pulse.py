@@ -31,7 +31,7 @@ from certmedic.ports import World
 if TYPE_CHECKING:
     from certmedic.edge.metrics import Exposition, Listener
 
-LOGIN_EVERY = 2.0  # seconds
+LOGIN_EVERY = 10.0  # seconds
 ALERTS_EVERY = 2.0  # seconds between two looks whether an incident changed
 METRICS_EVERY = 60.0  # seconds
 

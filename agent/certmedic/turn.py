@@ -32,6 +32,7 @@ from certmedic.tally import Tally
 DIAGNOSE_EVERY = timedelta(seconds=30)  # equal lines are diagnosed again no more often
 # Kinds of lines diagnosed in one turn. The rest waits: a flood of new kinds must not hold up the watchdog.
 JUDGED_AT_ONCE = 64
+SHARED = timedelta(seconds=10)  # looks at incidents that are due within so long share one look at the machine
 FACTS_FOR = timedelta(seconds=2)  # age up to which gathered facts serve new lines
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,9 @@ class Turns:
                         new[fold] = sighting
             items.append((item, sighting, fold))
         due = self._store.due(now=now)
+        if any(recheck.kind == RecheckKind.INCIDENT for recheck in due):
+            soon = self._store.due(now=now + SHARED)
+            due += [recheck for recheck in soon if recheck.kind == RecheckKind.INCIDENT and recheck not in due]
         request = self._request(list(new.values()), due, now)
         if request is not None and facts is not None and request.plain and timedelta() <= now - facts.at < FACTS_FOR:
             # An unexplained line needs newer facts: a volume may just have been mounted.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from certmedic.edge.journal.wait import BUSY_TICK, Wait
+from certmedic.edge.journal.wait import BUSY_TICK, SOON, Wait
 from certmedic.edge.source import Status, from_checkpoint, moment, to_checkpoint
 
 
@@ -60,6 +60,8 @@ def test_journal_wait_shrinks_at_once_and_grows_slowly():
     assert wait.seconds == BUSY_TICK
     wait.learn(0.05, 0)
     assert BUSY_TICK < wait.seconds < 0.1
+    wait.learn(1.0, 4)
+    assert wait.seconds == SOON
     for _ in range(50):
         wait.learn(1.0, 0)
     assert wait.seconds == 1.0

@@ -33,7 +33,7 @@ SILENCE = 4 * BEAT  # seconds without a frame, after which the reader counts as 
 ANSWER = 25.0  # seconds for one answer
 PATIENCE = 30.0  # seconds that a question waits for a reader
 TICK = 0.5  # seconds between two looks whether a reader has ended or is back
-LOOK_EVERY = 2.0  # seconds between two looks whether to stop or to replace the reader
+LOOK_EVERY = BEAT  # seconds between two looks whether to replace the reader
 ENDING = 5.0  # seconds for the thread to end
 REPORT_EVERY = 10.0  # seconds
 
@@ -245,11 +245,11 @@ class Link:
         """Return the next frame; None once the agent stops. Raises WireError."""
         until = time.monotonic() + patience
         while not self._stop.is_set():
+            if self._failed is ends.questions:
+                raise WireError("does not answer questions")
             frame = ends.entries.receive(LOOK_EVERY)
             if frame is not None:
                 return frame
-            if self._failed is ends.questions:
-                raise WireError("does not answer questions")
             if time.monotonic() > until:
                 raise WireError(f"has been silent for {patience:g} s")
         return None

@@ -14,10 +14,11 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
-from certmedic.core.model import Item, LogEntry
+from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
 from certmedic.edge.os.memory import share_one_arena, share_with_children
 from certmedic.edge.wire import BEAT, Connection, Hello, Welcome, WireError, dump, hello_of, items_to
 from certmedic.reader.sandbox import confine, keep_sight
@@ -26,6 +27,8 @@ ACTIVATED = 3  # the descriptor of the socket, sd_listen_fds(3)
 PATIENCE = 10.0  # seconds for the agent's greeting
 A_WHILE = 3600.0  # seconds
 FRAME = 256 * 1024  # characters of lines after which a frame is sent
+HOLD = 2.5  # seconds for which reports of progress are kept, so that one frame holds those of all sources
+FIRST = 10.0  # seconds after the start in which none is kept
 _PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger(__name__)
@@ -106,8 +109,15 @@ def serve_entries(connection: Connection) -> None:
     own = frozenset({os.getpid(), hello.pid} - {0})
     inbox.start(sources(hello.watching, own), hello.positions, box, stop)
     try:
+        began = time.monotonic()
         while True:
-            items = box.drain(BEAT)
+            items, until = box.drain(BEAT), time.monotonic() + HOLD
+            # Each frame wakes two threads of the agent. Reports of what was read can wait for each other; lines cannot.
+            while items and until > began + FIRST and all(isinstance(item, Progress | SourceStatus) for item in items):
+                more = box.drain(max(0.0, until - time.monotonic()))
+                if not more:
+                    break
+                items += more
             for part in parts(items) if items else ([],):
                 connection.send(items_to(part))
     finally:

@@ -85,6 +85,8 @@ def test_no_proc_means_no_program(tmp_path):
     (tmp_path / "12").mkdir()
     (tmp_path / "12/cmdline").write_bytes(b"/usr/bin/etcd\0--name\0")
     assert seen_programs(proc=str(tmp_path)) == ()  # it ended between the two reads
+    (tmp_path / "12/comm").write_text("etcd\n")
+    (tmp_path / "12/comm").write_text("(a) b\n")
     (tmp_path / "12/stat").write_text(f"12 (a) b) S {' '.join(['0'] * 18)} {100 * os.sysconf('SC_CLK_TCK')} 0")
     assert seen_programs(proc=str(tmp_path)) == ()  # nobody tells its cgroup
     (tmp_path / "12/cgroup").write_text("0::/system.slice/etcd.service\n")

@@ -13,7 +13,7 @@ from typing import Any
 
 from certmedic.core.certificates import NotACertificate, parse_der
 from certmedic.core.model import Certificate, Served
-from certmedic.edge.os.network import OWN, Network, table
+from certmedic.edge.os.network import OWN, Network, rows, table
 
 MAX_NAME = 254  # characters of a DNS name
 MOST_RECEIVED = 256 * 1024  # bytes of one handshake
@@ -51,18 +51,16 @@ def listeners(ports: Iterable[int], network: Network = OWN) -> tuple[Listener, .
     """Return the listeners of a network on these ports."""
     wanted = set(ports)
     sockets = []
-    for name in ("tcp", "tcp6"):
-        try:
-            lines = table(network, name).splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            host, _, port = fields[1].rpartition(":")
-            if fields[3] == _LISTEN and int(port, 16) in wanted:
-                sockets.append(
-                    Listener(address=_dialled(host), port=int(port, 16), uid=int(fields[7]), inode=int(fields[9]))
-                )
+    for name in ("tcp", "tcp6") if wanted else ():
+        with contextlib.suppress(OSError):
+            for fields in rows(network, name):
+                if fields[3] != _LISTEN:
+                    break  # the kernel lists the listeners first; to find the connections it searches a large table
+                host, _, port = fields[1].rpartition(":")
+                if int(port, 16) in wanted:
+                    sockets.append(
+                        Listener(address=_dialled(host), port=int(port, 16), uid=int(fields[7]), inode=int(fields[9]))
+                    )
     return tuple(sorted(sockets, key=lambda at: (at.port, not _is_loopback(at.address), at.address)))
 
 

@@ -34,7 +34,7 @@ MOST_HANDSHAKES = 64
 REMEMBERED_PROBES = 1024
 REMEMBERED_FILES = 256
 PEERS_FOR = 60.0  # seconds for which the addresses of peers are remembered
-NO_PEERS_FOR = 5.0  # the same where none were found: an etcd may be about to start
+NO_PEERS_FOR = 5.0  # the same if none of their hosts has an address yet
 ASK_EVERY = 600.0  # seconds
 MEMBERS_FOR = 30.0  # seconds for which the agent remembers a handshake with a member, which the member logs
 LONGEST_PATH = 1024
@@ -95,6 +95,7 @@ class Machine:
         self._asked: dict[str, float] = {}  # container or log -> when it may be asked again, on the monotonic clock
         self._peers: tuple[frozenset[str], Mapping[str, str]] = (frozenset(), {})
         self._peers_until = 0.0
+        self._peers_of: frozenset[int] = frozenset()  # the etcds here that named them
         self._told: dict[str, VoterList] = {}  # peer certificate -> the last answer of its etcd
         self._away: Mapping[str, datetime] = {}
         self._settled = Settled()
@@ -151,13 +152,14 @@ class Machine:
         blind += [unseen] if unseen else []
         served = self._shake_hands(stored, ports, nameless=nameless)
         blind += [f"{s.address}:{s.port} listens and shows no certificate: {s.error}" for s in served if s.error]
-        peers, names = self._peer_addresses()
+        at_work = self._sight.programs()
+        peers, names = self._peer_addresses(at_work)
         around = self._members(stored) if with_members else MembersSeen()
         if with_members:
             self._away = away(around.members, self._away, now)
         blind += around.blind
         self._remember_probes(around.probes)
-        running_programs = programs(self._sight.programs(), self.trust_of_process)
+        running_programs = programs(at_work, self.trust_of_process)
         facts = Facts(
             at=now,
             memory=self._memory.look(stored, running_programs, now),
@@ -205,11 +207,17 @@ class Machine:
             network=self._network,
         )
 
-    def _peer_addresses(self) -> tuple[frozenset[str], Mapping[str, str]]:
-        """Return the addresses of the other members, and their names; looked up again every minute."""
-        if time.monotonic() >= self._peers_until:
-            self._peers = peer_addresses(self._sight, self._told, self.trust_of_process, self._network)
-            self._peers_until = time.monotonic() + (PEERS_FOR if self._peers[0] else NO_PEERS_FOR)
+    def _peer_addresses(self, at_work: Sequence[ProcessSeen]) -> tuple[frozenset[str], Mapping[str, str]]:
+        """Return the addresses of the other members, and their names; looked up again every minute, and when an etcd has started."""
+        etcds = frozenset(at.pid for at in at_work if at.is_etcd and self.trust_of_process(at) is Trust.SYSTEM)
+        if etcds != self._peers_of or time.monotonic() >= self._peers_until:
+            nobody: tuple[frozenset[str], Mapping[str, str]] = frozenset(), {}
+            self._peers_of = etcds
+            self._peers = (
+                peer_addresses(self._sight, self._told, self.trust_of_process, self._network) if etcds else nobody
+            )
+            unresolved = self._peers[1] and not self._peers[0]
+            self._peers_until = time.monotonic() + (NO_PEERS_FOR if unresolved else PEERS_FOR)
         return self._peers
 
     def _signable(self, stored: Sequence[Stored]) -> frozenset[str]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import stat
@@ -35,6 +36,7 @@ def named_by(pattern: str) -> Iterator[str]:
             yield path
 
 
+@functools.lru_cache(maxsize=1024)
 def fixed_part(pattern: str) -> str:
     """Return the folder down to which a glob has no wildcards."""
     if not glob.has_magic(pattern):
@@ -44,14 +46,15 @@ def fixed_part(pattern: str) -> str:
     return "/".join(parts[:first]) or "/"
 
 
-def closed_folder(folder: str) -> Iterator[FileFault]:
-    """Yield a fault if the folder where a glob begins may not be listed: glob itself reports none."""
+def listable(folder: str) -> bool | FileFault:
+    """Return whether a folder where a glob begins is there, or a fault if it may not be listed: glob itself reports none."""
     try:
         os.scandir(folder or ".").close()
     except PermissionError as error:
-        yield FileFault(path=folder, reason="unreadable", detail=why(error), trust=Trust.SYSTEM)
+        return FileFault(path=folder, reason="unreadable", detail=why(error), trust=Trust.SYSTEM)
     except OSError:
-        return
+        return False
+    return True
 
 
 def state_of(path: str) -> os.stat_result | FileFault | None:

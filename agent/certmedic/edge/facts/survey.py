@@ -62,12 +62,16 @@ class Content:
 def survey(globs: Sequence[str], listed: Iterable[str], *, tree: Tree, live: bool) -> Survey:
     """Look at the files that `globs` name, and at the `listed` ones. With `live=False` they are believed. Never raises."""
     judge = Judge(tree)
-    folders = dict.fromkeys(map(paths.fixed_part, globs))
-    faults = [fault for folder in folders for fault in paths.closed_folder(folder)]
+    begins = {pattern: paths.fixed_part(pattern) for pattern in globs}
+    folders = {folder: paths.listable(folder) for folder in dict.fromkeys(begins.values())}
+    faults = [state for state in folders.values() if isinstance(state, FileFault)]
     left = {True: MOST_FILES, False: MOST_OF_STRANGERS}
     files: dict[str, FileSeen] = {}
     named = dict.fromkeys(
-        path for pattern in globs for path in (paths.named_by(pattern) if live else _named_in_copy(pattern, tree))
+        path
+        for pattern, folder in begins.items()
+        if folders[folder] or not live  # in a copy, its own links lead to the folder
+        for path in (paths.named_by(pattern) if live else _named_in_copy(pattern, tree))
     )
     for path in (*named, *listed):
         if path in files:

@@ -1,9 +1,13 @@
 """The files that match globs, and the folders in which more may appear."""
+# Paths are strings here: to make a Path object costs more than to look at the file.
+# ruff: noqa: PTH112, PTH208
 
 from __future__ import annotations
 
 import fnmatch
+import functools
 import glob
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,33 +41,38 @@ def expand(globs: Iterable[str]) -> tuple[set[str], set[str]]:
     """Return the files that match, and the folders to watch for further files and folders."""
     files: set[str] = set()
     folders: set[str] = set()
+    # A hundred globs of control planes begin in the same few folders, most of which are not there.
+    is_folder, names_in = functools.cache(os.path.isdir), functools.cache(_names)
     for pattern in globs:
-        here = [Path("/")]
-        parts = Path(pattern).parts[1:]
-        for depth, part in enumerate(parts, start=1):
+        here = [""]
+        parts = _parts(pattern)
+        for depth, (part, magic) in enumerate(parts, start=1):
             last = depth == len(parts)
             there = []
             for folder in here:
-                magic = glob.has_magic(part)
-                names = fnmatch.filter(_names(folder), part) if magic else [part]
-                matching = [path for path in map(folder.joinpath, names) if _is(path, folder=not last)]
+                names = fnmatch.filter(names_in(folder or "/"), part) if magic else [part]
+                paths = [f"{folder}/{name}" for name in names]
+                matching = [path for path in paths if (_is_file(path) if last else is_folder(path))]
                 there += matching
                 if magic or last or not matching:
-                    folders.add(str(folder))
+                    folders.add(folder or "/")
             here = there
-        files.update(map(str, here))
+        files.update(here)
     return files, folders
 
 
-def _names(folder: Path) -> list[str]:
+@functools.lru_cache(maxsize=1024)
+def _parts(pattern: str) -> tuple[tuple[str, bool], ...]:
+    """Return the parts of an absolute path, each with whether it has wildcards."""
+    return tuple((part, glob.has_magic(part)) for part in Path(pattern).parts[1:])
+
+
+def _names(folder: str) -> list[str]:
     try:
-        return [path.name for path in folder.iterdir()]
+        return os.listdir(folder)
     except OSError:
         return []
 
 
-def _is(path: Path, *, folder: bool) -> bool:
-    try:
-        return path.is_dir() if folder else not path.is_dir() and (path.is_symlink() or path.exists())
-    except OSError:
-        return False
+def _is_file(path: str) -> bool:
+    return os.path.lexists(path) and not os.path.isdir(path)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
+
+BLOCK = 4096  # bytes
 
 
 class Network(Protocol):
@@ -41,6 +44,20 @@ OWN: Network = OwnNetwork()
 def first_address(host: str) -> str:
     """Return the first address that the machine's resolver knows for a host. Raises OSError or UnicodeError."""
     return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+
+
+def rows(network: Network, name: str) -> Iterator[list[str]]:
+    """Yield the fields of each line below the head of such a file, read by and by. Raises OSError."""
+    with Path(f"/proc/{network.process}/net/{name}").open("rb", buffering=0) as file:
+        left = file.read(BLOCK).partition(b"\n")[2]
+        while True:
+            *lines, left = left.split(b"\n")
+            for line in lines:
+                yield line.decode("ascii").split()
+            more = file.read(BLOCK)
+            if not more:
+                return
+            left += more
 
 
 def table(network: Network, name: str) -> str:
