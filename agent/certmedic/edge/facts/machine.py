@@ -144,7 +144,6 @@ class Machine:
                 images=images,
                 kubernetes=known.kubernetes,
             )
-        signable = self._signable(stored)
         running = self._sight.running()
         seen, blind = running.containers, list(running.blind)
         more, unseen = units(self.units)
@@ -170,7 +169,7 @@ class Machine:
             revocations=self._inventory.revocations,
             served=served,
             containers=seen,
-            signable=signable,
+            signable=self._signable(stored),
             members=around.members,
             away=self._away if with_members else {},
             shutdown_at=shutdown_at(),
@@ -211,11 +210,9 @@ class Machine:
         """Return the addresses of the other members, and their names; looked up again every minute, and when an etcd has started."""
         etcds = frozenset(at.pid for at in at_work if at.is_etcd and self.trust_of_process(at) is Trust.SYSTEM)
         if etcds != self._peers_of or time.monotonic() >= self._peers_until:
-            nobody: tuple[frozenset[str], Mapping[str, str]] = frozenset(), {}
-            self._peers_of = etcds
-            self._peers = (
-                peer_addresses(self._sight, self._told, self.trust_of_process, self._network) if etcds else nobody
-            )
+            self._peers_of, self._peers = etcds, (frozenset(), {})
+            if etcds:
+                self._peers = peer_addresses(self._sight, self._told, self.trust_of_process, self._network)
             unresolved = self._peers[1] and not self._peers[0]
             self._peers_until = time.monotonic() + (NO_PEERS_FOR if unresolved else PEERS_FOR)
         return self._peers
