@@ -388,13 +388,13 @@ def test_loop_makes_a_turn_only_for_new_items_or_due_rechecks(lab, monkeypatch):
     def run_until(end):
         lab.loop.run(quiet, lambda: lab.now, lambda: lab.now < end)
 
-    run_until(NOW + timedelta(minutes=10))
+    run_until(NOW + timedelta(minutes=10, seconds=10))
     made = len(turns)
     assert lab.world.kinds() == ["opened", "resolved"]
     assert made < 60  # of some 600 seconds
 
     lab.now -= timedelta(hours=1)
-    run_until(lab.now + timedelta(seconds=2))
+    run_until(lab.now + timedelta(seconds=3))
     assert len(turns) > made  # the clock was set back
 
 

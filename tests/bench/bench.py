@@ -17,16 +17,18 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import against, catchup, inputs, latency, rest, service
+from bench import against, catchup, inputs, latency, rest, scale, service
 from bench.measure import FailedError
 from bench.verdicts import Row, Verdict
 
 # name -> how it is measured, how much of it, and how often
 ROWS: dict[str, tuple[Callable[[int, int, catchup.Say], Row], int, int]] = {
     "start": (service.start, 0, 5),
+    "explain": (service.explain, 0, 11),
     "storm": (service.storm, 200_000, 3),
     "live": (service.latency, 300, 1),
     "latency": (latency.latency, 108, 1),
+    "scale": (scale.scale, 1, 1),
     "rest": (rest.rest, 240, 1),
     "month": (rest.month, 30, 1),
     "idle": (service.idle, 60, 1),

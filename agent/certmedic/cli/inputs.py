@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
 from certmedic.cli import output
 from certmedic.config import Config, ConfigError, duration, load
-from certmedic.edge.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from certmedic.edge.store import Store
 
 STATE = "state.sqlite3"
 
@@ -114,6 +116,8 @@ def need_linux(command: str, instead: str = "run it on the master", *, code: int
 @contextmanager
 def state(settings: Config, *, writable: bool = False) -> Iterator[Store]:
     """Open the service's state, for reading or for one transaction; or print why that fails, and exit."""
+    from certmedic.edge.store import Store, StoreError  # noqa: PLC0415 - commands without the state start sooner
+
     file = settings.state / STATE
     try:
         exists = file.exists()
@@ -132,6 +136,8 @@ def completion(rows: Callable[[Store], Iterable[tuple[int, str]]]) -> Callable[.
     """Return a shell completion that offers the numbers of `rows`, each with its text; nothing if the state is unreadable."""
 
     def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from certmedic.edge.store import Store, StoreError  # noqa: PLC0415 - as in `state`
+
         with suppress(ConfigError, StoreError):
             path = load(ctx.params.get("config_path")).state / STATE
             with Store(path, readonly=True) as store:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from certmedic.config.schema import Config
 from certmedic.core import planes
-from certmedic.core.decision import Policy
-from certmedic.core.incident import Terms
 from certmedic.core.planes import HAVE_MEANS
+
+if TYPE_CHECKING:  # loaded when they are needed: a command such as explain decides nothing
+    from certmedic.core.decision import Policy
+    from certmedic.core.incident import Terms
 
 
 def units_of(config: Config) -> tuple[str, ...]:
@@ -17,6 +21,8 @@ def units_of(config: Config) -> tuple[str, ...]:
 
 def policy_of(config: Config) -> Policy:
     """Return what the configuration allows, as decisions ask for it."""
+    from certmedic.core.decision import Policy  # noqa: PLC0415 - see above
+
     remedy = config.remedy
     return Policy(
         mode=config.mode,
@@ -33,6 +39,8 @@ def policy_of(config: Config) -> Policy:
 
 def terms_of(config: Config) -> Terms:
     """Return the operator's settings for all incidents."""
+    from certmedic.core.incident import Terms  # noqa: PLC0415 - see above
+
     return Terms(
         policy=policy_of(config),
         remind_every=config.notify.remind_every,

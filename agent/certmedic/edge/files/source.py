@@ -26,7 +26,7 @@ from certmedic.edge.source import Status
 
 TICK = 5.0  # the longest wait, in seconds
 BLIND_TICK = 1.0  # the same without inotify
-GATHER = 0.2  # seconds from an event until files are read, so that a busy log is read in blocks
+GATHER = 0.15  # seconds from an event until files are read, so that a busy log is read in blocks
 REPORT_EVERY = 10.0  # seconds
 
 logger = logging.getLogger(__name__)

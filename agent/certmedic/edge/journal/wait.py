@@ -16,14 +16,18 @@ class Wait:
 
     def __init__(self, longest: float) -> None:
         self._longest = self._interval = longest
+        self._since = 0.0  # seconds since the last entry
 
     def learn(self, seconds: float, new: int) -> None:
         """Note that `new` entries came in `seconds`. Shorten the wait at once, lengthen it slowly (EWMA, 1/8)."""
-        interval = seconds / max(new, 1)
-        if interval < self._interval:
-            self._interval = interval
-        else:
+        self._since += seconds
+        interval = self._since / max(new, 1)
+        if interval > self._interval:
             self._interval += (interval - self._interval) / 8
+        elif new:
+            self._interval = interval
+        if new:
+            self._since = 0.0
 
     @property
     def seconds(self) -> float:
