@@ -48,10 +48,6 @@ class Master:
     actor: Activated | None = None
 
     @property
-    def hostname(self) -> str:
-        return f"master-{self.name}"
-
-    @property
     def volume(self) -> Path:
         return self.home / "mnt" / f"master-vol-{self.name}"
 
@@ -147,8 +143,7 @@ class Master:
                 shutil.copy(file, keys)
             self.pod.lay(self.home)
         places = {self.home / "mnt": "/mnt", etc: "/etc", logs: "/var/log"}
-        hostname = ["unshare", "--uts", "sh", "-c", 'hostname "$1" && shift && exec "$@"', "sh", self.hostname]
-        return inside(self.namespace, places, *hostname, *command)
+        return inside(self.namespace, places, *command, hostname=f"master-{self.name}")
 
     def configure(self, config: str) -> Path:
         """Write the agent's configuration."""

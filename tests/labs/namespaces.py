@@ -62,11 +62,12 @@ def listener(namespace: str, address: str = "127.0.0.1") -> socket.socket:
     return made[0]
 
 
-def inside(namespace: str, places: Mapping[Path, str], *command: str) -> list[str]:
+def inside(namespace: str, places: Mapping[Path, str], *command: str, hostname: str = "") -> list[str]:
     """Return the command line that runs a command in a network namespace with each folder mounted at its usual path."""
-    binds = "".join(f'mount --bind "{own}" {usual} && ' for own, usual in places.items())
-    enter = ["nsenter", f"--net=/run/netns/{namespace}", "unshare", "--mount"]
-    return [*enter, "sh", "-c", f'{binds}exec "$@"', "sh", *command]
+    before = "".join(f'mount --bind "{own}" {usual} && ' for own, usual in places.items())
+    before += f"hostname {hostname} && " if hostname else ""
+    enter = ["nsenter", f"--net=/run/netns/{namespace}", "unshare", "--mount", *(["--uts"] if hostname else [])]
+    return [*enter, "sh", "-c", f'{before}exec "$@"', "sh", *command]
 
 
 @dataclass
