@@ -191,7 +191,7 @@ def test_checksums_and_bill_of_materials_match_the_packages(dist):
 
 @real
 def test_lintian_and_rpmlint_report_no_fault(deb, rpm):
-    output = do("lintian", "--fail-on=error,warning", "--tag-display-limit=0", "--allow-root", deb)
+    output = do("lintian", "--fail-on=error,warning", "--tag-display-limit=0", "--allow-root", deb, actor_of(deb))
     assert not re.search("^[EW]:", output, re.MULTILINE), output
     output = do("rpmlint", "--config", PACKAGING / "rpmlint.toml", rpm)
     assert "0 errors, 0 warnings" in output
