@@ -9,7 +9,7 @@ import pytest
 
 from certmedic.core import stale, verdict
 from certmedic.core.model import Cause, Confidence, Served, Severity, Trust
-from labs.held import LEAF, OF, old, program, scheduler
+from labs.held import CA, CA_FILE, LEAF, OF, old, program, scheduler
 from labs.values import DAY, NOW, facts, stored
 
 API = stored(LEAF, "/etc/kubernetes/pki/apiserver.crt", "apiserver", ports=(6443,), **OF)
@@ -40,6 +40,26 @@ def test_renewed_file_that_nobody_read_again_is_reported_without_a_line():
 def test_nothing_is_reported_while_nobody_holds_an_expired_certificate(change, more):
     here = facts((replace(scheduler(), **change),), **{"programs": (program(),), "replaced": (old(at=NOW),), **more})
     assert list(stale.survey(here)) == []
+
+
+def test_program_that_holds_an_expired_ca_is_reported_without_a_line():
+    ca = stored(CA, CA_FILE, "ca", **OF)
+    seen = {"programs": (program(),), "replaced": (old(path=CA_FILE, at=NOW),)}
+    (late,) = stale.survey(facts((scheduler(), ca), **seen))
+    assert (late.holders, [leaf.path for leaf in late.certificates]) == (("kube-scheduler",), [CA_FILE])
+    again = {**seen, "programs": (program(started=NOW), program("kube-apiserver"))}  # which reads its CA files again
+    assert list(stale.survey(facts((scheduler(), ca), **again))) == []
+
+
+def test_resolved_ca_means_that_every_holder_was_restarted():
+    expired = replace(stored(CA, CA_FILE, "ca", **OF).certificate, not_after=NOW - DAY)
+    (diagnosis,) = verdict.survey(
+        facts((replace(stored(CA, CA_FILE, "ca", **OF), certificate=expired),)), warn_within=DAY
+    )
+    files = (replace(scheduler(), modified=NOW - 2 * DAY), stored(CA, CA_FILE, "ca", **OF))
+    good, why = verdict.is_over(diagnosis, facts(files, programs=(program(),)))
+    assert (good, "restart kube-scheduler" in why) == (False, True)
+    assert verdict.is_over(diagnosis, facts(files, programs=(program(started=NOW),)))[0]
 
 
 def test_resolved_means_that_every_holder_was_restarted():

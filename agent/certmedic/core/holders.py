@@ -16,6 +16,7 @@ from certmedic.core.text import stamp
 SLACK = timedelta(seconds=2)  # a start is known to the second, and a clock may have been corrected by a little
 # The client certificate in etcd-manager's memory: one year from the start of its process, since 3.0.20200428 two.
 MANAGER_LIVES = (timedelta(days=365), timedelta(days=730))
+_REREADS_CAS = ("kube-apiserver",)
 SAME = timedelta(seconds=1)  # precision of a NotAfter in a line
 
 
@@ -31,11 +32,12 @@ def holder_of(stored: Stored) -> str:
 
 def behind(stored: Stored, facts: Facts) -> list[Program]:
     """Return the programs that read a file only when they start and that started before it was last changed."""
-    if stored.certificate.is_ca or not planes.reads_at_start(stored.place):
-        return []
-    return [
-        program for program in named(holder_of(stored), facts) if program.started_at < moment_of(stored, facts) - SLACK
-    ]
+    changed = moment_of(stored, facts) - SLACK
+    if stored.certificate.is_ca:
+        names = {holder_of(s) for s in facts.stored if s.place.ca_path == stored.certificate.path} - {"", *_REREADS_CAS}
+    else:
+        names = {holder_of(stored)} if planes.reads_at_start(stored.place) else set()
+    return [program for name in sorted(names) for program in named(name, facts) if program.started_at < changed]
 
 
 def moment_of(stored: Stored, facts: Facts) -> datetime:
@@ -118,14 +120,5 @@ def with_old_pool(name: str, facts: Facts) -> list[Stored]:
 
     None without the processes: in a copy of a machine's files the modification times may be those of the copy.
     """
-    starts = [program.started_at for program in named(name, facts)]
-    if not starts or name == "kube-apiserver":
-        return []
-    pools = {stored.place.ca_path for stored in facts.stored if holder_of(stored) == name}
-    return [
-        stored
-        for stored in facts.stored
-        if stored.certificate.is_ca
-        and stored.certificate.path in pools
-        and any(start < moment_of(stored, facts) - SLACK for start in starts)
-    ]
+    cas = [stored for stored in facts.stored if stored.certificate.is_ca]
+    return [ca for ca in cas if any(program.name == name for program in behind(ca, facts))]

@@ -47,7 +47,7 @@ def survey(facts: Facts) -> Iterator[Diagnosis]:
     late: dict[str, list[Stored]] = {}
     for stored in facts.stored:
         path = stored.certificate.path
-        if stored.trust is not Trust.SYSTEM or path not in ended or stored.certificate.is_ca:
+        if stored.trust is not Trust.SYSTEM or path not in ended:
             continue
         if ended[path] < facts.at <= stored.certificate.not_after and holders.behind(stored, facts):
             late.setdefault(stored.place.plane, []).append(stored)
