@@ -56,10 +56,12 @@ def test_resolved_ca_means_that_every_holder_was_restarted():
     (diagnosis,) = verdict.survey(
         facts((replace(stored(CA, CA_FILE, "ca", **OF), certificate=expired),)), warn_within=DAY
     )
-    files = (replace(scheduler(), modified=NOW - 2 * DAY), stored(CA, CA_FILE, "ca", **OF))
-    good, why = verdict.is_over(diagnosis, facts(files, programs=(program(),)))
+    files = (API, replace(scheduler(), modified=NOW - 2 * DAY), stored(CA, CA_FILE, "ca", **OF))
+    manager = program("kube-controller-manager", started=NOW)
+    serves = (Served(address="::1", port=6443, certificate=API.certificate, trust=Trust.SYSTEM),)
+    good, why = verdict.is_over(diagnosis, facts(files, programs=(program(), manager), served=serves))
     assert (good, "restart kube-scheduler" in why) == (False, True)
-    assert verdict.is_over(diagnosis, facts(files, programs=(program(started=NOW),)))[0]
+    assert verdict.is_over(diagnosis, facts(files, programs=(program(started=NOW), manager), served=serves))[0]
 
 
 def test_resolved_means_that_every_holder_was_restarted():
@@ -110,6 +112,26 @@ def test_resolved_means_that_the_static_pod_of_the_file_works(file, running, ser
     answers = Served(address="::1", port=6443, certificate=API.certificate, trust=Trust.SYSTEM)
     here = facts((API, file), programs=tuple(program(name, started=NOW) for name in running))
     assert (stale.still_held([path], replace(here, served=(answers,) if served else ())) == "") is good
+
+
+@pytest.mark.parametrize(
+    ("ca", "running", "serves", "late"),
+    [
+        ("ca", {"kube-controller-manager": NOW, "kube-scheduler": NOW}, True, ""),
+        ("ca", {"kube-controller-manager": NOW, "kube-scheduler": NOW - DAY}, True, "restart kube-scheduler"),
+        ("ca", {"kube-controller-manager": NOW}, True, "kube-scheduler does not run yet"),
+        ("ca", {"kube-controller-manager": NOW, "kube-scheduler": NOW}, False, "the API server does not answer"),
+        ("etcd/ca", {"etcd": NOW - DAY}, True, "restart etcd"),
+        ("front-proxy-ca", {"kube-apiserver": NOW - DAY}, True, ""),  # it rereads its own
+    ],
+)
+def test_ca_that_was_signed_again_is_held_once_its_readers_have_started_again(ca, running, serves, late):
+    path = f"/etc/kubernetes/pki/{ca}.crt"
+    seen = (Served(address="::1", port=6443, certificate=API.certificate, trust=Trust.SYSTEM),) if serves else ()
+    programs = tuple(program(name, started=at) for name, at in running.items())
+    here = facts((API, stored(CA, path, "ca", **OF)), programs=programs, served=seen)
+    assert late in stale.still_held([path], here)
+    assert bool(stale.still_held([path], here)) is bool(late)
 
 
 def test_stale_program_is_over_it_once_it_started_again():

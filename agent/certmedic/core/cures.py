@@ -134,6 +134,11 @@ _EMBED = (
 )
 
 
+def readers_of_ca(stored: Stored) -> tuple[str, ...]:
+    """Return the programs of kubeadm that a CA is handed to by their restart; none for a leaf or another file."""
+    return _OF_CA.get(stored.certificate.path, ()) if stored.certificate.is_ca else ()
+
+
 def of_cas(cas: Sequence[tuple[str, str]], plane: str) -> tuple[Command, ...]:
     """Return the commands that sign CAs again with their own keys and hand them to those who hold them, as far as the plane has a way.
 

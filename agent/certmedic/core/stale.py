@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from certmedic.core import holders, planes, remedies
-from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Stored, Suspect, Trust
+from certmedic.core import cures, holders, planes, remedies
+from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Program, Stored, Suspect, Trust
 from certmedic.core.text import stamp
 from certmedic.core.verify import BACK_OFF_ENDS
 
@@ -89,15 +89,29 @@ def survey_memory(facts: Facts, within: timedelta) -> Iterator[Diagnosis]:
 def still_held(paths: Sequence[str], facts: Facts) -> str:
     """Return who does not use the present files yet, or that the API server does not answer, in a sentence; "" if all do."""
     late = holders.held(paths, facts)
+    files = [s for s in facts.stored if s.certificate.path in paths]
     names = dict.fromkeys(program.name for programs in late.values() for program in programs)
+    names |= dict.fromkeys(program.name for stored in files for program in _before_ca(stored, facts))
     if names:
         return f"the files are good by now; restart {' and '.join(names)}, which started before they changed"
-    files = [s for s in facts.stored if s.certificate.path in paths]
     late_pods = [name for name in _pods(files) if sees_pods(facts) and not holders.named(name, facts)]
     if late_pods:
         return f"the files are good by now; {' and '.join(late_pods)} does not run yet: {BACK_OFF_ENDS}"
-    is_of_api = any(s.place.use in OF_THE_API or holders.holder_of(s) == "kube-apiserver" for s in files)
+    is_of_api = any(
+        s.place.use in OF_THE_API or holders.holder_of(s) == "kube-apiserver" or cures.readers_of_ca(s) for s in files
+    )
     return api_down(facts) if is_of_api else ""
+
+
+def _before_ca(stored: Stored, facts: Facts) -> list[Program]:
+    """Return the programs that started before a CA that they read only at their start was last changed; kube-apiserver rereads its own."""
+    changed = holders.moment_of(stored, facts) - holders.SLACK
+    programs = [program for name in _late_readers(stored) for program in holders.named(name, facts)]
+    return [program for program in programs if program.started_at < changed]
+
+
+def _late_readers(stored: Stored) -> list[str]:
+    return [name for name in cures.readers_of_ca(stored) if name != "kube-apiserver"]
 
 
 def sees_pods(facts: Facts) -> bool:
@@ -108,7 +122,8 @@ def sees_pods(facts: Facts) -> bool:
 def _pods(files: Sequence[Stored]) -> dict[str, None]:
     """Return the static pods that read these files only when they start. Other planes run them under other names."""
     static = (s for s in files if s.place.plane in ("kubeadm", "kops") and planes.reads_at_start(s.place))
-    return dict.fromkeys(name for name in map(holders.holder_of, static) if name.startswith("kube-"))
+    names = [*map(holders.holder_of, static), *(name for s in files for name in _late_readers(s))]
+    return dict.fromkeys(name for name in names if name.startswith("kube-"))
 
 
 def api_down(facts: Facts) -> str:
