@@ -4,16 +4,18 @@ import itertools
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from certmedic import loop
-from certmedic.core.incident import RecheckKind, advance
-from certmedic.core.model import SourceUp
+from certmedic.core.incident import Act, ActState, RecheckKind, advance
+from certmedic.core.model import Action, RemedyKind, SourceUp
 from certmedic.edge import worker
 from certmedic.edge.store import StoreError
 from certmedic.loop import Loop
+from certmedic.turn import renewing
 from labs.played import REFUSED, REFUSING, Played, sick
 from labs.values import NOW, entry, member
 
@@ -42,6 +44,24 @@ class Outside(Played):
         if name in outside and self.store is not None and self.store.in_transaction:
             raise AssertionError(f"{name} within the transaction")
         return super().__getattribute__(name)
+
+
+def test_what_a_renewal_under_way_replaces_is_known_before_the_inventory():
+    target = Action(kind=RemedyKind.RENEW, container=None, watched=(("/pki/a.crt", NOW),), ports=())
+    act = Act(
+        id=1,
+        incident=1,
+        target="kubeadm",
+        action=target,
+        state=ActState.INTENT,
+        boot_id="b",
+        at=NOW + timedelta(seconds=9),
+        ended_at=None,
+        detail="",
+        undo=(),
+    )
+    (old,) = renewing([act, replace(act, action=replace(target, kind=RemedyKind.RESTART))])
+    assert (old.path, old.not_after, old.at) == ("/pki/a.crt", NOW, act.at)
 
 
 @pytest.mark.parametrize("lease", ["", "ours"])

@@ -163,7 +163,7 @@ class Loop:
 
     def _finish(self, turn: Turn, now: datetime, looked: Looked | None) -> None:
         """Bring a turn through the core in one transaction, then have its effects performed."""
-        looked = with_memory(looked or Looked(facts=None), self.store.replaced())
+        looked = with_memory(looked or Looked(facts=None), self.store)
         if looked.facts is not None:
             self.facts = looked.facts
         facts = self.facts or Facts(at=now, host=self.world.host)  # older ones if the look was given up

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from certmedic.core import diagnose as doctor
 from certmedic.core import symptoms
-from certmedic.core.incident import Incident, IncidentState, RecheckKind, Terms, accuses, is_shared
+from certmedic.core.incident import UNDER_WAY, Act, Incident, IncidentState, RecheckKind, Terms, accuses, is_shared
 from certmedic.core.model import (
     Cause,
     Facts,
@@ -19,6 +19,7 @@ from certmedic.core.model import (
     LogEntry,
     Origin,
     Recheck,
+    RemedyKind,
     Replaced,
     Sighting,
     Trust,
@@ -68,8 +69,19 @@ class Looked:
     leases: Mapping[str, Lease] = field(default_factory=dict)
 
 
-def with_memory(looked: Looked, old: tuple[Replaced, ...]) -> Looked:
+def renewing(acts: Iterable[Act]) -> tuple[Replaced, ...]:
+    """Return what files held before the renewals of these actions, which no inventory may have seen yet."""
+    return tuple(
+        Replaced(path=path, serial="", authority_key_id="", not_after=before, fingerprint="", at=act.at)
+        for act in acts
+        if act.action.kind is RemedyKind.RENEW
+        for path, before in act.action.watched
+    )
+
+
+def with_memory(looked: Looked, store: Store) -> Looked:
     """Return what the probe found, with the certificates that files held before."""
+    old = (*store.replaced(), *renewing(act for state in UNDER_WAY for act in store.acts(state=state)))
     if not old:
         return looked
     seen = {name: facts for name in ("facts", "for_verification") if (facts := getattr(looked, name)) is not None}

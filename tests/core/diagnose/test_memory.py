@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from certmedic.core import diagnose as doctor
-from certmedic.core import symptoms
+from certmedic.core import symptoms, verdict
 from certmedic.core.model import Cause, Confidence, Facts, Fold
 from labs.held import CA, CA_FILE, CONF, LEAF, OF, old, program, scheduler
 from labs.values import DAY, NOW, entry, facts, stored
@@ -76,6 +76,35 @@ def test_old_certificate_leads_to_the_program_that_holds_it():
     assert "kube-apiserver" not in diagnosis.remedy.command
     assert "kube-controller-manager" not in diagnosis.remedy.command
     assert any("held that certificate until" in sentence for sentence in diagnosis.evidence)
+
+
+API = "/etc/kubernetes/pki/apiserver.crt"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "path"),
+    [(1, API), (5, "")],  # kube-apiserver reads a renewed file within a minute
+)
+def test_line_about_a_file_renewed_a_moment_ago_is_of_the_expiry_that_was_cured(minutes, path):
+    names = {"dns": ("kmaster",), "ips": ("10.0.0.1",)}
+    before, now = (
+        stored(CA.leaf("kube-apiserver", not_before=NOW - 9 * DAY, not_after=ends, **names), API, "apiserver", **OF)
+        for ends in (ENDED, NOW + DAY)
+    )
+    (expired,) = verdict.survey(facts((before,)), warn_within=timedelta())
+    text = f"x509: certificate has expired or is not yet valid: current time 2026-11-24T15:40:00Z is after {ENDED:%Y-%m-%dT%H:%M:%SZ}"
+    fold = line(
+        f'E1124 15:40:00.000000 1 reflector.go:138] Failed to watch: Get "https://10.0.0.1:6443/api": {text}',
+        pod="kube-scheduler-a",
+        container="kube-scheduler",
+    )
+    memory = old(path=API, at=NOW - timedelta(minutes=minutes), serial="", fingerprint="")
+    diagnosis = judged(fold, facts((now,), programs=BOTH, replaced=(memory,)))
+
+    assert (diagnosis.key == expired.key) is bool(path)
+    assert [leaf.path for leaf in diagnosis.certificates] == [path] * bool(path)
+    if path:
+        assert verdict.is_over(diagnosis, facts((now,)))[0]
 
 
 def test_without_memory_all_clients_that_started_before_their_renewal_are_named():

@@ -727,6 +727,26 @@ def test_renewal_for_an_api_server_that_is_down_is_verified_once_it_serves(serve
     assert ("act undoing" in follow) is (serves is OLD)
 
 
+@pytest.mark.parametrize(
+    ("seen", "after", "expected"),
+    [
+        (30, 2 * MINUTE, "act verified"),  # kube-apiserver served the old certificate until it read the file again
+        (30, 50 * SECOND, "look verify"),
+        (90, 2 * MINUTE, "look verify"),
+        (90, 4 * MINUTE, "act failed"),
+    ],
+)
+def test_accusations_before_a_renewed_file_is_read_again_are_no_failure(seen, after, expected):
+    (fault,) = verdict.survey(facts((OLD,)), warn_within=timedelta())
+    done = act(ActState.DONE, kind=RemedyKind.RENEW, target=False, ended_at=NOW)
+    done = replace(done, action=replace(done.action, watched=((API, NOW - DAY),)))
+    shown = (Served(address="127.0.0.1", port=6443, certificate=NEW.certificate, trust=Trust.SYSTEM),)
+    here = facts((NEW,), programs=(program("kube-apiserver"),), served=shown)
+    accused = incident(judged=fault, seen=NOW + seen * SECOND)
+    follow = kinds(advance(RecheckKind.VERIFY, accused, here, around(done, others=[accused]), NOW + after))
+    assert expected in follow
+
+
 LATE = (container(number="c2", started_at=NOW + 5 * MINUTE),)
 
 

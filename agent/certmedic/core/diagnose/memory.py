@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
-from certmedic.core import holders, remedies, stale
+from certmedic.core import holders, planes, remedies, stale
 from certmedic.core.diagnose.owned import quote
 from certmedic.core.diagnose.scene import Scene, is_here, other_end
 from certmedic.core.diagnose.whose import is_api_loopback
-from certmedic.core.model import Cause, Confidence, Diagnosis, RejectedBy, Role, Stored, Suspect, Symptom
+from certmedic.core.examine import Finding
+from certmedic.core.model import Cause, Confidence, Diagnosis, RejectedBy, Replaced, Role, Stored, Suspect, Symptom
 from certmedic.core.text import stamp
+from certmedic.core.verdict import verdict
 
 LOOPBACK_LIFE = timedelta(days=365)  # from the start of kube-apiserver; longer in newer releases (FIELD 8.2)
+TAKEN_UP = timedelta(minutes=2)
 RENEWED_WITHIN = timedelta(days=60)  # of an expiry: a file that changed then was probably renewed because of it
 # Clients of the API on a master that read their certificate only when they start.
 _OF_API = frozenset({"controller-manager-client", "scheduler-client", "apiserver-healthcheck"})
@@ -43,7 +47,33 @@ def old_leaf(scene: Scene) -> Diagnosis | None:
     if late:
         why = [f"{s.certificate.path} held that certificate until {stamp(old[s.certificate.path].at)}" for s in late]
         return stale.of_files(late, facts, [quote(sighting), *why], Confidence.PROVEN, ends)
-    return None if known else old_client(scene)
+    return being_taken_up(scene, known, old) if known else old_client(scene)
+
+
+def being_taken_up(scene: Scene, files: Sequence[Stored], old: Mapping[str, Replaced]) -> Diagnosis | None:
+    """Return the diagnosis of the expiry that the renewal of these files has just cured; None if it was not just now.
+
+    Their program takes a new file up while it runs, within a minute. Until then it logs what the old one causes.
+    """
+    at, facts = scene.sighting.entry.time, scene.facts
+    findings = []
+    for stored in files:
+        use, entry = planes.use_of(stored.place.use), old[stored.certificate.path]
+        if (use.rereads or use.reloads_since) and at - entry.at < TAKEN_UP:
+            leaf = replace(
+                stored.certificate, not_after=entry.not_after, serial=entry.serial, fingerprint=entry.fingerprint
+            )
+            findings.append(
+                Finding(
+                    stored=replace(stored, certificate=leaf),
+                    culprit=leaf,
+                    cause=Cause.EXPIRED,
+                    confidence=Confidence.PROVEN,
+                    evidence=f"{leaf.path} held the certificate of the line until {stamp(entry.at)}",
+                    since=entry.not_after,
+                )
+            )
+    return verdict(findings, replace(facts, served=())) if findings else None
 
 
 def old_client(scene: Scene) -> Diagnosis | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from certmedic.core import examine, holders, stale
+from certmedic.core import examine, holders, planes, stale
 from certmedic.core.incident.circumstances import MOST_REFUSALS, Circumstances, refused_for
 from certmedic.core.incident.effects import (
     Effect,
@@ -42,6 +42,7 @@ from certmedic.core.verify import (
 )
 
 VERIFY_EVERY = timedelta(seconds=2)
+RELOADS_WITHIN = timedelta(seconds=65)  # kube-apiserver reads its files again each minute (FIELD 8.1)
 SILENT_FOR = timedelta(seconds=7)  # etcd's probers dial every 4 s
 GRACE = timedelta(seconds=2)  # for lines that are still on their way
 LOOK_AFTER = timedelta(seconds=15)  # at an incident whose action failed: a person may have cured it
@@ -99,8 +100,11 @@ def verify(incident: Incident, facts: Facts, around: Circumstances, now: datetim
     left = _left(incident, act, facts)
     # Derived from file mtimes, so that it survives a crash.
     watched = dict(act.action.watched)
-    written = [s.modified for s in facts.stored if s.certificate.path in watched and s.modified <= now]
+    files = [s for s in facts.stored if s.certificate.path in watched]
+    written = [s.modified for s in files if s.modified <= now]
     since = max([act.ended_at or act.at, *written])
+    if act.action.kind is RemedyKind.RENEW and any(planes.use_of(s.place.use).reloads_since for s in files):
+        since += RELOADS_WITHIN  # until then it uses the certificate that it read before
     accused = _accused(incident, act, around, since + GRACE) if good and not left else ""
     out_of_time = now > _deadline(act, facts, around.terms.verify_for, held=bool(held))
     if good and not accused and not held and (left or now - since > SILENT_FOR):
