@@ -143,6 +143,11 @@ def test_kubelet_conf_with_the_first_certificate_only_needs_to_name_the_renewed_
     assert remedy.command.endswith("sudo systemctl restart kubelet")
     assert "kubeadm" not in remedy.command
     assert "No new certificate is needed" in remedy.why
+    here = facts((at(KUBELET_CONF), at(CURRENT, LEAF)))
+    assert remedies.effect_of_files(Cause.EXPIRED, here.stored[:1], here).startswith(
+        "The next start of the kubelet fails."
+    )
+    assert "NotReady" in remedies.effect_of_files(Cause.EXPIRED, here.stored[:1], facts(here.stored[:1]))
 
 
 def test_serving_certificate_of_the_kubelet_is_no_case_for_kubeadm():

@@ -213,6 +213,12 @@ def test_files_are_healthy_if_each_is_good():
     assert (is_good, why) == (False, f"{ME}: expired 2026-11-24 15:39:59 UTC")
 
 
+def test_kubeconfig_that_lost_its_client_certificate_is_not_as_good_as_its_ca():
+    ca = member()[1]
+    bare = replace(ca, certificate=replace(ca.certificate, path="/kubelet.conf", embedded_kind="cluster"))
+    assert healthy(["/kubelet.conf"], facts((bare,))) == (True, "/kubelet.conf holds no client certificate any more")
+
+
 @pytest.mark.parametrize(("ends", "is_good"), [(NOW - SECOND, False), (NOW, True)])
 def test_file_is_not_healthy_while_an_expired_certificate_is_served_for_it(ends, is_good):
     shown = member(peer_ends=ends)[0].certificate

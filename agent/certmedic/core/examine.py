@@ -221,7 +221,9 @@ def healthy(files: Iterable[str], facts: Facts) -> tuple[bool, str]:
                 return False, finding.evidence
         # A kubeconfig holds its CA too.
         stored = min(here, key=lambda item: (item.certificate.is_ca, item.certificate.not_after))
-        reasons.append(f"{path} is valid until {stamp(stored.certificate.not_after)}")
+        is_bare = stored.certificate.embedded_kind == "cluster"  # only the CA of a kubeconfig is left
+        until = f"is valid until {stamp(stored.certificate.not_after)}"
+        reasons.append(f"{path} {'holds no client certificate any more' if is_bare else until}")
         for seen, shown in served_by_system(facts):
             if seen.port in stored.place.ports and shown.not_after < facts.at:
                 return (

@@ -71,6 +71,13 @@ def effect_of(cause: Cause, places: Sequence[Place]) -> str:
     return " ".join(dict.fromkeys(filter(None, texts))) or "Programs that use it are refused."
 
 
+def effect_of_files(cause: Cause, stored: Sequence[Stored], facts: Facts) -> str:
+    """Return what stops working when these files are refused, in a sentence or two."""
+    if cures.is_only_embedded(stored, facts):
+        return "The next start of the kubelet fails. Until then it uses the certificate that it renewed itself."
+    return effect_of(cause, [item.place for item in stored])
+
+
 def image_of(group: str, facts: Facts) -> str | None:
     """Return the etcd-manager image of an etcd group: that of the running container, or of the manifest if it shows the version."""
     running = [c.image for c in facts.containers if c.trust is Trust.SYSTEM and planes.runs_renewer(c, group)]

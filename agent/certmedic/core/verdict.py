@@ -85,7 +85,7 @@ def verdict(findings: Sequence[Finding], facts: Facts) -> Diagnosis:
         evidence=tuple(dict.fromkeys((*(finding.evidence for finding in findings), *idle))),
         effect="Nothing, as long as it is not in use."
         if idle
-        else remedies.effect_of(first.cause, [finding.stored.place for finding in findings]),
+        else remedies.effect_of_files(first.cause, [finding.stored for finding in findings], facts),
         remedy=remedies.for_unused(idle[0], first.culprit.path)
         if idle
         else remedies.for_own(first.cause, [finding.stored for finding in findings], facts),
