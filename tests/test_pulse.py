@@ -347,7 +347,7 @@ def test_login_line_names_the_closed_breaker_after_the_incident_has_ended(lab, t
     pulse = Pulse(config=Config(), store=lab.store, world=lab.loop.world, required=())
     pulse.turn(lab.loop, lab.now, 0.0)
     assert (tmp_path / "motd").read_text().splitlines() == [
-        "certmedic: an action failed, so it acts on nothing more (once a person has looked: sudo certmedic reset)"
+        "certmedic: an action failed, so it does nothing more (after you looked: sudo certmedic reset)"
     ]
 
 

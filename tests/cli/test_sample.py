@@ -22,7 +22,7 @@ IN_TITLE = {
     Cause.STALE_IN_MEMORY: "etcd main: old certificate still in memory: restart etcd-manager",
     Cause.EXPIRES_SOON: "etcd main: certificate expires in 7 days: plan a restart",
     Cause.UNEXPLAINED: "etcd main: TLS failure, not explained: ",
-    Cause.BLIND: "the journal: cannot be read: find out why",
+    Cause.BLIND: "the journal cannot be read: find out why",
 }
 WARNINGS = (Cause.REVOKED, Cause.EXPIRES_SOON, Cause.UNEXPLAINED, Cause.BLIND)
 

@@ -11,7 +11,7 @@ from certmedic.core import diagnose as doctor
 from certmedic.core import symptoms, verdict
 from certmedic.core.model import Cause, Confidence, Facts, Fold
 from labs.held import CA, CA_FILE, CONF, LEAF, OF, old, program, scheduler
-from labs.values import DAY, NOW, entry, facts, stored
+from labs.values import DAY, NOW, entry, facts, member, stored
 
 ENDED = NOW - DAY
 
@@ -178,6 +178,19 @@ def test_program_with_the_ca_of_yesterday_needs_the_restart_itself(started, caus
     if cause is Cause.STALE_IN_MEMORY:
         assert (diagnosis.suspect, diagnosis.remedy.command) == ("own", "sudo systemctl restart kubelet")
         assert "kube-apiserver" not in diagnosis.remedy.why
+
+
+def test_etcd_of_kops_with_the_ca_of_yesterday_needs_a_restart_of_etcd_manager():
+    text = (
+        'embed: rejected connection from "10.0.0.2:41000" (error "tls: failed to verify client certificate: x509: certificate'
+        ' signed by unknown authority", ServerName "etcd-a")'
+    )
+    here = facts(member(), programs=(program("etcd", started=NOW - DAY),))
+    diagnosis = judged(line(text), here)
+
+    assert (diagnosis.cause, diagnosis.suspect) == (Cause.STALE_IN_MEMORY, "own")
+    assert diagnosis.remedy.command.startswith("sudo docker stop ")
+    assert "Restart etcd-manager" in diagnosis.remedy.why
 
 
 @pytest.mark.parametrize(

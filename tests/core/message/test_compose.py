@@ -340,7 +340,7 @@ def test_escalation_says_what_was_tried_and_what_to_do_next():
     )
     assert "NOT FIXED, a person is needed" in composed.title
     assert "Tried: to restart etcd-manager: me.crt is still the old one." in composed.plain
-    assert "certmedic: acts on nothing more until a person has looked and typed: sudo certmedic reset" in composed.plain
+    assert "certmedic: does nothing more until a person types: sudo certmedic reset" in composed.plain
     assert composed.severity is Severity.CRITICAL
     assert "should have fixed it" in composed.plain
     assert "restarts it now" not in composed.plain  # the message does not repeat the old decision
@@ -579,5 +579,5 @@ def test_files_that_end_at_different_times_have_their_dates():
 def test_restart_that_certmedic_does_not_make_is_left_to_a_person():
     diagnosis, facts = own(cause=Cause.STALE_IN_MEMORY)
     text = compose(MessageKind.OPENED, diagnosis, decision=decided(diagnosis, facts, "remedy")).plain
-    assert "certmedic: restarts a program only if its certificate expires: restart it by hand." in text
+    assert "certmedic: restarts programs only for a certificate that expires. Restart this one by hand." in text
     assert "cannot fix" not in text

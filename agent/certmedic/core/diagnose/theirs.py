@@ -158,7 +158,7 @@ def ours_unseen(scene: Scene, path: str = "") -> Diagnosis:
             f"{sighting.program or 'a program'} {did}: {quote(sighting)}",
             *(about or ["no file on this machine explains it"]),
         ),
-        effect="Programs that use that certificate fail.",
+        effect="The programs that need it cannot make TLS connections.",
         remedy=remedies.for_own(cause, loaded, facts)
         if loaded
         else remedies.for_unseen(

@@ -129,7 +129,7 @@ def doing(report: Report) -> Block:
     ):
         return Block("certmedic", ())
     if report.diagnosis.cause not in FIXABLE:
-        by_hand = "restarts a program only if its certificate expires: restart it by hand."
+        by_hand = "restarts programs only for a certificate that expires. Restart this one by hand."
         return Block(
             "certmedic", (by_hand if report.diagnosis.remedy.helps is Helps.YES else "cannot fix this by itself.",)
         )
@@ -153,7 +153,7 @@ def tried(report: Report) -> Block:
 
 def breaker() -> Block:
     """Say that certmedic acts no more, after an action has failed."""
-    return Block("certmedic", ("acts on nothing more until a person has looked and typed: sudo certmedic reset",))
+    return Block("certmedic", ("does nothing more until a person types: sudo certmedic reset",))
 
 
 def more(report: Report) -> Block:

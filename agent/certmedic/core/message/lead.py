@@ -21,7 +21,8 @@ AFTER = {  # it failed
 
 def headline(report: Report) -> str:
     """Return host, verdict and the one thing to do, in a few words."""
-    what = f"{machine(report.cluster, report.host)}: {cut(whose(report.diagnosis), 40)}: {brief(report.diagnosis, report.now)}"
+    joint = " " if report.diagnosis.cause is Cause.BLIND else ": "  # "the journal cannot be read"
+    what = f"{machine(report.cluster, report.host)}: {cut(whose(report.diagnosis), 40)}{joint}{brief(report.diagnosis, report.now)}"
     return {
         MessageKind.RESOLVED: f"{what}: resolved",
         MessageKind.ESCALATED: f"{what}: NOT FIXED, a person is needed",
@@ -57,7 +58,7 @@ def advice(report: Report) -> tuple[str, str]:
     if remedy.helps is Helps.UNKNOWN:
         return "a restart may not help", "A restart may not fix it: read on before you restart anything."
     few, sentence = AFTER.get(
-        remedy.kind, ("a restart does NOT fix it", "A restart does NOT fix it: read on for what does.")
+        remedy.kind, ("a restart does NOT fix it", "A restart does NOT fix it: see Fix below.")
     )
     return few.format(them=them), sentence.format(them=them, below=below)
 

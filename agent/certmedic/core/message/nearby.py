@@ -12,7 +12,7 @@ from certmedic.core.model import Decision, Diagnosis, Facts, Message, MessageKin
 from certmedic.core.text import count, cut, printable, stamp
 
 MOST = 5  # lines at login
-BREAKER = "certmedic: an action failed, so it acts on nothing more (once a person has looked: sudo certmedic reset)"
+BREAKER = "certmedic: an action failed, so it does nothing more (after you looked: sudo certmedic reset)"
 
 
 def wall_text(message: Message, incident: int) -> str:
