@@ -86,7 +86,7 @@ def test_each_command_that_prints_takes_json():
         (["simulate", "--at", "soon"], "'soon' is not a time; write 2027-03-01,"),
         (["backfill", "--since", "ever"], "'ever' is not a time; write 2026-11-01,"),
         (["certs", "--root", "/no/such"], "/no/such"),
-        (["show", "one"], "'one' is not a valid integer"),
+        (["show", "one"], "found 'one'; allowed: a number that `sudo certmedic incidents` shows"),
         (["check-config", "--config", "/no/such.toml"], "/no/such.toml: no such file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -115,7 +115,7 @@ renews = true
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ('restart = ["sshd"]', 'restart: found .*allowed: a list of "etcd-manager"'),
+        ('restart = ["sshd"]', 'restart: found .*allowed: "etcd-manager"'),
         ('restart = ["kubeadm"]', "how kubeadm is restarted is not known"),
         ('means = [{for = "k3s", unit = "k3s.service"}]', "k3s is not in remedy.restart"),
         ('means = [{for = "sshd", unit = "a.service"}]', "means 1: for: found 'sshd'"),

@@ -35,7 +35,13 @@ def offered(state: Store) -> Iterable[tuple[int, str]]:
     ]
 
 
-NUMBER = click.argument("number", type=int, metavar="ID", shell_complete=inputs.completion(offered))
+NUMBER = click.argument(
+    "number",
+    required=False,
+    callback=inputs.number("incidents"),
+    metavar="ID",
+    shell_complete=inputs.completion(offered),
+)
 
 
 def silences_of(settings: Config, state: Store, now: datetime) -> list[Silence]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from click.shell_completion import CompletionItem
 
 from certmedic.cli import output
 from certmedic.config import Config, ConfigError, duration, load
+from certmedic.core.text import nearest
 
 if TYPE_CHECKING:
     from certmedic.edge.store import Store
@@ -64,6 +64,18 @@ def command(name: str, summary: str, *commands: str) -> Callable[[Callable[..., 
     return click.command(name, short_help=summary, epilog=examples(*commands))
 
 
+def number(lists: str) -> Callable[[click.Context, click.Parameter, str | None], int]:
+    """Return the check of an argument that is the number of an incident or of a silence; `lists` is the command that lists them."""
+
+    def check(_: click.Context, __: click.Parameter, value: str | None) -> int:
+        if value is None or not value.isdecimal():
+            found = f"found {value!r}" if value else "it is missing"
+            raise click.BadParameter(f"{found}; allowed: a number that `sudo certmedic {lists}` shows")
+        return int(value)
+
+    return check
+
+
 class Commands(click.Group):
     """A group of commands whose error about a word that is none of them names the nearest one."""
 
@@ -74,9 +86,8 @@ class Commands(click.Group):
         name = args[0]
         if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
             known = self.list_commands(ctx)
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
-            ctx.fail(f"No such command {name!r}; {hint}")
+            hint = nearest(name, known) or f"; there are: {', '.join(known)}"
+            ctx.fail(f"No such command {name!r}{hint}")
         return super().resolve_command(ctx, args)
 
 

@@ -179,7 +179,13 @@ def list_silences(*, everything: bool, as_json: bool, config_path: Path | None) 
 
 
 @inputs.command("expire", "End a silence now.", "certmedic silence expire 1", "certmedic silence expire 1 --json")
-@click.argument("number", type=int, metavar="ID", shell_complete=inputs.completion(offered))
+@click.argument(
+    "number",
+    required=False,
+    callback=inputs.number("silence list"),
+    metavar="ID",
+    shell_complete=inputs.completion(offered),
+)
 @inputs.JSON
 @inputs.CONFIG
 def expire(*, number: int, as_json: bool, config_path: Path | None) -> None:

@@ -5,10 +5,9 @@ Each raises ValueError with what is allowed, which is also the best description 
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from certmedic.core import planes
 from certmedic.core.means import Means
 from certmedic.core.model import Cause, MessageKind, Pager, Route, Severity
 from certmedic.core.planes import RESTARTABLE
+from certmedic.core.text import nearest
 from certmedic.core.window import Window
 from certmedic.core.window import parse as parse_window
 
@@ -62,11 +62,10 @@ class FaultError(ValueError):
 
 def fault_of_unknown(key: str, known: Iterable[str]) -> str:
     """Return the fault of a key that does not exist, with the nearest key that does."""
-    near = difflib.get_close_matches(key, known, n=1)
     name = key.rpartition(".")[2]
     if name != key and name in known:  # the end of the file belongs to its last section
         return f"no such key; {name} stands above the first [section]"
-    return f"no such key{f'; did you mean {near[0]}?' if near else '; see certmedic.toml(5)'}"
+    return f"no such key{nearest(key, known) or '; see certmedic.toml(5)'}"
 
 
 # ---------------------------------------------------------------- single values
@@ -91,7 +90,7 @@ def one_of(*allowed: str) -> Callable[[Any], str]:
 
     def parse(value: Any) -> str:
         if value not in allowed:
-            raise FaultError("allowed: " + _quoted(allowed))
+            raise FaultError(_allowed(allowed, value))
         return str(value)
 
     return parse
@@ -200,8 +199,9 @@ def web_addresses(value: Any) -> tuple[Secret, ...]:
 # ---------------------------------------------------------------- lists
 
 
-def _quoted(words: Iterable[str]) -> str:
-    return ", ".join(f'"{item}"' for item in words)
+def _allowed(words: Sequence[str], *found: Any) -> str:
+    wrong = next((item for item in found if item not in words), "")
+    return "allowed: " + ", ".join(f'"{item}"' for item in words) + nearest(wrong, words)
 
 
 def strings(value: Any) -> tuple[str, ...]:
@@ -220,13 +220,13 @@ def globs(value: Any) -> tuple[str, ...]:
 def plane_names(value: Any) -> tuple[str, ...]:
     words = PLANES if value == "auto" else strings(value)
     if not set(words) <= set(PLANES):
-        raise FaultError("allowed: " + _quoted(PLANES))
+        raise FaultError(_allowed(PLANES, *words))
     return words
 
 
 def renewers(value: Any) -> tuple[str, ...]:
     if not set(strings(value)) <= set(RESTARTABLE):
-        raise FaultError("allowed: a list of " + _quoted(RESTARTABLE))
+        raise FaultError(_allowed(RESTARTABLE, *value))
     return strings(value)
 
 
@@ -246,8 +246,7 @@ def time_zone(value: Any) -> ZoneInfo | None:
     try:
         return ZoneInfo(value)
     except (TypeError, ValueError, OSError, KeyError):
-        near = difflib.get_close_matches(str(value), available_timezones(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = nearest(value, available_timezones())
         raise FaultError(f"allowed: a time zone that this machine knows, e.g. Europe/Berlin{hint}") from None
 
 
@@ -280,7 +279,7 @@ def _tables(value: Any, key: str, faults_of: Callable[[Mapping[str, Any]], list[
 
 def _faults_of_route(table: Mapping[str, Any]) -> list[str]:
     faults = [
-        f"{name}: found {value!r}; allowed: {', '.join(ROUTE[name])}"
+        f"{name}: found {value!r}; allowed: {', '.join(ROUTE[name])}{nearest(value, ROUTE[name])}"
         if name in ROUTE
         else f"{name}: {fault_of_unknown(name, ('tag', *ROUTE))}"
         for name, value in table.items()
@@ -301,7 +300,7 @@ def _faults_of_pager(table: Mapping[str, Any]) -> list[str]:
     faults = [f"{name}: {fault_of_unknown(name, PAGER)}" for name in table if name not in PAGER]
     service, routing = table.get("service"), table.get("routing", "")
     if service not in SERVICES:
-        faults.append(f"service: found {service!r}; allowed: {', '.join(SERVICES)}")
+        faults.append(f"service: found {service!r}; allowed: {', '.join(SERVICES)}{nearest(service, SERVICES)}")
     elif (service == "splunk") != bool(routing):
         faults.append("routing: is for splunk, which needs it")
     if not isinstance(routing, str) or (routing and not re.fullmatch(r"[\w.~-]{1,128}", routing)):
@@ -323,8 +322,9 @@ def pagers(value: Any) -> tuple[Pager, ...]:
 
 def _faults_of_means(table: Mapping[str, Any]) -> list[str]:
     faults = [f"{name}: {fault_of_unknown(name, MEANS)}" for name in table if name not in MEANS]
-    if table.get("for") not in RESTARTABLE:
-        faults.append(f"for: found {table.get('for')!r}; allowed: {', '.join(RESTARTABLE)}")
+    name = table.get("for")
+    if name not in RESTARTABLE:
+        faults.append(f"for: found {name!r}; allowed: {', '.join(RESTARTABLE)}{nearest(name, RESTARTABLE)}")
     unit, command = table.get("unit", ""), table.get("command", [])
     if not isinstance(unit, str) or not re.fullmatch(r"(?!-)[\w@.:\\-]+\.service|", unit):
         faults.append(f"unit: found {unit!r}; allowed: a unit's whole name, e.g. etcd-manager.service")

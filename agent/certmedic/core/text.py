@@ -5,8 +5,10 @@ Text from logs, certificates and other machines goes through `printable` before 
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 
 # Control, format (direction marks, zero-width), private, surrogate, unassigned; line and paragraph separators.
@@ -21,6 +23,12 @@ def printable(text: str) -> str:
         if char.isspace() or unicodedata.category(char) not in _INVISIBLE
     )
     return re.sub(r" {2,}", " ", "".join(shown)).strip()
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """Return the known word that is most like another one, as the end of an error: "; did you mean X?"; "" if none is."""
+    near = difflib.get_close_matches(str(word), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def cut(text: str, limit: int) -> str:

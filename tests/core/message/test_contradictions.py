@@ -140,7 +140,11 @@ MODES = ("observe", "notify", "approve", "remedy")
 def test_no_version_and_mode_lead_to_a_contradiction(version, mode):
     """The real remedies and gates of each plane, with every version of the renewer."""
     around = (container(image=IMAGES[version]),) if version in IMAGES else ()
-    ca = stored(pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=NOW - DAY), f"{VOLUME}/peers/ca.crt", "ca")
+    ca = stored(
+        pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=NOW - DAY),
+        f"{VOLUME}/peers/ca.crt",
+        "ca",
+    )
     machines = {
         "expired": member(peer_ends=NOW - DAY, server_ends=NOW - DAY),
         "expires soon": member(peer_ends=NOW + DAY),

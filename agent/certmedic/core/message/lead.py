@@ -57,9 +57,7 @@ def advice(report: Report) -> tuple[str, str]:
         return f"restart {what}", f"Restart {what}{below}: that fixes it."
     if remedy.helps is Helps.UNKNOWN:
         return "a restart may not help", "A restart may not fix it: read on before you restart anything."
-    few, sentence = AFTER.get(
-        remedy.kind, ("a restart does NOT fix it", "A restart does NOT fix it: see Fix below.")
-    )
+    few, sentence = AFTER.get(remedy.kind, ("a restart does NOT fix it", "A restart does NOT fix it: see Fix below."))
     return few.format(them=them), sentence.format(them=them, below=below)
 
 
