@@ -69,8 +69,8 @@ def number(lists: str) -> Callable[[click.Context, click.Parameter, str | None],
 
     def check(_: click.Context, __: click.Parameter, value: str | None) -> int:
         if value is None or not value.isdecimal():
-            found = f"found {value!r}" if value else "it is missing"
-            raise click.BadParameter(f"{found}; allowed: a number that `sudo certmedic {lists}` shows")
+            fault = f"found {value!r}" if value else "it is missing"
+            raise click.BadParameter(f"{fault}; allowed: a number that `sudo certmedic {lists}` shows")
         return int(value)
 
     return check

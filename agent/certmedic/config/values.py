@@ -199,8 +199,8 @@ def web_addresses(value: Any) -> tuple[Secret, ...]:
 # ---------------------------------------------------------------- lists
 
 
-def _allowed(words: Sequence[str], *found: Any) -> str:
-    wrong = next((item for item in found if item not in words), "")
+def _allowed(words: Sequence[str], *values: Any) -> str:
+    wrong = next((item for item in values if item not in words), "")
     return "allowed: " + ", ".join(f'"{item}"' for item in words) + nearest(wrong, words)
 
 

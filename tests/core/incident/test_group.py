@@ -79,9 +79,9 @@ def left_to(me="b", *, decision=NOTHING, after=0 * HOUR, incident=None, mode="no
     ],
 )
 def test_member_whose_certificate_expired_first_reports_the_group(me, others, first, due):
-    said = left_to(me, **others)
+    reason = left_to(me, **others)
     then = f"if this machine is not fixed by 2026-11-24 {due}:00 UTC, it reports itself"
-    assert said == (first and f"{first} reports the group; {then}")
+    assert reason == (first and f"{first} reports the group; {then}")
 
 
 @pytest.mark.parametrize(
@@ -164,9 +164,9 @@ def test_first_message_names_the_others_and_the_last_those_that_are_still_sick()
     assert [e.outcome for e in follow if isinstance(e, effects.Tell)] == ["b, c"]
     assert group.still_sick(incident, here) == "; b, c still serve an expired certificate"
     assert group.still_sick(incident, seen(incident, "a", c=ENDED, b=None)) == "; c still serves an expired certificate"
-    told = replace(incident, announced_at=NOW)
+    announced = replace(incident, announced_at=NOW)
     healed = replace(facts(member()), members=here.members)
-    over = advance(RecheckKind.INCIDENT, told, healed, around(), NOW)
+    over = advance(RecheckKind.INCIDENT, announced, healed, around(), NOW)
     (last,) = [e for e in over if isinstance(e, effects.Tell)]
     assert (last.kind, last.outcome.endswith("; b, c still serve an expired certificate")) == (
         MessageKind.RESOLVED,

@@ -96,9 +96,10 @@ def fix(report: Report) -> Block:
 
 
 def others(report: Report) -> Block:
-    """Say which members have the same fault: they send no message of their own."""
-    told = report.kind is MessageKind.OPENED and report.outcome
-    return Block("Also", (f"the same fault on {report.outcome}. This message is for all of them.",) if told else ())
+    """Say which members have the same fault: the message is for them, too."""
+    if report.kind is not MessageKind.OPENED or not report.outcome:
+        return Block("Also", ())
+    return Block("Also", (f"the same fault on {report.outcome}. This message is for all of them.",))
 
 
 def command(report: Report) -> Block:
