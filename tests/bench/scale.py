@@ -200,7 +200,7 @@ AXES: Mapping[str, Axis] = {
             unit="% of a core to follow a pod's log",
             measure=of_lines,
             counts=(1, 10, 100, 1_000, 10_000, 100_000),
-            end="one core reads the log of a pod as fast as `grep` (row `pods`); beyond that the files are the buffer",
+            end="one core; beyond that the files are the buffer",
         ),
         Axis(
             what="pods",
@@ -277,7 +277,7 @@ def table(found: Mapping[str, Sequence[tuple[int, float]]]) -> str:
         "# Cost against work",
         "",
         (
-            f"Measured on {datetime.now(UTC):%Y-%m-%d} by `./dev bench scale` on {os.cpu_count()} cores at load {load:.0f}, in CPU time. `growth` is the "
+            f"Measured on {datetime.now(UTC):%Y-%m-%d} by `./dev bench scale` on {os.cpu_count()} cores load {load:.0f} at the end, in CPU time. `growth` is the "
             "exponent of the steepest tenfold: 1 is linear, 0 costs nothing more."
         ),
         "",
@@ -288,16 +288,21 @@ def table(found: Mapping[str, Sequence[tuple[int, float]]]) -> str:
             "",
             f"| {what} | {' | '.join(f'{count:,}' for count, _ in points)} | growth |",
             f"|---|{'---|' * (len(points) + 1)}",
-            f"| {AXES[what].unit} | {' | '.join(f'{cost:.3g}' for _, cost in points)} | {growth(points):.2f} |",
+            f"| {AXES[what].unit} | {' | '.join(number(cost) for _, cost in points)} | {growth(points):.2f} |",
             "",
             f"It ends at: {AXES[what].end}.",
         ]
     return "\n".join([*rows, ""])
 
 
+def number(cost: float) -> str:
+    """Return a figure with the digits that mean something."""
+    return f"{cost:,.0f}" if cost >= 100 else f"{cost:.3g}"
+
+
 def picture(found: Mapping[str, Sequence[tuple[int, float]]]) -> str:
     """Return a chart for each kind of work as SVG, both scales logarithmic; the dashed line is linear growth."""
-    width, height, room = 220, 150, 34
+    width, height, room = 270, 150, 34
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width * len(found)} {height + 2 * room}" '
@@ -327,7 +332,7 @@ def picture(found: Mapping[str, Sequence[tuple[int, float]]]) -> str:
                 for point in (first, last)
             ),
             f'<text x="{x + 4}" y="{float(at(*first).split(",")[1]) - 4}">{first[1]:.2g}</text>',
-            f'<text x="{x + width - 2 * room}" y="{float(at(*last).split(",")[1]) - 4}" text-anchor="end">{last[1]:.3g}</text>',
+            f'<text x="{x + width - 2 * room}" y="{float(at(*last).split(",")[1]) - 4}" text-anchor="end">{number(last[1])}</text>',
         ]
     return "\n".join([*parts, "</svg>", ""])
 

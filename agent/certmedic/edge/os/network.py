@@ -47,7 +47,7 @@ def first_address(host: str) -> str:
 
 
 def rows(network: Network, name: str) -> Iterator[list[str]]:
-    """Yield the fields of each line below the head of such a file, read by and by. Raises OSError."""
+    """Yield the fields of each line of such a file but its head, read in blocks as they are needed. Raises OSError."""
     with Path(f"/proc/{network.process}/net/{name}").open("rb", buffering=0) as file:
         left = file.read(BLOCK).partition(b"\n")[2]
         while True:

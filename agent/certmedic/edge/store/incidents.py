@@ -18,6 +18,7 @@ MOST_FOLDS = 100  # kinds of lines of one incident
 class Incidents(Database):
     """Incidents, each from its first line until it is resolved."""
 
+    _decoded: Mapping[int, tuple[sqlite3.Row, Incident]] = {}  # the unresolved ones, by number, as they were read last
     _unresolved: tuple[tuple[int, int, int], dict[int, Incident]] | None = None  # by number, and the stamp of then
 
     def _incident(self, row: sqlite3.Row) -> Incident:
@@ -49,11 +50,18 @@ class Incidents(Database):
         return [self._incident(row) for row in self._db.execute("SELECT * FROM incidents ORDER BY id DESC")]
 
     def _all_unresolved(self) -> Mapping[int, Incident]:
-        """Return the unresolved incidents, newest first. They are decoded again only after a change: each look needs all of them."""
+        """Return the unresolved incidents, newest first. Only those that changed are decoded again: each look needs all of them."""
         stamp = self._stamp()
         if self._unresolved is None or self._unresolved[0] != stamp:
             rows = self._db.execute("SELECT * FROM incidents WHERE state <> 'resolved' ORDER BY id DESC")
-            self._unresolved = stamp, {row["id"]: self._incident(row) for row in rows}
+            before = self._decoded
+            self._decoded = {
+                row["id"]: kept
+                if (kept := before.get(row["id"])) is not None and kept[0] == row
+                else (row, self._incident(row))
+                for row in rows
+            }
+            self._unresolved = stamp, {number: incident for number, (_, incident) in self._decoded.items()}
         return self._unresolved[1]
 
     def recent(self, since: datetime) -> list[Incident]:
