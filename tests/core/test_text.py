@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from certmedic.core.text import ago, count, cut, printable, span
+from certmedic.core.text import ago, count, cut, nearest, printable, span
 
 SECOND = timedelta(seconds=1)
 
@@ -60,3 +60,8 @@ def test_ago_describes_past_and_future_times(length, shown):
 @pytest.mark.parametrize(("number", "shown"), [(0, "0 days"), (1, "1 day"), (2, "2 days")])
 def test_noun_agrees_with_its_number(number, shown):
     assert count(number, "day") == shown
+
+
+def test_nearest_known_word_ends_an_error():
+    assert nearest("remdy", ("notify", "remedy")) == "; did you mean remedy?"
+    assert nearest(7, ("notify", "remedy")) == ""
