@@ -225,13 +225,14 @@ def main() -> None:
             if source.read[0] < month.written:
                 raise RuntimeError(f"{month.written - source.read[0]} lines were not read")
             for _ in range(5):
-                month.now += 2 * MINUTE
+                until_then = month.now + 2 * MINUTE
                 items += box.drain(0)
                 loop.step(items, month.now)
                 items = []
-                while (due := store.next_due()) is not None and due < month.now + 2 * MINUTE:
-                    loop.step([], max(due, month.now))
+                while (due := store.next_due()) is not None and due < until_then:
                     month.now = max(due, month.now)
+                    loop.step([], month.now)
+                month.now = until_then
                 pulse.turn(loop, month.now, (month.now - start).total_seconds())
             if (number + 1) % 6 == 0:
                 note(config.state, seen)
