@@ -1,7 +1,7 @@
 """A real kubeadm 1.20 master whose certificates expire, and a person who types what certmedic tells (`./dev real`).
 
 Each scenario plants one fault, reads the messages, types their commands at a shell, and looks at the moment of "resolved" whether the
-API server and every component work. The messages are printed in full (`./dev real SCENARIO -s`).
+API server and every component work. The messages are printed in full (`./dev real SCENARIO -s`). README.md has what was seen, with dates.
 """
 
 import os
