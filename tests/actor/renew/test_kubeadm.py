@@ -173,7 +173,7 @@ def test_actor_renews_exactly_what_needs_no_restart_and_undoes_it(master):
     )
 
     def look() -> Facts:
-        return replace(machine.gather(now=NOW), clock_synchronised=None, served=(), members=())
+        return replace(machine.gather(now=NOW), clock_synchronised=None, served=(), members=(), programs=())
 
     policy = Policy(mode="remedy", restart=(), cooldown=DAY, per_day=2, renew=True)
     assert [p.decision.action for p in proposals(look(), replace(policy, renew=False), Past())] == [None]

@@ -40,7 +40,7 @@ def advice(report: Report) -> tuple[str, str]:
     if (elsewhere := _elsewhere(diagnosis, below)) is not None:
         return elsewhere
     if report.acts:
-        acts = "certmedic renews it" if report.in_place else f"certmedic restarts {program(diagnosis)}"
+        acts = f"certmedic renews {them}" if report.in_place else f"certmedic restarts {program(diagnosis)}"
         return acts, f"{acts} now. Nothing for you to do yet: the result follows."
     if report.waits:
         turn = f"certmedic restarts {program(diagnosis)} when its turn comes, after other members. Nothing for you to do yet."
