@@ -80,11 +80,9 @@ def test_renewal_of_three_expired_members_needs_no_restart_and_keeps_quorum(seed
         story = Story(lab, received, seed=seed, remedy=remedy, keep_expired=old, kill_within=(LIFE - 5, LIFE + 15))
         try:
             if old:
-                # Without permission the agents do not act, and call a person.
+                # Without permission the agents do not act, and call a person: one of them does for all.
                 what = "2 certificates expired"
-                assert until(lambda: sum(what in m["title"] for m in received.messages) >= 3, seconds=90), (
-                    story.context()
-                )
+                assert until(lambda: any(what in m["title"] for m in received.messages), seconds=90), story.context()
                 assert not until(story.restarted, seconds=5, every=1), story.context()
                 story.reload("renew = true\n")
             assert until(story.resolved, seconds=120, every=2), story.context()
