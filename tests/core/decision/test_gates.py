@@ -8,7 +8,7 @@ import pytest
 from certmedic.core import verdict, window
 from certmedic.core.decision import History, Policy, Refusal, decide, explain, troubled
 from certmedic.core.means import Means
-from certmedic.core.model import Attempt, Cause, GateName, Lease, RemedyKind, Suspect, Trust, WaitsFor
+from certmedic.core.model import Attempt, Cause, GateName, Lease, RemedyKind, Served, Suspect, Trust, WaitsFor
 from certmedic.core.text import stamp
 from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, facts, k3s, member, unit
 
@@ -51,6 +51,23 @@ def test_only_gates_that_apply_are_checked():
 def test_sighting_is_fresh_for_ten_minutes(ago, passes):
     decision = decide(diagnosis(last_seen=NOW - ago), facts(EXPIRED), HISTORY, POLICY)
     assert blocked(decision) == ([] if passes else [GateName.FRESH])
+
+
+@pytest.mark.parametrize(
+    ("renew", "shows", "trust", "passes"),
+    [
+        (True, EXPIRED[0].certificate, Trust.SYSTEM, True),
+        (True, EXPIRED[0].certificate, Trust.STRANGER, False),
+        (True, EXPIRED[1].certificate, Trust.SYSTEM, False),  # another certificate
+        (True, None, Trust.SYSTEM, False),
+        (False, EXPIRED[0].certificate, Trust.SYSTEM, False),  # a restart interrupts, so it waits for a failure
+    ],
+)
+def test_handshake_that_shows_the_expired_certificate_is_enough_for_a_renewal_in_place(renew, shows, trust, passes):
+    seen = (Served(address="127.0.0.1", port=2380, certificate=shows, trust=trust),)
+    here = facts(EXPIRED, served=seen, signable=frozenset({f"{VOLUME}/peers/me.crt"}))
+    decision = decide(diagnosis(last_seen=None), here, HISTORY, replace(POLICY, renew=renew))
+    assert (GateName.FRESH in blocked(decision)) is not passes
 
 
 @pytest.mark.parametrize(("ago", "passes"), [(15 * 60 - 1, False), (15 * 60, True)])

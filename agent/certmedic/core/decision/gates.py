@@ -187,10 +187,16 @@ def clock(context: Context) -> Gate:
 
 
 def fresh(context: Context) -> Gate | None:
-    """It fails now, and was seen since this agent started: history may be reported, never acted on."""
+    """It fails now, and was seen since this agent started: history may be reported, never acted on.
+
+    For a renewal in place, which interrupts nothing, a handshake that shows the expired certificate is enough: clients may keep
+    their old connections and log nothing.
+    """
     name, seen, now = GateName.FRESH, context.diagnosis.last_seen, context.facts.at
     if context.diagnosis.cause is Cause.EXPIRES_SOON:
         return None
+    if context.in_place and (where := _shown_expired(context)):
+        return opened(name, f"a handshake with {where} shows the expired certificate")
     if seen is None:
         return closed(name, "no failure logged yet", opens="wait for the first failure")
     if seen < context.history.started_at:
@@ -198,6 +204,14 @@ def fresh(context: Context) -> Gate | None:
     if now - seen > FRESH_FOR:
         return closed(name, f"last seen {stamp(seen)}, more than 10 minutes ago", opens="wait for a new failure")
     return opened(name, f"last seen {stamp(seen)}")
+
+
+def _shown_expired(context: Context) -> str:
+    """Return which listener of the control plane shows an expired certificate of the diagnosis; "" if none does."""
+    expired = {leaf.fingerprint for leaf in context.diagnosis.certificates if leaf.not_after < context.facts.at}
+    trusted = (served for served in context.facts.served if served.trust is Trust.SYSTEM)
+    shows = (s for s in trusted if s.certificate is not None and s.certificate.fingerprint in expired)
+    return next((f"{s.address}:{s.port}" for s in shows), "")
 
 
 def window(context: Context) -> Gate | None:
