@@ -25,7 +25,7 @@ def test_memory_descriptors_and_threads_stay_flat_after_the_first_hour(tmp_path)
     played = json.loads(done.stdout)
     early, *_, late = played["hours"]
     assert played["incidents"] >= 20
-    assert played["sent"] >= 20
+    assert played["sent"] >= 10
     assert played["open"] == 0
     assert played["faults"] == {}
     assert played["positions"] <= 10

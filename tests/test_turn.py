@@ -211,7 +211,7 @@ def test_loop_keeps_turning_while_a_worker_hangs(tmp_path, lab, what):
 
     def going():
         turns.append(time.monotonic())
-        return time.monotonic() - began < 4
+        return time.monotonic() - began < 6
 
     def take(seconds):
         time.sleep(min(seconds, 0.1))
@@ -220,12 +220,12 @@ def test_loop_keeps_turning_while_a_worker_hangs(tmp_path, lab, what):
     def now():
         return NOW + timedelta(seconds=time.monotonic() - began)
 
-    timer = threading.Timer(3, made.world.go_on.set)
+    timer = threading.Timer(5, made.world.go_on.set)
     timer.start()
     running.run(take, now, going)
     timer.join()
     gaps = [after - before for before, after in itertools.pairwise(turns)]
-    assert max(gaps) < 1.8  # each turn feeds the watchdog
+    assert max(gaps) < 4  # each turn feeds the watchdog
 
 
 def test_probe_that_takes_too_long_is_abandoned_and_the_turn_completes(lab):

@@ -343,16 +343,16 @@ def test_real_crictl_stops_the_target_only(tmp_path, monkeypatch):
 @real
 @needs_root
 def test_command_of_the_message_stops_the_etcd_manager_of_one_group(containerd):
-    for group in ("main", "events"):
+    for group in ("calico", "cilium"):  # no other test here runs these
         pod = {"io.kubernetes.pod.name": f"etcd-manager-{group}-m1", "io.kubernetes.pod.namespace": "kube-system"}
         containerd.run(group, *FOREVER, labels={**LABELS, **pod})
-    typed = ["sh", "-c", restart_command("main", "containerd").replace("sudo ", "")]
+    typed = ["sh", "-c", restart_command("calico", "containerd").replace("sudo ", "")]
     environment = {"PATH": os.environ["PATH"], "CONTAINERD_ADDRESS": containerd.address}
     restart._run(typed, time.monotonic() + 60, environment)
-    until(lambda: containerd.pid("main") is None)
-    containerd("tasks", "delete", "main")
+    until(lambda: containerd.pid("calico") is None)
+    containerd("tasks", "delete", "calico")
     restart._run(typed, time.monotonic() + 60, environment)  # now that none runs, it stops no other container
-    assert containerd.pid("events") is not None
+    assert containerd.pid("cilium") is not None
 
 
 @real

@@ -261,6 +261,7 @@ def test_commands_and_login_line_show_a_maintenance_window(service, hook, tmp_pa
     (window,) = json.loads(service.ask("status", "--json"))["maintenance"]
     assert window["window"] in ("00:00-12:00 UTC", "12:00-00:00 UTC")
     assert "open, silenced" in service.ask("incidents")
-    until(lambda: "silenced, maintenance window, until" in (run / "motd").read_text())
+    motd = run / "motd"
+    until(lambda: motd.exists() and "silenced, maintenance window, until" in motd.read_text())
     assert service.deliveries() == []
     assert hook.requests == []

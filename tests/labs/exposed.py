@@ -132,7 +132,10 @@ class Troubled:
             ),
             sources=[{"source": "journal", "down": "it has gone", "seen": 7}, {"source": "pods", "down": ""}],
             sightings=round(now.timestamp()) % 100_000,
-            incidents=[incident(opened_at=at - DAY), incident(2, suspect=Suspect.PEER, opened_at=at - DAY)],
+            incidents=[
+                incident(opened_at=at - DAY),
+                incident(2, suspect=Suspect.PEER, cause=Cause.UNKNOWN_AUTHORITY, opened_at=at - DAY),
+            ],
             acts=[act(ActState.VERIFIED, at=at - DAY), act(ActState.FAILED, RemedyKind.RENEW, at=at - DAY)],
             tripped=True,
             waiting=1,

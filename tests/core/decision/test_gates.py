@@ -63,7 +63,7 @@ def test_sighting_is_fresh_for_ten_minutes(ago, passes):
         (False, EXPIRED[0].certificate, Trust.SYSTEM, False),  # a restart interrupts, so it waits for a failure
     ],
 )
-def test_handshake_that_shows_the_expired_certificate_is_enough_for_a_renewal_in_place(renew, shows, trust, passes):
+def test_handshake_with_an_expired_certificate_is_enough_for_a_renewal_in_place(renew, shows, trust, passes):
     seen = (Served(address="127.0.0.1", port=2380, certificate=shows, trust=trust),)
     here = facts(EXPIRED, served=seen, signable=frozenset({f"{VOLUME}/peers/me.crt"}))
     decision = decide(diagnosis(last_seen=None), here, HISTORY, replace(POLICY, renew=renew))
