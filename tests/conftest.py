@@ -23,18 +23,23 @@ HERE = Path(__file__).parent
 DAEMONS = {"docker", "containerd"}  # fixtures that the tests of a file share and that take seconds to start
 PROGRAMS = {"service", "hook", "other_hook"}  # fixtures that start a program or wait for its messages
 SLOW_FOLDERS = {"attacks", "fuzz", "real", "stories"}
-# These use none of the libraries whose newest versions are tested.
+# These use none of the libraries whose newest versions are tested, or use them as other tests do that stay.
 NO_LIBRARY = {
     "actor/test_lease.py",
     "attacks/test_hints.py",
+    "cli/test_silence.py",
     "edge/containers/test_source.py",
-    "edge/files/test_docker.py",
-    "edge/files/test_rotation.py",
-    "edge/files/test_source.py",
     "edge/test_link.py",
     "stories/test_alerts.py",
+    "stories/test_dashboard.py",
+    "stories/test_growth.py",
+    "stories/test_quiet.py",
+    "stories/test_quorum.py",
+    "test_messages.py",
+    "test_readers.py",
+    "test_turn.py",
 }
-NO_LIBRARY_IN = ("core/", "edge/store/", "reader/", "repository/")
+NO_LIBRARY_IN = ("core/", "edge/files/", "edge/store/", "reader/", "repository/")
 # Of the core, only `certificates` imports one. These are its tests.
 LIBRARY_IN = ("core/certificates/", "core/test_der.py", "core/test_keys.py")
 # Three masters, each with its dockerd, etcd and agent, fill a small machine: one such story at a time.
