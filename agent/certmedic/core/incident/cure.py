@@ -44,6 +44,7 @@ from certmedic.core.verify import (
 VERIFY_EVERY = timedelta(seconds=2)
 RELOADS_WITHIN = timedelta(seconds=65)  # kube-apiserver reads its files again each minute (FIELD 8.1)
 SILENT_FOR = timedelta(seconds=7)  # etcd's probers dial every 4 s
+ACCUSED_FOR = timedelta(seconds=90)  # after its last line; programs try again at least once a minute
 GRACE = timedelta(seconds=2)  # for lines that are still on their way
 LOOK_AFTER = timedelta(seconds=15)  # at an incident whose action failed: a person may have cured it
 
@@ -105,7 +106,7 @@ def verify(incident: Incident, facts: Facts, around: Circumstances, now: datetim
     since = max([act.ended_at or act.at, *written])
     if act.action.kind is RemedyKind.RENEW and any(planes.use_of(s.place.use).reloads_since for s in files):
         since += RELOADS_WITHIN  # until then it uses the certificate that it read before
-    accused = _accused(incident, act, around, since + GRACE) if good and not left else ""
+    accused = _accused(incident, act, around, max(since + GRACE, now - ACCUSED_FOR)) if good and not left else ""
     out_of_time = now > _deadline(act, facts, around.terms.verify_for, held=bool(held))
     if good and not accused and not held and (left or now - since > SILENT_FOR):
         if act.action.kind is RemedyKind.RENEW:
