@@ -57,80 +57,67 @@ def say(text):
     sys.stdout.write(f"{text}\n")
 
 
-def test_sick_master_gives_one_notification_and_one_when_it_is_over(tmp_path):
+@contextlib.contextmanager
+def monitored(folder, **story):
+    """Run a story on three masters whose agents post to a chat and to Alertmanager; yield it with them and with the hook of Alertmanager."""
     with (
         masters() as lab,
         Hook(lab.listener()) as chat,
         Hook(lab.listener()) as hook,
-        alertmanager(tmp_path, hook, network=lab.hub) as running,
+        alertmanager(folder, hook, network=lab.hub) as running,
     ):
         notify = f'alertmanager = ["{running.url}"]\n'
-        story = Story(lab, chat, seed=0, sick=SICK, kill_within=(0, 0), notify=notify)
+        played = Story(lab, chat, seed=0, kill_within=(0, 0), notify=notify, **story)
         try:
-            assert until(lambda: story.resolved(SICK), seconds=180, every=1), story.context()
-            arrived = follows(hook, [FIRING, OVER])
-            say(f"told {(arrived - resolved_at(lab)).total_seconds():.1f} s after the verified cure")
-            assert arrived - resolved_at(lab) <= WITHIN, notifications(hook)
+            yield lab, chat, hook, played
         finally:
-            story.end()
+            played.end()
+
+
+def test_sick_master_gives_one_notification_and_one_when_it_is_over(tmp_path):
+    with monitored(tmp_path, sick=SICK) as (lab, _, hook, story):
+        assert until(lambda: story.resolved(SICK), seconds=180, every=1), story.context()
+        arrived = follows(hook, [FIRING, OVER])
+        say(f"told {(arrived - resolved_at(lab)).total_seconds():.1f} s after the verified cure")
+        assert arrived - resolved_at(lab) <= WITHIN, notifications(hook)
 
 
 def test_all_masters_expired_give_one_notification_that_is_updated_by_each_cure(tmp_path):
     """Alertmanager sends a group again when one of its alerts is resolved, and once more if several were within one round."""
-    with (
-        masters() as lab,
-        Hook(lab.listener()) as chat,
-        Hook(lab.listener()) as hook,
-        alertmanager(tmp_path, hook, network=lab.hub) as running,
-    ):
-        notify = f'alertmanager = ["{running.url}"]\n'
-        story = Story(lab, chat, seed=0, kill_within=(0, 0), notify=notify, verify_for="3m")  # the default
-        try:
-            assert until(story.resolved, seconds=240, every=2), story.context()
-            assert until(lambda: notifications(hook)[-1:] and notifications(hook)[-1][0] == "resolved", seconds=90)
-            assert not until(lambda: notifications(hook)[-1][0] != "resolved", seconds=ROUNDS, every=1)
-            sent = notifications(hook)
-            say(f"notifications of three expired masters: {sent}; messages: {chat.titles}")
-            assert [state for state, _ in sent].count("resolved") == 1, sent
-            assert len(sent) <= 2 + len(lab.members), sent
-            assert len(chat.titles) <= MOST, chat.titles
-        finally:
-            story.end()
+    with monitored(tmp_path, verify_for="3m") as (lab, chat, hook, story):  # the default
+        assert until(story.resolved, seconds=240, every=2), story.context()
+        assert until(lambda: notifications(hook)[-1:] and notifications(hook)[-1][0] == "resolved", seconds=90)
+        assert not until(lambda: notifications(hook)[-1][0] != "resolved", seconds=ROUNDS, every=1)
+        sent = notifications(hook)
+        say(f"notifications of three expired masters: {sent}; messages: {chat.titles}")
+        assert [state for state, _ in sent].count("resolved") == 1, sent
+        assert len(sent) <= 2 + len(lab.members), sent
+        assert len(chat.titles) <= MOST, chat.titles
 
 
 def test_agent_dead_for_ten_minutes_ends_nothing_early_and_repeats_nothing(tmp_path):
-    with (
-        masters() as lab,
-        Hook(lab.listener()) as chat,
-        Hook(lab.listener()) as hook,
-        alertmanager(tmp_path, hook, network=lab.hub) as running,
-    ):
-        notify = f'alertmanager = ["{running.url}"]\n'
-        story = Story(lab, chat, seed=0, sick=SICK, kill_within=(0, 0), notify=notify, mode="notify")
-        try:
-            follows(hook, [FIRING], seconds=180)
-            kill(story.agents[SICK])
-            story.start(SICK)
-            follows(hook, [FIRING])
+    with monitored(tmp_path, sick=SICK, mode="notify") as (lab, chat, hook, story):
+        follows(hook, [FIRING], seconds=180)
+        kill(story.agents[SICK])
+        story.start(SICK)
+        follows(hook, [FIRING])
 
-            kill(story.agents[SICK])
-            died = time.monotonic()
-            follows(hook, [FIRING, OVER], seconds=LASTS.total_seconds() + 60)
-            after = time.monotonic() - died - ROUNDS
-            say(f"resolved {after:.0f} s after the agent's death")
-            # Its last post was at most a minute old.
-            assert after > LASTS.total_seconds() - 65
-            until(lambda: len(notifications(hook)) > 2, seconds=DEAD - (time.monotonic() - died), every=1)
+        kill(story.agents[SICK])
+        died = time.monotonic()
+        follows(hook, [FIRING, OVER], seconds=LASTS.total_seconds() + 60)
+        after = time.monotonic() - died - ROUNDS
+        say(f"resolved {after:.0f} s after the agent's death")
+        # Its last post was at most a minute old.
+        assert after > LASTS.total_seconds() - 65
+        until(lambda: len(notifications(hook)) > 2, seconds=DEAD - (time.monotonic() - died), every=1)
 
-            story.start(SICK)
-            follows(hook, [FIRING, OVER, FIRING])
-            cure(lab, story)
-            arrived = follows(hook, [FIRING, OVER, FIRING, OVER])
-            say(f"told {(arrived - resolved_at(lab)).total_seconds():.1f} s after the verified cure")
-            assert arrived - resolved_at(lab) <= WITHIN, notifications(hook)
-            assert until(lambda: chat.kinds == ["opened", "resolved"], seconds=30), chat.titles
-        finally:
-            story.end()
+        story.start(SICK)
+        follows(hook, [FIRING, OVER, FIRING])
+        cure(lab, story)
+        arrived = follows(hook, [FIRING, OVER, FIRING, OVER])
+        say(f"told {(arrived - resolved_at(lab)).total_seconds():.1f} s after the verified cure")
+        assert arrived - resolved_at(lab) <= WITHIN, notifications(hook)
+        assert until(lambda: chat.kinds == ["opened", "resolved"], seconds=30), chat.titles
 
 
 def test_one_of_two_alertmanagers_that_is_down_loses_nothing(tmp_path):
@@ -165,36 +152,26 @@ def test_one_of_two_alertmanagers_that_is_down_loses_nothing(tmp_path):
 def test_one_accuser_speaks_for_a_dead_agent_after_the_deadline(tmp_path, etcd, deadline):
     """The deadline passes by setting the start of the incidents back."""
     sick, accusers = SICK, "ac"
-    with (
-        masters() as lab,
-        Hook(lab.listener()) as chat,
-        Hook(lab.listener()) as hook,
-        alertmanager(tmp_path, hook, network=lab.hub) as running,
-    ):
-        notify = f'alertmanager = ["{running.url}"]\n'
-        story = Story(lab, chat, seed=0, sick=sick, kill_within=(0, 0), notify=notify, mode="notify")
+    with monitored(tmp_path, sick=sick, mode="notify") as (lab, chat, hook, story):
         kill(story.agents[sick])
-        try:
 
-            def all_accuse():
-                return all(any(i["decision"] for i in incidents(lab.members[name])) for name in accusers)
+        def all_accuse():
+            return all(any(i["decision"] for i in incidents(lab.members[name])) for name in accusers)
 
-            assert until(all_accuse, seconds=180, every=1), story.context()
-            if etcd == "dead":
-                lab.members[sick].docker("stop", "--time", "1", lab.members[sick].container)
-            until(lambda: chat.titles or notifications(hook), seconds=ROUNDS, every=1)
-            assert (chat.titles, notifications(hook)) == ([], []), story.context()
+        assert until(all_accuse, seconds=180, every=1), story.context()
+        if etcd == "dead":
+            lab.members[sick].docker("stop", "--time", "1", lab.members[sick].container)
+        until(lambda: chat.titles or notifications(hook), seconds=ROUNDS, every=1)
+        assert (chat.titles, notifications(hook)) == ([], []), story.context()
 
-            for name in accusers:
-                with (
-                    contextlib.closing(sqlite3.connect(lab.members[name].home / "state/state.sqlite3", 60)) as state,
-                    state,
-                ):
-                    for number, opened in state.execute("SELECT id, opened_at FROM incidents").fetchall():
-                        at = datetime.fromisoformat(opened) - deadline
-                        state.execute("UPDATE incidents SET opened_at = ? WHERE id = ?", (text_of(at), number))
-            follows(hook, [("firing", ["master-a"])], seconds=180)
-            assert len(chat.titles) == 1, story.context()
-            assert "master-a" in chat.titles[0]
-        finally:
-            story.end()
+        for name in accusers:
+            with (
+                contextlib.closing(sqlite3.connect(lab.members[name].home / "state/state.sqlite3", 60)) as state,
+                state,
+            ):
+                for number, opened in state.execute("SELECT id, opened_at FROM incidents").fetchall():
+                    at = datetime.fromisoformat(opened) - deadline
+                    state.execute("UPDATE incidents SET opened_at = ? WHERE id = ?", (text_of(at), number))
+        follows(hook, [("firing", ["master-a"])], seconds=180)
+        assert len(chat.titles) == 1, story.context()
+        assert "master-a" in chat.titles[0]
