@@ -49,6 +49,12 @@ def test_record_with_a_needle_is_its_text_and_its_time():
     assert line.end == len(block)
 
 
+def test_line_read_over_the_socket_is_known_though_the_file_leaves_zeros_out():
+    block = b"".join(record(f"{BAD} {n}\n") for n in range(3)).replace(b".123456789Z", b".12345678Z", 2)
+    shape = JsonLines((b"tls: ",), after=("2026-11-24T15:40:01.123456780Z", 1))
+    assert texts(shape, block) == [f"{BAD} 1", f"{BAD} 2"]
+
+
 LONG = 16 * 1024 - len("remote error: tl")
 
 

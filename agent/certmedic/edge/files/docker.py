@@ -72,12 +72,19 @@ class JsonLines:
     def _was_read(self, stamp: str) -> bool:
         if self.after is None:
             return False
-        last, count = self.after
+        last, count = _padded(self.after[0]), self.after[1]
+        stamp = _padded(stamp)
         self._equal += stamp == last
         if stamp < last or (stamp == last and self._equal <= count):
             return True
         self.after = None
         return False
+
+
+def _padded(stamp: str) -> str:
+    """Return a timestamp with nine digits of a second, as the socket writes it; the file leaves zeros at the end out."""
+    seconds, _, fraction = stamp.removesuffix("Z").partition(".")
+    return f"{seconds}.{fraction:0<9}"
 
 
 def _has_long(block: bytes, size: int) -> bool:
