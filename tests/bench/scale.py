@@ -1,6 +1,6 @@
 """Cost against the amount of work, as a table and a picture: lines a second, pods, certificates, members, open incidents.
 
-`./dev bench scale` writes agent/BENCH.md and packaging/examples/scale.svg. Each point is a process of its own
+`./dev bench scale` writes agent/BENCH.md and packaging/examples/scale.svg. Each point runs in a separate process
 (`python3 -m bench.scale WHAT COUNT FOLDER` prints its figure), measured in CPU time, so that other programs on the machine disturb it little.
 """
 
