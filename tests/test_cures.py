@@ -72,6 +72,18 @@ def test_lines_older_than_the_start_may_notify_but_cause_no_action(lab):
     assert len(lab.world.restarts) == 1
 
 
+def test_first_failure_after_the_report_leads_to_the_action_at_once(lab):
+    lab = lab()
+    lab.go(10)
+    assert lab.world.kinds() == ["opened"]
+    assert lab.world.restarts == []
+
+    lab.step(REFUSED)
+    lab.go(1)
+
+    assert len(lab.world.restarts) == 1
+
+
 def test_flood_of_forged_lines_delays_no_cure_and_is_judged_in_limited_parts(lab, monkeypatch):
     judged = []
     diagnose = doctor.diagnose

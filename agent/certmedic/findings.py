@@ -60,7 +60,10 @@ class Findings:
         diagnosis = doctor.diagnose(fold, facts)
         if diagnosis is not None and self._is_of_an_act(diagnosis):
             diagnosis = None
-        seen.incident = self.open(diagnosis, now).id if diagnosis is not None else None
+        incident = self.open(diagnosis, now) if diagnosis is not None else None
+        seen.incident = incident.id if incident is not None else None
+        if incident is not None and not incident.count and incident.announced_at is not None:
+            self._store.recheck_often(RecheckKind.INCIDENT, incident.id, now)  # its action waited for the first failure
 
     def open(self, diagnosis: Diagnosis, now: datetime) -> Incident:
         """Return the open incident of a diagnosis, after adding the diagnosis to it. Opens one if there is none."""

@@ -166,6 +166,7 @@ class Story:
         self.member = master.members["a"]
         self.until = time.monotonic() + PATIENCE
         self.printed = 0  # events
+        self.has_failed = False
         self.has_expired = False
         self.is_good = False
         self.ends = self.member.ends
@@ -180,6 +181,9 @@ class Story:
         for incident in self.store.incidents():
             if incident.id == 1:
                 events = self.store.events(incident.id)
+                if not self.has_failed and (folds := self.store.folds(incident.id)):
+                    self.has_failed = True
+                    self.timeline("failing line", f"{folds[0]['sample']}")
                 for event in events[self.printed :]:
                     self.event(incident, str(event["what"]), str(event["said"]))
                 self.printed = len(events)
@@ -192,8 +196,6 @@ class Story:
 
     def event(self, incident: Incident, what: str, text: str) -> None:
         """Print one event."""
-        if what == "opened" and (folds := self.store.folds(incident.id)):
-            self.timeline("failing line", f"{folds[0]['sample']}")
         colour = {"resolved": "green", "failed": "red", "acted": "yellow"}.get(what)
         self.timeline({"opened": "sighting", "acted": "restart"}.get(what, what), text, colour)
         if what == "resolved":
