@@ -64,6 +64,20 @@ def test_progress_is_stored_every_five_minutes_and_a_match_at_once(lab):
     assert stored() == ({"files": (50, 1)}, {"file:/a": "50"})
 
 
+def test_first_position_of_a_source_is_stored_at_once(lab):
+    lab = lab()
+    take(lab, works("journal"), Progress(stream="journal", position="5"))
+    assert lab.store.positions() == {"journal": "5"}
+    lab.now += timedelta(seconds=10)
+    take(lab, Progress(stream="journal", position="9"))
+    assert lab.store.positions() == {"journal": "5"}
+    lab.kill()
+    take(lab, Progress(stream="journal", position="11"))
+    assert lab.store.positions() == {"journal": "5"}
+    take(lab, Progress(stream="pods", position="1"))
+    assert lab.store.positions() == {"journal": "11", "pods": "1"}
+
+
 def test_metrics_have_what_sources_report_before_it_is_stored(lab):
     lab = lab()
     take(lab, works("files"))

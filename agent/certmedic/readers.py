@@ -35,6 +35,7 @@ class Readers:
         self._status: dict[str, SourceStatus] = {}  # reported since, and different
         self._positions: dict[str, str | None] = {}  # reached and not stored yet
         self._stored = started_at  # when the last were stored
+        self._begun = store.positions().keys() & blind.SOURCES.keys()  # sources that have a place to go on from
 
     def start(self) -> list[tuple[Incident, str]]:
         """Load the sources of the earlier run, and forget those that are no longer read.
@@ -81,16 +82,19 @@ class Readers:
     def settle(self, positions: Mapping[str, str | None], now: datetime, *, at_once: bool) -> None:
         """Store the positions reached and what the sources report, at once or if `STORE_EVERY` has passed.
 
-        The last step of a transaction. Progress alone is not worth a write for each report: after a kill, lines that match nothing are read again.
+        The last step of a transaction. Progress alone is not worth a write for each report: after a kill, lines that match nothing are
+        read again. The first position of a source is: without one, it would begin with what is written after the next start.
         """
         self._positions.update(positions)
         # While nothing happens, a source reports only how long it has watched, under its own name: an older time does as well.
         moved = bool(self._status) or bool(self._positions.keys() - self._sources.keys())
-        if at_once or (moved and not timedelta() <= now - self._stored < STORE_EVERY):
+        begun = self._positions.keys() & blind.SOURCES.keys() - self._begun
+        if begun or at_once or (moved and not timedelta() <= now - self._stored < STORE_EVERY):
             for status in list(self._status.values()):
                 self._keep(status, now)
             self._store.settle(self._positions)
             self._positions.clear()
+            self._begun |= begun
             self._stored = now
 
     def _keep(self, status: SourceStatus, now: datetime) -> None:

@@ -105,8 +105,9 @@ class Agent:
             counts[number] = counts.get(number, 0) + count
         return counts
 
-    def sources(self) -> set[str]:
-        return {row[0] for row in self._rows("SELECT source FROM sources WHERE status <> '{}'")}
+    def positions(self) -> set[str]:
+        """Return the streams and sources that have a stored position, from which a new agent goes on."""
+        return {row[0] for row in self._rows("SELECT stream FROM positions")}
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         if not self.state.exists():

@@ -118,7 +118,7 @@ class Run:
             if recorded.get(number) != 1
         }
         if wrong and (keep := os.environ.get("CERTMEDIC_KEEP")):
-            shutil.copytree(self.agent.home, keep, ignore=shutil.ignore_patterns("systemd", "docker.sock"))
+            shutil.copytree(self.agent.home, keep, ignore=shutil.ignore_patterns("systemd", "docker.sock", "etc"))
         assert wrong == {}, self.agent.last_output()
         assert len(recorded) == self.written
 
@@ -133,7 +133,7 @@ def test_every_failure_is_counted_once_despite_rotation_restarts_and_kills(seed)
         agent = Agent(journald.home, f"unix://{socket}")
         closing.callback(agent.kill)
         agent.start()
-        waiting.until(lambda: {"journal", "files", "pods"} <= agent.sources())
+        waiting.until(lambda: {"journal", "files", "pods"} <= agent.positions())
         docker = closing.enter_context(start_dockerd())
         socket.symlink_to(docker.socket)
         run = Run(dice, agent, journald, Containers(docker, dice))
