@@ -95,7 +95,7 @@ def test_backfill_reads_every_source_and_leaves_the_state_of_a_running_service()
         file.rotate()
         file.write(lines[50:60])
         agent.start()
-        waiting.until(lambda: {"journal", "files", "pods", "docker"} <= agent.sources())
+        waiting.until(lambda: {"journal", "files", "pods", "docker"} <= agent.positions())
         waiting.until(lambda: set(range(30)) - set(range(21, 30)) <= agent.recorded().keys())
         before = agent.recorded()
 

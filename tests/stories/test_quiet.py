@@ -24,7 +24,7 @@ def test_positions_are_stored_periodically_and_not_for_every_line():
         agent = Agent(journald.home, f"unix://{journald.home}/none.sock")
         closing.callback(agent.kill)
         agent.start()
-        waiting.until(lambda: {"journal", "files", "pods"} <= agent.sources())
+        waiting.until(lambda: {"files", "pods"} <= agent.positions())
         time.sleep(3)  # time for the first inventory
 
         def calls() -> int:
