@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import threading
 
 import pytest
 
 from certmedic.core.symptoms import NEEDLES
 from certmedic.edge.containers import source as containers
 from certmedic.edge.files import source as files
+from certmedic.edge.files.docker import DockerFiles
 from certmedic.edge.files.globs import Watch
 from certmedic.reader.docker import DockerLogs, time_of
 from labs.docker import BUSYBOX, start_dockerd
@@ -22,6 +24,15 @@ def test_time_of_the_watch_over_files_serves_the_socket():
     assert time_of("5.5") == "5.5"
     assert time_of(stamped := '{"stamp": "2026-11-24T15:40:01.000000001Z", "count": 2}') == stamped
     assert time_of(str(Watch(time=5.5, globs=("/x",)))) == "5.5"
+
+
+def test_source_keeps_reading_files_while_the_daemon_does_not_answer(tmp_path):
+    root = tmp_path / "data [1]"
+    (root / "containers").mkdir(parents=True)
+    watch = str(Watch(time=5.5, globs=DockerFiles(NEEDLES, str(root))._globs))
+    stop = threading.Event()
+    stop.set()
+    DockerLogs(NEEDLES, base_url=f"unix://{tmp_path}/none.sock").follow({"docker": watch}.get, print, stop)
 
 
 @pytest.mark.real

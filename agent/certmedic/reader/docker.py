@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -14,9 +15,10 @@ from pathlib import Path
 from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
 from certmedic.edge.containers import DockerError, DockerSource
 from certmedic.edge.containers.own import own_ids
-from certmedic.edge.files.docker import DockerFiles
+from certmedic.edge.files.docker import LOGS, DockerFiles
 from certmedic.edge.os import docker_root
 from certmedic.edge.os.readfile import may_access
+from certmedic.edge.source import from_checkpoint
 
 IN_FILES = frozenset({"json-file", "none", ""})  # log drivers, with those that keep nothing
 BESIDE = "docker-socket"  # the stream of the time until which containers were watched over the socket beside the files
@@ -46,7 +48,7 @@ class DockerLogs:
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
         """Read until `stop` is set. Raises DockerError or OSError if neither files nor socket can be read."""
-        root = self._choose()
+        root = self._choose(earlier=root_of(resume(self.name)))
         if isinstance(self._source, DockerSource):
             self._source.follow(lambda stream: time_of(resume(stream)), put, stop)
             return
@@ -80,9 +82,12 @@ class DockerLogs:
         """Lines read, lines passed on, and the latest trouble."""
         return self._source.read
 
-    def _choose(self) -> str:
-        """Choose how to read, and return Docker's folder."""
-        root = docker_root.data_root(self._url)
+    def _choose(self, *, earlier: str = "") -> str:
+        """Choose how to read, and return Docker's folder. While the daemon does not answer, that is the one of the `earlier` watch.
+
+        A source that is read another way than before would pass on its last lines again.
+        """
+        root = docker_root.data_root(self._url, earlier=earlier)
         self._source = self._over_socket(())
         if may_access(f"{root}/containers", os.R_OK | os.X_OK):
             own = own_ids(Path("/proc/self/mountinfo"), Path("/proc/self/cgroup"))
@@ -160,3 +165,9 @@ def time_of(stored: str | None) -> str | None:
     except ValueError:
         return None
     return json.dumps(kept["time"]) if isinstance(kept, dict) and "globs" in kept else stored
+
+
+def root_of(stored: str | None) -> str:
+    """Return Docker's folder by the stored position of the whole source; "" if it was not read as files."""
+    watch = from_checkpoint(stored, lambda kept: str(kept["globs"][0]))
+    return "" if watch is None else re.sub(r"\[([*?[])\]", r"\1", watch.removesuffix(LOGS))

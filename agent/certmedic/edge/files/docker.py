@@ -23,6 +23,7 @@ from certmedic.edge.os import docker_root
 from certmedic.edge.source import from_checkpoint
 from certmedic.edge.static_pods import StaticPods
 
+LOGS = "/containers/*/*-json.log"  # below Docker's folder
 REMEMBERED = 2000  # containers
 LOOKBACK = 600.0  # seconds: the agent waits for Docker, whose first containers may fail before the first watch
 PART = (
@@ -142,7 +143,7 @@ class DockerFiles(Files):
         self._writers: dict[str, Origin | None] = {}  # path -> who writes the log; None: it is not read
         self._made: dict[str, float] = {}  # path -> when its container was made, in seconds since 1970
         self._resume: Callable[[str], str | None] = lambda _: None
-        super().__init__(needles, [f"{glob.escape(self._root)}/containers/*/*-json.log"], required=required)
+        super().__init__(needles, [glob.escape(self._root) + LOGS], required=required)
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
         """Read until `stop` is set."""

@@ -21,8 +21,8 @@ MOST_CONTAINERS: Final = 2000
 _MOST_TAGS: Final = 4 * 1024 * 1024  # bytes
 
 
-def data_root(url: str) -> str:
-    """Return the folder of Docker's data, from the daemon if its socket may be used, else from its settings. Never raises."""
+def data_root(url: str, *, earlier: str = "") -> str:
+    """Return the folder of Docker's data, from the daemon if its socket may be used, else from its settings, else `earlier`. Never raises."""
     path = url.removeprefix("unix://")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         if path.startswith("/") and may_access(path, os.W_OK):
@@ -33,7 +33,7 @@ def data_root(url: str) -> str:
         settings = json.loads(read_bytes(SETTINGS))
         if isinstance(root := settings.get("data-root") or settings.get("graph"), str) and root.startswith("/"):
             return root
-    return ROOT
+    return earlier or ROOT
 
 
 def is_closed(url: str) -> bool:
