@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from certmedic.core import message
-from certmedic.core.incident import Incident, IncidentState
-from certmedic.core.model import Facts, Severity, Silence
+from certmedic.core.incident import HELD_BACK, LEADS, LEFT, Incident, IncidentState, RecheckKind, accused
+from certmedic.core.model import Facts, Severity, Silence, Suspect
 from certmedic.edge.alertmanager import Alertmanager, Posted, address_towards
 from certmedic.edge.store import Store
 
 POST_EVERY = timedelta(minutes=1)
-Ended = tuple[dict[str, str], datetime, datetime]  # labels, opened, ended
+NAMED = "posted as"  # the event of an incident that was posted before this machine's address was known
+Ended = tuple[int, dict[str, str], datetime, datetime]  # incident, labels, opened, ended
 
 
 class Alerts:
@@ -29,7 +31,9 @@ class Alerts:
         self._texts: dict[
             int, tuple[object, dict[str, str]]
         ] = {}  # incident -> what its annotations are made of, and they
-        self._peers = frozenset[str]()  # the last that were seen: while etcd is down its members may not be known
+        # The last that were seen: while etcd is down its members may not be known.
+        self._peers: frozenset[str] = frozenset()
+        self._names: Mapping[str, str] = {}
         self._last: datetime | None = None
         self._mark: object = None
         self._recorded: set[str] = set()  # instances with a post since the start
@@ -39,7 +43,8 @@ class Alerts:
     def turn(self, cluster: str, facts: Facts | None, silences: Sequence[Silence], now: datetime) -> None:
         """Begin a post if one is due."""
         since = now - message.KEPT
-        mark = (cluster, facts is None, [silence.id for silence in silences], self._store.marks(since))
+        awaiting = self._store.looked_at(RecheckKind.GROUP)
+        mark = (cluster, facts is None, [silence.id for silence in silences], awaiting, self._store.marks(since))
         first = self._last is None
         due = self._last is None or not timedelta() <= now - self._last < POST_EVERY
         if not due and mark == self._mark:
@@ -48,17 +53,28 @@ class Alerts:
         if first and facts is None:
             return  # an alert is another one as long as the address towards the peers is not known
         if facts is not None and facts.peers:
-            self._peers = facts.peers
+            self._peers, self._names = facts.peers, facts.names
         shown = [
-            incident
+            # The alert of a group lasts until the others are well too.
+            replace(incident, resolved_at=None) if incident.id in awaiting else incident
             for incident in self._store.recent(since)
             if message.is_posted(
-                incident, message.silence_of(incident.diagnosis, silences, now), peers=self._peers, now=now
+                incident,
+                message.silence_of(incident.diagnosis, silences, now),
+                members=self._members(incident),
+                is_left=self._is_left(incident),
+                now=now,
             )
         ]
         alerts = self.alerts(shown, cluster, now)
         if alerts:
             self._receiver.post(json.dumps(alerts).encode())
+
+    def _members(self, incident: Incident) -> list[str]:
+        return accused(incident.diagnosis, self._peers, self._names)
+
+    def _is_left(self, incident: Incident) -> bool:
+        return self._store.has_event(incident.id, LEFT) and not self._store.has_event(incident.id, HELD_BACK)
 
     def alerts(self, incidents: Sequence[Incident], cluster: str, now: datetime) -> list[dict[str, Any]]:
         """Return the alerts of these incidents, and the ends of the alerts whose labels an incident no longer has."""
@@ -66,32 +82,55 @@ class Alerts:
         posted: list[dict[str, Any]] = []
         labels_of: dict[int, dict[str, str]] = {}
         for incident in incidents:
-            labels = message.labels_of(incident, cluster=cluster, host=self._host, address=address, peers=self._peers)
             before = self._posted.get(incident.id)
+            own = self._address_of(incident, before, address)
+            members = self._members(incident)
+            labels = message.labels_of(incident, cluster=cluster, host=self._host, address=own, members=members)
             if incident.state is IncidentState.RESOLVED:
                 # The severity may have been another one while it was open, which a restart of the agent forgets.
-                known = [before] if before else [{**labels, "severity": str(level)} for level in SERIOUS]
+                lasts = before is not None or incident.resolved_at is None
+                known = [before or labels] if lasts else [{**labels, "severity": str(level)} for level in SERIOUS]
                 labels_of[incident.id] = before or labels
                 posted += [self._alert(incident, each, cluster, now) for each in known]
                 continue
             if before is not None and before != labels:
-                self._ended.append((before, incident.opened_at, now))
+                self._ended.append((incident.id, before, incident.opened_at, now))
             labels_of[incident.id] = labels
             posted.append(self._alert(incident, labels, cluster, now))
         for number, before in self._posted.items():
             if number not in labels_of:  # no alert any more, e.g. a member that is no longer accused
-                self._ended.append((before, now - POST_EVERY, now))
+                self._ended.append((number, before, now - POST_EVERY, now))
         self._posted = labels_of
         self._texts = {number: self._texts[number] for number in labels_of}
         current = [alert["labels"] for alert in posted]
-        self._ended = [e for e in self._ended if now - e[2] < message.KEPT and e[0] not in current]
-        return [*posted, *(message.ended(labels, opened_at=opened, at=at) for labels, opened, at in self._ended)]
+        # Another alert of the incident hides their end as long as it lasts, so that they are posted until it has ended too.
+        self._ended = [
+            each
+            for each in self._ended
+            if (each[0] in labels_of or now - each[3] < message.KEPT) and each[1] not in current
+        ]
+        return [*posted, *(message.ended(labels, opened_at=opened, at=at) for _, labels, opened, at in self._ended)]
+
+    def _address_of(self, incident: Incident, before: dict[str, str] | None, address: str) -> str:
+        """Return the address by which an incident calls this machine: the same all the time, or the alert would be another one."""
+        if incident.diagnosis.suspect is Suspect.PEER:
+            return ""
+        if before is not None and before["suspect"] != Suspect.PEER:
+            return before["culprit"]
+        known = self._store.said(incident.id, NAMED)
+        if not (known or address):
+            with self._store.transaction():
+                self._store.event_once(incident.id, NAMED, self._host, now=incident.opened_at)
+        return known or address
 
     def _alert(self, incident: Incident, labels: dict[str, str], cluster: str, now: datetime) -> dict[str, Any]:
-        made_of = (cluster, incident.state, incident.severity, incident.diagnosis.evidence, incident.decision)
+        told = incident.announced_at
+        made_of = (cluster, incident.state, incident.severity, incident.diagnosis.evidence, incident.decision, told)
         known = self._texts.get(incident.id)
         if known is None or known[0] != made_of:
-            known = (made_of, message.annotations_of(incident, cluster=cluster, host=self._host, now=now))
+            others = self._store.said(incident.id, LEADS)
+            texts = message.annotations_of(incident, cluster=cluster, host=self._host, now=now, others=others)
+            known = (made_of, texts)
             self._texts[incident.id] = known
         return message.alert(incident, labels, known[1], now=now)
 

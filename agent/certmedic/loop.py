@@ -26,6 +26,7 @@ from certmedic.apply import OF_THE_MACHINE, Applier
 from certmedic.config import Config, terms_of
 from certmedic.core import message, verify
 from certmedic.core.incident import (
+    LEADS,
     LEFT,
     LOOK_EVERY,
     Circumstances,
@@ -46,7 +47,7 @@ from certmedic.readers import Readers
 from certmedic.strangers import Strangers
 from certmedic.tally import Seen, Tally
 from certmedic.teller import DIGEST_EVERY, Teller
-from certmedic.turn import DIAGNOSE_EVERY, Looked, Turn, Turns, lasting, look, with_memory
+from certmedic.turn import DIAGNOSE_EVERY, Looked, Turn, Turns, incident_of, look, with_memory
 
 TICK = 2.0  # seconds that the loop waits at most, so that it feeds the watchdog and sees a stop or a new recheck
 WORKING_TICK = 0.2  # the same while an action or a delivery is under way
@@ -109,11 +110,10 @@ class Loop:
     def _start(self, now: datetime) -> None:
         self.teller.catch_up(now, self.journal.transaction)
         with self.journal.transaction():
-            # The clock may have been wrong until this boot.
-            self.store.clock_went_back(now, latest=now + INVENTORY_EVERY)
+            self.store.clock_went_back(now, latest=now + INVENTORY_EVERY)  # it may have been wrong until this boot
             self.performer.take_up(now)
             for incident, why in self.readers.start():
-                self.applier.apply(incident, resolved(incident, why), now)
+                self.applier.apply(incident, resolved(incident, why, now), now)
             self._look_at_readers(now)
             self.store.recheck(RecheckKind.INVENTORY, None, now)
 
@@ -258,15 +258,14 @@ class Loop:
             self._look_at_machine(kind, facts, looked, now)
             return
         self.tally.write_counts()
-        incident = lasting(self.store, recheck.incident)
-        if incident is None:
+        if (incident := incident_of(recheck, self.store)) is None:
             return
-        if kind is RecheckKind.VERIFY and looked.for_verification is None:  # the look was given up
+        seen = looked.for_verification if kind is RecheckKind.VERIFY else facts
+        if seen is None:  # the look was given up
             self.store.recheck(kind, incident.id, now + LOOK_EVERY)
-            return
-        seen = looked.for_verification if kind is RecheckKind.VERIFY and looked.for_verification else facts
-        around = self._circumstances(incident, looked, now)
-        self.applier.apply(incident, advance(kind, incident, seen, around, now), now)
+        else:
+            around = self._circumstances(incident, looked, now)
+            self.applier.apply(incident, advance(kind, incident, seen, around, now), now)
 
     def _circumstances(self, incident: Incident, looked: Looked, now: datetime) -> Circumstances:
         diagnosis, store = incident.diagnosis, self.store
@@ -280,6 +279,7 @@ class Loop:
             tripped=store.tripped(),
             approved=store.approved(incident.id, now=now),
             left=store.has_event(incident.id, LEFT),
+            leads=store.has_event(incident.id, LEADS),
             told_of=store.announced_since(now - DIGEST_EVERY, diagnosis.severity),
             with_lease=self.world.lock is not None,
             lease=looked.leases.get(diagnosis.group) if asked is not None else None,

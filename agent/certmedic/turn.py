@@ -147,9 +147,8 @@ class Turns:
         looked_at = [
             incident
             for recheck in due
-            if recheck.incident is not None
-            and recheck.kind in (RecheckKind.ANNOUNCE, RecheckKind.INCIDENT, RecheckKind.RESUME)
-            if (incident := lasting(self._store, recheck.incident)) is not None
+            if recheck.kind in (RecheckKind.ANNOUNCE, RecheckKind.INCIDENT, RecheckKind.RESUME, RecheckKind.GROUP)
+            if (incident := incident_of(recheck, self._store)) is not None
         ]
         if not (lines or looked_at or kinds & {RecheckKind.INVENTORY, RecheckKind.VERIFY}):
             return None
@@ -174,10 +173,11 @@ class Turns:
         )
 
 
-def lasting(store: Store, number: int) -> Incident | None:
-    """Return an unresolved incident by its number; None if there is none."""
-    incident = store.incident(number)
-    return None if incident is None or incident.state is IncidentState.RESOLVED else incident
+def incident_of(recheck: Recheck, store: Store) -> Incident | None:
+    """Return the incident of a recheck; None if there is none, or if it is resolved and nothing more is to be seen of it."""
+    incident = None if recheck.incident is None else store.incident(recheck.incident)
+    over = incident is not None and incident.state is IncidentState.RESOLVED
+    return None if over and recheck.kind != RecheckKind.GROUP else incident
 
 
 def explains(facts: Facts, sighting: Sighting) -> bool:

@@ -55,6 +55,21 @@ def notifications(hook: Hook) -> list[tuple[str, list[str]]]:
     return [(body["status"], sorted(alert["labels"]["instance"] for alert in body["alerts"])) for body in bodies]
 
 
+def described(hook: Hook) -> str:
+    """Return a line for each alert of each notification: which receiver, and the alert's labels and times."""
+    lines = []
+    for number, (path, _, body) in enumerate(hook.requests):
+        sent = json.loads(body)
+        for alert in sent["alerts"]:
+            labels = {
+                name: alert["labels"].get(name) for name in ("instance", "culprit", "cause", "suspect", "severity")
+            }
+            lines.append(
+                f"{number} {path} {sent['status']}: {alert['status']} {labels} {alert['startsAt']} {alert['endsAt']}"
+            )
+    return "\n".join(lines)
+
+
 @contextlib.contextmanager
 def alertmanager(
     folder: Path,

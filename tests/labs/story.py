@@ -85,6 +85,7 @@ class Story:
         waits: Mapping[str, str] | None = None,
         notify: str = "",
         mode: str = "remedy",
+        verify_for: str = "60s",
     ) -> None:
         self.lab = lab
         self.url = received.url
@@ -92,6 +93,7 @@ class Story:
         self.waits = waits or {}
         self.remedy = remedy
         self.mode = mode
+        self.verify_for = verify_for
         self.notify = notify  # more lines of the configuration's [notify]
         chance = random.Random(seed)  # noqa: S311 - no secret hangs on it
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
@@ -116,6 +118,7 @@ class Story:
 
     def _config(self, name: str) -> str:
         config = CONFIG.format(mode=self.mode, url=self.url, group_for=self.waits.get(name, "2s"))
+        config = config.replace('verify_for = "60s"', f'verify_for = "{self.verify_for}"')
         return config.replace("[notify]\n", f"[notify]\n{self.notify}") + self.remedy
 
     def _log(self, name: str) -> Path:

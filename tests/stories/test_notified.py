@@ -12,7 +12,7 @@ import pytest
 from certmedic.core.incident.accusation import FIRST_AFTER, REST_AFTER
 from certmedic.core.message.alert import LASTS
 from certmedic.edge.store.database import text_of
-from labs.alertmanager import alertmanager, notifications
+from labs.alertmanager import alertmanager, described, notifications
 from labs.masters import kill, masters, until
 from labs.namespaces import STORY
 from labs.receivers import Hook
@@ -26,6 +26,7 @@ pytestmark = [
 
 WITHIN = timedelta(seconds=15)  # from the verified cure to the notification that it is over
 DEAD = 600.0  # seconds for which an agent is dead
+MOST = 3  # messages of one trouble
 ROUNDS = 25  # seconds: two rounds of the group
 SICK = "b"
 FIRING, OVER = ("firing", ["master-b"]), ("resolved", ["master-b"])
@@ -79,6 +80,22 @@ def test_sick_master_gives_one_notification_and_one_when_it_is_over(tmp_path):
         arrived = follows(hook, [FIRING, OVER])
         say(f"told {(arrived - resolved_at(lab)).total_seconds():.1f} s after the verified cure")
         assert arrived - resolved_at(lab) <= WITHIN, notifications(hook)
+
+
+def test_three_expired_masters_give_one_notification_and_one_when_the_last_is_fixed(tmp_path):
+    """The first reports for all, and its alert lasts until it sees the others serve good certificates."""
+    with monitored(tmp_path, verify_for="3m") as (lab, chat, hook, story):  # the default
+        assert until(story.resolved, seconds=300, every=1), story.context()
+        last = max(datetime.fromisoformat(own(master)[0]["resolved_at"]) for master in lab.members.values())
+        assert until(lambda: len(notifications(hook)) > 1, seconds=90), described(hook)
+        over = datetime.now(UTC)
+        until(lambda: len(notifications(hook)) > 2, seconds=ROUNDS, every=1)
+        say(
+            f"{described(hook)}\nmessages: {chat.titles}\ntold {(over - last).total_seconds():.1f} s after the last cure"
+        )
+        (fired, ended) = notifications(hook)
+        assert (fired[0], ended[0], len(fired[1]), ended[1]) == ("firing", "resolved", 1, fired[1]), story.context()
+        assert len(chat.titles) <= MOST, chat.titles
 
 
 def test_agent_dead_for_ten_minutes_ends_nothing_early_and_repeats_nothing(tmp_path):

@@ -118,6 +118,9 @@ class Remedy:
         object.__setattr__(self, "command", shell(self.commands))
 
 
+MEMBER_ID = "etcd member "  # before the id of a peer whose line names no address
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """The answer to: whose certificate, which file, since when, what does it break, what fixes it."""

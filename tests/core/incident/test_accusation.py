@@ -8,7 +8,7 @@ import pytest
 from certmedic.core import verdict
 from certmedic.core.decision import Policy
 from certmedic.core.incident import Circumstances, Incident, IncidentState, RecheckKind, Terms, advance, effects
-from certmedic.core.incident.accusation import leaves_it_to
+from certmedic.core.incident.accusation import accused, leaves_it_to
 from certmedic.core.model import Member, MessageKind, Suspect
 from labs.values import DAY, NOW, facts, member
 
@@ -91,6 +91,28 @@ def test_first_of_the_living_reports_a_member_that_answers_nowhere(mine, others,
     here = replace(seen_by(mine, *others), members=shaken(**answers))
     assert leaves_it_to(accusing(accused), here, NOW + after) is None
     assert leaves_it_to(accusing(accused), here, NOW + after - SECOND) is not None
+
+
+@pytest.mark.parametrize(
+    ("whom", "known"),
+    [
+        ("10.0.0.2", [B]),
+        ("10.0.0.2:2380", [B]),
+        ("[fd00::2]:2380", ["fd00::2"]),
+        ("etcd-b.internal:2380", [B]),
+        ("etcd member 0ed3d9c87aff5aaf", [B]),
+        ("etcd member 1234", []),
+        ("192.0.2.1:2380", []),
+        ("", []),
+    ],
+)
+def test_line_names_a_member_by_address_host_or_id(whom, known):
+    names = {B: "etcd-b", "etcd-b.internal": "etcd-b", "ed3d9c87aff5aaf": "etcd-b", C: "etcd-c"}
+    here = replace(seen_by(A, B, C, "fd00::2"), names=names)
+    about = accusing(whom)
+    assert accused(about.diagnosis, here.peers, here.names) == known
+    # Only a peer is known by an id, also if nobody knows which.
+    assert (leaves_it_to(about, here, NOW) is not None) is (bool(known) or whom.startswith("etcd member"))
 
 
 @pytest.mark.parametrize(

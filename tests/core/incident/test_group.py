@@ -55,10 +55,10 @@ def seen(incident, me="b", **others):
     return replace(facts(member(peer_ends=ENDED)), members=(mine, *(other(*each) for each in others.items())))
 
 
-def around(*, mode="notify", left=False, started_at=NOW - DAY):
+def around(*, mode="notify", started_at=NOW - DAY, **changed):
     policy = Policy(mode=mode, restart=("etcd-manager",), cooldown=HOUR, per_day=2)
     terms = Terms(policy=policy, remind_every=6 * HOUR, verify_for=timedelta(minutes=3))
-    return Circumstances(terms=terms, started_at=started_at, left=left)
+    return Circumstances(terms=terms, started_at=started_at, **changed)
 
 
 def left_to(me="b", *, decision=NOTHING, after=0 * HOUR, incident=None, mode="notify", left=False, **others):
@@ -180,3 +180,52 @@ def test_group_that_another_master_reports_is_recorded_and_not_told():
     assert not [effect for effect in follow if isinstance(effect, effects.Tell)]
     (note,) = [e for e in follow if isinstance(e, effects.Note) and e.event == group.LEFT]
     assert note.text.startswith("a reports the group; ")
+
+
+HEALED = {"serves": leaf(NOW + 400 * DAY), "verified": True}
+NEW = {**HEALED, "serves_clients": leaf(NOW + 400 * DAY, CLIENTS_CA)}
+DOWN = {"serves": None, "verified": False}
+
+
+@pytest.mark.parametrize(
+    ("others", "leads", "after", "waits"),
+    [
+        ({"b": ENDED, "c": NEW}, True, MINUTE, True),
+        ({"b": DOWN, "c": NEW}, True, MINUTE, True),  # perhaps it starts again
+        ({"b": NEW, "c": HEALED}, True, MINUTE, False),
+        ({"b": ENDED, "c": NEW}, True, 10 * MINUTE, False),  # from now on the others report themselves
+        ({}, True, MINUTE, True),  # a look that saw nobody
+        ({}, False, MINUTE, False),
+        ({"b": ENDED + MINUTE, "c": NEW}, False, 2 * MINUTE, True),  # it expired after the report
+        ({"b": ENDED - SECOND, "c": NEW}, False, MINUTE, False),  # it expired before, and reported itself
+        ({"b": ENDED + HOUR + SECOND}, False, 2 * HOUR, False),
+        ({"b": DOWN, "c": NEW}, False, MINUTE, False),  # it was down before
+        ({"b": {**HEALED, "serves": leaf(ENDED), "verified": False}}, False, MINUTE, False),
+    ],
+)
+def test_alert_of_a_group_lasts_until_the_members_that_it_is_for_are_well(others, leads, after, waits):
+    incident = sick(state=IncidentState.RESOLVED, announced_at=NOW, resolved_at=NOW + SECOND)
+    here = replace(seen(incident, "a", **others), at=NOW + after)
+    follow = advance(RecheckKind.GROUP, incident, here, around(leads=leads), NOW + after)
+    assert [e.at for e in follow if isinstance(e, effects.LookAgain)] == [NOW + after + 5 * SECOND] * waits
+    assert [e.text for e in follow if isinstance(e, effects.Note)] == ["b"] * (waits and not leads)
+
+
+def test_incident_without_a_certificate_awaits_nobody():
+    incident = sick(diagnosis=replace(sick().diagnosis, certificates=()))
+    here = seen(sick(), "a", b=ENDED)
+    assert group.awaits(incident, here, around(), NOW) == []
+
+
+def test_report_for_others_is_recorded_with_their_names():
+    incident = sick()
+    for others, names in (({"b": ENDED, "c": ENDED}, ["b, c"]), ({"b": NEW}, [])):
+        follow = advance(RecheckKind.ANNOUNCE, incident, seen(incident, "a", **others), around(), NOW)
+        assert [e.text for e in follow if isinstance(e, effects.Note) and e.event == group.LEADS] == names
+
+
+def test_end_that_nobody_was_told_of_awaits_nobody():
+    healed = facts(member())
+    for incident, looks in ((sick(announced_at=NOW), [RecheckKind.GROUP]), (sick(), [])):
+        over = advance(RecheckKind.INCIDENT, incident, healed, around(), NOW)
+        assert [e.kind for e in over if isinstance(e, effects.LookAgain)] == looks

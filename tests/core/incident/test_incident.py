@@ -144,7 +144,7 @@ def test_every_state_is_reachable_and_none_follows_itself(first):
 
 DECIDED = ["note decided", "Decide"]
 ACTS = ["Intend", "note intent", "journal intent"]
-ENDS = ["note resolved", "journal resolved", "tell resolved", "Resolve", "JudgeAgain"]
+ENDS = ["note resolved", "journal resolved", "tell resolved", "Resolve", "look group", "JudgeAgain"]
 
 
 @pytest.mark.parametrize(

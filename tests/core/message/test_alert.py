@@ -12,7 +12,6 @@ from certmedic.core.model import Cause, Decision, Silence, Suspect
 from labs.values import DAY, NOW, facts, member
 
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
-PEERS = frozenset({"10.0.0.2", "10.0.0.3"})
 SILENCE = Silence(id=1, cause="", file="", plane="", author="a", comment="c", starts_at=NOW - DAY, ends_at=NOW + DAY)
 
 
@@ -37,12 +36,16 @@ def accusing(*whom, **changes):
     return incident({"suspect": Suspect.PEER, "neighbours": whom, "certificates": ()}, **changes)
 
 
-def labels(of):
-    return labels_of(of, cluster="prod", host="master-a", address="10.0.0.1", peers=PEERS)
+def labels(of, *members):
+    return labels_of(of, cluster="prod", host="master-a", address="10.0.0.1", members=members)
+
+
+def posted(of, silence=None, *, members=(), is_left=False):
+    return is_posted(of, silence, members=members, is_left=is_left, now=NOW)
 
 
 @pytest.mark.parametrize(
-    ("changes", "silence", "posted"),
+    ("changes", "silence", "is_alert"),
     [
         ({}, None, True),
         ({}, SILENCE, True),  # it was reported before, so that its end is reported too
@@ -51,17 +54,22 @@ def labels(of):
         ({"announced_at": None, "decision": None}, None, False),
     ],
 )
-def test_incident_that_was_judged_and_is_not_silenced_is_posted(changes, silence, posted):
-    assert is_posted(incident(**changes), silence, peers=PEERS, now=NOW) is posted
+def test_incident_that_was_judged_and_is_not_silenced_is_posted(changes, silence, is_alert):
+    assert posted(incident(**changes), silence) is is_alert
+
+
+def test_incident_that_another_master_reports_is_posted_once_it_is_reported_here():
+    assert not posted(incident(announced_at=None), is_left=True)
+    assert posted(incident(), is_left=True)
 
 
 def test_information_is_never_posted():
     of = incident({"cause": Cause.DISTRUSTED, "suspect": Suspect.UNKNOWN})
-    assert not is_posted(of, None, peers=PEERS, now=NOW)
+    assert not posted(of)
 
 
 @pytest.mark.parametrize(
-    ("changes", "posted"),
+    ("changes", "is_alert"),
     [
         ({}, True),
         ({"announced_at": None}, False),
@@ -70,12 +78,12 @@ def test_information_is_never_posted():
         ({"opened_at": NOW - 29 * MINUTE, "last_seen": NOW - 9 * MINUTE}, True),  # it did not answer
     ],
 )
-def test_member_is_accused_by_the_master_that_reports_it_as_long_as_it_is_logged(changes, posted):
-    assert is_posted(accusing("10.0.0.2", **changes), None, peers=PEERS, now=NOW) is posted
+def test_member_is_accused_by_the_master_that_reports_it_as_long_as_it_is_logged(changes, is_alert):
+    assert posted(accusing("10.0.0.2", **changes), members=["10.0.0.2"]) is is_alert
 
 
 def test_whoever_is_no_member_is_reported_at_once():
-    assert is_posted(accusing("192.0.2.1", opened_at=NOW, last_seen=NOW - DAY), None, peers=PEERS, now=NOW)
+    assert posted(accusing("192.0.2.1", opened_at=NOW, last_seen=NOW - DAY))
 
 
 def test_labels_of_the_accused_and_its_accuser_name_one_culprit():
@@ -90,14 +98,16 @@ def test_labels_of_the_accused_and_its_accuser_name_one_culprit():
         "suspect": "own",
         "severity": "critical",
     }
-    accuser = labels_of(accusing("10.0.0.1"), cluster="", host="b", address="10.0.0.2", peers=frozenset({"10.0.0.1"}))
+    accuser = labels_of(
+        accusing("10.0.0.1:2380"), cluster="", host="b", address="10.0.0.2", members=["10.0.0.1", "10.0.0.3"]
+    )
     assert (accuser["culprit"], accuser["suspect"]) == ("10.0.0.1", "peer")
     assert "cluster" not in accuser
 
 
 def test_stranger_makes_no_label():
     assert labels(accusing("<evil>", "192.0.2.1"))["culprit"] == "outside"
-    assert labels_of(incident(), cluster="", host="a", address="", peers=frozenset())["culprit"] == "a"
+    assert labels_of(incident(), cluster="", host="a", address="", members=[])["culprit"] == "a"
 
 
 def test_open_alert_lasts_five_minutes_and_a_resolved_one_ends_when_it_was_resolved():
@@ -110,6 +120,9 @@ def test_open_alert_lasts_five_minutes_and_a_resolved_one_ends_when_it_was_resol
     assert lasting["annotations"]["incident"] == "7"
     assert "prod master-a: etcd main" in lasting["annotations"]["summary"]
     assert "me.crt" in lasting["annotations"]["description"]
+    assert "Also" not in texts["description"]
+    texts = annotations_of(incident(), cluster="prod", host="master-a", now=NOW, others="etcd-b, etcd-c")
+    assert "the same fault on etcd-b, etcd-c" in texts["description"].replace("\n", " ")
     over = incident(state=IncidentState.RESOLVED, resolved_at=NOW - MINUTE, announced_at=None)
     assert alert(over, {}, {}, now=NOW)["endsAt"] == (NOW - MINUTE).isoformat()
     assert alert(over, {}, {}, now=NOW)["startsAt"] == (NOW - 20 * MINUTE).isoformat()

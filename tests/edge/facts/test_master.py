@@ -7,8 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from certmedic.core import planes
+from certmedic.core.model import Trust
+from certmedic.core.origin import Process
+from certmedic.edge.facts import machine
 from certmedic.edge.facts.machine import Machine
 from certmedic.edge.facts.master import Master, read_master
+from certmedic.edge.facts.programs import ProcessSeen
 from labs.pki import authority
 
 MANIFEST = """
@@ -63,3 +67,17 @@ def test_links_of_a_copy_lead_inside_the_copy(tmp_path):
     stored, _ = Machine(globs=globs, root=str(root), live=False).inventory()
     paths = [file.certificate.path.removeprefix(str(root)) for file in stored]
     assert paths == ["/etc/kubernetes/pki/apiserver.crt", "/var/lib/kubelet/pki/kubelet-client-current.pem"]
+
+
+def test_peers_stay_known_while_no_etcd_runs(monkeypatch):
+    """An etcd that restarts is still accused by its address, and what it logged is not reported by its neighbours at once."""
+    named = iter([(frozenset({"10.0.0.2"}), {"10.0.0.2": "etcd-b"}), (frozenset({"10.0.0.3"}), {"10.0.0.3": "etcd-c"})])
+    monkeypatch.setattr(machine, "peer_addresses", lambda *_: next(named))
+    here = Machine(globs=(), live=False, trusts=lambda _: Trust.SYSTEM)
+    peers = [
+        here._peer_addresses(
+            [ProcessSeen(pid=pid, process=Process(uid=0, exe="/etcd", cgroup=""), is_etcd=True) for pid in pids]
+        )[0]
+        for pids in ([], [7], [], [], [8])
+    ]
+    assert peers == [frozenset(), *[frozenset({"10.0.0.2"})] * 3, frozenset({"10.0.0.3"})]

@@ -8,7 +8,7 @@ from certmedic.core import clocks, remedies
 from certmedic.core.diagnose.owned import quote
 from certmedic.core.diagnose.scene import ETCD_PROGRAMS, Scene, door, host_and_port, is_here, joined
 from certmedic.core.diagnose.whose import calls_api, is_of_cluster
-from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Role, Sighting, Suspect, Symptom
+from certmedic.core.model import MEMBER_ID, Cause, Confidence, Diagnosis, Facts, Role, Sighting, Suspect, Symptom
 from certmedic.core.text import stamp
 
 PEER_CAUSES = {
@@ -102,7 +102,7 @@ def neighbours_of(sighting: Sighting) -> tuple[str, ...]:
     """Return the other side by address or name, or an etcd peer by its id."""
     hosts = tuple(dict.fromkeys(filter(None, (sighting.remote_host, door(sighting.fields.get("endpoint", ""))))))
     number = sighting.fields.get("remote_peer_id", "")
-    return hosts or ((f"etcd member {number}",) if number else ())
+    return hosts or ((f"{MEMBER_ID}{number}",) if number else ())
 
 
 def name_of(sighting: Sighting, facts: Facts) -> str:

@@ -1,10 +1,10 @@
 """The life of an incident: its states, and what follows from each look at it."""
 
-from certmedic.core.incident.accusation import accuses
+from certmedic.core.incident.accusation import accused, accuses
 from certmedic.core.incident.circumstances import Circumstances, Terms
 from certmedic.core.incident.cure import Outcome, Result, tried
 from certmedic.core.incident.effects import Effect
-from certmedic.core.incident.group import LEFT, is_shared
+from certmedic.core.incident.group import LEADS, LEFT, is_shared
 from certmedic.core.incident.life import HELD_BACK, LOOK_EVERY, advance
 from certmedic.core.incident.over import is_half_cured, is_of_an_act, resolved, superseded
 from certmedic.core.incident.state import (
@@ -20,6 +20,7 @@ from certmedic.core.incident.state import (
 
 __all__ = [
     "HELD_BACK",
+    "LEADS",
     "LEFT",
     "LOOK_EVERY",
     "UNDER_WAY",
@@ -34,6 +35,7 @@ __all__ = [
     "Result",
     "Terms",
     "TransitionError",
+    "accused",
     "accuses",
     "advance",
     "is_half_cured",

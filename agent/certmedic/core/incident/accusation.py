@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from certmedic.core.incident.state import Incident
-from certmedic.core.model import Facts, Suspect
+from certmedic.core.model import MEMBER_ID, Diagnosis, Facts, Suspect
 from certmedic.core.text import stamp
 
 FIRST_AFTER = timedelta(minutes=10)  # the first of the others reports it, since the member is dead or cannot be asked
@@ -18,18 +19,33 @@ def accuses(incident: Incident) -> bool:
     return incident.diagnosis.suspect is Suspect.PEER and bool(incident.diagnosis.neighbours)
 
 
+def accused(diagnosis: Diagnosis, peers: frozenset[str], names: Mapping[str, str]) -> list[str]:
+    """Return which of the `peers` a diagnosis is about. A line names one by its address, by address and port, by host or by id.
+
+    `names` holds the name of each peer under its address, its host and its id.
+    """
+    members: list[str] = []
+    for whom in diagnosis.neighbours:
+        called = whom.removeprefix(MEMBER_ID).lstrip("0")
+        host = called if called in peers or called in names else called.rpartition(":")[0].strip("[]")
+        name = names.get(host)
+        members += [peer for peer in sorted(peers) if peer == host or (name is not None and names.get(peer) == name)]
+    return list(dict.fromkeys(members))
+
+
 def leaves_it_to(incident: Incident, facts: Facts, now: datetime) -> str | None:
     """Return why this master does not report a member yet; None if it does, or if no member is accused.
 
     The masters of a group know the same addresses, so that each knows without asking who is the first of them. A master that
     answers nowhere is passed over.
     """
-    accused = facts.peers.intersection(incident.diagnosis.neighbours)
-    if not accuses(incident) or not accused:
+    members = accused(incident.diagnosis, facts.peers, facts.names)
+    by_id = [whom for whom in incident.diagnosis.neighbours if whom.startswith(MEMBER_ID)]  # a peer, whoever that is
+    if not accuses(incident) or not (members or by_id):
         return None
-    whom = min(accused)
+    whom = min(members or by_id)
     mine = max(sorted(facts.addresses), key=lambda address: _alike(address, whom), default="")
-    before = {_answers(peer, facts) for peer in facts.peers - accused if peer <= mine}
+    before = {_answers(peer, facts) for peer in facts.peers.difference(members) if peer <= mine}
     if True in before:
         wait = LAST_AFTER
     elif None in before or _answers(whom, facts):

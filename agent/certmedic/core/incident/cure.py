@@ -111,7 +111,7 @@ def verify(incident: Incident, facts: Facts, around: Circumstances, now: datetim
     if good and not accused and not held and (left or now - since > SILENT_FOR):
         if act.action.kind is RemedyKind.RENEW:
             left += holders.in_manager(watched, trusted(facts))
-        effects += [ReleaseLease(), MoveAct(act.id, ActState.VERIFIED, detail), *resolved(incident, detail + left)]
+        effects += [ReleaseLease(), MoveAct(act.id, ActState.VERIFIED, detail), *resolved(incident, detail + left, now)]
         if left:  # the inventory opens another incident for the rest
             effects.append(LookAgain(RecheckKind.INVENTORY, now))
         return effects

@@ -13,13 +13,16 @@ from certmedic.core import certificates
 from certmedic.core.decision.quorum import good, of_group
 from certmedic.core.decision.urgency import acts
 from certmedic.core.incident.circumstances import Circumstances
-from certmedic.core.incident.state import Incident
-from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Facts, Suspect
+from certmedic.core.incident.effects import Effect, LookAgain, Note
+from certmedic.core.incident.state import Incident, RecheckKind
+from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Facts, Member, Suspect
 from certmedic.core.text import stamp
 
 WAIT = timedelta(minutes=10)  # for each master that is to report before this one
 TOGETHER = timedelta(hours=1)  # certificates that expire within so long share one fault
+AGAIN = timedelta(seconds=5)  # between two looks at the others, after this machine was fixed
 LEFT = "left to another"  # the event of an incident that another master reports
+LEADS = "reported for others"  # the event of an incident that this master reports for other members too
 Rank = tuple[datetime, str]  # all masters see the same dates and names, so each knows which of them is the first
 
 
@@ -51,6 +54,33 @@ def fellows(incident: Incident, facts: Facts) -> str:
     """Return the names of the other members that have the same fault; "" if none is seen."""
     names = [name for (_, name), _ in _fellows(incident.diagnosis, facts)] if is_shared(incident) else []
     return ", ".join(sorted(names))
+
+
+def awaits(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
+    """Return the effects of a look at the others after this machine was fixed: the group's alert lasts until all are well.
+
+    It lasts no longer than the others leave the report to this machine. Whoever does not answer may be restarting.
+    """
+    others = [member for member in of_group(facts.members, incident.diagnosis.group) if not member.is_self]
+    if now >= incident.opened_at + WAIT or (others and all(good(member, now) for member in others)):
+        return []
+    followers = [member.name for member in others if member.verified and _follows(member, incident, now)]
+    if not (around.leads or followers):
+        return []
+    leads: list[Effect] = [Note(LEADS, ", ".join(sorted(followers)))] if not around.leads else []
+    return [*leads, LookAgain(RecheckKind.GROUP, now + AGAIN, often=True)]
+
+
+def _follows(member: Member, incident: Incident, now: datetime) -> bool:
+    """Whether a member has the fault that this machine had, and had it no earlier."""
+    ends = [leaf.not_after for leaf in incident.diagnosis.certificates]
+    shown = member.serves
+    return (
+        bool(ends)
+        and shown is not None
+        and shown.not_after < now
+        and min(ends) <= shown.not_after <= min(ends) + TOGETHER
+    )
 
 
 def still_sick(incident: Incident, facts: Facts) -> str:

@@ -31,7 +31,7 @@ HELD_BACK = "held back"  # the event of an incident that is not reported for now
 
 
 def advance(due: RecheckKind, incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
-    """Return the effects of the look at an unresolved incident for which a recheck of kind `due` is due."""
+    """Return the effects of the look at an incident for which a recheck of kind `due` is due. Only that of a group is resolved."""
     match due:
         case RecheckKind.ANNOUNCE:
             return _announce(incident, facts, around, now)
@@ -43,6 +43,8 @@ def advance(due: RecheckKind, incident: Incident, facts: Facts, around: Circumst
             return _resume(incident, facts, around, now)
         case RecheckKind.REMIND:
             return _remind(incident, around, now)
+        case RecheckKind.GROUP:
+            return group.awaits(incident, facts, around, now)
         case _:
             raise ValueError(f"{due} is of the whole machine")
 
@@ -55,7 +57,7 @@ def look_every(incident: Incident) -> timedelta:
 def _announce(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
     """Report a new incident, with the decision on it."""
     if (end := _end(incident, facts, around, now)) is not None:
-        return resolved(incident, end)
+        return resolved(incident, end, now)
     effects: list[Effect] = []
     for fault in verdict.survey(facts, warn_within=timedelta()):
         if fault.key == incident.key:  # other files of the same renewer that broke with it
@@ -88,7 +90,7 @@ def _reconsider(incident: Incident, facts: Facts, around: Circumstances, now: da
     if any(act.state in UNDER_WAY for act in acts):
         return [LookAgain(RecheckKind.INCIDENT, now + LOOK_EVERY, often=True)]
     if (end := _end(incident, facts, around, now)) is not None:
-        return resolved(incident, end)
+        return resolved(incident, end, now)
     effects: list[Effect] = []
     if (held := _renewed_but_held(incident.diagnosis, facts)) is not None and held != incident.diagnosis:
         incident = replace(incident, diagnosis=held)
@@ -197,7 +199,9 @@ def _report(incident: Incident, decision: Decision, facts: Facts, around: Circum
         return [Note(group.LEFT, whom, once=True)]
     reason = held_back(incident, around)
     if reason is None:
-        return [Tell(MessageKind.OPENED, group.fellows(incident, facts))]
+        names = group.fellows(incident, facts)
+        leads = [Note(group.LEADS, names, once=True)] if names else []
+        return [*leads, Tell(MessageKind.OPENED, names)]
     return [Note(HELD_BACK, reason, once=True), LookAgain(RecheckKind.DIGEST, now + DIGEST_AFTER, at_latest=True)]
 
 

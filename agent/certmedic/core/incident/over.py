@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from certmedic.core import verify
-from certmedic.core.incident.effects import Effect, Journal, JudgeAgain, Note, Resolve, Tell
-from certmedic.core.incident.state import UNDER_WAY, Act, Incident
+from certmedic.core.incident.effects import Effect, Journal, JudgeAgain, LookAgain, Note, Resolve, Tell
+from certmedic.core.incident.group import is_shared
+from certmedic.core.incident.state import UNDER_WAY, Act, Incident, RecheckKind
 from certmedic.core.model import Cause, Confidence, Diagnosis, MessageKind, Suspect, Trust
 
 
-def resolved(incident: Incident, reason: str) -> list[Effect]:
+def resolved(incident: Incident, reason: str, now: datetime) -> list[Effect]:
     """Return the effects of the end of an incident. `reason` is a sentence that says what ended it."""
-    tell: list[Effect] = [Tell(MessageKind.RESOLVED, reason)] if incident.announced_at is not None else []
-    return [Note("resolved", reason), Journal(MessageKind.RESOLVED, reason), *tell, Resolve(), JudgeAgain()]
+    told = incident.announced_at is not None
+    tell: list[Effect] = [Tell(MessageKind.RESOLVED, reason)] if told else []
+    group: list[Effect] = [LookAgain(RecheckKind.GROUP, now)] if told and is_shared(incident) else []
+    return [Note("resolved", reason), Journal(MessageKind.RESOLVED, reason), *tell, Resolve(), *group, JudgeAgain()]
 
 
 def superseded(incident: Incident, others: Iterable[Incident]) -> list[Incident]:

@@ -51,6 +51,7 @@ class RecheckKind(StrEnum):
     INVENTORY = "inventory"  # all certificates
     BLIND = "blind"  # sources that cannot be read
     DIGEST = "digest"  # incidents that are not reported one by one
+    GROUP = "group"  # a resolved incident: are the members that it was reported for well too?
 
 
 State = TypeVar("State", IncidentState, ActState)

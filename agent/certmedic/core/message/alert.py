@@ -5,7 +5,7 @@ Alertmanager identifies an alert by its labels, so no label holds a count, a tim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,11 +23,13 @@ RUNBOOK = "https://pypi.org/project/certmedic/#a-fleet-through-alertmanager"
 Labels = Mapping[str, str]
 
 
-def is_posted(incident: Incident, silence: Silence | None, *, peers: frozenset[str], now: datetime) -> bool:
+def is_posted(
+    incident: Incident, silence: Silence | None, *, members: Sequence[str], is_left: bool, now: datetime
+) -> bool:
     """Whether an incident is an alert: one that was judged, and that was reported or is not silenced.
 
-    Another member is accused only by the master that reports it to people too. One of the `peers` that answered then is accused only
-    as long as it is refused. One that did not answer is refused no more.
+    A master that leaves the report to another one posts nothing either. `members` are the peers that the incident is about. One that
+    answered when it was reported is accused only as long as it is refused. One that did not answer is refused no more.
     """
     if incident.severity is Severity.INFO:
         return False
@@ -35,18 +37,15 @@ def is_posted(incident: Incident, silence: Silence | None, *, peers: frozenset[s
         if incident.announced_at is None:
             return False
         answered = incident.announced_at - incident.opened_at >= REST_AFTER
-        is_peer = bool(peers.intersection(incident.diagnosis.neighbours))
-        return not (answered and is_peer and now - incident.last_seen > QUIET)
-    return incident.announced_at is not None or (incident.decision is not None and silence is None)
+        return not (answered and members and now - incident.last_seen > QUIET)
+    judged = incident.decision is not None and silence is None and not is_left
+    return incident.announced_at is not None or judged
 
 
-def labels_of(incident: Incident, *, cluster: str, host: str, address: str, peers: frozenset[str]) -> dict[str, str]:
-    """Return the labels. `address` is this machine's own as its `peers` see it, or "" if that is not known."""
+def labels_of(incident: Incident, *, cluster: str, host: str, address: str, members: Sequence[str]) -> dict[str, str]:
+    """Return the labels. `address` is this machine's own as its peers see it, or "" if that is not known."""
     diagnosis = incident.diagnosis
-    if diagnosis.suspect is Suspect.PEER:
-        culprit = next((whom for whom in diagnosis.neighbours if whom in peers), OUTSIDE)
-    else:
-        culprit = address or host
+    culprit = next(iter(members), OUTSIDE) if diagnosis.suspect is Suspect.PEER else address or host
     labels = {
         "alertname": "Certmedic" + "".join(word.capitalize() for word in diagnosis.cause.split("_")),
         "cluster": cluster,
@@ -61,8 +60,8 @@ def labels_of(incident: Incident, *, cluster: str, host: str, address: str, peer
     return {name: cut(value, 200) for name, value in labels.items() if value}
 
 
-def annotations_of(incident: Incident, *, cluster: str, host: str, now: datetime) -> dict[str, str]:
-    """Return the texts for people: those of a first message."""
+def annotations_of(incident: Incident, *, cluster: str, host: str, now: datetime, others: str = "") -> dict[str, str]:
+    """Return the texts for people: those of a first message. `others` are the members that it is reported for too."""
     written = compose(
         MessageKind.OPENED,
         incident.diagnosis,
@@ -71,6 +70,7 @@ def annotations_of(incident: Incident, *, cluster: str, host: str, now: datetime
         cluster=cluster,
         now=now,
         decision=incident.decision,
+        outcome=others,
         failed=incident.state is IncidentState.ESCALATED,
     )
     annotations = {

@@ -207,12 +207,12 @@ class Machine:
         )
 
     def _peer_addresses(self, at_work: Sequence[ProcessSeen]) -> tuple[frozenset[str], Mapping[str, str]]:
-        """Return the addresses of the other members, and their names; looked up again every minute, and when an etcd has started."""
+        """Return addresses and names of the other members; asked every minute and of an etcd that started, kept while none runs."""
         etcds = frozenset(at.pid for at in at_work if at.is_etcd and self.trust_of_process(at) is Trust.SYSTEM)
         if etcds != self._peers_of or time.monotonic() >= self._peers_until:
-            self._peers_of, self._peers = etcds, (frozenset(), {})
             if etcds:
                 self._peers = peer_addresses(self._sight, self._told, self.trust_of_process, self._network)
+            self._peers_of = etcds
             unresolved = self._peers[1] and not self._peers[0]
             self._peers_until = time.monotonic() + (NO_PEERS_FOR if unresolved else PEERS_FOR)
         return self._peers

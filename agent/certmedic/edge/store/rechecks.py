@@ -86,6 +86,10 @@ class Rechecks(Database):
             for r in rows
         ]
 
+    def looked_at(self, kind: str) -> set[int]:
+        """Return the incidents that have a recheck of this kind."""
+        return {row[0] for row in self._db.execute("SELECT incident FROM rechecks WHERE kind = ?", (kind,))}
+
     def next_due(self) -> datetime | None:
         """Return when the next recheck or delivery is due."""
         row = self._db.execute(
