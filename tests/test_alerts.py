@@ -1,5 +1,6 @@
 """The masters of a cluster through a real Alertmanager: one notification for a trouble, and one when it is over."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from certmedic import alerts
 from certmedic.alerts import Alerts
 from certmedic.core import verdict
-from certmedic.core.model import Decision, Suspect
+from certmedic.core.model import Action, Decision, RemedyKind, Suspect
 from certmedic.edge.alertmanager import Access, Alertmanager
 from certmedic.edge.store import Store
 from labs import receivers
@@ -25,6 +26,8 @@ needs_it = pytest.mark.skipif(not shutil.which("prometheus-alertmanager"), reaso
 pytestmark = [pytest.mark.slow, needs_it]
 
 MINUTE = timedelta(minutes=1)
+ACTS = Decision(reason="r", action=Action(kind=RemedyKind.RESTART, container=None, watched=()))
+NONE = Decision(reason="r")
 ADDRESSES = {"a": "10.0.0.1", "b": "10.0.0.2", "c": "10.0.0.3"}
 
 
@@ -41,7 +44,7 @@ class Master:
         """Start the agent, with nothing but its store."""
         self.alerts = Alerts(Alertmanager(self.urls, access), self.store, f"master-{self.name}")
 
-    def open(self, *, accused="", since=20 * MINUTE, reports=True):
+    def open(self, *, accused="", since=20 * MINUTE, reports=True, decision=NONE):
         since = datetime.now(UTC) - since
         (diagnosis,) = verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())
         if accused:
@@ -49,7 +52,7 @@ class Master:
             diagnosis = replace(diagnosis, key="peer", suspect=Suspect.PEER, neighbours=whom, certificates=())
         with self.store.transaction():
             incident, _ = self.store.open_incident(replace(diagnosis, last_seen=datetime.now(UTC)), now=since)
-            self.store.decide(incident.id, Decision(reason="r"))
+            self.store.decide(incident.id, decision)
             if reports:
                 self.store.announce(incident.id, now=datetime.now(UTC))
 
@@ -207,26 +210,44 @@ def test_agent_that_is_dead_resolves_nothing_for_five_minutes(masters, hook, tmp
         assert 4 * MINUTE < left <= 5 * MINUTE
 
 
-def test_three_masters_expired_at_once_give_one_notification(masters, hook, tmp_path, monkeypatch):
-    with alertmanager(tmp_path, hook) as running:
-        for master in masters(running.url):
-            master.open()
-            master.post(monkeypatch)
-        settles(hook, [("firing", ["master-a", "master-b", "master-c"])])
+def test_fix_that_fails_is_told_once_and_its_end_is_told_to_all_who_heard(masters, hook, tmp_path, monkeypatch):
+    """One of three that expired together: its alert becomes critical, which is no end for those who heard of the warning."""
 
+    def told():
+        return [(path, json.loads(body)["status"]) for path, _, body in hook.requests]
 
-def test_changed_severity_ends_the_alert_before_it(masters, hook, tmp_path, monkeypatch):
     with alertmanager(tmp_path, hook) as running:
         a, *_ = masters(running.url)
-        a.open()
+        a.open(decision=ACTS)
         a.post(monkeypatch)
-        before = running.alerts()[0]["labels"]["severity"]
-        a.alerts._posted[1] = {**a.alerts._posted[1], "severity": "other"}
+        settles(hook, [("firing", ["master-a"])])
         with a.store.transaction():
             a.store.escalate(1)
-        posted = a.alerts.alerts(a.store.incidents(), "prod", datetime.now(UTC))
-        assert [alert["labels"]["severity"] for alert in posted] == [before, "other"]
-        assert posted[1]["endsAt"] <= datetime.now(UTC).isoformat()
+        a.post(monkeypatch)
+        settles(hook, [("firing", ["master-a"])] * 2)
+        assert told() == [("/team", "firing"), ("/oncall", "firing")]
+        a.resolve()
+        a.post(monkeypatch)
+        settles(hook, [("firing", ["master-a"])] * 2 + [("resolved", ["master-a"])] * 2)
+        assert sorted(told()[2:]) == [("/oncall", "resolved"), ("/team", "resolved")]
+
+
+def test_accuser_of_a_master_that_was_fixed_is_not_heard(masters, hook, tmp_path, monkeypatch):
+    """After an hour it accuses too; it does not know yet that the fault is over."""
+    with alertmanager(tmp_path, hook) as running:
+        a, b, _ = masters(running.url)
+        a.open(since=70 * MINUTE)
+        b.open(accused="a", since=70 * MINUTE)
+        for master in (a, b):
+            master.post(monkeypatch)
+        settles(hook, [("firing", ["master-a"])])
+        a.resolve()
+        for master in (a, b):
+            master.post(monkeypatch, now=datetime.now(UTC) + MINUTE)
+        until(lambda: len(notifications(hook)) > 1)
+        settles(hook, [("firing", ["master-a"]), ("resolved", ["master-a"])])
+        # The accuser's own alert, which nobody hears of, and the one that hides it.
+        assert {alert["labels"]["alertname"] for alert in running.alerts()} == {"CertmedicExpired", "CertmedicFixed"}
 
 
 @pytest.mark.parametrize(
@@ -234,6 +255,7 @@ def test_changed_severity_ends_the_alert_before_it(masters, hook, tmp_path, monk
     [
         ("alertname=CertmedicExpired severity=critical", "oncall"),
         ("alertname=CertmedicExpiresSoon severity=warning", "team"),
+        ("alertname=CertmedicFixed severity=none", "nobody"),
         ("alertname=Other severity=critical", "team"),
     ],
 )

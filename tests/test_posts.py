@@ -126,9 +126,22 @@ def test_end_of_the_warning_is_posted_as_long_as_the_critical_alert_lasts(master
     for minutes in (1, 30):
         assert master.post(minutes * MINUTE) == {"critical": (ADDRESS, True), "warning": (ADDRESS, False)}
     master.change("resolve", 1, now=NOW + 31 * MINUTE)
-    assert master.post(31 * MINUTE) == {"critical": (ADDRESS, False), "warning": (ADDRESS, False)}
+    ends = master.post(31 * MINUTE)
+    assert (ends["critical"], ends["warning"]) == ((ADDRESS, False), (ADDRESS, False))
 
 
 def test_accuser_names_the_culprit_by_its_address_where_the_line_has_a_port(master):
     master.open(decision=Decision(reason="r"), suspect=Suspect.PEER, neighbours=(f"{ANOTHER}:2380",), certificates=())
     assert master.post() == {"warning": (ANOTHER, True)}
+
+
+def test_fixed_master_hides_those_that_still_accuse_it(master):
+    """They may report it after ten minutes, and later find out that it is over."""
+    master.open(decision=Decision(reason="r"))
+    master.post()
+    master.change("resolve", 1, now=NOW + 10 * MINUTE)
+    for minutes in (10, 24):
+        assert master.post(minutes * MINUTE) == {"critical": (ADDRESS, False), "none": (ADDRESS, True)}
+    labels = master.receiver.posted["none"]["labels"]
+    assert (labels["alertname"], labels["suspect"]) == ("CertmedicFixed", "own")
+    assert "none" not in master.post(26 * MINUTE)

@@ -62,7 +62,7 @@ class Alerts:
                 incident,
                 message.silence_of(incident.diagnosis, silences, now),
                 members=self._members(incident),
-                is_left=self._is_left(incident),
+                is_left=incident.announced_at is None and self._is_left(incident),
                 now=now,
             )
         ]
@@ -91,6 +91,7 @@ class Alerts:
                 lasts = before is not None or incident.resolved_at is None
                 known = [before or labels] if lasts else [{**labels, "severity": str(level)} for level in SERIOUS]
                 labels_of[incident.id] = before or labels
+                posted += filter(None, [message.fixed(incident, before or labels)])
                 posted += [self._alert(incident, each, cluster, now) for each in known]
                 continue
             if before is not None and before != labels:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from certmedic.core.incident.accusation import FIRST_AFTER, REST_AFTER
-from certmedic.core.message.alert import LASTS
+from certmedic.core.message.alert import LASTS, QUIET
 from certmedic.edge.store.database import text_of
 from labs.alertmanager import alertmanager, described, notifications
 from labs.masters import kill, masters, until
@@ -51,6 +51,14 @@ def cure(lab, story):
     sick = lab.members[SICK]
     sick.docker("restart", "--time", "1", sick.container)
     assert until(lambda: story.resolved(SICK), seconds=180, every=1), story.context()
+
+
+def age(master, by):
+    """Have the incidents of a master begin earlier."""
+    with contextlib.closing(sqlite3.connect(master.home / "state/state.sqlite3", 60)) as state, state:
+        for number, opened in state.execute("SELECT id, opened_at FROM incidents").fetchall():
+            at = datetime.fromisoformat(opened) - by
+            state.execute("UPDATE incidents SET opened_at = ? WHERE id = ?", (text_of(at), number))
 
 
 def say(text):
@@ -151,6 +159,26 @@ def test_one_of_two_alertmanagers_that_is_down_loses_nothing(tmp_path):
             story.end()
 
 
+def test_accuser_of_a_master_that_a_person_cures_after_an_hour_is_not_heard(tmp_path):
+    """The hour passes by setting the start of the incidents back. The accuser tells the chat only that it is refused."""
+    with monitored(tmp_path, sick=SICK, mode="notify") as (lab, chat, hook, story):
+        follows(hook, [FIRING], seconds=180)
+        assert until(lambda: any(i["decision"] for i in incidents(lab.members["a"])), seconds=60), story.context()
+        for master in lab.members.values():
+            age(master, REST_AFTER)
+        assert until(lambda: any(i["announced_at"] for i in incidents(lab.members["a"])), seconds=120), story.context()
+        follows(hook, [FIRING])
+        cure(lab, story)
+        arrived = follows(hook, [FIRING, OVER])
+        say(
+            f"told {(arrived - resolved_at(lab)).total_seconds():.1f} s after the verified cure; messages: {chat.titles}"
+        )
+        assert arrived - resolved_at(lab) <= WITHIN, described(hook)
+        assert not until(lambda: len(notifications(hook)) > 2, seconds=QUIET.total_seconds() + 70, every=1), described(
+            hook
+        )
+
+
 @pytest.mark.parametrize(("etcd", "deadline"), [("serves", REST_AFTER), ("dead", FIRST_AFTER)])
 def test_one_accuser_speaks_for_a_dead_agent_after_the_deadline(tmp_path, etcd, deadline):
     """The deadline passes by setting the start of the incidents back."""
@@ -168,13 +196,7 @@ def test_one_accuser_speaks_for_a_dead_agent_after_the_deadline(tmp_path, etcd, 
         assert (chat.titles, notifications(hook)) == ([], []), story.context()
 
         for name in accusers:
-            with (
-                contextlib.closing(sqlite3.connect(lab.members[name].home / "state/state.sqlite3", 60)) as state,
-                state,
-            ):
-                for number, opened in state.execute("SELECT id, opened_at FROM incidents").fetchall():
-                    at = datetime.fromisoformat(opened) - deadline
-                    state.execute("UPDATE incidents SET opened_at = ? WHERE id = ?", (text_of(at), number))
+            age(lab.members[name], deadline)
         follows(hook, [("firing", ["master-a"])], seconds=180)
         assert len(chat.titles) == 1, story.context()
         assert "master-a" in chat.titles[0]

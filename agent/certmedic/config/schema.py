@@ -130,7 +130,7 @@ class Notify:
     """Post incidents to these instances of Alertmanager, beside `apprise` or instead of it. Example: ["https://am-1.example:9093"]
 
     Name every instance, and no load balancer. Open incidents are posted every minute and end by themselves after five minutes.
-    Resolved ones are posted for 15 minutes. A silence or a window holds back new incidents. The route and the inhibit rule in
+    Resolved ones are posted for 15 minutes. A silence or a window holds back new incidents. The routes and the inhibit rules in
     `examples/alertmanager.yml` make one notification of the reports of all masters. An address may hold a user and a password for
     basic authentication; like all addresses it is a secret. A master does not know the names of the cluster's own DNS. If
     Alertmanager runs in the cluster that it reports on, keep `apprise` as the second way.

@@ -7,7 +7,7 @@ import pytest
 
 from certmedic.core import verdict
 from certmedic.core.incident import Incident, IncidentState
-from certmedic.core.message import alert, annotations_of, ended, is_posted, labels_of
+from certmedic.core.message import alert, annotations_of, ended, fixed, is_posted, labels_of
 from certmedic.core.model import Cause, Decision, Silence, Suspect
 from labs.values import DAY, NOW, facts, member
 
@@ -134,3 +134,27 @@ def test_alert_with_former_labels_ends():
         "startsAt": (NOW - MINUTE).isoformat(),
         "endsAt": (NOW - MINUTE).isoformat(),
     }
+
+
+@pytest.mark.parametrize(
+    ("about", "lasted", "hides"),
+    [
+        ({}, 10 * MINUTE, True),
+        ({}, 10 * MINUTE - SECOND, False),
+        ({"suspect": Suspect.PEER}, 70 * MINUTE, False),
+        ({}, None, False),
+    ],
+)
+def test_fixed_master_hides_accusers_that_may_have_reported_it(about, lasted, hides):
+    over = None if lasted is None else NOW - 20 * MINUTE + lasted
+    shown = fixed(
+        incident(about, resolved_at=over), {"alertname": "CertmedicExpired", "severity": "critical", "culprit": "x"}
+    )
+    if hides:
+        assert shown == {
+            "labels": {"alertname": "CertmedicFixed", "severity": "none", "culprit": "x"},
+            "startsAt": over.isoformat(),
+            "endsAt": (over + 17 * MINUTE).isoformat(),
+        }
+    else:
+        assert shown is None

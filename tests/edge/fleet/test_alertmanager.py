@@ -98,7 +98,8 @@ def test_alertmanager_without_alerts_is_a_healthy_fleet():
 
 
 @pytest.mark.parametrize(
-    "odd", [1, None, {}, {"labels": []}, {"labels": {"alertname": 7}}, {"labels": {"alertname": "X"}}]
+    "odd",
+    [1, None, {}, {"labels": []}, *({"labels": {"alertname": name}} for name in (7, "X", "CertmedicFixed"))],
 )
 def test_alert_of_no_form_or_of_another_program_is_left_out(odd):
     assert report_of(odd) is None

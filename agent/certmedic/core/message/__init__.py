@@ -1,6 +1,6 @@
 """Messages to people, in three forms of one structure, and entries for the journal."""
 
-from certmedic.core.message.alert import KEPT, alert, annotations_of, ended, is_posted, labels_of
+from certmedic.core.message.alert import FIXED, KEPT, alert, annotations_of, ended, fixed, is_posted, labels_of
 from certmedic.core.message.badge import badged
 from certmedic.core.message.compose import compose, test_message
 from certmedic.core.message.digest import digest
@@ -25,6 +25,7 @@ from certmedic.core.message.words import machine
 __all__ = [
     "BASES",
     "BREAKER",
+    "FIXED",
     "KEPT",
     "NEVER_AGAIN",
     "alert",
@@ -39,6 +40,7 @@ __all__ = [
     "event",
     "event_fields",
     "few_lines",
+    "fixed",
     "heartbeat_fields",
     "in_few_words",
     "is_posted",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from certmedic.core.incident.accusation import REST_AFTER
+from certmedic.core.incident.accusation import FIRST_AFTER, REST_AFTER
 from certmedic.core.incident.state import Incident, IncidentState
 from certmedic.core.message.compose import compose
 from certmedic.core.model import MessageKind, Severity, Silence, Suspect
@@ -18,6 +18,7 @@ from certmedic.core.text import cut
 LASTS = timedelta(minutes=5)  # an alert that is not posted again by then counts as resolved
 QUIET = timedelta(minutes=2)  # a member about which nothing more is logged is no longer accused
 KEPT = timedelta(minutes=15)  # a resolved incident is posted for so long, since Alertmanager forgets it in a restart
+FIXED = "CertmedicFixed"  # the alert that goes to nobody
 OUTSIDE = "outside"  # the culprit is no member of this cluster
 RUNBOOK = "https://pypi.org/project/certmedic/#a-fleet-through-alertmanager"
 Labels = Mapping[str, str]
@@ -93,6 +94,21 @@ def alert(incident: Incident, labels: Labels, annotations: Labels, *, now: datet
         "annotations": dict(annotations),
         "startsAt": min(starts, ends).isoformat(),
         "endsAt": ends.isoformat(),
+    }
+
+
+def fixed(incident: Incident, labels: Labels) -> dict[str, Any] | None:
+    """Return the alert that hides accusers of this machine after its fault is over; None if no accuser can have reported it.
+
+    An accuser knows only later, by silence, that it is over. Until then its alert would be the only one left, and be notified.
+    """
+    over, is_own = incident.resolved_at, incident.diagnosis.suspect is Suspect.OWN
+    if over is None or not is_own or over - incident.opened_at < FIRST_AFTER:
+        return None
+    return {
+        "labels": {**labels, "alertname": FIXED, "severity": "none"},
+        "startsAt": over.isoformat(),
+        "endsAt": (over + KEPT + QUIET).isoformat(),
     }
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from certmedic.core.fleet import Records, Report
+from certmedic.core.message import FIXED
 from certmedic.edge.fleet.request import FleetError, address_of, ask, shown
 
 PREFIX = "Certmedic"  # the names of all alerts of certmedic begin with it
@@ -29,7 +30,7 @@ def report_of(alert: Any) -> Report | None:
         return None
     labels, notes = _texts(alert.get("labels")), _texts(alert.get("annotations"))
     name = labels.get("alertname", "")
-    if not name.startswith(PREFIX):
+    if not name.startswith(PREFIX) or name == FIXED:
         return None
     instance = labels.get("instance", "")
     return Report(
