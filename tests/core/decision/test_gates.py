@@ -8,8 +8,9 @@ import pytest
 from certmedic.core import verdict, window
 from certmedic.core.decision import History, Policy, Refusal, decide, explain, troubled
 from certmedic.core.means import Means
-from certmedic.core.model import Attempt, Cause, GateName, Lease, RemedyKind, Served, Suspect, Trust, WaitsFor
+from certmedic.core.model import Attempt, Cause, GateName, Lease, RemedyKind, Suspect, Trust, WaitsFor
 from certmedic.core.text import stamp
+from labs import held
 from labs.values import DAY, NOW, OLD_IMAGE, VOLUME, container, facts, k3s, member, unit
 
 SECOND = timedelta(seconds=1)
@@ -54,20 +55,33 @@ def test_sighting_is_fresh_for_ten_minutes(ago, passes):
 
 
 @pytest.mark.parametrize(
-    ("renew", "shows", "trust", "passes"),
+    ("renew", "program", "trust", "passes"),
     [
-        (True, EXPIRED[0].certificate, Trust.SYSTEM, True),
-        (True, EXPIRED[0].certificate, Trust.STRANGER, False),
-        (True, EXPIRED[1].certificate, Trust.SYSTEM, False),  # another certificate
-        (True, None, Trust.SYSTEM, False),
-        (False, EXPIRED[0].certificate, Trust.SYSTEM, False),  # a restart interrupts, so it waits for a failure
+        (True, "etcd", Trust.SYSTEM, True),
+        (True, "etcd", Trust.STRANGER, False),
+        (True, "kubelet", Trust.SYSTEM, False),  # the file may be left over: no program that reads it runs
+        (False, "etcd", Trust.SYSTEM, False),  # a restart interrupts, so it waits for a failure
     ],
 )
-def test_handshake_with_an_expired_certificate_is_enough_for_a_renewal_in_place(renew, shows, trust, passes):
-    seen = (Served(address="127.0.0.1", port=2380, certificate=shows, trust=trust),)
-    here = facts(EXPIRED, served=seen, signable=frozenset({f"{VOLUME}/peers/me.crt"}))
-    decision = decide(diagnosis(last_seen=None), here, HISTORY, replace(POLICY, renew=renew))
-    assert (GateName.FRESH in blocked(decision)) is not passes
+def test_renewal_in_place_of_a_running_programs_expired_file_waits_for_no_failure(renew, program, trust, passes):
+    runs = (held.program(program, trust=trust),)
+    here = facts(EXPIRED, programs=runs, signable=frozenset({ME}))
+    for seen in (None, NOW - DAY):
+        decision = decide(diagnosis(last_seen=seen), here, HISTORY, replace(POLICY, renew=renew))
+        assert (GateName.FRESH in blocked(decision)) is not passes
+
+
+def test_renewal_that_restarts_a_program_waits_for_a_failure():
+    (file,) = files = (held.scheduler(),)
+    at = file.certificate.not_after + DAY
+    runs = held.program(started=at - 2 * DAY)
+    pod = replace(container(), pod="kube-scheduler-a", container_name="kube-scheduler")
+    here = facts(files, at=at, programs=(runs,), containers=(pod,), signable=frozenset({held.CONF}))
+    (fault,) = verdict.survey(here, warn_within=timedelta())
+    for seen, passes in ((None, False), (at, True)):
+        decision = decide(replace(fault, last_seen=seen), here, HISTORY, replace(POLICY, renew=True))
+        assert (GateName.FRESH in blocked(decision)) is not passes
+        assert GateName.CURE not in blocked(decision)  # it is a renewal in place
 
 
 @pytest.mark.parametrize(("ago", "passes"), [(15 * 60 - 1, False), (15 * 60, True)])

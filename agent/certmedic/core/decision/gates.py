@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from certmedic.core import planes
+from certmedic.core import holders, planes
 from certmedic.core.decision.policy import FRESH_FOR, History, Policy
 from certmedic.core.examine import authorities, displaced, rivalled
 from certmedic.core.means import Means
@@ -189,14 +189,14 @@ def clock(context: Context) -> Gate:
 def fresh(context: Context) -> Gate | None:
     """It fails now, and was seen since this agent started: history may be reported, never acted on.
 
-    For a renewal in place, which interrupts nothing, a handshake that shows the expired certificate is enough: clients may keep
-    their old connections and log nothing.
+    A renewal in place that restarts nothing waits for no failure. An expired file of a running program is enough: a program keeps
+    its old connections and logs nothing, and nobody serves a client certificate.
     """
     name, seen, now = GateName.FRESH, context.diagnosis.last_seen, context.facts.at
     if context.diagnosis.cause is Cause.EXPIRES_SOON:
         return None
-    if context.in_place and (where := _shown_expired(context)):
-        return opened(name, f"a handshake with {where} shows the expired certificate")
+    if program := _uses_expired(context):
+        return opened(name, f"{program} runs, and its file has expired")
     if seen is None:
         return closed(name, "no failure logged yet", opens="wait for the first failure")
     if seen < context.history.started_at:
@@ -206,12 +206,13 @@ def fresh(context: Context) -> Gate | None:
     return opened(name, f"last seen {stamp(seen)}")
 
 
-def _shown_expired(context: Context) -> str:
-    """Return which listener of the control plane shows an expired certificate of the diagnosis; "" if none does."""
-    expired = {leaf.fingerprint for leaf in context.diagnosis.certificates if leaf.not_after < context.facts.at}
-    trusted = (served for served in context.facts.served if served.trust is Trust.SYSTEM)
-    shows = (s for s in trusted if s.certificate is not None and s.certificate.fingerprint in expired)
-    return next((f"{s.address}:{s.port}" for s in shows), "")
+def _uses_expired(context: Context) -> str:
+    """Return a running program of the control plane whose expired file would be renewed; "" if there is none, or if that restarts one."""
+    files = context.watched
+    if not context.in_place or any(planes.reads_at_start(stored.place) for stored in files):
+        return ""
+    names = [holders.holder_of(s) for s in files if s.certificate.not_after < context.facts.at]
+    return next((name for name in names if holders.named(name, context.facts)), "")
 
 
 def window(context: Context) -> Gate | None:
