@@ -109,3 +109,12 @@ def test_ca_file_that_changed_after_the_start_is_an_old_pool(name, running, has_
     ca = stored(CA, CA_FILE, "ca", **OF)
     pools = holders.with_old_pool(name, facts((scheduler(), ca), programs=running))
     assert pools == ([ca] if has_old else [])
+
+
+@pytest.mark.parametrize(("use", "has_old"), [("apiserver-etcd-client", True), ("apiserver-kubelet-client", False)])
+def test_api_server_reads_only_the_ca_of_etcd_at_its_start(use, has_old):
+    path = "/etc/kubernetes/pki/etcd/ca.crt"
+    file, ca = stored(LEAF, "/f.crt", use, ca_path=path, **OF), stored(CA, path, "ca", **OF)
+    here = facts((file, ca), programs=(program("kube-apiserver"),))
+    assert bool(holders.held([path], here)) is has_old
+    assert bool(holders.with_old_pool("kube-apiserver", here)) is has_old

@@ -114,6 +114,19 @@ def test_resolved_means_that_the_static_pod_of_the_file_works(file, running, ser
     assert (stale.still_held([path], replace(here, served=(answers,) if served else ())) == "") is good
 
 
+# A file of each program that checks others against a CA of kubeadm.
+OF_CAS = tuple(
+    stored(LEAF, f"/etc/kubernetes/{name}", use, ca_path=f"/etc/kubernetes/pki/{ca}.crt", **OF)
+    for name, use, ca in (
+        ("scheduler.conf", "scheduler-client", "ca"),
+        ("controller-manager.conf", "controller-manager-client", "ca"),
+        ("pki/etcd/server.crt", "server", "etcd/ca"),
+        ("pki/apiserver-etcd-client.crt", "apiserver-etcd-client", "etcd/ca"),
+        ("pki/front-proxy-client.crt", "front-proxy-client", "front-proxy-ca"),
+    )
+)
+
+
 @pytest.mark.parametrize(
     ("ca", "running", "serves", "late"),
     [
@@ -122,14 +135,15 @@ def test_resolved_means_that_the_static_pod_of_the_file_works(file, running, ser
         ("ca", {"kube-controller-manager": NOW}, True, "kube-scheduler does not run yet"),
         ("ca", {"kube-controller-manager": NOW, "kube-scheduler": NOW}, False, "the API server does not answer"),
         ("etcd/ca", {"etcd": NOW - DAY}, True, "restart etcd"),
-        ("front-proxy-ca", {"kube-apiserver": NOW - DAY}, True, ""),  # it rereads its own
+        ("etcd/ca", {"etcd": NOW, "kube-apiserver": NOW - DAY}, True, "restart kube-apiserver"),
+        ("front-proxy-ca", {"kube-apiserver": NOW - DAY}, True, ""),  # it rereads all but the CA of etcd
     ],
 )
 def test_ca_that_was_signed_again_is_held_once_its_readers_have_started_again(ca, running, serves, late):
     path = f"/etc/kubernetes/pki/{ca}.crt"
     seen = (Served(address="::1", port=6443, certificate=API.certificate, trust=Trust.SYSTEM),) if serves else ()
     programs = tuple(program(name, started=at) for name, at in running.items())
-    here = facts((API, stored(CA, path, "ca", **OF)), programs=programs, served=seen)
+    here = facts((API, stored(CA, path, "ca", **OF), *OF_CAS), programs=programs, served=seen)
     assert late in stale.still_held([path], here)
     assert bool(stale.still_held([path], here)) is bool(late)
 

@@ -16,8 +16,8 @@ from certmedic.core.text import stamp
 SLACK = timedelta(seconds=2)  # a start is known to the second, and a clock may have been corrected by a little
 # The client certificate in etcd-manager's memory: one year from the start of its process, since 3.0.20200428 two.
 MANAGER_LIVES = (timedelta(days=365), timedelta(days=730))
-_REREADS_CAS = ("kube-apiserver",)
 SAME = timedelta(seconds=1)  # precision of a NotAfter in a line
+OF_ETCD = "apiserver-etcd-client"  # the use whose CA kube-apiserver reads only when it starts
 
 
 def named(name: str, facts: Facts) -> list[Program]:
@@ -33,11 +33,19 @@ def holder_of(stored: Stored) -> str:
 def behind(stored: Stored, facts: Facts) -> list[Program]:
     """Return the programs that read a file only when they start and that started before it was last changed."""
     changed = moment_of(stored, facts) - SLACK
+    return [
+        program for name in readers(stored, facts) for program in named(name, facts) if program.started_at < changed
+    ]
+
+
+def readers(stored: Stored, facts: Facts) -> list[str]:
+    """Return the programs that read a file only when they start."""
     if stored.certificate.is_ca:
-        names = {holder_of(s) for s in facts.stored if s.place.ca_path == stored.certificate.path} - {"", *_REREADS_CAS}
+        checked = (s for s in facts.stored if s.place.ca_path == stored.certificate.path)
+        names = {holder_of(s) for s in checked if s.place.use == OF_ETCD or holder_of(s) != "kube-apiserver"}
     else:
         names = {holder_of(stored)} if planes.reads_at_start(stored.place) else set()
-    return [program for name in sorted(names) for program in named(name, facts) if program.started_at < changed]
+    return sorted(names - {""})
 
 
 def moment_of(stored: Stored, facts: Facts) -> datetime:
@@ -116,7 +124,7 @@ def late_files(files: Sequence[Stored], facts: Facts) -> list[Stored]:
 
 
 def with_old_pool(name: str, facts: Facts) -> list[Stored]:
-    """Return the CA files of a running program that changed after the program started; kube-apiserver rereads its own.
+    """Return the CA files that a running program reads only when it starts and that changed after its start.
 
     None without the processes: in a copy of a machine's files the modification times may be those of the copy.
     """

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from certmedic.core import cures, holders, planes, remedies
-from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Program, Stored, Suspect, Trust
+from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Stored, Suspect, Trust
 from certmedic.core.text import stamp
 from certmedic.core.verify import BACK_OFF_ENDS
 
@@ -91,10 +91,9 @@ def still_held(paths: Sequence[str], facts: Facts) -> str:
     late = holders.held(paths, facts)
     files = [s for s in facts.stored if s.certificate.path in paths]
     names = dict.fromkeys(program.name for programs in late.values() for program in programs)
-    names |= dict.fromkeys(program.name for stored in files for program in _before_ca(stored, facts))
     if names:
         return f"the files are good by now; restart {' and '.join(names)}, which started before they changed"
-    late_pods = [name for name in _pods(files) if sees_pods(facts) and not holders.named(name, facts)]
+    late_pods = [name for name in _pods(files, facts) if sees_pods(facts) and not holders.named(name, facts)]
     if late_pods:
         return f"the files are good by now; {' and '.join(late_pods)} does not run yet: {BACK_OFF_ENDS}"
     is_of_api = any(
@@ -103,27 +102,15 @@ def still_held(paths: Sequence[str], facts: Facts) -> str:
     return api_down(facts) if is_of_api else ""
 
 
-def _before_ca(stored: Stored, facts: Facts) -> list[Program]:
-    """Return the programs that started before a CA that they read only at their start was last changed; kube-apiserver rereads its own."""
-    changed = holders.moment_of(stored, facts) - holders.SLACK
-    programs = [program for name in _late_readers(stored) for program in holders.named(name, facts)]
-    return [program for program in programs if program.started_at < changed]
-
-
-def _late_readers(stored: Stored) -> list[str]:
-    return [name for name in cures.readers_of_ca(stored) if name != "kube-apiserver"]
-
-
 def sees_pods(facts: Facts) -> bool:
     """Whether processes of static pods are known as such here. They are not if the kubelet makes no control groups for pods."""
     return any(program.trust is Trust.SYSTEM and program.name in OF_PODS for program in facts.programs)
 
 
-def _pods(files: Sequence[Stored]) -> dict[str, None]:
+def _pods(files: Sequence[Stored], facts: Facts) -> dict[str, None]:
     """Return the static pods that read these files only when they start. Other planes run them under other names."""
-    static = (s for s in files if s.place.plane in ("kubeadm", "kops") and planes.reads_at_start(s.place))
-    names = [*map(holders.holder_of, static), *(name for s in files for name in _late_readers(s))]
-    return dict.fromkeys(name for name in names if name.startswith("kube-"))
+    static = (stored for stored in files if stored.place.plane in ("kubeadm", "kops"))
+    return dict.fromkeys(name for s in static for name in holders.readers(s, facts) if name.startswith("kube-"))
 
 
 def api_down(facts: Facts) -> str:

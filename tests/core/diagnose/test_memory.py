@@ -210,3 +210,25 @@ def test_ca_of_yesterday_is_sought_only_in_the_program_that_logged_the_line(orig
     assert diagnosis.cause is cause
     assert diagnosis.holders == (("kubelet",) if cause is Cause.STALE_IN_MEMORY else ())
     assert ("systemctl restart kubelet" in diagnosis.remedy.command) is (cause is Cause.STALE_IN_MEMORY)
+
+
+TO_ETCD = (
+    "W1124 15:40:00.000000       1 clientconn.go:1223] grpc: addrConn.createTransport failed to connect to"
+    ' {https://127.0.0.1:2379  <nil> 0 <nil>}. Err :connection error: desc = "transport: authentication handshake'
+    ' failed: x509: certificate signed by unknown authority". Reconnecting...'
+)
+TO_KUBELET = 'Get "https://10.0.0.1:10250/containerLogs": x509: certificate signed by unknown authority'
+
+
+@pytest.mark.parametrize(("text", "is_old"), [(TO_ETCD, True), (TO_KUBELET, False)])
+def test_api_server_with_etcds_ca_of_yesterday_needs_a_restart(text, is_old):
+    path = "/etc/kubernetes/pki/etcd/ca.crt"
+    client = stored(LEAF, "/etc/kubernetes/pki/apiserver-etcd-client.crt", "apiserver-etcd-client", ca_path=path, **OF)
+    here = facts((client, stored(CA, path, "ca", **OF)), programs=(program("kube-apiserver"),))
+    diagnosis = judged(line(text, pod="kube-apiserver-a", container="kube-apiserver"), here)
+
+    assert (diagnosis.cause is Cause.STALE_IN_MEMORY) is is_old
+    if is_old:
+        assert diagnosis.holders == ("kube-apiserver",)
+        assert "kube-apiserver.yaml" in diagnosis.remedy.command
+        assert diagnosis.certificates[0].path == path

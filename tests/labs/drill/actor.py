@@ -31,7 +31,9 @@ from labs.drill.timeline import HOST
 CONFIG = Config(
     mode="remedy",
     certificates=Certificates(warn_days=()),  # a life of seconds would cause every expiry warning at once
-    notify=Notify(group_for=timedelta(seconds=6)),  # etcd's probers dial every 4 seconds: the first failure comes before the message
+    notify=Notify(
+        group_for=timedelta(seconds=6)
+    ),  # etcd's probers dial every 4 seconds: the first failure comes before the message
     remedy=RemedyPolicy(cooldown=timedelta(minutes=15), per_day=2, verify_for=timedelta(seconds=20)),
 )
 
