@@ -196,7 +196,7 @@ class Facts:
     memory: tuple[Stored, ...] = ()  # certificates that only a program's memory holds, at "(memory of PROGRAM)"
     replaced: tuple[Replaced, ...] = ()  # certificates that files here held before, latest last
     images: Mapping[str, str] = field(default_factory=dict)  # etcd group -> etcd-manager image, from static manifests
-    away: Mapping[str, datetime] = field(default_factory=dict)  # "group/member" that does not answer -> since when
+    away: Mapping[str, datetime] = field(default_factory=dict)  # members that do not answer -> since when, from `away`
     shutdown_at: datetime | None = None  # when this machine is to go down; in the past: it goes down now
     clock_synchronised: bool | None = None  # None: not known
     clocks: Mapping[str, timedelta] = field(default_factory=dict)  # member -> how far its clock is ahead of this one

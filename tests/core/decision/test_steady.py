@@ -68,6 +68,21 @@ def test_restart_waits_while_a_member_may_be_restarting(since, passes):
         assert "etcd-e (e:2380) does not answer since" in decision.reason
 
 
+@pytest.mark.parametrize(("ago", "passes"), [(0 * SECOND, False), (59 * SECOND, False), (MINUTE, True)])
+def test_restart_waits_a_minute_after_a_member_answers_again(ago, passes):
+    at = NOW - ago
+    gone = away(five("gone"), {}, at - MINUTE)
+    back = away(five("good"), gone, at)
+    assert back == {"back main/etcd-e": at}
+    later = away(five("good"), back, NOW)
+    assert later == ({} if passes else back)
+    for seen in (back, later):
+        decision = decided(members=five("good"), away=seen)
+        assert [gate.name for gate in decision.blocked_by] == ([] if passes else [GateName.STEADY])
+        assert passes or "etcd-e (e:2380) answers again only since" in decision.reason
+    assert away(five("gone"), back, NOW) == {"main/etcd-e": NOW}  # it went down again
+
+
 @pytest.mark.parametrize("other", ["", "kops/events"])
 def test_restart_waits_until_another_one_is_verified(other):
     decision = decided(history=replace(HISTORY, under_way=other))
@@ -86,6 +101,6 @@ def test_member_is_away_since_the_first_look_that_missed_it():
     first = away(five("gone"), {}, NOW)
     assert first == {"main/etcd-e": NOW}
     assert away(five("gone"), first, NOW + MINUTE) == first
-    assert away(five("good"), first, NOW + MINUTE) == {}
+    assert away(five("good"), {}, NOW) == {}
     assert away(five("gone"), first, NOW - DAY) == {"main/etcd-e": NOW - DAY}  # the clock went back
     assert away([replace(five("good")[0], serves=None)], {}, NOW) == {}  # this member itself
