@@ -278,6 +278,23 @@ def test_trust_of_a_process_and_its_listeners(seen, trust):
     assert origin.of_process(seen, {HASH}) is trust
 
 
+@pytest.mark.parametrize(
+    ("seen", "is_so"),
+    [
+        (process("/user.slice/user-0.slice/session-1.scope"), True),
+        (process(f"{USER}/session-4.scope"), True),  # by sudo
+        (process("/system.slice/kops-configuration.service"), True),
+        (process(f"{USER}/session-4.scope", uid=1000), False),
+        (process("/system.slice/web.service", uid=33), False),
+        (process(f"/system.slice/docker-{ID}.scope"), False),
+        (process(f"/kubepods/besteffort/pod{HASH}/{ID}"), False),
+        (process(f"/kubepods/besteffort/pod{HASH}/{ID}/system.slice/a.service"), False),  # of a systemd in a pod
+    ],
+)
+def test_only_sessions_and_services_of_root_run_its_tools(seen, is_so):
+    assert origin.is_of_root(seen) is is_so
+
+
 def test_least_is_the_lowest_trust():
     assert origin.least([SYSTEM, CLUSTER]) is CLUSTER
     assert origin.least([CLUSTER, STRANGER, SYSTEM]) is STRANGER

@@ -293,3 +293,11 @@ def of_process(process: Process, static_uids: Collection[str], named: Collection
         return Trust.SYSTEM if pod["uid"].replace("_", "-") in static_uids else Trust.STRANGER
     unit = unit_of_cgroup(process.cgroup)
     return Trust.SYSTEM if is_believed_unit(unit, process.cgroup, named) else Trust.STRANGER
+
+
+_BY_ROOT: Final = re.compile(r"/system\.slice/[^/]+\.service|/user\.slice/user-\d+\.slice/session-\w+\.scope")
+
+
+def is_of_root(process: Process) -> bool:
+    """Whether root runs a process in a session or a service. In a container anybody may be root."""
+    return process.uid == ROOT and bool(_BY_ROOT.fullmatch(process.cgroup))

@@ -7,7 +7,8 @@ import pytest
 
 from certmedic.core import verdict
 from certmedic.core.decision import History, Policy, away, decide
-from certmedic.core.model import GateName, WaitsFor
+from certmedic.core.model import GateName, Trust, WaitsFor
+from labs.held import program
 from labs.played import group
 from labs.values import DAY, NOW, VOLUME, facts, member
 
@@ -81,6 +82,23 @@ def test_restart_waits_a_minute_after_a_member_answers_again(ago, passes):
         assert [gate.name for gate in decision.blocked_by] == ([] if passes else [GateName.STEADY])
         assert passes or "etcd-e (e:2380) answers again only since" in decision.reason
     assert away(five("gone"), back, NOW) == {"main/etcd-e": NOW}  # it went down again
+
+
+@pytest.mark.parametrize(
+    ("name", "trust", "passes"),
+    [
+        ("kubeadm", Trust.SYSTEM, False),
+        ("nodeup", Trust.SYSTEM, False),
+        ("kubeadm", Trust.STRANGER, True),  # a stranger chooses its name
+        ("kubelet", Trust.SYSTEM, True),
+    ],
+)
+@pytest.mark.parametrize("renew", [False, True])
+def test_nothing_is_done_while_a_tool_of_root_renews_or_upgrades(name, trust, passes, renew):
+    policy, signable = replace(POLICY, renew=renew), frozenset({f"{VOLUME}/peers/me.crt"} if renew else ())
+    decision = decided(policy, programs=(program(name, trust=trust),), signable=signable)
+    assert [gate.name for gate in decision.blocked_by] == ([] if passes else [GateName.STEADY])
+    assert passes or f"{name} runs here (process 7)" in decision.reason
 
 
 @pytest.mark.parametrize("other", ["", "kops/events"])

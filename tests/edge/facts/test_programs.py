@@ -12,8 +12,9 @@ import pytest
 
 from certmedic.core import planes
 from certmedic.core.model import Trust
+from certmedic.core.origin import Process
 from certmedic.edge.facts.processes import network_of
-from certmedic.edge.facts.programs import details, holders, name_of, programs, seen_programs
+from certmedic.edge.facts.programs import ProcessSeen, details, holders, name_of, programs, seen_programs
 from labs.waiting import until
 
 KNOWN = planes.watched_programs()
@@ -41,6 +42,13 @@ def test_running_program_is_listed_with_its_start_and_trust(tmp_path):
             process.kill()
     assert (seen.name, seen.trust) == ("kube-scheduler", Trust.SYSTEM)
     assert abs(seen.started_at - began) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(("name", "trust"), [("kubeadm", Trust.SYSTEM), ("kubelet", Trust.STRANGER)])
+def test_tool_is_believed_if_root_runs_it_in_a_session(name, trust):
+    process = Process(uid=0, exe=f"/usr/bin/{name}", cgroup="/user.slice/user-0.slice/session-1.scope")
+    (seen,) = programs([ProcessSeen(pid=7, process=process, name=name)], lambda _: Trust.STRANGER)
+    assert seen.trust is trust
 
 
 def test_details_of_a_process_come_by_its_environment_and_end_with_it():

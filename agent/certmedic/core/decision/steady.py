@@ -1,7 +1,8 @@
 """Whether this machine or a member goes down by itself at this moment, as in a rolling restart or upgrade.
 
 A cordon or a drain is known to the API server alone, which certmedic does not ask, and an announced shutdown to its own machine alone.
-It sees this machine's own shutdown, that a member stopped answering a short time ago, and that one answers again only since then.
+It sees this machine's own shutdown, that kubeadm or nodeup runs here, that a member stopped answering a short time ago, and that
+one answers again only since then.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from certmedic.core import planes
 from certmedic.core.decision.gates import Context, closed, opened
 from certmedic.core.decision.quorum import of_group
-from certmedic.core.model import Gate, GateName, Member
+from certmedic.core.model import Gate, GateName, Member, Trust
 from certmedic.core.text import stamp
 
 SOON = timedelta(minutes=30)  # before a shutdown of this machine, an action might not be verified
@@ -31,12 +33,15 @@ def away(members: Sequence[Member], before: Mapping[str, datetime], now: datetim
 
 
 def steady(context: Context) -> Gate | None:
-    """This machine is not about to go down, no other restart of certmedic is under way, and no member of the group has just gone."""
+    """This machine is not about to go down, no other restart or renewal is under way, and no member of the group has just gone."""
     facts, name = context.facts, GateName.STEADY
     ends = facts.shutdown_at
     if ends is not None and ends - facts.at <= SOON:
         when = f"goes down {stamp(ends)}" if ends > facts.at else "is going down"
         return closed(name, f"this machine {when}", opens="wait until it is up again, or cancel the shutdown")
+    for tool in (tool for tool in facts.programs if tool.name in planes.TOOLS and tool.trust is Trust.SYSTEM):
+        why = f"{tool.name} runs here (process {tool.pid}) and may renew or restart the same"
+        return closed(name, why, opens="wait until it ends")
     if not context.restarts:
         return None
     if other := context.history.under_way:

@@ -205,11 +205,12 @@ def reads_at_start(place: Place) -> bool:
 
 
 _ONE_PROCESS = ("k3s",)  # runs the whole control plane in one process
+TOOLS = frozenset({"kubeadm", "nodeup"})  # renew certificates and restart programs while they run
 
 
 def watched_programs() -> frozenset[str]:
-    """Return the names of the programs whose start is looked up."""
-    return holders() | frozenset(_ONE_PROCESS)
+    """Return the names of the programs that are looked for."""
+    return holders() | frozenset(_ONE_PROCESS) | TOOLS
 
 
 def uses_sent(program: str, role: Role) -> frozenset[str]:

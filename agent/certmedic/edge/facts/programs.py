@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from certmedic.core import planes
+from certmedic.core import origin, planes
 from certmedic.core.model import Program, Trust
 from certmedic.core.origin import Process
 from certmedic.edge.facts import processes
@@ -135,8 +135,12 @@ def holders(inodes: Collection[int]) -> tuple[tuple[int, tuple[ProcessSeen, ...]
 
 def programs(seen: Sequence[ProcessSeen], trusts: Callable[[ProcessSeen], Trust]) -> tuple[Program, ...]:
     """Return the programs whose certificates are known, each with its trust."""
+
+    def trust_of(at: ProcessSeen) -> Trust:
+        return Trust.SYSTEM if at.name in planes.TOOLS and origin.is_of_root(at.process) else trusts(at)
+
     return tuple(
-        Program(name=at.name, pid=at.pid, started_at=at.started_at, trust=trusts(at)) for at in seen if at.name
+        Program(name=at.name, pid=at.pid, started_at=at.started_at, trust=trust_of(at)) for at in seen if at.name
     )
 
 
