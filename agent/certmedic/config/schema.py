@@ -212,9 +212,9 @@ class RemedyPolicy:
     renew: bool = setting(False, values.boolean)
     """Sign leaves in place if their CA's key is here; the actor's unit needs examples/renew.conf.
 
-    The new leaf is for the same key. Without the key of its CA on this master, nothing is signed. On kubeadm it is a leaf that a running
-    program takes up, or the certificate inside a kubeconfig; then kube-controller-manager and kube-scheduler are restarted. The actor may not write there until the drop-in `renew.conf` of the
-    package certmedic-actor names the folder.
+    The new leaf is for the same key. Without the key of its CA on this master, nothing is signed. On kubeadm, and of nodeup's files
+    on kops, it is a leaf that a running program takes up, or the certificate inside a kubeconfig; then kube-controller-manager and
+    kube-scheduler are restarted. The actor may not write there until the drop-in `renew.conf` of the package certmedic-actor names the folder.
     """
     reissue: bool = setting(False, values.boolean)
     """Move expired files aside for an old etcd-manager; the actor's unit needs examples/renew.conf.

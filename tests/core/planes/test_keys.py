@@ -31,6 +31,15 @@ def test_kops_stores_ca_keys_on_its_masters(use, group, folders, name):
     )
 
 
+@pytest.mark.parametrize(
+    ("use", "has_ca"), [("apiserver", True), ("scheduler-client", True), ("front-proxy-client", False)]
+)
+def test_kops_stores_the_key_of_the_clusters_ca_for_its_controller_manager(use, has_ca):
+    place = Place(plane="kops", group="", use=use, renewer="nodeup")
+    keys = [key for _, key in signing_authorities(place, "/r") if "/etc/" not in key]
+    assert keys == (["/r/srv/kubernetes/kube-controller-manager/ca.key", "/r/srv/kubernetes/ca.key"] if has_ca else [])
+
+
 def test_no_other_plane_stores_its_ca_keys():
     for plane in set(planes.PLANES) - {"kops"}:
         for use in ("peer", "server", "apiserver-etcd-client"):

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from certmedic.core.model import Certificate, Place, Role
-from certmedic.core.planes.record import Case, Effect, FileKind, Group, Plane, Renewer, Use, always, files
+from certmedic.core.planes.record import Case, Effect, FileKind, Group, Plane, Renewer, Subject, Use, always, files
 
 # The first etcd-manager whose every start reissues all its certificates (commit f4b782c2). Earlier versions compare names only and
 # keep a certificate that has expired.
@@ -29,6 +29,8 @@ _GROUPS: Mapping[str, Group] = {
 _VOLUMES = tuple(
     f"{folder}/{cloud}-*" for folder in ("/mnt", "/mnt/disks") for cloud in ("master", "hcloud", "scw", "linode")
 )
+
+_SRV = ("srv/kubernetes", "etc/srv/kubernetes")
 
 # etcd-manager writes its own leaves and copies of the CAs (pkg/etcd/pki.go, pkg/tlsconfig/options.go); nodeup writes the rest
 # (nodeup/pkg/model): the client certificate of kube-apiserver for etcd lies under /etc/kubernetes/pki until kops 1.21, since
@@ -177,11 +179,23 @@ def _group_of(path: str, kind: FileKind, certificate: Certificate | None, siblin
     return ""
 
 
+# Files of nodeup that the cluster's CA signs, and their subjects (nodeup/pkg/model, pkg/model/pki.go; kops 1.17 to 1.35).
+_SUBJECTS: Mapping[str, tuple[Subject, ...]] = {
+    "apiserver": (Subject(common_name="kubernetes-master"),),
+    "apiserver-kubelet-client": (Subject(common_name="kubelet-api"),),
+    "controller-manager-client": (Subject(common_name="system:kube-controller-manager"),),
+    "scheduler-client": (Subject(common_name="system:kube-scheduler"),),
+    "kubectl": (Subject(common_name="kubecfg", organisation="system:masters"),),
+}
+# Its key is there for kube-controller-manager, which signs certificates of nodes; until kops 1.21 in the folder above.
+_CLUSTER_CA = tuple(f"/{srv}/{name}" for srv in _SRV for name in ("kube-controller-manager/ca", "ca"))
 # All groups but cilium share one CA for clients: the folder of each group holds a copy (nodeup, etcd_manager_tls.go).
 _SHARING = ("main", "events", "leases")
 
 
 def _authorities(place: Place) -> tuple[str, ...]:
+    if place.use in _SUBJECTS:
+        return _CLUSTER_CA
     name = "etcd-clients-ca"
     groups: tuple[str, ...] = ()
     if place.use == "peer" and place.group:
@@ -198,7 +212,7 @@ def _authorities(place: Place) -> tuple[str, ...]:
 
 KOPS = Plane(
     name="kops",
-    files=files(_FILES, volume=_VOLUMES, srv=("srv/kubernetes", "etc/srv/kubernetes")),
+    files=files(_FILES, volume=_VOLUMES, srv=_SRV),
     renewers=(
         Renewer(name="etcd-manager", effect=_of_etcd_manager, container="etcd-manager", issues_missing=True),
         Renewer(name="nodeup", effect=always(_OF_NODEUP)),
@@ -260,6 +274,7 @@ KOPS = Plane(
     groups=_GROUPS,
     group_of=_group_of,
     authorities=_authorities,
+    subjects=_SUBJECTS,
     manifests=("/etc/kubernetes/manifests",),
     logs=("/var/log/etcd*.log",),
     accounts=(10000, 10011, 10012, 10013),  # pkg/wellknownusers
