@@ -23,12 +23,12 @@ from certmedic.core.incident import IncidentState
 from certmedic.core.model import Severity, Silence
 from certmedic.edge import local, service
 from certmedic.edge.alertmanager import Alertmanager
-from certmedic.edge.heartbeat import Heartbeat
 from certmedic.edge.store import Store
 from certmedic.loop import Loop
 from certmedic.ports import World
 
 if TYPE_CHECKING:
+    from certmedic.edge.heartbeat import Heartbeat
     from certmedic.edge.metrics import Exposition, Listener
 
 LOGIN_EVERY = 10.0  # seconds
@@ -62,7 +62,11 @@ class Pulse:
         self.world = world
         self.required = frozenset(required)
         url = config.notify.heartbeat
-        self.heartbeat = Heartbeat(url.reveal()) if url else None
+        self.heartbeat: Heartbeat | None = None
+        if url:
+            from certmedic.edge.heartbeat import Heartbeat  # noqa: PLC0415 - its library of HTTP takes a megabyte
+
+            self.heartbeat = Heartbeat(url.reveal())
         folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
         self.login = Path(folder) / "motd" if folder else None
         # Always in the runtime directory, so that a node exporter finds them with no configuration here.

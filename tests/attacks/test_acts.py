@@ -6,8 +6,7 @@ The action is a command of the operator (`remedy.means`) that puts renewed certi
 import time
 from datetime import UTC, datetime, timedelta
 
-from certmedic.cli.inputs import STATE
-from certmedic.edge.store import Store
+from certmedic.edge.store import STATE, Store
 from labs import pki
 from labs.docker import BUSYBOX, start_dockerd
 from labs.house import ORDINARY, expired_line, refused_line

@@ -26,6 +26,8 @@ HEAVY = (
     "prometheus_client",
     "ssl",
     "email",
+    "difflib",
+    "shutil",
 )
 
 

@@ -25,7 +25,7 @@ from certmedic.core.model import Fold, Trust
 from certmedic.edge import archive
 from certmedic.edge.os import run
 from certmedic.edge.os.readfile import read_ends
-from certmedic.edge.store import Store, StoreError
+from certmedic.edge.store import STATE, Store, StoreError
 
 ENDINGS = (".tar.gz", ".tgz")
 MOST_LOGS = 12  # programs whose log is packed around their last failure
@@ -144,9 +144,9 @@ def shown(value: object) -> Any:
 def recorded(settings: Config) -> Mapping[str, Any]:
     """Return what the service recorded: its sources and channels, and the latest incidents with decisions and story."""
     try:
-        if not (settings.state / inputs.STATE).exists():
+        if not (settings.state / STATE).exists():
             return {"status": {"state": "none: the service has not run here"}}
-        with Store(settings.state / inputs.STATE, readonly=True) as state:
+        with Store(settings.state / STATE, readonly=True) as state:
             incidents = [
                 {
                     **row(incident, None),

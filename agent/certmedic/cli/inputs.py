@@ -20,8 +20,6 @@ from certmedic.core.text import nearest
 if TYPE_CHECKING:
     from certmedic.edge.store import Store
 
-STATE = "state.sqlite3"
-
 
 def moment_of(text: str, now: datetime) -> datetime:
     """Return a time as `utc` does, or one so far ahead of now: "90d", "12h". Raises ValueError."""
@@ -127,7 +125,7 @@ def need_linux(command: str, instead: str = "run it on the master", *, code: int
 @contextmanager
 def state(settings: Config, *, writable: bool = False) -> Iterator[Store]:
     """Open the service's state, for reading or for one transaction; or print why that fails, and exit."""
-    from certmedic.edge.store import Store, StoreError  # noqa: PLC0415 - commands without the state start sooner
+    from certmedic.edge.store import STATE, Store, StoreError  # noqa: PLC0415 - commands without the state start sooner
 
     file = settings.state / STATE
     try:
@@ -147,7 +145,7 @@ def completion(rows: Callable[[Store], Iterable[tuple[int, str]]]) -> Callable[.
     """Return a shell completion that offers the numbers of `rows`, each with its text; nothing if the state is unreadable."""
 
     def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from certmedic.edge.store import Store, StoreError  # noqa: PLC0415 - as in `state`
+        from certmedic.edge.store import STATE, Store, StoreError  # noqa: PLC0415 - as in `state`
 
         with suppress(ConfigError, StoreError):
             path = load(ctx.params.get("config_path")).state / STATE

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from certmedic.cli import inputs
 from certmedic.config import ConfigError, load
 from certmedic.core.text import count
-from certmedic.edge.store import Store, StoreError
+from certmedic.edge.store import STATE, Store, StoreError
 from certmedic.edge.store.claim import is_claimed
 
 
@@ -19,7 +18,7 @@ def steps(path: Path | None = None) -> Iterator[str]:
     except ConfigError as error:
         yield f"the configuration has {count(len(error.faults), 'fault')}:  certmedic check-config"
         return
-    file, running, opened = settings.state / inputs.STATE, False, []
+    file, running, opened = settings.state / STATE, False, []
     try:
         if file.exists():
             running = is_claimed(settings.state)

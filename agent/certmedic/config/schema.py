@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
 
 from certmedic.config import values
 from certmedic.config.setting import setting, setting_of_each, settings
@@ -19,6 +19,9 @@ from certmedic.core import planes
 from certmedic.core.means import Means
 from certmedic.core.model import Pager, Route, Severity
 from certmedic.core.window import Window
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from typing import TYPE_CHECKING, Any
 
 from certmedic.core import planes
 from certmedic.core.means import Means
@@ -21,6 +20,9 @@ from certmedic.core.planes import RESTARTABLE
 from certmedic.core.text import nearest
 from certmedic.core.window import Window
 from certmedic.core.window import parse as parse_window
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 PLANES = tuple(planes.PLANES)
 # The conditions of a route. Nobody gets information, the end of an action is no message, and a digest concerns many incidents.
@@ -243,6 +245,8 @@ def time_zone(value: Any) -> ZoneInfo | None:
     """Return a time zone; None for ""."""
     if value == "":
         return None
+    from zoneinfo import ZoneInfo, available_timezones  # noqa: PLC0415 - few ask for a zone, and the service stays in memory
+
     try:
         return ZoneInfo(value)
     except (TypeError, ValueError, OSError, KeyError):

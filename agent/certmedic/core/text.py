@@ -5,7 +5,6 @@ Text from logs, certificates and other machines goes through `printable` before 
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -27,8 +26,15 @@ def printable(text: str) -> str:
 
 def nearest(word: object, known: Iterable[str]) -> str:
     """Return the known word that is most like another one, as the end of an error: "; did you mean X?"; "" if none is."""
+    import difflib  # noqa: PLC0415 - only errors need it, and the service stays in memory
+
     near = difflib.get_close_matches(str(word), known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def in_html(text: str) -> str:
+    """Return text as it stands between tags. Python's `html` comes with a table of all entities, a third of a megabyte."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def cut(text: str, limit: int) -> str:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 SHAPE = re.compile(r"(?:(?P<days>[A-Za-z,-]+)\s+)?(?P<start>\d\d:\d\d)-(?P<end>\d\d:\d\d)(?:\s+(?P<zone>[\w/+-]+))?")
@@ -51,6 +54,8 @@ def parse(text: str) -> Window:
         raise ValueError("allowed: hours from 00:00 to 23:59") from None
     if start == end:
         raise ValueError("allowed: a window that begins and ends at different times")
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - few ask for a window, and the service stays in memory
+
     try:
         zone = ZoneInfo(match["zone"] or "UTC")
     except (KeyError, ValueError, OSError):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from certmedic.core.message.words import WHAT, harmless, whose
 from certmedic.core.model import Cause, Diagnosis, Message, MessageKind, Severity
-from certmedic.core.text import cut
+from certmedic.core.text import cut, in_html
 
 LIST = "certmedic incidents --open"
 MOST_NAMES = 5  # of one cause
@@ -34,8 +33,8 @@ def digest(held: Sequence[tuple[Severity, Diagnosis]], *, host: str) -> Message:
         title=title,
         plain="\n".join([opening, *lines, "", closing, f"sudo {LIST}"]),
         markdown="\n".join([opening, "", *(f"- {line}" for line in lines), "", closing, f"`sudo {LIST}`"]),
-        html=f"<p><b>{escape(opening)}</b></p>\n<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>\n"
-        f"<p><b>{escape(closing)}</b><br/><code>sudo {LIST}</code></p>",
+        html=f"<p><b>{in_html(opening)}</b></p>\n<ul>{''.join(f'<li>{in_html(line)}</li>' for line in lines)}</ul>\n"
+        f"<p><b>{in_html(closing)}</b><br/><code>sudo {LIST}</code></p>",
     )
 
 

@@ -5,14 +5,13 @@ The most important block comes first, because a service with little room cuts of
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from certmedic.core.message.words import harmless, spans
 from certmedic.core.model import Message, MessageKind, Severity
-from certmedic.core.text import cut
+from certmedic.core.text import cut, in_html
 
 TITLE = 120  # characters
 WHOLE = 1200  # characters of title and text: what a person reads on a phone; Discord, the narrowest chat, takes 2,000
@@ -130,7 +129,7 @@ def _as_html(blocks: Sequence[Block]) -> str:
 
 def _block_in_html(block: Block) -> Iterator[str]:
     lines = [_line_in_html(line, block.form) for line in block.lines]
-    head = html.escape(block.head, quote=False)
+    head = in_html(block.head)
     if block.form is Form.LEAD:
         yield f"<p><b>{lines[0]}</b></p>"
     elif block.form is Form.CODE:
@@ -145,8 +144,5 @@ def _block_in_html(block: Block) -> Iterator[str]:
 
 def _line_in_html(line: str, form: Form) -> str:
     if form is Form.CODE:
-        return html.escape(line, quote=False)
-    return "".join(
-        f"<code>{html.escape(piece, quote=False)}</code>" if code else html.escape(piece, quote=False)
-        for code, piece in spans(line)
-    )
+        return in_html(line)
+    return "".join(f"<code>{in_html(piece)}</code>" if code else in_html(piece) for code, piece in spans(line))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import threading
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from certmedic.core.message import badged, page
 from certmedic.core.model import Message, MessageKind, Severity
+from certmedic.core.text import in_html
 from certmedic.edge.notify.capture import captured
 from certmedic.edge.notify.pager import PagerService
 from certmedic.ports import Delivered
@@ -94,7 +94,7 @@ def form_of(server: Any, message: Message) -> tuple[str, str]:
     if shape == "html":
         if not MAIL.isdisjoint(_schemes(server)):
             return shape, page(message)
-        whole = f"<pre>{html.escape(message.plain, quote=False)}</pre>"
+        whole = f"<pre>{in_html(message.plain)}</pre>"
         return shape, message.html if len(message.html) <= limit else whole
     markdown = shape == "markdown" or not TEXT_IS_MARKDOWN.isdisjoint(_schemes(server))
     return shape, _shortened(message.markdown if markdown else message.plain, limit)

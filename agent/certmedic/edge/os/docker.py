@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from http import HTTPStatus
 from typing import Any
 
 from certmedic.edge.os import http
 
+BAD_REQUEST = 400  # and all above are errors
 MOST_READ = 64 * 1024 * 1024  # bytes of a reply: a list of all containers, with their labels
 
 
@@ -46,7 +46,7 @@ def _request(url: str, method: str, path: str, deadline: float) -> tuple[socket.
         http.left(sock, deadline)
         sock.connect(url.removeprefix("unix://"))
         head = http.request(sock, method, path, deadline=deadline, host="docker")
-        if head.status < HTTPStatus.BAD_REQUEST:
+        if head.status < BAD_REQUEST:
             return sock, head
         body = http.rest(sock, head, deadline=deadline, most=MOST_READ)
     except BaseException:

@@ -19,4 +19,6 @@ from certmedic.edge.store.database import StoreError
 from certmedic.edge.store.outbox import Delivery
 from certmedic.edge.store.state import Store
 
-__all__ = ["Act", "Delivery", "Incident", "Store", "StoreError"]
+STATE = "state.sqlite3"  # in the folder of the state
+
+__all__ = ["STATE", "Act", "Delivery", "Incident", "Store", "StoreError"]
