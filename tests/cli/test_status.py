@@ -14,20 +14,23 @@ from labs.values import DAY, NOW, member
 
 
 @pytest.mark.parametrize(
-    ("config", "warns"),
+    ("config", "channel"),
     [
-        ("", True),
-        ('[notify]\napprise = ["json://example.org/"]\n', False),
+        ("", "none is configured: set notify.apprise"),
+        (
+            '[notify]\napprise = ["json://example.org/"]\n',
+            "configured, and nothing was sent yet: sudo certmedic test-notify",
+        ),
     ],
 )
-def test_status_prints_the_mode_and_warns_if_no_channel_is_configured(lab, config, warns):
+def test_status_prints_the_mode_and_whether_a_channel_is_configured(lab, config, channel):
     done = commandline.run(lab(), "status", config=f'mode = "observe"\n{config}')
 
     assert (
         done.output.splitlines()[0]
         == f"certmedic    {__version__}, mode observe, NOT RUNNING: sudo systemctl start certmedic"
     )
-    assert ("channel      none is configured: set notify.apprise" in done.output.splitlines()) is warns
+    assert [line for line in done.output.splitlines() if line.startswith("channel")] == [f"channel      {channel}"]
     assert done.exit_code == 3
 
 

@@ -51,3 +51,8 @@ def test_warning_comes_on_the_day_configured_for_the_plane():
     files = (*member(peer_ends=NOW + 40 * DAY), *k3s(NOW + 40 * DAY))
     warned = rehearse(facts(files), NOW + 39 * DAY, policy=POLICY, warn_days=(30,), of_plane={"k3s": (5,)})
     assert [(moment.at - NOW, moment.diagnosis.plane) for moment in warned] == [(10 * DAY, "kops"), (35 * DAY, "k3s")]
+
+
+def test_certificate_that_expires_a_second_later_is_decided_on_only_once_it_has_expired():
+    files = (*member(peer_ends=NOW + 40 * DAY), *k3s(NOW + 40 * DAY + SECOND))
+    assert moments(files, warn_days=()) == [(40 * DAY + n * SECOND, Cause.EXPIRED, True) for n in (1, 2)]

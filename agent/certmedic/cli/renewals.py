@@ -8,26 +8,43 @@ from datetime import datetime, timedelta
 from certmedic import app
 from certmedic.cli import output
 from certmedic.config import Config, policy_of
-from certmedic.core.decision import Policy, explain, renews_by_itself
+from certmedic.core.decision import Policy, cure_of, explain, renews_by_itself
 from certmedic.core.message.words import role
 from certmedic.core.model import Decision, Facts, Stored
 from certmedic.core.rehearse import rehearse
-from certmedic.core.text import ago, minute
+from certmedic.core.text import ago, count, minute
+
+HOW = {
+    "restart": "when it restarts",
+    "reissue": "when it restarts and the old file is gone",
+    "renew": "only on command",
+}
 
 
 def tell_renewals(config: Config, now: datetime) -> None:
-    """Print who renews each certificate of this machine, and whether certmedic may act once it has expired."""
+    """Print who renews the certificates of this machine, and whether certmedic may act once they have expired.
+
+    Certificates with the same answers are printed together, those that expire first on top.
+    """
     facts, policy = app.machine(config).gather(now=now), policy_of(config)
     decisions = rehearsed(facts, policy, now)
-    leaves = sorted(facts.stored, key=lambda stored: stored.certificate.not_after)
-    for stored in leaves:
+    alike: dict[tuple[str, str, tuple[str, ...]], list[Stored]] = {}
+    for stored in sorted(facts.stored, key=lambda stored: stored.certificate.not_after):
         leaf = stored.certificate
-        output.say(leaf.path, bold=True)
-        output.item("  is          ", role(leaf))
-        output.item("  expires     ", f"{minute(leaf.not_after)} ({ago(now - leaf.not_after)})")
-        output.item("  renewed by  ", renewer(stored, facts, policy))
-        output.item("  certmedic   ", would(decisions.get((leaf.path, leaf.index))))
-    if not leaves:
+        answers = would(stored, decisions.get((leaf.path, leaf.index)))
+        alike.setdefault((renewer(stored, facts, policy), *answers), []).append(stored)
+    for (by, answer, gates), files in alike.items():
+        output.say(count(len(files), "certificate"), bold=True)
+        output.item("  renewed by  ", by)
+        output.item("  if expired  ", answer)
+        for gate in gates:
+            output.item("    - ", gate)
+        for stored in files:
+            leaf = stored.certificate
+            output.write(f"  {leaf.path}")
+            output.item("    ", f"{role(leaf)}, {minute(leaf.not_after)} ({ago(now - leaf.not_after)})")
+        output.say()
+    if not alike:
         output.say("No certificate was read: run this on a master, as root.", colour="yellow")
 
 
@@ -46,21 +63,20 @@ def rehearsed(facts: Facts, policy: Policy, now: datetime) -> Mapping[tuple[str,
 def renewer(stored: Stored, facts: Facts, policy: Policy) -> str:
     """Return who renews a certificate, in words."""
     name = stored.place.renewer
+    if stored.place.use == "ca":
+        return "a person (CA)"
     if renews_by_itself(stored, facts, policy):
         return f"{name}, before it expires, without your help"
-    return "not known" if name == "unknown" else f"{name}, not before it expires by itself"
+    return "not known" if name == "unknown" else f"{name}, {HOW.get(cure_of(stored.place, facts), 'not by itself')}"
 
 
-def would(decision: Decision | None) -> str:
-    """Return what certmedic would do about an expired certificate, in words."""
+def would(stored: Stored, decision: Decision | None) -> tuple[str, tuple[str, ...]]:
+    """Return what certmedic would do about an expired certificate, and the gates that are closed, in words."""
+    if stored.place.use == "ca":
+        return "certmedic reports it, and never replaces a CA", ()
     if decision is None:
-        return "judges it only"
-    if decision.action is not None:
-        return f"would act: {decision.reason}"
-    blocked = decision.blocked_by
-    rest = f" (and {len(blocked) - 1} more)" if len(blocked) > 1 else ""
-    return (
-        f"would not act. {blocked[0].name}: {explain(blocked[0])}{rest}"
-        if blocked
-        else f"would not act: {decision.reason}"
-    )
+        return "certmedic reports it", ()
+    if decision.action is not None or not decision.blocked_by:
+        return f"certmedic would {'' if decision.action else 'not '}act: {decision.reason}", ()
+    gates = tuple(f"{gate.name}: {explain(gate)}" for gate in decision.blocked_by)
+    return f"certmedic would not act, since {count(len(gates), 'gate')} would block it:", gates

@@ -17,7 +17,7 @@ from certmedic.cli.security import show_protections
 from certmedic.config import Config
 from certmedic.core import message
 from certmedic.core.model import Facts, Severity, Silence
-from certmedic.core.text import ago, count, minute, span, stamp
+from certmedic.core.text import ago, count, minute, span
 from certmedic.edge import actor
 from certmedic.edge.alertmanager import name_of
 from certmedic.edge.store import Incident
@@ -106,7 +106,7 @@ def tell_open(rows: Sequence[tuple[Incident, Silence | None]], now: datetime, *,
         output.item(
             f"incident {incident.id}  ".ljust(13),
             f"{incident.severity.upper()} {message.in_few_words(incident.diagnosis, now)}{', silenced' if hush else ''},"
-            f" last seen {stamp(incident.last_seen)}",
+            f" last seen {ago(now - incident.last_seen)}",
             colour=output.COLOURS[incident.severity],
         )
         if incident.decision is not None and acts:
@@ -136,6 +136,8 @@ def tell_channels(
         output.item("alertmanager ", f"{receiver['instance']}: {state_of}", colour="red" if receiver["error"] else None)
     if not (settings.notify.apprise or settings.notify.pager or settings.notify.alertmanager):
         output.say("channel      none is configured: set notify.apprise", colour="yellow")
+    elif not channels and not receivers:
+        output.say("channel      configured, and nothing was sent yet: sudo certmedic test-notify")
 
 
 def gravity(incident: Incident) -> tuple[int, int]:

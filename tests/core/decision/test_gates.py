@@ -285,6 +285,7 @@ def test_breaker_blocks_actions_until_a_person_resets_it():
         ("approve", "ann", ("etcd-manager",), "approved by ann"),
         ("approve", "", ("etcd-manager",), "it waits for a person's approval"),
         ("notify", "ann", ("etcd-manager",), 'mode is "notify"'),
+        ("notify", "", ("k3s",), 'mode is "notify"'),
         ("remedy", "", ("k3s",), "remedy.restart does not list etcd-manager"),
     ],
 )
@@ -293,6 +294,13 @@ def test_operator_allows_an_action_by_mode_approval_and_list(mode, approved, res
     decision = decide(diagnosis(), facts(EXPIRED), replace(HISTORY, approved=approved), policy)
     (gate,) = [gate for gate in decision.gates if gate.name == GateName.MODE]
     assert (gate.why, gate.passed) == (why, why in ('mode is "remedy"', "approved by ann"))
+
+
+@pytest.mark.parametrize(("renewer", "opens"), [("etcd-manager", "add it there"), ("kubelet", "fix it by hand")])
+def test_gate_names_remedy_restart_only_where_that_may_list_the_program(renewer, opens):
+    files = tuple(replace(stored, place=replace(stored.place, renewer=renewer)) for stored in EXPIRED)
+    decision = decide(diagnosis(), facts(files), HISTORY, replace(POLICY, restart=("k3s",)))
+    assert [gate.opens for gate in decision.gates if gate.name == GateName.MODE] == [opens]
 
 
 def test_ca_may_be_unknown_if_the_operators_command_renews_the_file():

@@ -279,14 +279,15 @@ def permission(context: Context) -> Gate:
     """The operator allows it."""
     name, policy = GateName.MODE, context.policy
     foreign = set() if context.in_place else {s.place.renewer for s in context.watched} - set(policy.restart)
+    if policy.mode not in ("remedy", "approve"):
+        return closed(name, f'mode is "{policy.mode}"', opens='set mode = "remedy"')
     if foreign:
         names = ", ".join(sorted(foreign))
-        return closed(name, f"remedy.restart does not list {names}", opens="add it there")
+        opens = "add it there" if foreign <= set(planes.RESTARTABLE) else "fix it by hand"
+        return closed(name, f"remedy.restart does not list {names}", opens=opens)
     if policy.mode == "remedy":
         return opened(name, 'mode is "remedy"')
-    if policy.mode == "approve":
-        if context.history.approved:
-            return opened(name, f"approved by {context.history.approved}")
-        opens = f"run `certmedic approve {context.history.incident}`"
-        return closed(name, "it waits for a person's approval", opens=opens)
-    return closed(name, f'mode is "{policy.mode}"', opens='set mode = "remedy"')
+    if context.history.approved:
+        return opened(name, f"approved by {context.history.approved}")
+    opens = f"run `certmedic approve {context.history.incident}`"
+    return closed(name, "it waits for a person's approval", opens=opens)
