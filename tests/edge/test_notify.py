@@ -161,9 +161,29 @@ def test_unusable_files_are_reported_by_line_without_the_address(tmp_path):
     assert f"{bad}: line 2: apprise cannot use it" in faults or newer in faults
     assert f"{broken}: entry 1: apprise" in faults or f"{broken}: holds no address that apprise can use" in faults
     assert f"{empty}: holds no address that apprise can use" in faults
-    assert "address number 1: apprise cannot use it" in faults
+    assert "address number 1: apprise knows no service 'nonsense'" in faults
     assert SECRET not in faults
     assert hosts(notifier, Severity.CRITICAL) == ["good.example"]  # the remaining address is used
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("slak://{}", "apprise knows no service 'slak'; did you mean slack?"),
+        ("slack://{}", "apprise cannot use it"),
+        ("{}", "apprise cannot use it"),
+        ("{}://host", "apprise cannot use it"),
+    ],
+)
+def test_address_names_the_nearest_service_and_no_secret(url, fault):
+    (told,) = AppriseNotifier([], TAGS, [url.replace("{}", "Token_123")]).faults()
+    assert told == f"notify.apprise: address number 1: {fault}"
+
+
+def test_missing_file_names_its_neighbour(tmp_path):
+    written(tmp_path, "json://good.example\n", "apprise.yml")
+    (fault,) = AppriseNotifier([f"{tmp_path}/apprise.yaml"], TAGS).faults()
+    assert fault.endswith("/apprise.yaml: cannot be read: No such file or directory; did you mean apprise.yml?")
 
 
 def test_repaired_file_is_read_without_a_restart(tmp_path):

@@ -57,9 +57,35 @@ def examples(*commands: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
 
 
+class Command(click.Command):
+    """A command whose errors name what is allowed: its options, or an example of its use."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words after the command's name, or exit with the nearest option or an example."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            known = {option.lstrip("-"): option for param in self.params for option in param.opts if option[0] == "-"}
+            hint = nearest(error.option_name.lstrip("-"), known).replace("mean ", "mean --")
+            ctx.fail(f"No such option {error.option_name!r}{hint or '; there are: ' + ', '.join(known.values())}")
+        except click.MissingParameter as error:
+            example = str(self.epilog).splitlines()[2].strip()
+            ctx.fail(f"{error.format_message().rstrip('.')}, e.g. {example}")
+
+
 def command(name: str, summary: str, *commands: str) -> Callable[[Callable[..., None]], click.Command]:
     """Return the decorator of a command: its name, its line in the list of commands, and examples."""
-    return click.command(name, short_help=summary, epilog=examples(*commands))
+    return click.command(name, cls=Command, short_help=summary, epilog=examples(*commands))
+
+
+class Choice(click.Choice):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """One of several words. The error about another word names the nearest one."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word, or exit with what is allowed."""
+        if value not in self.choices:
+            self.fail(f"found {value!r}; allowed: {', '.join(self.choices)}{nearest(value, self.choices)}", param, ctx)
+        return value
 
 
 def number(lists: str) -> Callable[[click.Context, click.Parameter, str | None], int]:

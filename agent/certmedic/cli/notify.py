@@ -29,13 +29,13 @@ from certmedic.ports import Channel
 @inputs.JSON
 @inputs.CONFIG
 @click.option(
-    "--severity", type=click.Choice([str(level) for level in Severity]), help="Only channels for this severity."
+    "--severity", type=inputs.Choice([str(level) for level in Severity]), help="Only channels for this severity."
 )
 @click.option("--tag", help="Only channels with this apprise tag, and those without tags.")
 @click.option(
     "--sample",
     "cause",
-    type=click.Choice([str(cause) for cause in CAUSES]),
+    type=inputs.Choice([str(cause) for cause in CAUSES]),
     metavar="CAUSE",
     help="Send the message of a real incident of this cause, marked as a test, to the channels that would get it."
     f" CAUSE is one of: {', '.join(CAUSES)}.",

@@ -96,11 +96,11 @@ def silence_group() -> None:
 @click.option(
     "--cause",
     metavar="CAUSE",
-    type=click.Choice([str(cause) for cause in Cause]),
+    type=inputs.Choice([str(cause) for cause in Cause]),
     help="Only incidents with this cause, e.g. expired.",
 )
 @click.option("--file", default="", metavar="GLOB", help="Only incidents whose files all match, e.g. '*/me.crt'.")
-@click.option("--plane", type=click.Choice(PLANES), help="Only incidents of this control plane.")
+@click.option("--plane", type=inputs.Choice(PLANES), help="Only incidents of this control plane.")
 @click.option("--all", "everything", is_flag=True, help="All incidents, e.g. for work on this machine.")
 @click.option("--for", "lasts", required=True, callback=length, metavar="TIME", help="How long, e.g. 30m, 2h, 7d.")
 @click.option("--from", "starts", callback=inputs.moment, metavar="TIME", help="When it begins (UTC). [default: now]")

@@ -110,7 +110,8 @@ def _read(path: Path, faults: list[str]) -> Mapping[str, Any]:
     except UnicodeDecodeError as error:
         faults.append(f"{path}: is not UTF-8 text (byte {error.start})")
     except tomllib.TOMLDecodeError as error:
-        faults.append(f"{path}: is not TOML: {error}")
+        hint = '; a text needs quotes, e.g. mode = "notify"' if "Invalid value" in str(error) else ""
+        faults.append(f"{path}: is not TOML: {error}{hint}")
     except RecursionError:
         faults.append(f"{path}: its values are nested too deeply")
     return {}

@@ -7,10 +7,12 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
+from errno import ENOENT
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from certmedic.core.text import nearest
 from certmedic.edge.notify.capture import captured
 
 HEAD = 4096  # bytes of a file of addresses, which tell its format
@@ -43,7 +45,8 @@ def load(configs: Sequence[str], urls: Sequence[str], check: Check) -> tuple[dic
             with path.open("rb") as file:
                 head = file.read(HEAD)
         except OSError as error:
-            faults.append(f"{path}: cannot be read: {error.strerror}")
+            near = nearest(path.name, (other.name for other in path.parent.glob("*"))) if error.errno == ENOENT else ""
+            faults.append(f"notify.apprise: {path}: cannot be read: {error.strerror}{near}")
             continue
         with captured() as records:
             loader = apprise.Apprise(asset=asset)
@@ -55,7 +58,7 @@ def load(configs: Sequence[str], urls: Sequence[str], check: Check) -> tuple[dic
         for number, url in enumerate(urls, 1):
             loader = apprise.Apprise(asset=asset)
             if not loader.add(url):
-                faults.append(f"notify.apprise: address number {number}: apprise cannot use it")
+                faults.append(f"notify.apprise: address number {number}: {_why(url, loader)}")
             servers += list(loader)
     known: dict[str, Any] = {}
     for server in servers:
@@ -63,6 +66,20 @@ def load(configs: Sequence[str], urls: Sequence[str], check: Check) -> tuple[dic
         if same is not server:  # the same address in two places is one channel with the tags of both
             same.tags = {*same.tags, *server.tags} if same.tags and server.tags else set()
     return known, tuple(faults)
+
+
+def _why(url: str, loader: Any) -> str:
+    """Return why apprise cannot use an address. Only the name of its service is no secret."""
+    schema, separator, _ = url.partition("://")
+    known = {
+        name
+        for each in loader.details()["schemas"]
+        for key in ("protocols", "secure_protocols")
+        for name in each[key] or ()
+    }
+    if not separator or schema.lower() in known or not re.fullmatch(r"[a-z0-9+-]{1,20}", schema):
+        return "apprise cannot use it"
+    return f"apprise knows no service {schema!r}{nearest(schema, known)}"
 
 
 def _known_as(path: Path, head: bytes) -> str:
