@@ -164,7 +164,11 @@ def test_error_lists_each_fault_with_file_key_value_and_allowed_values(write):
 
 @pytest.mark.parametrize(
     ("raw", "error"),
-    [(b"mode = notify", "a text needs quotes, e.g. mode"), (b"\xff\xfe", "is not UTF-8"), (b"mode = 'x", "is not TOML")],
+    [
+        (b"mode = notify", "a text needs quotes, e.g. mode"),
+        (b"\xff\xfe", "is not UTF-8"),
+        (b"mode = 'x", "is not TOML"),
+    ],
 )
 def test_file_that_is_not_toml_is_refused_with_the_reason(tmp_path, raw, error):
     path = tmp_path / "certmedic.toml"

@@ -80,7 +80,7 @@ def test_all_are_renewed_at_once_only_if_all_need_it():
         "sudo kubeadm certs renew all && sudo mv /etc/kubernetes/manifests/kube-apiserver.yaml"
     )
     assert remedy.command.endswith("&& sudo systemctl restart kubelet")
-    assert "end the kubelet's back-off" in remedy.why
+    assert "restart the kubelet, which ends its back-off" in remedy.why
     assert "renew all" not in cure((*ETCD, *CONFS), others=REST).command
 
 

@@ -53,6 +53,6 @@ def test_warning_comes_on_the_day_configured_for_the_plane():
     assert [(moment.at - NOW, moment.diagnosis.plane) for moment in warned] == [(10 * DAY, "kops"), (35 * DAY, "k3s")]
 
 
-def test_certificate_that_expires_a_second_later_is_decided_on_only_once_it_has_expired():
+def test_certificate_that_expires_a_second_later_is_judged_a_second_later():
     files = (*member(peer_ends=NOW + 40 * DAY), *k3s(NOW + 40 * DAY + SECOND))
     assert moments(files, warn_days=()) == [(40 * DAY + n * SECOND, Cause.EXPIRED, True) for n in (1, 2)]

@@ -176,8 +176,8 @@ def test_unusable_files_are_reported_by_line_without_the_address(tmp_path):
     ],
 )
 def test_address_names_the_nearest_service_and_no_secret(url, fault):
-    (told,) = AppriseNotifier([], TAGS, [url.replace("{}", "Token_123")]).faults()
-    assert told == f"notify.apprise: address number 1: {fault}"
+    (error,) = AppriseNotifier([], TAGS, [url.replace("{}", "Token_123")]).faults()
+    assert error == f"notify.apprise: address number 1: {fault}"
 
 
 def test_missing_file_names_its_neighbour(tmp_path):

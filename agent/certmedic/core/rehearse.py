@@ -43,7 +43,7 @@ def rehearse(
         then = replace(facts, at=at, served=())
         for diagnosis in survey(then, warn_within=timedelta()):
             mark = (diagnosis.key, tuple(c.path for c in diagnosis.certificates))
-            # A certificate that expires this very second is at most a warning, and has a moment of its own.
+            # A certificate that expires in this second has not expired: its moment is the next one.
             if mark not in reported and diagnosis.cause is not Cause.EXPIRES_SOON:
                 reported.add(mark)
                 # Assume that the first failing line follows at once.

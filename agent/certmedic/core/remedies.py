@@ -28,12 +28,12 @@ MANUAL: Mapping[Cause, tuple[str, Callable[[str, str], tuple[Command, ...]]]] = 
         _x509("-enddate", "-subject"),
     ),
     Cause.NOT_YET_VALID: (
-        "A clock is behind, or the certificate was issued too early. It becomes valid by itself. Renew nothing: a younger one becomes valid later.",
+        "A clock is behind, or the certificate was issued too early. It becomes valid by itself. Renew nothing: a newer one becomes valid later.",
         lambda path, ca: (run("timedatectl"), *_x509("-startdate")(path, ca)),
     ),
     Cause.CLOCK: ("This machine's clock is wrong. Set it right first.", lambda _path, _ca: (run("timedatectl"),)),
     Cause.NAME_MISMATCH: (
-        "The certificate lacks the name that its client called. Correct the client's configuration or reissue the certificate.",
+        "The certificate lacks the name that a client called. Correct the client's configuration or reissue the certificate.",
         _x509("-ext", "subjectAltName"),
     ),
     Cause.UNKNOWN_AUTHORITY: (
@@ -119,14 +119,14 @@ def for_own(cause: Cause, stored: Sequence[Stored], facts: Facts) -> Remedy:
 _AFTER_SIGNING = {  # what the commands of a plane do with a CA that was signed again, and what is left to do
     **dict.fromkeys(
         ("kubeadm", "etcd"),
-        "The command below does that, and restarts what reads the CA only when it starts."
-        " Copy the file to the other masters and its text into every other kubeconfig; restart one master after the other.",
+        "The command below does that and restarts what reads the CA."
+        " Copy the file to the other masters and its text into every other kubeconfig. Restart one master after the other.",
     ),
     "kops": "Type the commands with sudo here, and the others where kops runs, with the files copied there (kops 1.22 or later).",
     **dict.fromkeys(
         ("k3s", "rke2"),
-        "The supervisor must run for that. If it is server-ca.crt, nodes that joined with a secure token need the new token."
-        " Restart the other servers after this one, then the agents.",
+        "The supervisor must run for that. After a new server-ca.crt, nodes that joined with a secure token need the new token."
+        " Restart the other servers, then the agents.",
     ),
 }
 
@@ -141,9 +141,8 @@ def _for_cas(place: Place, stored: Sequence[Stored], *, has_expired: bool) -> Re
     ends = "has expired" if has_expired else "expires"
     if place.plane in _AFTER_SIGNING and (commands := cures.of_cas(cas, place.plane)):
         why = (
-            f"The CA itself {ends}, so everything that it signed is refused{'' if has_expired else ' from then on'}."
-            " If its key is here, sign the CA again with the same key:"
-            f" no other certificate need change. {_AFTER_SIGNING[place.plane]}"
+            f"The CA itself {ends}. If its key is here, sign the CA again with the same key: no other certificate has to change."
+            f" {_AFTER_SIGNING[place.plane]}"
         )
     elif effect := planes.plane_of(place.plane).ca.command:
         why, commands = f"The CA itself {ends}. {planes.plane_of(place.plane).ca.why}", fixed(effect)
@@ -160,7 +159,7 @@ def _in_order(stored: Sequence[Stored], facts: Facts) -> Remedy | None:
     if place.renewer == "kubeadm" and (commands := cures.of_kubeadm(stored, facts)):
         names = cures.to_restart(stored)
         after = [f"restart {' and '.join(names)}"] if names else []
-        after += ["end the kubelet's back-off"] if commands[-1].script == cures.BACK_OFF else []
+        after += ["restart the kubelet, which ends its back-off"] if commands[-1].script == cures.BACK_OFF else []
         why = "kubeadm renews only on command, and on each control-plane node separately."
         if "kube-apiserver" in names:
             after.append("the API of this master is away for about a minute")
@@ -314,7 +313,7 @@ def for_clock(whom: str) -> Remedy:
     return Remedy(
         kind=RemedyKind.MANUAL,
         helps=Helps.NO,
-        why=f"Compare the clock of {whom} with this one. Renew nothing: a younger certificate is refused for longer.",
+        why=f"Compare the clock of {whom} with this one. Renew nothing: a newer certificate is refused for longer.",
         commands=(run("timedatectl"),),
     )
 

@@ -181,8 +181,9 @@ def test_week_of_expired_certificates_is_left_out_if_there_is_none():
     ("days", "more", "text"),
     [
         (5, {"by_itself": True, "cure": "renew"}, "itself, in time"),
-        (-5, {"by_itself": True, "cure": "renew"}, "renew"),
-        (5, {"cure": "restart"}, "restart"),
+        (-5, {"by_itself": True, "cure": "renew"}, "a command"),
+        (5, {"cure": "restart"}, "a restart"),
+        (5, {"cure": "of a later version"}, "of a later version"),
         (5, {}, ""),
     ],
 )

@@ -15,6 +15,7 @@ from certmedic.core import decision as decide
 from certmedic.core import message, verdict
 from certmedic.core.command import run
 from certmedic.core.message import words
+from certmedic.core.message.render import TITLE
 from certmedic.core.model import (
     Cause,
     Confidence,
@@ -109,12 +110,12 @@ def test_cluster_stands_before_the_machine_in_title_and_first_line(kind):
     more = {"decision": decided(diagnosis, facts, "notify"), "outcome": "It is so."}
     composed = compose(kind, diagnosis, cluster="prod.example.com", **more)
     alone = compose(kind, diagnosis, **more)
-    assert composed.title == cut(alone.title.replace(HOST, f"prod.example.com {HOST}"), 120)
+    assert composed.title == cut(alone.title.replace(HOST, f"prod.example.com {HOST}"), TITLE)
     first, same = composed.plain.splitlines()[0], alone.plain.splitlines()[0]
     assert first == same.replace(HOST, f"prod.example.com {HOST}", 1)
     long = compose(kind, diagnosis, cluster="c" * 100, host="h" * 100, **more)
-    assert "c" * 39 + "… " + "h" * 39 + "…: etcd main" in long.title
-    assert len(long.title) <= 120
+    assert "c" * 47 + "… " + "h" * 47 + "…: etcd main" in long.title
+    assert len(long.title) <= TITLE
 
 
 def test_plain_markdown_and_html_have_the_same_text():
@@ -491,7 +492,7 @@ def test_text_of_strangers_cannot_mention_format_link_or_hide_anything(diagnosis
     composed = compose(kind, diagnosis, outcome=outcome, host=host, opened_at=NOW - MINUTE)
     composed.html.encode(), composed.plain.encode(), composed.markdown.encode()  # no lone surrogate
 
-    assert len(composed.title) <= 120
+    assert len(composed.title) <= TITLE
     assert "\n" not in composed.title
     assert len(composed.title) + 1 + len(composed.plain) <= 1900
     assert len(composed.title) + 1 + len(composed.markdown) <= 1900

@@ -1,5 +1,6 @@
 """The short names of a diagnosis and its certificate."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -54,6 +55,25 @@ def test_expiry_warning_without_a_date_says_soon():
     assert brief(forecast, NOW) == "certificate expires soon"
 
 
+def test_warning_that_is_over_says_that_the_certificate_was_to_expire():
+    forecast = diagnosis(cause=Cause.EXPIRES_SOON, since=NOW + DAY)
+    assert brief(forecast, NOW, is_over=True) == "certificate was to expire"
+    peer = "the etcd peer certificate of group main"
+    assert clause(forecast, NOW, is_over=True) == f"{peer} was to expire on 2026-11-25 15:40 UTC"
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_number_of_the_verb_follows_that_of_the_certificates(cause):
+    (leaf,) = diagnosis().certificates
+    several = diagnosis(cause=cause, certificates=(leaf, replace(leaf, path="/opt/x.crt")), group="main", since=None)
+    assert not re.match(r"2 certificates of etcd main (is|was|has|does|\w+s)\b", clause(several, NOW))
+
+
+def test_certificate_with_an_owner_in_its_name_has_no_article():
+    leaf = replace(diagnosis().certificates[0], path="/etc/kubernetes/pki/front-proxy-client.crt")
+    assert clause(diagnosis(group="", certificates=(leaf,)), NOW).startswith("kube-apiserver's client certificate for")
+
+
 @pytest.mark.parametrize(
     ("path", "name", "purpose"),
     [
@@ -94,6 +114,7 @@ def test_fault_of_a_ca_and_of_a_future_certificate_have_their_date():
     authority = replace(diagnosis().certificates[0], path="/etc/kubernetes/pki/ca.crt", subject_cn="kubernetes")
     ended = diagnosis(cause=Cause.CA_EXPIRED, since=NOW - DAY, group="", certificates=(replace(authority, is_ca=True),))
     assert clause(ended, NOW).startswith("the CA kubernetes expired 1 day")
+    assert f"{whose(ended)}: {brief(ended, NOW)}" == "the CA kubernetes: certificate expired"
     future = diagnosis(cause=Cause.NOT_YET_VALID, certificates=(leaf,))
     assert clause(future, NOW) == "the etcd peer certificate of group main is valid only from 2026-11-25 15:40 UTC"
     assert program(replace(future, certificates=())) == "it"

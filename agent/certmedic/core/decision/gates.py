@@ -142,7 +142,9 @@ def cure(context: Context) -> Gate:
     if not is_fixable:
         return closed(name, why, opens="certmedic cannot fix this")
     if remedy.kind is RemedyKind.REISSUE_AND_RESTART and planes.plane_of(diagnosis.plane).issues_missing:
-        opens = "set remedy.reissue, once it has expired; or remedy.renew, if its CA's key is on this machine"
+        opens = (
+            "set remedy.reissue, which acts once it has expired; or remedy.renew, if its CA's key is on this machine"
+        )
         return closed(name, why, opens=opens)
     if not context.policy.renew and context.could_renew:
         return closed(name, why, opens="set remedy.renew: its CA's key is on this machine; or remedy.means")

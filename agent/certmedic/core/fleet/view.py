@@ -16,6 +16,12 @@ SOON = timedelta(days=14)  # a certificate that nothing renews and that expires 
 WEEKS = 13
 URGENCY: Mapping[str, int] = {"critical": 0, "warning": 1, "info": 2}
 PHRASES: Mapping[str, str] = {str(cause): text for cause, text in WHAT.items()}
+RENEWERS = {  # the cure that a metric names -> what renews the certificate
+    "restart": "a restart",
+    "renew": "a command",
+    "reissue": "a restart without the file",
+    "manual": "a person",
+}
 NO_DATE = datetime.max.replace(tzinfo=UTC)
 
 
@@ -109,8 +115,8 @@ def whose(incident: Incident) -> str:
 
 
 def renewed(expiry: Expiry, now: datetime) -> str:
-    """Return what renews a certificate: something does by itself, or this cure; "" if nobody knows."""
-    return "itself, in time" if expiry.by_itself and expiry.not_after > now else expiry.cure
+    """Return what renews a certificate, in words; "" if nobody knows."""
+    return "itself, in time" if expiry.by_itself and expiry.not_after > now else RENEWERS.get(expiry.cure, expiry.cure)
 
 
 def wrong(incident: Incident) -> str:

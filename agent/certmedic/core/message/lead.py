@@ -13,6 +13,13 @@ BEFORE = {  # it expires
     RemedyKind.RENEW: ("renew {them} in time", "Renew {them} before then{below}."),
     RemedyKind.REISSUE_AND_RESTART: ("plan the renewal", "Plan the renewal: a restart alone does not renew {them}."),
 }
+BY_HAND = {  # a restart does not fix it, and the commands may only show what to look at
+    Cause.EXPIRED: ("renew {them}, a restart does NOT fix it", "Renew {them} as Fix says: a restart does NOT fix it."),
+    Cause.CA_EXPIRED: (
+        "renew the CA, a restart does NOT fix it",
+        "Renew the CA as Fix says: a restart does NOT fix it.",
+    ),
+}
 AFTER = {  # it failed
     RemedyKind.RENEW: ("renew {them}", "Renew {them}{below}: a restart alone does not fix it."),
     RemedyKind.REISSUE_AND_RESTART: ("move the old file, then restart", "Move the old file away, then restart{below}."),
@@ -22,7 +29,8 @@ AFTER = {  # it failed
 def headline(report: Report) -> str:
     """Return host, verdict and the one thing to do, in a few words."""
     joint = " " if report.diagnosis.cause is Cause.BLIND else ": "  # "the journal cannot be read"
-    what = f"{machine(report.cluster, report.host)}: {cut(whose(report.diagnosis), 40)}{joint}{brief(report.diagnosis, report.now)}"
+    fault = brief(report.diagnosis, report.now, is_over=report.kind is MessageKind.RESOLVED)
+    what = f"{machine(report.cluster, report.host)}: {cut(whose(report.diagnosis), 60)}{joint}{fault}"
     return {
         MessageKind.RESOLVED: f"{what}: resolved",
         MessageKind.ESCALATED: f"{what}: NOT FIXED, a person is needed",
@@ -57,7 +65,8 @@ def advice(report: Report) -> tuple[str, str]:
         return f"restart {what}", f"Restart {what}{below}: that fixes it."
     if remedy.helps is Helps.UNKNOWN:
         return "a restart may not help", "A restart may not fix it: read on before you restart anything."
-    few, sentence = AFTER.get(remedy.kind, ("a restart does NOT fix it", "A restart does NOT fix it: see Fix below."))
+    only = "a restart does NOT fix it", "A restart does NOT fix it: see Fix below."
+    few, sentence = AFTER.get(remedy.kind) or BY_HAND.get(diagnosis.cause, only)
     return few.format(them=them), sentence.format(them=them, below=below)
 
 
@@ -74,7 +83,8 @@ def _elsewhere(diagnosis: Diagnosis, below: str) -> tuple[str, str] | None:
 
 def lead(report: Report) -> str:
     """Return the first line: host, verdict, the one thing to do."""
-    host, wrong = machine(report.cluster, report.host, 60), clause(report.diagnosis, report.now, report.zone)
+    host, is_over = machine(report.cluster, report.host, 60), report.kind is MessageKind.RESOLVED
+    wrong = clause(report.diagnosis, report.now, report.zone, is_over=is_over)
     lasted = f" after {span(report.now - report.opened_at)}" if report.opened_at else ""
     stops = "certmedic tried once and stops here" if report.tried else "certmedic cannot fix it"
     return {

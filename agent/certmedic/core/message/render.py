@@ -13,7 +13,7 @@ from certmedic.core.message.words import harmless, spans
 from certmedic.core.model import Message, MessageKind, Severity
 from certmedic.core.text import cut, in_html
 
-TITLE = 120  # characters
+TITLE = 180  # characters: the names of two machines of a cloud, and then the one thing to do
 WHOLE = 1200  # characters of title and text: what a person reads on a phone; Discord, the narrowest chat, takes 2,000
 LINE = 320  # characters of one line of prose
 FACT = 150  # characters of a fact in a message that would be too long

@@ -41,9 +41,9 @@ CLAUSES: Mapping[Cause, str] = {
     Cause.CA_EXPIRED: "the CA behind {whose} has expired",
     Cause.NOT_YET_VALID: "{what} is not valid yet",
     Cause.CLOCK: "the clock is wrong, so a good certificate of {whose} looks bad",
-    Cause.NAME_MISMATCH: "{what} lacks the name that its client called",
+    Cause.NAME_MISMATCH: "{what} lacks the name that a client called",
     Cause.UNKNOWN_AUTHORITY: "{what} was signed by a CA that is not trusted",
-    Cause.KEY_MISMATCH: "{what} does not belong to its private key",
+    Cause.KEY_MISMATCH: "{what} does not match the private key",
     Cause.USAGE: "{what} was issued for another use",
     Cause.MISSING_CLIENT_CERT: "{whose} called without a client certificate",
     Cause.REVOKED: "{what} was revoked",
@@ -53,6 +53,7 @@ CLAUSES: Mapping[Cause, str] = {
     Cause.UNEXPLAINED: "TLS fails at {whose}, and no certificate on this machine explains it",
     Cause.BLIND: "{whose} cannot be read",
 }
+PLURAL = {"is": "are", "was": "were", "has": "have", "lacks": "lack", "does": "do", "expires": "expire"}
 # The purpose of a certificate, by its use.
 ROLES: Mapping[str, str] = {
     "peer": "etcd peer certificate",
@@ -132,7 +133,7 @@ def thread(diagnosis: Diagnosis, incident: int, host: str) -> str:
     return sha256(f"{host}|{about}".encode(errors="replace")).hexdigest()[:24]
 
 
-def machine(cluster: str, host: str, most: int = 40) -> str:
+def machine(cluster: str, host: str, most: int = 48) -> str:
     """Return the name of a machine, after that of its cluster if it is known; each of at most `most` characters."""
     return " ".join(cut(name, most) for name in (cluster, host) if name)
 
@@ -142,18 +143,19 @@ def is_unusable(diagnosis: Diagnosis) -> bool:
     return diagnosis.cause is Cause.UNEXPLAINED and diagnosis.confidence is Confidence.PROVEN
 
 
-def brief(diagnosis: Diagnosis, now: datetime) -> str:
-    """Return the fault in a few words; for a forecast, when the certificate expires."""
+def brief(diagnosis: Diagnosis, now: datetime, *, is_over: bool = False) -> str:
+    """Return the fault in a few words; for a forecast, when the certificate expires, or that it was to expire."""
     if is_unusable(diagnosis):
         return "certificate file is unusable"
     many = number(diagnosis)
     what = "certificate" if many < 2 else f"{many} certificates"
     if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.since is not None:
-        return f"{what} {soon(diagnosis.since, now, many)}"
-    return f"{what} expired" if diagnosis.cause is Cause.EXPIRED else WHAT[diagnosis.cause]
+        return f"{what} {was_to(many) if is_over else soon(diagnosis.since, now, many)}"
+    is_said = diagnosis.cause is Cause.CA_EXPIRED and whose(diagnosis).startswith("the CA ")
+    return f"{what} expired" if is_said or diagnosis.cause is Cause.EXPIRED else WHAT[diagnosis.cause]
 
 
-def clause(diagnosis: Diagnosis, now: datetime, zone: tzinfo | None = None) -> str:
+def clause(diagnosis: Diagnosis, now: datetime, zone: tzinfo | None = None, *, is_over: bool = False) -> str:
     """Return the fault as a clause without a full stop, with the time that matters, in UTC and in `zone`."""
     subject, since = cut(whose(diagnosis), 80), diagnosis.since
     if is_unusable(diagnosis):
@@ -164,7 +166,8 @@ def clause(diagnosis: Diagnosis, now: datetime, zone: tzinfo | None = None) -> s
     many = number(diagnosis)
     what = one_certificate(diagnosis) if many < 2 else f"{many} certificates of {subject}"
     if diagnosis.cause is Cause.EXPIRES_SOON and since is not None:
-        return f"{what} {soon(since, now, many)}, on {minute(since, zone)}"
+        when = was_to(many) if is_over else f"{soon(since, now, many)},"
+        return f"{what} {when} on {minute(since, zone)}"
     if diagnosis.cause is Cause.EXPIRED and since is not None and since <= now:
         return f"{what} expired {ago(now - since)}, on {minute(since, zone)}"
     if diagnosis.cause is Cause.CA_EXPIRED and since is not None and since <= now:
@@ -173,7 +176,11 @@ def clause(diagnosis: Diagnosis, now: datetime, zone: tzinfo | None = None) -> s
     starts = [leaf.not_before for leaf in diagnosis.certificates if leaf.not_before > now]
     if diagnosis.cause is Cause.NOT_YET_VALID and starts:
         return f"{what} {'is' if many < 2 else 'are'} valid only from {minute(max(starts), zone)}"
-    return CLAUSES[diagnosis.cause].format(what=what, whose=subject)
+    words = CLAUSES[diagnosis.cause]
+    if many > 1 and words.startswith("{what} "):
+        _, verb, rest = words.split(" ", 2)
+        words = f"{{what}} {PLURAL[verb]} {rest}"
+    return words.format(what=what, whose=subject)
 
 
 def one_certificate(diagnosis: Diagnosis) -> str:
@@ -182,13 +189,19 @@ def one_certificate(diagnosis: Diagnosis) -> str:
     purpose = ROLES.get(planes.place(leaf.path, leaf).use) if leaf is not None else None
     if purpose is None or diagnosis.suspect is not Suspect.OWN:
         return f"the certificate of {cut(whose(diagnosis), 80)}"
-    return f"the {purpose} of group {cut(diagnosis.group, 40)}" if diagnosis.group else f"the {purpose}"
+    article = "" if "'s " in purpose else "the "  # "kube-apiserver's client certificate"
+    return f"{article}{purpose} of group {cut(diagnosis.group, 40)}" if diagnosis.group else f"{article}{purpose}"
 
 
 def soon(moment: datetime, now: datetime, many: int = 1) -> str:
     """Return how soon certificates expire that were still good when they were judged."""
     expires = "expires" if many < 2 else "expire"
     return f"{expires} in {span(moment - now)}" if moment > now else f"{expires} now"
+
+
+def was_to(many: int) -> str:
+    """Return that certificates were to expire, of a forecast that is over."""
+    return f"{'was' if many < 2 else 'were'} to expire"
 
 
 # ---------------------------------------------------------------- text of strangers

@@ -38,8 +38,8 @@ def _auto_tls(case: Case) -> Effect:
 
 _OF_OPERATOR = Effect(
     kind="rereads",
-    why="A restart issues nothing: whoever set this up renews it. etcd since 3.2.19 serves a new file from its next handshake on,"
-    " without a restart. A new CA file needs one.",
+    why="A restart renews nothing: renew the file with the tool that made it. etcd 3.2.19 and later serves a new file from its next"
+    " handshake on. Only a new CA file needs a restart.",
 )
 
 ETCD = Plane(

@@ -150,8 +150,8 @@ def _of_etcd_manager(case: Case) -> Effect:
 # IssueCert signs again at each run of nodeup (kops nodetasks/issue_cert.go); etcd-manager never touches these files.
 _OF_NODEUP = Effect(
     kind="nothing",
-    why="nodeup issues this certificate when the instance boots. No restart of etcd-manager or kube-apiserver does. Run nodeup again,"
-    " which also rewrites the manifests and may restart services; or replace the instance.",
+    why="nodeup issues this certificate when the instance boots. A restart of etcd-manager or kube-apiserver does not renew it. Run nodeup"
+    " again, which also rewrites the manifests and may restart services; or replace the instance.",
     command="sudo systemctl restart kops-configuration",
 )
 

@@ -101,7 +101,7 @@ def _of_kubeadm(case: Case) -> Effect:
     name = kubeadm_name(use, case.path) or _NAMES.get(use, "all")
     renew = f"sudo kubeadm certs renew {name}"
     nothing = (
-        "A restart issues nothing: kubeadm renews certificates on command or in an upgrade, on each control-plane node."
+        "A restart renews nothing: kubeadm renews certificates on command or in an upgrade, on each control-plane node."
     )
     holder = _HOLDERS.get(use)
     if holder is None:
@@ -128,8 +128,8 @@ _OF_KUBELET = Effect(
 # (pkg/kubelet/certificate/bootstrap, cmd/kubelet/app/server.go).
 _SELF_SIGNED = Effect(
     kind="nothing",
-    why="kubelet signed this certificate itself and keeps the file over a restart. Once the file is moved away, its restart signs a new one."
-    " Only clients that verify it are refused: kube-apiserver does not, by default.",
+    why="kubelet signed this certificate itself and keeps the file over a restart. Move the file away, and its restart signs a new one."
+    " By default kube-apiserver does not verify it; other clients may.",
     command="sudo mv /var/lib/kubelet/pki/kubelet.crt /var/lib/kubelet/pki/kubelet.crt.expired"
     " && sudo mv /var/lib/kubelet/pki/kubelet.key /var/lib/kubelet/pki/kubelet.key.expired && sudo systemctl restart kubelet",
 )

@@ -20,7 +20,7 @@ def _effect(case: Case) -> Effect:
     name = _NAMES.get(case.place.use)
     return Effect(
         kind="nothing",
-        why="A restart issues nothing. MicroK8s renews on command, and then restarts itself.",
+        why="A restart renews nothing. MicroK8s renews on command, and then restarts itself.",
         command=f"sudo microk8s refresh-certs --cert {name}" if name else "",
     )
 

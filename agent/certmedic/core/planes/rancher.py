@@ -55,7 +55,7 @@ def _plane(program: str, *, service: str, api: str, dynamic: str, units: str) ->
         if case.residual is not None and case.residual > timedelta(days=120):
             return Effect(
                 kind="nothing",
-                why=f"{program} reissues a certificate at its start only in its last 90 days (120 since May 2025). This one has longer.",
+                why=f"{program} reissues a certificate at its start only in its last 90 days, releases since May 2025 in its last 120. This one has longer.",
                 command=f"sudo {program} certificate rotate",
             )
         if case.residual is not None and case.residual > timedelta(days=90):
@@ -67,7 +67,7 @@ def _plane(program: str, *, service: str, api: str, dynamic: str, units: str) ->
             )
         return Effect(
             kind="renews",
-            why=f"{program} reissues at its start each certificate that has expired or is in its last 90 days (120 since May 2025)."
+            why=f"{program} reissues at its start each certificate that has expired or is in its last 90 days (120 in releases since May 2025)."
             " Restart the servers one after the other, then the agents.",
             command=restart,
         )
