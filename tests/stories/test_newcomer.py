@@ -22,8 +22,8 @@ from click.testing import CliRunner, Result
 from certmedic.cli import main, output
 from certmedic.config import ConfigError, load
 from certmedic.core import diagnose as doctor
-from certmedic.core import planes, symptoms, verdict
-from certmedic.core.model import Diagnosis, FileFault, Fold, Helps, MessageKind, Program, Severity, Trust
+from certmedic.core import message, planes, symptoms, verdict
+from certmedic.core.model import Diagnosis, FileFault, Fold, Helps, MessageKind, Program, Severity, SourceStatus, Trust
 from certmedic.core.text import count, span
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.store.claim import claimed
@@ -213,8 +213,11 @@ def diagnose_without_certificates(desk: Desk) -> None:
     assert "No certificate was read. Name certificates with --certs GLOB or --root DIR." in done.output
     log.write_text("all is well\n")
     assert "No certificate was read" in desk.run("diagnose", log).output
-    near = desk.run("diagnose", "--root", desk.master(days=5), log)
+    root = desk.master(days=5)
+    pki.authority("kubernetes", not_after=datetime.now(UTC) + 5 * DAY).write(root / "etc/kubernetes/pki/ca.crt")
+    near = desk.run("diagnose", "--root", root, log)
     assert (near.exit_code, "expires_soon" in near.output) == (1, True)
+    assert f"{PKI}/ca.crt" in near.output
 
 
 def time_of_the_log(desk: Desk) -> None:
@@ -349,6 +352,12 @@ def status_of_a_stopped_service(desk: Desk) -> None:
     lines = done.output.splitlines()
     assert re.match(r"certmedic +\d+\.\S+, mode notify, NOT RUNNING: sudo systemctl start certmedic$", lines[0])
     assert "channel      none is configured: set notify.apprise" in lines
+    lab = desk.lab(mode="notify")
+    counted = {"certificates": "15 folders", "journal": "79 lines read, 4 examined, lag 0 s, at noon"}
+    for source, position in (("certificates", "15 folders"), ("journal", "noon")):
+        lab.loop.step([SourceStatus(source=source, seen=79, matched=4, lag_seconds=0.0, position=position)], lab.now)
+    lines = commandline.run(lab, "status").output.splitlines()
+    assert [line for line in lines if line.startswith(tuple(counted))] == [f"{s:<12} {t}" for s, t in counted.items()]
 
 
 def textfile_without_folder(desk: Desk) -> None:
@@ -379,10 +388,20 @@ def names_of_members(desk: Desk) -> None:
         "rafthttp: health check for peer 8bb78cbd705e7411 could not connect: x509: certificate has expired or is not yet"
         " valid: current time 2026-11-24T15:40:00Z is after 2026-11-19T15:30:41Z"
     )
+    lab = desk.lab(member(), mode="notify")
+    for _ in range(10):
+        lab.step(REFUSING, line)
+    assert len(lab.incidents()) == 1
     by_id = judged(line, names={"8bb78cbd705e7411": "etcd-b"})
     assert (by_id.whom, "etcd-b" in by_id.remedy.why, "8bb7" in by_id.remedy.why) == ("etcd-b", True, False)
     written = judged(REFUSING.format(41000), names={"10.0.0.2": "ip-10-0-0-2.eu-central-1.compute.internal"})
     assert written.whom == "ip-10-0-0-2.eu-central-1.compute.internal at 10.0.0.2"
+    host = "ip-10-0-0-1.eu-central-1.compute.internal"
+    letter = message.compose(
+        MessageKind.OPENED, written, incident=1, host=host, cluster="prod-eu-1.example.org", now=NOW
+    )
+    names = f"prod-eu-1.example.org {host}: {written.whom}"
+    assert letter.title.partition("] ")[2] == f"{names}: certificate expired: fix it there, not here"
 
 
 def decision_in_the_journal(desk: Desk) -> None:
@@ -439,6 +458,11 @@ def status_with_a_broken_configuration(desk: Desk) -> None:
 def second_service(desk: Desk) -> None:
     with claimed(desk.folder) as mine, claimed(desk.folder) as second:
         assert (mine, second) == (True, False)
+    (desk.folder / "state").mkdir()
+    config = desk.config(f'state = "{desk.folder}/state"\n')
+    with claimed(desk.folder / "state"):
+        done = desk.run("run", "--config", config)
+    assert (done.exit_code, "another certmedic service runs with the state in" in done.output) == (1, True)
 
 
 def time_ahead(desk: Desk) -> None:

@@ -23,6 +23,7 @@ from certmedic.edge.alertmanager import name_of
 from certmedic.edge.store import Incident
 from certmedic.edge.store.claim import is_claimed
 
+NO_LINES = ("certificates", "reader")  # what reports its state as a source does, and reads no log
 STOPPED = 3  # the exit status if the service does not run, as that of `systemctl status`
 
 
@@ -172,11 +173,13 @@ def tell_found(facts: Facts, now: datetime) -> None:
 
 def tell_source(source: dict[str, Any]) -> None:
     """Print how far a source is read, or why it cannot be read."""
-    position = f", at {source['position']}" if source.get("position") else ""
-    counts = (
-        f"{source.get('seen', 0)} read, {source.get('matched', 0)} matched, lag {source.get('lag_seconds', 0):.0f} s"
-    )
-    text = f"BLIND: {source['down']}" if source["down"] else f"{counts}{position}  {source.get('detail', '')}".rstrip()
+    position, seen, examined = source.get("position"), source.get("seen", 0), source.get("matched", 0)
+    if source["source"] in NO_LINES:
+        text = position or ""
+    else:
+        where = f", at {position}" if position else ""
+        text = f"{seen} lines read, {examined} examined, lag {source.get('lag_seconds', 0):.0f} s{where}"
+    text = f"BLIND: {source['down']}" if source["down"] else f"{text}  {source.get('detail', '')}".rstrip()
     output.say(f"{source['source']:<12} {text}", colour="red" if source["down"] else None)
 
 
