@@ -233,10 +233,7 @@ def renewers(value: Any) -> tuple[str, ...]:
 
 
 def days(value: Any) -> tuple[int, ...]:
-    good = isinstance(value, list) and all(
-        isinstance(day, int) and not isinstance(day, bool) and 1 <= day <= 3650 for day in value
-    )
-    if not good:
+    if not isinstance(value, list) or not all(type(day) is int and 1 <= day <= 3650 for day in value):  # True is no day
         raise FaultError("allowed: a list of days from 1 to 3650, e.g. [30, 14, 7, 3, 1]")
     return tuple(sorted(set(value), reverse=True))
 
@@ -275,8 +272,7 @@ def _tables(value: Any, key: str, faults_of: Callable[[Mapping[str, Any]], list[
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise FaultError(f"allowed: tables, each begun by [[{key}]]")
     name = key.rpartition(".")[2]
-    faults = [f"{name} {number}: {fault}" for number, table in enumerate(value, 1) for fault in faults_of(table)]
-    if faults:
+    if faults := [f"{name} {number}: {fault}" for number, table in enumerate(value, 1) for fault in faults_of(table)]:
         raise FaultError("; ".join(faults), quotable=False)
     return value
 
