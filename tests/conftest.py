@@ -23,6 +23,13 @@ HERE = Path(__file__).parent
 DAEMONS = {"docker", "containerd"}  # fixtures that the tests of a file share and that take seconds to start
 PROGRAMS = {"service", "hook", "other_hook"}  # fixtures that start a program or wait for its messages
 SLOW_FOLDERS = {"attacks", "fuzz", "real", "stories"}
+# They start no program, and compute for too long to be among the quick ones.
+SLOW = {
+    "cli/test_laptop.py",
+    "core/message/test_contradictions.py",
+    "test_kills.py",
+    "test_messages.py",
+}
 # These use none of the libraries whose newest versions are tested, or use them as other tests do that stay.
 NO_LIBRARY = {
     "actor/test_lease.py",
@@ -72,7 +79,8 @@ def pytest_collection_modifyitems(config, items):
     Long tests mostly wait, for certificates to expire and for daemons, so that several at once take little longer than a single test.
     """
     for item in items:
-        if place(item).partition("/")[0] in SLOW_FOLDERS or (DAEMONS | PROGRAMS).intersection(item.fixturenames):
+        in_folder = place(item).partition("/")[0] in SLOW_FOLDERS
+        if in_folder or place(item) in SLOW or (DAEMONS | PROGRAMS).intersection(item.fixturenames):
             item.add_marker(pytest.mark.slow)
         if place(item) in NO_LIBRARY or (
             place(item).startswith(NO_LIBRARY_IN) and not place(item).startswith(LIBRARY_IN)
