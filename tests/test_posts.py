@@ -1,4 +1,4 @@
-"""What a master posts to Alertmanager, from its store and what it last saw; without an Alertmanager."""
+"""The posts of a master to Alertmanager, from its store and its last look; without an Alertmanager."""
 
 import json
 from dataclasses import replace

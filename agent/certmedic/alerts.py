@@ -118,18 +118,18 @@ class Alerts:
             return ""
         if before is not None and before["suspect"] != Suspect.PEER:
             return before["culprit"]
-        known = self._store.said(incident.id, NAMED)
+        known = self._store.event_text(incident.id, NAMED)
         if not (known or address):
             with self._store.transaction():
                 self._store.event_once(incident.id, NAMED, self._host, now=incident.opened_at)
         return known or address
 
     def _alert(self, incident: Incident, labels: dict[str, str], cluster: str, now: datetime) -> dict[str, Any]:
-        told = incident.announced_at
-        made_of = (cluster, incident.state, incident.severity, incident.diagnosis.evidence, incident.decision, told)
+        diagnosis, decision, reported = incident.diagnosis, incident.decision, incident.announced_at
+        made_of = (cluster, incident.state, incident.severity, diagnosis.evidence, decision, reported)
         known = self._texts.get(incident.id)
         if known is None or known[0] != made_of:
-            others = self._store.said(incident.id, LEADS)
+            others = self._store.event_text(incident.id, LEADS)
             texts = message.annotations_of(incident, cluster=cluster, host=self._host, now=now, others=others)
             known = (made_of, texts)
             self._texts[incident.id] = known

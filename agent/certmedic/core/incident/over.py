@@ -14,9 +14,9 @@ from certmedic.core.model import Cause, Confidence, Diagnosis, MessageKind, Susp
 
 def resolved(incident: Incident, reason: str, now: datetime) -> list[Effect]:
     """Return the effects of the end of an incident. `reason` is a sentence that says what ended it."""
-    told = incident.announced_at is not None
-    tell: list[Effect] = [Tell(MessageKind.RESOLVED, reason)] if told else []
-    group: list[Effect] = [LookAgain(RecheckKind.GROUP, now)] if told and is_shared(incident) else []
+    reported = incident.announced_at is not None
+    tell: list[Effect] = [Tell(MessageKind.RESOLVED, reason)] if reported else []
+    group: list[Effect] = [LookAgain(RecheckKind.GROUP, now)] if reported and is_shared(incident) else []
     return [Note("resolved", reason), Journal(MessageKind.RESOLVED, reason), *tell, Resolve(), *group, JudgeAgain()]
 
 

@@ -169,7 +169,7 @@ class Incidents(Database):
         known = self._db.execute("SELECT 1 FROM events WHERE incident = ? AND what = ? LIMIT 1", (incident, what))
         return known.fetchone() is not None
 
-    def said(self, incident: int, what: str) -> str:
+    def event_text(self, incident: int, what: str) -> str:
         """Return the text of the last event of this kind; "" if there is none."""
         row = self._db.execute(
             "SELECT said FROM events WHERE incident = ? AND what = ? ORDER BY id DESC LIMIT 1", (incident, what)
