@@ -34,6 +34,7 @@ class Alerts:
         # The last that were seen: while etcd is down its members may not be known.
         self._peers: frozenset[str] = frozenset()
         self._names: Mapping[str, str] = {}
+        self._events: Mapping[tuple[int, str], str] = {}  # (incident, kind) -> text
         self._last: datetime | None = None
         self._mark: object = None
         self._recorded: set[str] = set()  # instances with a post since the start
@@ -54,10 +55,12 @@ class Alerts:
             return  # an alert is another one as long as the address towards the peers is not known
         if facts is not None and facts.peers:
             self._peers, self._names = facts.peers, facts.names
+        recent = self._store.recent(since)
+        self._events = self._store.texts_of((LEFT, HELD_BACK, LEADS, NAMED)) if recent else {}
         shown = [
             # The alert of a group lasts until the others are well too.
             replace(incident, resolved_at=None) if incident.id in awaiting else incident
-            for incident in self._store.recent(since)
+            for incident in recent
             if message.is_posted(
                 incident,
                 message.silence_of(incident.diagnosis, silences, now),
@@ -74,7 +77,7 @@ class Alerts:
         return accused(incident.diagnosis, self._peers, self._names)
 
     def _is_left(self, incident: Incident) -> bool:
-        return self._store.has_event(incident.id, LEFT) and not self._store.has_event(incident.id, HELD_BACK)
+        return (incident.id, LEFT) in self._events and (incident.id, HELD_BACK) not in self._events
 
     def alerts(self, incidents: Sequence[Incident], cluster: str, now: datetime) -> list[dict[str, Any]]:
         """Return the alerts of these incidents, and the ends of the alerts whose labels an incident no longer has."""
@@ -118,7 +121,7 @@ class Alerts:
             return ""
         if before is not None and before["suspect"] != Suspect.PEER:
             return before["culprit"]
-        known = self._store.event_text(incident.id, NAMED)
+        known = self._events.get((incident.id, NAMED), "")
         if not (known or address):
             with self._store.transaction():
                 self._store.event_once(incident.id, NAMED, self._host, now=incident.opened_at)
@@ -129,7 +132,7 @@ class Alerts:
         made_of = (cluster, incident.state, incident.severity, diagnosis.evidence, decision, reported)
         known = self._texts.get(incident.id)
         if known is None or known[0] != made_of:
-            others = self._store.event_text(incident.id, LEADS)
+            others = self._events.get((incident.id, LEADS), "")
             texts = message.annotations_of(incident, cluster=cluster, host=self._host, now=now, others=others)
             known = (made_of, texts)
             self._texts[incident.id] = known

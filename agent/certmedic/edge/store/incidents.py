@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -169,12 +170,13 @@ class Incidents(Database):
         known = self._db.execute("SELECT 1 FROM events WHERE incident = ? AND what = ? LIMIT 1", (incident, what))
         return known.fetchone() is not None
 
-    def event_text(self, incident: int, what: str) -> str:
-        """Return the text of the last event of this kind; "" if there is none."""
-        row = self._db.execute(
-            "SELECT said FROM events WHERE incident = ? AND what = ? ORDER BY id DESC LIMIT 1", (incident, what)
-        ).fetchone()
-        return row[0] if row else ""
+    def texts_of(self, kinds: Sequence[str]) -> dict[tuple[int, str], str]:
+        """Return (incident, kind) -> text of the last event of each of these kinds."""
+        rows = self._db.execute(
+            "SELECT incident, what, said FROM events WHERE what IN (SELECT value FROM json_each(?)) ORDER BY id",
+            (json.dumps(kinds),),
+        )
+        return {(row[0], row[1]): row[2] for row in rows}
 
     def events(self, incident: int) -> list[dict[str, Any]]:
         """Return the history of an incident, oldest first."""
