@@ -30,9 +30,9 @@ def holder_of(stored: Stored) -> str:
     return planes.holder_in(stored.place)
 
 
-def behind(stored: Stored, facts: Facts) -> list[Program]:
-    """Return the programs that read a file only when they start and that started before it was last changed."""
-    changed = moment_of(stored, facts) - SLACK
+def behind(stored: Stored, facts: Facts, slack: timedelta = SLACK) -> list[Program]:
+    """Return the programs that read a file only when they start and that started before it was last changed, by more than `slack`."""
+    changed = moment_of(stored, facts) - slack
     return [
         program for name in readers(stored, facts) for program in named(name, facts) if program.started_at < changed
     ]

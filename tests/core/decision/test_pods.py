@@ -44,7 +44,10 @@ def test_program_that_has_ended_reads_the_renewed_file_when_it_starts(running, c
     assert pods.can_be_restarted(scheduler(), here) is can
 
 
-@pytest.mark.parametrize(("started", "names"), [(NOW - DAY, ["kube-scheduler"]), (NOW, [])])
+@pytest.mark.parametrize(
+    ("started", "names"),
+    [(NOW - DAY, ["kube-scheduler"]), (NOW - timedelta(seconds=1), ["kube-scheduler"]), (NOW, [])],
+)
 def test_program_that_started_after_the_renewal_is_not_restarted(started, names):
     here = facts((scheduler(),), containers=(pod(),), programs=(program(started=started),))
     assert [container.container_name for container in still_to_restart([scheduler()], here)] == names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from certmedic.core import holders, planes, stale
 from certmedic.core.model import Container, Facts, Stored, Trust
@@ -35,6 +36,9 @@ def can_be_restarted(stored: Stored, facts: Facts) -> bool:
 
 
 def still_to_restart(files: Iterable[Stored], facts: Facts) -> list[Container]:
-    """Return the containers of programs that started before these files got their present certificates, in order."""
-    names = {program.name for stored in files for program in holders.behind(stored, facts)}
+    """Return the containers of programs that started before these files got their present certificates, in order.
+
+    Also those that may have: the kubelet may start a program in the second in which its file is renewed.
+    """
+    names = {program.name for stored in files for program in holders.behind(stored, facts, slack=timedelta(0))}
     return [container for name in REPLACEABLE if name in names for container in containers_of(name, facts)]
