@@ -131,8 +131,10 @@ def is_over(diagnosis: Diagnosis, facts: Facts) -> tuple[bool, str] | None:
     if not diagnosis.holders or not facts.programs or (diagnosis.first_seen is None and diagnosis.since is None):
         return None
     paths = [c.path for c in diagnosis.certificates if c.path and not c.is_ca]
-    changed = max((holders.moment_of(s, facts) for s in facts.stored if s.certificate.path in paths), default=None)
-    after = changed or diagnosis.first_seen or diagnosis.since
+    changed = [holders.moment_of(s, facts) for s in facts.stored if s.certificate.path in paths]
+    # A line shows the old certificate in use: whoever holds it started before that.
+    lines = [diagnosis.first_seen] if diagnosis.first_seen is not None else []
+    after = max([*changed, *lines], default=diagnosis.since)
     for name in diagnosis.holders:
         running = holders.named(name, facts)
         if not running:

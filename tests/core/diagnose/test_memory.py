@@ -56,6 +56,25 @@ def test_serial_of_a_good_file_explains_nothing():
     assert judged(refused(serial), facts((scheduler(),))).suspect == "outside"
 
 
+@pytest.mark.parametrize(
+    ("serial", "at", "holders"),
+    [
+        ("7385935559219004232", NOW - timedelta(seconds=1), ("kube-scheduler",)),
+        ("7385935559219004232", NOW, ()),  # it was still there when the line was written
+        ("9" * 19, NOW - timedelta(seconds=1), ()),
+    ],
+)
+def test_serial_proves_the_holder_that_started_as_its_file_was_renewed(serial, at, holders):
+    here = facts((scheduler(),), programs=(program(started=at - timedelta(seconds=1)),), replaced=(old(at=at),))
+    diagnosis = judged(refused(serial), here)
+    assert diagnosis.holders == holders
+    if holders:
+        assert (diagnosis.cause, diagnosis.suspect, diagnosis.confidence) == (Cause.STALE_IN_MEMORY, "own", "proven")
+        for started, is_over in ((at, False), (NOW + DAY, True)):
+            again = replace(here, programs=(program(started=started - timedelta(seconds=2)),))
+            assert verdict.is_over(diagnosis, again)[0] is is_over
+
+
 def test_date_of_a_file_here_and_no_address_means_this_machine():
     leaf = CA.leaf("x", not_before=NOW - 9 * DAY, not_after=ENDED, server=False)
     diagnosis = judged(refused("9" * 18), facts((stored(leaf, CONF, "scheduler-client", **OF),)))

@@ -44,6 +44,8 @@ def old_leaf(scene: Scene) -> Diagnosis | None:
     old = {entry.path: entry for entry in holders.replaced_by(ends, serial, facts)}
     known = [s for s in facts.stored if s.certificate.path in old and not s.certificate.is_ca]
     late = holders.late_files(known, facts)
+    if not late and holders.serials(serial):  # a program may start in the second in which its file is renewed
+        late = [s for s in known if planes.reads_at_start(s.place) and sighting.entry.time > old[s.certificate.path].at]
     if late:
         why = [f"{s.certificate.path} held that certificate until {stamp(old[s.certificate.path].at)}" for s in late]
         return stale.of_files(late, facts, [quote(sighting), *why], Confidence.PROVEN, ends)
