@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import re
@@ -403,6 +404,14 @@ def test_manifests_give_the_etcd_manager_image_of_each_group(tmp_path):
         "cilium": "kopeio/etcd-manager:3.0.20200307",
     }
     assert manifest_images(str(tmp_path / "nothing")) == {}
+
+
+def test_looking_at_the_clock_leaves_no_garbage_for_the_collector():
+    clock_synchronised()
+    gc.collect()
+    clock_synchronised()
+
+    assert gc.collect() == 0
 
 
 def test_clock_state_equals_timedatectl():

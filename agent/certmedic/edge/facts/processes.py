@@ -16,6 +16,7 @@ from certmedic.edge.os.run import RunError, run
 LINKS = 40  # in one path, as in the kernel
 # The kernel lets the error grow to 16 s if nothing synchronises the clock; timedatectl judges by that too.
 _UNDISCIPLINED = 16_000_000  # µs
+_LIBC = ctypes.CDLL(None)  # once: each is a cycle of a dozen objects, which waits for a full collection
 
 
 def read_process(pid: int) -> tuple[tuple[str, str], ...]:
@@ -169,7 +170,7 @@ def clock_synchronised() -> bool | None:
     Ask the kernel, or timedatectl if ProtectClock= forbids that.
     """
     timex = _Timex()
-    if ctypes.CDLL(None).adjtimex(ctypes.byref(timex)) >= 0:
+    if _LIBC.adjtimex(ctypes.byref(timex)) >= 0:
         return bool(timex.maxerror < _UNDISCIPLINED)
     try:
         asked = run(["timedatectl", "show", "--property=NTPSynchronized", "--value"], deadline=time.monotonic() + 2)
