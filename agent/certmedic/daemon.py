@@ -64,6 +64,7 @@ def serve(
     Raises StoreError if the state can no longer be written.
     """
     memory.share_one_arena()
+    memory.return_large_blocks()
     service = app.service_of(config, store, stop)
     journal, loop = service.world.journal, service.loop
     journal.emit(message.started_fields(mode=config.mode, sources=service.reads))
@@ -71,6 +72,7 @@ def serve(
         journal.emit(message.channels_faulty_fields(service.faults))
     status = f"mode {config.mode}; reads {service.reads}"
     systemd.notify_ready(status)
+    memory.freeze()
     reloading = False
 
     def going() -> bool:

@@ -33,8 +33,9 @@ from certmedic.edge import inbox
 from certmedic.edge.facts.machine import Machine
 from certmedic.edge.facts.programs import ProcessSeen
 from certmedic.edge.facts.sight import Direct
-from certmedic.edge.files import PodSource
+from certmedic.edge.files import PodSource, tail
 from certmedic.edge.identity import Identity
+from certmedic.edge.os import memory
 from certmedic.edge.store import Store
 from certmedic.loop import Loop
 from certmedic.ports import Channel, Delivered, World
@@ -190,6 +191,8 @@ def resident() -> float:
 
 def main() -> None:
     """Play it."""
+    memory.share_one_arena()  # as the service does
+    memory.return_large_blocks()
     days, folder, traced = float(sys.argv[1]), Path(sys.argv[2]), "trace" in sys.argv
     start = datetime.now(UTC).replace(microsecond=0)
     month = Month(folder, start)
@@ -210,12 +213,14 @@ def main() -> None:
         identity=Identity("bench", str),
         boot_id="b",
     )
+    tail.LINGER = 1.0  # of the real clock: in 60 s, for which a rotated file stays open, a day passes and rotates 24
     box, stop, seen = inbox.Inbox(), threading.Event(), list[dict[str, float]]()
     source = PodSource(NEEDLES, root=month.logs)
     with Store(config.state / "state.sqlite3") as store:
         inbox.start([source], store.positions(), box, stop)
         loop = Loop(config=config, store=store, world=world, started_at=start, sources={"pods": True, "journal": True})
         pulse = Pulse(config=config, store=store, world=world, required=())
+        memory.freeze()
         first: tracemalloc.Snapshot | None = None
         for number in range(int(days * 144)):
             items = month.ten_minutes(number)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
-from certmedic.edge.os.memory import share_one_arena, share_with_children
+from certmedic.edge.os.memory import freeze, share_one_arena
 from certmedic.edge.wire import BEAT, Connection, Hello, Welcome, WireError, dump, hello_of, items_to
 from certmedic.reader.sandbox import confine, keep_sight
 
@@ -66,7 +66,7 @@ def serve(entries: socket.socket, questions: socket.socket) -> NoReturn:
     share_one_arena()
     import certmedic.edge.static_pods  # noqa: F401, PLC0415 - with all that both processes need
 
-    share_with_children()
+    freeze()
     if (follower := os.fork()) == 0:
         questions.close()
         # Landlock keeps a confined process from signalling its child, so that the confined one is the child.
