@@ -7,13 +7,14 @@ import os
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from certmedic.config import Config, Secret, units_of
+from certmedic.config import Config, Secret, policy_of, units_of
 from certmedic.config.ownership import writable_by_others
 from certmedic.core import planes
+from certmedic.core.decision import Policy
 from certmedic.edge import actor, inbox, link, local, service, worker
 from certmedic.edge.alertmanager import Access, Alertmanager
 from certmedic.edge.facts.machine import Machine
@@ -49,6 +50,16 @@ class Service:
     faults: Sequence[str]  # of the channels
 
 
+def unable() -> str:
+    """Return why nothing can act on this machine, in a sentence; "" if an actor is installed."""
+    return "" if actor.is_installed() else actor.ABSENT
+
+
+def policy_here(config: Config) -> Policy:
+    """Return what may be done on this machine: what the configuration allows, if an actor is installed."""
+    return replace(policy_of(config), unable=unable())
+
+
 def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
     """Build the service and start its reader, which ends when `stop` is set. Raises StoreError."""
     box = inbox.Inbox()
@@ -67,7 +78,7 @@ def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
         hands=hands,
         notifier=way,
         lock=hands,
-        unable="" if actor.is_installed() else actor.ABSENT,
+        unable=unable(),
         wall=local.wall if config.notify.wall else None,
         journal=service.Journal(common=lambda: {"CERTMEDIC_CLUSTER": name.name}),
         host=socket.gethostname(),

@@ -5,8 +5,10 @@ import re
 import pytest
 
 from certmedic import app
-from certmedic.cli.renewals import tell_renewals
+from certmedic.cli.renewals import tell_renewals, would
 from certmedic.config import Config, RemedyPolicy
+from certmedic.core.model import Action, Decision, RemedyKind
+from certmedic.edge.actor import ABSENT
 from labs.letters import of_kubeadm
 from labs.values import DAY, NOW, OLD_IMAGE, container, facts, member
 
@@ -17,7 +19,8 @@ PEER = "/mnt/master-vol-01/pki/etcd-cluster-token-etcd/peers/me.crt"
 def explained(monkeypatch, capsys):
     """Return what is printed about a machine, one text for certificates with the same answers."""
 
-    def explain(seen, **config):
+    def explain(seen, *, actor="/usr/libexec/certmedic-actor", **config):
+        monkeypatch.setattr("certmedic.edge.actor.is_installed", lambda: bool(actor))
         monkeypatch.setattr(app, "machine", lambda _: type("Looks", (), {"gather": lambda _, now: seen})())
         tell_renewals(Config(remedy=RemedyPolicy(), **config), NOW)
         return capsys.readouterr().out.strip().split("\n\n")
@@ -34,7 +37,7 @@ def explained(monkeypatch, capsys):
             "when it restarts",
             'would not act, since 1 gate would block it:\n    - mode: mode is "notify" (to pass: set mode = "remedy")\n',
         ),
-        ({"mode": "remedy"}, None, "when it restarts", "would act: restart etcd-manager-main"),
+        ({"mode": "remedy"}, None, "when it restarts", "would restart etcd-manager-main"),
         (
             {},
             OLD_IMAGE,
@@ -60,6 +63,20 @@ def test_certificates_with_the_same_answers_are_explained_once(explained):
     assert '    - mode: mode is "notify" (to pass: set mode = "remedy")' in leaves
     assert authority.startswith("1 certificate\n")
     assert len(re.findall(r"^  /etc/kubernetes/", leaves, re.MULTILINE)) == 10
+
+
+def test_nothing_acts_without_the_actor(explained):
+    seen = facts(member(peer_ends=NOW + 9 * DAY), containers=(container(),))
+    first, *_ = explained(seen, actor="", mode="remedy")
+    assert f"would not act, since 1 gate would block it:\n    - actor: {ABSENT} (to pass: install the package " in first
+
+
+def test_renewal_in_place_does_not_repeat_the_files():
+    action = Action(kind=RemedyKind.RENEW, container=None, watched=(("/a", NOW), ("/b", NOW)))
+    decision = Decision(reason="renew /a, /b in place, then restart x: its CA's key is on this machine", action=action)
+    leaf, *_ = of_kubeadm(ends=NOW)
+    answer = "certmedic would renew it in place, then restart x: its CA's key is on this machine"
+    assert would(leaf, decision) == (answer, ())
 
 
 def test_machine_without_certificates_says_so(explained):

@@ -19,7 +19,7 @@ from labs.values import DAY, NOW, member
         ("", "none is configured: set notify.apprise"),
         (
             '[notify]\napprise = ["json://example.org/"]\n',
-            "configured, and nothing was sent yet: sudo certmedic test-notify",
+            "configured; no message was needed yet; sudo certmedic test-notify tries it",
         ),
     ],
 )

@@ -149,7 +149,8 @@ def simulate(*, until: datetime, as_json: bool, config_path: Path | None, root: 
     facts = app.inspector(settings, root).gather(now=now)
     facts = verdict.vouched(facts) if root else facts
     warns = settings.certificates
-    moments = rehearse(facts, until, policy=policy_of(settings), warn_days=warns.warn_days, of_plane=warns.plane)
+    policy = policy_of(settings) if root else app.policy_here(settings)  # a copy says nothing of the actor
+    moments = rehearse(facts, until, policy=policy, warn_days=warns.warn_days, of_plane=warns.plane)
     if as_json:
         output.as_json(
             cluster=app.identity(settings, root or "/").name,

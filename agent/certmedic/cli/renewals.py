@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from certmedic import app
 from certmedic.cli import output
-from certmedic.config import Config, policy_of
+from certmedic.config import Config
 from certmedic.core.decision import Policy, cure_of, explain, renews_by_itself
 from certmedic.core.message.words import role
 from certmedic.core.model import Decision, Facts, Stored
@@ -26,7 +26,7 @@ def tell_renewals(config: Config, now: datetime) -> None:
 
     Certificates with the same answers are printed together, those that expire first on top.
     """
-    facts, policy = app.machine(config).gather(now=now), policy_of(config)
+    facts, policy = app.machine(config).gather(now=now), app.policy_here(config)
     decisions = rehearsed(facts, policy, now)
     alike: dict[tuple[str, str, tuple[str, ...]], list[Stored]] = {}
     for stored in sorted(facts.stored, key=lambda stored: stored.certificate.not_after):
@@ -76,7 +76,11 @@ def would(stored: Stored, decision: Decision | None) -> tuple[str, tuple[str, ..
         return "certmedic reports it, and never replaces a CA", ()
     if decision is None:
         return "certmedic reports it", ()
-    if decision.action is not None or not decision.blocked_by:
-        return f"certmedic would {'' if decision.action else 'not '}act: {decision.reason}", ()
+    if decision.action is not None:
+        # In place, the reason names every file that has expired by then: the list below does.
+        _, in_place, rest = decision.reason.partition(" in place")
+        return f"certmedic would {f'renew it{in_place}{rest}' if in_place else decision.reason}", ()
+    if not decision.blocked_by:
+        return f"certmedic would not act: {decision.reason}", ()
     gates = tuple(f"{gate.name}: {explain(gate)}" for gate in decision.blocked_by)
     return f"certmedic would not act, since {count(len(gates), 'gate')} would block it:", gates

@@ -138,7 +138,7 @@ def tell_channels(
     if not (settings.notify.apprise or settings.notify.pager or settings.notify.alertmanager):
         output.say("channel      none is configured: set notify.apprise", colour="yellow")
     elif not channels and not receivers:
-        output.say("channel      configured, and nothing was sent yet: sudo certmedic test-notify")
+        output.say("channel      configured; no message was needed yet; sudo certmedic test-notify tries it")
 
 
 def gravity(incident: Incident) -> tuple[int, int]:

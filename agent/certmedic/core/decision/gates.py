@@ -285,8 +285,9 @@ def permission(context: Context) -> Gate:
         return closed(name, f'mode is "{policy.mode}"', opens='set mode = "remedy"')
     if foreign:
         names = ", ".join(sorted(foreign))
-        opens = "add it there" if foreign <= set(planes.RESTARTABLE) else "fix it by hand"
-        return closed(name, f"remedy.restart does not list {names}", opens=opens)
+        if not foreign <= set(planes.RESTARTABLE):
+            return closed(name, f"certmedic does not restart {names}", opens="fix it by hand")
+        return closed(name, f"remedy.restart does not list {names}", opens="add it there")
     if policy.mode == "remedy":
         return opened(name, 'mode is "remedy"')
     if context.history.approved:
