@@ -65,6 +65,11 @@ def test_certificates_with_the_same_answers_are_explained_once(explained):
     assert len(re.findall(r"^  /etc/kubernetes/", leaves, re.MULTILINE)) == 10
 
 
+def test_renewer_whose_version_is_unknown_may_renew(explained):
+    first, *_ = explained(facts(member(peer_ends=NOW + 9 * DAY), containers=()))
+    assert "  renewed by  etcd-manager, perhaps when it restarts\n" in first
+
+
 def test_nothing_acts_without_the_actor(explained):
     seen = facts(member(peer_ends=NOW + 9 * DAY), containers=(container(),))
     first, *_ = explained(seen, actor="", mode="remedy")

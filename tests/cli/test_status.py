@@ -3,13 +3,17 @@
 import json
 import re
 import socket
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from certmedic import __version__
+from certmedic.cli.incidents import matters
+from certmedic.core.model import SourceDown
 from certmedic.edge.actor import ABSENT, VARIABLE
 from labs import commandline
+from labs.played import REFUSED
 from labs.values import DAY, NOW, member
 
 
@@ -159,3 +163,16 @@ def test_incidents_are_listed_with_their_severity_as_a_word(lab):
 
     assert heads.split()[:4] == ["ID", "STATE", "SEVERITY", "CAUSE"]
     assert row.split()[:4] == ["1", "open", "critical", "expired"]
+
+
+def test_gravest_open_incident_is_listed_first(lab):
+    lab = lab(mode="notify")
+    lab.suffer(5)
+    lab.loop.step([SourceDown(source="journal", reason="it is gone")], lab.now)
+    for _ in range(4):
+        lab.step(REFUSED, seconds=60)
+    (incident,) = [each for each in lab.incidents() if each.severity == "critical"]
+    over, later = replace(incident, id=9, state="resolved"), replace(incident, id=8)
+    assert sorted([over, incident, later], key=matters) == [later, incident, over]
+    shown = commandline.run(lab, "incidents").output
+    assert shown.index("critical") < shown.index("warning")

@@ -31,7 +31,7 @@ MAILS = {  # story -> the messages to look at
     "the CA has expired": (0,),
     "the journal cannot be read": (0,),
 }
-COMMANDS = (("status",), ("certs",), ("certs", "--wide"), ("show", "2"), ("incidents",))
+COMMANDS = (("status",), ("certs",), ("certs", "--wide"), ("show", "2"), ("incidents",), ("check-config", "--explain"))
 FLEET = (
     "from datetime import UTC, datetime; from certmedic.cli.fleet import tell; from certmedic.core.fleet import view;"
     "from labs.fleets import made; now = datetime.now(UTC); tell(view(made(12, now), now))"

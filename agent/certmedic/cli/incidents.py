@@ -16,7 +16,7 @@ from certmedic.cli import inputs, output
 from certmedic.config import Config
 from certmedic.core import message
 from certmedic.core.decision import explain
-from certmedic.core.model import Decision, Gate, GateName, Silence, WaitsFor
+from certmedic.core.model import Decision, Gate, GateName, Severity, Silence, WaitsFor
 from certmedic.core.text import count
 from certmedic.edge import actor
 from certmedic.edge.store import Incident, Store
@@ -82,7 +82,7 @@ def row(incident: Incident, silence: Silence | None) -> dict[str, Any]:
 @click.option("--open", "only_open", is_flag=True, help="Only incidents that are not resolved.")
 @click.option("--all", "with_strangers", is_flag=True, help="Also list lines of untrusted programs.")
 def incidents(*, as_json: bool, config_path: Path | None, only_open: bool, with_strangers: bool) -> None:
-    """List incidents, newest first."""
+    """List incidents: the open ones first, the gravest on top; then the others, newest first."""
     settings, now = inputs.config(config_path, looks=True), datetime.now(UTC)
     with inputs.state(settings) as state:
         listed, silences = state.incidents(unresolved=only_open), silences_of(settings, state, now)
@@ -111,9 +111,16 @@ def tell_strangers(strangers: Sequence[Mapping[str, Any]]) -> None:
         output.item(f"  {line['count']} x ", f"{line['who']}: {line['symptom']}, {last}: {line['line']}")
 
 
+def matters(incident: Incident) -> tuple[bool, int, int]:
+    """Return the order of an incident: an open one first, the gravest of the open ones, the newest of equals."""
+    is_over = incident.state == "resolved"
+    return is_over, 0 if is_over else list(Severity).index(incident.severity), -incident.id
+
+
 def tell_incidents(rows: Sequence[tuple[Incident, Silence | None]]) -> None:
     """Print a table of incidents."""
     cells = []
+    rows = sorted(rows, key=lambda row: matters(row[0]))
     for incident, silence in rows:
         about = incident.diagnosis
         names = [c.path for c in about.certificates] or about.neighbours or [about.source]

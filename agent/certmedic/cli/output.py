@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
-from certmedic.core.model import Cause, Certificate, Decision, Diagnosis
+from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Suspect
 from certmedic.core.text import ago, count, cut, span, stamp
 
 SCHEMA = 1
@@ -300,7 +300,8 @@ def tell(value: Diagnosis, *, now: datetime) -> None:
         ends = f"{'expired' if each.not_after < now else 'expires'} {stamp(each.not_after)}"
         item("  file     ", f"{each.path or '(in memory)'}   {each.subject_cn}, {ends}")
     if value.neighbours:
-        item("  other    ", ", ".join(filter(None, (value.whom, *value.neighbours[bool(value.whom) :]))))
+        names = ", ".join(filter(None, (value.whom, *value.neighbours[bool(value.whom) :])))
+        item(*(("  refused  ", f"by {names}") if value.suspect is Suspect.OWN else ("  whose    ", names)))
     if value.since and value.since <= now:
         say(f"  since    {stamp(value.since)} ({ago(now - value.since)})")
     elif value.since:

@@ -8,16 +8,17 @@ from datetime import datetime, timedelta
 from certmedic import app
 from certmedic.cli import output
 from certmedic.config import Config
-from certmedic.core.decision import Policy, cure_of, explain, renews_by_itself
+from certmedic.core import remedies
+from certmedic.core.decision import Policy, explain, renews_by_itself
 from certmedic.core.message.words import role
-from certmedic.core.model import Decision, Facts, Stored
+from certmedic.core.model import Decision, Facts, Helps, RemedyKind, Stored
 from certmedic.core.rehearse import rehearse
 from certmedic.core.text import ago, count, minute
 
 HOW = {
-    "restart": "when it restarts",
-    "reissue": "when it restarts and the old file is gone",
-    "renew": "only on command",
+    RemedyKind.RESTART: "when it restarts",
+    RemedyKind.REISSUE_AND_RESTART: "when it restarts and the old file is gone",
+    RemedyKind.RENEW: "only on command",
 }
 
 
@@ -67,7 +68,11 @@ def renewer(stored: Stored, facts: Facts, policy: Policy) -> str:
         return "a person (CA)"
     if renews_by_itself(stored, facts, policy):
         return f"{name}, before it expires, without your help"
-    return "not known" if name == "unknown" else f"{name}, {HOW.get(cure_of(stored.place, facts), 'not by itself')}"
+    if name == "unknown":
+        return "not known"
+    remedy = remedies.for_place(stored.place, facts, residual=timedelta())  # when it has expired
+    how = "perhaps when it restarts" if remedy.helps is Helps.UNKNOWN else HOW.get(remedy.kind, "only by hand")
+    return f"{name}, {how}"
 
 
 def would(stored: Stored, decision: Decision | None) -> tuple[str, tuple[str, ...]]:
