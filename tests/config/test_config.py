@@ -167,6 +167,7 @@ def test_error_lists_each_fault_with_file_key_value_and_allowed_values(write):
     [
         (b"mode = notify", "a text needs quotes, e.g. mode"),
         (b"\xff\xfe", "is not UTF-8"),
+        (b"mode = 'x'\nmode = 'x'", "a key stands there twice"),
         (b"mode = 'x", "is not TOML"),
     ],
 )

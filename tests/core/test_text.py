@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from certmedic.core.text import ago, count, cut, nearest, printable, span
+from certmedic.core.text import ago, count, cut, given, nearest, printable, span
 
 SECOND = timedelta(seconds=1)
 
@@ -65,3 +65,7 @@ def test_noun_agrees_with_its_number(number, shown):
 def test_nearest_known_word_ends_an_error():
     assert nearest("remdy", ("notify", "remedy")) == "; did you mean remedy?"
     assert nearest(7, ("notify", "remedy")) == ""
+
+
+def test_value_that_is_missing_is_called_so():
+    assert (given(None), given("x")) == ("it is missing", "found 'x'")

@@ -111,6 +111,7 @@ def _read(path: Path, faults: list[str]) -> Mapping[str, Any]:
         faults.append(f"{path}: is not UTF-8 text (byte {error.start})")
     except tomllib.TOMLDecodeError as error:
         hint = '; a text needs quotes, e.g. mode = "notify"' if "Invalid value" in str(error) else ""
+        hint = "; a key stands there twice" if "overwrite" in str(error) else hint
         faults.append(f"{path}: is not TOML: {error}{hint}")
     except RecursionError:
         faults.append(f"{path}: its values are nested too deeply")

@@ -17,7 +17,7 @@ from certmedic.core import planes
 from certmedic.core.means import Means
 from certmedic.core.model import Cause, MessageKind, Pager, Route, Severity
 from certmedic.core.planes import RESTARTABLE
-from certmedic.core.text import nearest
+from certmedic.core.text import given, nearest
 from certmedic.core.window import Window
 from certmedic.core.window import parse as parse_window
 
@@ -156,7 +156,7 @@ def text_file(value: Any) -> Path:
 
 def web_address(value: Any) -> Secret:
     if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/]+\S*", value):
-        raise FaultError("allowed: an http:// or https:// address", quotable=False)
+        raise FaultError("allowed: an http:// or https:// address, e.g. http://am-1.example:9093", quotable=False)
     return Secret(value)
 
 
@@ -300,7 +300,7 @@ def _faults_of_pager(table: Mapping[str, Any]) -> list[str]:
     faults = [f"{name}: {fault_of_unknown(name, PAGER)}" for name in table if name not in PAGER]
     service, routing = table.get("service"), table.get("routing", "")
     if service not in SERVICES:
-        faults.append(f"service: found {service!r}; allowed: {', '.join(SERVICES)}{nearest(service, SERVICES)}")
+        faults.append(f"service: {given(service)}; allowed: {', '.join(SERVICES)}{nearest(service, SERVICES)}")
     elif (service == "splunk") != bool(routing):
         faults.append("routing: is for splunk, which needs it")
     if not isinstance(routing, str) or (routing and not re.fullmatch(r"[\w.~-]{1,128}", routing)):
@@ -324,7 +324,7 @@ def _faults_of_means(table: Mapping[str, Any]) -> list[str]:
     faults = [f"{name}: {fault_of_unknown(name, MEANS)}" for name in table if name not in MEANS]
     name = table.get("for")
     if name not in RESTARTABLE:
-        faults.append(f"for: found {name!r}; allowed: {', '.join(RESTARTABLE)}{nearest(name, RESTARTABLE)}")
+        faults.append(f"for: {given(name)}; allowed: {', '.join(RESTARTABLE)}{nearest(name, RESTARTABLE)}")
     unit, command = table.get("unit", ""), table.get("command", [])
     if not isinstance(unit, str) or not re.fullmatch(r"(?!-)[\w@.:\\-]+\.service|", unit):
         faults.append(f"unit: found {unit!r}; allowed: a unit's whole name, e.g. etcd-manager.service")

@@ -37,6 +37,11 @@ def in_html(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def given(value: object) -> str:
+    """Return what stands in the place of a value that must be given, as the beginning of an error."""
+    return "it is missing" if value is None else f"found {value!r}"
+
+
 def cut(text: str, limit: int) -> str:
     """Return text of at most `limit` characters; an ellipsis marks a cut."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
