@@ -56,7 +56,7 @@ def unable() -> str:
 
 
 def policy_here(config: Config) -> Policy:
-    """Return what may be done on this machine: what the configuration allows, if an actor is installed."""
+    """Return the policy of the configuration, with the reason why nothing can act here if no actor is installed."""
     return replace(policy_of(config), unable=unable())
 
 
