@@ -10,7 +10,7 @@ import pytest
 from certmedic.core import codec
 from certmedic.core.model import Origin, Trust
 from certmedic.edge.facts.machine import Machine
-from certmedic.edge.facts.sight import Direct, Remote, answer
+from certmedic.edge.facts.sight import KEPT, Direct, Remote, answer
 from certmedic.edge.os.owners import Tree
 from certmedic.edge.source import UnseenError
 from labs.pki import kops_master
@@ -79,6 +79,54 @@ def test_files_that_did_not_change_are_not_asked_for_again(master):
     assert len(wire.carried) <= before
 
 
+CHANGES = {
+    "mode": lambda crt, key: crt.chmod(0o666),
+    "content": lambda crt, key: crt.write_bytes(crt.read_bytes() + b"\n"),
+    "key": lambda crt, key: key.write_bytes(b"another"),
+    "key removed": lambda crt, key: key.unlink(),
+    "link": lambda crt, key: (crt.rename(crt.with_name("real")), crt.symlink_to("real")),
+    "removed": lambda crt, key: crt.unlink(),
+    "folder": lambda crt, key: crt.parent.chmod(0o777),
+    "another": lambda crt, key: crt.with_name("another.crt").write_bytes(crt.read_bytes()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_survey_is_sent_again_only_after_a_change(trusted_dir, change):
+    kops_master(trusted_dir)
+    key = next(trusted_dir.rglob("*.key"))
+    crt = key.with_suffix(".crt")
+    direct = Direct()
+    wire = Wire(direct)
+    remote = Remote(wire)
+    first = remote.survey(globs(trusted_dir), (str(crt),))
+    wire.carried = ""
+
+    assert remote.survey(globs(trusted_dir), (str(crt),)) is first
+    assert len(wire.carried) < 100
+    CHANGES[change](crt, key)
+    assert remote.survey(globs(trusted_dir), (str(crt),)) == direct.survey(globs(trusted_dir), (str(crt),)) != first
+
+
+def test_survey_is_sent_whole_by_another_reader(master):
+    wire = Wire(Direct())
+    remote = Remote(wire)
+    first = remote.survey(globs(master), ())
+    wire.sight = Direct()
+
+    again = remote.survey(globs(master), ())
+    assert again == first
+    assert again is not first
+
+
+def test_surveys_of_many_questions_are_not_kept(master):
+    direct = Direct()
+    remote = Remote(Wire(direct))
+    for number in range(20):
+        assert remote.survey((), (f"/{number}",)) == direct.survey((), ())
+    assert len(remote._surveys) == len(direct._surveys) == KEPT
+
+
 def test_methods_without_a_master_answer_with_nothing(tmp_path):
     remote = Remote(Wire(Direct(tree=Tree(root=str(tmp_path)))))
     assert not remote.pods().names
@@ -120,7 +168,9 @@ def test_question_that_makes_no_sense_is_refused(method, arguments):
         answer(Direct(), method, arguments)
 
 
-@pytest.mark.parametrize("reply", [None, 5, [{}], {"files": 1}, {"files": [{"path": "/x"}]}])
+@pytest.mark.parametrize(
+    "reply", [None, 5, [{}], ["", None], ["x", None], ["x", {"files": 1}], ["x", {"files": [{"path": "/x"}]}]]
+)
 def test_survey_that_makes_no_sense_is_no_answer(reply):
     with pytest.raises(UnseenError, match="makes no sense"):
         Remote(lambda *_: reply).survey((), ())

@@ -6,6 +6,7 @@ Nobody but the reader, root's own commands and the actor may read these files. N
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from certmedic.edge.static_pods import FOLDERS, StaticPods, cluster_name
 
 END_BYTES = 256 * 1024  # of each end of a log, where programs name their files when they start
 MOST_NAMED = 256  # files that one program names
+KEPT = 8  # surveys: a look makes four at most
 NONSENSE = "the reader process sent an answer that makes no sense"
 
 Named = tuple[tuple[str, str], ...]  # (use, path) of certificate files
@@ -101,10 +103,20 @@ class Direct:
         self._docker_url, self._containerd = docker_url, containerd
         root = self._tree.root.rstrip("/")
         self._static = StaticPods(tuple(root + folder for folder in FOLDERS), tree=self._tree)
+        self._surveys: dict[tuple[Sequence[str], Sequence[str]], tuple[str, Survey]] = {}
 
     def survey(self, globs: Sequence[str], listed: Sequence[str]) -> Survey:
         """See `Sight`."""
         return survey(globs, listed, tree=self._tree, live=self._live)
+
+    def survey_since(self, globs: Sequence[str], listed: Sequence[str], known: str) -> tuple[str, Survey | None]:
+        """Look at all files, and return the survey with a name; None instead if it equals the survey named `known`."""
+        question, seen = (tuple(globs), tuple(listed)), self.survey(globs, listed)
+        name, last = self._surveys.get(question, ("", None))
+        if seen != last:
+            name = os.urandom(8).hex()  # no other reader gave it
+            _keep(self._surveys, question, (name, seen))
+        return name, None if name == known else seen
 
     def contents(self, wanted: Sequence[str]) -> Sequence[Content]:
         """See `Sight`."""
@@ -177,6 +189,15 @@ class Direct:
 
 
 _Answer = TypeVar("_Answer")
+_Question = TypeVar("_Question")
+
+
+def _keep(surveys: dict[_Question, _Answer], question: _Question, answer: _Answer) -> None:
+    """Keep the last survey of each question. Files that come and go make other questions of `listed`."""
+    surveys.pop(question, None)
+    surveys[question] = answer
+    while len(surveys) > KEPT:
+        surveys.pop(next(iter(surveys)), None)  # a probe that was given up may do the same
 
 
 class Remote:
@@ -184,10 +205,19 @@ class Remote:
 
     def __init__(self, ask: Callable[[str, Sequence[Any]], Any]) -> None:
         self._ask = ask
+        self._surveys: dict[tuple[Sequence[str], Sequence[str]], tuple[str, Survey]] = {}
 
     def survey(self, globs: Sequence[str], listed: Sequence[str]) -> Survey:
-        """See `Sight`."""
-        return self._answer(Survey, "survey", globs, listed)
+        """See `Sight`. The reader looks at all files, and does not send ten thousand that are as they were."""
+        question = (tuple(globs), tuple(listed))
+        known, last = self._surveys.get(question, ("", Survey()))
+        name, seen = self._answer(tuple[str, Survey | None], "survey_since", globs, listed, known)
+        if seen is None:
+            if name != known or not known:
+                raise UnseenError(NONSENSE)
+            return last
+        _keep(self._surveys, question, (name, seen))
+        return seen
 
     def contents(self, wanted: Sequence[str]) -> Sequence[Content]:
         """See `Sight`."""
@@ -248,7 +278,8 @@ def answer(sight: Sight, method: str, arguments: Sequence[Any]) -> Any:
 
 # The methods of `Sight`, each with the kinds of its arguments.
 _METHODS: Final[Mapping[str, Sequence[Any]]] = {
-    "survey": (tuple[str, ...], tuple[str, ...]),
+    "survey": (tuple[str, ...], tuple[str, ...]),  # an agent that an upgrade has not restarted yet asks so
+    "survey_since": (tuple[str, ...], tuple[str, ...], str),
     "contents": (tuple[str, ...],),
     "exist": (tuple[str, ...],),
     "pods": (),
