@@ -303,7 +303,7 @@ def for_distrust(whom: str) -> Remedy:
     return Remedy(
         kind=RemedyKind.MANUAL,
         helps=Helps.UNKNOWN,
-        why=f"Nothing on this machine explains it. Check the log, the clock and the CA file of {there}. It may be a scanner.",
+        why=f"Check the log, the clock and the CA file of {there}. It may be a scanner.",
         commands=(run("certmedic", "certs", "--wide"),),
     )
 

@@ -115,6 +115,13 @@ def test_fault_of_a_ca_and_of_a_future_certificate_have_their_date():
     ended = diagnosis(cause=Cause.CA_EXPIRED, since=NOW - DAY, group="", certificates=(replace(authority, is_ca=True),))
     assert clause(ended, NOW).startswith("the CA kubernetes expired 1 day")
     assert f"{whose(ended)}: {brief(ended, NOW)}" == "the CA kubernetes: certificate expired"
+    assert clause(replace(ended, cause=Cause.EXPIRES_SOON, since=NOW + DAY), NOW).startswith(
+        "the CA kubernetes expires"
+    )
+    of_etcd = replace(authority, path="/mnt/master-vol-01/pki/etcd-cluster-token-etcd/peers/ca.crt", is_ca=True)
+    near = diagnosis(cause=Cause.EXPIRES_SOON, since=NOW + DAY, certificates=(of_etcd,))
+    assert clause(near, NOW).startswith("the CA behind etcd main expires in 1 day")
+    assert brief(near, NOW) == "CA certificate expires in 1 day"
     future = diagnosis(cause=Cause.NOT_YET_VALID, certificates=(leaf,))
     assert clause(future, NOW) == "the etcd peer certificate of group main is valid only from 2026-11-25 15:40 UTC"
     assert program(replace(future, certificates=())) == "it"

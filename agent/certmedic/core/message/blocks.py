@@ -36,7 +36,7 @@ def owner(diagnosis: Diagnosis) -> Block:
         Suspect.OWN: f"this machine's own{SURE[diagnosis.confidence]}" if SURE[diagnosis.confidence] else "",
         Suspect.PEER: f"{', '.join(filter(None, (diagnosis.whom, *diagnosis.neighbours[bool(diagnosis.whom) :]))) or 'a neighbour'}{SURE[diagnosis.confidence]}",
         Suspect.OUTSIDE: f"{', '.join(diagnosis.neighbours) or 'a client or server outside of this cluster'}{SURE[diagnosis.confidence]}",
-        Suspect.UNKNOWN: "not known: nothing on this machine explains it",
+        Suspect.UNKNOWN: "not known",
     }[diagnosis.suspect]
     return Block("Whose", (text,))
 

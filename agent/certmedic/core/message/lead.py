@@ -14,9 +14,9 @@ BEFORE = {  # it expires
     RemedyKind.REISSUE_AND_RESTART: ("plan the renewal", "Plan the renewal: a restart alone does not renew {them}."),
 }
 BY_HAND = {  # a restart does not fix it, and the commands may only show what to look at
-    Cause.EXPIRED: ("renew {them}, a restart does NOT fix it", "Renew {them} as Fix says: a restart does NOT fix it."),
+    Cause.EXPIRED: ("renew {them} (a restart does NOT fix it)", "Renew {them} as Fix says: a restart does NOT fix it."),
     Cause.CA_EXPIRED: (
-        "renew the CA, a restart does NOT fix it",
+        "renew the CA (a restart does NOT fix it)",
         "Renew the CA as Fix says: a restart does NOT fix it.",
     ),
 }

@@ -147,12 +147,13 @@ def brief(diagnosis: Diagnosis, now: datetime, *, is_over: bool = False) -> str:
     """Return the fault in a few words; for a forecast, when the certificate expires, or that it was to expire."""
     if is_unusable(diagnosis):
         return "certificate file is unusable"
-    many = number(diagnosis)
-    what = "certificate" if many < 2 else f"{many} certificates"
+    many, names_ca = number(diagnosis), whose(diagnosis).startswith("the CA ")
+    what = "CA certificate" if _is_ca(diagnosis) and not names_ca else "certificate"
+    what = what if many < 2 else f"{many} certificates"
     if diagnosis.cause is Cause.EXPIRES_SOON and diagnosis.since is not None:
         return f"{what} {was_to(many) if is_over else soon(diagnosis.since, now, many)}"
-    is_said = diagnosis.cause is Cause.CA_EXPIRED and whose(diagnosis).startswith("the CA ")
-    return f"{what} expired" if is_said or diagnosis.cause is Cause.EXPIRED else WHAT[diagnosis.cause]
+    has_expired = diagnosis.cause is Cause.EXPIRED or (names_ca and diagnosis.cause is Cause.CA_EXPIRED)
+    return f"{what} expired" if has_expired else WHAT[diagnosis.cause]
 
 
 def clause(diagnosis: Diagnosis, now: datetime, zone: tzinfo | None = None, *, is_over: bool = False) -> str:
@@ -171,8 +172,7 @@ def clause(diagnosis: Diagnosis, now: datetime, zone: tzinfo | None = None, *, i
     if diagnosis.cause is Cause.EXPIRED and since is not None and since <= now:
         return f"{what} expired {ago(now - since)}, on {minute(since, zone)}"
     if diagnosis.cause is Cause.CA_EXPIRED and since is not None and since <= now:
-        authority = subject if subject.startswith("the CA ") else f"the CA behind {subject}"
-        return f"{authority} expired {ago(now - since)}, on {minute(since, zone)}"
+        return f"{authority(subject)} expired {ago(now - since)}, on {minute(since, zone)}"
     starts = [leaf.not_before for leaf in diagnosis.certificates if leaf.not_before > now]
     if diagnosis.cause is Cause.NOT_YET_VALID and starts:
         return f"{what} {'is' if many < 2 else 'are'} valid only from {minute(max(starts), zone)}"
@@ -186,11 +186,24 @@ def clause(diagnosis: Diagnosis, now: datetime, zone: tzinfo | None = None, *, i
 def one_certificate(diagnosis: Diagnosis) -> str:
     """Return the name of the only certificate of a diagnosis: by its role, else by whose it is."""
     leaf = next(iter(diagnosis.certificates), None)
+    if _is_ca(diagnosis):
+        return authority(cut(whose(diagnosis), 80))
     purpose = ROLES.get(planes.place(leaf.path, leaf).use) if leaf is not None else None
     if purpose is None or diagnosis.suspect is not Suspect.OWN:
         return f"the certificate of {cut(whose(diagnosis), 80)}"
     article = "" if "'s " in purpose else "the "  # "kube-apiserver's client certificate"
     return f"{article}{purpose} of group {cut(diagnosis.group, 40)}" if diagnosis.group else f"{article}{purpose}"
+
+
+def authority(subject: str) -> str:
+    """Return the name of the CA of a subject, which may be that name."""
+    return subject if subject.startswith("the CA ") else f"the CA behind {subject}"
+
+
+def _is_ca(diagnosis: Diagnosis) -> bool:
+    """Whether a diagnosis is about one certificate of this machine that is a CA by its place."""
+    leaves = diagnosis.certificates if diagnosis.suspect is Suspect.OWN else ()
+    return len(leaves) == 1 and planes.place(leaves[0].path, leaves[0]).use == "ca"
 
 
 def soon(moment: datetime, now: datetime, many: int = 1) -> str:
