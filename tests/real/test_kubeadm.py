@@ -4,6 +4,7 @@ Each scenario plants one fault, reads the messages, types their commands at a sh
 API server and every component work. The messages are printed in full (`./dev real SCENARIO -s`). README.md has what was seen, with dates.
 """
 
+import json
 import os
 import sys
 import time
@@ -190,3 +191,8 @@ def test_healthy_master_sends_nothing(master):
     master.wait_until_works()
     time.sleep(60)  # a message is due 30 s after its incident
     assert master.messages() == []
+    explained = master.machine("certmedic", "check-config", "--explain")
+    listed = json.loads(master.machine("certmedic", "certs", "--json"))["certificates"]
+    assert [each["path"] for each in listed if f"  {each['path']}\n" not in explained] == []
+    assert "renewed by  kubelet, before it expires, without your help\n" in explained
+    assert explained.count("  renewed by  ") <= len(listed) / 2  # what has the same answers stands together
