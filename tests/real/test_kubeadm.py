@@ -193,6 +193,7 @@ def test_healthy_master_sends_nothing(master):
     assert master.messages() == []
     explained = master.machine("certmedic", "check-config", "--explain")
     listed = json.loads(master.machine("certmedic", "certs", "--json"))["certificates"]
-    assert [each["path"] for each in listed if f"  {each['path']}\n" not in explained] == []
+    paths = [each["path"] for each in listed if each["path"].startswith("/")]  # others are in memory alone
+    assert [path for path in paths if f"  {path}\n" not in explained] == []
     assert "renewed by  kubelet, before it expires, without your help\n" in explained
     assert explained.count("  renewed by  ") <= len(listed) / 2  # what has the same answers stands together
