@@ -11,7 +11,7 @@ from certmedic.core.model import Cause
 
 IN_TITLE = {
     Cause.EXPIRED: "etcd main: certificate expired: restart etcd-manager",
-    Cause.CA_EXPIRED: "etcd main: CA certificate expired: a restart does NOT fix it",
+    Cause.CA_EXPIRED: "etcd main: CA certificate expired: renew the CA (a restart does NOT fix it)",
     Cause.NOT_YET_VALID: "etcd main: certificate not valid yet: ",
     Cause.CLOCK: "etcd main: clock is wrong: ",
     Cause.NAME_MISMATCH: "etcd main: certificate lacks a name: ",
@@ -79,7 +79,8 @@ def test_unknown_cause_is_refused_with_a_list_of_all_causes(word, send, hook):
 
     assert done.exit_code == 2
     assert "'--sample'" in done.output
-    assert set(CAUSES) <= set(re.findall(r"'(\w+)'", done.output))
+    assert f"found {word!r}; allowed: {', '.join(CAUSES)}" in done.output
+    assert done.output.rstrip().endswith("; did you mean expired?") is (word == "expird")
     assert not hook.requests
 
 
