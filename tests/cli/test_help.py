@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from certmedic.cli import main
+from certmedic.edge.store import Store
 
 EXAMPLE = re.compile(r"^ {4,}(?:.*\| )?certmedic (.+)$", re.MULTILINE)
 
@@ -105,6 +106,15 @@ def test_wrong_word_is_named_with_what_is_allowed(words, error):
     done = CliRunner().invoke(main, words, prog_name="certmedic")
     assert done.exit_code == 2
     assert error in " ".join(done.output.split())
+
+
+def test_json_of_silences_and_of_the_configuration_names_the_cluster(tmp_path):
+    Store(tmp_path / "state.sqlite3").close()
+    path = tmp_path / "certmedic.toml"
+    path.write_text(f'cluster = "prod-1"\nstate = "{tmp_path}"\n')
+    for words in (["silence", "list"], ["check-config"]):
+        done = CliRunner().invoke(main, [*words, "--json", "--config", str(path)])
+        assert json.loads(done.stdout)["cluster"] == "prod-1"
 
 
 def test_check_config_as_json_lists_every_fault(tmp_path):

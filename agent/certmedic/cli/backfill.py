@@ -111,7 +111,8 @@ def backfill(*, as_json: bool, config_path: Path | None, start: datetime) -> Non
     diagnoses = past.incidents()
     if as_json:
         incidents = [output.diagnosis(diagnosis) for diagnosis in diagnoses]
-        output.as_json(since=output.when(start), sources=reports, incidents=incidents)
+        cluster = app.identity(settings).name
+        output.as_json(cluster=cluster, since=output.when(start), sources=reports, incidents=incidents)
     else:
         for report in reports:
             output.item(

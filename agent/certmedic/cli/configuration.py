@@ -54,12 +54,13 @@ def tell_as_json(config_path: Path | None) -> None:
     try:
         config = load(config_path)
     except ConfigError as error:
-        output.as_json(good=False, mode=None, files=[], faults=list(error.faults), warnings=[])
+        output.as_json(good=False, cluster=None, mode=None, files=[], faults=list(error.faults), warnings=[])
         raise SystemExit(2) from None
     faults = faults_of(config)
     warnings = [*open_secrets(config), *unable(config)]
     read = [str(file) for file in files(config_path)]
-    output.as_json(good=not faults, mode=config.mode, files=read, faults=faults, warnings=warnings)
+    name = app.identity(config).name
+    output.as_json(good=not faults, cluster=name, mode=config.mode, files=read, faults=faults, warnings=warnings)
     raise SystemExit(1 if faults else 0)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from certmedic import app
 from certmedic.cli import inputs, output
 from certmedic.config import PLANES, duration
 from certmedic.core.model import Cause, Silence
@@ -156,10 +157,11 @@ def add(  # noqa: PLR0913 - one argument for each option
 def list_silences(*, everything: bool, as_json: bool, config_path: Path | None) -> None:
     """List the silences that are active or pending."""
     now = datetime.now(UTC)
-    with inputs.state(inputs.config(config_path, looks=True)) as state:
+    settings = inputs.config(config_path, looks=True)
+    with inputs.state(settings) as state:
         silences = state.silences(now=None if everything else now)
     if as_json:
-        output.as_json(silences=[row(silence, now) for silence in silences])
+        output.as_json(cluster=app.identity(settings).name, silences=[row(silence, now) for silence in silences])
         return
     if not silences:
         output.say("No silence.", colour="green")
