@@ -360,8 +360,12 @@ def tls(folder: Path, leaf: Leaf | None = None) -> Iterator[int]:
                 with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as sock:
                     sock.recv(1)
 
-    threading.Thread(target=serve_tls, daemon=True).start()
+    thread = threading.Thread(target=serve_tls, daemon=True)
+    thread.start()
     yield there.getsockname()[1]
+    # A socket that another test opens could get the number of this one, on which the thread still waits.
+    there.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
     there.close()
 
 

@@ -282,7 +282,7 @@ def test_thousands_of_files_are_read_in_time(tmp_path, peers_ca):
     assert took / count < 0.001
     began = time.process_time()
     again, _ = first.look()
-    assert (time.process_time() - began) / count < 0.0002
+    assert time.process_time() - began < 0.75 * took  # a third to a half was measured
     assert all(earlier is later for earlier, later in zip(stored, again, strict=True))
 
 
