@@ -119,7 +119,7 @@ def test_alert_keeps_its_culprit_when_the_address_becomes_known(master, killed):
 
 
 def test_end_of_the_warning_is_posted_as_long_as_the_critical_alert_lasts(master):
-    """The shipped inhibit rule hides it until then: nobody is told that it is over when it went to those on call."""
+    """The shipped inhibit rule hides it until then. Otherwise the team would read that it is over as soon as it goes to those on call."""
     master.open()
     master.post()
     master.change("escalate", 1)
