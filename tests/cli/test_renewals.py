@@ -1,6 +1,7 @@
 """`check-config --explain`: who renews each certificate, and whether certmedic may act."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -82,6 +83,16 @@ def test_renewal_in_place_does_not_repeat_the_files():
     leaf, *_ = of_kubeadm(ends=NOW)
     answer = "certmedic would renew it in place, then restart x: its CA's key is on this machine"
     assert would(leaf, decision) == (answer, ())
+
+
+def test_certificate_in_memory_is_explained_with_the_restart_that_renews_it(explained):
+    leaf, *_ = of_kubeadm(ends=NOW + 9 * DAY)
+    inside = replace(leaf.certificate, path="(memory of kube-scheduler)")
+    held = replace(leaf, certificate=inside, place=replace(leaf.place, use="memory", renewer="kube-scheduler"))
+    (only,) = explained(facts((), memory=(held,)), mode="remedy")
+    assert only.startswith("1 certificate\n  renewed by  kube-scheduler, which signs a new one at its start\n")
+    assert "  if expired  certmedic reports it, with the command that restarts kube-scheduler\n" in only
+    assert "  (memory of kube-scheduler)\n" in only
 
 
 def test_machine_without_certificates_says_so(explained):

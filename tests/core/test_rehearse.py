@@ -1,5 +1,6 @@
 """A rehearsal lists warnings on their days and each fault once, in order of time."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from certmedic.core.decision import Policy
@@ -56,3 +57,15 @@ def test_warning_comes_on_the_day_configured_for_the_plane():
 def test_certificate_that_expires_a_second_later_is_judged_a_second_later():
     files = (*member(peer_ends=NOW + 40 * DAY), *k3s(NOW + 40 * DAY + SECOND))
     assert moments(files, warn_days=()) == [(40 * DAY + n * SECOND, Cause.EXPIRED, True) for n in (1, 2)]
+
+
+def test_certificate_in_memory_expires_too():
+    (api,) = member(peer_ends=NOW + 40 * DAY)[:1]
+    leaf = replace(api.certificate, path="(memory of kube-apiserver)")
+    place = replace(api.place, plane="kubeadm", use="memory", renewer="kube-apiserver")
+    held = replace(api, certificate=leaf, place=place)
+    played = rehearse(facts((), memory=(held,)), NOW + 60 * DAY, policy=POLICY, warn_days=(30,))
+    assert [(moment.at - NOW, moment.diagnosis.cause, moment.decision is not None) for moment in played] == [
+        (10 * DAY, Cause.EXPIRES_SOON, False),
+        (40 * DAY + SECOND, Cause.STALE_IN_MEMORY, True),
+    ]

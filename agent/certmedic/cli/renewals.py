@@ -30,7 +30,7 @@ def tell_renewals(config: Config, now: datetime) -> None:
     facts, policy = app.machine(config).gather(now=now), app.policy_here(config)
     decisions = rehearsed(facts, policy, now)
     alike: dict[tuple[str, str, tuple[str, ...]], list[Stored]] = {}
-    for stored in sorted(facts.stored, key=lambda stored: stored.certificate.not_after):
+    for stored in sorted((*facts.stored, *facts.memory), key=lambda stored: stored.certificate.not_after):
         leaf = stored.certificate
         answers = would(stored, decisions.get((leaf.path, leaf.index)))
         alike.setdefault((renewer(stored, facts, policy), *answers), []).append(stored)
@@ -51,7 +51,7 @@ def tell_renewals(config: Config, now: datetime) -> None:
 
 def rehearsed(facts: Facts, policy: Policy, now: datetime) -> Mapping[tuple[str, int], Decision]:
     """Return the decision on each certificate at the moment of its expiry, by path and index."""
-    ends = [stored.certificate.not_after for stored in facts.stored]
+    ends = [known.certificate.not_after for known in (*facts.stored, *facts.memory)]
     until = max([*ends, now]) + timedelta(seconds=1)
     decisions: dict[tuple[str, int], Decision] = {}
     for moment in rehearse(facts, until, policy=policy, warn_days=()):
@@ -66,6 +66,8 @@ def renewer(stored: Stored, facts: Facts, policy: Policy) -> str:
     name = stored.place.renewer
     if stored.place.use == "ca":
         return "a person (CA)"
+    if stored.place.use == "memory":
+        return f"{name}, which signs a new one at its start"
     if renews_by_itself(stored, facts, policy):
         return f"{name}, before it expires, without your help"
     if name == "unknown":
@@ -79,6 +81,8 @@ def would(stored: Stored, decision: Decision | None) -> tuple[str, tuple[str, ..
     """Return what certmedic would do about an expired certificate, and the gates that are closed, in words."""
     if stored.place.use == "ca":
         return "certmedic reports it, and never replaces a CA", ()
+    if stored.place.use == "memory":
+        return f"certmedic reports it, with the command that restarts {stored.place.renewer}", ()
     if decision is None:
         return "certmedic reports it", ()
     if decision.action is not None:

@@ -34,7 +34,7 @@ def rehearse(
     """Return the events between `facts.at` and `until`, in order. `of_plane` overrides `warn_days` for single planes."""
     days_of = of_plane or {}
     every_day = sorted({*warn_days, *(days for those in days_of.values() for days in those)})
-    ends = sorted({stored.certificate.not_after for stored in facts.stored})
+    ends = sorted({known.certificate.not_after for known in (*facts.stored, *facts.memory)})
     breaking = [facts.at, *(end + timedelta(seconds=1) for end in ends if facts.at <= end < until)]
     warning = [(end - timedelta(days=days), days) for end in ends for days in every_day]
     moments: list[Moment] = []

@@ -310,6 +310,12 @@ def test_ca_may_be_unknown_if_the_operators_command_renews_the_file():
     assert GateName.AUTHORITY in blocked(decide(diagnosis(), facts(files), HISTORY, POLICY))
 
 
+def test_no_ca_is_asked_for_where_a_restart_is_all_that_is_needed():
+    stale = decide(diagnosis(cause=Cause.STALE_IN_MEMORY), facts(EXPIRED), HISTORY, POLICY)
+    assert GateName.CURE in blocked(stale)
+    assert GateName.AUTHORITY not in [gate.name for gate in stale.gates]
+
+
 @pytest.mark.parametrize(("state", "passes"), [("ours", True), ("none", True), ("theirs", False)])
 def test_lease_decides_if_the_other_members_are_not_known(state, passes):
     looked = facts(EXPIRED, lease=Lease(state=state, why="the lease says so"))

@@ -158,9 +158,11 @@ RESTART_HELPS = {
 }
 
 
-def authority(context: Context) -> Gate:
+def authority(context: Context) -> Gate | None:
     """The CA that would sign is valid, and its key is here if a file is moved away before it signs."""
     name, facts = GateName.AUTHORITY, context.facts
+    if context.diagnosis.cause is Cause.STALE_IN_MEMORY:
+        return None  # a restart would fix it, and no CA would sign anything
     if not context.watched:
         return closed(name, "no file that could be renewed is known", opens="wait until such a file is read")
     for stored in context.watched:
