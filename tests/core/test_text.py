@@ -51,7 +51,7 @@ def test_span_is_in_its_largest_whole_unit(length, shown):
 
 @pytest.mark.parametrize(
     ("length", "shown"),
-    [(timedelta(0), "0 seconds ago"), (2 * SECOND, "2 seconds ago"), (-SECOND, "in 1 second")],
+    [(timedelta(0), "just now"), (SECOND, "1 second ago"), (2 * SECOND, "2 seconds ago"), (-SECOND, "in 1 second")],
 )
 def test_ago_describes_past_and_future_times(length, shown):
     assert ago(length) == shown

@@ -265,9 +265,9 @@ def for_peer(
     elif is_here:
         at_fault = f"the one that {there} on this machine serves" if is_called else f"that of {there}, the caller"
         why = f"The certificate at fault is {at_fault}. Do not restart the program that refuses it."
-        commands = (run("certmedic", "certs", "--wide"),)
+        commands = (run("sudo", "certmedic", "certs", "--wide"),)
     else:
-        why = f"Fix the certificate on {there}: `certmedic certs` there shows it. A restart on this machine does not help."
+        why = f"Fix the certificate on {there}: `sudo certmedic certs` there shows it. A restart on this machine does not help."
         if is_member_id:
             why += " `etcdctl member list` shows which machine that member is."
     return Remedy(kind=RemedyKind.NONE, helps=Helps.NO, why=why, commands=commands)
@@ -279,7 +279,7 @@ def for_unseen(path: str, *, is_known: bool) -> Remedy:
     `path` is "" if no file is known. `is_known`: the file was found on disk and not only named by a line.
     """
     why = "The file at fault is not known here. certificates.paths can name further places."
-    commands: tuple[Command, ...] = (run("certmedic", "certs", "--wide"),)
+    commands: tuple[Command, ...] = (run("sudo", "certmedic", "certs", "--wide"),)
     if path:
         why = f"{path} must exist, be whole, and be readable for the program. Its renewer can write it again."
         commands = (run("sudo", "ls", "-l", path),) if is_known and is_plain_path(path) else ()
@@ -304,7 +304,7 @@ def for_distrust(whom: str) -> Remedy:
         kind=RemedyKind.MANUAL,
         helps=Helps.UNKNOWN,
         why=f"Check the log, the clock and the CA file of {there}. It may be a scanner.",
-        commands=(run("certmedic", "certs", "--wide"),),
+        commands=(run("sudo", "certmedic", "certs", "--wide"),),
     )
 
 

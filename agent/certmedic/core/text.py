@@ -73,7 +73,9 @@ def span(length: timedelta) -> str:
 
 
 def ago(length: timedelta) -> str:
-    """Return how long ago a time is, "2 days ago"; for a negative span how far ahead, "in 2 days"."""
+    """Return how long ago a time is, "2 days ago" or "just now"; for a negative span how far ahead, "in 2 days"."""
+    if timedelta() <= length < timedelta(seconds=1):
+        return "just now"
     return f"{span(length)} ago" if length >= timedelta() else f"in {span(-length)}"
 
 

@@ -45,6 +45,21 @@ def test_kube_apiserver_accuses_a_member_only_if_it_called_an_etcd(endpoint, sus
     assert (diagnosis.suspect, diagnosis.neighbours) == (suspect, (endpoint,))
 
 
+@pytest.mark.parametrize(
+    ("text", "suspect"),
+    [
+        ("curl: (60) SSL certificate problem: certificate has expired", "outside"),
+        ("Error: certificate has expired { code: 'CERT_HAS_EXPIRED' }", "outside"),
+        (
+            'rejected connection from "10.0.0.9:41000" (error "tls: failed to verify certificate: x509: certificate has expired or is not yet valid", ServerName "a")',
+            "peer",
+        ),
+    ],
+)
+def test_line_of_no_known_program_speaks_of_a_member_only_if_it_names_the_other_end(text, suspect):
+    assert judged(text).suspect == suspect
+
+
 @pytest.mark.parametrize(("listener", "suspect"), [("client", "outside"), ("peer", "peer")])
 def test_caller_that_etcd_refuses_on_its_client_endpoint_is_no_member(listener, suspect):
     text = json.dumps(

@@ -18,6 +18,8 @@ def is_of_cluster(scene: Scene) -> bool:
         return True
     if not sighting.program and fields.get("endpoint", "") and not _calls_a_master(sighting, facts):
         return False
+    if not sighting.program and not host and not fields.get("endpoint", ""):
+        return False  # neither the program nor the other end is known, so nothing speaks of etcd
     if sighting.program in ETCD_PROGRAMS:
         return not (host and known) and not _calls_client_port(scene)
     if sighting.role is not Role.CLIENT or not host:
