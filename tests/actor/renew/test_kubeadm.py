@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 from cryptography import x509
 
 from certmedic.actor.checks import Past, proposals
+from certmedic.actor.dial import Dialled
 from certmedic.actor.record import Record
 from certmedic.actor.renew import Pen, RenewError
 from certmedic.actor.renew.embedded import client_certificate, client_key, is_kubeconfig
@@ -19,6 +21,7 @@ from certmedic.actor.restart import AnyHands, RestartError
 from certmedic.actor.surgery import Surgery
 from certmedic.core import certificates, planes
 from certmedic.core.decision import Policy
+from certmedic.core.incident import ActState
 from certmedic.core.model import Container, Facts, Program, Stored, Trust
 from certmedic.core.verify import moved
 from certmedic.edge.facts.inventory import Inventory
@@ -263,6 +266,45 @@ def test_static_pods_are_restarted_once_their_kubeconfigs_were_renewed(master, f
     assert kubelet.stopped == ["kube-controller-manager", "kube-scheduler"][: 1 if fails else 2]
     assert moved(action.watched, look())  # a good file stays
     assert ("containerd does not answer" in act.detail) is bool(fails)
+
+
+def test_renewal_under_way_is_finished_while_the_dialer_hangs(master, tmp_path):
+    kubelet = Kubelet("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    machine = Machine(
+        globs=planes.patterns("kubeadm", root=str(master.root)),
+        root=str(master.root),
+        owner=os.geteuid(),
+        trusts=lambda _: Trust.SYSTEM,
+    )
+    hung = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    hung.bind(str(tmp_path / "dialer"))
+    hung.listen(128)
+    failures: list[str] = []
+
+    def look() -> Facts:
+        with socket.create_server(("127.0.0.1", 0)) as there:
+            port = there.getsockname()[1]
+            network = Dialled(str(tmp_path / "dialer"))
+            served = shake_hands("127.0.0.1", port, server_name=None, deadline=0.2, network=network)
+        failures.append(served.error)
+        there_is = {"containers": kubelet.containers(), "programs": kubelet.programs(), "served": (served,)}
+        return replace(machine.gather(now=NOW), clock_synchronised=None, members=(), **there_is)
+
+    policy = Policy(mode="remedy", restart=(), cooldown=DAY, per_day=2, renew=True)
+    (proposal,) = proposals(look(), policy, Past())
+    assert proposal.decision.action is not None
+    record = Record(master.root)
+    surgery = Surgery(record=record, hands=kubelet, pen=master.pen, look=look, now=lambda: NOW)
+    act = record.intend(1, "kubeadm", proposal.decision.action, boot_id="b", now=NOW)
+
+    with hung:
+        act, result = surgery.perform(act, look())
+
+    assert (act.state, result) == (ActState.DONE, "done")
+    assert moved(act.action.watched, look())
+    assert kubelet.stopped == ["kube-controller-manager", "kube-scheduler"]
+    assert all(failures)
+    assert failures[0] == "no answer within 0.2 s"
 
 
 @pytest.mark.parametrize("version", ["3.4", "3.5"])
