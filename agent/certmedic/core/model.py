@@ -211,10 +211,6 @@ class Decision:
         """The gates that did not pass, in order."""
         return tuple(gate for gate in self.gates if not gate.passed)
 
-    def is_blocked_by(self, *names: GateName) -> bool:
-        """Whether one of these gates did not pass."""
-        return any(gate.name in names for gate in self.blocked_by)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:

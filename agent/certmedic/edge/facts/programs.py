@@ -17,7 +17,6 @@ from certmedic.edge.os.readfile import read_bytes
 MOST = 10_000  # programs
 MOST_READ = 4096  # bytes of a file of /proc; the kernel fills so much at once
 MOST_HOSTS = 256  # names of a hosts file
-LONGEST_EXE = 4096  # characters
 _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 _TICKS = os.sysconf("SC_CLK_TCK")  # a second
 _START = 19  # the field of /proc/PID/stat with the start, counted after the name in parentheses
