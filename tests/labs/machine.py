@@ -156,12 +156,14 @@ def _own_groups(name: str) -> list[Path]:
     groups = []
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
-        # A new cpuset accepts no process before its cores are set: copy those of the parent.
-        if (root := mounted.get(controllers.split(",")[0])) and "cpuset" not in controllers:
+        if root := mounted.get(controllers.split(",")[0]):
             group = Path(root + path, name)
             with contextlib.suppress(OSError):
                 group.mkdir()
                 groups.append(group)
+                # A new cpuset accepts no process before its cores are set. A shared one would let two kubelets kill each other's pods.
+                for cores in ("cpuset.cpus", "cpuset.mems") if "cpuset" in controllers else ():
+                    (group / cores).write_text((group.parent / cores).read_text())
     return groups
 
 
