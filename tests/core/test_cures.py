@@ -263,6 +263,25 @@ def test_cas_that_expire_together_are_all_signed_before_one_restart_of_each_hold
     assert shell(cures.of_cas(twice, "k3s")).count("-signkey") == 1
 
 
+@pytest.mark.parametrize("plane", ["k3s", "rke2"])
+def test_supervisor_takes_an_expired_ca_only_with_the_clock_set_back(plane):
+    expired = pki.authority("k3s-server-ca@1", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
+    ending = pki.authority("k3s-server-ca@1", not_before=NOW - 400 * DAY, not_after=NOW + DAY)
+    path = f"/var/lib/rancher/{plane}/server/tls/server-ca.crt"
+    files = [at(path, expired)]
+    remedy = remedies.for_own(Cause.CA_EXPIRED, files, facts(tuple(files)))
+    signed, past = remedy.command.split(" && { past=$(($(date +%s) - ")
+    assert "-signkey" in signed  # with the clock of today
+    assert past.startswith(f"{int((NOW - DAY).timestamp()) - 3600}))")
+    order = ["set-ntp false", "-$past seconds", "rotate-ca", "+$past seconds", "set-ntp true", "test $failed = 0"]
+    assert [past.index(step) for step in order] == sorted(past.index(step) for step in order)
+    assert "sets the clock back" in remedy.why
+    soon = remedies.for_own(Cause.EXPIRES_SOON, [at(path, ending)], facts((at(path, ending),)))
+    assert "rotate-ca" in soon.command
+    assert "date" not in soon.command
+    assert "clock" not in soon.why
+
+
 @pytest.mark.parametrize(
     ("plane", "path", "name"),
     [

@@ -15,10 +15,12 @@ from certmedic.core.examine import (
     healthy,
     lacking_usages,
     names_of,
+    replaced,
     rivalled,
 )
 from certmedic.core.model import Cause, Confidence, FileFault, Served, Trust
 from certmedic.core.text import stamp
+from certmedic.core.verdict import survey
 from labs import pki
 from labs.values import CLIENTS_CA, DAY, NOW, PEERS_CA, VOLUME, facts, member, stored
 
@@ -236,3 +238,45 @@ def test_many_healthy_files_are_counted(number, end):
     good, why = healthy([f"/{n}.crt" for n in range(number)], facts((*files, *member()[1:])))
     assert good
     assert end in why
+
+
+OLD_CA = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
+NEW_CA = pki.authority("etcd-peers-ca-main", not_before=NOW - DAY, key=OLD_CA.key)
+STRANGE_CA = pki.authority("etcd-peers-ca-main", not_before=NOW - DAY)
+
+
+def sent_along(first, second, *, embedded=""):
+    """Return the file of a leaf and its expired CA, with one CA in the CA file, or the CA file with two CAs."""
+    if second is None:
+        leaf = stored(OLD_CA.leaf("etcd-a", not_after=NOW + DAY), ME, ca_path=CA_FILE)
+        beside = stored(OLD_CA, ME, "ca", index=1)
+        beside = replace(beside, certificate=replace(beside.certificate, embedded_kind=embedded))
+        return facts((leaf, beside, stored(first, CA_FILE, "ca"))), beside
+    both = tuple(stored(ca, CA_FILE, "ca", index=number) for number, ca in enumerate((first, second)))
+    return facts(both), next(each for each in both if each.certificate.not_after < NOW)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "embedded", "is_replaced"),
+    [
+        (NEW_CA, None, "", True),  # k3s keeps the old CA in the files of its leaves
+        (STRANGE_CA, None, "", False),
+        (OLD_CA, None, "", False),
+        (NEW_CA, None, "cluster", False),  # the client of a kubeconfig knows that copy alone
+        (NEW_CA, OLD_CA, "", True),  # kops keeps both in a keyset
+        (OLD_CA, NEW_CA, "", True),
+        (OLD_CA, STRANGE_CA, "", False),
+    ],
+)
+def test_expired_copy_of_a_ca_that_was_signed_again_is_no_fault(first, second, embedded, is_replaced):
+    here, copy = sent_along(first, second, embedded=embedded)
+    assert replaced(copy, here) is is_replaced
+    assert (examine(copy, here) is None) is is_replaced
+
+
+def test_copy_of_a_ca_that_was_signed_again_is_not_forecast():
+    ending = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=NOW + DAY, key=OLD_CA.key)
+    for files in ((ending, NEW_CA), (NEW_CA, ending)):
+        both = tuple(stored(ca, CA_FILE, "ca", index=number) for number, ca in enumerate(files))
+        assert survey(facts(both), warn_within=2 * DAY) == ()
+    assert len(survey(facts((stored(ending, CA_FILE, "ca"),)), warn_within=2 * DAY)) == 1

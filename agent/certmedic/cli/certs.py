@@ -20,11 +20,11 @@ import click
 from certmedic import app
 from certmedic.cli import collect, inputs, output
 from certmedic.cli.explain import entry_of
-from certmedic.cli.listing import UNREADABLE, served, state_of_fault, tell_certificates, tell_faults
+from certmedic.cli.listing import REPLACED, UNREADABLE, served, state_of_fault, tell_certificates, tell_faults
 from certmedic.config import policy_of
 from certmedic.core import certificates, echo, planes, symptoms, verdict
 from certmedic.core import diagnose as doctor
-from certmedic.core.examine import examine
+from certmedic.core.examine import examine, replaced
 from certmedic.core.model import (
     Diagnosis,
     Facts,
@@ -85,13 +85,23 @@ def certs(  # noqa: PLR0913 - each is an option of the command
     def status(stored: Stored) -> str:
         fault = examine(stored, facts)
         days = max(warns.plane.get(stored.place.plane, warns.warn_days), default=0)
+        if fault is None and replaced(stored, facts):
+            return REPLACED
         return str(fault.cause) if fault is not None else certificates.status(stored.certificate, now, days)
 
     known = (*facts.stored, *facts.memory)
     rows = sorted(((stored, status(stored)) for stored in known), key=lambda row: row[0].certificate.not_after)
     states = Counter(state for _, state in rows)
     states += Counter(map(state_of_fault, (fault for fault in facts.faults if fault.trust is Trust.SYSTEM)))
-    code = 3 if not rows else 2 if states.keys() - {"ok", "expiring", UNREADABLE} else 1 if states["expiring"] else 0
+    code = (
+        3
+        if not rows
+        else 2
+        if states.keys() - {"ok", "expiring", UNREADABLE, REPLACED}
+        else 1
+        if states["expiring"]
+        else 0
+    )
     if as_json:
         output.as_json(
             cluster=app.identity(settings, root or "/").name,

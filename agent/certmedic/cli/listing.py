@@ -11,6 +11,7 @@ from certmedic.core.model import Certificate, Facts, FileFault, Stored
 from certmedic.core.text import ago, span
 
 UNREADABLE = "unreadable"  # the reason of a fault
+REPLACED = "replaced"  # the status of an old copy of a CA, beside a valid one with the same key
 ROOMY = 100  # columns; a narrower terminal shows no time of day, which stands in `show` and `--json`
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
 from certmedic.core import holders, planes
-from certmedic.core.command import Command, fixed, is_plain_path, run
+from certmedic.core.command import Command, fixed, is_plain_path, run, shell
 from certmedic.core.model import Facts, Stored
 
 ALPHA_UNTIL = (1, 20)  # before it: `kubeadm alpha certs` (kubernetes/kubernetes cmd/kubeadm, v1.20)
@@ -139,10 +140,10 @@ def readers_of_ca(stored: Stored) -> tuple[str, ...]:
     return _OF_CA.get(stored.certificate.path, ()) if stored.certificate.is_ca else ()
 
 
-def of_cas(cas: Sequence[tuple[str, str]], plane: str) -> tuple[Command, ...]:
+def of_cas(cas: Sequence[tuple[str, str]], plane: str, *, ended: datetime | None = None) -> tuple[Command, ...]:
     """Return the commands that sign CAs again with their own keys and hand them to those who hold them, as far as the plane has a way.
 
-    Each CA is (path, common name); several files may hold the same one.
+    Each CA is (path, common name); several files may hold the same one. `ended` is when the first of them expired.
     """
     paths = list(dict.fromkeys(path for path, _ in cas))
     if plane == "kops":
@@ -152,7 +153,13 @@ def of_cas(cas: Sequence[tuple[str, str]], plane: str) -> tuple[Command, ...]:
     if plane in _UNITS:
         staged = dict.fromkeys(step for path in paths for step in _ca_of_rancher(path, plane))
         rotate = run("sudo", plane, "certificate", "rotate-ca", f"--path=/opt/{plane}/server", "--force")
-        return (*staged, rotate, *restarts((), plane)) if staged else ()
+        restart = restarts((), plane)
+        handed = (
+            (rotate, *restart)
+            if ended is None
+            else fixed(_in_the_past(ended, shell((*restart, rotate)), shell(restart)))
+        )
+        return (*staged, *handed) if staged else ()
     signed = [step for path in paths for step in sign_ca_again(path)]
     names = dict.fromkeys(name for path in paths for name in _OF_CA.get(path, ()) if plane == "kubeadm")
     if not signed or not names:
@@ -186,6 +193,15 @@ def _ca_of_rancher(path: str, plane: str) -> tuple[Command, ...]:
         run("sudo", "mkdir", "-p", staged.rpartition("/")[0]),
         run("sudo", "cp", f"{used}.key", f"{staged}.key"),
         _sign(f"{used}.crt", f"{used}.key", f"{staged}.crt"),
+    )
+
+
+def _in_the_past(ended: datetime, steps: str, last: str) -> str:
+    """Return a line that takes steps with the clock set to an hour before `ended`, sets it right whatever they return, and takes the last."""
+    return (
+        f"{{ past=$(($(date +%s) - {int(ended.timestamp()) - 3600})); sudo timedatectl set-ntp false;"
+        f' sudo date --set="-$past seconds"; {steps}; failed=$?; sudo date --set="+$past seconds";'
+        f" sudo timedatectl set-ntp true; test $failed = 0 && {last}; }}"
     )
 
 

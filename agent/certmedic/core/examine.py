@@ -94,6 +94,8 @@ def is_unverifiable(leaf: Certificate, cas: Sequence[Certificate]) -> bool:
 def examine(stored: Stored, facts: Facts) -> Finding | None:
     """Return the gravest fault of a certificate in dates, chain, key and usage; None if it has none."""
     leaf = stored.certificate
+    if replaced(stored, facts):
+        return None
     if leaf.is_ca:
         return dated(stored, leaf, f"{leaf.path}: the CA {leaf.subject_cn}", facts)
     known = authorities(stored, facts)
@@ -113,6 +115,27 @@ def examine(stored: Stored, facts: Facts) -> Finding | None:
             evidence=f"{leaf.path}: its kind of signature cannot be verified here, so its CA in {stored.place.ca_path} is not known",
         )
     return finding or unfit(stored, known if not way else ())
+
+
+def replaced(stored: Stored, facts: Facts) -> bool:
+    """Whether a CA is an old copy: those who check against it also know a valid one of the same name and key.
+
+    k3s and rke2 keep the CA in the files of their leaves, and kops keeps all CAs of a keyset in one file (FIELD 8.4).
+    """
+    old = stored.certificate
+    beside = facts.by_path.get(old.path, ()) if old.is_ca else ()
+    if len(beside) < 2:
+        return False
+    # Whoever reads a kubeconfig knows only the CA in it.
+    path = "" if old.embedded_kind else planes.place(old.path).ca_path
+    known = facts.by_path.get(path, ())
+    return any(
+        (ca.subject, ca.key_fingerprint) == (old.subject, old.key_fingerprint)
+        and ca.not_before <= facts.at <= ca.not_after
+        and ca.not_after > old.not_after
+        for ca in (*known, *beside)
+        if ca.is_ca and ca.embedded_key in ("", old.embedded_key)
+    )
 
 
 def dated(stored: Stored, culprit: Certificate, what: str, facts: Facts) -> Finding | None:

@@ -129,6 +129,11 @@ _AFTER_SIGNING = {  # what the commands of a plane do with a CA that was signed 
         " Restart the other servers, then the agents.",
     ),
 }
+# k3s-io/k3s#12910: rotate-ca first checks the supervisor against the CA that has expired (pkg/clientaccess/token.go, getCACerts).
+_SUPERVISED = (
+    " The supervisor refuses that with an expired CA, so the command sets the clock back while it works."
+    " With several servers, set the clocks of all back."
+)
 
 
 def _for_cas(place: Place, stored: Sequence[Stored], *, has_expired: bool) -> Remedy | None:
@@ -139,10 +144,11 @@ def _for_cas(place: Place, stored: Sequence[Stored], *, has_expired: bool) -> Re
     leaves = [(s.certificate, s.place.ca_path) for s in stored]
     cas = [(leaf.path, leaf.subject_cn) if leaf.is_ca else (ca or leaf.path, leaf.issuer_cn) for leaf, ca in leaves]
     ends = "has expired" if has_expired else "expires"
-    if place.plane in _AFTER_SIGNING and (commands := cures.of_cas(cas, place.plane)):
+    ended = min((leaf.not_after for leaf, _ in leaves if leaf.is_ca), default=None) if has_expired else None
+    if place.plane in _AFTER_SIGNING and (commands := cures.of_cas(cas, place.plane, ended=ended)):
         why = (
             f"The CA itself {ends}. If its key is here, sign the CA again with the same key: no other certificate has to change."
-            f" {_AFTER_SIGNING[place.plane]}"
+            f" {_AFTER_SIGNING[place.plane]}{_SUPERVISED if has_expired and place.plane in ('k3s', 'rke2') else ''}"
         )
     elif effect := planes.plane_of(place.plane).ca.command:
         why, commands = f"The CA itself {ends}. {planes.plane_of(place.plane).ca.why}", fixed(effect)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from certmedic.core import planes, remedies, stale
-from certmedic.core.examine import Finding, displaced, examine, healthy
+from certmedic.core.examine import Finding, displaced, examine, healthy, replaced
 from certmedic.core.model import Cause, Confidence, Diagnosis, Facts, Severity, Suspect, Trust
 from certmedic.core.text import stamp
 
@@ -175,7 +175,8 @@ def survey(
             Cause.CLOCK,
         ):
             continue  # copies and unused files often differ in chain, key and usage; only a line makes that a fault
-        if finding is None and leaf.not_after - facts.at <= within.get(stored.place.plane, warn_within):
+        ends_soon = leaf.not_after - facts.at <= within.get(stored.place.plane, warn_within)
+        if finding is None and ends_soon and not replaced(stored, facts):
             finding = Finding(
                 stored=stored,
                 culprit=leaf,

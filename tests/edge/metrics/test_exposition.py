@@ -11,6 +11,7 @@ from certmedic.core.incident import ActState
 from certmedic.core.model import Cause, FileFault, Place, RemedyKind, Revocations, Served, Suspect, Trust
 from certmedic.edge.metrics import Exposition, Numbers
 from certmedic.edge.metrics.certificates import MOST
+from labs import pki
 from labs.exposed import act, incident
 from labs.values import DAY, NOW, VOLUME, facts, member, stored
 
@@ -256,3 +257,11 @@ def test_file_without_a_plane_has_empty_words():
         "cure",
         "by_itself",
     }
+
+
+def test_old_copy_of_a_ca_that_was_signed_again_has_no_series():
+    old = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
+    new = pki.authority("etcd-peers-ca-main", not_before=NOW - DAY, key=old.key)
+    files = [stored(ca, "/ca.crt", "ca", index=number) for number, ca in enumerate((old, new))]
+    assert len(labels_of(series(numbers(files)), "x509_cert_not_after")) == 1
+    assert len(labels_of(series(numbers(files[:1])), "x509_cert_not_after")) == 1

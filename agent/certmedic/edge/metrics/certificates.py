@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from certmedic.core import planes
 from certmedic.core.certificates import attributes
 from certmedic.core.decision import Policy, cure_of, is_used, renews_by_itself
-from certmedic.core.examine import served_by_system
+from certmedic.core.examine import replaced, served_by_system
 from certmedic.core.model import Certificate, Facts, Place, Stored, Trust
 
 NAMES = ("C", "ST", "L", "O", "OU", "CN")
@@ -63,7 +63,7 @@ class Certificates:
         """Return the metrics of an inventory; only the counters if there was none yet."""
         if facts is None:
             return self._counters()
-        trusted = [stored for stored in facts.stored if stored.trust is Trust.SYSTEM]
+        trusted = [stored for stored in facts.stored if stored.trust is Trust.SYSTEM and not replaced(stored, facts)]
         listed = sorted(trusted, key=lambda stored: stored.certificate.not_after)[:MOST]
         rows = dict(_rows(listed))
         if facts.at != self._counted:
