@@ -28,6 +28,7 @@ ROWS: dict[str, tuple[Callable[[int, int, catchup.Say], Row], int, int]] = {
     "storm": (service.storm, 200_000, 3),
     "live": (service.latency, 300, 1),
     "latency": (latency.latency, 108, 1),
+    "expiry": (latency.expiry, 108, 1),
     "scale": (scale.scale, 1, 1),
     "rest": (rest.rest, 240, 1),
     "month": (rest.month, 30, 1),

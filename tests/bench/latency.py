@@ -12,6 +12,7 @@ import queue
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -26,8 +27,10 @@ from bench.catchup import Say
 from bench.measure import FailedError
 from bench.service import FAULT, background, inside, ready_agent
 from bench.verdicts import Row, Verdict
+from labs.drill.etcd import find
+from labs.drill.master import free_ports
 from labs.journal import start_journald
-from labs.pki import authority
+from labs.pki import Authority, authority
 from labs.trusted import trusted_folder
 
 RATES = (0, 10, 100, 1000)  # lines of no interest a second, beside
@@ -105,8 +108,25 @@ def sightings(samples: int, rate: int) -> dict[str, list[float]]:
     }
 
 
+def expiry(samples: int, _rounds: int, say: Say) -> Row:
+    """Let so many certificates of real etcds expire while clients call them, and send by the default grouping."""
+    say(
+        f"{samples} certificates expire, {AGENTS} agents at a time, each with an etcd and a client that logs a refusal a second"
+    )
+    took = expiries(samples, "")
+    return Row(
+        f"expiry, {samples} certificates",
+        {},
+        [_verdict("expiry of etcd's certificate to message", took, 45.0)],
+        {"seconds": took},
+    )
+
+
 def expiries(samples: int, group_for: str) -> list[float]:
-    """Return the seconds from the expiry of each certificate to its message, by several services at a time."""
+    """Return the seconds from the expiry of each certificate to its message, by several services at a time.
+
+    Without a `group_for` the default counts, and a real etcd serves the certificates.
+    """
     of_each = [min(OF_ONE, samples - begun) for begun in range(0, samples, OF_ONE)]
     took = []
     while of_each:
@@ -123,13 +143,17 @@ def _of_one_agent(count: int, group_for: str) -> list[float]:
     with start_journald() as journald, trusted_folder() as folder, _hook() as (port, received):
         certificate, config = folder / "served.crt", folder / "certmedic.toml"
         _issue(ca, certificate, timedelta(days=300))
+        log = folder / "etcd.log"
         config.write_text(
-            f'mode = "notify"\nstate = "{folder / "state"}"\n[watch]\ndocker = false\npods = false\n'
+            f'mode = "notify"\nstate = "{folder / "state"}"\n[watch]\ndocker = false\npods = false\nfiles = ["{log}"]\n'
             f'[certificates]\npaths = ["{certificate}"]\nwarn_days = []\n'
-            f'[notify]\napprise = ["json://127.0.0.1:{port}"]\ngroup_for = "{group_for}"\n'
+            f'[notify]\napprise = ["json://127.0.0.1:{port}"]\n' + (f'group_for = "{group_for}"\n' if group_for else "")
         )
         config.chmod(0o640)  # the address of a hook is a secret
+        log.touch()
         with contextlib.ExitStack() as running:
+            if not group_for:
+                running.enter_context(_etcd(ca, certificate, log))
             with STARTING:
                 running.enter_context(ready_agent(journald, config))
             time.sleep(5)
@@ -139,14 +163,49 @@ def _of_one_agent(count: int, group_for: str) -> list[float]:
                 took.append(_next(received, "failure") - ends.timestamp())
                 _issue(ca, certificate, timedelta(days=300))
                 _next(received, "success")
+        if not group_for and b"rejected connection" not in log.read_bytes():
+            raise FailedError("etcd logged no refusal")
     return took
 
 
-def _issue(ca: object, path: Path, lasts: timedelta) -> datetime:
+@contextlib.contextmanager
+def _etcd(ca: Authority, certificate: Path, log: Path) -> Iterator[None]:
+    """Run an etcd that serves a certificate, and a client that verifies it every second."""
+    client, peer = free_ports(2)
+    trust = certificate.with_name("ca.pem")
+    trust.write_bytes(ca.pem)
+    key = certificate.with_suffix(".key")
+    command = [
+        *(str(find()), "--name=a", f"--data-dir={certificate.parent / 'data'}", "--logger=zap"),
+        *(f"--listen-client-urls=https://127.0.0.1:{client}", f"--advertise-client-urls=https://127.0.0.1:{client}"),
+        *(f"--listen-peer-urls=http://127.0.0.1:{peer}", f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
+        *(f"--initial-cluster=a=http://127.0.0.1:{peer}", f"--cert-file={certificate}", f"--key-file={key}"),
+    ]
+    context = ssl.create_default_context(cafile=str(trust))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # under 1.3 Go takes the alert of OpenSSL for a broken record
+    over = threading.Event()
+
+    def call() -> None:
+        while not over.wait(1):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", client), 5) as plain:
+                context.wrap_socket(plain, server_hostname="127.0.0.1").close()
+
+    with log.open("ab") as output, subprocess.Popen(command, stdout=output, stderr=output) as etcd:
+        caller = threading.Thread(target=call, daemon=True)
+        caller.start()
+        try:
+            yield
+        finally:
+            over.set()
+            caller.join()
+            etcd.terminate()
+
+
+def _issue(ca: Authority, path: Path, lasts: timedelta) -> datetime:
     """Put a certificate into place, as a renewal does; return when it expires."""
     ends = (datetime.now(UTC) + lasts).replace(microsecond=0)
-    leaf = ca.leaf("etcd-a", ips=("127.0.0.1",), not_before=ends - timedelta(days=365), not_after=ends)  # type: ignore[attr-defined]
-    leaf.write(path.with_name(".new"))
+    leaf = ca.leaf("etcd-a", ips=("127.0.0.1",), not_before=ends - timedelta(days=365), not_after=ends, key=ca.key)
+    leaf.write(path.with_name(".new"), path.with_suffix(".key"))
     path.with_name(".new").rename(path)
     return ends
 

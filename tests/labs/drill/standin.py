@@ -82,7 +82,7 @@ class Manager:
         """Write one certificate with its CA beside it, if EnsureKeypair of this etcd-manager version would."""
         ca = pki.read_authority(self.authorities / f"{authority}.crt")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name("ca.crt").write_bytes(ca.pem)
+        path.with_name("ca.crt").write_bytes((self.authorities / f"{authority}.crt").read_bytes())
         key_path = path.with_suffix(".key")
         # Only a missing key means the first start: a missing .crt may have been moved aside.
         first = not key_path.exists()
