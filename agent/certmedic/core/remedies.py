@@ -131,8 +131,8 @@ _AFTER_SIGNING = {  # what the commands of a plane do with a CA that was signed 
 }
 # k3s-io/k3s#12910: rotate-ca first checks the supervisor against the CA that has expired (pkg/clientaccess/token.go, getCACerts).
 _SUPERVISED = (
-    " The supervisor refuses that with an expired CA, so the command sets the clock back while it works."
-    " With several servers, set the clocks of all back."
+    " rotate-ca fails with an expired CA, so the command sets the clock back while rotate-ca works."
+    " With several servers, set back the clocks of the others first."
 )
 
 
