@@ -10,11 +10,12 @@ import pytest
 
 from certmedic import __version__
 from certmedic.cli.incidents import matters
+from certmedic.cli.service import tell_found
 from certmedic.core.model import SourceDown
 from certmedic.edge.actor import ABSENT, VARIABLE
-from labs import commandline
+from labs import commandline, pki
 from labs.played import REFUSED
-from labs.values import DAY, NOW, member
+from labs.values import DAY, NOW, facts, member, stored
 
 
 @pytest.mark.parametrize(
@@ -176,3 +177,14 @@ def test_gravest_open_incident_is_listed_first(lab):
     assert sorted([over, incident, later], key=matters) == [later, incident, over]
     shown = commandline.run(lab, "incidents").output
     assert shown.index("critical") < shown.index("warning")
+
+
+def test_old_copy_of_a_ca_that_was_signed_again_is_not_counted_as_expired(capsys):
+    old = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, not_after=NOW - DAY)
+    new = pki.authority("etcd-peers-ca-main", not_before=NOW - DAY, key=old.key)
+    tell_found(facts(tuple(stored(ca, "/ca.crt", "ca", index=n) for n, ca in enumerate((old, new)))), NOW)
+    tell_found(facts((stored(old, "/ca.crt", "ca"),)), NOW)
+    assert capsys.readouterr().out.splitlines()[::2] == [
+        "found        1 certificate",
+        "found        1 certificate, 1 expired",
+    ]

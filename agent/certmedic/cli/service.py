@@ -16,6 +16,7 @@ from certmedic.cli.incidents import row, silence_of, silences_of
 from certmedic.cli.security import show_protections
 from certmedic.config import Config
 from certmedic.core import message
+from certmedic.core.examine import replaced
 from certmedic.core.model import Facts, Severity, Silence
 from certmedic.core.text import ago, count, minute, span
 from certmedic.edge import actor
@@ -157,7 +158,8 @@ def idle_reason(mode: str, tripped: str) -> str | None:
 
 def tell_found(facts: Facts, now: datetime) -> None:
     """Print how many certificates were found, and which expires next."""
-    ends = sorted((stored.certificate for stored in facts.stored), key=lambda certificate: certificate.not_after)
+    used = [stored.certificate for stored in facts.stored if not replaced(stored, facts)]
+    ends = sorted(used, key=lambda certificate: certificate.not_after)
     coming = [certificate for certificate in ends if certificate.not_after > now]
     gone = len(ends) - len(coming)
     output.say(
