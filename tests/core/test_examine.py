@@ -280,3 +280,10 @@ def test_copy_of_a_ca_that_was_signed_again_is_not_forecast():
         both = tuple(stored(ca, CA_FILE, "ca", index=number) for number, ca in enumerate(files))
         assert survey(facts(both), warn_within=2 * DAY) == ()
     assert len(survey(facts((stored(ending, CA_FILE, "ca"),)), warn_within=2 * DAY)) == 1
+
+
+@pytest.mark.parametrize("order", [(OLD_CA, NEW_CA), (NEW_CA, OLD_CA)])
+def test_end_of_an_incident_names_the_date_of_the_ca_that_counts(order):
+    both = tuple(stored(ca, CA_FILE, "ca", index=number) for number, ca in enumerate(order))
+    good, why = healthy([CA_FILE], facts(both))
+    assert (good, why) == (True, f"{CA_FILE} is valid until {stamp(read(NEW_CA).not_after)}")

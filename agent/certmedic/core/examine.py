@@ -243,7 +243,8 @@ def healthy(files: Iterable[str], facts: Facts) -> tuple[bool, str]:
             if finding is not None:
                 return False, finding.evidence
         # A kubeconfig holds its CA too.
-        stored = min(here, key=lambda item: (item.certificate.is_ca, item.certificate.not_after))
+        used = [item for item in here if not replaced(item, facts)] or here
+        stored = min(used, key=lambda item: (item.certificate.is_ca, item.certificate.not_after))
         is_bare = stored.certificate.embedded_kind == "cluster"  # only the CA of a kubeconfig is left
         until = f"is valid until {stamp(stored.certificate.not_after)}"
         reasons.append(f"{path} {'holds no client certificate any more' if is_bare else until}")
