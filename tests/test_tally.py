@@ -81,3 +81,23 @@ def test_copy_from_another_source_is_deduplicated_after_the_commit(store, monkey
     assert not lines.is_echo(sighting(stream="docker:a"))
     lines.write_lines(NOW)
     assert lines.is_echo(sighting(stream="journal"))
+
+
+@pytest.mark.parametrize(("minutes", "is_kept"), [(60, True), (62, False)])
+def test_fold_is_forgotten_an_hour_after_its_last_diagnosis(store, minutes, is_kept):
+    folds = tally.Tally(store)
+    counted(folds, sighting()).diagnosed_at = NOW
+    folds.write_counts()
+    folds.write_lines(NOW + minutes * MINUTE)
+    assert folds.is_new(sighting().fold) is not is_kept
+
+
+def test_lines_leave_the_memory_after_a_minute(store):
+    lines = tally.Tally(store)
+    lines.write_lines(NOW)
+    assert not lines.is_echo(sighting(stream="journal"))
+    lines.write_lines(NOW + MINUTE / 2)
+    assert len(lines._lines) == 1
+    lines.write_lines(NOW + MINUTE)
+    assert len(lines._lines) == 0
+    assert lines.is_echo(sighting(stream="docker:a"))

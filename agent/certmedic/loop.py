@@ -185,7 +185,7 @@ class Loop:
                     self.store.recheck(recheck.kind, recheck.incident, now + LOOK_EVERY)
             self.tally.write_counts()
             self.tally.write_lines(now)
-            self.strangers.write()
+            self.strangers.write(now)
             self.readers.settle(positions, now, at_once=turn.has_lines)
         self.performer.begin()
         self.teller.deliver(now, self.workers.courier)

@@ -36,7 +36,7 @@ class Strangers:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._parse = symptoms.ParseCache().parse  # a cache apart: strangers must not evict what trusted origins log
+        self._cache = symptoms.ParseCache()  # a cache apart: strangers must not evict what trusted origins log
         self._kinds: dict[tuple[str, str], _Kind] = {}
         self._second = 0
         self._lines = self._bytes = 0  # of that second
@@ -47,7 +47,7 @@ class Strangers:
         if not self._affords(entry, now):
             self.over_budget += 1
             return self.over_budget == 1
-        sighting = self._parse(entry)
+        sighting = self._cache.parse(entry)
         if sighting is not None:
             key = who(entry.origin), str(sighting.symptom)
             if key not in self._kinds and len(self._kinds) >= MOST_KINDS:
@@ -57,8 +57,9 @@ class Strangers:
             kind.first, kind.last = min(kind.first, entry.time), max(kind.last, entry.time)
         return False
 
-    def write(self) -> None:
+    def write(self, now: datetime) -> None:
         """Write the counts. Within a transaction."""
+        self._cache.empty(now)
         for (name, symptom), kind in self._kinds.items():
             self._store.stranger(name, symptom, kind.line, times=kind.count, first=kind.first, last=kind.last)
         if self._kinds:

@@ -7,14 +7,17 @@ one. Every method that writes runs within a transaction.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from certmedic.core import echo
 from certmedic.core.model import Sighting
 from certmedic.edge.store import Store
 
 REMEMBERED_FOLDS = 2048  # in memory
-REMEMBERED_LINES = 1024  # in memory, to deduplicate lines that come at about the same time; the store keeps more
+FOLDS_FOR = timedelta(hours=1)  # since their last diagnosis: those of noise would stay for ever
+# In memory, to deduplicate lines that come at about the same time; the store keeps more.
+REMEMBERED_LINES = 1024
+REMEMBERED_FOR = timedelta(minutes=1)
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -48,6 +51,7 @@ class Tally:
         self._folds: dict[str, Seen] = {}
         self._lines: dict[str, Line] = {}
         self._unwritten: list[Line] = []
+        self._emptied = NEVER
 
     def is_echo(self, sighting: Sighting) -> bool:
         """Whether another source has delivered a line already; remembers that this one has."""
@@ -103,5 +107,9 @@ class Tally:
         for line in self._unwritten:
             line.unwritten = False
         self._unwritten.clear()
-        if len(self._lines) > REMEMBERED_LINES:
+        if len(self._lines) > REMEMBERED_LINES or not timedelta() <= now - self._emptied < REMEMBERED_FOR:
+            self._emptied = now
             self._lines.clear()  # bounds the memory; the store has them
+            old = now - FOLDS_FOR
+            for fold in [fold for fold, seen in self._folds.items() if not seen.unwritten and seen.diagnosed_at < old]:
+                del self._folds[fold]

@@ -112,19 +112,20 @@ class Turns:
         self._tally = tally
         self._terms = terms
         self._leases = leases  # incident -> etcd group whose lease it needs
-        self._parse: Callable[[LogEntry], Sighting | None] = symptoms.ParseCache().parse
+        self._cache = symptoms.ParseCache()
 
     def begin(self, waiting: Sequence[Item], now: datetime, facts: Facts | None) -> Turn:
         """Return the turn of the waiting items and due rechecks. Its request is None if `facts`, the latest, suffice."""
         items: list[Line] = []
         new: dict[str, Sighting] = {}
         before = now - DIAGNOSE_EVERY
+        self._cache.empty(now)
         for item in waiting:
             if len(new) >= JUDGED_AT_ONCE:
                 break
             sighting, fold = None, ""
             if isinstance(item, LogEntry) and item.origin.trust is not Trust.STRANGER:
-                sighting = self._parse(item)
+                sighting = self._cache.parse(item)
                 if sighting is not None:
                     fold = sighting.fold
                     if self._tally.is_due(fold, before):

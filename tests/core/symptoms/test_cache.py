@@ -157,6 +157,19 @@ def test_invented_lines_do_not_grow_the_cache_beyond_its_limit():
     assert max(map(len, kept)) <= cache.MOST
 
 
+@pytest.mark.parametrize(
+    ("later", "is_kept"), [(timedelta(minutes=59), True), (cache.KEPT_FOR, False), (-timedelta(hours=2), False)]
+)
+def test_cache_is_emptied_once_an_hour_and_after_the_clock_was_set_back(later, is_kept):
+    parse_cache = symptoms.ParseCache()
+    parse_cache.empty(NOW)
+    for _ in range(3):
+        parse_cache.parse(entry("remote error: tls: bad certificate"))
+    parse_cache.empty(NOW + later)
+    assert bool(parse_cache._shapes and parse_cache._known) is is_kept
+    assert isinstance(parse_cache.parse(entry("remote error: tls: bad certificate")), Sighting)
+
+
 def test_cache_halves_the_cost_of_a_storm():
     line = 'rejected connection from "10.0.0.2:{}" (error "remote error: tls: bad certificate", ServerName "etcd-a")'
     entries = [entry(line.format(30000 + number)) for number in range(2000)]

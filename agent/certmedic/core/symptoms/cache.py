@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Final, Protocol
 
@@ -18,6 +19,7 @@ from certmedic.core.model import LogEntry, Origin, Sighting
 from certmedic.core.symptoms.parse import LONGEST_MESSAGE, parse
 
 MOST: Final = 256  # kinds of lines in the cache
+KEPT_FOR: Final = timedelta(hours=1)
 LONGEST: Final = LONGEST_MESSAGE  # characters of a cached line: nothing of it is cut off
 MOST_PARTS: Final = 16
 
@@ -52,6 +54,14 @@ class ParseCache:
         self._shapes: dict[bytes, tuple[_Cut, _Cut]] = {}  # extractors of the variable and the constant parts
         self._known: dict[_Key, _Known | None] = {}  # None: cannot be cached
         self._met: set[_Key] = set()  # seen once: caching pays off at the second time
+        self._emptied = datetime.min.replace(tzinfo=UTC)
+
+    def empty(self, now: datetime) -> None:
+        """Empty the cache once in `KEPT_FOR`. Lines that come once would fill it over weeks."""
+        if not timedelta() <= now - self._emptied < KEPT_FOR:
+            self._emptied = now
+            for kept in (self._shapes, self._known, self._met):
+                kept.clear()
 
     def parse(self, entry: LogEntry) -> Sighting | None:
         """Return what `parse` returns. Never raises."""
