@@ -26,7 +26,7 @@ from certmedic.edge.source import Status
 
 TICK = 5.0  # the longest wait, in seconds
 BLIND_TICK = 1.0  # the same without inotify
-GATHER = 0.15  # seconds from an event until files are read, so that a busy log is read in blocks
+GATHER = 0.15  # seconds between two reads: a busy log is read in blocks, and the first line after a pause at once
 REPORT_EVERY = 10.0  # seconds
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Files(ABC):
         self._inotify: Inotify | None = None
         self._folders: dict[int, str] = {}  # by watch
         self._files: dict[int, tuple[Tail, tuple[int, int]]] = {}  # by watch: the log, and device and inode of its file
+        self._woken = 0.0  # when events came last, on the monotonic clock
 
     @abstractmethod
     def _log(self, path: str) -> Tail | None:
@@ -280,10 +281,11 @@ class Files(ABC):
             stop.wait(timeout)
             dirty.update(self._logs.values())
             return True
+        if timeout and (early := self._woken + GATHER - time.monotonic()) > 0:
+            stop.wait(early)
         rescan = False
-        events = False
         for number, mask in self._inotify.events(timeout):
-            events = True
+            self._woken = time.monotonic()
             if mask & inotify.Q_OVERFLOW:
                 dirty.update(self._logs.values())
                 rescan = True
@@ -298,8 +300,6 @@ class Files(ABC):
                 if mask & inotify.IGNORED:
                     del self._folders[number]
             # Otherwise it is the last event of a watch that was ended.
-        if events and timeout:
-            stop.wait(GATHER)
         return rescan
 
     # ------------------------------------------------------------ items
