@@ -14,15 +14,18 @@ import click
 from click.shell_completion import CompletionItem
 
 from certmedic.cli import output
-from certmedic.config import Config, ConfigError, duration, load
 from certmedic.core.text import nearest
 
+# Imported where they are used, so that commands without configuration or state start sooner.
 if TYPE_CHECKING:
+    from certmedic.config import Config, ConfigError
     from certmedic.edge.store import Store
 
 
 def moment_of(text: str, now: datetime) -> datetime:
     """Return a time as `utc` does, or one so far ahead of now: "90d", "12h". Raises ValueError."""
+    from certmedic.config import duration  # noqa: PLC0415 - see above
+
     try:
         return now + duration(text)
     except ValueError:
@@ -120,6 +123,8 @@ def config(path: Path | None, *, looks: bool = False) -> Config:
 
     A command that only `looks` goes on with the good values, since people look when something is wrong.
     """
+    from certmedic.config import ConfigError, load  # noqa: PLC0415 - see above
+
     try:
         return load(path)
     except ConfigError as error:
@@ -151,7 +156,7 @@ def need_linux(command: str, instead: str = "run it on the master", *, code: int
 @contextmanager
 def state(settings: Config, *, writable: bool = False) -> Iterator[Store]:
     """Open the service's state, for reading or for one transaction; or print why that fails, and exit."""
-    from certmedic.edge.store import STATE, Store, StoreError  # noqa: PLC0415 - commands without the state start sooner
+    from certmedic.edge.store import STATE, Store, StoreError  # noqa: PLC0415 - see above
 
     file = settings.state / STATE
     try:
@@ -171,7 +176,8 @@ def completion(rows: Callable[[Store], Iterable[tuple[int, str]]]) -> Callable[.
     """Return a shell completion that offers the numbers of `rows`, each with its text; nothing if the state is unreadable."""
 
     def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from certmedic.edge.store import STATE, Store, StoreError  # noqa: PLC0415 - as in `state`
+        from certmedic.config import ConfigError, load  # noqa: PLC0415 - see above
+        from certmedic.edge.store import STATE, Store, StoreError  # noqa: PLC0415 - see above
 
         with suppress(ConfigError, StoreError):
             path = load(ctx.params.get("config_path")).state / STATE

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from certmedic.core.regex import regex
+
 LAYERS: Final = 8  # envelopes; real lines have four at most
 DEPTH: Final = 5  # of JSON objects within a JSON object
 PAIRS: Final = 64
@@ -32,46 +34,44 @@ ENTRY_KEYS: Final = frozenset(
 STAMP: Final = r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?Z| ?[+-]\d\d:?\d\d)?"
 LEVELS: Final = r"(?:DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|PANIC|debug|info|notice|warn|warning|error|fatal|panic)"
 
-CRI: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) std(?:out|err) [FP](?: |$)")
-CAPNSLOG: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ [A-Z] \| ")
+CRI: Final = regex(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) std(?:out|err) [FP](?: |$)")
+CAPNSLOG: Final = regex(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ [A-Z] \| ")
 # The month as the machine's own language shortens it: Mar, août, Mär., 11月.
 MONTH_DAY: Final = r"(?:[A-Z][a-z]{2} )?(?:[^\W\d_]{3,5}\.?|\d{1,2}月)\s{1,4}\d{1,2}\s\d\d:\d\d:\d\d(?:\.\d+)?\s"
 # A program's name without a pid counts only behind syslog's date, which has no year.
-SYSLOG: Final = re.compile(
+SYSLOG: Final = regex(
     rf"(?:<\d{{1,3}}>)?(?:{MONTH_DAY}|(?P<iso>(?:1 )?{STAMP}\s|{MONTH_DAY}\d{{4}}\s))"
     r"(?:[a-z0-9]+\.[a-z]+\s|\S{1,255}\s{1,4})(?P<program>[^\s\[\]:\"={}|]{1,64})(?(iso)\[\d+\]|(?:\[\d+\])?):\s"
 )
 # The later form of syslog (RFC 5424): priority, version, date, host, program, pid, kind, data in brackets.
-SYSLOG_2009: Final = re.compile(
+SYSLOG_2009: Final = regex(
     r"<\d{1,3}>1 \S{1,64} \S{1,255} (?:-|(?P<program>\S{1,48})) \S{1,128} \S{1,32} (?:-|\[[^\]\n]{0,1000}\]) "
 )
-DATED: Final = re.compile(rf"(?:{MONTH_DAY}(?:\d{{4}}\s)?|\[?{STAMP}\]?[\s:]\s*|\[\s*\d+\.\d+\] )")
-KERNEL: Final = re.compile(r"\[\s*\d+\.\d+\] (?P<program>[^\s\[\]:]{1,64})\[\d+\]: ")
-BARE: Final = re.compile(r"(?P<program>[A-Za-z][\w./@-]{1,63})\[\d+\]: ")
-KLOG: Final = re.compile(
-    r"[IWEF]\d{4}(?:\d\d)? \d\d:\d\d:\d\d\.\d+\s+\d+ (?:\(\w+\) )?[\w./@+-]{1,200}:\d+(?:\] ?|\s+)"
-)
-SOURCE: Final = re.compile(r"(?:\d+ )?[\w./@+-]{1,200}\.go:\d+(?:\]|:) ")
-EXPORT: Final = re.compile(r"MESSAGE=")  # the journal's export format
-GRPC: Final = re.compile(r"(?:WARNING|ERROR|INFO): (?=\d{4}/)")
-COMPOSE: Final = re.compile(r"(?:\d\d:\d\d:\d\d )?(?P<program>[A-Za-z][\w.@/-]{1,80})\s{1,40}\| ")
-LEVEL: Final = re.compile(
+DATED: Final = regex(rf"(?:{MONTH_DAY}(?:\d{{4}}\s)?|\[?{STAMP}\]?[\s:]\s*|\[\s*\d+\.\d+\] )")
+KERNEL: Final = regex(r"\[\s*\d+\.\d+\] (?P<program>[^\s\[\]:]{1,64})\[\d+\]: ")
+BARE: Final = regex(r"(?P<program>[A-Za-z][\w./@-]{1,63})\[\d+\]: ")
+KLOG: Final = regex(r"[IWEF]\d{4}(?:\d\d)? \d\d:\d\d:\d\d\.\d+\s+\d+ (?:\(\w+\) )?[\w./@+-]{1,200}:\d+(?:\] ?|\s+)")
+SOURCE: Final = regex(r"(?:\d+ )?[\w./@+-]{1,200}\.go:\d+(?:\]|:) ")
+EXPORT: Final = regex(r"MESSAGE=")  # the journal's export format
+GRPC: Final = regex(r"(?:WARNING|ERROR|INFO): (?=\d{4}/)")
+COMPOSE: Final = regex(r"(?:\d\d:\d\d:\d\d )?(?P<program>[A-Za-z][\w.@/-]{1,80})\s{1,40}\| ")
+LEVEL: Final = regex(
     rf"(?:\[{LEVELS}\](?:\s+|: )|{LEVELS}\t+|(?:DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|PANIC)(?:\s+|: +))"
     r"(?:[\w/.-]{1,100}\.(?:go|rs):\d+:?\s+)?"
 )
 PREFIXES_OF_NUMBERS: Final = (CRI, CAPNSLOG, SYSLOG, SYSLOG_2009, KERNEL, DATED, COMPOSE, SOURCE, LEVEL)
 PREFIXES_OF_WORDS: Final = (EXPORT, KLOG, SYSLOG, BARE, GRPC, COMPOSE, DATED, SOURCE, LEVEL)
-PINGCAP: Final = re.compile(rf"\[{STAMP}\] \[[A-Z]+\] \[")
-PINGCAP_FIELD: Final = re.compile(r"\[((?:\"(?:[^\"\\]|\\.)*+\"?|[^\]\"])*+)\]?")
-ANSI: Final = re.compile(r"\x1b\[[0-9;]{0,16}[A-Za-z]")
+PINGCAP: Final = regex(rf"\[{STAMP}\] \[[A-Z]+\] \[")
+PINGCAP_FIELD: Final = regex(r"\[((?:\"(?:[^\"\\]|\\.)*+\"?|[^\]\"])*+)\]?")
+ANSI: Final = regex(r"\x1b\[[0-9;]{0,16}[A-Za-z]")
 
-STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*+)("?)')
+STRING: Final = regex(r'"((?:[^"\\]|\\.)*+)("?)')
 # The look-behind keeps the search from starting again at every letter of a long word.
-LOGFMT: Final = re.compile(r'(?<![\w.@/-])([\w.@/-]{1,64})=(?:"((?:[^"\\]|\\.)*+)"?|(\[[^\]"]{0,200}\]|[^\s"]*))')
-STRUCTURED: Final = re.compile(r'"((?:[^"\\]|\\.)*+)"(?= [\w."-]{1,64}=)')
-QUOTED_KEY: Final = re.compile(r'"([\w.-]{1,64})"(?==)')
+LOGFMT: Final = regex(r'(?<![\w.@/-])([\w.@/-]{1,64})=(?:"((?:[^"\\]|\\.)*+)"?|(\[[^\]"]{0,200}\]|[^\s"]*))')
+STRUCTURED: Final = regex(r'"((?:[^"\\]|\\.)*+)"(?= [\w."-]{1,64}=)')
+QUOTED_KEY: Final = regex(r'"([\w.-]{1,64})"(?==)')
 DOCKER_TAILS: Final = ('","stream":"', '","time":"')
-ESCAPES: Final = re.compile(r'(?<!\\)\\++(?=["\'`])|\\[nrt](?![\w\\])|\\u00([0-7][0-9a-f])')
+ESCAPES: Final = regex(r'(?<!\\)\\++(?=["\'`])|\\[nrt](?![\w\\])|\\u00([0-7][0-9a-f])')
 
 
 @dataclass(frozen=True, slots=True)

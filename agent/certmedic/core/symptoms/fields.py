@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
+from certmedic.core.regex import regex
+
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Java writes zones as letters. Ambiguous zones (CST, IST, BST) are left out: no date is better than a wrong date.
 ZONES: Final = {
@@ -14,13 +16,13 @@ ZONES: Final = {
     "EST": -5, "EDT": -4, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
 }  # fmt: skip
 
-_ISO: Final = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,]\d{1,9})? ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,4})?")
-_WORDY: Final = re.compile(
+_ISO: Final = regex(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,]\d{1,9})? ?(Z|[+-]\d\d:?\d\d|[A-Z]{3,4})?")
+_WORDY: Final = regex(
     r"(?:[A-Z][a-z]{2},? )?(?:(?P<day1>\d{1,2})[ -](?P<month1>[A-Z][a-z]{2})[ -](?P<year1>\d{4}) (?P<time1>\d\d:\d\d(?::\d\d)?) (?P<zone1>[A-Z]{1,4})"
     r"|(?P<month2>[A-Z][a-z]{2})\s{1,2}(?P<day2>\d{1,2}),? (?P<time2>\d\d:\d\d:\d\d) (?:(?P<zone2>[A-Z]{1,4}) (?P<year2>\d{4})|(?P<year4>\d{4}) (?P<zone4>[A-Z]{1,4}))"
     r"|(?P<month3>[A-Z][a-z]{2}) (?P<day3>\d{1,2}), (?P<year3>\d{4}) (?P<time3>\d\d:\d\d(?::\d\d)?) (?P<zone3>[A-Z]{1,4}))"
 )
-_UNIX: Final = re.compile(r"\d{9,11}$")
+_UNIX: Final = regex(r"\d{9,11}$")
 
 # Dates as programs write them in sentences: ISO with or without zone, Java's, OpenSSL's, RFC 1123, kubeadm's table, Unix seconds.
 DATE: Final = (
@@ -29,36 +31,36 @@ DATE: Final = (
     r"|(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2}\s{1,2}\d{1,2},? (?:\d{4} )?\d\d:\d\d(?::\d\d)?(?: [A-Z]{1,4})?(?: \d{4})?(?: [A-Z]{1,4})?"
     r"|\d{9,11}(?!\d))"
 )
-_VERDICT: Final = re.compile(rf"current time {DATE} is (after|before) {DATE}")
-_NOT_AFTER: Final = re.compile(
+_VERDICT: Final = regex(rf"current time {DATE} is (after|before) {DATE}")
+_NOT_AFTER: Final = regex(
     rf"(?:[Nn]ot ?[Aa]fter ?[:=]? ?|not valid after |[Ee]xpired (?:on|at|since) |is expired: |valid until |, expired )\"?{DATE}"
 )
-_NOT_BEFORE: Final = re.compile(
+_NOT_BEFORE: Final = regex(
     rf"(?:[Nn]ot ?[Bb]efore ?[:=]? ?|not valid (?:before|until) |not yet valid until |valid from )\"?{DATE}"
 )
-_NOW: Final = re.compile(rf"(?:it is currently |verification time |current time )\"?{DATE}")
+_NOW: Final = regex(rf"(?:it is currently |verification time |current time )\"?{DATE}")
 _DATES: Final = (
     ("not_after", ("after", "expired", "valid until"), _NOT_AFTER),
     ("not_before", ("before", "valid from", "valid until"), _NOT_BEFORE),
     ("current_time", ("currently", "verification time", "current time"), _NOW),
 )
-_ROW: Final = re.compile(r"(?:^|\s)([A-Z][a-z]{2} \d{1,2}, \d{4} \d\d:\d\d [A-Z]{3,4})\s")
+_ROW: Final = regex(r"(?:^|\s)([A-Z][a-z]{2} \d{1,2}, \d{4} \d\d:\d\d [A-Z]{3,4})\s")
 
 HOST_PORT: Final = r"(?:\[[0-9a-fA-F:.%\w]{2,60}\]|[^\s\"'\[\]{}(),:/]{1,255}):\d{1,5}"
 _REMOTE: Final = (
-    ("rejected connection from", re.compile(r"rejected connection from \"?([^\"\s]{1,300})")),
-    ("handshake error from", re.compile(r"handshake error from ([^\s,]{1,300}?):?(?=\s|,|$)")),
-    ("client: ", re.compile(r"\bclient: ((?=[^,\s]*[.:])[0-9a-fA-F.:]{2,50})(?=[,\s]|$)")),
-    ("from=", re.compile(r"\bfrom=([^\s,\"]{1,300})")),
-    ("remoteAddress=", re.compile(r"remoteAddress=/?([^,}\s\"]{1,300})")),
-    ("from tcp://", re.compile(r"from tcp://([^\s,\"]{1,300}?):?(?=\s|$)")),
-    ("from client ", re.compile(rf"from client \"?({HOST_PORT})")),
-    (" VERIFY ", re.compile(r"(?:^|\s)(?:\S{1,80}/)?((?:\d{1,3}\.){3}\d{1,3}:\d{1,5}) VERIFY ")),
-    (": ", re.compile(r"((?:\d{1,3}\.){3}\d{1,3}:\d{1,5}) (?:\[\d\d/|TLS|WARNING|OpenSSL)")),
+    ("rejected connection from", regex(r"rejected connection from \"?([^\"\s]{1,300})")),
+    ("handshake error from", regex(r"handshake error from ([^\s,]{1,300}?):?(?=\s|,|$)")),
+    ("client: ", regex(r"\bclient: ((?=[^,\s]*[.:])[0-9a-fA-F.:]{2,50})(?=[,\s]|$)")),
+    ("from=", regex(r"\bfrom=([^\s,\"]{1,300})")),
+    ("remoteAddress=", regex(r"remoteAddress=/?([^,}\s\"]{1,300})")),
+    ("from tcp://", regex(r"from tcp://([^\s,\"]{1,300}?):?(?=\s|$)")),
+    ("from client ", regex(rf"from client \"?({HOST_PORT})")),
+    (" VERIFY ", regex(r"(?:^|\s)(?:\S{1,80}/)?((?:\d{1,3}\.){3}\d{1,3}:\d{1,5}) VERIFY ")),
+    (": ", regex(r"((?:\d{1,3}\.){3}\d{1,3}:\d{1,5}) (?:\[\d\d/|TLS|WARNING|OpenSSL)")),
 )
 _REMOTE_KEYS: Final = tuple(f"remote{end}" for end in ("-addr", "_addr", "Addr", "-address", "_address", "Address", ""))
 
-_URL: Final = re.compile(r"https?://[^\s\"'`\u2019]{1,2000}")
+_URL: Final = regex(r"https?://[^\s\"'`\u2019]{1,2000}")
 _METHODS: Final = tuple(
     f"{method} " for name in ("Get", "Head", "Post", "Put", "Patch", "Delete") for method in (name, name.upper())
 )
@@ -76,37 +78,37 @@ _TOWARDS: Final = (
     "Addr: ",
 )
 _ENDPOINT: Final = (
-    ("connect", re.compile(rf"connect(?:ing)? to \{{?(?:Addr: )?\"?({HOST_PORT})")),
-    ("Reconnecting to {", re.compile(r"Reconnecting to \{\"?([^\s\"]{1,300})")),
-    ("ial", re.compile(rf"ial(?:ing)? (?:tcp )?\"?({HOST_PORT})")),
-    ("RPC to ", re.compile(rf"RPC to ({HOST_PORT})")),
-    ("discovered peer ", re.compile(rf"discovered peer ({HOST_PORT})")),
-    ("host='", re.compile(r"host='([^']{1,255}', port=\d{1,5})\)")),
+    ("connect", regex(rf"connect(?:ing)? to \{{?(?:Addr: )?\"?({HOST_PORT})")),
+    ("Reconnecting to {", regex(r"Reconnecting to \{\"?([^\s\"]{1,300})")),
+    ("ial", regex(rf"ial(?:ing)? (?:tcp )?\"?({HOST_PORT})")),
+    ("RPC to ", regex(rf"RPC to ({HOST_PORT})")),
+    ("discovered peer ", regex(rf"discovered peer ({HOST_PORT})")),
+    ("host='", regex(r"host='([^']{1,255}', port=\d{1,5})\)")),
 )
 _ENDPOINT_KEYS: Final = ("target", "endpoint", "address", "addr", "url", "server")
 
 _STATED: Final = (
-    ("server_name", "ServerName", re.compile(r"ServerName:? \"([^\"]{0,255})\"")),
-    ("prober", "prober", re.compile(r"prober \"(\w{1,64})\"")),
-    ("issuer", "authority certificate", re.compile(r"authority certificate \"([^\"]{1,500})\"")),
-    ("remote_peer_id", "peer ", re.compile(r"\bpeer ([0-9a-f]{8,16})\b")),
-    ("remote_peer_id", "member ", re.compile(r"\bmember ([0-9a-f]{8,16})\b")),
-    ("remote_peer_id", "dial ", re.compile(r"\bdial ([0-9a-f]{8,16}) on stream")),
-    ("serial", "SN=", re.compile(r"\bSN=(\w{1,80})")),
-    ("skid", "SKID=", re.compile(r"\bSKID=([0-9A-F:]{2,120})")),
-    ("akid", "AKID=", re.compile(r"AKID=([0-9A-F:]{2,120})")),
-    ("serial", "serial", re.compile(r"\bserial(?: number)?[ =:]{1,2}((?=\w*\d)\w{1,80})")),
-    ("serial", " not valid anymore", re.compile(r"(?<!\d)(\d{6,60}) \S{1,255} not valid anymore")),
-    ("ip_addresses", "IPAddresses", re.compile(r"IPAddresses \[([^\]]{0,2000})\]")),
-    ("dns_names", "DNSNames", re.compile(r"DNSNames \[([^\]]{0,2000})\]")),
-    ("subject", "error=", re.compile(r"\berror=[^:]{1,100}: ((?:[A-Za-z.]{1,20}=).{1,500}?)(?=, serial=|$)")),
-    ("subject", "/CN=", re.compile(r"((?:/[A-Za-z]{1,20}=[^/\"]{0,200}){1,12})")),
-    ("subject", "CN=", re.compile(r"certificate ((?:CN|O)=[^\s\"]{1,300})")),
-    ("subject", "certificate ", re.compile(r"\[certs\].{0,40}? certificate ([\w./-]{1,80}) (?:not signed|is invalid)")),
-    ("subject", "for certificate ", re.compile(r"for certificate ([\w./-]{1,80}):")),
-    ("cert_file", ": no such file", re.compile(r"(?<![^\s\"'])([^\s\"']{1,500}): no such file or directory")),
-    ("cert_file", ": permission denied", re.compile(r"(?<![^\s\"'])([^\s\"']{1,500}): permission denied")),
-    ("cert_file", "[key: ", re.compile(r"\[key: (?:(?=,), cert: )?([^\s,\]]{1,500})")),
+    ("server_name", "ServerName", regex(r"ServerName:? \"([^\"]{0,255})\"")),
+    ("prober", "prober", regex(r"prober \"(\w{1,64})\"")),
+    ("issuer", "authority certificate", regex(r"authority certificate \"([^\"]{1,500})\"")),
+    ("remote_peer_id", "peer ", regex(r"\bpeer ([0-9a-f]{8,16})\b")),
+    ("remote_peer_id", "member ", regex(r"\bmember ([0-9a-f]{8,16})\b")),
+    ("remote_peer_id", "dial ", regex(r"\bdial ([0-9a-f]{8,16}) on stream")),
+    ("serial", "SN=", regex(r"\bSN=(\w{1,80})")),
+    ("skid", "SKID=", regex(r"\bSKID=([0-9A-F:]{2,120})")),
+    ("akid", "AKID=", regex(r"AKID=([0-9A-F:]{2,120})")),
+    ("serial", "serial", regex(r"\bserial(?: number)?[ =:]{1,2}((?=\w*\d)\w{1,80})")),
+    ("serial", " not valid anymore", regex(r"(?<!\d)(\d{6,60}) \S{1,255} not valid anymore")),
+    ("ip_addresses", "IPAddresses", regex(r"IPAddresses \[([^\]]{0,2000})\]")),
+    ("dns_names", "DNSNames", regex(r"DNSNames \[([^\]]{0,2000})\]")),
+    ("subject", "error=", regex(r"\berror=[^:]{1,100}: ((?:[A-Za-z.]{1,20}=).{1,500}?)(?=, serial=|$)")),
+    ("subject", "/CN=", regex(r"((?:/[A-Za-z]{1,20}=[^/\"]{0,200}){1,12})")),
+    ("subject", "CN=", regex(r"certificate ((?:CN|O)=[^\s\"]{1,300})")),
+    ("subject", "certificate ", regex(r"\[certs\].{0,40}? certificate ([\w./-]{1,80}) (?:not signed|is invalid)")),
+    ("subject", "for certificate ", regex(r"for certificate ([\w./-]{1,80}):")),
+    ("cert_file", ": no such file", regex(r"(?<![^\s\"'])([^\s\"']{1,500}): no such file or directory")),
+    ("cert_file", ": permission denied", regex(r"(?<![^\s\"'])([^\s\"']{1,500}): permission denied")),
+    ("cert_file", "[key: ", regex(r"\[key: (?:(?=,), cert: )?([^\s,\]]{1,500})")),
 )
 _STATED_KEYS: Final = (
     ("server_name", ("server-name", "server_name", "serverName")),
@@ -116,12 +118,12 @@ _STATED_KEYS: Final = (
     ("dns_names", ("dns-names",)),
 )
 _NAMES: Final = (
-    re.compile(r"certificate is (?:only )?valid for (?!name)([^;]{1,2000}), not ([^\s\",;)\]]{1,300})"),
-    re.compile(r"cannot validate certificate for ()([^\s\"]{1,300}) because"),
-    re.compile(r"not valid for any names, but wanted to match ()([^\s\",;)\]]{1,300})"),
-    re.compile(r"certificate is not valid for ()['\"\u2018]([^'\"\u2019]{1,300})"),
-    re.compile(r"certificate not valid for name \"()([^\"]{1,300})\""),
-    re.compile(r"none matched ()([^\s\",;)\]]{1,300})"),
+    regex(r"certificate is (?:only )?valid for (?!name)([^;]{1,2000}), not ([^\s\",;)\]]{1,300})"),
+    regex(r"cannot validate certificate for ()([^\s\"]{1,300}) because"),
+    regex(r"not valid for any names, but wanted to match ()([^\s\",;)\]]{1,300})"),
+    regex(r"certificate is not valid for ()['\"\u2018]([^'\"\u2019]{1,300})"),
+    regex(r"certificate not valid for name \"()([^\"]{1,300})\""),
+    regex(r"none matched ()([^\s\",;)\]]{1,300})"),
 )
 
 
