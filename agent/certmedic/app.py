@@ -23,6 +23,7 @@ from certmedic.edge.identity import Identity
 from certmedic.edge.notify import AppriseNotifier
 from certmedic.edge.notify.addresses import credential
 from certmedic.edge.notify.pager import PagerService
+from certmedic.edge.os import spawn
 from certmedic.edge.os.owners import Judge, Tree
 from certmedic.edge.source import UnseenError
 from certmedic.edge.static_pods import cluster_name
@@ -60,10 +61,10 @@ def policy_here(config: Config) -> Policy:
     return replace(policy_of(config), unable=unable())
 
 
-def service_of(config: Config, store: Store, stop: threading.Event) -> Service:
-    """Build the service and start its reader, which ends when `stop` is set. Raises StoreError."""
+def service_of(config: Config, store: Store, stop: threading.Event, begun: spawn.Begun | None = None) -> Service:
+    """Build the service and greet its reader, which ends when `stop` is set. Start one unless it has `begun`. Raises StoreError."""
     box = inbox.Inbox()
-    reader = link.Link(link.start, watching(config), store.positions(), box, stop)
+    reader = link.Link(link.starter(begun), watching(config), store.positions(), box, stop)
     reader.start()  # at once: it starts while the rest is built
     way = notifier(config)
     hands = actor.ActorClient(actor.address())

@@ -16,13 +16,13 @@ from certmedic.config import Config, ConfigError, load
 from certmedic.core import message
 from certmedic.core.text import printable
 from certmedic.edge import service as systemd
-from certmedic.edge.os import memory
+from certmedic.edge.os import memory, spawn
 from certmedic.edge.store import STATE, Store, StoreError
 from certmedic.edge.store.claim import claimed
 
 
-def run(config_path: Path | None) -> None:
-    """Run the service until it is stopped. Exits with 2 for a wrong configuration, with 1 for a state that it cannot use."""
+def run(config_path: Path | None, begun: spawn.Begun | None = None) -> None:
+    """Run the service until it is stopped, with the reader that has `begun`, if one has. Exits with 2 for a wrong configuration, with 1 for a state that it cannot use."""
     try:
         config = load(config_path)
     except ConfigError as error:
@@ -40,7 +40,7 @@ def run(config_path: Path | None) -> None:
         if not mine:
             fail(f"another certmedic service runs with the state in {config.state}")
         try:
-            again = serve(config, config_path, store, stop, reload)
+            again = serve(config, config_path, store, stop, reload, begun)
         except StoreError as error:
             fail(str(error))
     if again:
@@ -56,8 +56,13 @@ def fail(*faults: str, code: int = 1) -> NoReturn:
     raise SystemExit(code)
 
 
-def serve(
-    config: Config, config_path: Path | None, store: Store, stop: threading.Event, reload: threading.Event
+def serve(  # noqa: PLR0913, PLR0917 - what `run` has prepared
+    config: Config,
+    config_path: Path | None,
+    store: Store,
+    stop: threading.Event,
+    reload: threading.Event,
+    begun: spawn.Begun | None = None,
 ) -> bool:
     """Run the loop until `stop` is set; return True if `reload` was set and the new configuration is good.
 
@@ -65,7 +70,7 @@ def serve(
     """
     memory.share_one_arena()
     memory.return_large_blocks()
-    service = app.service_of(config, store, stop)
+    service = app.service_of(config, store, stop, begun)
     journal, loop = service.world.journal, service.loop
     journal.emit(message.started_fields(mode=config.mode, sources=service.reads))
     if service.faults:

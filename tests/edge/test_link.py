@@ -16,6 +16,7 @@ from certmedic.core.model import LogEntry, SourceDown, SourceStatus, SourceUp
 from certmedic.edge import link, wire
 from certmedic.edge.inbox import Inbox
 from certmedic.edge.link import Ends, Link, child
+from certmedic.edge.os import spawn
 from certmedic.edge.source import UnseenError
 from certmedic.edge.wire import Connection, Watching, Welcome
 from labs import AGENT
@@ -268,11 +269,11 @@ def test_reader_that_systemd_starts_serves_the_connections_that_come(log, tmp_pa
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
         door.bind(str(tmp_path / "socket"))
         door.listen()
-        monkeypatch.setenv(link.VARIABLE, str(tmp_path / "socket"))
+        monkeypatch.setenv(spawn.VARIABLE, str(tmp_path / "socket"))
         command = [sys.executable, "-P", "-c", ACTIVATED, str(door.fileno())]
         environment = {**os.environ, "PYTHONPATH": str(AGENT)}
         with subprocess.Popen(command, pass_fds=[door.fileno()], env=environment) as process:
-            with Linked(link.start, watching(log)) as linked:
+            with Linked(link.starter(), watching(log)) as linked:
                 linked.wait_for_files()
                 log.write(3)
                 until(lambda: len(linked.numbers()) >= 3)
@@ -281,9 +282,9 @@ def test_reader_that_systemd_starts_serves_the_connections_that_come(log, tmp_pa
 
 
 def test_missing_socket_is_reported_with_the_command_that_starts_it(tmp_path, monkeypatch):
-    monkeypatch.setenv(link.VARIABLE, str(tmp_path / "none"))
+    monkeypatch.setenv(spawn.VARIABLE, str(tmp_path / "none"))
     with pytest.raises(OSError, match=r"sudo systemctl start certmedic-reader\.socket"):
-        link.start()
+        link.starter()()
 
 
 @pytest.mark.slow

@@ -11,9 +11,7 @@ import logging
 import os
 import random
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +20,11 @@ from typing import Any
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceStatus, SourceUp
 from certmedic.edge.inbox import FIRST_PAUSE, LONGEST_PAUSE, Inbox
-from certmedic.edge.os.run import ENVIRONMENT
+from certmedic.edge.os import spawn
 from certmedic.edge.source import UnseenError
 from certmedic.edge.wire import BEAT, Connection, Hello, Watching, WireError, dump, items_of, welcome_of
 
 NAME = "reader"  # under which its own state is shown
-VARIABLE = "CERTMEDIC_READER"  # names the socket of a reader with its own unit
 GREETING = 20.0  # seconds for the reader's answer to the greeting
 SILENCE = 4 * BEAT  # seconds without a frame, after which the reader counts as hung
 ANSWER = 25.0  # seconds for one answer
@@ -66,44 +63,17 @@ class Ends:
 
 def child() -> Ends:
     """Start a reader as a child with the agent's own powers. Raises OSError."""
-    entries, its_entries = socket.socketpair()
-    questions, its_questions = socket.socketpair()
-    with its_entries, its_questions:
-        numbers = its_entries.fileno(), its_questions.fileno()
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-s", "-m", "certmedic.reader", *map(str, numbers)],
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
-            pass_fds=numbers,
-            cwd="/",
-            # Its modules are those of this process; nothing else of the environment is its concern.
-            env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,
-        )
-    return Ends(entries=Connection(entries), questions=Connection(questions), process=process)
+    return _ends(spawn.child())
 
 
-def unit(path: str) -> Ends:
-    """Have systemd start a reader by its socket, and pass it two connections. Raises OSError."""
-    entries, its_entries = socket.socketpair()
-    questions, its_questions = socket.socketpair()
-    try:
-        with its_entries, its_questions, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
-            door.settimeout(GREETING)
-            door.connect(path)
-            socket.send_fds(door, [b"agent"], [its_entries.fileno(), its_questions.fileno()])
-    except OSError as error:
-        entries.close()
-        questions.close()
-        reason = f"{error.strerror or error}; start its socket: sudo systemctl start certmedic-reader.socket"
-        raise OSError(error.errno, reason, path) from error
-    return Ends(entries=Connection(entries), questions=Connection(questions))
+def starter(begun: spawn.Begun | None = None) -> Callable[[], Ends]:
+    """Return what starts a reader, systemd's or a child, and raises OSError. It returns the reader that has `begun` first."""
+    waiting = [begun] if begun else []
+    return lambda: _ends(waiting.pop() if waiting else spawn.reader())
 
 
-def start() -> Ends:
-    """Start a reader: systemd's, if the unit names its socket, else a child. Raises OSError."""
-    path = os.environ.get(VARIABLE)
-    return unit(path) if path else child()
+def _ends(begun: spawn.Begun) -> Ends:
+    return Ends(entries=Connection(begun.entries), questions=Connection(begun.questions), process=begun.process)
 
 
 @dataclass(slots=True)

@@ -24,7 +24,8 @@ from certmedic.edge.wire import BEAT, Connection, Hello, Welcome, WireError, dum
 from certmedic.reader.sandbox import confine, keep_sight
 
 ACTIVATED = 3  # the descriptor of the socket, sd_listen_fds(3)
-PATIENCE = 10.0  # seconds for the agent's greeting
+PATIENCE = 10.0  # seconds for the agent's connections
+GREETING = 60.0  # seconds for its greeting: it loads its modules meanwhile
 A_WHILE = 3600.0  # seconds
 FRAME = 256 * 1024  # characters of lines after which a frame is sent
 HOLD = 2.5  # seconds for which reports of progress are kept, so that one frame holds those of all sources
@@ -99,12 +100,11 @@ def follow(entries: socket.socket) -> NoReturn:
 
 def serve_entries(connection: Connection) -> None:
     """Follow what the agent asks for, until it is gone. Raises WireError then."""
+    from certmedic.edge import inbox  # noqa: PLC0415 - the agent begins meanwhile
+    from certmedic.reader.sources import sources, there  # noqa: PLC0415 - as above
+
     hello = greeted(connection)
-    from certmedic.reader.sources import sources, there  # noqa: PLC0415 - meanwhile the agent begins too
-
     connection.send(dump(Welcome(pid=os.getpid(), there=there(hello.watching))))
-    from certmedic.edge import inbox  # noqa: PLC0415 - as above
-
     box, stop = inbox.Inbox(), threading.Event()
     own = frozenset({os.getpid(), hello.pid} - {0})
     inbox.start(sources(hello.watching, own), hello.positions, box, stop)
@@ -127,9 +127,9 @@ def serve_entries(connection: Connection) -> None:
 def serve_questions(connection: Connection) -> None:
     """Answer the agent's questions, until it is gone."""
     try:
-        watching = greeted(connection).watching
         from certmedic.edge.facts.sight import Direct, answer  # noqa: PLC0415 - as above
 
+        watching = greeted(connection).watching
         sight = Direct(docker_url=watching.docker_url or None, containerd=watching.containerd or None)
         while True:
             question = connection.receive(A_WHILE)
@@ -147,7 +147,7 @@ def serve_questions(connection: Connection) -> None:
 
 def greeted(connection: Connection) -> Hello:
     """Return the agent's greeting. Raises WireError."""
-    frame = connection.receive(PATIENCE)
+    frame = connection.receive(GREETING)
     if frame is None:
         raise WireError("sent no greeting")
     return hello_of(frame)
