@@ -5,6 +5,7 @@
         master.kill("kube-apiserver")
 
 The packages of certmedic run on it, and a receiver keeps their messages. The machine has one address, ADDRESS, and no network.
+labs.joined makes a cluster of three such masters.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ WantedBy=multi-user.target
 INIT = f"""
 apiVersion: kubeadm.k8s.io/v1beta2
 kind: InitConfiguration
-localAPIEndpoint: {{advertiseAddress: {ADDRESS}, bindPort: 6443}}
-nodeRegistration: {{criSocket: "unix:///run/containerd/containerd.sock", name: kmaster}}
+localAPIEndpoint: {{{{advertiseAddress: {{address}}, bindPort: 6443}}}}
+nodeRegistration: {{{{criSocket: "unix:///run/containerd/containerd.sock", name: {{name}}}}}}
 ---
 apiVersion: kubeadm.k8s.io/v1beta2
 kind: ClusterConfiguration
@@ -127,6 +128,7 @@ class Master:
     """A booted kubeadm master."""
 
     machine: Machine
+    name: str = "kmaster"
     is_healthy: bool = True  # as it was made
     expired_at: datetime | None = None  # what a scenario let expire
 
@@ -154,7 +156,7 @@ class Master:
         wanted = {
             "kube-controller-manager": "kube-system",
             "kube-scheduler": "kube-system",
-            "kmaster": "kube-node-lease",
+            self.name: "kube-node-lease",
         }
         output = '{range .items[*]}{.metadata.name} {.spec.renewTime}{"\\n"}{end}'
         lines = self.kubectl("get", "leases", "--all-namespaces", f"--output=jsonpath={output}").splitlines()
@@ -270,6 +272,12 @@ class Master:
 
     def heal(self) -> None:
         """Restore the saved certificates, restart the cluster's programs, and delete the agent's state."""
+        self.restore()
+        self.wait_until_works(300)
+        self.forget()
+
+    def restore(self) -> None:
+        """Restore the saved certificates and restart the cluster's programs; the agent is stopped."""
         self.machine("systemctl", "stop", "certmedic", "kubelet")
         self.machine(
             "sh",
@@ -277,7 +285,9 @@ class Master:
             f"cd / && rm -rf {' '.join(CERTIFICATES)} && tar -xf /root/kept.tar && find {' '.join(CERTIFICATES)} -exec touch -h {{}} +",
         )
         self.kill(*COMPONENTS)
-        self.wait_until_works(300)
+
+    def forget(self) -> None:
+        """Start the agent with no state, and forget its messages."""
         self.machine("sh", "-c", "rm -rf /var/lib/certmedic/* /var/lib/certmedic-actor/*")
         self.machine("sh", "-c", f": >{HOOK_LOG}; : >{HOOK_TIMES}")
         self.expired_at = None
@@ -289,48 +299,61 @@ def start_master(debs: Sequence[Path]) -> Iterator[Master]:
     """Boot a master with kubeadm and install these packages of certmedic on it; afterwards nothing of it is left."""
     programs = kubernetes.programs()
     with boot("bookworm", packages.wanted("bookworm"), "--bind-ro=/dev/kmsg") as machine:
-        _prepare(machine, programs)
+        connect(machine, ADDRESS, "link add eth9 type bridge")
+        prepare(machine, programs, Master.name)
         master = Master(machine)
+        machine.write("/root/init.yaml", INIT.format(address=ADDRESS, name=master.name))
         skip = ("--ignore-preflight-errors=all", "--skip-phases=addon,preflight")
         machine("kubeadm", "init", "--config=/root/init.yaml", *skip, timeout=300)
         master.wait_until_works()
-        packages.install(machine, *debs)
-        machine.write("/etc/certmedic/conf.d/lab.toml", AGENT)
-        machine("systemd-run", "--quiet", "--unit=hook", "python3", "/root/hook.py")
-        machine("chmod", "640", "/etc/certmedic/conf.d/lab.toml")
-        machine("sh", "-c", "systemctl restart certmedic || { journalctl -u certmedic -n 30 --no-pager; exit 1; }")
-        master.keep()
+        watch(master, debs)
         yield master
 
 
-def _prepare(machine: Machine, programs: Path) -> None:
-    """Give a machine an address, the programs and images, and a containerd that the kubelet can use."""
-    machine("systemctl", "mask", "--now", "docker.service", "docker.socket", "etcd.service")
+def watch(master: Master, debs: Sequence[Path]) -> None:
+    """Install certmedic on a master that works, start the receiver of its messages, and keep the certificates."""
+    machine = master.machine
+    packages.install(machine, *debs)
+    machine.write("/etc/certmedic/conf.d/lab.toml", AGENT)
+    machine("systemd-run", "--quiet", "--unit=hook", "python3", "/root/hook.py")
+    machine("chmod", "640", "/etc/certmedic/conf.d/lab.toml")
+    machine("sh", "-c", "systemctl restart certmedic || { journalctl -u certmedic -n 30 --no-pager; exit 1; }")
+    master.keep()
+
+
+def connect(machine: Machine, address: str, *link: str) -> None:
+    """Give a machine an address on eth9, which `link` makes within its network."""
+    gateway = f"{address.rpartition('.')[0]}.1"
     for line in (
-        "link add eth9 type bridge",
-        f"addr add {ADDRESS}/24 dev eth9",
+        *link,
+        f"addr add {address}/24 dev eth9",
         "link set eth9 up",
         "link set lo up",
-        "route add default via 10.77.0.1",
+        f"route add default via {gateway}",
     ):
         subprocess.run(["nsenter", f"--target={machine.leader}", "-n", "ip", *line.split()], check=True)
+
+
+def prepare(machine: Machine, programs: Path, name: str) -> None:
+    """Give a machine a name, the programs and images, and a containerd that the kubelet can use."""
+    machine("systemctl", "mask", "--now", "docker.service", "docker.socket", "etcd.service")
     machine(
         "sh",
         "-c",
-        "hostname kmaster; echo kmaster >/etc/hostname; echo 127.0.0.1 localhost kmaster >/etc/hosts; mount --make-rshared /",
+        "hostname $0; echo $0 >/etc/hostname; echo 127.0.0.1 localhost $0 >/etc/hosts; mount --make-rshared /",
+        name,
     )
-    for name in ("kubeadm", "kubectl", "kubelet"):
-        shutil.copy(programs / name, machine.root / "usr/local/bin")
-    for name, script in STUBS.items():
-        machine.write(f"/usr/local/bin/{name}", f"#!/bin/sh\n{script}\n")
-        machine("chmod", "755", f"/usr/local/bin/{name}")
+    for program in ("kubeadm", "kubectl", "kubelet"):
+        shutil.copy(programs / program, machine.root / "usr/local/bin")
+    for stub, script in STUBS.items():
+        machine.write(f"/usr/local/bin/{stub}", f"#!/bin/sh\n{script}\n")
+        machine("chmod", "755", f"/usr/local/bin/{stub}")
     for setting, value in KERNEL.items():
         shown = f"/run/sysctl/{setting.replace('/', '-')}"
         machine.write(shown, f"{value}\n")
         machine("mount", "--bind", shown, f"/proc/sys/{setting}")
     machine.write("/etc/containerd/config.toml", CONTAINERD)
     machine.write("/etc/systemd/system/kubelet.service", KUBELET)
-    machine.write("/root/init.yaml", INIT)
     machine.write("/root/hook.py", HOOK)
     machine.write(HOOK_LOG, "")
     machine.write(HOOK_TIMES, "")
@@ -338,15 +361,15 @@ def _prepare(machine: Machine, programs: Path) -> None:
     machine("systemctl", "enable", "kubelet")
     machine("systemctl", "restart", "containerd")
     machine.until("Version", "ctr", "version")
-    files = {name: [(programs / name, f"bin/{name}")] for name in PLANE}
+    files = {each: [(programs / each, f"bin/{each}")] for each in PLANE}
     files["etcd"] = [
         (machine.root / "usr/bin/etcd", "bin/etcd"),
         *((machine.root / path[1:], path[1:]) for path in LIBRARIES),
     ]
     files["pause"] = []
-    names = {name: f"k8s.gcr.io/{name}:{kubernetes.VERSION}" for name in PLANE} | {"etcd": ETCD, "pause": PAUSE}
-    for name, wanted in files.items():
-        _import(machine, names[name], wanted)
+    names = {each: f"k8s.gcr.io/{each}:{kubernetes.VERSION}" for each in PLANE} | {"etcd": ETCD, "pause": PAUSE}
+    for image, wanted in files.items():
+        _import(machine, names[image], wanted)
 
 
 def _import(machine: Machine, image: str, files: Sequence[tuple[Path, str]]) -> None:

@@ -77,13 +77,6 @@ SCENARIOS = {
 
 
 @pytest.fixture(scope="module")
-def debs(tmp_path_factory):
-    source = packages.tree(tmp_path_factory.mktemp("source"))
-    out = packages.build(source, tmp_path_factory.mktemp("dist"))
-    return sorted(out.glob("certmedic_*.deb"))
-
-
-@pytest.fixture(scope="module")
 def booted(debs):
     with start_master(debs) as made:
         yield made
