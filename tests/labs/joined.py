@@ -59,6 +59,25 @@ discovery: {{bootstrapToken: {{token: {token}, apiServerEndpoint: "{first}:6443"
 controlPlane: {{localAPIEndpoint: {{advertiseAddress: {address}, bindPort: 6443}}}}
 nodeRegistration: {{criSocket: "unix:///run/containerd/containerd.sock", name: {name}}}
 """
+# What kubespray's timer starts on each master, 10 minutes apart, on the first Monday of a month, by our own hand after its
+# k8s-certs-renew.sh.j2 (roles/kubernetes/control-plane/templates, kubernetes-sigs/kubespray@157187ec21b1; the .py.j2 of 69872b2f4451
+# first asks whether a certificate expires before the next run): renew all, remove the four pods of the control plane at once with
+# `crictl rmp -f`, and wait for the port of the API server. Debian has no crictl; to kill all processes of the pods does the same to them.
+MONTHLY_SCRIPT = r"""#!/bin/bash
+kubeadm certs check-expiration
+kubeadm certs renew all
+for name in kube-scheduler kube-controller-manager kube-apiserver etcd; do
+    for id in $(ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.pod.name\"==$name-$(hostname)"); do
+        ctr -n k8s.io tasks kill --signal SIGKILL "$id" 2>/dev/null
+    done
+done
+mkdir -p /root/.kube
+cp /etc/kubernetes/admin.conf /root/.kube/config
+until printf "" 2>>/dev/null >>/dev/tcp/127.0.0.1/6443; do sleep 1; done
+kubeadm certs check-expiration
+"""
+MONTHLY = "k8s-certs-renew"
+KUBECONFIG_OF = {"kube-controller-manager": "controller-manager.conf", "kube-scheduler": "scheduler.conf"}
 PAUSE = 0.25  # seconds between two writes of a client
 
 
@@ -67,6 +86,7 @@ class Measured:
     """When clients could write, by (kind, master): "etcd" through raft, "api" through a master's API server."""
 
     started: datetime
+    ended: datetime | None = None
     written: dict[tuple[str, str], list[datetime]] = field(default_factory=dict)
 
     def gaps(self, kind: str, *names: str, over: float = 3) -> list[tuple[datetime, float]]:
@@ -77,7 +97,7 @@ class Measured:
             if what == kind and name in (names or ADDRESSES)
             for at in list(times)
         )
-        moments = [self.started, *moments, datetime.now(UTC)]
+        moments = [self.started, *moments, self.ended or datetime.now(UTC)]
         pairs = [(before, (after - before).total_seconds()) for before, after in itertools.pairwise(moments)]
         return [(begin, seconds) for begin, seconds in pairs if seconds > over]
 
@@ -89,6 +109,7 @@ class Cluster:
     masters: dict[str, Master]
     namespace: str
     clients: Path  # folder with etcd.pem and api.pem, certificates of clients that do not expire
+    is_healthy: bool = True  # as it was made
 
     def __iter__(self) -> Iterator[Master]:
         return iter(self.masters.values())
@@ -99,6 +120,46 @@ class Cluster:
         for master in self:
             master.wait_until_works(seconds)
         return time.monotonic() - started
+
+    def start_monthly_script(self) -> None:
+        """Start kubespray's script on all masters at one moment."""
+        for master in self:
+            master.machine.write(f"/usr/local/bin/{MONTHLY}.sh", MONTHLY_SCRIPT)
+            master.machine("chmod", "755", f"/usr/local/bin/{MONTHLY}.sh")
+        words = (
+            "--no-block",
+            "--collect",
+            "--service-type=oneshot",
+            f"--unit={MONTHLY}",
+            f"/usr/local/bin/{MONTHLY}.sh",
+        )
+        for master in self:
+            master.machine("systemd-run", *words)
+
+    def wait_for_monthly_script(self, seconds: float = 300) -> None:
+        """Wait until kubespray's script has ended on all masters."""
+        for master in self:
+            master.machine.until("inactive", "systemctl", "is-active", MONTHLY, seconds=seconds)
+
+    def heal(self) -> None:
+        """Restore the saved certificates of all masters, restart their programs, and let each agent begin with no state."""
+        for master in self:
+            master.restore()
+        self.wait_until_works()
+        for master in self:
+            master.forget()
+
+    def held_late(self) -> list[tuple[str, str]]:
+        """Return (master, program) of each program that reads its kubeconfig at its start alone and started before the file was written."""
+        late = []
+        for master in self:
+            for program, file in KUBECONFIG_OF.items():
+                written = master.root / "etc/kubernetes" / file
+                pid = master.pid_of(program)
+                started = master.machine.run("stat", "--format=%Y", f"/proc/{pid}").out.strip() if pid else "0"
+                if not started.isdecimal() or int(started) + 1 < written.stat().st_mtime:
+                    late.append((master.name, program))
+        return late
 
     @contextlib.contextmanager
     def measure(self) -> Iterator[Measured]:
@@ -115,6 +176,7 @@ class Cluster:
         try:
             yield measured
         finally:
+            measured.ended = datetime.now(UTC)
             ended.set()
             for thread in threads:
                 thread.join(10)

@@ -228,6 +228,12 @@ class Master:
             assert time.monotonic() < deadline, f"incidents {lasting} last\n{self.agent_log()}"
             time.sleep(2)
 
+    def acts(self) -> list[str]:
+        """Return what certmedic did here: the target and state of each action."""
+        listed = json.loads(self.machine.run("certmedic", "incidents", "--json").out)["incidents"]
+        shown = [json.loads(self.machine.run("certmedic", "show", str(each["id"]), "--json").out) for each in listed]
+        return [f"{act['target']}: {act['state']}" for incident in shown for act in incident["acts"]]
+
     def agent_log(self) -> str:
         """Return the last entries of the agent, and its incidents."""
         journal = "journalctl -u certmedic -n 40 --no-pager; certmedic incidents"

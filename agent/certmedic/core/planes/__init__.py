@@ -47,7 +47,7 @@ from certmedic.core.planes.lookup import (
 )
 from certmedic.core.planes.pods import paths_of_container, paths_of_manifest
 from certmedic.core.planes.record import Effect, Subject
-from certmedic.core.planes.startup import hosts_from_startup_line, paths_from_flags, paths_from_startup_line
+from certmedic.core.planes.startup import hosts_from_startup_line, is_host, paths_from_flags, paths_from_startup_line
 from certmedic.core.planes.uses import IN_MEMORY, InMemory
 
 __all__ = [
@@ -77,6 +77,7 @@ __all__ = [
     "host_path",
     "hosts_from_startup_line",
     "in_its_place",
+    "is_host",
     "key_beside",
     "kubeadm_name",
     "manager_version",

@@ -20,7 +20,7 @@ MOST_RECEIVED = 256 * 1024  # bytes of one handshake
 MOST_STEPS = 512  # reads of one handshake
 MOST_SENT = 8  # certificates of a chain
 PARTING = 0.5  # seconds to wait for the end of the connection
-_LISTEN = "0A"  # state of a socket in /proc/net/tcp
+_ESTABLISHED, _LISTEN = "01", "0A"  # states of a socket in /proc/net/tcp
 
 
 def own_addresses(network: Network = OWN) -> frozenset[str]:
@@ -62,6 +62,18 @@ def listeners(ports: Iterable[int], network: Network = OWN) -> tuple[Listener, .
                         Listener(address=_dialled(host), port=int(port, 16), uid=int(fields[7]), inode=int(fields[9]))
                     )
     return tuple(sorted(sockets, key=lambda at: (at.port, not _is_loopback(at.address), at.address)))
+
+
+def connections(port: int, network: Network = OWN) -> dict[int, str]:
+    """Return socket inode -> the address of the other end, of each connection of a network to a port of another machine."""
+    here, wanted, ends = own_addresses(network), f"{port:04X}", {}
+    for name in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for fields in rows(network, name):
+                host, _, remote = fields[2].rpartition(":")
+                if remote == wanted and fields[3] == _ESTABLISHED and (address := _dialled(host)) not in here:
+                    ends[int(fields[9])] = address
+    return ends
 
 
 def listening(ports: Iterable[int]) -> tuple[tuple[str, int], ...]:

@@ -1,7 +1,7 @@
 """The members of this machine's etcd groups and the certificates that they serve, by handshakes, never through the API server.
 
 etcd lists the members while its certificate is good; the answer is remembered. Otherwise its flags and environment, or the file
-that k3s and rke2 write, list the members of the time when it joined. A handshake shows the certificate on the peer port of each
+that k3s and rke2 write, list the members of the time when it joined, and its connections lead to those that joined later. A handshake shows the certificate on the peer port of each
 member, and on its client port if that is the same on all members, as control planes set it up.
 """
 
@@ -20,7 +20,7 @@ from certmedic.core.examine import chain
 from certmedic.core.model import Certificate, Member, Served, Stored, Trust, VoterList
 from certmedic.edge.facts.endpoints import addresses, handshakes
 from certmedic.edge.facts.etcds import MOST_IN_FILE, MOST_MEMBERS, Endpoint, Etcd, Trusts, etcds, is_address
-from certmedic.edge.facts.listeners import Proof, listeners, own_addresses
+from certmedic.edge.facts.listeners import Proof, connections, listeners, own_addresses
 from certmedic.edge.facts.programs import ProcessSeen
 from certmedic.edge.facts.quiet import Brief
 from certmedic.edge.facts.sight import Named, Sight
@@ -99,7 +99,42 @@ def members(  # noqa: PLR0913 - each is one way to know them
             )
         )
     probes = tuple((served.address, served.local_port) for served, _ in seen.values() if served.local_port)
-    return MembersSeen(members=tuple(result), probes=probes, blind=tuple(blind))
+    return MembersSeen(members=renamed(result), probes=probes, blind=tuple(blind))
+
+
+def renamed(seen: Sequence[Member]) -> tuple[Member, ...]:
+    """Return members; one of which only the address is known has the name in its certificate, if this member's has its name too.
+
+    kubeadm does so. All masters must know a member by the same name, since they agree on an order by it.
+    """
+    own = {member.group for member in seen if member.is_self and _shown_name(member) == member.name}
+    taken = {member.name for member in seen}
+
+    def name(member: Member) -> str:
+        is_known = member.name != f"{member.address}:{member.port}" or member.group not in own
+        shown = _shown_name(member)
+        return member.name if is_known or shown in taken or not planes.is_host(shown) else shown
+
+    return tuple(replace(member, name=name(member)) for member in seen)
+
+
+def _shown_name(member: Member) -> str:
+    return member.serves.subject_cn if member.serves and (member.verified or member.is_self) else ""
+
+
+def dialled(sight: Sight, etcd: Etcd, network: Network = OWN) -> Voters:
+    """Return the peers that an etcd process here is connected to and that its flags do not name, with their addresses for names.
+
+    kubeadm starts the first member alone, so that its flags name it alone for ever. etcd itself connects to members only.
+    """
+    named = {host for _, host, _ in etcd.cluster.members}
+    port = next((port for name, _, port in etcd.cluster.members if name == etcd.cluster.name), 0)
+    if not port or not all(is_address(host) for host in named):
+        return ()
+    found_at = {inode: host for inode, host in connections(port, network).items() if host not in named}
+    held = sight.holders(list(found_at)) if found_at else {}
+    own = {found_at[inode] for inode, by in held.items() if {seen.pid for seen in by} - {1} == {etcd.pid}}
+    return tuple((f"{host}:{port}", host, port) for host in sorted(own))[:MOST_MEMBERS]
 
 
 def peer_addresses(
@@ -113,7 +148,7 @@ def peer_addresses(
     names: dict[str, str] = {}
     for etcd in etcds([], trusts, sight, network):
         peer = _peer_certificate(etcd.named)
-        known = remembered[peer].voters if peer in remembered else ()
+        known = remembered[peer].voters if peer in remembered else dialled(sight, etcd, network)
         for name, host, port in (*etcd.cluster.members, *known):
             if name != etcd.cluster.name:
                 others[etcd.endpoint(host, port)] = names[host] = name
@@ -166,7 +201,8 @@ def meet(  # noqa: PLR0913 - as for `members`
             if ask is not None and host and _listens(sight, etcd.pid, port, network) and _can_ask(sight, peer):
                 answer = ask(host, port, certificate=peer, cas=ca_files)
             voting = _remembered(remembered, peer, answer, etcd.start, etcd.cluster.members)
-            cluster = replace(etcd.cluster, members=voting) if voting else etcd.cluster
+            voting = voting or (*etcd.cluster.members, *dialled(sight, etcd, network))
+            cluster = replace(etcd.cluster, members=voting)
             known.append(replace(etcd, cas=cas, cluster=cluster))
         else:
             known.append(etcd)
