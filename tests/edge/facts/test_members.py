@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
