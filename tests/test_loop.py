@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from certmedic import tally, turn
-from certmedic.core.model import Progress, SourceDown, SourceStatus, SourceUp
+from certmedic.core.model import Progress, Recheck, SourceDown, SourceStatus, SourceUp
 from labs.held import program, scheduler
 from labs.played import OWN_TIME, REFUSED, REFUSING
 from labs.values import DAY, NOW, member
@@ -144,6 +144,21 @@ def test_incident_that_is_over_before_its_announcement_is_not_announced(lab):
 
     assert lab.world.sent == []
     assert [i.state for i in lab.incidents()] == ["resolved"]
+
+
+def test_message_does_not_wait_for_files_that_change_in_its_turn(lab):
+    def seconds_until_told(*items):
+        made = lab(mode="notify")
+        made.step(REFUSED)
+        began = made.now
+        while not made.world.sent:
+            made.now += timedelta(seconds=1)
+            made.loop.step([replace(item, due=made.now) for item in items], made.now)
+            assert made.now - began < timedelta(minutes=5)
+        return (made.now - began).total_seconds()
+
+    changed = Recheck(kind="inventory", incident=None, due=NOW)  # e.g. etcd writes a file beside its certificates
+    assert seconds_until_told(changed) == seconds_until_told()
 
 
 def test_line_is_judged_by_files_that_appeared_just_before_it(lab):

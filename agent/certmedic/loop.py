@@ -167,6 +167,7 @@ class Loop:
         if looked.facts is not None:
             self.facts = looked.facts
         facts = self.facts or Facts(at=now, host=self.world.host)  # older ones if the look was given up
+        unseen = turn.request is not None and self.facts is None  # every file would seem to be gone
         positions: dict[str, str | None] = {}
         self.world.notifier.refresh()  # these read files, so not within the transaction
         self.world.identity.refresh()
@@ -177,7 +178,6 @@ class Loop:
                 if isinstance(item, LogEntry | Progress):
                     positions[item.stream] = item.position
             self._judge(facts, now)
-            unseen = turn.request is not None and self.facts is None  # every file would seem to be gone
             for recheck in turn.due:
                 handle = partial(self.store.answer, recheck, partial(self._look_again, recheck, facts, looked, now))
                 waits = unseen and recheck.kind not in (RecheckKind.BLIND, RecheckKind.DIGEST)
