@@ -282,3 +282,26 @@ def test_restart_is_refused_while_a_member_or_this_machine_goes_down(lab):
     assert "this machine goes down" in cure(made).why
     made.world.shutdown_at = None
     assert cure(made).result == "done"
+
+
+def test_second_group_is_restarted_only_after_the_first_is_verified(lab):
+    """The agent keeps to that too; an agent that is taken over would not."""
+    moved = {"plane": "kops", "group": "events"}
+    events = tuple(
+        replace(
+            file,
+            certificate=replace(file.certificate, path=file.certificate.path.replace("vol-01", "vol-02")),
+            place=replace(file.place, **moved, ca_path=file.place.ca_path.replace("vol-01", "vol-02"), ports=()),
+        )
+        for file in EXPIRED[:2]
+    )
+    second = replace(container("events"), id="e1")
+    made = lab((*EXPIRED, *events), renews=False, containers=(container(), second))
+    assert cure(made).result == "done"
+    made.now += timedelta(seconds=1)
+    made.world.containers = (*made.world.containers, second)
+    other = Restart(ref=2, runtime="docker", target="e1")
+
+    assert cure(made, other).result == "refused"
+    made.world.files = (*member(), *events)  # the first is cured
+    assert cure(made, other).result == "done"

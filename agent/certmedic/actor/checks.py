@@ -24,6 +24,7 @@ class Past:
 
     attempts: tuple[Attempt, ...] = ()
     tripped: str = ""
+    under_way: tuple[str, ...] = ()  # targets of restarts that are not verified yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,7 @@ def _history(diagnosis: Diagnosis, facts: Facts, policy: Policy, past: Past) -> 
         started_at=facts.at,  # the fault is seen now, which the gate `fresh` asks
         attempts=past.attempts,
         tripped=past.tripped,
+        under_way=next((target for target in past.under_way if target != diagnosis.remedy.target), ""),
         waiting_since=_since(diagnosis, facts.at, policy.plan_ahead),
     )
 

@@ -115,13 +115,23 @@ class Actor:
         self._record.keep_away(silent)  # an actor ends when it is idle, and must not wait for a member for ever
         return replace(facts, away=silent)
 
-    def _past(self) -> checks.Past:
-        return checks.Past(attempts=self._record.attempts(self._now()), tripped=self._record.tripped())
+    def _past(self, facts: Facts) -> checks.Past:
+        return checks.Past(
+            attempts=self._record.attempts(self._now()),
+            tripped=self._record.tripped(),
+            under_way=self._under_way(facts),
+        )
+
+    def _under_way(self, facts: Facts) -> tuple[str, ...]:
+        """Return the targets of restarts that have not taken and still have time to: main and events, one after the other."""
+        restarts = (act for act in self._record.acts if act.state is ActState.DONE and act.action.container is not None)
+        late = (act for act in restarts if not verify.cure_took(act.action.watched, facts)[0])
+        return tuple(act.target for act in late if not self._is_late(act, facts))
 
     def _take(self, group: str) -> Reply:
         """Take the lease of a group only if the actor would act on that group now."""
         facts = self._facts()
-        known = checks.proposals(facts, self._policy, self._past(), group=group)
+        known = checks.proposals(facts, self._policy, self._past(facts), group=group)
         if not any(checks.wants_lease(proposal.decision) for proposal in known):
             why = known[0].decision.reason if known else checks.NOTHING
             return Reply(result="refused", why=why, lease=Lease(state="none", why=f"the actor took no lease: {why}"))
@@ -142,14 +152,14 @@ class Actor:
             return Reply(result=result, why=known.detail)
         facts = self._facts()
         self._settle(facts)
-        chosen = checks.asked(request, checks.proposals(facts, self._policy, self._past()))
+        chosen = checks.asked(request, checks.proposals(facts, self._policy, self._past(facts)))
         if isinstance(chosen, str):
             return self._refuse(request, caller, chosen)
         group = chosen.diagnosis.group
         way = access(facts, group)
         if checks.wants_lease(chosen.decision):
             lease = self._body.lock.take(group, way)
-            chosen = checks.with_lease(chosen, facts, lease, self._policy, self._past())
+            chosen = checks.with_lease(chosen, facts, lease, self._policy, self._past(facts))
         action = chosen.decision.action
         if action is None:
             return self._refuse(request, caller, chosen.decision.reason)
