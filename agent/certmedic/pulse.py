@@ -23,6 +23,7 @@ from certmedic.core.incident import IncidentState
 from certmedic.core.model import Severity, Silence
 from certmedic.edge import local, service
 from certmedic.edge.alertmanager import Alertmanager
+from certmedic.edge.os.memory import Collector
 from certmedic.edge.store import Store
 from certmedic.loop import Loop
 from certmedic.ports import World
@@ -76,11 +77,13 @@ class Pulse:
         self.alerts = Alerts(receiver, store, world.host) if receiver and config.mode != "observe" else None
         self._exposition: Exposition | None = None
         self._next: dict[str, float] = {}
+        self._collector = Collector()
         self._complaints: dict[str, str] = {}
         self._shown: bytes | None = None
 
     def turn(self, loop: Loop, now: datetime, tick: float) -> None:
         """Give the signs that are due. `tick`: seconds on the monotonic clock."""
+        self._collector.turn(tick)
         interval = service.watchdog_interval()
         if not self.required & loop.readers.blind.keys():
             if interval is not None and self._due("watchdog", tick, interval / 4):

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
-from certmedic.edge.os.memory import freeze, share_one_arena
+from certmedic.edge.os.memory import Collector, freeze, share_one_arena
 from certmedic.edge.wire import BEAT, Connection, Hello, Welcome, WireError, dump, hello_of, items_to
 from certmedic.reader.sandbox import confine, keep_sight
 
@@ -109,8 +109,9 @@ def serve_entries(connection: Connection) -> None:
     own = frozenset({os.getpid(), hello.pid} - {0})
     inbox.start(sources(hello.watching, own), hello.positions, box, stop)
     try:
-        began = time.monotonic()
+        began, collector = time.monotonic(), Collector()
         while True:
+            collector.turn(time.monotonic())
             items, until = box.drain(BEAT), time.monotonic() + HOLD
             # Each frame wakes two threads of the agent. Reports of what was read can wait for each other; lines cannot.
             while items and until > began + FIRST and all(isinstance(item, Progress | SourceStatus) for item in items):
@@ -131,7 +132,9 @@ def serve_questions(connection: Connection) -> None:
 
         watching = greeted(connection).watching
         sight = Direct(docker_url=watching.docker_url or None, containerd=watching.containerd or None)
+        collector = Collector()
         while True:
+            collector.turn(time.monotonic())
             question = connection.receive(A_WHILE)
             if question is None:
                 continue
