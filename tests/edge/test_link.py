@@ -299,3 +299,19 @@ def test_reader_that_leaves_a_question_open_is_replaced(log, monkeypatch):
         assert linked.link.ask("exist", [[str(log.path)]]) == [str(log.path)]
         until(lambda: states(first) <= {"Z"})
         assert not running(answers)
+
+
+def test_reader_that_has_begun_is_taken_first_and_another_is_started_after_it(monkeypatch):
+    pairs = [socket.socketpair() for _ in range(4)]
+    first, second = (spawn.Begun(pairs[at][0], pairs[at + 1][0]) for at in (0, 2))
+    started = []
+    monkeypatch.setattr(spawn, "reader", lambda: started.append(1) or second)
+    connect = link.starter(first)
+    ends = [connect(), connect()]
+    assert started == [1]
+    pairs[0][1].send(b"\0\0\0\2{}")
+    assert ends[0].entries.receive(5.0) == {}
+    for each in ends:
+        assert each.close() == ""
+    for _, other in pairs:
+        other.close()
