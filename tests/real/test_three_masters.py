@@ -54,9 +54,10 @@ def cluster(booted, request):
 
 
 def plant(cluster):
-    """Let ten certificates of each master expire at one moment, which their programs have loaded; etcd runs on all the time."""
+    """Let ten certificates of each master expire, a second apart, which their programs have loaded; etcd runs on all the time."""
     ends = datetime.now(UTC) + LIFE
     for master in cluster:
+        ends += timedelta(seconds=1)  # no two masters were made in the same second
         resign.sign(master.root, ends, *FILES)
         master.expired_at = ends
     for master in cluster:

@@ -11,7 +11,7 @@ import pytest
 
 from certmedic.core import planes
 from certmedic.core.certificates import parse
-from certmedic.core.model import Member
+from certmedic.core.model import Member, Trust
 from certmedic.edge.facts import members
 from certmedic.edge.facts.etcds import Etcd
 from certmedic.edge.facts.sight import Direct
@@ -53,6 +53,14 @@ def test_connections_of_other_programs_and_to_this_machine_tell_nothing():
         assert members.dialled(Direct(), etcd(1, ("kma", "127.0.0.9", port))) == ()
     with connected("127.0.0.1") as port:
         assert members.dialled(Direct(), etcd(os.getpid(), ("kma", "127.0.0.9", port))) == ()
+
+
+def test_peer_of_no_known_name_is_called_by_its_address(monkeypatch):
+    with connected("127.0.0.2") as port:
+        alone = etcd(os.getpid(), ("kma", "127.0.0.9", port))
+        monkeypatch.setattr(members, "etcds", lambda *_: [alone])
+        seen = members.peer_addresses(Direct(), {}, lambda _: Trust.SYSTEM)
+    assert seen == (frozenset({"127.0.0.2"}), {"127.0.0.2": "127.0.0.2"})
 
 
 def member(name: str, address: str, *, shown: str, **more: bool) -> Member:

@@ -151,7 +151,7 @@ def peer_addresses(
         known = remembered[peer].voters if peer in remembered else dialled(sight, etcd, network)
         for name, host, port in (*etcd.cluster.members, *known):
             if name != etcd.cluster.name:
-                others[etcd.endpoint(host, port)] = names[host] = name
+                others[etcd.endpoint(host, port)] = names[host] = host if name == f"{host}:{port}" else name
         names |= {number: name for number, name in etcd.cluster.ids.items() if name != etcd.cluster.name}
     resolved = addresses(list(others), DEADLINE, network)
     names |= {address: others[endpoint] for endpoint, address in resolved.items()}
