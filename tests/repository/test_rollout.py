@@ -40,17 +40,24 @@ def test_hook_of_kops_has_another_name_than_the_unit_of_the_package():
 
 
 @pytest.mark.parametrize(
-    ("served", "pinned", "code", "installed"),
-    [(b"deb", b"deb", 0, True), (b"other", b"deb", 1, False), (None, b"deb", 37, False)],
-    ids=["pinned", "other bytes", "nothing served"],
+    ("there", "served", "pinned", "code", "installed"),
+    [
+        ("", b"deb", b"deb", 0, True),
+        ("", b"other", b"deb", 1, False),
+        ("", None, b"deb", 37, False),
+        ("installed 1", b"deb", b"deb", 0, False),
+        ("installed 10", b"deb", b"deb", 0, True),
+        ("config-files 1", b"deb", b"deb", 0, True),
+    ],
+    ids=["pinned", "other bytes", "nothing served", "there already", "other version", "removed"],
 )
-def test_only_the_pinned_package_is_installed(tmp_path, served, pinned, code, installed):
+def test_only_the_pinned_package_is_installed(tmp_path, there, served, pinned, code, installed):
     """Stand-ins for dpkg-query and apt-get: apt-get records its last argument's content."""
     programs, file = tmp_path / "bin", tmp_path / "served.deb"
     programs.mkdir()
     if served is not None:
         file.write_bytes(served)
-    for name, body in (("dpkg-query", "exit 1"), ("apt-get", f'cat "${{@: -1}}" >{tmp_path}/installed')):
+    for name, body in (("dpkg-query", f"echo {there}; exit 1"), ("apt-get", f'cat "${{@: -1}}" >{tmp_path}/installed')):
         (programs / name).write_text(f"#!/bin/bash\n{body}\n")
         (programs / name).chmod(0o755)
     values = {
