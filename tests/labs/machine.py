@@ -18,7 +18,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,10 @@ def mirror() -> str:
 
 
 def root_file_system(release: str, packages: Sequence[str]) -> Path:
-    """Return the root file system of a release with these packages; build it if needed (2 minutes)."""
+    """Return the root file system of a release with these packages; build it if needed (2 minutes).
+
+    A release may have several, with a word after a hyphen: "bullseye-bare".
+    """
     home = cache() / f"rootfs-{release}"
     stamp, want = home.with_name(f"{home.name}.made-with"), " ".join(sorted({*BASE, *packages}))
     home.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +59,14 @@ def root_file_system(release: str, packages: Sequence[str]) -> Path:
         stamp.unlink(missing_ok=True)
         shutil.rmtree(home, ignore_errors=True)
         address = mirror()
-        _do("debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", release, str(home), address)
+        _do(
+            "debootstrap",
+            "--variant=minbase",
+            f"--include={','.join(BASE)}",
+            release.partition("-")[0],
+            str(home),
+            address,
+        )
         (home / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
         (home / "usr/sbin/policy-rc.d").chmod(0o755)
         shutil.copy("/etc/resolv.conf", home / "etc/resolv.conf")
@@ -91,6 +101,11 @@ class Machine:
     release: str
     root: Path
     leader: int
+    again: Callable[[], None] = lambda: None
+
+    def reboot(self) -> None:
+        """Shut the machine down in order and boot it again, with what it wrote to its disk."""
+        self.again()
 
     def run(self, *command: str, stdin: bytes = b"", timeout: float = 120) -> Reply:
         """Run a command as root in the machine; a failure is no error."""
@@ -191,30 +206,47 @@ def boot(release: str, packages: Sequence[str], *options: str) -> Iterator[Machi
     name = home.name.replace("_", "x")  # systemd allows no "_" and no final "-"
     groups = _own_groups(home.name)
     enter = 'for group in $0; do echo $$ >"$group/cgroup.procs" || exit; done; exec "$@"'
-    with log.open("wb") as output:
-        nspawn = subprocess.Popen(
-            [
-                *["sh", "-c", enter, " ".join(map(str, groups))],
-                *["systemd-nspawn", "-q", "-D", str(root), "--boot", "--register=no", "--keep-unit"],
-                *["--console=pipe", "--private-network", "--capability=all", f"--machine={name}"],
-                f"--bind={home / 'docker'}:/var/lib/docker",  # dockerd cannot stack overlays
-                *options,
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            # nspawn's system call filter would block dockerd; the filters of the units still work.
-            env={**os.environ, "SYSTEMD_SECCOMP": "0"},
-        )
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [
+                    *["sh", "-c", enter, " ".join(map(str, groups))],
+                    *["systemd-nspawn", "-q", "-D", str(root), "--boot", "--register=no", "--keep-unit"],
+                    *["--console=pipe", "--private-network", "--capability=all", f"--machine={name}"],
+                    f"--bind={home / 'docker'}:/var/lib/docker",  # dockerd cannot stack overlays
+                    *options,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                # nspawn's system call filter would block dockerd; the filters of the units still work.
+                env={**os.environ, "SYSTEMD_SECCOMP": "0"},
+            )
+
+    nspawn = start()
     try:
         machine = Machine(release, root, _leader(nspawn, log))
-        _wait_until_up(machine, log)
-        # nspawn mounts the control groups read-only. With a writable mount dockerd can make groups, and systemd, once it has
-        # reexecuted, enforces the limits of its services.
-        machine("sh", "-c", "awk '$3 ~ /^cgroup/ {print $2}' /proc/mounts | xargs -n1 mount -o remount,rw,bind")
-        machine("systemctl", "daemon-reexec")
-        _wait_until_up(machine, log)
+
+        def up() -> None:
+            _wait_until_up(machine, log)
+            # nspawn mounts the control groups read-only. With a writable mount dockerd can make groups, and systemd, once it has
+            # reexecuted, enforces the limits of its services.
+            machine("sh", "-c", "awk '$3 ~ /^cgroup/ {print $2}' /proc/mounts | xargs -n1 mount -o remount,rw,bind")
+            machine("systemctl", "daemon-reexec")
+            _wait_until_up(machine, log)
+
+        def again() -> None:
+            nonlocal nspawn
+            machine.run("systemctl", "reboot")
+            nspawn.wait(120)  # it leaves the start to its caller
+            nspawn = start()
+            machine.leader = _leader(nspawn, log)
+            up()
+
+        machine.again = again
+        up()
         yield machine
     finally:
         with contextlib.suppress(RuntimeError, ProcessLookupError):

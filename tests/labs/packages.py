@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,19 @@ from labs.machine import Machine
 PACKAGING = ROOT / "packaging"
 # Packages that the tests need in a machine beside the dependencies of the package.
 LAB = ("docker.io", "iptables", "etcd-server", "man-db", "bash-completion", "zsh", "libpam-systemd")
+# Debian 11 as a master of an old kops: Docker, etcd, what the stand-in of etcd-manager needs, curl, and what Ansible needs.
+OLD_MASTER = (
+    *(
+        "libpam-systemd",
+        "python3-cryptography",
+        "python3-apt",
+        "docker.io",
+        "iptables",
+        "etcd-server",
+        "openssl",
+        "curl",
+    ),
+)
 
 
 def tree(place: Path, version: str = __version__) -> Path:
@@ -53,6 +67,25 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
             make(making)
             making.rename(place)
     return place
+
+
+def all_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with the packages of this tree, the self-contained ones too, or the one that CERTMEDIC_DIST names."""
+    if "CERTMEDIC_DIST" in os.environ:
+        return Path(os.environ["CERTMEDIC_DIST"])
+
+    def make(out: Path) -> None:
+        source = tree(tmp_path_factory.mktemp("source"))
+        build(source, out)
+        build_full(source, out)
+
+    return once(tmp_path_factory, "dist-full", make)
+
+
+def build_full(place: Path, out: Path) -> None:
+    """Build the self-contained packages of a tree into a folder; the first time for a quarter of an hour."""
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1780000000"}
+    subprocess.run([place / "packaging" / "full" / "build", out], check=True, env=environment, stdin=subprocess.DEVNULL)
 
 
 def depends() -> dict[str, str]:
