@@ -211,7 +211,7 @@ def followed(lab: Lab, positions: dict[str, str], steps: list[tuple[int, str]]) 
 
     reports = idle = 0
     with pytest.MonkeyPatch.context() as patched:
-        for name, seconds in {"REPORT_EVERY": 0.01, "TICK": 0.01, "GATHER": 0.0}.items():
+        for name, seconds in {"REPORT_EVERY": 0.01, "TICK": 0.01, "GATHER": 0.0, "BURST": 0.0}.items():
             patched.setattr(follow, name, seconds)
         moments = Moments(patched, lab, steps)
         lab.source().follow(reached.get, put, stop)

@@ -26,7 +26,8 @@ from certmedic.edge.source import Status
 
 TICK = 5.0  # the longest wait, in seconds
 BLIND_TICK = 1.0  # the same without inotify
-GATHER = 0.15  # seconds between two reads: a busy log is read in blocks, and the first line after a pause at once
+GATHER = 0.15  # seconds between two reads, so that a busy log is read in blocks
+BURST = 0.05  # seconds from the first event after a pause until files are read: lines that are written together are read together
 REPORT_EVERY = 10.0  # seconds
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Files(ABC):
         self._inotify: Inotify | None = None
         self._folders: dict[int, str] = {}  # by watch
         self._files: dict[int, tuple[Tail, tuple[int, int]]] = {}  # by watch: the log, and device and inode of its file
-        self._woken = 0.0  # when events came last, on the monotonic clock
+        self._woken = 0.0  # when the last such wait was over, on the monotonic clock
 
     @abstractmethod
     def _log(self, path: str) -> Tail | None:
@@ -281,11 +282,10 @@ class Files(ABC):
             stop.wait(timeout)
             dirty.update(self._logs.values())
             return True
-        if timeout and (early := self._woken + GATHER - time.monotonic()) > 0:
-            stop.wait(early)
         rescan = False
+        events = False
         for number, mask in self._inotify.events(timeout):
-            self._woken = time.monotonic()
+            events = True
             if mask & inotify.Q_OVERFLOW:
                 dirty.update(self._logs.values())
                 rescan = True
@@ -300,6 +300,9 @@ class Files(ABC):
                 if mask & inotify.IGNORED:
                     del self._folders[number]
             # Otherwise it is the last event of a watch that was ended.
+        if events and timeout:
+            stop.wait(max(BURST, self._woken + GATHER - time.monotonic()))
+            self._woken = time.monotonic()
         return rescan
 
     # ------------------------------------------------------------ items
