@@ -71,7 +71,8 @@ def sent(cluster, *kinds):
     return [message for master in cluster for message in master.messages() if message.kind in kinds]
 
 
-def assert_that_all_is_cured(cluster, measured, ends):
+def assert_that_all_is_cured(cluster, measured, ends, most=0):
+    """`most`: as many times may no etcd member take a write."""
     took = cluster.wait_until_works(60)
     assert took < 60, f"resolved {took:.0f} s before all masters worked"
     assert cluster.held_late() == []
@@ -81,7 +82,7 @@ def assert_that_all_is_cured(cluster, measured, ends):
         kind: [(begin, seconds) for begin, seconds in measured.gaps(kind) if begin > ends] for kind in ("etcd", "api")
     }
     sys.stdout.write(f"longer than 3 s without a write after the expiry: {gaps}\n")
-    assert len(gaps["etcd"]) <= 1
+    assert len(gaps["etcd"]) <= most
     late = {
         master.name: [path for path, end in resign.ends(master.root, *FILES).items() if end < datetime.now(UTC)]
         for master in cluster
@@ -148,9 +149,10 @@ def test_monthly_script_of_kubespray_is_left_alone(cluster, debs):
             cluster.wait_until_works()
             for master in cluster:
                 master.wait_until_all_is_over(300)
-            assert_that_all_is_cured(cluster, measured, ends)
+            assert_that_all_is_cured(cluster, measured, ends, most=5)  # the script ends all members at once
     finally:
         for master in cluster:
             master.forbid_renewal()
+    assert sent(cluster, "CRITICAL") == []
     assert {master.name: master.acts() for master in cluster} == {master.name: [] for master in cluster}
     assert all(len(master.messages()) <= 3 for master in cluster)

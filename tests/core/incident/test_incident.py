@@ -342,6 +342,23 @@ def test_decision_is_noted_once():
     assert kinds(again) == ["Decide", "look incident"]
 
 
+@pytest.mark.parametrize(
+    ("files", "after", "is_reported"),
+    [
+        (WELL, 30 * SECOND, False),
+        (WELL, 2 * MINUTE - SECOND, False),
+        (WELL, 2 * MINUTE, True),  # its program should have taken it up by then
+        (SICK, 30 * SECOND, True),
+    ],
+)
+def test_nobody_is_told_to_renew_files_that_were_renewed_before_the_report(files, after, is_reported):
+    """A person or kubespray's timer did it within the half minute for which messages are grouped."""
+    here = facts(files, served=served(SICK)["served"])
+    follow = advance(RecheckKind.ANNOUNCE, incident(announced=None), here, around(), NOW + after)
+    assert ("tell opened" in kinds(follow)) is is_reported
+    assert ("note not reported" in kinds(follow)) is not is_reported
+
+
 @pytest.mark.parametrize(("told_of", "held"), [(11, False), (12, True)])
 def test_twelve_incidents_of_a_severity_are_reported_within_an_hour(told_of, held):
     follow = advance(RecheckKind.ANNOUNCE, incident(announced=None), facts(SICK), around(told_of=told_of), NOW)

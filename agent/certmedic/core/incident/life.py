@@ -27,6 +27,7 @@ MOST_AT_ONCE = 2  # of these, incidents that opened together: the third message 
 AT_ONCE = timedelta(minutes=10)  # incidents that open within so long opened together
 MOST_AN_HOUR = 12  # incidents of one severity that are reported
 DIGEST_AFTER = timedelta(minutes=1)
+TAKES_UP = timedelta(minutes=2)  # for programs to take up renewed files, before a fault of these files is reported
 HELD_BACK = "held back"  # the event of an incident that is not reported for now
 
 
@@ -193,6 +194,11 @@ def _report(incident: Incident, decision: Decision, facts: Facts, around: Circum
     """Report an incident, or leave it to the next digest, or record it alone."""
     if is_history(incident, facts, around):
         return [Note("not reported", "it was last seen before this agent started, and no file shows it", once=True)]
+    is_own = incident.diagnosis.suspect is Suspect.OWN and incident.diagnosis.cause is Cause.EXPIRED
+    if is_own and now < incident.opened_at + TAKES_UP:
+        good, _ = message.renewed(incident.diagnosis, facts)  # by a person or a timer, a moment ago
+        if good:
+            return [Note("not reported", "every file was renewed, and its programs are taking it up", once=True)]
     if (whom := leaves_it_to(incident, facts, now)) is not None:
         return [Note("not reported", whom, once=True)]
     if (whom := group.left_to(incident, decision, facts, around, now)) is not None:
