@@ -121,20 +121,6 @@ class DockerMaster(Master):
         self.machine.write(MANIFEST, manifest(life))
         return self.expires()
 
-    def sign(self, life: timedelta) -> datetime:
-        """Replace both certificates of the running etcd by others with the same keys that live so long; return when they expire."""
-        ends = datetime.now(UTC).replace(microsecond=0) + life
-        for path, authority in (("peers/me", "etcd-peers-ca"), ("clients/server", "etcd-clients-ca")):
-            file = self.root / f"{VOLUME[1:]}/pki/etcd-cluster-token-etcd/{path}.crt"
-            ca, key = (
-                pki.read_authority(self.root / f"{KEYS[1:]}/{authority}.crt"),
-                pki.read_key(file.with_suffix(".key")),
-            )
-            leaf = ca.leaf("etcd-a", dns=("etcd-a",), ips=("127.0.0.1",), not_after=ends, key=key)
-            file.write_bytes(leaf.cert_pem)
-        self.expired_at = ends
-        return ends
-
     def expires(self) -> datetime:
         """Return when the certificate in the file of the pod expires, once there is one."""
         path = f"{VOLUME}/pki/etcd-cluster-token-etcd/peers/me.crt"

@@ -117,18 +117,3 @@ def test_told_recipe_replaces_cas_of_kops_that_expired(master):
     checked = master.machine.run("certmedic", "certs", "--check")
     assert (checked.code, "replaced" in checked.out) == (0, True)
     master.make_authorities()
-
-
-def test_back_off_of_the_kubelet_is_waited_for(curing):
-    """The kubelet waits longer after every end of a container: 10, 20, 40, 80 s. That is longer than the cure may take to be verified."""
-    curing.configure("cure", f'{CURES}verify_for = "60s"\n')
-    curing.start_pod(400 * 86400)
-    for _ in range(3):
-        (container,) = curing.containers()
-        curing.machine("docker", "kill", container)
-        until(curing.containers, seconds=120)
-    curing.sign(timedelta(seconds=LIFE))
-    before = curing.containers()
-    assert_cured(curing, before)
-    shown = [message.text for message in curing.messages() if message.kind == "RESOLVED"]
-    assert "certmedic restarted etcd-manager" in shown[-1]
