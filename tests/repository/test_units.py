@@ -15,7 +15,7 @@ OLDEST = 237  # Ubuntu 18.04
 EARLIER = {"CPUWeight", "Description", "IOWeight", "MemoryHigh", "MemoryMax", "WantedBy", "Wants"}
 # Named first as a setting of logind; written there as InaccessiblePath=.
 OTHERWISE = {"RemoveIPC", "InaccessiblePaths"}
-# What falls away besides protections: journald's own limit for a service's lines holds, and Type=exec is like simple.
+# Not protections, and unknown to 237: journald's own limit for a service's lines holds, and Type=exec is like simple.
 LATER = {"LogRateLimitIntervalSec": 240, "Type=exec": 240}
 
 pytestmark = pytest.mark.skipif(not NEWS.exists(), reason="needs the documentation of Debian's systemd")
@@ -34,8 +34,8 @@ def first_named():
 
 def test_versions_are_those_of_systemds_news():
     named = first_named()
-    told = {name: known.since for name, known in PROTECTIONS.items() if known.since and name not in OTHERWISE}
-    assert {name: named[name] for name in told} == told
+    versions = {name: known.since for name, known in PROTECTIONS.items() if known.since and name not in OTHERWISE}
+    assert {name: named[name] for name in versions} == versions
 
 
 def test_an_old_systemd_knows_every_directive_that_is_no_protection():

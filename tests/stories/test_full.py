@@ -283,17 +283,20 @@ def test_expired_etcds_are_cured_and_the_service_is_there_after_a_reboot(release
         sickroom.prepare(machine)
         install(machine, full, actor_of(small))
         running(machine, OWN)
-        for path in (sickroom.MAIN, sickroom.EVENTS):
-            sickroom.volume(machine, path)
+        sickroom.volume(machine, sickroom.MAIN)
         sickroom.start_main(machine)
-        sickroom.start_events(machine)
+        ill = {"main"}
+        if release in RELEASES:  # the ctr of Debian 11 can set no annotations; its masters ran Docker
+            sickroom.volume(machine, sickroom.EVENTS)
+            sickroom.start_events(machine)
+            ill.add("events")
 
         def cured():
             listed = json.loads(machine("certmedic", "incidents", "--json"))["incidents"]
             shown = [json.loads(machine("certmedic", "show", str(each["id"]), "--json")) for each in listed]
             acted = [each for each in shown if [act for act in each["acts"] if act["state"] == "verified"]]
             groups = {each["diagnosis"]["group"] for each in acted if each["state"] == "resolved"}
-            return groups == {"main", "events"}
+            return groups == ill
 
         until(cured, seconds=300)
         pid = machine("systemctl", "show", "-P", "MainPID", "certmedic-actor").strip()
@@ -308,7 +311,7 @@ def test_expired_etcds_are_cured_and_the_service_is_there_after_a_reboot(release
             == ["active"] * 2
         )
         known = json.loads(machine("certmedic", "incidents", "--json"))["incidents"]
-        assert len([each for each in known if each["state"] == "resolved"]) >= 2
+        assert len([each for each in known if each["state"] == "resolved"]) >= len(ill)
 
 
 def burden(machine):

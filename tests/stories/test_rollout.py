@@ -147,7 +147,7 @@ def test_hook_of_kops_never_holds_up_a_boot_and_leaves_nothing_half_done(deb, tm
 
 
 def test_snippets_of_the_other_ways_install_it(deb, tmp_path):
-    """What each way does with its snippet, typed: write the files, run the commands."""
+    """Write the files and run the commands of each snippet, as its tool does."""
     with machines.boot("bullseye-master", OLD_MASTER) as machine:
         put_shop(machine, deb, tmp_path)
         machine("systemctl", "start", "shop")
@@ -217,38 +217,38 @@ def test_role_of_ansible_on_three_masters(deb, tmp_path):
                 timeout=1500,
                 check=False,
             )
-            told = {
+            recap = {
                 name: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", rest)}
                 for name, rest in re.findall(r"^(m\d) +: (.*)$", done.stdout, re.MULTILINE)
             }
-            return done, told
+            return done, recap
 
         def versions():
             return [each.run("dpkg-query", "-W", "-f", "${Version}", "certmedic-full").out for each in masters]
 
         absent = versions()
-        done, told = play("--check")
-        assert (done.returncode, len(told)) == (0, 3), done.stdout
+        done, recap = play("--check")
+        assert (done.returncode, len(recap)) == (0, 3), done.stdout
         assert versions() == absent
-        done, told = play(sha256="0" * 64)
+        done, recap = play(sha256="0" * 64)
         assert done.returncode != 0
-        assert told.keys() == {"m1"}, done.stdout  # it stops at the first
+        assert recap.keys() == {"m1"}, done.stdout  # it stops at the first
         assert versions() == absent
-        done, told = play()
+        done, recap = play()
         assert done.returncode == 0, done.stdout
         assert versions() == [__version__] * 3
         plays = re.findall(r"^ok: \[(m\d)\]$", done.stdout.replace(" => ", "\n"), re.MULTILINE)
         assert plays == sorted(plays), "not one master after the other"
         for more in ((), ("--check",)):
-            done, told = play(*more)
+            done, recap = play(*more)
             assert done.returncode == 0, done.stdout
-            assert [each["changed"] for each in told.values()] == [0, 0, 0], done.stdout
+            assert [each["changed"] for each in recap.values()] == [0, 0, 0], done.stdout
         # A master that is not healthy stops it: the next one stays as it was.
         masters[1].write("/etc/certmedic/conf.d/broken.toml", "mode = \n")
-        done, told = play(certmedic_config='mode = "observe"\n')
+        done, recap = play(certmedic_config='mode = "observe"\n')
         assert done.returncode != 0
-        assert told["m1"]["failed"] == 0
-        assert told["m2"]["failed"] == 1, done.stdout
+        assert recap["m1"]["failed"] == 0
+        assert recap["m2"]["failed"] == 1, done.stdout
         there = [each.run("ls", "/etc/certmedic/conf.d/50-fleet.toml").code == 0 for each in masters]
         assert there[0]
         assert not there[2]

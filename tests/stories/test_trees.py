@@ -120,7 +120,7 @@ STAND_IN = """
 Name: stand-in
 Version: 1
 Release: 1
-Summary: What a Fedora has
+Summary: Names that a Fedora provides
 License: none
 BuildArch: noarch
 {provides}
