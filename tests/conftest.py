@@ -23,10 +23,13 @@ HERE = Path(__file__).parent
 DAEMONS = {"docker", "containerd"}  # fixtures that the tests of a file share and that take seconds to start
 PROGRAMS = {"service", "hook", "other_hook"}  # fixtures that start a program or wait for its messages
 SLOW_FOLDERS = {"attacks", "fuzz", "real", "stories"}
-# They start no program, and compute for too long to be among the quick ones.
+# They compute or wait for too long to be among the quick ones.
 SLOW = {
+    "actor/test_dialer.py",
     "cli/test_laptop.py",
     "core/message/test_contradictions.py",
+    "edge/facts/test_quiet.py",
+    "edge/metrics/test_listener.py",
     "test_kills.py",
     "test_messages.py",
 }

@@ -93,6 +93,7 @@ def test_file_without_an_allowance_may_have_none():
     assert worse({"new.py": 1, "old.py": 2, "better.py": 1}, {"old.py": 2, "better.py": 3}) == {"new.py": 1}
 
 
+@pytest.mark.slow
 def test_no_file_gets_worse():
     assert worse(counts(), tomllib.loads(ALLOWED.read_text())) == {}
 

@@ -307,6 +307,7 @@ def test_renewal_under_way_is_finished_while_the_dialer_hangs(master, tmp_path):
     assert failures[0] == "no answer within 0.2 s"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.4", "3.5"])
 def test_etcd_of_kubeadm_serves_a_renewed_leaf_without_a_restart(master, version):
     folder = master.kubernetes / "pki/etcd"

@@ -268,6 +268,7 @@ def test_member_is_verified_by_chain_and_key_and_logs_no_rejection(tmp_path, pee
     assert "EOF" in listener.refusals[0] or "closed" in listener.refusals[0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="listens as another user")
 def test_stranger_on_loopback_hides_no_true_listener(tmp_path, peers_ca, clients_ca):
     real = peers_ca.leaf("etcd-a", dns=("etcd-a",), not_after=NOW - timedelta(days=1))
