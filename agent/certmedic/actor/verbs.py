@@ -123,10 +123,9 @@ class Actor:
         )
 
     def _under_way(self, facts: Facts) -> tuple[str, ...]:
-        """Return the targets of restarts that have not taken and still have time to: main and events, one after the other."""
+        """Return the targets of restarts that have not replaced a file yet and still have time to: main and events, one after the other."""
         restarts = (act for act in self._record.acts if act.state is ActState.DONE and act.action.container is not None)
-        late = (act for act in restarts if not verify.cure_took(act.action.watched, facts)[0])
-        return tuple(act.target for act in late if not self._is_late(act, facts))
+        return tuple(act.target for act in restarts if not _is_replaced(act, facts) and not self._is_late(act, facts))
 
     def _take(self, group: str) -> Reply:
         """Take the lease of a group only if the actor would act on that group now."""
