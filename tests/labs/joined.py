@@ -210,6 +210,8 @@ class Cluster:
                 if connection is not None:
                     connection.close()
                 connection = None
+        if connection is not None:
+            connection.close()
 
 
 @contextlib.contextmanager
