@@ -10,14 +10,15 @@ from datetime import timedelta
 import pytest
 
 from certmedic import loop
+from certmedic.core import symptoms
 from certmedic.core.incident import Act, ActState, RecheckKind, advance
 from certmedic.core.model import Action, RemedyKind, SourceUp
 from certmedic.edge import worker
 from certmedic.edge.store import StoreError
 from certmedic.loop import Loop
-from certmedic.turn import renewing
+from certmedic.turn import explains, renewing
 from labs.played import REFUSED, REFUSING, Played, sick
-from labs.values import NOW, entry, member
+from labs.values import DAY, NOW, entry, facts, member
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +45,16 @@ class Outside(Played):
         if name in outside and self.store is not None and self.store.in_transaction:
             raise AssertionError(f"{name} within the transaction")
         return super().__getattribute__(name)
+
+
+def test_own_failure_that_no_file_explains_needs_newer_facts():
+    """The certificate may have expired in the second since the facts were gathered."""
+    line = "Part of the existing bootstrap client certificate is expired: 2026-11-23 15:40:00 +0000 UTC"
+    own, refused = symptoms.parse(entry(line)), symptoms.parse(entry(REFUSED))
+    assert own is not None
+    assert refused is not None
+    assert not explains(facts(member(peer_ends=NOW + DAY)), own)
+    assert explains(facts(member(peer_ends=NOW - DAY)), refused)
 
 
 def test_what_a_renewal_under_way_replaces_is_known_before_the_inventory():

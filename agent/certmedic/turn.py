@@ -22,6 +22,7 @@ from certmedic.core.model import (
     RemedyKind,
     Replaced,
     Sighting,
+    Suspect,
     Trust,
     VoterList,
 )
@@ -182,10 +183,13 @@ def incident_of(recheck: Recheck, store: Store) -> Incident | None:
 
 
 def explains(facts: Facts, sighting: Sighting) -> bool:
-    """Whether facts explain a line."""
+    """Whether facts explain a line: a fault of this machine by a certificate, which may have expired since the facts were gathered."""
     time = sighting.entry.time
     diagnosis = doctor.diagnose(Fold(sighting=sighting, count=1, first_seen=time, last_seen=time), facts)
-    return diagnosis is None or diagnosis.cause is not Cause.UNEXPLAINED
+    if diagnosis is None:
+        return True
+    is_unseen = diagnosis.suspect is Suspect.OWN and not diagnosis.certificates
+    return diagnosis.cause is not Cause.UNEXPLAINED and not is_unseen
 
 
 def look(request: Request, senses: Senses, lock: Lock | None) -> Iterator[Looked]:
