@@ -20,7 +20,7 @@ import pytest
 from certmedic.core import certificates
 from certmedic.core.model import Facts, Place, Stored, Trust
 from certmedic.core.verify import cure_took
-from certmedic.edge.facts.listeners import listening, own_addresses, probe, shake_hands
+from certmedic.edge.facts.listeners import connections, listening, own_addresses, probe, shake_hands
 from certmedic.edge.facts.machine import Machine
 from certmedic.edge.facts.members import is_verified
 from labs.pki import Authority, Leaf, authority
@@ -296,3 +296,17 @@ def test_stranger_on_loopback_hides_no_true_listener(tmp_path, peers_ca, clients
     }
     assert served[0].certificate is not None
     assert all(listener.trust is not Trust.SYSTEM for listener in unsure)
+
+
+def test_only_a_connection_that_was_made_here_shows_whom_a_program_calls():
+    """A stranger may call from the port that members listen on."""
+    with socket.create_server(("127.0.0.1", 0)) as here, socket.create_server(("127.0.0.2", 0)) as there:
+        port = there.getsockname()[1]
+        with socket.create_connection(("127.0.0.2", port), source_address=("127.0.0.1", 0)) as made:
+            assert connections(port) == {os.fstat(made.fileno()).st_ino: "127.0.0.2"}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.2", 0))
+            probe.connect(here.getsockname())
+            accepted, _ = here.accept()
+            with accepted:
+                assert connections(probe.getsockname()[1]) == {}

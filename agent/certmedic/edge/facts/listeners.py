@@ -65,14 +65,21 @@ def listeners(ports: Iterable[int], network: Network = OWN) -> tuple[Listener, .
 
 
 def connections(port: int, network: Network = OWN) -> dict[int, str]:
-    """Return socket inode -> the address of the other end, of each connection of a network to a port of another machine."""
+    """Return socket inode -> the address of the other end, of each connection that this machine made to a port of another machine.
+
+    One that a listener here accepted does not count: a stranger may call from any port.
+    """
     here, wanted, ends = own_addresses(network), f"{port:04X}", {}
+    known = []
     for name in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
-            for fields in rows(network, name):
-                host, _, remote = fields[2].rpartition(":")
-                if remote == wanted and fields[3] == _ESTABLISHED and (address := _dialled(host)) not in here:
-                    ends[int(fields[9])] = address
+            known += list(rows(network, name))
+    accepting = {fields[1].rpartition(":")[2] for fields in known if fields[3] == _LISTEN}
+    for fields in known:
+        host, _, remote = fields[2].rpartition(":")
+        is_made_here = fields[1].rpartition(":")[2] not in accepting
+        if remote == wanted and fields[3] == _ESTABLISHED and is_made_here and (address := _dialled(host)) not in here:
+            ends[int(fields[9])] = address
     return ends
 
 
