@@ -19,6 +19,7 @@ IN_TITLE = {
     Cause.KEY_MISMATCH: "etcd main: certificate and key do not match: ",
     Cause.USAGE: "etcd main: certificate issued for another use: ",
     Cause.REVOKED: "10.0.0.12: certificate revoked: fix it there, not here",
+    Cause.CRL_EXPIRED: "etcd main: list of revoked certificates (CRL) expired: install a new list",
     Cause.STALE_IN_MEMORY: "etcd main: old certificate still in memory: restart etcd-manager",
     Cause.EXPIRES_SOON: "etcd main: certificate expires in 7 days: plan a restart",
     Cause.UNEXPLAINED: "etcd main: TLS failure, not explained: ",

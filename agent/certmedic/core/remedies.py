@@ -292,6 +292,17 @@ def for_unseen(path: str, *, is_known: bool) -> Remedy:
     return Remedy(kind=RemedyKind.MANUAL, helps=Helps.UNKNOWN, why=why, commands=commands)
 
 
+def for_crl(paths: Sequence[str]) -> Remedy:
+    """Return the remedy for a list of revoked certificates that has expired. `paths` are the expired lists on this machine."""
+    plain = [path for path in paths if is_plain_path(path)]
+    return Remedy(
+        kind=RemedyKind.MANUAL,
+        helps=Helps.NO,
+        why="Have its issuer publish a new list, and put it in the place of the old one. No certificate is to be renewed.",
+        commands=tuple(run("openssl", "crl", "-noout", "-issuer", "-nextupdate", "-in", path) for path in plain),
+    )
+
+
 def for_unused(reason: str, path: str) -> Remedy:
     """Return the remedy for a file that is not in use."""
     remedy = Remedy(

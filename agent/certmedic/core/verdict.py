@@ -27,6 +27,7 @@ def trusted(facts: Facts) -> Facts:
         stored=tuple(stored for stored in facts.stored if stored.trust is Trust.SYSTEM),
         served=tuple(served for served in facts.served if served.trust is Trust.SYSTEM),
         containers=tuple(container for container in facts.containers if container.trust is Trust.SYSTEM),
+        revocations=tuple(crl for crl in facts.revocations if crl.trust is Trust.SYSTEM),
     )
 
 
@@ -37,6 +38,7 @@ def vouched(facts: Facts) -> Facts:
         stored=tuple(replace(stored, trust=Trust.SYSTEM) for stored in facts.stored),
         served=tuple(replace(served, trust=Trust.SYSTEM) for served in facts.served),
         containers=tuple(replace(container, trust=Trust.SYSTEM) for container in facts.containers),
+        revocations=tuple(replace(crl, trust=Trust.SYSTEM) for crl in facts.revocations),
     )
 
 

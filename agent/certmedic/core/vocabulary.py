@@ -68,6 +68,7 @@ class Cause(StrEnum):
     USAGE = "usage"
     MISSING_CLIENT_CERT = "missing_client_cert"
     REVOKED = "revoked"
+    CRL_EXPIRED = "crl_expired"  # a list of revoked certificates has expired, no certificate
     STALE_IN_MEMORY = "stale_in_memory"
     DISTRUSTED = "distrusted"
     EXPIRES_SOON = "expires_soon"

@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 
 from certmedic.core import diagnose as doctor
-from certmedic.core import planes, remedies, verdict
+from certmedic.core import planes, remedies, symptoms, verdict
+from certmedic.core.certificates import revocations
+from certmedic.core.command import shell
 from certmedic.core.model import (
     Cause,
     FileFault,
@@ -20,6 +22,7 @@ from certmedic.core.model import (
     Symptom,
     Trust,
 )
+from certmedic.core.text import stamp
 from labs import pki
 from labs.values import (
     CLIENTS_CA,
@@ -559,3 +562,38 @@ def test_restart_helps_only_if_it_issues_a_new_certificate(path, place, image):
     if path.endswith("etcd-client.crt"):
         assert expired.helps == "no"
     assert verdict.survey(at_hand, warn_within=0 * DAY)[0].remedy == expired
+
+
+CRL_LINE = "client SSL certificate verify error: (12:CRL has expired) while reading client request headers"
+PASSED, TO_COME = NOW - DAY, NOW + DAY
+
+
+@pytest.mark.parametrize("expired_leaf", [False, True])
+def test_expired_revocation_list_is_not_called_an_expired_certificate(expired_leaf):
+    """A program that checks callers against an expired list says so; whatever else has expired is another story."""
+    lists = tuple(
+        replace(crl, trust=trust)
+        for path, ends, trust in (
+            ("/etc/nginx/old.pem", PASSED, Trust.SYSTEM),
+            ("/etc/nginx/new.pem", TO_COME, Trust.SYSTEM),
+            ("/home/eve/old.pem", PASSED, Trust.STRANGER),
+        )
+        for crl in revocations(CLIENTS_CA.revoking(ends=ends, begins=NOW - 30 * DAY), path)
+    )
+    files = member(server_ends=ENDED) if expired_leaf else member()
+    sighting = symptoms.parse(entry(CRL_LINE, unit="nginx.service"))
+    fold = Fold(sighting=sighting, count=1, first_seen=NOW, last_seen=NOW)
+
+    diagnosis = doctor.diagnose(fold, facts(files, revocations=lists))
+
+    assert (diagnosis.cause, diagnosis.suspect, diagnosis.remedy.helps) == (Cause.CRL_EXPIRED, Suspect.OWN, Helps.NO)
+    assert diagnosis.since == PASSED
+    assert diagnosis.evidence[1:] == (f"/etc/nginx/old.pem: its nextUpdate was {stamp(PASSED)}",)
+    assert shell(diagnosis.remedy.commands) == "openssl crl -noout -issuer -nextupdate -in /etc/nginx/old.pem"
+
+
+def test_expired_revocation_list_that_is_in_no_known_file_is_reported_as_such():
+    sighting = symptoms.parse(entry(CRL_LINE, unit="nginx.service"))
+    diagnosis = doctor.diagnose(Fold(sighting=sighting, count=1, first_seen=NOW, last_seen=NOW), facts())
+    assert (diagnosis.cause, diagnosis.since, diagnosis.remedy.commands) == (Cause.CRL_EXPIRED, None, ())
+    assert diagnosis.evidence[1:] == ("no list of revoked certificates that certmedic reads has expired",)

@@ -13,6 +13,7 @@ POLICY = Policy(mode="remedy", restart=("etcd-manager",), cooldown=timedelta(min
 CRITICAL = {
     *(Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK, Cause.NAME_MISMATCH),
     *(Cause.UNKNOWN_AUTHORITY, Cause.KEY_MISMATCH, Cause.USAGE, Cause.STALE_IN_MEMORY),
+    Cause.CRL_EXPIRED,
 }
 
 

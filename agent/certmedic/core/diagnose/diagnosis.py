@@ -8,7 +8,7 @@ from certmedic.core import remedies
 from certmedic.core.diagnose.ours import refused_by_them
 from certmedic.core.diagnose.owned import quote
 from certmedic.core.diagnose.scene import Scene, group_of, is_gateway
-from certmedic.core.diagnose.theirs import refused_by_us
+from certmedic.core.diagnose.theirs import RULE_CRL_EXPIRED, crl_expired, refused_by_us
 from certmedic.core.model import (
     Cause,
     Confidence,
@@ -41,7 +41,10 @@ def believed(sighting: Sighting, facts: Facts) -> Diagnosis | None:
     scene = Scene(sighting=sighting, facts=facts, group=group_of(sighting.entry.origin))
     if is_noise(scene):
         return None
-    diagnosis = refused_by_them(scene) if sighting.rejected_by is RejectedBy.REMOTE else refused_by_us(scene)
+    if sighting.rule == RULE_CRL_EXPIRED:
+        diagnosis = crl_expired(scene)
+    else:
+        diagnosis = refused_by_them(scene) if sighting.rejected_by is RejectedBy.REMOTE else refused_by_us(scene)
     if not diagnosis.provokable or diagnosis.confidence is Confidence.PROVEN:
         return replace(diagnosis, provokable=False)
     return replace(diagnosis, key=f"caller|{diagnosis.key}", confidence=Confidence.POSSIBLE)

@@ -39,16 +39,17 @@ from certmedic.core.model import (
     Suspect,
     Symptom,
 )
+from certmedic.core.text import stamp
 from certmedic.core.verdict import gravest
 
 DATED = (Cause.EXPIRED, Cause.CA_EXPIRED, Cause.NOT_YET_VALID, Cause.CLOCK)
 ISSUED_WITHIN = timedelta(hours=1)  # after the start of the process
 # Names of rules (core/symptoms) about the files of the logging program.
-RULE_KEY_MISMATCH, RULE_UNUSABLE = "own-key-mismatch", "own-file-unusable"
+RULE_KEY_MISMATCH, RULE_UNUSABLE, RULE_CRL_EXPIRED = "own-key-mismatch", "own-file-unusable", "own-expired-crl"
 RULES_OWN_FILE = frozenset(
     {
         *(RULE_KEY_MISMATCH, RULE_UNUSABLE, "own-file-missing"),
-        *("own-expired-crl", "own-future-crl", "own-unusable-crl"),
+        *(RULE_CRL_EXPIRED, "own-future-crl", "own-unusable-crl"),
         *("own-client-certificate-expired", "own-client-certificate-lacking"),
         *("own-certificate-expired", "own-certificate-not-yet-valid", "own-certificate-outside-validity"),
         "own-serving-certificate-lacking",
@@ -167,6 +168,29 @@ def ours_unseen(scene: Scene, path: str = "") -> Diagnosis:
         group=scene.group,
         since=sighting.not_after,
         provokable=scene.provokable and not is_about_own_file(sighting),
+    )
+
+
+def crl_expired(scene: Scene) -> Diagnosis:
+    """Return the diagnosis of a program that refuses callers since a list of revoked certificates has expired."""
+    at = scene.sighting.entry.time
+    ends = {crl.path: crl.next_update for crl in scene.facts.revocations if crl.next_update is not None}
+    passed = {path: end for path, end in ends.items() if end <= at}
+    known = [f"{path}: its nextUpdate was {stamp(end)}" for path, end in passed.items()]
+    return Diagnosis(
+        key=f"own|{scene.program}|{scene.group}|{Cause.CRL_EXPIRED}",
+        cause=Cause.CRL_EXPIRED,
+        suspect=Suspect.OWN,
+        confidence=Confidence.LIKELY,
+        certificates=(),
+        evidence=(
+            f"{scene.sighting.program or 'a program'} refuses callers, whatever they send: {quote(scene.sighting)}",
+            *(known or ["no list of revoked certificates that certmedic reads has expired"]),
+        ),
+        effect="The programs whose certificates it checks against that list cannot connect.",
+        remedy=remedies.for_crl(list(passed)),
+        group=scene.group,
+        since=max(passed.values(), default=None),
     )
 
 

@@ -60,6 +60,7 @@ OPENED_IDS: Mapping[Cause, str] = {
     Cause.USAGE: "c7ab9de8a3674d6ba5d2dadfc46d1d1b",
     Cause.MISSING_CLIENT_CERT: "7b9aafab02694c738ccbaf19ac8fc471",
     Cause.REVOKED: "c8a26017c0c5474c9aa6ec0c9e409d38",
+    Cause.CRL_EXPIRED: "5f0c9a4e7d5b4b0e9a356f1f5f2be8c1",
     Cause.STALE_IN_MEMORY: "5013182894964213bf9255c4c7290b8c",
     Cause.DISTRUSTED: "e593b2a2149243068da642cfb0353781",
     Cause.EXPIRES_SOON: "81bd77373fb34decb426ff1d202d03da",

@@ -15,6 +15,10 @@ BEFORE = {  # it expires
 }
 BY_HAND = {  # a restart does not fix it, and the commands may only show what to look at
     Cause.EXPIRED: ("renew {them} (a restart does NOT fix it)", "Renew {them} as Fix says: a restart does NOT fix it."),
+    Cause.CRL_EXPIRED: (
+        "install a new list (a restart does NOT fix it)",
+        "Install a new list: a restart does NOT fix it.",
+    ),
     Cause.CA_EXPIRED: (
         "renew the CA (a restart does NOT fix it)",
         "Renew the CA as Fix says: a restart does NOT fix it.",

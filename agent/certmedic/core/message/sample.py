@@ -60,6 +60,7 @@ REFUSED = REJECTED.format("remote error: tls: bad certificate")
 LINES: Mapping[Cause, str] = {
     Cause.KEY_MISMATCH: f'failed to load key pair "{FOLDER}/me.crt": tls: private key does not match public key',
     Cause.REVOKED: REJECTED.format("transport: certificate serial 1f2e revoked"),
+    Cause.CRL_EXPIRED: "client SSL certificate verify error: (12:CRL has expired) while reading client request headers",
     Cause.UNEXPLAINED: f"open {FOLDER}/me.key: permission denied",
 }
 

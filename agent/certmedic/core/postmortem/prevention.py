@@ -49,6 +49,7 @@ CAUSES: Mapping[Cause, tuple[str, ...]] = {
         "Find the client by its address. Configure its certificate, or keep it from this port.",
     ),
     Cause.REVOKED: ("Install the new certificate before the old one is revoked.",),
+    Cause.CRL_EXPIRED: ("Issue the list from a timer, well before its nextUpdate. Alert on x509_crl_next_update.",),
     Cause.STALE_IN_MEMORY: ("Have the renewal restart every program that holds the certificate, as its last step.",),
     Cause.DISTRUSTED: ("Run certmedic on the machine that refused the certificate too: only that machine knows why.",),
     Cause.UNEXPLAINED: (
