@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 
 from certmedic import tally, turn
+from certmedic.core.incident import LEFT
 from certmedic.core.model import Progress, Recheck, SourceDown, SourceStatus, SourceUp
-from labs.held import program, scheduler
+from labs.held import CONF, program, scheduler
 from labs.played import OWN_TIME, REFUSED, REFUSING
 from labs.values import DAY, NOW, member
 
@@ -427,3 +428,60 @@ def test_journal_reports_the_end_of_a_forecast_that_came_true(lab):
     assert [(entry["CERTMEDIC_INCIDENT"], entry["CERTMEDIC_OUTCOME"]) for entry in ends] == [
         ("1", "superseded by incident 2: expired")
     ]
+
+
+@pytest.mark.parametrize(("left", "kinds"), [(False, ["opened", "resolved"]), (True, ["opened"])])
+def test_forecast_that_came_true_and_was_cured_before_the_report_ends_with_a_message(lab, left, kinds):
+    """Unless another master reports the incident: its end is the end of them all."""
+    lab = lab(member(peer_ends=NOW + 5 * DAY), mode="notify")
+    lab.go(5)
+    assert lab.world.kinds() == ["opened"]
+    lab.step(seconds=5 * DAY.total_seconds())
+    number = lab.incidents()[0].id
+    if left:
+        with lab.store.transaction():
+            lab.store.event_once(number, LEFT, "master-b reports it", now=lab.now)
+    lab.world.files = member()
+    lab.go(30)
+
+    assert [(i.diagnosis.cause, i.state, i.announced_at is None) for i in lab.incidents()] == [
+        ("expired", "resolved", True),
+        ("expires_soon", "resolved", False),
+    ]
+    assert lab.world.kinds() == kinds
+    keys = {letter.key for letter in lab.world.letters}
+    assert len(keys) == 1  # one thread
+
+
+@pytest.mark.parametrize("mode", ["notify", "approve", "remedy"])
+def test_renewal_after_expiry_leaves_only_the_restart_of_its_holders_to_do(lab, mode):
+    ends = replace(scheduler().certificate, not_after=NOW - timedelta(seconds=1), fingerprint="f", serial="ab")
+    lab = lab((replace(scheduler(), certificate=ends),), mode=mode)
+    lab.world.programs = (program(started=NOW - DAY),)
+    lab.step()
+    lab.world.files = (replace(scheduler(), modified=lab.now),)  # before the report
+    lab.go(200)
+
+    (incident,) = lab.incidents()
+    assert incident.diagnosis.remedy.why.startswith("The files are good by now. Restart kube-scheduler (process 7).")
+    (letter,) = lab.world.letters
+    assert "Restart it (command below): that fixes it." in letter.plain
+    assert f"does not act: {CONF} has been renewed meanwhile (to pass: restart kube-scheduler)" in letter.plain
+    lab.world.programs = (program(started=lab.now),)
+    lab.go(60)
+    assert lab.world.kinds() == ["opened", "resolved"]
+
+
+def test_incident_that_was_reported_says_what_is_left_to_do_once_its_files_are_renewed(lab):
+    ends = replace(scheduler().certificate, not_after=NOW - timedelta(seconds=1), fingerprint="f", serial="ab")
+    lab = lab((replace(scheduler(), certificate=ends),), mode="notify")
+    lab.world.programs = (program(started=NOW - DAY),)
+    lab.go(60)
+    assert lab.world.kinds() == ["opened"]
+    assert "kubeadm" in lab.incidents()[0].diagnosis.remedy.command
+    lab.world.files = (replace(scheduler(), modified=lab.now),)
+    lab.go(60)
+
+    (incident,) = lab.incidents()
+    assert incident.diagnosis.remedy.why.startswith("The files are good by now. Restart kube-scheduler (process 7).")
+    assert lab.world.kinds() == ["opened"]

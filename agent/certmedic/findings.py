@@ -16,6 +16,7 @@ from certmedic.core.incident import (
     is_half_cured,
     is_of_an_act,
     superseded,
+    warned_of,
 )
 from certmedic.core.model import Confidence, Diagnosis, Facts, Fold
 from certmedic.edge.store import Store
@@ -93,6 +94,12 @@ class Findings:
                 ],
                 now,
             )
+
+    def warned_of(self, incident: Incident) -> list[Incident]:
+        """Return the reported forecasts that an incident replaced. None once it was reported: its own end is theirs too."""
+        if incident.announced_at is not None:
+            return []
+        return warned_of(incident, self._store.recent(incident.opened_at - timedelta.resolution))
 
     def take_inventory(self, facts: Facts, passes: Passes, now: datetime) -> None:
         """Open incidents for certificates that have expired or soon will, even if nothing has failed yet."""

@@ -279,6 +279,7 @@ class Loop:
             tripped=store.tripped(),
             approved=store.approved(incident.id, now=now),
             left=store.has_event(incident.id, LEFT),
+            warned=self.findings.warned_of(incident),
             leads=store.has_event(incident.id, LEADS),
             told_of=store.announced_since(now - DIGEST_EVERY, diagnosis.severity),
             with_lease=self.world.lock is not None,
@@ -294,8 +295,7 @@ class Loop:
         else:
             self.store.keep_certificates(facts.stored, now=now)
             self.inventory = facts = replace(facts, replaced=self.store.replaced())
-            if looked.members:
-                self.store.keep_members(looked.members)
+            self.store.keep_members(looked.members or {})
             self.findings.take_inventory(facts, self._passes, now)
 
     def _write_outcomes(self, outcomes: Iterable[Outcome], now: datetime) -> None:

@@ -29,6 +29,7 @@ from certmedic.core.model import (
     Trust,
 )
 from certmedic.core.text import count, stamp
+from certmedic.core.verdict import trusted
 
 FIXABLE = (Cause.EXPIRED, Cause.EXPIRES_SOON)
 DAY = timedelta(days=1)
@@ -88,8 +89,10 @@ def evidence(context: Context) -> Gate:
         why = displaced(known[0], facts) or rivalled(known[0], facts)
         return closed(name, why, opens="have the program in use serve it")
     if _is_renewed(context):
+        late = holders.held([stored.certificate.path for stored in watched], trusted(facts))
+        names = dict.fromkeys(program.name for programs in late.values() for program in programs)
         why = f"{watched[0].certificate.path} has been renewed meanwhile"
-        return closed(name, why, opens="nothing is left to do")
+        return closed(name, why, opens=f"restart {' and '.join(names)}" if names else "nothing is left to do")
     if diagnosis.suspect is Suspect.PEER:
         return closed(name, "the bad certificate is on another machine", opens="fix the certificate on that machine")
     if diagnosis.trust is not Trust.SYSTEM:

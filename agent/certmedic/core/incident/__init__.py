@@ -6,7 +6,7 @@ from certmedic.core.incident.cure import Outcome, Result, tried
 from certmedic.core.incident.effects import Effect
 from certmedic.core.incident.group import LEADS, LEFT, is_shared
 from certmedic.core.incident.life import HELD_BACK, LOOK_EVERY, advance
-from certmedic.core.incident.over import is_half_cured, is_of_an_act, resolved, superseded
+from certmedic.core.incident.over import is_half_cured, is_of_an_act, resolved, superseded, warned_of
 from certmedic.core.incident.state import (
     UNDER_WAY,
     Act,
@@ -45,4 +45,5 @@ __all__ = [
     "resolved",
     "superseded",
     "tried",
+    "warned_of",
 ]

@@ -49,6 +49,7 @@ class Circumstances:
     tripped: str = ""  # the action that failed since the last reset, in a sentence
     approved: str = ""  # who approved an action on this incident, if the approval still holds
     left: bool = False  # whether another member was to report this fault
+    warned: Sequence[Incident] = ()  # reported forecasts that this incident replaced, unless it was reported itself
     leads: bool = False  # whether this fault was reported for other members too
     told_of: int = 0  # incidents of this severity first reported within the last hour
     with_lease: bool = False  # whether an action needs the lease of its etcd group

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from certmedic.core.incident.state import ActState, RecheckKind
+from certmedic.core.incident.state import ActState, Incident, RecheckKind
 from certmedic.core.model import Action, Decision, Diagnosis, MessageKind
 
 
@@ -15,6 +15,7 @@ class Tell:
 
     kind: MessageKind
     outcome: str = ""
+    about: Incident | None = None  # another incident than the one that was looked at
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def look_every(incident: Incident) -> timedelta:
 def _announce(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
     """Report a new incident, with the decision on it."""
     if (end := _end(incident, facts, around, now)) is not None:
-        return resolved(incident, end, now)
+        return resolved(incident, end, now, warned=() if around.left else around.warned)
     effects: list[Effect] = []
     for fault in verdict.survey(facts, warn_within=timedelta()):
         if fault.key == incident.key:  # other files of the same renewer that broke with it
@@ -70,6 +70,9 @@ def _announce(incident: Incident, facts: Facts, around: Circumstances, now: date
         judged = replace(incident.diagnosis, remedy=replace(remedy, why=f"{remedy.why} Seen: {seen}."))
         incident = replace(incident, diagnosis=judged)
         effects += [Rejudge(judged), Note("seen", seen, once=True)]
+    if (held := _renewed_but_held(incident.diagnosis, facts)) is not None:
+        incident = replace(incident, diagnosis=held)
+        effects.append(Rejudge(held))
     decision, waits = _decided(incident, facts, around, now)
     if waits:
         return [*effects, TakeLease(), LookAgain(RecheckKind.ANNOUNCE, now)]
@@ -91,7 +94,7 @@ def _reconsider(incident: Incident, facts: Facts, around: Circumstances, now: da
     if any(act.state in UNDER_WAY for act in acts):
         return [LookAgain(RecheckKind.INCIDENT, now + LOOK_EVERY, often=True)]
     if (end := _end(incident, facts, around, now)) is not None:
-        return resolved(incident, end, now)
+        return resolved(incident, end, now, warned=() if around.left else around.warned)
     effects: list[Effect] = []
     if (held := _renewed_but_held(incident.diagnosis, facts)) is not None and held != incident.diagnosis:
         incident = replace(incident, diagnosis=held)
@@ -237,8 +240,9 @@ def held_back(incident: Incident, around: Circumstances) -> str | None:
 
 
 def _renewed_but_held(diagnosis: Diagnosis, facts: Facts) -> Diagnosis | None:
-    """Return the forecast whose files are renewed, with the restart that is still due; None if no program holds an old certificate."""
-    if diagnosis.cause is not Cause.EXPIRES_SOON or not message.renewed(diagnosis, facts)[0]:
+    """Return the diagnosis of files that are renewed by now, with the restart that is still due; None if no program holds the old ones."""
+    of_files = diagnosis.suspect is Suspect.OWN and diagnosis.cause in (Cause.EXPIRES_SOON, Cause.EXPIRED)
+    if not of_files or diagnosis.is_unused or not message.renewed(diagnosis, facts)[0]:
         return None
     late = holders.held(_paths(diagnosis), verdict.trusted(facts))
     programs = {program.name: program for those in late.values() for program in those}

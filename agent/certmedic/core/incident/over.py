@@ -8,14 +8,19 @@ from datetime import datetime
 from certmedic.core import verify
 from certmedic.core.incident.effects import Effect, Journal, JudgeAgain, LookAgain, Note, Resolve, Tell
 from certmedic.core.incident.group import is_shared
-from certmedic.core.incident.state import UNDER_WAY, Act, Incident, RecheckKind
+from certmedic.core.incident.state import UNDER_WAY, Act, Incident, IncidentState, RecheckKind
 from certmedic.core.model import Cause, Confidence, Diagnosis, MessageKind, Suspect, Trust
 
 
-def resolved(incident: Incident, reason: str, now: datetime) -> list[Effect]:
-    """Return the effects of the end of an incident. `reason` is a sentence that says what ended it."""
+def resolved(incident: Incident, reason: str, now: datetime, *, warned: Iterable[Incident] = ()) -> list[Effect]:
+    """Return the effects of the end of an incident. `reason` is a sentence that says what ended it.
+
+    `warned` are the reported forecasts that it replaced. If it ends before its report, people hear of the end of these.
+    """
     reported = incident.announced_at is not None
     tell: list[Effect] = [Tell(MessageKind.RESOLVED, reason)] if reported else []
+    if not reported:
+        tell = [Tell(MessageKind.RESOLVED, reason, about=forecast) for forecast in warned]
     group: list[Effect] = [LookAgain(RecheckKind.GROUP, now)] if reported and is_shared(incident) else []
     return [Note("resolved", reason), Journal(MessageKind.RESOLVED, reason), *tell, Resolve(), *group, JudgeAgain()]
 
@@ -33,6 +38,11 @@ def superseded(incident: Incident, others: Iterable[Incident]) -> list[Incident]
         and other.id != incident.id
         and files & set(verify.files_of(other.diagnosis))
     ]
+
+
+def warned_of(incident: Incident, recent: Iterable[Incident]) -> list[Incident]:
+    """Return the forecasts that an incident replaced and that were reported. `recent`: those of no earlier end than its beginning."""
+    return superseded(incident, [o for o in recent if o.state is IncidentState.RESOLVED and o.announced_at is not None])
 
 
 def is_half_cured(diagnosis: Diagnosis, incidents: Iterable[Incident]) -> bool:
