@@ -1,7 +1,8 @@
 """Programs that fail on a booted machine: an etcd-manager under docker, one under containerd, and a unit that simulates k3s.
 
 Each runs Debian's etcd with certificates that live for LIFE seconds at first and for two years after a restart. The files of the
-programs are under /root. The package of certmedic is installed; the stand-in manager runs in the containers, from /usr/local/lib.
+programs are under /root. The package of certmedic is installed; the stand-in manager runs in the containers, from /usr/local/lib, with
+the distribution's Python, or where that is too old with the one of certmedic-full.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ PODS = {
     )
     for group in ("main", "events")
 }
+PYTHON = "/usr/bin/python3"  # 3.11 or later, with cryptography
 CODE = "/usr/local/lib"  # code of the stand-in, within /usr, which the containers share
 STANDIN = ("__init__.py", "pki.py", "drill/__init__.py", "drill/standin.py")
 K3S = "/var/lib/rancher/k3s/server/tls/etcd"
@@ -123,15 +125,15 @@ def volume(machine: Machine, path: str) -> None:
     machine("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", path)
 
 
-def manager(member: str, volume: str, *more: str) -> list[str]:
+def manager(member: str, volume: str, *more: str, python: str = PYTHON) -> list[str]:
     """Return the command of a manager's container, up to the arguments of etcd."""
     return [
-        *["/usr/bin/python3", "-m", "labs.drill.standin", f"--member={member}", f"--volume={volume}", *more],
+        *[python, "-m", "labs.drill.standin", f"--member={member}", f"--volume={volume}", *more],
         *["--authorities=/authorities", "--ip=127.0.0.1", f"--first-life={LIFE}", "--", "/usr/bin/etcd"],
     ]
 
 
-def start_main(machine: Machine) -> None:
+def start_main(machine: Machine, python: str = PYTHON) -> None:
     """Let docker run the manager of the group main. As with etcd-manager, only the environment names the members for etcd."""
     settings = {
         "NAME": "etcd-a",
@@ -150,7 +152,7 @@ def start_main(machine: Machine) -> None:
         *["-v", "/usr:/usr:ro", "-v", "/mnt:/mnt", "-v", "/root/main:/authorities:ro"],
         *["-e", f"PYTHONPATH={CODE}", "-e", "PYTHONDONTWRITEBYTECODE=1"],
         *[f"--env=ETCD_{key}={value}" for key, value in settings.items()],
-        *[IMAGE, *manager("etcd-a", MAIN)],
+        *[IMAGE, *manager("etcd-a", MAIN, python=python)],
     )
 
 

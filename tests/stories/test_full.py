@@ -16,7 +16,7 @@ from certmedic import __version__
 from labs import ROOT, pki, sickroom
 from labs import machine as machines
 from labs.command import do
-from labs.packages import actor_of, all_packages, build_full, install, property_of, tree, wanted
+from labs.packages import OLD_MASTER, actor_of, all_packages, build_full, install, property_of, tree, wanted
 from labs.waiting import until
 
 pytestmark = [
@@ -275,25 +275,31 @@ verify_for = "60s"
 """
 
 
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("release", ["bullseye-master", *RELEASES])
 def test_expired_etcds_are_cured_and_the_service_is_there_after_a_reboot(release, small, full):
-    """The etcds run on the distribution's Python and Docker, and so do clients that refuse them; the agent runs on its own Python."""
-    with machines.boot(release, wanted(release)) as machine:
+    """The etcds run under the distribution's Docker and containerd, and so do clients that refuse them; the agent runs on its own Python.
+
+    On Debian 11 only that of Docker: its `ctr` cannot write the annotations by which containerd's pods are known. There the program
+    that simulates etcd-manager runs on certmedic-full's Python too, since that of the distribution is too old for it.
+    """
+    is_old = release == "bullseye-master"
+    with machines.boot(release, OLD_MASTER if is_old else wanted(release)) as machine:
         machine.write("/etc/certmedic/conf.d/cure.toml", CURE)
         sickroom.prepare(machine)
         install(machine, full, actor_of(small))
         running(machine, OWN)
-        for path in (sickroom.MAIN, sickroom.EVENTS):
-            sickroom.volume(machine, path)
-        sickroom.start_main(machine)
-        sickroom.start_events(machine)
+        sickroom.volume(machine, sickroom.MAIN)
+        sickroom.start_main(machine, python=OWN if is_old else sickroom.PYTHON)
+        if not is_old:
+            sickroom.volume(machine, sickroom.EVENTS)
+            sickroom.start_events(machine)
 
         def cured():
             listed = json.loads(machine("certmedic", "incidents", "--json"))["incidents"]
             shown = [json.loads(machine("certmedic", "show", str(each["id"]), "--json")) for each in listed]
             acted = [each for each in shown if [act for act in each["acts"] if act["state"] == "verified"]]
             groups = {each["diagnosis"]["group"] for each in acted if each["state"] == "resolved"}
-            return groups == {"main", "events"}
+            return groups == ({"main"} if is_old else {"main", "events"})
 
         until(cured, seconds=300)
         pid = machine("systemctl", "show", "-P", "MainPID", "certmedic-actor").strip()
@@ -305,7 +311,7 @@ def test_expired_etcds_are_cured_and_the_service_is_there_after_a_reboot(release
             == ["active"] * 2
         )
         known = json.loads(machine("certmedic", "incidents", "--json"))["incidents"]
-        assert len([each for each in known if each["state"] == "resolved"]) >= 2
+        assert len([each for each in known if each["state"] == "resolved"]) >= (1 if is_old else 2)
 
 
 def burden(machine):
