@@ -154,6 +154,7 @@ class Turns:
         ]
         if not (lines or looked_at or kinds & {RecheckKind.INVENTORY, RecheckKind.VERIFY}):
             return None
+        unreported = {recheck.incident for recheck in due if recheck.kind == RecheckKind.ANNOUNCE}
         asks_members = self._terms.policy.mode in ("approve", "remedy") and RecheckKind.INVENTORY in kinds
         return Request(
             at=now,
@@ -163,6 +164,7 @@ class Turns:
             with_members=any(
                 self._terms.may_act_on(incident)
                 or is_shared(incident)
+                or (incident.diagnosis.cause is Cause.EXPIRES_SOON and incident.id in unreported)
                 or (
                     incident.announced_at is None
                     and (accuses(incident) or incident.diagnosis.cause is Cause.UNKNOWN_AUTHORITY)

@@ -90,7 +90,7 @@ def test_each_command_that_prints_takes_json():
         ),
         (
             ["test-notify", "--sample", "expird"],
-            "revoked, stale_in_memory, expires_soon, unexplained, blind; did you mean expired?",
+            "revoked, crl_expired, stale_in_memory, expires_soon, unexplained, blind; did you mean expired?",
         ),
         (["silence", "add", "--all", "--for", "2 weeks", "--comment", "x"], "'2 weeks'; "),
         (["test-notify", "--severity", "page"], "found 'page'; allowed: critical, warning, info"),

@@ -231,6 +231,23 @@ def ca_of_three(cluster: Cluster) -> Cluster:
     return renew_all(cluster, renewed())
 
 
+def warned_three(cluster: Cluster) -> Cluster:
+    """The certificates of all masters expire within 30 days; a person renews them the next day."""
+    for lab in cluster:
+        lab.world.files = member(peer_ends=NOW + 29 * DAY, server_ends=NOW + 29 * DAY)
+    together(cluster, 48, lambda _: (), seconds=1800)
+    return renew_all(cluster, member(peer_ends=NOW + 400 * DAY, server_ends=NOW + 400 * DAY))
+
+
+def warned_late(cluster: Cluster) -> Cluster:
+    """The certificates of all masters expire three minutes after the warning; a person renews them five minutes later."""
+    for lab in cluster:
+        lab.world.files = member(peer_ends=NOW + 3 * MINUTE, server_ends=NOW + 3 * MINUTE)
+    lines = of_members([0, 1, 2])(cluster)
+    together(cluster, 24, lambda lab: lines(lab) if lab.now > NOW + 3 * MINUTE else ())
+    return renew_all(cluster, renewed())
+
+
 def kubeadm_of_three(cluster: Cluster) -> Cluster:
     """Three kubeadm masters after a year: ten certificates each; a person renews them all."""
     for lab in cluster:
@@ -271,6 +288,8 @@ OF_THREE: Mapping[str, Callable[[Cluster], Cluster]] = {
     "three masters: the certificates of one have expired": one_of_three,
     "three masters: the certificates of all have expired": all_of_three,
     "three masters: the certificates of all have expired, certmedic restarts etcd-manager": all_of_three,
+    "three masters: the certificates of all expire in a month": warned_three,
+    "three masters: the certificates of all expire in three minutes": warned_late,
     "three masters: the CA has expired": ca_of_three,
     "three masters: kubeadm after a year": kubeadm_of_three,
     "three masters: a member without an agent": dead_neighbour,

@@ -113,7 +113,7 @@ def test_three_masters_are_cured_by_one_told_command(cluster):
         assert_that_all_is_cured(cluster, measured, ends)
     assert [message.title for message in sent(cluster, "CRITICAL")] == [alert.title]
     assert len(sent(cluster, "CRITICAL", "RESOLVED")) == 2
-    assert all(len(master.messages()) <= 3 for master in cluster)
+    assert sum(len(master.messages()) for master in cluster) <= 3
 
 
 def test_three_masters_are_cured_without_a_person(cluster, debs):
@@ -133,7 +133,7 @@ def test_three_masters_are_cured_without_a_person(cluster, debs):
         for master in cluster:
             master.forbid_renewal()
     assert [message.title for message in sent(cluster, "CRITICAL") if "NOT FIXED" in message.title] == []
-    assert all(len(master.messages()) <= 3 for master in cluster)
+    assert sum(len(master.messages()) for master in cluster) <= 3
 
 
 def test_monthly_script_of_kubespray_is_left_alone(cluster, debs):
@@ -155,4 +155,4 @@ def test_monthly_script_of_kubespray_is_left_alone(cluster, debs):
             master.forbid_renewal()
     assert sent(cluster, "CRITICAL") == []
     assert {master.name: master.acts() for master in cluster} == {master.name: [] for master in cluster}
-    assert all(len(master.messages()) <= 3 for master in cluster)
+    assert sum(len(master.messages()) for master in cluster) <= 3

@@ -229,3 +229,81 @@ def test_end_that_nobody_was_told_of_awaits_nobody():
     for incident, looks in ((sick(announced_at=NOW), [RecheckKind.GROUP]), (sick(), [])):
         over = advance(RecheckKind.INCIDENT, incident, healed, around(), NOW)
         assert [e.kind for e in over if isinstance(e, effects.LookAgain)] == looks
+
+
+# ---------------------------------------------------------------- forecasts
+
+SOON = NOW + 29 * DAY
+
+
+def warned(ends=SOON, **changed):
+    """Return the forecast of a machine whose peer certificate expires."""
+    (judged,) = verdict.survey(facts(member(peer_ends=ends)), warn_within=30 * DAY)
+    return sick(diagnosis=judged, **changed)
+
+
+def forecast_left_to(
+    me="b", *, after=0 * HOUR, incident=None, left=False, started_at=NOW - DAY, days=(30, 14, 7), **others
+):
+    incident = incident or warned()
+    here = seen(incident, me, **others)
+    base = around(left=left, started_at=started_at)
+    terms = replace(base.terms, warn_days=days)
+    return group.left_to(incident, NOTHING, here, replace(base, terms=terms), NOW + after)
+
+
+@pytest.mark.parametrize(
+    ("me", "others", "first"),
+    [
+        ("b", {"a": SOON, "c": SOON}, "a"),
+        ("a", {"b": SOON, "c": SOON}, None),
+        ("a", {"b": SOON - SECOND}, "b"),
+        ("b", {"a": SOON - HOUR - SECOND}, None),  # another trouble
+        ("b", {"a": None}, None),
+        ("b", {"a": {"serves": leaf(SOON), "verified": False}}, None),
+        ("b", {"a": NOW + 300 * DAY}, None),
+    ],
+)
+def test_member_whose_certificate_expires_first_warns_for_the_group(me, others, first):
+    reason = forecast_left_to(me, **others)
+    then = "if nothing is renewed here by 2026-12-09 15:40:00 UTC, this machine reports itself"
+    assert reason == (first and f"{first} reports the group; {then}")
+
+
+@pytest.mark.parametrize(
+    ("days", "ends", "due"),
+    [
+        ((30, 14, 7), SOON, SOON - 14 * DAY),
+        ((30,), SOON, NOW + (SOON - NOW) / 2),  # no reminder comes: halfway
+        ((), NOW + DAY, NOW + DAY),  # when it expires, that is another incident
+        ((), NOW + DAY + 2 * SECOND, NOW + DAY / 2 + SECOND),
+    ],
+)
+def test_machine_warns_itself_at_the_next_reminder(days, ends, due):
+    incident = warned(ends)
+    wait = due - NOW
+    for left, others in ((False, {"a": ends}), (True, {}), (True, {"a": NOW + 300 * DAY})):
+        more = {"incident": incident, "left": left, "days": days, **others}
+        assert forecast_left_to(**more, after=wait - SECOND) is not None
+        assert forecast_left_to(**more, after=wait) is None
+
+
+@pytest.mark.parametrize(
+    ("started", "left", "waits"), [(MINUTE, False, False), (MINUTE + SECOND, False, True), (-DAY, True, True)]
+)
+def test_agent_that_finds_the_forecast_at_its_start_warns_at_once(started, left, waits):
+    reason = forecast_left_to(a=SOON, started_at=NOW - started, left=left)
+    assert (reason is not None) is waits
+
+
+def test_forecast_for_the_group_names_the_others_and_its_end_says_that_they_report_themselves():
+    incident = warned()
+    here = replace(seen(incident, "a", c=SOON, b=SOON), stored=member(peer_ends=SOON))
+    follow = advance(RecheckKind.ANNOUNCE, incident, here, around(), NOW)
+    assert [e.outcome for e in follow if isinstance(e, effects.Tell)] == ["b, c"]
+    healed = facts(member(peer_ends=NOW + 300 * DAY))
+    for leads in (True, False):
+        told = replace(incident, announced_at=NOW)
+        over = advance(RecheckKind.INCIDENT, told, healed, around(leads=leads), NOW)
+        (last,) = [e for e in over if isinstance(e, effects.Tell)]
+        assert last.outcome.endswith("; each other master reports itself if nothing is renewed there") is leads

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from certmedic.core.decision import FRESH_FOR, History, Policy, Refusal, troubled
 from certmedic.core.incident.state import UNDER_WAY, Act, ActState, Incident
-from certmedic.core.model import Attempt, Cause, Lease, Suspect
+from certmedic.core.model import Attempt, Cause, Diagnosis, Lease, Suspect
 
 DAY = timedelta(days=1)
 REFUSED_FOR = timedelta(seconds=15)  # after the first refusal of the actor; doubled by each further one
@@ -29,6 +29,12 @@ class Terms:
     verify_for: timedelta  # an action must show success within so long
     warn_days: Sequence[int] = ()  # the days before expiry at which a forecast is reported
     plane_days: Mapping[str, Sequence[int]] = field(default_factory=dict)  # other days of single planes
+
+    def thresholds(self, diagnosis: Diagnosis, since: datetime) -> list[datetime]:
+        """Return the moments after `since` at which people are to hear of a forecast again, in any order."""
+        days = self.plane_days.get(diagnosis.plane, self.warn_days)
+        ends = [leaf.not_after for leaf in diagnosis.certificates]
+        return [at for end in ends for day in days if (at := end - timedelta(days=day)) > since]
 
     def may_act_on(self, incident: Incident) -> bool:
         """Whether mode and suspect allow an action at all."""

@@ -1,7 +1,7 @@
-"""Which master reports a fault that members of an etcd group share: the one whose certificate expired first, for all of them.
+"""Which master reports a fault that members of an etcd group share: the one whose certificate expires first, for all of them.
 
 A master knows the others by handshakes alone. Only a member that proves its certificate by the group's CA can make another one
-wait, and for no longer than `WAIT`, since nobody can see whether an agent runs there.
+wait: for no longer than `WAIT`, or with a forecast until the next reminder, since nobody can see whether an agent runs there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from certmedic.core import certificates
 from certmedic.core.decision.quorum import good, of_group
 from certmedic.core.decision.urgency import acts
-from certmedic.core.incident.circumstances import Circumstances
+from certmedic.core.incident.circumstances import DAY, Circumstances
 from certmedic.core.incident.effects import Effect, LookAgain, Note
 from certmedic.core.incident.state import Incident, RecheckKind
 from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Facts, Member, Suspect
@@ -21,6 +21,7 @@ from certmedic.core.text import stamp
 WAIT = timedelta(minutes=10)  # for each master that is to report before this one
 TOGETHER = timedelta(hours=1)  # certificates that expire within so long share one fault
 AGAIN = timedelta(seconds=5)  # between two looks at the others, after this machine was fixed
+NEW = timedelta(minutes=1)  # after the start of an agent; it finds older faults by then
 LEFT = "left to another"  # the event of an incident that another master reports
 LEADS = "reported for others"  # the event of an incident that this master reports for other members too
 Rank = tuple[datetime, str]  # all masters see the same dates and names, so each knows which of them is the first
@@ -37,7 +38,9 @@ def left_to(incident: Incident, decision: Decision, facts: Facts, around: Circum
 
     An agent that started after the expiry reports at once: it may be the only one, installed on one of three sick masters.
     """
-    before = sorted({other for other, mine in _fellows(incident.diagnosis, facts) if other < mine})
+    if incident.diagnosis.cause is Cause.EXPIRES_SOON:
+        return _forecast_left_to(incident, facts, around, now)
+    before = _before(incident, facts)
     due = incident.opened_at + WAIT * max(1, len(before))
     if not is_shared(incident) or now >= due:
         return None
@@ -50,9 +53,33 @@ def left_to(incident: Incident, decision: Decision, facts: Facts, around: Circum
     return f"the group was reported; {then}" if around.left and fixed and needs_nobody else None
 
 
+def _forecast_left_to(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> str | None:
+    """Return why another master warns of the expiry of the group; None if this one does, which is at the latest at the next reminder.
+
+    An agent that finds the forecast at its start reports at once, as with a fault.
+    """
+    diagnosis, began = incident.diagnosis, incident.opened_at
+    first = before[0][1] if (before := _before(incident, facts)) else ""
+    if not (around.left or (first and began > around.started_at + NEW)):
+        return None
+    end = min(leaf.not_after for leaf in diagnosis.certificates)
+    half = (
+        began + (end - began) / 2 if end - began > DAY else end
+    )  # when it expires, another incident replaces this one
+    due = min(around.terms.thresholds(diagnosis, began), default=half)
+    whom = f"{first} reports the group" if first else "the group was reported"
+    return f"{whom}; if nothing is renewed here by {stamp(due)}, this machine reports itself" if now < due else None
+
+
+def _before(incident: Incident, facts: Facts) -> list[Rank]:
+    """Return the members that are to report before this one, the first of them first."""
+    return sorted({other for other, mine in _fellows(incident.diagnosis, facts) if other < mine})
+
+
 def fellows(incident: Incident, facts: Facts) -> str:
     """Return the names of the other members that have the same fault; "" if none is seen."""
-    names = [name for (_, name), _ in _fellows(incident.diagnosis, facts)] if is_shared(incident) else []
+    is_forecast = incident.diagnosis.cause is Cause.EXPIRES_SOON
+    names = [name for (_, name), _ in _fellows(incident.diagnosis, facts)] if is_forecast or is_shared(incident) else []
     return ", ".join(sorted(names))
 
 

@@ -122,10 +122,8 @@ def remind_at(incident: Incident, around: Circumstances, now: datetime) -> datet
     diagnosis = incident.diagnosis
     if diagnosis.cause is not Cause.EXPIRES_SOON:
         return later
-    days = around.terms.plane_days.get(diagnosis.plane, around.terms.warn_days)
-    ends = [leaf.not_after for leaf in diagnosis.certificates]
-    coming = [at for end in ends for day in days if (at := end - timedelta(days=day)) > now]
-    return min(coming, default=max([*ends, now]) + around.terms.remind_every)  # by then another incident replaces it
+    last = max([*(leaf.not_after for leaf in diagnosis.certificates), now])
+    return min(around.terms.thresholds(diagnosis, now), default=last + around.terms.remind_every)  # replaced by then
 
 
 def _resume(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
@@ -264,7 +262,9 @@ def _end(incident: Incident, facts: Facts, around: Circumstances, now: datetime)
         return blind.end(diagnosis.source, around.reads_since, now, announced=announced)
     if diagnosis.cause is Cause.EXPIRES_SOON:
         good, reason = message.renewed(diagnosis, facts)
-        return reason if good and not stale.still_held(_paths(diagnosis), verdict.trusted(facts)) else None
+        if not good or stale.still_held(_paths(diagnosis), verdict.trusted(facts)):
+            return None
+        return f"{reason}; each other master reports itself if nothing is renewed there" if around.leads else reason
     judged = verdict.is_over(diagnosis, facts)
     if judged is not None:
         return judged[1] + group.still_sick(incident, facts) if judged[0] else None

@@ -99,6 +99,11 @@ def others(report: Report) -> Block:
     """Say which members have the same fault: the message is for them, too."""
     if report.kind is not MessageKind.OPENED or not report.outcome:
         return Block("Also", ())
+    if report.diagnosis.cause is Cause.EXPIRES_SOON:
+        return Block(
+            "Also",
+            (f"{report.outcome}, at about the same time. This message is for all of them: one after the other.",),
+        )
     in_turn = report.diagnosis.cause is Cause.EXPIRED and not (report.acts or report.waits)
     order = ": fix one after the other" if in_turn else ""
     return Block("Also", (f"the same fault on {report.outcome}. This message is for all of them{order}.",))
