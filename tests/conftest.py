@@ -16,7 +16,7 @@ from labs.trusted import trusted_folder
 
 # A slow machine is no fault of the code: it must not fail a property.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("quick", settings.get_profile("patient"), max_examples=25)
+settings.register_profile("quick", settings.get_profile("patient"), max_examples=15)
 settings.load_profile("patient")
 
 HERE = Path(__file__).parent

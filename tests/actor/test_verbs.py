@@ -231,6 +231,7 @@ def test_gates_name_the_actor_that_is_missing_or_has_refused(lab):
     assert "cannot act here" in incident.decision.reason
 
 
+@pytest.mark.slow
 def test_refusals_are_repeated_ever_more_rarely_and_then_call_a_person(lab):
     made = lab()
     refuse = made.hands.cure

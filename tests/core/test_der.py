@@ -57,7 +57,7 @@ def test_element_that_is_longer_than_its_container_raises_an_error():
 
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
 def test_public_numbers_are_equal_in_certificate_and_private_key(kind):
-    key = pki.new_key(kind=kind)
+    key = pki.kept_key(0, kind=kind)
     leaf = CA.leaf("x", key=key)
     private = key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()

@@ -5,18 +5,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import NameOID
 
 from certmedic.core.keys import key_fits
+from labs import pki
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
-KEYS = {
-    "rsa": lambda: rsa.generate_private_key(65537, 2048),
-    "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
-    "ed25519": ed25519.Ed25519PrivateKey.generate,
-}
+KINDS = ("rsa", "ec", "ed25519")
 FORMS = [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL]
+
+
+def key_of(kind, number=0):
+    return ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else pki.kept_key(number, kind=kind)
 
 
 def certificate(key):
@@ -31,10 +32,10 @@ def pem(key, form=serialization.PrivateFormat.PKCS8, password=None):
     return key.private_bytes(serialization.Encoding.PEM, form, secret)
 
 
-@pytest.mark.parametrize("kind", KEYS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS, ids=("pkcs8", "traditional"))
 def test_key_fits_its_certificate_and_no_other(kind, form):
-    mine, other = KEYS[kind](), KEYS[kind]()
+    mine, other = key_of(kind), key_of(kind, 1)
     if kind == "ed25519":
         form = serialization.PrivateFormat.PKCS8
     assert key_fits(certificate(mine), pem(mine, form)) is True
@@ -42,7 +43,7 @@ def test_key_fits_its_certificate_and_no_other(kind, form):
 
 
 def test_key_that_cannot_be_read_is_neither():
-    key = KEYS["ec"]()
+    key = key_of("ec")
     assert key_fits(certificate(key), pem(key, password=b"secret")) is None
     assert key_fits(certificate(key), b"") is None
     assert key_fits(b"\x30", pem(key)) is None

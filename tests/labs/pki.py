@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,13 @@ def new_key(*, kind: str = "ec") -> Key:
     if kind == "rsa":
         return rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return ec.generate_private_key(ec.SECP256R1())
+
+
+@cache
+def kept_key(number: int, *, kind: str = "rsa") -> Key:
+    """Return a key that the tests of one run share: each number of a kind is another key. An RSA key takes half a second to make."""
+    del number
+    return new_key(kind=kind)
 
 
 def key_pem(key: Key, *, pkcs8: bool = False) -> bytes:

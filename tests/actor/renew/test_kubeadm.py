@@ -268,6 +268,7 @@ def test_static_pods_are_restarted_once_their_kubeconfigs_were_renewed(master, f
     assert ("containerd does not answer" in act.detail) is bool(fails)
 
 
+@pytest.mark.slow
 def test_renewal_under_way_is_finished_while_the_dialer_hangs(master, tmp_path):
     kubelet = Kubelet("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
     machine = Machine(

@@ -156,7 +156,7 @@ def test_renewed_certificate_does_not_outlive_its_ca(tmp_path):
 
 @pytest.mark.parametrize("kind", ["rsa", "ed25519"])
 def test_rsa_and_ed25519_cas_sign_and_unknown_extensions_are_dropped(node, kind):
-    key = pki.new_key(kind="rsa") if kind == "rsa" else ed25519.Ed25519PrivateKey.generate()
+    key = pki.kept_key(0) if kind == "rsa" else ed25519.Ed25519PrivateKey.generate()
     ca = pki.authority("etcd-peers-ca-main", not_before=NOW - 400 * DAY, key=key) if kind == "rsa" else _ed25519(key)
     mine = ec.generate_private_key(ec.SECP384R1())
     unknown = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x0c\x02hi")

@@ -19,7 +19,7 @@ from certmedic.core import certificates, examine
 from certmedic.core.certificates import NotACertificate, fields, parse, signing
 from certmedic.core.certificates.reading import LARGEST
 from certmedic.core.model import Certificate
-from labs.pki import Authority, Leaf, authority, key_pem, new_key
+from labs.pki import Authority, Leaf, authority, kept_key, key_pem, new_key
 
 NOW = datetime(2026, 11, 24, 15, 40, tzinfo=UTC)
 
@@ -65,10 +65,10 @@ def test_renewed_authority_with_the_same_key_is_still_the_issuer(ca, certificate
 
 
 def test_rsa_signatures_are_verified(tmp_path):
-    rsa_ca = authority("rsa", key=new_key(kind="rsa"))
+    rsa_ca = authority("rsa", key=kept_key(0))
     leaf = parse(rsa_ca.leaf("x").cert_pem, "x")[0]
     assert certificates.issued_by(leaf, parse(rsa_ca.pem, "x")[0])
-    assert not certificates.issued_by(leaf, parse(authority("rsa", key=new_key(kind="rsa")).pem, "x")[0])
+    assert not certificates.issued_by(leaf, parse(authority("rsa", key=kept_key(1)).pem, "x")[0])
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_signatures_made_by_openssl_are_verified(tmp_path, arguments):
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
 @pytest.mark.parametrize("pkcs8", [False, True])
 def test_key_matches_only_its_certificate(ca, kind, pkcs8):
-    mine, other = new_key(kind=kind), new_key(kind=kind)
+    mine, other = kept_key(0, kind=kind), kept_key(1, kind=kind)
     leaf = parse(ca.leaf("x", key=mine).cert_pem, "x")[0]
     assert certificates.key_matches(leaf, key_pem(mine, pkcs8=pkcs8)) is True
     assert certificates.key_matches(leaf, key_pem(other, pkcs8=pkcs8)) is False
 
 
 def test_key_of_another_kind_does_not_match_and_unreadable_key_is_unknown(ca, leaf, certificate):
-    assert certificates.key_matches(certificate, key_pem(new_key(kind="rsa"))) is False
+    assert certificates.key_matches(certificate, key_pem(kept_key(0))) is False
     assert certificates.key_matches(certificate, b"") is None
     assert certificates.key_matches(certificate, leaf.key_pem[:60]) is None
     encrypted = leaf.key.private_bytes(
@@ -337,7 +337,7 @@ def test_signature_by_an_authority_with_a_broken_key_is_wrong():
 )
 def test_rsa_signature_of_either_padding(padding_used, oid):
     """Older libraries do not read the padding from a certificate, so the test gives its parts."""
-    key, body = new_key(kind="rsa"), b"to be signed"
+    key, body = kept_key(0), b"to be signed"
     signed = SimpleNamespace(
         signature=key.sign(body, padding_used, hashes.SHA256()),
         tbs_certificate_bytes=body,

@@ -100,10 +100,10 @@ def test_line_of_a_stranger_is_recorded_as_information_without_a_remedy(rejected
 
 
 def test_program_names_of_one_origin_share_one_key():
-    names = [f"program-{number}" for number in range(400)]
-    assert len({judged(refusing(program=name, origin=STRANGER)).key for name in names}) == 1
+    names, files = [f"program-{number}" for number in range(400)], member()
+    assert len({judged(refusing(program=name, origin=STRANGER), files).key for name in names}) == 1
     system = {"unit": "kubelet.service"}
-    assert len({judged(refusing(program=name, origin=system)).key for name in names}) == 1
+    assert len({judged(refusing(program=name, origin=system), files).key for name in names}) == 1
     assert len({judged(refused(program=name, origin=system), ()).key for name in names}) == 1
 
 
