@@ -292,6 +292,11 @@ class Master:
         )
         self.kill(*COMPONENTS)
 
+    def agent_runs_for(self) -> float:
+        """Return the seconds since the agent's start."""
+        began = self.machine("systemctl", "show", "--value", "--property=ActiveEnterTimestampMonotonic", "certmedic")
+        return float(self.machine("cat", "/proc/uptime").split()[0]) - int(began) / 1e6
+
     def forget(self) -> None:
         """Start the agent with no state, and forget its messages."""
         self.machine("sh", "-c", "rm -rf /var/lib/certmedic/* /var/lib/certmedic-actor/*")

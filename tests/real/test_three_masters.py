@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: boots whole machines"),
 ]
 LIFE = timedelta(seconds=210)  # on two cores, three control planes take two minutes to restart
+SETTLED = 75  # seconds
 LEAVES = (
     "apiserver",
     "apiserver-etcd-client",
@@ -54,7 +55,11 @@ def cluster(booted, request):
 
 
 def plant(cluster):
-    """Let ten certificates of each master expire, a second apart, which their programs have loaded; etcd runs on all the time."""
+    """Let ten certificates of each master expire, a second apart, which their programs have loaded; etcd runs on all the time.
+
+    An agent that finds a forecast at its start reports it itself, so each has run for a while.
+    """
+    until(lambda: min(master.agent_runs_for() for master in cluster) > SETTLED, seconds=2 * SETTLED)
     ends = datetime.now(UTC) + LIFE
     for master in cluster:
         ends += timedelta(seconds=1)  # no two masters were made in the same second
