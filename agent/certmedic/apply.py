@@ -53,7 +53,7 @@ class Applier:
         store = self._store
         match effect:
             case effects.Tell():
-                self._teller.tell(effect.kind, effect.about or incident, now, outcome=effect.outcome)
+                self._teller.tell(effect.kind, effect.about or incident, now, outcome=effect.outcome, sick=effect.sick)
             case effects.Journal():
                 self._teller.journal(effect.event, incident, effect.outcome)
             case effects.Note():

@@ -42,7 +42,7 @@ class Teller:
         self.store = store
         self.world = world
 
-    def tell(self, kind: MessageKind, incident: Incident, now: datetime, *, outcome: str = "") -> None:
+    def tell(self, kind: MessageKind, incident: Incident, now: datetime, *, outcome: str = "", sick: str = "") -> None:
         """Put a message into the outbox, once of each kind, if mode and severity allow it.
 
         A silence or a maintenance window drops the message. Only "resolved" gets through, for incidents that were reported before.
@@ -66,6 +66,7 @@ class Teller:
             now=now,
             decision=incident.decision,
             outcome=outcome,
+            sick=sick,
             opened_at=incident.opened_at,
             failed=incident.state is IncidentState.ESCALATED,
             zone=self.zone,

@@ -162,16 +162,15 @@ def test_first_message_names_the_others_and_the_last_those_that_are_still_sick()
     here = seen(incident, "a", c=ENDED, b=ENDED, d=NOW + DAY)
     follow = advance(RecheckKind.ANNOUNCE, incident, here, around(), NOW)
     assert [e.outcome for e in follow if isinstance(e, effects.Tell)] == ["b, c"]
-    assert group.still_sick(incident, here) == "; b, c still serve an expired certificate"
-    assert group.still_sick(incident, seen(incident, "a", c=ENDED, b=None)) == "; c still serves an expired certificate"
+    assert group.still_sick(incident, here) == "b, c"
+    assert group.still_sick(incident, seen(incident, "a", c=ENDED, b=None)) == "c"
     announced = replace(incident, announced_at=NOW)
     healed = replace(facts(member()), members=here.members)
     over = advance(RecheckKind.INCIDENT, announced, healed, around(), NOW)
     (last,) = [e for e in over if isinstance(e, effects.Tell)]
-    assert (last.kind, last.outcome.endswith("; b, c still serve an expired certificate")) == (
-        MessageKind.RESOLVED,
-        True,
-    )
+    assert (last.kind, last.sick) == (MessageKind.RESOLVED, "b, c")
+    (note,) = [e for e in over if isinstance(e, effects.Note)]
+    assert note.text.endswith("; not yet on b, c")
 
 
 def test_group_that_another_master_reports_is_recorded_and_not_told():

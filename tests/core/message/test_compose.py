@@ -331,6 +331,19 @@ def test_resolved_message_gives_the_verified_fact_as_information():
     assert "Type:" not in composed.plain
 
 
+def test_end_of_a_fault_that_other_members_still_have_names_them_first():
+    """Whoever reads the title alone must not take it for the end of all."""
+    diagnosis, _ = own()
+    composed = compose(
+        MessageKind.RESOLVED, diagnosis, outcome="It is good.", sick="etcd-b, etcd-c", opened_at=NOW - MINUTE
+    )
+    assert (
+        composed.title
+        == "[RESOLVED] master-a: etcd main: certificate expired: resolved here, not yet on etcd-b, etcd-c"
+    )
+    assert composed.plain.startswith("master-a: resolved after 1 minute here, not yet on etcd-b, etcd-c. It was: ")
+
+
 def test_escalation_says_what_was_tried_and_what_to_do_next():
     diagnosis, facts = own()
     composed = compose(

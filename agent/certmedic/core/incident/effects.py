@@ -16,6 +16,7 @@ class Tell:
     kind: MessageKind
     outcome: str = ""
     about: Incident | None = None  # another incident than the one that was looked at
+    sick: str = ""  # of an end: the other members that still have the fault
 
 
 @dataclass(frozen=True, slots=True)

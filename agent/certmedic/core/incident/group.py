@@ -111,15 +111,14 @@ def _follows(member: Member, incident: Incident, now: datetime) -> bool:
 
 
 def still_sick(incident: Incident, facts: Facts) -> str:
-    """Return which other members still serve an expired certificate, to be appended to a sentence; "" if none is seen."""
+    """Return the names of the other members that still serve an expired certificate; "" if none is seen."""
     members = of_group(facts.members, incident.diagnosis.group) if is_shared(incident) else []
     names = [
         member.name
         for member in members
         if member.verified and not member.is_self and member.serves and member.serves.not_after < facts.at
     ]
-    serve = "serves" if len(names) == 1 else "serve"
-    return f"; {', '.join(sorted(names))} still {serve} an expired certificate" if names else ""
+    return ", ".join(sorted(names))
 
 
 def _fellows(diagnosis: Diagnosis, facts: Facts) -> Iterator[tuple[Rank, Rank]]:

@@ -58,7 +58,7 @@ def look_every(incident: Incident) -> timedelta:
 def _announce(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
     """Report a new incident, with the decision on it."""
     if (end := _end(incident, facts, around, now)) is not None:
-        return resolved(incident, end, now, warned=() if around.left else around.warned)
+        return _ended(incident, end, facts, around, now)
     effects: list[Effect] = []
     for fault in verdict.survey(facts, warn_within=timedelta()):
         if fault.key == incident.key:  # other files of the same renewer that broke with it
@@ -94,7 +94,7 @@ def _reconsider(incident: Incident, facts: Facts, around: Circumstances, now: da
     if any(act.state in UNDER_WAY for act in acts):
         return [LookAgain(RecheckKind.INCIDENT, now + LOOK_EVERY, often=True)]
     if (end := _end(incident, facts, around, now)) is not None:
-        return resolved(incident, end, now, warned=() if around.left else around.warned)
+        return _ended(incident, end, facts, around, now)
     effects: list[Effect] = []
     if (held := _renewed_but_held(incident.diagnosis, facts)) is not None and held != incident.diagnosis:
         incident = replace(incident, diagnosis=held)
@@ -254,6 +254,12 @@ def _paths(diagnosis: Diagnosis) -> tuple[str, ...]:
     return tuple(dict.fromkeys(leaf.path for leaf in diagnosis.certificates if leaf.path))
 
 
+def _ended(incident: Incident, end: str, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
+    """Return the effects of an incident's end. Forecasts of its files end with it, unless another master reports the group."""
+    warned = () if around.left else around.warned
+    return resolved(incident, end, now, warned=warned, sick=group.still_sick(incident, facts))
+
+
 def _end(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> str | None:
     """Return a sentence that says what ended an incident; None while it lasts."""
     diagnosis = incident.diagnosis
@@ -267,7 +273,7 @@ def _end(incident: Incident, facts: Facts, around: Circumstances, now: datetime)
         return f"{reason}; each other master reports itself if nothing is renewed there" if around.leads else reason
     judged = verdict.is_over(diagnosis, facts)
     if judged is not None:
-        return judged[1] + group.still_sick(incident, facts) if judged[0] else None
+        return judged[1] if judged[0] else None
     if now - max(incident.last_seen, incident.opened_at) > QUIET_FOR:
         minutes = int(QUIET_FOR.total_seconds() // 60)
         return f"no failure was logged for {minutes} minutes; whether it was fixed cannot be verified on this machine"

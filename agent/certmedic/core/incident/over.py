@@ -12,17 +12,21 @@ from certmedic.core.incident.state import UNDER_WAY, Act, Incident, IncidentStat
 from certmedic.core.model import Cause, Confidence, Diagnosis, MessageKind, Suspect, Trust
 
 
-def resolved(incident: Incident, reason: str, now: datetime, *, warned: Iterable[Incident] = ()) -> list[Effect]:
+def resolved(
+    incident: Incident, reason: str, now: datetime, *, warned: Iterable[Incident] = (), sick: str = ""
+) -> list[Effect]:
     """Return the effects of the end of an incident. `reason` is a sentence that says what ended it.
 
     `warned` are the reported forecasts that it replaced. If it ends before its report, people hear of the end of these.
+    `sick` names the other members of the group that still have the fault.
     """
     reported = incident.announced_at is not None
-    tell: list[Effect] = [Tell(MessageKind.RESOLVED, reason)] if reported else []
+    tell: list[Effect] = [Tell(MessageKind.RESOLVED, reason, sick=sick)] if reported else []
     if not reported:
         tell = [Tell(MessageKind.RESOLVED, reason, about=forecast) for forecast in warned]
     group: list[Effect] = [LookAgain(RecheckKind.GROUP, now)] if reported and is_shared(incident) else []
-    return [Note("resolved", reason), Journal(MessageKind.RESOLVED, reason), *tell, Resolve(), *group, JudgeAgain()]
+    known = f"{reason}; not yet on {sick}" if sick else reason
+    return [Note("resolved", known), Journal(MessageKind.RESOLVED, known), *tell, Resolve(), *group, JudgeAgain()]
 
 
 def superseded(incident: Incident, others: Iterable[Incident]) -> list[Incident]:

@@ -29,6 +29,7 @@ def compose(  # noqa: PLR0913 - each is a part of the message
     cluster: str = "",
     decision: Decision | None = None,
     outcome: str = "",
+    sick: str = "",
     opened_at: datetime | None = None,
     failed: bool = False,
     mark: str = "",
@@ -36,7 +37,7 @@ def compose(  # noqa: PLR0913 - each is a part of the message
 ) -> Message:
     """Return one message about an incident. `outcome` is the result of an action or a check, in a sentence; in a first message, members with the same fault.
 
-    `failed`: an action of certmedic failed. `zone`: dates are in this zone, too. `mark` stands before the title and the first line, for messages that are no alarm.
+    `sick`: in a last message, the members that still have the fault. `failed`: an action of certmedic failed. `zone`: dates are in this zone, too. `mark` stands before the title and the first line, for messages that are no alarm.
     The title has at most 120 characters; title and text together at most 1,200 in plain and in Markdown.
     """
     report = Report(
@@ -48,6 +49,7 @@ def compose(  # noqa: PLR0913 - each is a part of the message
         now=now,
         decision=decision,
         outcome=outcome,
+        sick=sick,
         opened_at=opened_at,
         failed=failed,
         zone=zone,

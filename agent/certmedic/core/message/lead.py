@@ -36,7 +36,7 @@ def headline(report: Report) -> str:
     fault = brief(report.diagnosis, report.now, is_over=report.kind is MessageKind.RESOLVED)
     what = f"{machine(report.cluster, report.host)}: {cut(whose(report.diagnosis), 60)}{joint}{fault}"
     return {
-        MessageKind.RESOLVED: f"{what}: resolved",
+        MessageKind.RESOLVED: f"{what}: resolved{_elsewhere_still(report)}",
         MessageKind.ESCALATED: f"{what}: NOT FIXED, a person is needed",
         MessageKind.REMINDER: f"{what}: {'' if is_forecast(report) else 'still open, '}{advice(report)[0]}",
     }.get(report.kind, f"{what}: {advice(report)[0]}")
@@ -85,6 +85,10 @@ def _elsewhere(diagnosis: Diagnosis, below: str) -> tuple[str, str] | None:
     return None
 
 
+def _elsewhere_still(report: Report) -> str:
+    return f" here, not yet on {cut(report.sick, 60)}" if report.sick else ""
+
+
 def lead(report: Report) -> str:
     """Return the first line: host, verdict, the one thing to do."""
     host, is_over = machine(report.cluster, report.host, 60), report.kind is MessageKind.RESOLVED
@@ -92,7 +96,7 @@ def lead(report: Report) -> str:
     lasted = f" after {span(report.now - report.opened_at)}" if report.opened_at else ""
     stops = "certmedic tried once and stops here" if report.tried else "certmedic cannot fix it"
     return {
-        MessageKind.RESOLVED: f"{host}: resolved{lasted}. It was: {wrong}.",
+        MessageKind.RESOLVED: f"{host}: resolved{lasted}{_elsewhere_still(report)}. It was: {wrong}.",
         MessageKind.ESCALATED: f"{host}: NOT FIXED, a person is needed now: {wrong}. {stops}.",
         MessageKind.REMINDER: f"{host}: {'' if is_forecast(report) else f'still open{lasted}: '}{wrong}. {advice(report)[1]}",
     }.get(report.kind, f"{host}: {wrong}. {advice(report)[1]}")

@@ -36,6 +36,7 @@ class Report:
     outcome: str = (
         ""  # the result of an action or a check, in a sentence; of a first message: members with the same fault
     )
+    sick: str = ""  # of the last message: the other members that still have the fault
     opened_at: datetime | None = None
     failed: bool = False  # certmedic tried to fix it, and the fix failed
     zone: tzinfo | None = None  # of dates, beside UTC
