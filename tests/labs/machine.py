@@ -54,7 +54,7 @@ def root_file_system(release: str, packages: Sequence[str]) -> Path:
     home.parent.mkdir(parents=True, exist_ok=True)
     with home.with_name(f"{home.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # parallel test runs build it once
-        if stamp.exists() and stamp.read_text() == want:
+        if home.is_dir() and stamp.exists() and stamp.read_text() == want:
             return home
         stamp.unlink(missing_ok=True)
         shutil.rmtree(home, ignore_errors=True)
