@@ -242,13 +242,21 @@ def warned(ends=SOON, **changed):
 
 
 def forecast_left_to(
-    me="b", *, after=0 * HOUR, incident=None, left=False, started_at=NOW - DAY, days=(30, 14, 7), **others
+    me="b",
+    *,
+    decision=NOTHING,
+    after=0 * HOUR,
+    incident=None,
+    left=False,
+    started_at=NOW - DAY,
+    days=(30, 14, 7),
+    **others,
 ):
     incident = incident or warned()
     here = seen(incident, me, **others)
     base = around(left=left, started_at=started_at)
     terms = replace(base.terms, warn_days=days)
-    return group.left_to(incident, NOTHING, here, replace(base, terms=terms), NOW + after)
+    return group.left_to(incident, decision, here, replace(base, terms=terms), NOW + after)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +301,20 @@ def test_machine_warns_itself_at_the_next_reminder(days, ends, due):
 def test_agent_that_finds_the_forecast_at_its_start_warns_at_once(started, left, waits):
     reason = forecast_left_to(a=SOON, started_at=NOW - started, left=left)
     assert (reason is not None) is waits
+
+
+@pytest.mark.parametrize(("waits_for", "waits"), [(WaitsFor.APPROVAL, False), (WaitsFor.TURN, True)])
+def test_machine_that_needs_an_approval_asks_for_it_itself(waits_for, waits):
+    decision = Decision(reason="later", waits_for=waits_for)
+    assert (forecast_left_to(a=SOON, decision=decision) is not None) is waits
+
+
+def test_second_certificate_that_comes_within_the_days_makes_no_machine_report():
+    """The files of one master expire seconds apart: the threshold of a later one is no reminder of the forecast."""
+    incident = warned(NOW + 30 * DAY)
+    later = replace(incident.diagnosis.certificates[0], not_after=NOW + 30 * DAY + SECOND)
+    both = replace(incident.diagnosis, certificates=(*incident.diagnosis.certificates, later))
+    assert forecast_left_to(a=NOW + 30 * DAY, incident=replace(incident, diagnosis=both), after=MINUTE) is not None
 
 
 def test_forecast_for_the_group_names_the_others_and_its_end_says_that_they_report_themselves():

@@ -27,6 +27,7 @@ from certmedic.core.incident import (
     moved,
     superseded,
     tried,
+    warned_of,
 )
 from certmedic.core.incident.state import TRANSITIONS
 from certmedic.core.model import (
@@ -812,6 +813,28 @@ def test_proven_incident_supersedes_the_expiry_warning_of_its_files(new, forecas
     assert superseded(incident(judged=diagnosis(**new)), [other]) == ([other] if ends else [])
 
 
+@pytest.mark.parametrize(
+    ("forecast", "reported", "left", "told"),
+    [
+        ({}, None, False, True),
+        ({}, None, True, False),  # another master reports the group, and its end
+        ({}, NOW, False, False),  # the end of the incident is that of its forecast
+        ({"announced": None}, None, False, False),
+        ({"state": IncidentState.OPEN}, None, False, False),
+        ({"judged": diagnosis()}, None, False, False),
+    ],
+)
+def test_forecast_that_was_reported_ends_with_an_incident_that_was_not(forecast, reported, left, told):
+    usual = {"state": IncidentState.RESOLVED, "judged": diagnosis(cause=Cause.EXPIRES_SOON)}
+    before = incident(2, **{**usual, **forecast})
+    unseen = incident(announced=reported)
+    warned = warned_of(unseen, [before])
+    follow = advance(RecheckKind.INCIDENT, unseen, facts(WELL), around(warned=warned, left=left), NOW)
+    ends = [effect for effect in follow if isinstance(effect, effects.Tell)]
+    assert [(tell.kind, tell.about) for tell in ends if tell.about] == [(MessageKind.RESOLVED, before)] * told
+    assert len(ends) == (1 if told or reported else 0)
+
+
 def test_incident_does_not_supersede_itself():
     only = incident(judged=diagnosis(cause=Cause.EXPIRES_SOON))
     assert superseded(only, [only]) == []
@@ -870,3 +893,18 @@ def test_fault_of_a_peer_that_was_last_seen_before_the_start_is_recorded_alone(b
     follow = advance(RecheckKind.ANNOUNCE, looked_at, facts(WELL), around(started_at=NOW), NOW)
     assert ("tell opened" in kinds(follow)) is is_reported
     assert ("note not reported" in kinds(follow)) is not is_reported
+
+
+def test_report_of_files_that_were_renewed_names_the_restart_that_is_left():
+    ended = replace(scheduler().certificate, not_after=NOW - DAY, fingerprint="f")
+    (expired,) = verdict.survey(facts((replace(scheduler(), certificate=ended),)), warn_within=timedelta())
+    here = facts((replace(scheduler(), modified=NOW - 60 * MINUTE),), programs=(program(started=NOW - DAY),))
+    late = incident(announced=None, judged=expired, opened_at=NOW - 60 * MINUTE)
+
+    follow = advance(RecheckKind.ANNOUNCE, late, here, around(), NOW)
+
+    (judged,) = [effect.diagnosis for effect in follow if isinstance(effect, effects.Rejudge)]
+    assert judged.remedy.why.startswith("The files are good by now. Restart kube-scheduler (process 7).")
+    (decide,) = [effect.decision for effect in follow if isinstance(effect, effects.Decide)]
+    gate = next(gate for gate in decide.gates if gate.name == "evidence")
+    assert (gate.passed, gate.opens) == (False, "restart kube-scheduler")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from certmedic.core.decision import FRESH_FOR, History, Policy, Refusal, troubled
 from certmedic.core.incident.state import UNDER_WAY, Act, ActState, Incident
-from certmedic.core.model import Attempt, Cause, Diagnosis, Lease, Suspect
+from certmedic.core.model import Attempt, Cause, Lease, Suspect
 
 DAY = timedelta(days=1)
 REFUSED_FOR = timedelta(seconds=15)  # after the first refusal of the actor; doubled by each further one
@@ -30,10 +30,9 @@ class Terms:
     warn_days: Sequence[int] = ()  # the days before expiry at which a forecast is reported
     plane_days: Mapping[str, Sequence[int]] = field(default_factory=dict)  # other days of single planes
 
-    def thresholds(self, diagnosis: Diagnosis, since: datetime) -> list[datetime]:
-        """Return the moments after `since` at which people are to hear of a forecast again, in any order."""
-        days = self.plane_days.get(diagnosis.plane, self.warn_days)
-        ends = [leaf.not_after for leaf in diagnosis.certificates]
+    def thresholds(self, plane: str, ends: Iterable[datetime], since: datetime) -> list[datetime]:
+        """Return the moments after `since` at which people are to hear of the coming ends of certificates of a plane, in any order."""
+        days = self.plane_days.get(plane, self.warn_days)
         return [at for end in ends for day in days if (at := end - timedelta(days=day)) > since]
 
     def may_act_on(self, incident: Incident) -> bool:

@@ -15,7 +15,7 @@ from certmedic.core.decision.urgency import acts
 from certmedic.core.incident.circumstances import DAY, Circumstances
 from certmedic.core.incident.effects import Effect, LookAgain, Note
 from certmedic.core.incident.state import Incident, RecheckKind
-from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Facts, Member, Suspect
+from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Facts, Member, Suspect, WaitsFor
 from certmedic.core.text import stamp
 
 WAIT = timedelta(minutes=10)  # for each master that is to report before this one
@@ -39,7 +39,7 @@ def left_to(incident: Incident, decision: Decision, facts: Facts, around: Circum
     An agent that started after the expiry reports at once: it may be the only one, installed on one of three sick masters.
     """
     if incident.diagnosis.cause is Cause.EXPIRES_SOON:
-        return _forecast_left_to(incident, facts, around, now)
+        return _forecast_left_to(incident, decision, facts, around, now)
     before = _before(incident, facts)
     due = incident.opened_at + WAIT * max(1, len(before))
     if not is_shared(incident) or now >= due:
@@ -53,20 +53,22 @@ def left_to(incident: Incident, decision: Decision, facts: Facts, around: Circum
     return f"the group was reported; {then}" if around.left and fixed and needs_nobody else None
 
 
-def _forecast_left_to(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> str | None:
+def _forecast_left_to(
+    incident: Incident, decision: Decision, facts: Facts, around: Circumstances, now: datetime
+) -> str | None:
     """Return why another master warns of the expiry of the group; None if this one does, which is at the latest at the next reminder.
 
-    An agent that finds the forecast at its start reports at once, as with a fault.
+    An agent that finds the forecast at its start reports at once, as with a fault. So does one that needs an approval.
     """
     diagnosis, began = incident.diagnosis, incident.opened_at
     first = before[0][1] if (before := _before(incident, facts)) else ""
-    if not (around.left or (first and began > around.started_at + NEW)):
+    is_left = around.left or (first and began > around.started_at + NEW)
+    if not is_left or decision.waits_for is WaitsFor.APPROVAL:
         return None
     end = min(leaf.not_after for leaf in diagnosis.certificates)
-    half = (
-        began + (end - began) / 2 if end - began > DAY else end
-    )  # when it expires, another incident replaces this one
-    due = min(around.terms.thresholds(diagnosis, began), default=half)
+    # When it expires, another incident replaces this one.
+    half = began + (end - began) / 2 if end - began > DAY else end
+    due = min(around.terms.thresholds(diagnosis.plane, [end], began), default=half)
     whom = f"{first} reports the group" if first else "the group was reported"
     return f"{whom}; if nothing is renewed here by {stamp(due)}, this machine reports itself" if now < due else None
 

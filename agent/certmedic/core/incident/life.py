@@ -122,8 +122,9 @@ def remind_at(incident: Incident, around: Circumstances, now: datetime) -> datet
     diagnosis = incident.diagnosis
     if diagnosis.cause is not Cause.EXPIRES_SOON:
         return later
-    last = max([*(leaf.not_after for leaf in diagnosis.certificates), now])
-    return min(around.terms.thresholds(diagnosis, now), default=last + around.terms.remind_every)  # replaced by then
+    ends = [leaf.not_after for leaf in diagnosis.certificates]
+    coming = around.terms.thresholds(diagnosis.plane, ends, now)
+    return min(coming, default=max([*ends, now]) + around.terms.remind_every)  # by then another incident replaces it
 
 
 def _resume(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
