@@ -97,9 +97,9 @@ class Findings:
 
     def warned_of(self, incident: Incident) -> list[Incident]:
         """Return the reported forecasts that an incident replaced. None once it was reported: its own end is theirs too."""
-        if incident.announced_at is not None:
-            return []
-        return warned_of(incident, self._store.recent(incident.opened_at - timedelta.resolution))
+        if incident.announced_at is not None or incident.diagnosis.confidence is not Confidence.PROVEN:
+            return []  # most looks end here, also with a thousand incidents of strangers
+        return warned_of(incident, self._store.reported_ends(incident.opened_at))
 
     def take_inventory(self, facts: Facts, passes: Passes, now: datetime) -> None:
         """Open incidents for certificates that have expired or soon will, even if nothing has failed yet."""

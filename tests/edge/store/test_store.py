@@ -101,6 +101,17 @@ def test_repeated_fault_is_one_incident_until_it_is_resolved(store):
     assert first.id == again.id != later.id
 
 
+def test_ends_that_people_are_to_hear_of_are_those_of_reported_incidents(store, incident):
+    store.resolve(incident.id, now=SOON)
+    assert store.reported_ends(NOW) == []  # nobody heard of it
+    later, _ = store.open_incident(diagnosis(), now=SOON)
+    store.announce(later.id, now=SOON)
+    assert store.reported_ends(NOW) == []  # it lasts
+    store.resolve(later.id, now=SOON)
+    for since, ends in ((NOW, [later.id]), (SOON, [later.id]), (SOON + timedelta.resolution, [])):
+        assert [each.id for each in store.reported_ends(since)] == ends
+
+
 def test_each_kind_of_message_except_reminders_is_sent_once(store, incident):
     channels = {"c1": "json://hook"}
 

@@ -45,7 +45,7 @@ def superseded(incident: Incident, others: Iterable[Incident]) -> list[Incident]
 
 
 def warned_of(incident: Incident, recent: Iterable[Incident]) -> list[Incident]:
-    """Return the forecasts that an incident replaced and that were reported. `recent`: those of no earlier end than its beginning."""
+    """Return the reported forecasts that an incident replaced. `recent` ended no earlier than it began."""
     return superseded(incident, [o for o in recent if o.state is IncidentState.RESOLVED and o.announced_at is not None])
 
 

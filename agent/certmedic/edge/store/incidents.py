@@ -72,6 +72,14 @@ class Incidents(Database):
         )
         return [self._incident(row) for row in rows]
 
+    def reported_ends(self, since: datetime) -> list[Incident]:
+        """Return the incidents that people heard of and that were resolved at `since` or later, oldest first."""
+        rows = self._db.execute(
+            "SELECT * FROM incidents WHERE state = 'resolved' AND announced_at IS NOT NULL AND resolved_at >= ? ORDER BY id",
+            (text_of(since),),
+        )
+        return [self._incident(row) for row in rows]
+
     def marks(self, since: datetime) -> list[tuple[Any, ...]]:
         """Return a row for each incident of `recent`, which changes when its state, severity or decision does. Decodes nothing."""
         rows = self._db.execute(
