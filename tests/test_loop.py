@@ -431,7 +431,7 @@ def test_journal_reports_the_end_of_a_forecast_that_came_true(lab):
 
 
 @pytest.mark.parametrize(("left", "kinds"), [(False, ["opened", "resolved"]), (True, ["opened"])])
-def test_forecast_that_came_true_and_was_cured_before_the_report_ends_with_a_message(lab, left, kinds):
+def test_forecast_that_came_true_and_was_cured_before_the_report_has_an_end(lab, left, kinds):
     """Unless another master reports the incident: its end is the end of them all."""
     lab = lab(member(peer_ends=NOW + 5 * DAY), mode="notify")
     lab.go(5)
@@ -472,7 +472,7 @@ def test_renewal_after_expiry_leaves_only_the_restart_of_its_holders_to_do(lab, 
     assert lab.world.kinds() == ["opened", "resolved"]
 
 
-def test_incident_that_was_reported_says_what_is_left_to_do_once_its_files_are_renewed(lab):
+def test_reported_incident_names_the_restart_that_is_left_after_the_renewal(lab):
     ends = replace(scheduler().certificate, not_after=NOW - timedelta(seconds=1), fingerprint="f", serial="ab")
     lab = lab((replace(scheduler(), certificate=ends),), mode="notify")
     lab.world.programs = (program(started=NOW - DAY),)

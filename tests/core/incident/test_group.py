@@ -317,14 +317,14 @@ def test_second_certificate_that_comes_within_the_days_makes_no_machine_report()
     assert forecast_left_to(a=NOW + 30 * DAY, incident=replace(incident, diagnosis=both), after=MINUTE) is not None
 
 
-def test_forecast_for_the_group_names_the_others_and_its_end_says_that_they_report_themselves():
+def test_forecast_for_the_group_names_the_others_at_its_beginning_and_end():
     incident = warned()
     here = replace(seen(incident, "a", c=SOON, b=SOON), stored=member(peer_ends=SOON))
     follow = advance(RecheckKind.ANNOUNCE, incident, here, around(), NOW)
     assert [e.outcome for e in follow if isinstance(e, effects.Tell)] == ["b, c"]
     healed = facts(member(peer_ends=NOW + 300 * DAY))
     for leads in (True, False):
-        told = replace(incident, announced_at=NOW)
-        over = advance(RecheckKind.INCIDENT, told, healed, around(leads=leads), NOW)
+        reported = replace(incident, announced_at=NOW)
+        over = advance(RecheckKind.INCIDENT, reported, healed, around(leads=leads), NOW)
         (last,) = [e for e in over if isinstance(e, effects.Tell)]
         assert last.outcome.endswith("; each other master reports itself if nothing is renewed there") is leads

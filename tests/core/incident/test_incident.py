@@ -814,7 +814,7 @@ def test_proven_incident_supersedes_the_expiry_warning_of_its_files(new, forecas
 
 
 @pytest.mark.parametrize(
-    ("forecast", "reported", "left", "told"),
+    ("forecast", "reported", "left", "ends"),
     [
         ({}, None, False, True),
         ({}, None, True, False),  # another master reports the group, and its end
@@ -824,15 +824,15 @@ def test_proven_incident_supersedes_the_expiry_warning_of_its_files(new, forecas
         ({"judged": diagnosis()}, None, False, False),
     ],
 )
-def test_forecast_that_was_reported_ends_with_an_incident_that_was_not(forecast, reported, left, told):
+def test_forecast_that_was_reported_ends_with_an_incident_that_was_not(forecast, reported, left, ends):
     usual = {"state": IncidentState.RESOLVED, "judged": diagnosis(cause=Cause.EXPIRES_SOON)}
     before = incident(2, **{**usual, **forecast})
     unseen = incident(announced=reported)
     warned = warned_of(unseen, [before])
     follow = advance(RecheckKind.INCIDENT, unseen, facts(WELL), around(warned=warned, left=left), NOW)
-    ends = [effect for effect in follow if isinstance(effect, effects.Tell)]
-    assert [(tell.kind, tell.about) for tell in ends if tell.about] == [(MessageKind.RESOLVED, before)] * told
-    assert len(ends) == (1 if told or reported else 0)
+    sent = [effect for effect in follow if isinstance(effect, effects.Tell)]
+    assert [(tell.kind, tell.about) for tell in sent if tell.about] == [(MessageKind.RESOLVED, before)] * ends
+    assert len(sent) == (1 if ends or reported else 0)
 
 
 def test_incident_does_not_supersede_itself():
