@@ -9,7 +9,7 @@ import pytest
 from certmedic import alerts
 from certmedic.alerts import Alerts
 from certmedic.core import verdict
-from certmedic.core.incident import HELD_BACK, LEADS, LEFT, RecheckKind
+from certmedic.core.incident import HELD_BACK, LEADS, LEFT, SILENT, RecheckKind
 from certmedic.core.model import Action, Decision, RemedyKind, Suspect
 from certmedic.edge.store import Store
 from labs.values import DAY, NOW, facts, member
@@ -133,6 +133,14 @@ def test_end_of_the_warning_is_posted_as_long_as_the_critical_alert_lasts(master
 def test_accuser_names_the_culprit_by_its_address_where_the_line_has_a_port(master):
     master.open(decision=Decision(reason="r"), suspect=Suspect.PEER, neighbours=(f"{ANOTHER}:2380",), certificates=())
     assert master.post() == {"warning": (ANOTHER, True)}
+
+
+@pytest.mark.parametrize(("events", "is_posted"), [((), False), ((SILENT,), True)], ids=["answers", "did not answer"])
+def test_member_that_did_not_answer_stays_accused_though_nothing_refuses_it_any_more(master, events, is_posted):
+    about = {"suspect": Suspect.PEER, "neighbours": (f"{ANOTHER}:2380",), "certificates": ()}
+    master.open(decision=Decision(reason="r"), events=events, announced=False, **about)
+    master.change("announce", 1, now=NOW + 61 * MINUTE)
+    assert (master.post(64 * MINUTE) is not None) is is_posted
 
 
 def test_fixed_master_hides_those_that_still_accuse_it(master):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certmedic.core import message
-from certmedic.core.incident import HELD_BACK, LEADS, LEFT, Incident, IncidentState, RecheckKind, accused
+from certmedic.core.incident import HELD_BACK, LEADS, LEFT, SILENT, Incident, IncidentState, RecheckKind, accused
 from certmedic.core.model import Facts, Severity, Silence, Suspect
 from certmedic.edge.alertmanager import Alertmanager, Posted, address_towards
 from certmedic.edge.store import Store
@@ -56,7 +56,7 @@ class Alerts:
         if facts is not None and facts.peers:
             self._peers, self._names = facts.peers, facts.names
         recent = self._store.recent(since)
-        self._events = self._store.texts_of((LEFT, HELD_BACK, LEADS, NAMED)) if recent else {}
+        self._events = self._store.texts_of((LEFT, HELD_BACK, LEADS, SILENT, NAMED)) if recent else {}
         shown = [
             # The alert of a group lasts until the others are well too.
             replace(incident, resolved_at=None) if incident.id in awaiting else incident
@@ -64,7 +64,7 @@ class Alerts:
             if message.is_posted(
                 incident,
                 message.silence_of(incident.diagnosis, silences, now),
-                members=self._members(incident),
+                members=() if (incident.id, SILENT) in self._events else self._members(incident),
                 is_left=incident.announced_at is None and self._is_left(incident),
                 now=now,
             )

@@ -26,8 +26,6 @@ from certmedic.apply import OF_THE_MACHINE, Applier
 from certmedic.config import Config, terms_of
 from certmedic.core import message, verify
 from certmedic.core.incident import (
-    LEADS,
-    LEFT,
     LOOK_EVERY,
     Circumstances,
     Incident,
@@ -278,9 +276,8 @@ class Loop:
             resuming=frozenset(self.performer.resuming),
             tripped=store.tripped(),
             approved=store.approved(incident.id, now=now),
-            left=store.has_event(incident.id, LEFT),
             warned=self.findings.warned_of(incident),
-            leads=store.has_event(incident.id, LEADS),
+            happened=store.happened(incident.id),
             told_of=store.announced_since(now - DIGEST_EVERY, diagnosis.severity),
             with_lease=self.world.lock is not None,
             lease=looked.leases.get(diagnosis.group) if asked is not None else None,

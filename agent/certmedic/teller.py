@@ -125,7 +125,7 @@ class Teller:
         held = [
             incident
             for incident in self.store.incidents(unresolved=True)
-            if incident.announced_at is None and self.store.has_event(incident.id, HELD_BACK)
+            if incident.announced_at is None and HELD_BACK in self.store.happened(incident.id)
         ]
         if not held:
             return

@@ -214,6 +214,23 @@ def all_of_three(cluster: Cluster) -> Cluster:
     return renew_all(cluster, renewed())
 
 
+def all_of_three_late(cluster: Cluster) -> Cluster:
+    """The certificates of all masters have expired; after forty minutes a person renews them, one master after the other.
+
+    The etcd of each does not answer for a minute meanwhile.
+    """
+    for lab in cluster:
+        lab.world.files = member(peer_ends=NOW - DAY, server_ends=NOW - DAY)
+    lines = of_members([0, 1, 2])(cluster)
+    together(cluster, 120, lines)
+    for lab in cluster:
+        lab.world.down = True
+        together(cluster, 3, lines)
+        lab.world.down, lab.world.files = False, renewed()
+        together(cluster, 9, lines)
+    return together(cluster, 60, lambda _: ())
+
+
 def renew_all(cluster: Cluster, files: tuple[Stored, ...]) -> Cluster:
     """Renew the files of all masters, as a person would, and look until the incidents have ended."""
     for lab in cluster:
@@ -288,6 +305,7 @@ OF_THREE: Mapping[str, Callable[[Cluster], Cluster]] = {
     "three masters: the certificates of one have expired": one_of_three,
     "three masters: the certificates of all have expired": all_of_three,
     "three masters: the certificates of all have expired, certmedic restarts etcd-manager": all_of_three,
+    "three masters: the certificates of all have expired, a person comes late": all_of_three_late,
     "three masters: the certificates of all expire in a month": warned_three,
     "three masters: the certificates of all expire in three minutes": warned_late,
     "three masters: the CA has expired": ca_of_three,

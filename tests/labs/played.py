@@ -114,6 +114,7 @@ class Played:
     host: str = "master-a"
     address: str = "10.0.0.1"
     others: Sequence[Played] = ()  # the other masters of its group, if they are simulated too
+    down: bool = False  # its etcd is being restarted
 
     def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
         leaves = [s for s in self.files if not s.certificate.is_ca and s.certificate.path not in self.idle]
@@ -145,8 +146,8 @@ class Played:
                 group=file.place.group,
                 address=world.address,
                 port=2380,
-                verified=True,
-                serves=file.certificate,
+                verified=not world.down,
+                serves=None if world.down else file.certificate,
                 is_self=world is self,
                 dialled=world.address,
             )

@@ -11,7 +11,7 @@ from certmedic.cli.incidents import APPROVED_FOR
 from certmedic.config import Certificates, RemedyPolicy
 from certmedic.core import blind
 from certmedic.core.decision import FRESH_FOR, steady
-from certmedic.core.incident import LOOK_EVERY, accusation, cure, life
+from certmedic.core.incident import LOOK_EVERY, accusation, cure, group, life
 from certmedic.core.message import when
 from certmedic.core.message.alert import LASTS
 from certmedic.edge.metrics import certificates
@@ -44,6 +44,8 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
         ("open incidents every minute to every instance", POST_EVERY, MINUTE),
         ("after ten minutes if the member does not answer", accusation.FIRST_AFTER, 10 * MINUTE),
         ("else after an hour", accusation.REST_AFTER, 60 * MINUTE),
+        ("reports itself after an hour, another after two", group.WAIT, 60 * MINUTE),
+        ("has not answered a handshake for three minutes", group.RESTART, 3 * MINUTE),
         ("resolves nothing for five minutes", LASTS, 5 * MINUTE),
         ("every message of eleven such stories", len(letters.STORIES), 11),
     ],

@@ -54,11 +54,14 @@ def cure(lab, story):
 
 
 def age(master, by):
-    """Have the incidents of a master begin earlier."""
+    """Have the incidents of a master, and what happened to them, begin earlier."""
     with contextlib.closing(sqlite3.connect(master.home / "state/state.sqlite3", 60)) as state, state:
         for number, opened in state.execute("SELECT id, opened_at FROM incidents").fetchall():
             at = datetime.fromisoformat(opened) - by
             state.execute("UPDATE incidents SET opened_at = ? WHERE id = ?", (text_of(at), number))
+        for number, happened in state.execute("SELECT id, at FROM events").fetchall():
+            at = datetime.fromisoformat(happened) - by
+            state.execute("UPDATE events SET at = ? WHERE id = ?", (text_of(at), number))
 
 
 def say(text):

@@ -9,11 +9,13 @@ from certmedic.core import verdict
 from certmedic.core.decision import Policy
 from certmedic.core.incident import Circumstances, Incident, IncidentState, RecheckKind, Terms, advance, effects
 from certmedic.core.incident.accusation import accused, leaves_it_to
+from certmedic.core.incident.circumstances import SILENT
 from certmedic.core.model import Member, MessageKind, Suspect
 from labs.values import DAY, NOW, facts, member
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
+POLICY = Policy(mode="remedy", restart=("etcd-manager",), cooldown=60 * MINUTE, per_day=2)
 
 
 def accusing(*whom, suspect=Suspect.PEER):
@@ -30,6 +32,17 @@ def accusing(*whom, suspect=Suspect.PEER):
         resolved_at=None,
         count=1,
     )
+
+
+def left(incident, here, after=0 * MINUTE, *, silent=None, pause=0 * MINUTE):
+    """Return the note of an incident that this master leaves to another one `after` it opened.
+
+    `silent`: when one was first seen not to answer; `pause`: the time since the last line.
+    """
+    terms = Terms(policy=POLICY, remind_every=60 * MINUTE, verify_for=MINUTE)
+    happened = {} if silent is None else {SILENT: NOW + silent}
+    around = Circumstances(terms=terms, started_at=NOW - 60 * MINUTE, happened=happened)
+    return leaves_it_to(replace(incident, last_seen=NOW + after - pause), here, around, NOW + after)
 
 
 def seen_by(address, *others):
@@ -49,13 +62,13 @@ def seen_by(address, *others):
 )
 def test_first_of_the_others_reports_a_member_that_does_not_recover(mine, others, accused, after):
     here = seen_by(mine, *others)
-    assert leaves_it_to(accusing(accused), here, NOW + after) is None
-    assert f"{accused} reports itself" in leaves_it_to(accusing(accused), here, NOW + after - SECOND)
+    assert left(accusing(accused), here, after) is None
+    assert f"{accused} reports itself" in left(accusing(accused), here, after - SECOND).text
 
 
 def test_accused_member_is_called_by_its_name():
     here = replace(seen_by(A, B, C), names={B: "etcd-b"})
-    assert leaves_it_to(accusing(B), here, NOW).startswith("etcd-b reports itself; ")
+    assert left(accusing(B), here).text.startswith("etcd-b reports itself; ")
 
 
 def shaken(**answers):
@@ -89,8 +102,37 @@ def shaken(**answers):
 )
 def test_first_of_the_living_reports_a_member_that_answers_nowhere(mine, others, accused, answers, after):
     here = replace(seen_by(mine, *others), members=shaken(**answers))
-    assert leaves_it_to(accusing(accused), here, NOW + after) is None
-    assert leaves_it_to(accusing(accused), here, NOW + after - SECOND) is not None
+    assert left(accusing(accused), here, after, silent=0 * MINUTE) is None
+    assert left(accusing(accused), here, after - SECOND, silent=0 * MINUTE) is not None
+
+
+@pytest.mark.parametrize(
+    ("mine", "accused", "answers"),
+    [(B, A, {"a": "", "c": "peer"}), (C, B, {"a": "", "b": "peer"})],
+    ids=["the accused", "the first of the others"],
+)
+def test_member_that_restarts_after_an_hour_gets_ten_minutes_to_answer(mine, accused, answers):
+    here = replace(seen_by(mine, *{A, B, C} - {mine}), members=shaken(**answers))
+    began = 70 * MINUTE
+    note = left(accusing(accused), here, began)
+    assert (note.event, note.text[-23:]) == (SILENT, "2026-11-24 17:00:00 UTC")
+    assert left(accusing(accused), here, began + 10 * MINUTE - SECOND, silent=began) == note
+    assert left(accusing(accused), here, began + 10 * MINUTE, silent=began) is None
+
+
+@pytest.mark.parametrize(
+    ("answers", "pause", "waits"),
+    [
+        ("peer", 2 * MINUTE, True),
+        ("peer", 2 * MINUTE - SECOND, False),
+        ("", 2 * MINUTE, False),  # it is dead: no failure of it is logged any more
+    ],
+)
+def test_member_that_answers_is_reported_only_while_it_is_refused(answers, pause, waits):
+    here = replace(seen_by(B, A, C), members=shaken(a=answers, c="peer"))
+    note = left(accusing(A), here, 70 * MINUTE, silent=0 * MINUTE, pause=pause)
+    why = "10.0.0.1 was last refused at 2026-11-24 16:48:00 UTC; this master reports it at the next failure"
+    assert note == (effects.Note("not reported", why, once=True) if waits else None)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +154,14 @@ def test_line_names_a_member_by_address_host_or_id(whom, known):
     about = accusing(whom)
     assert accused(about.diagnosis, here.peers, here.names) == known
     # Only a peer is known by an id, also if nobody knows which.
-    assert (leaves_it_to(about, here, NOW) is not None) is (bool(known) or whom.startswith("etcd member"))
+    assert (left(about, here) is not None) is (bool(known) or whom.startswith("etcd member"))
 
 
 @pytest.mark.parametrize(
     "incident", [accusing("192.0.2.1"), accusing(), accusing(B, suspect=Suspect.OWN)], ids=["outside", "nobody", "own"]
 )
 def test_fault_that_no_other_member_reports_is_reported_at_once(incident):
-    assert leaves_it_to(incident, seen_by(A, B, C), NOW) is None
+    assert left(incident, seen_by(A, B, C)) is None
 
 
 @pytest.mark.parametrize(
@@ -134,9 +176,8 @@ def test_fault_that_no_other_member_reports_is_reported_at_once(incident):
     ],
 )
 def test_member_that_reports_itself_is_recorded_before_it_is_reported(after, messages, reason):
-    policy = Policy(mode="remedy", restart=("etcd-manager",), cooldown=60 * MINUTE, per_day=2)
     around = Circumstances(
-        terms=Terms(policy=policy, remind_every=240 * MINUTE, verify_for=3 * MINUTE), started_at=NOW - DAY
+        terms=Terms(policy=POLICY, remind_every=240 * MINUTE, verify_for=3 * MINUTE), started_at=NOW - DAY
     )
     follow = advance(RecheckKind.ANNOUNCE, accusing(B), seen_by(A, B, C), around, NOW + after)
     notes = [effect for effect in follow if isinstance(effect, effects.Note) and effect.event == "not reported"]

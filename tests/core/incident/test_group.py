@@ -55,33 +55,38 @@ def seen(incident, me="b", **others):
     return replace(facts(member(peer_ends=ENDED)), members=(mine, *(other(*each) for each in others.items())))
 
 
-def around(*, mode="notify", started_at=NOW - DAY, **changed):
+def around(*, mode="notify", started_at=NOW - DAY, left=False, leads=False, silent_at=None, **changed):
+    first = {group.LEFT: NOW if left else None, group.LEADS: NOW if leads else None, group.SILENT: silent_at}
+    happened = {event: at for event, at in first.items() if at is not None}
     policy = Policy(mode=mode, restart=("etcd-manager",), cooldown=HOUR, per_day=2)
     terms = Terms(policy=policy, remind_every=6 * HOUR, verify_for=timedelta(minutes=3))
-    return Circumstances(terms=terms, started_at=started_at, **changed)
+    return Circumstances(terms=terms, started_at=started_at, happened=happened, **changed)
 
 
-def left_to(me="b", *, decision=NOTHING, after=0 * HOUR, incident=None, mode="notify", left=False, **others):
+def left_to(
+    me="b", *, decision=NOTHING, after=0 * HOUR, incident=None, mode="notify", left=False, silent_at=None, **others
+):
     incident = incident or sick()
     here = seen(incident, me, **others)
-    return group.left_to(incident, decision, here, around(mode=mode, left=left), NOW + after)
+    return group.left_to(incident, decision, here, around(mode=mode, left=left, silent_at=silent_at), NOW + after)
 
 
 @pytest.mark.parametrize(
     ("me", "others", "first", "due"),
     [
-        ("b", {"a": ENDED, "c": ENDED}, "a", "15:50"),  # of those that expired together, the first by name
-        ("c", {"a": ENDED, "b": ENDED}, "a", "16:00"),
+        ("b", {"a": ENDED, "c": ENDED}, "a", "16:40"),  # of those that expired together, the first by name
+        ("c", {"a": ENDED, "b": ENDED}, "a", "17:40"),
         ("a", {"b": ENDED, "c": ENDED}, None, ""),
         ("b", {"a": ENDED + SECOND, "c": ENDED}, None, ""),
-        ("a", {"b": ENDED - SECOND, "c": ENDED}, "b", "15:50"),  # the one that expired first
-        ("c", {"a": ENDED + HOUR, "b": ENDED - SECOND}, "b", "15:50"),
+        ("a", {"b": ENDED - SECOND, "c": ENDED}, "b", "16:40"),  # the one that expired first
+        ("c", {"a": ENDED + HOUR, "b": ENDED - SECOND}, "b", "16:40"),
     ],
 )
 def test_member_whose_certificate_expired_first_reports_the_group(me, others, first, due):
-    reason = left_to(me, **others)
     then = f"if this machine is not fixed by 2026-11-24 {due}:00 UTC, it reports itself"
-    assert reason == (first and f"{first} reports the group; {then}")
+    assert left_to(me, **others) == (
+        first and effects.Note(group.LEFT, f"{first} reports the group; {then}", once=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,8 +119,8 @@ def test_two_members_on_one_machine_are_reported_at_once():
     assert left_to(a=ENDED, c={"serves": leaf(ENDED), "is_self": True}) is None
 
 
-@pytest.mark.parametrize(("me", "wait"), [("b", 10 * MINUTE), ("c", 20 * MINUTE)])
-def test_machine_reports_itself_after_ten_minutes_for_each_before_it(me, wait):
+@pytest.mark.parametrize(("me", "wait"), [("b", HOUR), ("c", 2 * HOUR)])
+def test_machine_reports_itself_after_an_hour_for_each_before_it(me, wait):
     others = {name: ENDED for name in "abc" if name != me}
     assert left_to(me, **others, after=wait - SECOND) is not None
     assert left_to(me, **others, after=wait) is None
@@ -135,12 +140,28 @@ def test_agent_that_is_installed_on_a_sick_machine_reports_at_once(left, waits):
         ("remedy", ACTS, NOW + DAY, True, True),
         ("remedy", WAITS, NOW + DAY, True, True),
         ("remedy", NOTHING, NOW + DAY, True, False),  # a person is needed here
-        ("notify", NOTHING, None, True, False),  # nobody reports the group any more
         ("remedy", ACTS, NOW + DAY, False, False),  # no group was reported
     ],
 )
 def test_member_stays_silent_after_the_first_is_fixed_if_it_needs_nobody(mode, decision, a, left, waits):
     assert (left_to(mode=mode, decision=decision, left=left, a=a) is not None) is waits
+
+
+@pytest.mark.parametrize(
+    ("left", "silent_at", "after", "waits"),
+    [
+        (False, None, 0 * HOUR, False),  # it never reported
+        (True, None, 20 * MINUTE, True),  # perhaps its etcd is restarted
+        (True, NOW + 20 * MINUTE, 23 * MINUTE - SECOND, True),
+        (True, NOW + 20 * MINUTE, 23 * MINUTE, False),
+        (True, NOW + 20 * MINUTE, 50 * MINUTE, False),  # once for each incident
+        (True, None, HOUR, False),
+    ],
+)
+def test_first_that_no_longer_answers_gets_the_time_of_a_restart(left, silent_at, after, waits):
+    note = left_to(a=None, left=left, silent_at=silent_at, after=after)
+    why = "the master that reports the group does not answer; from 2026-11-24 16:03:00 UTC on, this machine reports itself"
+    assert note == (effects.Note(group.SILENT, why, once=True) if waits else None)
 
 
 def test_expired_ca_is_reported_by_one_master():
@@ -153,7 +174,7 @@ def test_expired_ca_is_reported_by_one_master():
         here = seen(incident, a={"serves": other})
         return replace(here, members=(replace(here.members[0], serves=mine), *here.members[1:]))
 
-    assert group.left_to(incident, NOTHING, shown(theirs), around(), NOW).startswith("a reports the group; ")
+    assert group.left_to(incident, NOTHING, shown(theirs), around(), NOW).text.startswith("a reports the group; ")
     assert group.left_to(incident, NOTHING, shown(foreign), around(), NOW) is None
 
 
@@ -192,7 +213,8 @@ DOWN = {"serves": None, "verified": False}
         ({"b": ENDED, "c": NEW}, True, MINUTE, True),
         ({"b": DOWN, "c": NEW}, True, MINUTE, True),  # perhaps it starts again
         ({"b": NEW, "c": HEALED}, True, MINUTE, False),
-        ({"b": ENDED, "c": NEW}, True, 10 * MINUTE, False),  # from now on the others report themselves
+        ({"b": ENDED, "c": NEW}, True, HOUR - SECOND, True),
+        ({"b": ENDED, "c": NEW}, True, HOUR, False),  # from now on the others report themselves
         ({}, True, MINUTE, True),  # a look that saw nobody
         ({}, False, MINUTE, False),
         ({"b": ENDED + MINUTE, "c": NEW}, False, 2 * MINUTE, True),  # it expired after the report
@@ -206,7 +228,8 @@ def test_alert_of_a_group_lasts_until_the_members_that_it_is_for_are_well(others
     incident = sick(state=IncidentState.RESOLVED, announced_at=NOW, resolved_at=NOW + SECOND)
     here = replace(seen(incident, "a", **others), at=NOW + after)
     follow = advance(RecheckKind.GROUP, incident, here, around(leads=leads), NOW + after)
-    assert [e.at for e in follow if isinstance(e, effects.LookAgain)] == [NOW + after + 5 * SECOND] * waits
+    pause = max(5 * SECOND, after / 24)
+    assert [e.at for e in follow if isinstance(e, effects.LookAgain)] == [NOW + after + pause] * waits
     assert [e.text for e in follow if isinstance(e, effects.Note)] == ["b"] * (waits and not leads)
 
 
@@ -256,7 +279,8 @@ def forecast_left_to(
     here = seen(incident, me, **others)
     base = around(left=left, started_at=started_at)
     terms = replace(base.terms, warn_days=days)
-    return group.left_to(incident, decision, here, replace(base, terms=terms), NOW + after)
+    note = group.left_to(incident, decision, here, replace(base, terms=terms), NOW + after)
+    return note and note.text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from certmedic.core import blind, verdict
 from certmedic.core.certificates import parse
 from certmedic.core.decision import Policy
 from certmedic.core.incident import (
+    LEFT,
     Act,
     ActState,
     Circumstances,
@@ -829,7 +830,13 @@ def test_forecast_that_was_reported_ends_with_an_incident_that_was_not(forecast,
     before = incident(2, **{**usual, **forecast})
     unseen = incident(announced=reported)
     warned = warned_of(unseen, [before])
-    follow = advance(RecheckKind.INCIDENT, unseen, facts(WELL), around(warned=warned, left=left), NOW)
+    follow = advance(
+        RecheckKind.INCIDENT,
+        unseen,
+        facts(WELL),
+        around(warned=warned, happened={LEFT: NOW} if left else {}),
+        NOW,
+    )
     sent = [effect for effect in follow if isinstance(effect, effects.Tell)]
     assert [(tell.kind, tell.about) for tell in sent if tell.about] == [(MessageKind.RESOLVED, before)] * ends
     assert len(sent) == (1 if ends or reported else 0)

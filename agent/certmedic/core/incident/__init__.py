@@ -1,7 +1,7 @@
 """The life of an incident: its states, and what follows from each look at it."""
 
 from certmedic.core.incident.accusation import accused, accuses
-from certmedic.core.incident.circumstances import Circumstances, Terms
+from certmedic.core.incident.circumstances import SILENT, Circumstances, Terms
 from certmedic.core.incident.cure import Outcome, Result, tried
 from certmedic.core.incident.effects import Effect
 from certmedic.core.incident.group import LEADS, LEFT, is_shared
@@ -23,6 +23,7 @@ __all__ = [
     "LEADS",
     "LEFT",
     "LOOK_EVERY",
+    "SILENT",
     "UNDER_WAY",
     "Act",
     "ActState",

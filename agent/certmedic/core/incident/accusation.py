@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from certmedic.core.incident.circumstances import SILENT, Circumstances
+from certmedic.core.incident.effects import Note
 from certmedic.core.incident.state import Incident
 from certmedic.core.model import MEMBER_ID, Diagnosis, Facts, Suspect
 from certmedic.core.text import stamp
 
-FIRST_AFTER = timedelta(minutes=10)  # the first of the others reports it, since the member is dead or cannot be asked
+FIRST_AFTER = timedelta(minutes=10)  # of no answer, the first of the others reports it; a restart takes less
 REST_AFTER = timedelta(hours=1)  # the first reports a member that answers; the next does if the first cannot be asked
 LAST_AFTER = timedelta(days=1)  # all report it: a master that answers may have no agent
+CALM = timedelta(minutes=2)  # without a line: a member that answers has perhaps recovered
 
 
 def accuses(incident: Incident) -> bool:
@@ -33,7 +36,7 @@ def accused(diagnosis: Diagnosis, peers: frozenset[str], names: Mapping[str, str
     return list(dict.fromkeys(members))
 
 
-def leaves_it_to(incident: Incident, facts: Facts, now: datetime) -> str | None:
+def leaves_it_to(incident: Incident, facts: Facts, around: Circumstances, now: datetime) -> Note | None:
     """Return why this master does not report a member yet; None if it does, or if no member is accused.
 
     The masters of a group know the same addresses, so that each knows without asking who is the first of them. A master that
@@ -46,19 +49,24 @@ def leaves_it_to(incident: Incident, facts: Facts, now: datetime) -> str | None:
     whom = min(members or by_id)
     mine = max(sorted(facts.addresses), key=lambda address: _alike(address, whom), default="")
     before = {_answers(peer, facts) for peer in facts.peers.difference(members) if peer <= mine}
+    answers = _answers(whom, facts)
     if True in before:
         wait = LAST_AFTER
-    elif None in before or _answers(whom, facts):
+    elif None in before or answers:
         wait = REST_AFTER
     else:
         wait = FIRST_AFTER
-    due = incident.opened_at + wait
-    member = facts.names.get(whom, whom)
-    return (
-        f"{member} reports itself; if it does not recover, this master reports it at {stamp(due)}"
-        if now < due
-        else None
-    )
+    member, due = facts.names.get(whom, whom), incident.opened_at + wait
+    is_silent = False in {*before, answers}
+    if is_silent:
+        due = max(due, around.happened.get(SILENT, now) + FIRST_AFTER)
+    if now < due:
+        why = f"{member} reports itself; if it does not recover, this master reports it at {stamp(due)}"
+        return Note(SILENT if is_silent else "not reported", why, once=True)
+    if answers and now >= incident.last_seen + CALM:
+        why = f"{member} was last refused at {stamp(incident.last_seen)}; this master reports it at the next failure"
+        return Note("not reported", why, once=True)
+    return None
 
 
 def _answers(address: str, facts: Facts) -> bool | None:

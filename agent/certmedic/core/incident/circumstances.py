@@ -11,6 +11,7 @@ from certmedic.core.incident.state import UNDER_WAY, Act, ActState, Incident
 from certmedic.core.model import Attempt, Cause, Lease, Suspect
 
 DAY = timedelta(days=1)
+SILENT = "no answer"  # the event of an incident about which a master that is to report it was first seen not to answer
 REFUSED_FOR = timedelta(seconds=15)  # after the first refusal of the actor; doubled by each further one
 MOST_REFUSALS = 4  # about one incident; then a person is called
 
@@ -53,9 +54,10 @@ class Circumstances:
     resuming: frozenset[int] = frozenset()  # actions of an earlier run that may have begun
     tripped: str = ""  # the action that failed since the last reset, in a sentence
     approved: str = ""  # who approved an action on this incident, if the approval still holds
-    left: bool = False  # whether another member was to report this fault
+    happened: Mapping[str, datetime] = field(
+        default_factory=dict
+    )  # event of this incident -> when one of its kind came first
     warned: Sequence[Incident] = ()  # reported forecasts that this incident replaced, unless it was reported itself
-    leads: bool = False  # whether this fault was reported for other members too
     told_of: int = 0  # incidents of this severity first reported within the last hour
     with_lease: bool = False  # whether an action needs the lease of its etcd group
     lease: Lease | None = None  # None: it was not requested

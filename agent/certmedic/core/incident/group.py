@@ -2,6 +2,7 @@
 
 A master knows the others by handshakes alone. Only a member that proves its certificate by the group's CA can make another one
 wait: for no longer than `WAIT`, or with a forecast until the next reminder, since nobody can see whether an agent runs there.
+One that no longer answers makes nobody wait longer than a restart takes.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from datetime import datetime, timedelta
 from certmedic.core import certificates
 from certmedic.core.decision.quorum import good, of_group
 from certmedic.core.decision.urgency import acts
-from certmedic.core.incident.circumstances import DAY, Circumstances
+from certmedic.core.incident.circumstances import DAY, SILENT, Circumstances
 from certmedic.core.incident.effects import Effect, LookAgain, Note
 from certmedic.core.incident.state import Incident, RecheckKind
 from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Facts, Member, Suspect, WaitsFor
 from certmedic.core.text import stamp
 
-WAIT = timedelta(minutes=10)  # for each master that is to report before this one
+WAIT = timedelta(hours=1)  # for each master that is to report before this one, and answers
+RESTART = timedelta(minutes=3)  # for the first to answer again, once for each incident
 TOGETHER = timedelta(hours=1)  # certificates that expire within so long share one fault
 AGAIN = timedelta(seconds=5)  # between two looks at the others, after this machine was fixed
+SLOWER = 24  # a longer trouble is looked at less often: after a twenty-fourth of its time so far
 NEW = timedelta(minutes=1)  # after the start of an agent; it finds older faults by then
 LEFT = "left to another"  # the event of an incident that another master reports
 LEADS = "reported for others"  # the event of an incident that this master reports for other members too
@@ -33,24 +36,30 @@ def is_shared(incident: Incident) -> bool:
     return diagnosis.suspect is Suspect.OWN and diagnosis.cause in (Cause.EXPIRED, Cause.CA_EXPIRED)
 
 
-def left_to(incident: Incident, decision: Decision, facts: Facts, around: Circumstances, now: datetime) -> str | None:
+def left_to(incident: Incident, decision: Decision, facts: Facts, around: Circumstances, now: datetime) -> Note | None:
     """Return why another master reports this fault of the group; None if this one does.
 
     An agent that started after the expiry reports at once: it may be the only one, installed on one of three sick masters.
     """
     if incident.diagnosis.cause is Cause.EXPIRES_SOON:
-        return _forecast_left_to(incident, decision, facts, around, now)
+        why = _forecast_left_to(incident, decision, facts, around, now)
+        return Note(LEFT, why, once=True) if why else None
     before = _before(incident, facts)
     due = incident.opened_at + WAIT * max(1, len(before))
     if not is_shared(incident) or now >= due:
         return None
     then = f"if this machine is not fixed by {stamp(due)}, it reports itself"
-    if before and (around.left or (incident.diagnosis.since or now) > around.started_at):
-        return f"{before[0][1]} reports the group; {then}"
-    # The first was fixed, and its last message named this member, unless certmedic fixes this one without a person.
-    fixed = any(good(member, now) for member in of_group(facts.members, incident.diagnosis.group))
-    needs_nobody = acts(decision) or not around.terms.may_act_on(incident)
-    return f"the group was reported; {then}" if around.left and fixed and needs_nobody else None
+    if before and (LEFT in around.happened or (incident.diagnosis.since or now) > around.started_at):
+        return Note(LEFT, f"{before[0][1]} reports the group; {then}", once=True)
+    if LEFT not in around.happened:
+        return None
+    if any(good(member, now) for member in of_group(facts.members, incident.diagnosis.group)):
+        # The first was fixed, and its last message named this member, unless certmedic fixes this one without a person.
+        needs_nobody = acts(decision) or not around.terms.may_act_on(incident)
+        return Note(LEFT, f"the group was reported; {then}", once=True) if needs_nobody else None
+    until = around.happened.get(SILENT, now) + RESTART
+    why = f"the master that reports the group does not answer; from {stamp(until)} on, this machine reports itself"
+    return Note(SILENT, why, once=True) if now < until else None
 
 
 def _forecast_left_to(
@@ -62,7 +71,7 @@ def _forecast_left_to(
     """
     diagnosis, began = incident.diagnosis, incident.opened_at
     first = before[0][1] if (before := _before(incident, facts)) else ""
-    is_left = around.left or (first and began > around.started_at + NEW)
+    is_left = LEFT in around.happened or (first and began > around.started_at + NEW)
     if not is_left or decision.waits_for is WaitsFor.APPROVAL:
         return None
     end = min(leaf.not_after for leaf in diagnosis.certificates)
@@ -94,10 +103,11 @@ def awaits(incident: Incident, facts: Facts, around: Circumstances, now: datetim
     if now >= incident.opened_at + WAIT or (others and all(good(member, now) for member in others)):
         return []
     followers = [member.name for member in others if member.verified and _follows(member, incident, now)]
-    if not (around.leads or followers):
+    if not (LEADS in around.happened or followers):
         return []
-    leads: list[Effect] = [Note(LEADS, ", ".join(sorted(followers)))] if not around.leads else []
-    return [*leads, LookAgain(RecheckKind.GROUP, now + AGAIN, often=True)]
+    leads: list[Effect] = [Note(LEADS, ", ".join(sorted(followers)))] if LEADS not in around.happened else []
+    again = max(AGAIN, (now - incident.opened_at) / SLOWER)
+    return [*leads, LookAgain(RecheckKind.GROUP, now + again, often=True)]
 
 
 def _follows(member: Member, incident: Incident, now: datetime) -> bool:

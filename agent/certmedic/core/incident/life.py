@@ -201,10 +201,10 @@ def _report(incident: Incident, decision: Decision, facts: Facts, around: Circum
         good, _ = message.renewed(incident.diagnosis, facts)  # by a person or a timer, a moment ago
         if good:
             return [Note("not reported", "every file was renewed, and its programs are taking it up", once=True)]
-    if (whom := leaves_it_to(incident, facts, now)) is not None:
-        return [Note("not reported", whom, once=True)]
-    if (whom := group.left_to(incident, decision, facts, around, now)) is not None:
-        return [Note(group.LEFT, whom, once=True)]
+    if (left := leaves_it_to(incident, facts, around, now)) is not None:
+        return [left]
+    if (left := group.left_to(incident, decision, facts, around, now)) is not None:
+        return [left]
     reason = held_back(incident, around)
     if reason is None:
         names = group.fellows(incident, facts)
@@ -257,7 +257,7 @@ def _paths(diagnosis: Diagnosis) -> tuple[str, ...]:
 
 def _ended(incident: Incident, end: str, facts: Facts, around: Circumstances, now: datetime) -> list[Effect]:
     """Return the effects of an incident's end. Forecasts of its files end with it, unless another master reports the group."""
-    warned = () if around.left else around.warned
+    warned = () if group.LEFT in around.happened else around.warned
     return resolved(incident, end, now, warned=warned, sick=group.still_sick(incident, facts))
 
 
@@ -271,7 +271,9 @@ def _end(incident: Incident, facts: Facts, around: Circumstances, now: datetime)
         good, reason = message.renewed(diagnosis, facts)
         if not good or stale.still_held(_paths(diagnosis), verdict.trusted(facts)):
             return None
-        return f"{reason}; each other master reports itself if nothing is renewed there" if around.leads else reason
+        if group.LEADS not in around.happened:
+            return reason
+        return f"{reason}; each other master reports itself if nothing is renewed there"
     judged = verdict.is_over(diagnosis, facts)
     if judged is not None:
         return judged[1] if judged[0] else None

@@ -29,8 +29,9 @@ def is_posted(
 ) -> bool:
     """Whether an incident is an alert: one that was judged, and that was reported or is not silenced.
 
-    A master that leaves the report to another one posts nothing either. `members` are the peers that the incident is about. One that
-    answered when it was reported is accused only as long as it is refused. One that did not answer is refused no more.
+    A master that leaves the report to another one posts nothing either. `members` are the peers that the incident is about, if
+    they answered all the time. One that answered when it was reported is accused only as long as it is refused. One that did not
+    answer is refused no more.
     """
     if incident.severity is Severity.INFO:
         return False

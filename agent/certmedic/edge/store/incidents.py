@@ -173,10 +173,10 @@ class Incidents(Database):
             (incident, text_of(now), what, text),
         )
 
-    def has_event(self, incident: int, what: str) -> bool:
-        """Whether the history of an incident has an event of this kind."""
-        known = self._db.execute("SELECT 1 FROM events WHERE incident = ? AND what = ? LIMIT 1", (incident, what))
-        return known.fetchone() is not None
+    def happened(self, incident: int) -> dict[str, datetime]:
+        """Return the kinds of the events of an incident, each with the time of the first of its kind."""
+        rows = self._db.execute("SELECT what, min(at) FROM events WHERE incident = ? GROUP BY what", (incident,))
+        return {row[0]: datetime.fromisoformat(row[1]) for row in rows}
 
     def texts_of(self, kinds: Sequence[str]) -> dict[tuple[int, str], str]:
         """Return (incident, kind) -> text of the last event of each of these kinds."""
