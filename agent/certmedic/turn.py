@@ -135,7 +135,8 @@ class Turns:
         due = self._store.due(now=now)
         if any(recheck.kind == RecheckKind.INCIDENT for recheck in due):
             soon = self._store.due(now=now + SHARED)
-            due += [recheck for recheck in soon if recheck.kind == RecheckKind.INCIDENT and recheck not in due]
+            now_due = set(due)
+            due += [recheck for recheck in soon if recheck.kind == RecheckKind.INCIDENT and recheck not in now_due]
         request = self._request(list(new.values()), due, now)
         if request is not None and facts is not None and request.plain and timedelta() <= now - facts.at < FACTS_FOR:
             # An unexplained line needs newer facts: a volume may just have been mounted.

@@ -62,7 +62,7 @@ def of_file(cause, path):
     return verdict([fault], facts((leaf,)))
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=names, cause=st.sampled_from([Cause.EXPIRED, *remedies.MANUAL]))
 def test_hostile_path_runs_nothing_in_any_message_format(box, name, cause):
     diagnosis = of_file(cause, f"/mnt/{name}")
@@ -83,7 +83,7 @@ def test_hostile_path_runs_nothing_in_any_message_format(box, name, cause):
             assert words == meant
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(whom=names, cause=st.sampled_from(list(Cause)))
 def test_no_command_contains_a_name_that_the_peer_chose(box, whom, cause):
     for remedy in (

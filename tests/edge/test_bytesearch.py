@@ -19,7 +19,7 @@ needles = some.lists(some.sampled_from([b"a", b"b", b"\xff", b"\x00"]), max_size
 )
 
 
-@settings(max_examples=1000)
+@settings(max_examples=10 * settings.default.max_examples)
 @given(blocks, needles, some.integers(-5, 50), some.integers(0, 50))
 def test_finder_gives_the_same_result_as_find(block, needle, start, end):
     end = min(end, len(block))

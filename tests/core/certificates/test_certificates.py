@@ -203,7 +203,7 @@ def test_damaged_der_raises_only_the_documented_error(leaf):
         assert reason(bytes(data)) in ("", "broken", "unreadable")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda data: b"\x30" + data))
 def test_random_bytes_raise_only_the_documented_error(data):
     assert reason(data) in ("", "empty", "unreadable", "not_a_certificate", "broken")

@@ -75,7 +75,7 @@ def test_every_sample_is_cached_and_equals_what_parse_returns(envelope):
         max_size=6,
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 def test_any_ports_times_and_pids_equal_what_parse_returns(lines):
     parse_cache = symptoms.ParseCache()
     for _ in range(3):  # first seen, then learnt, then cached

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -209,6 +210,46 @@ def test_unresolved_incidents_are_decoded_once_until_something_changes(store, in
     assert store.incident(1).announced_at == SOON
     store.resolve(1, now=SOON)
     assert seen() == ([], 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_unresolved_incidents_are_those_of_the_file_after_any_changes(store, seed):
+    """Of this process, of another one, and changes that are undone."""
+    dice, made = random.Random(seed), []  # noqa: S311 - the same changes each time
+
+    def change(where):
+        match dice.choice(["open", "open", "announce", "escalate", "resolve"]):
+            case "open":
+                made.append(where.open_incident(replace(diagnosis(), key=f"k/{dice.random()}"), now=NOW)[0])
+            case "resolve":
+                where.resolve(dice.choice(made).id if made else 1, now=SOON)
+            case "escalate":
+                where.escalate(dice.choice(made).id if made else 1)
+            case _:
+                where.announce(dice.choice(made).id if made else 1, now=SOON)
+
+    def undone():
+        with store.transaction(), store.savepoint():
+            change(store)
+            change(store)
+            store.incidents(unresolved=True)
+            raise ArithmeticError
+
+    for _ in range(60):
+        how = dice.random()
+        if how < 0.2:
+            with contextlib.suppress(ArithmeticError):
+                undone()
+        elif how < 0.3:
+            with Store(store.path) as other:
+                change(other)
+        else:
+            for _ in range(dice.randrange(3)):
+                change(store)
+        with Store(store.path) as fresh:
+            expected = [each for each in fresh.incidents() if each.resolved_at is None]
+        assert store.incidents(unresolved=True) == expected
+    assert len(expected) > 3
 
 
 def test_repeated_look_writes_once_and_is_due_at_once_after_a_restart(store):

@@ -74,13 +74,19 @@ class Circumstances:
             started_at=self.started_at if act is None else min(self.started_at, act.at - FRESH_FOR),
             attempts=tuple(self._attempts(now - DAY, act)),
             incident=incident.id,
-            troubled=troubled((other.diagnosis for other in self.others), incident.diagnosis.group),
+            troubled=self._troubled(incident),
             waiting_since=incident.opened_at,
             tripped=self.tripped,
             approved=self.approved,
             under_way=next((other.target for other in self.acts if self._is_another_restart(other, incident)), ""),
             refused=self._refusal(incident),
         )
+
+    def _troubled(self, incident: Incident) -> tuple[str, ...]:
+        """Return the members that keep this machine from acting; of no interest where it cannot act."""
+        if incident.diagnosis.suspect is not Suspect.OWN:
+            return ()
+        return troubled((other.diagnosis for other in self.others), incident.diagnosis.group)
 
     @staticmethod
     def _is_another_restart(act: Act, incident: Incident) -> bool:

@@ -32,6 +32,7 @@ MIGRATIONS = (
         ),
     ),
     ("CREATE TABLE receivers (instance TEXT PRIMARY KEY, error TEXT NOT NULL, since TEXT NOT NULL) STRICT",),
+    ("CREATE INDEX events_by_incident ON events (incident, what, at)",),
 )
 VERSION = 1 + len(MIGRATIONS)  # of the schema, kept in PRAGMA user_version
 

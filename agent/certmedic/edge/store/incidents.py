@@ -6,7 +6,8 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from certmedic.core import codec
 from certmedic.core.incident.state import Incident, IncidentState
@@ -14,13 +15,26 @@ from certmedic.core.model import Decision, Diagnosis, Sighting, Trust
 from certmedic.edge.store.database import Database, moment_of, text_of
 
 MOST_FOLDS = 100  # kinds of lines of one incident
+# In memory: the incidents that this process changed since it read the unresolved ones.
+_CHANGED: Final = """
+    PRAGMA temp_store = MEMORY;
+    CREATE TEMP TABLE changed (id INTEGER PRIMARY KEY) STRICT;
+    CREATE TEMP TRIGGER opened AFTER INSERT ON main.incidents BEGIN INSERT OR IGNORE INTO changed VALUES (NEW.id); END;
+    CREATE TEMP TRIGGER altered AFTER UPDATE ON main.incidents BEGIN INSERT OR IGNORE INTO changed VALUES (NEW.id); END;
+    CREATE TEMP TRIGGER forgotten AFTER DELETE ON main.incidents BEGIN INSERT OR IGNORE INTO changed VALUES (OLD.id); END;
+"""
+_UNRESOLVED: Final = "SELECT * FROM incidents WHERE state <> 'resolved'"
+_OF_CHANGED: Final = " AND id IN (SELECT id FROM changed)"
 
 
 class Incidents(Database):
     """Incidents, each from its first line until it is resolved."""
 
-    _decoded: Mapping[int, tuple[sqlite3.Row, Incident]] = {}  # the unresolved ones, by number, as they were read last
     _unresolved: tuple[tuple[int, int, int], dict[int, Incident]] | None = None  # by number, and the stamp of then
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        super().__init__(path, readonly=readonly)
+        self._db.executescript(_CHANGED)
 
     def _incident(self, row: sqlite3.Row) -> Incident:
         return Incident(
@@ -51,19 +65,24 @@ class Incidents(Database):
         return [self._incident(row) for row in self._db.execute("SELECT * FROM incidents ORDER BY id DESC")]
 
     def _all_unresolved(self) -> Mapping[int, Incident]:
-        """Return the unresolved incidents, newest first. Only those that changed are decoded again: each look needs all of them."""
-        stamp = self._stamp()
-        if self._unresolved is None or self._unresolved[0] != stamp:
-            rows = self._db.execute("SELECT * FROM incidents WHERE state <> 'resolved' ORDER BY id DESC")
-            before = self._decoded
-            self._decoded = {
-                row["id"]: kept
-                if (kept := before.get(row["id"])) is not None and kept[0] == row
-                else (row, self._incident(row))
-                for row in rows
-            }
-            self._unresolved = stamp, {number: incident for number, (_, incident) in self._decoded.items()}
-        return self._unresolved[1]
+        """Return the unresolved incidents, newest first. Only those that changed are read again: each look needs all of them."""
+        before, stamp = self._unresolved, self._stamp()
+        if before is not None and before[0] == stamp:
+            return before[1]
+        own = before is not None and before[0][1:] == stamp[1:]  # nothing was undone, or written by another process
+        rows = self._db.execute(f"{_UNRESOLVED}{_OF_CHANGED if own else ''} ORDER BY id DESC")
+        found = {row["id"]: self._incident(row) for row in rows}
+        if before is not None and own:
+            ended = {row[0] for row in self._db.execute("SELECT id FROM changed")}.difference(found)
+            is_new = not found.keys() <= before[1].keys()
+            found = {**before[1], **found}
+            for number in ended:
+                found.pop(number, None)
+            if is_new:
+                found = dict(sorted(found.items(), reverse=True))
+        self._aside += self._db.execute("DELETE FROM changed").rowcount
+        self._unresolved = self._stamp(), found
+        return found
 
     def recent(self, since: datetime) -> list[Incident]:
         """Return the unresolved incidents and those resolved after `since`, oldest first."""

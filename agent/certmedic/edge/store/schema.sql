@@ -144,6 +144,7 @@ CREATE TABLE events (
     what     TEXT NOT NULL,
     said     TEXT NOT NULL
 ) STRICT;
+CREATE INDEX events_by_incident ON events (incident, what, at);
 
 -- A person's leave to act on one incident, and a person's word that acts may go on after one has failed.
 CREATE TABLE approvals (
