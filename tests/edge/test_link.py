@@ -19,7 +19,7 @@ from certmedic.edge.link import Ends, Link, child
 from certmedic.edge.os import spawn
 from certmedic.edge.source import UnseenError
 from certmedic.edge.wire import Connection, Watching, Welcome
-from labs import AGENT
+from labs import AGENT, ROOT
 from labs.reading import settle
 from labs.waiting import until
 
@@ -315,3 +315,17 @@ def test_reader_that_has_begun_is_taken_first_and_another_is_started_after_it(mo
         assert each.close() == ""
     for _, other in pairs:
         other.close()
+
+
+def test_each_reader_asks_glibc_for_its_fast_search():
+    begun = spawn.child()
+    try:
+        environ = Path(f"/proc/{begun.process.pid}/environ").read_bytes().decode().split("\0")
+    finally:
+        begun.entries.close()
+        begun.questions.close()
+        begun.process.wait(20)
+    assert "=".join(spawn.SEARCH) in environ
+    assert f"Environment={'='.join(spawn.SEARCH)}" in (ROOT / "systemd/certmedic-reader.service").read_text().split(
+        "\n"
+    )
