@@ -148,8 +148,9 @@ def test_unfinished_last_line_is_held_and_passed_on_once(log):
     assert reading.texts[2] == line(3).rstrip()
 
 
-def test_overlong_line_is_cut_to_its_beginning(log, monkeypatch):
-    monkeypatch.setattr(tail, "BLOCK", 100_000)
+@pytest.mark.parametrize("block", [100_000, tail.BLOCK, 4 * tail.BLOCK])
+def test_overlong_line_is_cut_to_its_beginning(log, block, monkeypatch):
+    monkeypatch.setattr(tail, "BLOCK", block)
     write(log)
     with ready(Reading(source(log))) as reading:
         with log.open("a") as file:

@@ -13,7 +13,7 @@ from typing import Protocol
 from certmedic.core import lines
 from certmedic.edge import bytesearch
 
-PARTS = (b" stdout P", b" stderr P")  # in a line that is a part (or quotes one)
+PARTS = (b" P ", b" P:")  # in a line that is a part; rare elsewhere, and found faster than " stderr P"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Cri:
     def find(self, block: bytes, size: int | None = None) -> Iterator[Found]:
         """Take the next block, or `size` bytes of it."""
         # Parts are rare: split every line only if the block holds some.
-        if not self._parts and not bytesearch.spans(block, PARTS, size):
+        if not self._parts and not self._has_parts(block, size):
             for start, end in bytesearch.spans(block, self.needles, size):
                 stamp, _, _, text = _split(block[start:end])
                 yield Found(end + 1, text, _time(stamp))
@@ -79,6 +79,10 @@ class Cri:
                 self._parts[stream] = text[: lines.LIMIT]
             elif bytesearch.hit(text, self.needles):
                 yield Found(at, text, _time(stamp))
+
+    @staticmethod
+    def _has_parts(block: bytes, size: int | None) -> bool:
+        return any(_split(block[start:end])[2] == b"P" for start, end in bytesearch.spans(block, PARTS, size))
 
 
 def _split(raw: bytes) -> tuple[bytes, bytes, bytes, bytes]:

@@ -16,8 +16,9 @@ from certmedic.edge.files.formats import Found, Shape
 from certmedic.edge.files.part import Part
 from certmedic.edge.files.rotation import BadContent, Content, Position, Rest, mark_of, what_follows
 
-BLOCK = 256 * 1024  # bytes read at a time: searched for each needle, so it should stay in the CPU cache
-SAMPLE = 16 * 1024  # bytes of a whole block in which lines are counted
+BLOCK = 1024 * 1024  # bytes read at a time: searched for each needle, so it should stay in the CPU cache
+LONGEST = 256 * 1024  # bytes of an unfinished line that are kept; of a longer one only the beginning is
+SAMPLE = 64 * 1024  # bytes of a whole block in which lines are counted
 QUIET = 1.0  # seconds after which an unfinished last line is taken as it is
 LINGER = 60.0  # seconds for which a rotated file is still read: its writer may go on writing to it
 
@@ -191,7 +192,7 @@ class Tail:
         end = block.rfind(b"\n") + 1
         if end:
             yield from self._lines(part, block, end)
-        if len(block) - end > BLOCK:
+        if len(block) - end > LONGEST:
             # The line is too long: keep its beginning.
             yield from self._lines(part, block[end : end + lines.LIMIT])
             rest = block[end + lines.LIMIT :]
@@ -211,7 +212,7 @@ class Tail:
     def _lines(self, part: Part, raw: bytes, end: int | None = None) -> Iterator[LogEntry]:
         """Take the lines in `raw[:end]`; the last one may be unfinished."""
         whole, size = (raw, end) if end else (raw + b"\n", len(raw) + 1)
-        # Counting all lines of a backlog would cost as much as the search: estimate from the first 16 KiB of each block.
+        # Counting all lines of a backlog would cost as much as the search: estimate from the first 64 KiB of each block.
         sample = size if len(whole) < BLOCK else min(size, SAMPLE)
         self.seen += whole.count(b"\n", 0, sample) * size // sample
         for line in self._shape.find(whole, size):
