@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from certmedic.edge.os.run import ENVIRONMENT
 
-# glibc chooses its strstr() when a process starts: the fast one for processors of Intel, else one that takes twice as long for our needles
+# glibc chooses its strstr() when a process starts: the fast one for processors of Intel, else one that takes four times as long for our needles
 # unless this is set. The reader's unit has it too. Other C libraries and processors ignore it.
 SEARCH = ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=Fast_Unaligned_Load")
 VARIABLE = "CERTMEDIC_READER"  # names the socket of a reader with its own unit
