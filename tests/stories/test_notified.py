@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from certmedic.core.incident.accusation import FIRST_AFTER, REST_AFTER
+from certmedic.core.incident.circumstances import SILENT
 from certmedic.core.message.alert import LASTS, QUIET
 from certmedic.edge.store.database import text_of
 from labs.alertmanager import alertmanager, described, notifications
@@ -62,6 +63,12 @@ def age(master, by):
         for number, happened in state.execute("SELECT id, at FROM events").fetchall():
             at = datetime.fromisoformat(happened) - by
             state.execute("UPDATE events SET at = ? WHERE id = ?", (text_of(at), number))
+
+
+def saw_silence(master):
+    """Whether a master recorded that another one does not answer."""
+    with contextlib.closing(sqlite3.connect(master.home / "state/state.sqlite3", 60)) as state:
+        return state.execute("SELECT count(*) FROM events WHERE what = ?", (SILENT,)).fetchone()[0] > 0
 
 
 def say(text):
@@ -195,6 +202,7 @@ def test_one_accuser_speaks_for_a_dead_agent_after_the_deadline(tmp_path, etcd, 
         assert until(all_accuse, seconds=180, every=1), story.context()
         if etcd == "dead":
             lab.members[sick].docker("stop", "--time", "1", lab.members[sick].container)
+            assert until(lambda: all(saw_silence(lab.members[name]) for name in accusers), seconds=180, every=1)
         until(lambda: chat.titles or notifications(hook), seconds=ROUNDS, every=1)
         assert (chat.titles, notifications(hook)) == ([], []), story.context()
 
