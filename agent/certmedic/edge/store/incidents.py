@@ -71,18 +71,18 @@ class Incidents(Database):
             return before[1]
         own = before is not None and before[0][1:] == stamp[1:]  # nothing was undone, or written by another process
         rows = self._db.execute(f"{_UNRESOLVED}{_OF_CHANGED if own else ''} ORDER BY id DESC")
-        found = {row["id"]: self._incident(row) for row in rows}
+        unresolved = {row["id"]: self._incident(row) for row in rows}
         if before is not None and own:
-            ended = {row[0] for row in self._db.execute("SELECT id FROM changed")}.difference(found)
-            is_new = not found.keys() <= before[1].keys()
-            found = {**before[1], **found}
+            ended = {row[0] for row in self._db.execute("SELECT id FROM changed")}.difference(unresolved)
+            is_new = not unresolved.keys() <= before[1].keys()
+            unresolved = {**before[1], **unresolved}
             for number in ended:
-                found.pop(number, None)
+                unresolved.pop(number, None)
             if is_new:
-                found = dict(sorted(found.items(), reverse=True))
+                unresolved = dict(sorted(unresolved.items(), reverse=True))
         self._aside += self._db.execute("DELETE FROM changed").rowcount
-        self._unresolved = self._stamp(), found
-        return found
+        self._unresolved = self._stamp(), unresolved
+        return unresolved
 
     def recent(self, since: datetime) -> list[Incident]:
         """Return the unresolved incidents and those resolved after `since`, oldest first."""
