@@ -107,6 +107,28 @@ def test_first_of_the_living_reports_a_member_that_answers_nowhere(mine, others,
 
 
 @pytest.mark.parametrize(
+    ("answers", "after"),
+    [
+        ({"b": "peer", "c": "client"}, 60 * MINUTE),  # so the member answers, whichever it is
+        ({"b": "peer", "c": ""}, 10 * MINUTE),
+        ({"b": "peer"}, 10 * MINUTE),  # C was not tried
+        ({}, 10 * MINUTE),
+    ],
+)
+def test_member_of_which_only_the_id_is_known_answers_if_all_do(answers, after):
+    here = replace(seen_by(A, B, C), members=shaken(**answers))
+    unknown = accusing("etcd member 7f05d841d2cb0013")
+    assert left(unknown, here, after - SECOND, silent=0 * MINUTE) is not None
+    assert left(unknown, here, after, silent=0 * MINUTE) is None
+
+
+def test_member_of_which_only_the_id_is_known_is_reported_where_no_peer_is_known():
+    unknown = accusing("etcd member 7f05d841d2cb0013")
+    assert left(unknown, seen_by(A), 10 * MINUTE - SECOND) is not None
+    assert left(unknown, seen_by(A), 10 * MINUTE) is None
+
+
+@pytest.mark.parametrize(
     ("mine", "accused", "answers"),
     [(B, A, {"a": "", "c": "peer"}), (C, B, {"a": "", "b": "peer"})],
     ids=["the accused", "the first of the others"],

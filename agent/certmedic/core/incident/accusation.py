@@ -49,7 +49,7 @@ def leaves_it_to(incident: Incident, facts: Facts, around: Circumstances, now: d
     whom = min(members or by_id)
     mine = max(sorted(facts.addresses), key=lambda address: _alike(address, whom), default="")
     before = {_answers(peer, facts) for peer in facts.peers.difference(members) if peer <= mine}
-    answers = _answers(whom, facts)
+    answers = _answers(whom, facts) if members else _all_answer(facts)
     if True in before:
         wait = LAST_AFTER
     elif None in before or answers:
@@ -73,6 +73,12 @@ def _answers(address: str, facts: Facts) -> bool | None:
     """Whether a member shakes hands at an address; None if it was not tried."""
     tried = [member for member in facts.members if member.dialled == address]
     return any(member.serves or member.serves_clients for member in tried) if tried else None
+
+
+def _all_answer(facts: Facts) -> bool | None:
+    """Whether all peers shake hands, so that one of which only the id is known does; None if some were not tried."""
+    known = {_answers(peer, facts) for peer in facts.peers}
+    return False if False in known else None if None in known or not known else True
 
 
 def _alike(one_address: str, other: str) -> int:
