@@ -15,7 +15,7 @@ from bench import inputs
 from bench.measure import Contender, FailedError, Figures, side_by_side
 from bench.verdicts import Row, Verdict
 from certmedic.core.symptoms import NEEDLES
-from certmedic.edge.os.spawn import SEARCH
+from certmedic.edge.os.spawn import GLIBC_TUNABLES
 from labs import waiting
 from labs.docker import BUSYBOX, start_dockerd
 
@@ -30,7 +30,7 @@ def number(output: str) -> int:
 
 def ours(kind: str, what: str, empty: str = "") -> Contender:
     """Return certmedic's source and parser as one process."""
-    command = ["env", "=".join(SEARCH), sys.executable, "-P", "-m", "bench.reader", kind]
+    command = ["env", f"GLIBC_TUNABLES={GLIBC_TUNABLES}", sys.executable, "-P", "-m", "bench.reader", kind]
     return Contender(name="certmedic", command=[*command, what], empty=[*command, empty] if empty else (), found=number)
 
 

@@ -1,10 +1,11 @@
-"""A story on three masters: an agent on each, a client that writes all the time, and at most one agent killed at random.
+"""A story on three masters: an agent on each, a client that writes all the time, and at most one agent, actor and reader killed.
 
 Tests read the results from docker, from the certificates and from certmedic's commands, not from the agent's internals.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -66,8 +67,17 @@ def kinds(master: Master) -> list[str]:
     return [m["kind"] for m in certmedic(master, "show", str(number))["messages"] if m["state"] == "sent"]
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the pids of all processes that a process has started, and that these have."""
+    families = [pid]
+    for each in families:
+        with contextlib.suppress(OSError):
+            families += [int(child) for child in Path(f"/proc/{each}/task/{each}/children").read_text().split()]
+    return families[1:]
+
+
 class Story:
-    """A run of all agents. An odd seed kills one agent at a random moment of `kill_within` (seconds from the start of etcd), and one actor
+    """A run of all agents. An odd seed kills one agent and one reader at random moments of `kill_within` (seconds from the start of etcd), and one actor
     as soon as it has begun an action.
     """
 
@@ -108,13 +118,14 @@ class Story:
         self.writer = Writer(lab)
         self.killed = ""
         self._ending = threading.Event()
-        self._killer = threading.Thread(
-            target=self._kill_one, args=(chance.uniform(*kill_within), chance.choice(order))
-        )
-        self._actors_killer = threading.Thread(target=self._kill_the_actor, args=(chance.choice(order),))
+        self._killers = [
+            threading.Thread(target=self._kill_one, args=(chance.uniform(*kill_within), chance.choice(order))),
+            threading.Thread(target=self._kill_the_actor, args=(chance.choice(order),)),
+            threading.Thread(target=self._kill_the_reader, args=(chance.uniform(*kill_within), chance.choice(order))),
+        ]
         if seed % 2:
-            self._killer.start()
-            self._actors_killer.start()
+            for killer in self._killers:
+                killer.start()
 
     def _config(self, name: str) -> str:
         config = CONFIG.format(mode=self.mode, url=self.url, group_for=self.waits.get(name, "2s"))
@@ -142,16 +153,26 @@ class Story:
                 self.killed += f", and the actor of {name}"
                 return
 
+    def _kill_the_reader(self, moment: float, name: str) -> None:
+        """Kill the two processes of a reader; its agent starts another."""
+        if self._ending.wait(moment):
+            return
+        for pid in descendants(self.agents[name].pid):
+            with contextlib.suppress(OSError):  # it has ended
+                if b"certmedic.reader" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+                    self.killed += f", and a process of the reader of {name}"
+
     def _kill_one(self, moment: float, victim: str) -> None:
         if not self._ending.wait(moment):
-            self.killed = f"{victim} after {moment:.1f} s"
+            self.killed += f"{victim} after {moment:.1f} s"
             kill(self.agents[victim])
             self.start(victim)
 
     def reload(self, remedy: str) -> None:
         """Reload all agents with another configuration, as `systemctl reload` does: only once they are ready."""
-        if self._killer.ident:
-            self._killer.join()
+        if self._killers[0].ident:
+            self._killers[0].join()
         self.remedy = remedy
         for name, master in self.lab.members.items():
             self._await(name)
@@ -206,10 +227,9 @@ class Story:
     def end(self) -> None:
         """End the agents and the client."""
         self._ending.set()
-        if self._actors_killer.ident:
-            self._actors_killer.join()
-        if self._killer.ident:
-            self._killer.join()
+        for killer in self._killers:
+            if killer.ident:
+                killer.join()
         for agent in self.agents.values():
             kill(agent)
         self.writer.stop()

@@ -1,7 +1,7 @@
 """Three masters with one agent each, and a client that writes all the time: the order of the cures and the loss of quorum.
 
 CERTMEDIC_SEEDS sets how many seeds each story runs with (default 1). A seed chooses the start order of the agents and the sick
-master; an odd seed also kills one agent at a random moment.
+master; an odd seed also kills one agent and one reader at a random moment, and one actor as soon as it acts.
 """
 
 import itertools

@@ -148,6 +148,24 @@ def test_member_stays_silent_after_the_first_is_fixed_if_it_needs_nobody(mode, d
 
 
 @pytest.mark.parametrize(
+    ("others", "event"),
+    [
+        ({"a": NOW + DAY, "c": NOW + DAY}, group.LEFT),
+        ({"a": None, "c": NOW + DAY}, group.SILENT),  # the first is down, and c was never sick
+        (
+            {"a": {"serves": leaf(NOW + DAY), "verified": False}, "c": NOW + DAY},
+            group.SILENT,
+        ),  # a stranger at its address
+        ({}, group.SILENT),  # a look that saw nobody
+        ({"a": ENDED - 2 * HOUR, "c": ENDED - 2 * HOUR}, None),  # all answer, and nobody reports this fault
+    ],
+)
+def test_group_counts_as_reported_only_if_each_member_proves_itself(others, event):
+    note = left_to(left=True, **others)
+    assert (note and note.event) == event
+
+
+@pytest.mark.parametrize(
     ("left", "silent_at", "after", "waits"),
     [
         (False, None, 0 * HOUR, False),  # it never reported
@@ -160,7 +178,7 @@ def test_member_stays_silent_after_the_first_is_fixed_if_it_needs_nobody(mode, d
 )
 def test_first_that_no_longer_answers_gets_the_time_of_a_restart(left, silent_at, after, waits):
     note = left_to(a=None, left=left, silent_at=silent_at, after=after)
-    why = "the master that reports the group does not answer; from 2026-11-24 16:03:00 UTC on, this machine reports itself"
+    why = "not every member answers; from 2026-11-24 16:03:00 UTC on, this machine reports itself"
     assert note == (effects.Note(group.SILENT, why, once=True) if waits else None)
 
 

@@ -2,7 +2,7 @@
 
 A master knows the others by handshakes alone. Only a member that proves its certificate by the group's CA can make another one
 wait: for no longer than `WAIT`, or with a forecast until the next reminder, since nobody can see whether an agent runs there.
-One that no longer answers makes nobody wait longer than a restart takes.
+Where one no longer proves itself, nobody waits longer than a restart takes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Facts,
 from certmedic.core.text import stamp
 
 WAIT = timedelta(hours=1)  # for each master that is to report before this one, and answers
-RESTART = timedelta(minutes=3)  # for the first to answer again, once for each incident
+RESTART = timedelta(minutes=3)  # for a member to answer again, once for each incident
 TOGETHER = timedelta(hours=1)  # certificates that expire within so long share one fault
 AGAIN = timedelta(seconds=5)  # between two looks at the others, after this machine was fixed
 SLOWER = 24  # a longer trouble is looked at less often: after a twenty-fourth of its time so far
@@ -53,13 +53,16 @@ def left_to(incident: Incident, decision: Decision, facts: Facts, around: Circum
         return Note(LEFT, f"{before[0][1]} reports the group; {then}", once=True)
     if LEFT not in around.happened:
         return None
-    if any(good(member, now) for member in of_group(facts.members, incident.diagnosis.group)):
-        # The first was fixed, and its last message named this member, unless certmedic fixes this one without a person.
-        needs_nobody = acts(decision) or not around.terms.may_act_on(incident)
-        return Note(LEFT, f"the group was reported; {then}", once=True) if needs_nobody else None
-    until = around.happened.get(SILENT, now) + RESTART
-    why = f"the master that reports the group does not answer; from {stamp(until)} on, this machine reports itself"
-    return Note(SILENT, why, once=True) if now < until else None
+    others = [member for member in of_group(facts.members, incident.diagnosis.group) if not member.is_self]
+    # One that does not prove itself may be the first.
+    if not others or not all(member.verified and (member.serves or member.serves_clients) for member in others):
+        until = around.happened.get(SILENT, now) + RESTART
+        why = f"not every member answers; from {stamp(until)} on, this machine reports itself"
+        return Note(SILENT, why, once=True) if now < until else None
+    # The first was fixed, and its last message named this member, unless certmedic fixes this one without a person.
+    is_fixed = any(good(member, now) for member in others)
+    needs_nobody = acts(decision) or not around.terms.may_act_on(incident)
+    return Note(LEFT, f"the group was reported; {then}", once=True) if is_fixed and needs_nobody else None
 
 
 def _forecast_left_to(

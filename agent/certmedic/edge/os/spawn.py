@@ -12,7 +12,7 @@ from certmedic.edge.os.run import ENVIRONMENT
 
 # glibc chooses its strstr() when a process starts: the fast one for processors of Intel, else one that takes four times as long for our needles
 # unless this is set. The reader's unit has it too. Other C libraries and processors ignore it.
-SEARCH = ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=Fast_Unaligned_Load")
+GLIBC_TUNABLES = "glibc.cpu.hwcaps=Fast_Unaligned_Load"
 VARIABLE = "CERTMEDIC_READER"  # names the socket of a reader with its own unit
 PATIENCE = 20.0  # seconds for systemd to take the connections
 
@@ -38,7 +38,11 @@ def child() -> Begun:
             pass_fds=numbers,
             cwd="/",
             # Its modules are those of this process; nothing else of the environment is its concern.
-            env={**ENVIRONMENT, **dict([SEARCH]), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **ENVIRONMENT,
+                "GLIBC_TUNABLES": GLIBC_TUNABLES,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            },
             start_new_session=True,
         )
     return Begun(entries, questions, process)

@@ -68,6 +68,7 @@ class Database:
                 path.chmod(0o600)
             self._db.row_factory = sqlite3.Row
             self._prepare(readonly=readonly)
+            self._db.execute("PRAGMA temp_store = MEMORY")
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{path}: the state cannot be opened: {error}") from error
 

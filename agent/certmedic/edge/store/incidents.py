@@ -17,7 +17,6 @@ from certmedic.edge.store.database import Database, moment_of, text_of
 MOST_FOLDS = 100  # kinds of lines of one incident
 # In memory: the incidents that this process changed since it read the unresolved ones.
 _CHANGED: Final = """
-    PRAGMA temp_store = MEMORY;
     CREATE TEMP TABLE changed (id INTEGER PRIMARY KEY) STRICT;
     CREATE TEMP TRIGGER opened AFTER INSERT ON main.incidents BEGIN INSERT OR IGNORE INTO changed VALUES (NEW.id); END;
     CREATE TEMP TRIGGER altered AFTER UPDATE ON main.incidents BEGIN INSERT OR IGNORE INTO changed VALUES (NEW.id); END;
@@ -69,10 +68,10 @@ class Incidents(Database):
         before, stamp = self._unresolved, self._stamp()
         if before is not None and before[0] == stamp:
             return before[1]
-        own = before is not None and before[0][1:] == stamp[1:]  # nothing was undone, or written by another process
-        rows = self._db.execute(f"{_UNRESOLVED}{_OF_CHANGED if own else ''} ORDER BY id DESC")
+        undone_or_foreign = before is None or before[0][1:] != stamp[1:]
+        rows = self._db.execute(f"{_UNRESOLVED}{'' if undone_or_foreign else _OF_CHANGED} ORDER BY id DESC")
         unresolved = {row["id"]: self._incident(row) for row in rows}
-        if before is not None and own:
+        if before is not None and not undone_or_foreign:
             ended = {row[0] for row in self._db.execute("SELECT id FROM changed")}.difference(unresolved)
             is_new = not unresolved.keys() <= before[1].keys()
             unresolved = {**before[1], **unresolved}

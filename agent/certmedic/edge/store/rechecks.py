@@ -12,7 +12,6 @@ from certmedic.edge.store.database import Database, moment_of, text_of
 
 # In memory and part of each transaction: later due times for rows of `rechecks`, as long as their due time is `instead_of`.
 _LATER: Final = """
-    PRAGMA temp_store = MEMORY;
     CREATE TEMP TABLE later (
         kind TEXT NOT NULL, incident INTEGER NOT NULL, instead_of TEXT NOT NULL, due_at TEXT NOT NULL,
         PRIMARY KEY (kind, incident)
