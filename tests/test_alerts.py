@@ -42,7 +42,7 @@ class Master:
 
     def begin(self, access=None):
         """Start the agent, with nothing but its store."""
-        self.alerts = Alerts(Alertmanager(self.urls, access), self.store, f"master-{self.name}")
+        self.alerts = Alerts(Alertmanager(self.urls, access), self.store, f"master-{self.name}", 60 * MINUTE)
 
     def open(self, *, accused="", since=20 * MINUTE, reports=True, decision=NONE):
         since = datetime.now(UTC) - since
@@ -233,7 +233,7 @@ def test_fix_that_fails_is_told_once_and_its_end_is_told_to_all_who_heard(master
 
 
 def test_accuser_of_a_master_that_was_fixed_is_not_heard(masters, hook, tmp_path, monkeypatch):
-    """After an hour it accuses too; it does not know yet that the fault is over."""
+    """After a while it accuses too; it does not know yet that the fault is over."""
     with alertmanager(tmp_path, hook) as running:
         a, b, _ = masters(running.url)
         a.open(since=70 * MINUTE)

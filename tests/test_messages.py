@@ -37,6 +37,7 @@ def test_message_is_short_and_names_host_and_severity(name):
         ("three masters: the certificates of one have expired", {"master-b": 2}),
         ("three masters: the certificates of all have expired", {"master-a": 2}),
         ("three masters: the certificates of all have expired, certmedic restarts etcd-manager", {"master-a": 2}),
+        ("three masters: the certificates of all have expired, a person comes late", {"master-a": 2}),
         ("three masters: the certificates of all expire in a month", {"master-a": 2}),
         ("three masters: the certificates of all expire in three minutes", {"master-a": 3}),
         ("three masters: the CA has expired", {"master-a": 2}),

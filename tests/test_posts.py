@@ -40,7 +40,7 @@ class Master:
 
     def begin(self):
         self.receiver = Receiver()
-        self.alerts = Alerts(self.receiver, self.store, "master-a")
+        self.alerts = Alerts(self.receiver, self.store, "master-a", 60 * MINUTE)
 
     def open(self, *, decision=ACTS, announced=True, events=(), **about):
         (diagnosis,) = verdict.survey(facts(member(peer_ends=NOW - DAY)), warn_within=timedelta())

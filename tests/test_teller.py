@@ -267,6 +267,7 @@ def test_test_notify_tries_one_tag_and_reports_faulty_channels(service, hook, ot
         ('[[notify.route]]\ncause = "expired"', "route 1: tag: allowed: one word"),
         ('[notify]\nroute = ["x"]', "tables, each begun by [[notify.route]]"),
         ('[notify]\nheartbeat_every = "10s"', 'allowed: "1m" or longer'),
+        ('[notify]\nremind_every = "0s"', 'allowed: "1m" or longer'),
         (
             '[notify]\nmaintenance = ["Sunday night"]',
             "notify.maintenance: found ['Sunday night']; allowed: days, hours",

@@ -22,10 +22,11 @@ Ended = tuple[int, dict[str, str], datetime, datetime]  # incident, labels, open
 class Alerts:
     """Posts open incidents every minute, and at once when one opens, ends or gets other labels."""
 
-    def __init__(self, receiver: Alertmanager, store: Store, host: str) -> None:
+    def __init__(self, receiver: Alertmanager, store: Store, host: str, remind_every: timedelta) -> None:
         self._receiver = receiver
         self._store = store
         self._host = host
+        self._remind_every = remind_every
         self._posted: dict[int, dict[str, str]] = {}  # incident -> its labels in the last post
         self._ended: list[Ended] = []  # labels that an incident no longer has
         self._texts: dict[
@@ -64,7 +65,7 @@ class Alerts:
             if message.is_posted(
                 incident,
                 message.silence_of(incident.diagnosis, silences, now),
-                members=() if (incident.id, SILENT) in self._events else self._members(incident),
+                answering=self._answering(incident),
                 is_left=incident.announced_at is None and self._is_left(incident),
                 now=now,
             )
@@ -75,6 +76,10 @@ class Alerts:
 
     def _members(self, incident: Incident) -> list[str]:
         return accused(incident.diagnosis, self._peers, self._names)
+
+    def _answering(self, incident: Incident) -> list[str]:
+        is_silent = (incident.id, SILENT) in self._events or not message.answered(incident, self._remind_every)
+        return [] if is_silent else self._members(incident)
 
     def _is_left(self, incident: Incident) -> bool:
         return (incident.id, LEFT) in self._events and (incident.id, HELD_BACK) not in self._events

@@ -74,7 +74,9 @@ class Pulse:
         files = (Path(folder) / "metrics.prom" if folder else None, config.metrics.textfile)
         self.metrics = tuple(dict.fromkeys(path for path in files if path is not None))
         self.listener = listener
-        self.alerts = Alerts(receiver, store, world.host) if receiver and config.mode != "observe" else None
+        self.alerts: Alerts | None = None
+        if receiver and config.mode != "observe":
+            self.alerts = Alerts(receiver, store, world.host, config.notify.remind_every)
         self._exposition: Exposition | None = None
         self._next: dict[str, float] = {}
         self._collector = Collector()

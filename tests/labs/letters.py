@@ -198,10 +198,11 @@ def of_members(sick: Sequence[int]) -> Callable[[Cluster], Callable[[Lab], Seque
 
 
 def one_of_three(cluster: Cluster) -> Cluster:
-    """The certificates of one master have expired; a person renews them after half an hour."""
+    """The certificates of one master have expired; a person renews them after eight hours and a half."""
     lines = of_members([1])(cluster)
     cluster[1].world.files = member(peer_ends=NOW - DAY, server_ends=NOW - DAY)
     together(cluster, 90, lines)
+    together(cluster, 60, lines, seconds=480)
     cluster[1].world.files = renewed()
     return together(cluster, 60, lines)
 
@@ -215,14 +216,15 @@ def all_of_three(cluster: Cluster) -> Cluster:
 
 
 def all_of_three_late(cluster: Cluster) -> Cluster:
-    """The certificates of all masters have expired; after forty minutes a person renews them, one master after the other.
+    """The certificates of all masters have expired; after eight hours a person renews them, one master after the other.
 
     The etcd of each does not answer for a minute meanwhile.
     """
     for lab in cluster:
         lab.world.files = member(peer_ends=NOW - DAY, server_ends=NOW - DAY)
     lines = of_members([0, 1, 2])(cluster)
-    together(cluster, 120, lines)
+    together(cluster, 60, lines)
+    together(cluster, 60, lines, seconds=480)
     for lab in cluster:
         lab.world.down = True
         together(cluster, 3, lines)
@@ -274,11 +276,11 @@ def kubeadm_of_three(cluster: Cluster) -> Cluster:
 
 
 def dead_neighbour(cluster: Cluster) -> Cluster:
-    """The certificate of a member without an agent has expired; it is fixed there after an hour."""
+    """The certificate of a member without an agent has expired; it is fixed there after six hours and a half."""
     *watched, unwatched = cluster
     unwatched.world.files = member(peer_ends=NOW - DAY)
     lines = of_members([2])(cluster)
-    together(watched, 65, lines, seconds=60)
+    together(watched, 65, lines, seconds=360)
     unwatched.world.files = renewed()
     together(watched, 20, lines, seconds=60)
     return cluster
@@ -315,6 +317,7 @@ OF_THREE: Mapping[str, Callable[[Cluster], Cluster]] = {
     "three masters: six etcds on each at once": flood_of_three,
 }
 BY_ITSELF = ("three masters: the certificates of all have expired, certmedic restarts etcd-manager",)
+WITH_REMINDERS = ("three masters: a member without an agent",)  # the first reminder is the report
 
 
 @functools.cache
@@ -322,11 +325,12 @@ def told(name: str) -> Sequence[Message]:
     """Return the messages of one story that one channel gets, in order; for three masters, those of one after those of another."""
     with tempfile.TemporaryDirectory() as folder:
         made: list[Lab] = []
+        remind_every = timedelta(hours=6) if name in WITH_REMINDERS else timedelta(days=30)
 
         def lab(files: tuple[Stored, ...], *, mode: str = "remedy", **played: Any) -> Lab:
             config = Config(
                 mode=mode,
-                notify=Notify(group_for=timedelta(seconds=2), remind_every=timedelta(days=30)),
+                notify=Notify(group_for=timedelta(seconds=2), remind_every=remind_every),
                 remedy=RemedyPolicy(verify_for=timedelta(seconds=30)),
             )
             made.append(Lab(Played(files=files, **played), Path(folder, f"state-{len(made)}"), config))

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certmedic.core.incident.accusation import FIRST_AFTER, REST_AFTER
+from certmedic.config import Notify
+from certmedic.core.incident.accusation import FIRST_AFTER, rest_after
 from certmedic.core.incident.circumstances import SILENT
 from certmedic.core.message.alert import LASTS, QUIET
 from certmedic.edge.store.database import text_of
@@ -26,6 +27,7 @@ pytestmark = [
 ]
 
 WITHIN = timedelta(seconds=15)  # from the verified cure to the notification that it is over
+LATE = rest_after(Notify().remind_every)  # after which one that answers is accused
 DEAD = 600.0  # seconds for which an agent is dead
 MOST = 3  # messages of one trouble
 ROUNDS = 25  # seconds: two rounds of the group
@@ -169,13 +171,13 @@ def test_one_of_two_alertmanagers_that_is_down_loses_nothing(tmp_path):
             story.end()
 
 
-def test_accuser_of_a_master_that_a_person_cures_after_an_hour_is_not_heard(tmp_path):
-    """The hour passes by setting the start of the incidents back. The accuser tells the chat only that it is refused."""
+def test_accuser_of_a_master_that_a_person_cures_late_is_not_heard(tmp_path):
+    """The hours pass by setting the start of the incidents back. The accuser tells the chat only that it is refused."""
     with monitored(tmp_path, sick=SICK, mode="notify") as (lab, chat, hook, story):
         follows(hook, [FIRING], seconds=180)
         assert until(lambda: any(i["decision"] for i in incidents(lab.members["a"])), seconds=60), story.context()
         for master in lab.members.values():
-            age(master, REST_AFTER)
+            age(master, LATE)
         assert until(lambda: any(i["announced_at"] for i in incidents(lab.members["a"])), seconds=120), story.context()
         follows(hook, [FIRING])
         cure(lab, story)
@@ -189,7 +191,7 @@ def test_accuser_of_a_master_that_a_person_cures_after_an_hour_is_not_heard(tmp_
         )
 
 
-@pytest.mark.parametrize(("etcd", "deadline"), [("serves", REST_AFTER), ("dead", FIRST_AFTER)])
+@pytest.mark.parametrize(("etcd", "deadline"), [("serves", LATE), ("dead", FIRST_AFTER)])
 def test_one_accuser_speaks_for_a_dead_agent_after_the_deadline(tmp_path, etcd, deadline):
     """The deadline passes by setting the start of the incidents back."""
     sick, accusers = SICK, "ac"

@@ -114,7 +114,7 @@ class Notify:
     """Write dates in this time zone, too, beside UTC. Example: "Europe/Berlin" """
     group_for: timedelta = setting("30s", values.duration)
     """Wait this long before the first message, to group the faults that belong together."""
-    remind_every: timedelta = setting("6h", values.duration)
+    remind_every: timedelta = setting("6h", values.interval)
     """Remind people of an incident that lasts."""
     maintenance: tuple[Window, ...] = setting([], values.windows)
     """Send no messages in these weekly windows. Example: ["Sun 02:00-04:00 Europe/Berlin"]

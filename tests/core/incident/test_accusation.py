@@ -34,12 +34,12 @@ def accusing(*whom, suspect=Suspect.PEER):
     )
 
 
-def left(incident, here, after=0 * MINUTE, *, silent=None, pause=0 * MINUTE):
+def left(incident, here, after=0 * MINUTE, *, silent=None, pause=0 * MINUTE, remind_every=60 * MINUTE):
     """Return the note of an incident that this master leaves to another one `after` it opened.
 
     `silent`: when one was first seen not to answer; `pause`: the time since the last line.
     """
-    terms = Terms(policy=POLICY, remind_every=60 * MINUTE, verify_for=MINUTE)
+    terms = Terms(policy=POLICY, remind_every=remind_every, verify_for=MINUTE)
     happened = {} if silent is None else {SILENT: NOW + silent}
     around = Circumstances(terms=terms, started_at=NOW - 60 * MINUTE, happened=happened)
     return leaves_it_to(replace(incident, last_seen=NOW + after - pause), here, around, NOW + after)
@@ -104,6 +104,22 @@ def test_first_of_the_living_reports_a_member_that_answers_nowhere(mine, others,
     here = replace(seen_by(mine, *others), members=shaken(**answers))
     assert left(accusing(accused), here, after, silent=0 * MINUTE) is None
     assert left(accusing(accused), here, after - SECOND, silent=0 * MINUTE) is not None
+
+
+@pytest.mark.parametrize(
+    ("mine", "answers", "every", "after"),
+    [
+        (B, {"a": "peer", "c": "peer"}, 9, 10),  # one that answers is not accused before one that does not
+        (B, {"a": "peer", "c": "peer"}, 600, 600),
+        (C, {"a": "", "b": "peer"}, 600, 24 * 60),
+        (C, {"a": "", "b": "peer"}, 30 * 24 * 60, 30 * 24 * 60),
+    ],
+)
+def test_member_that_answers_is_reported_no_earlier_than_people_are_reminded(mine, answers, every, after):
+    here = replace(seen_by(mine, *{A, B, C} - {mine}), members=shaken(**answers))
+    for wait, waits in ((after * MINUTE - SECOND, True), (after * MINUTE, False)):
+        note = left(accusing(A), here, wait, silent=0 * MINUTE, remind_every=every * MINUTE)
+        assert (note is not None) is waits
 
 
 @pytest.mark.parametrize(

@@ -74,16 +74,16 @@ def left_to(
 @pytest.mark.parametrize(
     ("me", "others", "first", "due"),
     [
-        ("b", {"a": ENDED, "c": ENDED}, "a", "16:40"),  # of those that expired together, the first by name
-        ("c", {"a": ENDED, "b": ENDED}, "a", "17:40"),
+        ("b", {"a": ENDED, "c": ENDED}, "a", "24 21:40"),  # of those that expired together, the first by name
+        ("c", {"a": ENDED, "b": ENDED}, "a", "25 03:40"),
         ("a", {"b": ENDED, "c": ENDED}, None, ""),
         ("b", {"a": ENDED + SECOND, "c": ENDED}, None, ""),
-        ("a", {"b": ENDED - SECOND, "c": ENDED}, "b", "16:40"),  # the one that expired first
-        ("c", {"a": ENDED + HOUR, "b": ENDED - SECOND}, "b", "16:40"),
+        ("a", {"b": ENDED - SECOND, "c": ENDED}, "b", "24 21:40"),  # the one that expired first
+        ("c", {"a": ENDED + HOUR, "b": ENDED - SECOND}, "b", "24 21:40"),
     ],
 )
 def test_member_whose_certificate_expired_first_reports_the_group(me, others, first, due):
-    then = f"if this machine is not fixed by 2026-11-24 {due}:00 UTC, it reports itself"
+    then = f"if this machine is not fixed by 2026-11-{due}:00 UTC, it reports itself"
     assert left_to(me, **others) == (
         first and effects.Note(group.LEFT, f"{first} reports the group; {then}", once=True)
     )
@@ -119,8 +119,8 @@ def test_two_members_on_one_machine_are_reported_at_once():
     assert left_to(a=ENDED, c={"serves": leaf(ENDED), "is_self": True}) is None
 
 
-@pytest.mark.parametrize(("me", "wait"), [("b", HOUR), ("c", 2 * HOUR)])
-def test_machine_reports_itself_after_an_hour_for_each_before_it(me, wait):
+@pytest.mark.parametrize(("me", "wait"), [("b", 6 * HOUR), ("c", 12 * HOUR)])
+def test_machine_reports_itself_after_a_reminder_of_each_before_it(me, wait):
     others = {name: ENDED for name in "abc" if name != me}
     assert left_to(me, **others, after=wait - SECOND) is not None
     assert left_to(me, **others, after=wait) is None
@@ -173,7 +173,7 @@ def test_group_counts_as_reported_only_if_each_member_proves_itself(others, even
         (True, NOW + 20 * MINUTE, 23 * MINUTE - SECOND, True),
         (True, NOW + 20 * MINUTE, 23 * MINUTE, False),
         (True, NOW + 20 * MINUTE, 50 * MINUTE, False),  # once for each incident
-        (True, None, HOUR, False),
+        (True, None, 6 * HOUR, False),
     ],
 )
 def test_first_that_no_longer_answers_gets_the_time_of_a_restart(left, silent_at, after, waits):
@@ -231,8 +231,8 @@ DOWN = {"serves": None, "verified": False}
         ({"b": ENDED, "c": NEW}, True, MINUTE, True),
         ({"b": DOWN, "c": NEW}, True, MINUTE, True),  # perhaps it starts again
         ({"b": NEW, "c": HEALED}, True, MINUTE, False),
-        ({"b": ENDED, "c": NEW}, True, HOUR - SECOND, True),
-        ({"b": ENDED, "c": NEW}, True, HOUR, False),  # from now on the others report themselves
+        ({"b": ENDED, "c": NEW}, True, 6 * HOUR - SECOND, True),
+        ({"b": ENDED, "c": NEW}, True, 6 * HOUR, False),  # from now on the others report themselves
         ({}, True, MINUTE, True),  # a look that saw nobody
         ({}, False, MINUTE, False),
         ({"b": ENDED + MINUTE, "c": NEW}, False, 2 * MINUTE, True),  # it expired after the report
@@ -370,3 +370,24 @@ def test_forecast_for_the_group_names_the_others_at_its_beginning_and_end():
         over = advance(RecheckKind.INCIDENT, reported, healed, around(leads=leads), NOW)
         (last,) = [e for e in over if isinstance(e, effects.Tell)]
         assert last.outcome.endswith("; each other master reports itself if nothing is renewed there") is leads
+
+
+@pytest.mark.parametrize(
+    ("incident", "reported", "reminder"),
+    [
+        (sick(), NOW, NOW + 6 * HOUR),
+        (sick(), NOW + 6 * HOUR, NOW + 12 * HOUR),
+        (warned(), NOW, SOON - 14 * DAY),
+        (warned(), SOON - 14 * DAY, SOON - 7 * DAY),
+    ],
+    ids=["a fault", "left to another", "a forecast", "forecast left to another"],
+)
+def test_late_report_of_a_machine_is_followed_by_no_reminder_at_once(incident, reported, reminder):
+    base = around()
+    with_days = replace(base, terms=replace(base.terms, warn_days=(30, 14, 7)))
+    incident = replace(incident, announced_at=reported)
+    for now, messages in ((reported + SECOND, 0), (reminder - SECOND, 0), (reminder, 1)):
+        follow = advance(RecheckKind.REMIND, incident, seen(incident), with_days, now)
+        assert len([e for e in follow if isinstance(e, effects.Tell)]) == messages
+        (again,) = [e.at for e in follow if isinstance(e, effects.LookAgain)]
+        assert (again == reminder) is not bool(messages)

@@ -226,7 +226,12 @@ ENDS = ["note resolved", "journal resolved", "tell resolved", "Resolve", "look g
             id="an action that failed during a silence is reported after it",
         ),
         pytest.param(
-            RecheckKind.REMIND, {}, {}, {}, ["journal reminder", "tell reminder", "look remind"], id="a reminder"
+            RecheckKind.REMIND,
+            {"announced": NOW - timedelta(hours=4)},
+            {},
+            {},
+            ["journal reminder", "tell reminder", "look remind"],
+            id="a reminder",
         ),
         pytest.param(
             RecheckKind.REMIND,

@@ -7,7 +7,7 @@ import pytest
 
 from certmedic.core import verdict
 from certmedic.core.incident import Incident, IncidentState
-from certmedic.core.message import alert, annotations_of, ended, fixed, is_posted, labels_of
+from certmedic.core.message import alert, annotations_of, answered, ended, fixed, is_posted, labels_of
 from certmedic.core.model import Cause, Decision, Silence, Suspect
 from labs.values import DAY, NOW, facts, member
 
@@ -41,7 +41,8 @@ def labels(of, *members):
 
 
 def posted(of, silence=None, *, members=(), is_left=False):
-    return is_posted(of, silence, members=members, is_left=is_left, now=NOW)
+    answering = members if answered(of, 60 * MINUTE) else ()
+    return is_posted(of, silence, answering=answering, is_left=is_left, now=NOW)
 
 
 @pytest.mark.parametrize(

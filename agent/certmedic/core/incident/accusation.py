@@ -12,9 +12,13 @@ from certmedic.core.model import MEMBER_ID, Diagnosis, Facts, Suspect
 from certmedic.core.text import stamp
 
 FIRST_AFTER = timedelta(minutes=10)  # of no answer, the first of the others reports it; a restart takes less
-REST_AFTER = timedelta(hours=1)  # the first reports a member that answers; the next does if the first cannot be asked
-LAST_AFTER = timedelta(days=1)  # all report it: a master that answers may have no agent
+LAST_AFTER = timedelta(days=1)  # all report it, unless reminders are rarer: a master that answers may have no agent
 CALM = timedelta(minutes=2)  # without a line: a member that answers has perhaps recovered
+
+
+def rest_after(remind_every: timedelta) -> timedelta:
+    """Return after how long the first of the others reports a member that answers, and the next if the first cannot be asked."""
+    return max(remind_every, FIRST_AFTER)
 
 
 def accuses(incident: Incident) -> bool:
@@ -51,9 +55,9 @@ def leaves_it_to(incident: Incident, facts: Facts, around: Circumstances, now: d
     before = {_answers(peer, facts) for peer in facts.peers.difference(members) if peer <= mine}
     answers = _answers(whom, facts) if members else _all_answer(facts)
     if True in before:
-        wait = LAST_AFTER
+        wait = max(around.terms.remind_every, LAST_AFTER)
     elif None in before or answers:
-        wait = REST_AFTER
+        wait = rest_after(around.terms.remind_every)
     else:
         wait = FIRST_AFTER
     member, due = facts.names.get(whom, whom), incident.opened_at + wait

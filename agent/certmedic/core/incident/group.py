@@ -1,7 +1,7 @@
 """Which master reports a fault that members of an etcd group share: the one whose certificate expires first, for all of them.
 
 A master knows the others by handshakes alone. Only a member that proves its certificate by the group's CA can make another one
-wait: for no longer than `WAIT`, or with a forecast until the next reminder, since nobody can see whether an agent runs there.
+wait: until the next reminder, since nobody can see whether an agent runs there.
 Where one no longer proves itself, nobody waits longer than a restart takes.
 """
 
@@ -19,7 +19,6 @@ from certmedic.core.incident.state import Incident, RecheckKind
 from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Facts, Member, Suspect, WaitsFor
 from certmedic.core.text import stamp
 
-WAIT = timedelta(hours=1)  # for each master that is to report before this one, and answers
 RESTART = timedelta(minutes=3)  # for a member to answer again, once for each incident
 TOGETHER = timedelta(hours=1)  # certificates that expire within so long share one fault
 AGAIN = timedelta(seconds=5)  # between two looks at the others, after this machine was fixed
@@ -45,7 +44,7 @@ def left_to(incident: Incident, decision: Decision, facts: Facts, around: Circum
         why = _forecast_left_to(incident, decision, facts, around, now)
         return Note(LEFT, why, once=True) if why else None
     before = _before(incident, facts)
-    due = incident.opened_at + WAIT * max(1, len(before))
+    due = incident.opened_at + around.terms.remind_every * max(1, len(before))
     if not is_shared(incident) or now >= due:
         return None
     then = f"if this machine is not fixed by {stamp(due)}, it reports itself"
@@ -103,7 +102,9 @@ def awaits(incident: Incident, facts: Facts, around: Circumstances, now: datetim
     It lasts no longer than the others leave the report to this machine. Whoever does not answer may be restarting.
     """
     others = [member for member in of_group(facts.members, incident.diagnosis.group) if not member.is_self]
-    if now >= incident.opened_at + WAIT or (others and all(good(member, now) for member in others)):
+    if now >= incident.opened_at + around.terms.remind_every or (
+        others and all(good(member, now) for member in others)
+    ):
         return []
     followers = [member.name for member in others if member.verified and _follows(member, incident, now)]
     if not (LEADS in around.happened or followers):

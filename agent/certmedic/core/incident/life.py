@@ -113,6 +113,8 @@ def _remind(incident: Incident, around: Circumstances, now: datetime) -> list[Ef
     again = LookAgain(RecheckKind.REMIND, remind_at(incident, around, now))
     if incident.announced_at is None:
         return [again]
+    if (due := remind_at(incident, around, incident.announced_at)) > now:  # it was first left to another master
+        return [LookAgain(RecheckKind.REMIND, due)]
     return [Journal(MessageKind.REMINDER), Tell(MessageKind.REMINDER), again]
 
 

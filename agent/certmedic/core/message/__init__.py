@@ -1,6 +1,16 @@
 """Messages to people, in three forms of one structure, and entries for the journal."""
 
-from certmedic.core.message.alert import FIXED, KEPT, alert, annotations_of, ended, fixed, is_posted, labels_of
+from certmedic.core.message.alert import (
+    FIXED,
+    KEPT,
+    alert,
+    annotations_of,
+    answered,
+    ended,
+    fixed,
+    is_posted,
+    labels_of,
+)
 from certmedic.core.message.badge import badged
 from certmedic.core.message.compose import compose, test_message
 from certmedic.core.message.digest import digest
@@ -31,6 +41,7 @@ __all__ = [
     "alert",
     "alertmanager_fields",
     "annotations_of",
+    "answered",
     "badged",
     "channels_faulty_fields",
     "compose",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from certmedic.core.incident.accusation import FIRST_AFTER, REST_AFTER
+from certmedic.core.incident.accusation import FIRST_AFTER, rest_after
 from certmedic.core.incident.state import Incident, IncidentState
 from certmedic.core.message.compose import compose
 from certmedic.core.model import MessageKind, Severity, Silence, Suspect
@@ -25,23 +25,25 @@ Labels = Mapping[str, str]
 
 
 def is_posted(
-    incident: Incident, silence: Silence | None, *, members: Sequence[str], is_left: bool, now: datetime
+    incident: Incident, silence: Silence | None, *, answering: Sequence[str], is_left: bool, now: datetime
 ) -> bool:
     """Whether an incident is an alert: one that was judged, and that was reported or is not silenced.
 
-    A master that leaves the report to another one posts nothing either. `members` are the peers that the incident is about, if
-    they answered all the time. One that answered when it was reported is accused only as long as it is refused. One that did not
-    answer is refused no more.
+    A master that leaves the report to another one posts nothing either. `answering` are the peers that the incident is about, if
+    they answered until the report. These are accused only as long as they are refused. One that does not answer is refused no more.
     """
     if incident.severity is Severity.INFO:
         return False
     if incident.diagnosis.suspect is Suspect.PEER:
-        if incident.announced_at is None:
-            return False
-        answered = incident.announced_at - incident.opened_at >= REST_AFTER
-        return not (answered and members and now - incident.last_seen > QUIET)
+        return incident.announced_at is not None and not (answering and now - incident.last_seen > QUIET)
     judged = incident.decision is not None and silence is None and not is_left
     return incident.announced_at is not None or judged
+
+
+def answered(incident: Incident, remind_every: timedelta) -> bool:
+    """Whether an accused member answered until the report; one that does not answer is reported earlier."""
+    reported = incident.announced_at
+    return reported is not None and reported - incident.opened_at >= rest_after(remind_every)
 
 
 def labels_of(incident: Incident, *, cluster: str, host: str, address: str, members: Sequence[str]) -> dict[str, str]:
