@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from certmedic import app
 from certmedic.config import Config, ConfigError, load
-from certmedic.core import message
+from certmedic.core import certificates, message
 from certmedic.core.text import printable
 from certmedic.edge import service as systemd
 from certmedic.edge.os import memory, spawn
@@ -77,6 +77,7 @@ def serve(  # noqa: PLR0913, PLR0917 - what `run` has prepared
         journal.emit(message.channels_faulty_fields(service.faults))
     status = f"mode {config.mode}; reads {service.reads}"
     systemd.notify_ready(status)
+    certificates.load_library()
     memory.freeze()
     reloading = False
 

@@ -11,7 +11,7 @@ import click
 
 from certmedic.cli import inputs, output
 from certmedic.core import symptoms
-from certmedic.core.model import LogEntry, Origin
+from certmedic.core.entries import LogEntry, Origin
 from certmedic.core.origin import OPERATOR
 
 

@@ -13,12 +13,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Suspect
 from certmedic.core.text import ago, count, cut, span, stamp
+from certmedic.core.vocabulary import Cause, Suspect
+
+if TYPE_CHECKING:
+    from certmedic.core.model import Certificate, Decision, Diagnosis
 
 SCHEMA = 1
 NARROWEST = 4  # columns of a cell, on however narrow a terminal

@@ -1,4 +1,4 @@
-"""Facts about a machine: certificates, their places, who serves them, and everything else that a verdict rests on."""
+"""Facts about a machine: certificates, who serves them, and everything else that a verdict rests on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from certmedic.core.place import Place
 from certmedic.core.vocabulary import Trust
 
 
@@ -33,18 +34,6 @@ class Certificate:
     subject_key_id: str = ""
     authority_key_id: str = ""
     der: bytes = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """The plane of a certificate file and the purpose that the file has there."""
-
-    plane: str  # kops, kubeadm, k3s, rke2, etcd, ... ; "" for a file that only a configured glob names
-    group: str  # etcd group on kops: main, events, cilium, leases; "" elsewhere, or if not known
-    use: str  # peer | server | client | manager-server | manager-client | apiserver-etcd-client | kubelet | ca | ...
-    renewer: str  # etcd-manager | nodeup | kubelet | kubeadm | k3s | rke2 | operator | unknown
-    ca_path: str = ""  # the CA file against which its users check it
-    ports: tuple[int, ...] = ()  # on which this machine serves it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

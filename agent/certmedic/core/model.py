@@ -28,7 +28,6 @@ from certmedic.core.evidence import (
     FileFault,
     Lease,
     Member,
-    Place,
     Program,
     Replaced,
     Revocations,
@@ -36,6 +35,7 @@ from certmedic.core.evidence import (
     Stored,
     VoterList,
 )
+from certmedic.core.place import Place
 from certmedic.core.sightings import Fold, Sighting
 from certmedic.core.vocabulary import (
     Cause,

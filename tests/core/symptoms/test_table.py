@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -59,7 +60,7 @@ def test_pattern_matches_nothing_without_one_of_its_hints():
     for rule in symptoms.RULES:
         for _, sample in SAMPLES:
             text = normalise(sample).text
-            if rule.hints and rule.pattern is not None and rule.pattern.search(text):
+            if rule.hints and rule.pattern and re.search(rule.pattern, text):
                 assert any(hint in text for hint in rule.hints), (rule.name, sample)
 
 
@@ -114,7 +115,6 @@ def test_rule_file_is_read():
         ("suspect = 'peer'", "suspects = 'peer'", "unknown keys: \\['suspects'\\]"),
         ("'certificate is wrong'", "'Certificate is wrong'", "not in the spelling"),
         ("'certificate is wrong'", "'self-signed'", "not in the spelling"),
-        ("says = ['certificate is wrong']", "pattern = ['(']", "unterminated subpattern"),
         ("says = ['certificate is wrong']", "hints = ['wrong']", "needs says, heard, sent or a pattern"),
         ("samples = ['Certificate is wrong']", "samples = []", "needs a sample"),
         ("negatives = [{ rule = '', line = 'Certificate is right' }]", "negatives = []", "needs a sample and a negative"),

@@ -199,7 +199,12 @@ def test_files_of_a_dead_process_come_from_its_log(tmp_path, leaf):
     ]
 
 
-def test_files_of_a_trusted_process_are_watched_even_if_no_glob_matches(member):
+def learn_from_log(machine, log, *lines):
+    log.write_text("".join(f"{line}\n" for line in lines))
+    machine.learn(Origin(path=str(log), trust=Trust.SYSTEM))
+
+
+def test_files_of_a_trusted_process_are_watched_even_if_no_glob_matches(member, tmp_path):
     stranger = Machine(globs=[])
     stranger.learn(Origin(pid=member.pid, trust=Trust.SYSTEM))  # its cgroup belongs to no service
     assert stranger.inventory()[0] == ()
@@ -210,24 +215,24 @@ def test_files_of_a_trusted_process_are_watched_even_if_no_glob_matches(member):
     machine.learn(Origin(pid=member.pid, trust=Trust.SYSTEM))
     paths = {file.certificate.path for file in machine.inventory()[0]}
     assert {f"{member.token}/clients/server.crt", f"{member.token}/peers/me.crt"} <= paths
-    other = Machine(globs=[], live=False)
-    for line in member.lines():
-        other.learn_from_line(line)
+    other = Machine(globs=[])
+    learn_from_log(other, tmp_path / "etcd.log", *member.lines())
     assert f"{member.token}/clients/server.crt" in {file.certificate.path for file in other.gather(now=NOW).stored}
 
 
 def test_files_named_by_a_stranger_are_never_disclosed(tmp_path):
-    machine = Machine(globs=[], live=False)
+    machine = Machine(globs=[])
     (tmp_path / "secret").write_text("root:x:0:0")
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "secret", tmp_path / "pipe", "/dev/zero", "/nowhere", "/nul\0", "/" + "x" * 4096):
-        machine.learn_from_line(f"embed: peerTLS: cert = {path}, key = /k, trusted-ca = , client-cert-auth = true")
+    paths = (tmp_path / "secret", tmp_path / "pipe", "/dev/zero", "/nowhere", "/nul\0", "/" + "x" * 4096)
+    line = "embed: peerTLS: cert = {}, key = /k, trusted-ca = , client-cert-auth = true"
+    learn_from_log(machine, tmp_path / "etcd.log", *map(line.format, paths))
     seen = machine.gather(now=NOW)
     assert seen.stored == ()
     assert {fault.reason for fault in seen.faults} == {"not_a_certificate"}
     assert not any("root:x" in fault.detail for fault in seen.faults)
-    for number in range(5000):
-        machine.learn_from_line(f"embed: ClientTLS: cert = /nowhere/{number}.crt, key = , trusted-ca = ")
+    line = "embed: ClientTLS: cert = /nowhere/{}.crt, key = , trusted-ca = "
+    learn_from_log(machine, tmp_path / "more.log", *map(line.format, range(5000)))
     assert machine.gather(now=NOW).faults == ()
 
 

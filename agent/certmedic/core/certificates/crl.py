@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
-
-from cryptography import x509
+from typing import TYPE_CHECKING, Any
 
 from certmedic.core.certificates.fields import EARLIEST, LATEST, printable
 from certmedic.core.model import Revocations
 from certmedic.core.pem import contents
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 MOST = 20  # lists of one file
 LARGEST = 8 * 1024 * 1024  # bytes of one list
@@ -24,6 +25,8 @@ def revocations(data: bytes, path: str) -> tuple[Revocations, ...]:
 
 
 def _read(data: bytes, path: str) -> Iterator[Revocations]:
+    from cryptography import x509  # noqa: PLC0415 - see __init__.py
+
     for number, block in enumerate(contents(data, b"X509 CRL")):
         if number >= MOST:
             return
@@ -43,6 +46,8 @@ def _read(data: bytes, path: str) -> Iterator[Revocations]:
 
 
 def _number(crl: x509.CertificateRevocationList) -> int | None:
+    from cryptography import x509  # noqa: PLC0415 - see __init__.py
+
     try:
         return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     except x509.ExtensionNotFound:

@@ -9,12 +9,12 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
-
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+from typing import TYPE_CHECKING, Any
 
 from certmedic.core import der
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 # Dates are clamped, so that adding days to a date never overflows: RFC 5280 writes "no end" as 9999-12-31.
 EARLIEST = datetime(1950, 1, 1, tzinfo=UTC)
@@ -89,6 +89,8 @@ def distinguished_name(element: bytes, read: Callable[[], x509.Name]) -> tuple[s
     if match := _PLAIN_NAME.fullmatch(element):
         common = match[1].decode("ascii")
         return f"CN={common}", common
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415 - see __init__.py
+
     name = read()
     listed = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     return printable(name.rfc4514_string()), printable(str(listed[0].value)) if listed else ""

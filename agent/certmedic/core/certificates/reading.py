@@ -9,10 +9,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import pkcs12
-
 from certmedic.core import kubeconfig
 from certmedic.core.certificates.fields import distinguished_name, extensions, moment_of
 from certmedic.core.der import is_pkcs12, pieces
@@ -74,6 +70,8 @@ def parse_der(data: bytes, path: str = "", index: int = 0) -> Certificate:
 
     Extensions that cannot be read count as absent: the dates matter most.
     """
+    from cryptography import x509  # noqa: PLC0415 - see __init__.py
+
     if len(data) > LARGEST:
         raise NotACertificate(f"its DER has {len(data)} bytes, more than {LARGEST}", reason="broken")
     try:
@@ -103,6 +101,9 @@ def parse_der(data: bytes, path: str = "", index: int = 0) -> Certificate:
 
 def unpacked(data: bytes, password: bytes | None) -> tuple[bytes, ...]:
     """Return the DER of each certificate in a PKCS#12 archive. Raises NotACertificate and nothing else."""
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - see __init__.py
+    from cryptography.hazmat.primitives.serialization import pkcs12  # noqa: PLC0415 - as above
+
     try:
         bundle = pkcs12.load_pkcs12(data, password)
     except Exception as error:

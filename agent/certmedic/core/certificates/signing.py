@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Literal
-
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
-from cryptography.x509.oid import SignatureAlgorithmOID
+from typing import TYPE_CHECKING, Literal
 
 from certmedic.core.keys import key_fits
 from certmedic.core.model import Certificate
 
+if TYPE_CHECKING:
+    from cryptography import x509
+
 Signature = Literal["verified", "wrong", "unverifiable"]
 REMEMBERED = 2048  # pairs of certificates whose signature was verified
+
+
+def load_library() -> None:
+    """Load the library now, instead of with the first signature, which may be verified within a transaction."""
+    from cryptography import x509  # noqa: F401, PLC0415 - see __init__.py
+    from cryptography.hazmat.primitives.asymmetric import padding  # noqa: F401, PLC0415 - as above
 
 
 def issued_by(leaf: Certificate, ca: Certificate) -> bool:
@@ -50,6 +53,9 @@ class _Bytes:
 
 @lru_cache(maxsize=REMEMBERED)
 def _remembered_signature(leaf: _Bytes, ca: _Bytes) -> Signature:
+    from cryptography import x509  # noqa: PLC0415 - see __init__.py
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415 - as above
+
     try:
         signed = x509.load_der_x509_certificate(leaf.der)
         signer = x509.load_der_x509_certificate(ca.der)
@@ -65,6 +71,10 @@ def _remembered_signature(leaf: _Bytes, ca: _Bytes) -> Signature:
 
 
 def _signature_verifies(signed: x509.Certificate, signer: x509.Certificate) -> bool:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - see __init__.py
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa  # noqa: PLC0415 - as above
+    from cryptography.x509.oid import SignatureAlgorithmOID  # noqa: PLC0415 - as above
+
     # cryptography has verify_directly_issued_by only since version 40.
     key = signer.public_key()
     signature, body = signed.signature, signed.tbs_certificate_bytes
@@ -94,6 +104,10 @@ def key_matches(certificate: Certificate, private_key_pem: bytes) -> bool | None
 
 def loaded_key_fits(certificate: bytes, private_key_pem: bytes) -> bool | None:
     """Like `key_fits` of `core/keys.py`, for keys that only the library can read."""
+    from cryptography import x509  # noqa: PLC0415 - see __init__.py
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - as above
+
     try:
         mine = serialization.load_pem_private_key(private_key_pem, None).public_key()
         theirs = x509.load_der_x509_certificate(certificate).public_key()

@@ -9,9 +9,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from certmedic.core.model import Certificate, Place, Role
 from certmedic.core.planes.record import Case, Effect, FileKind, Group, Plane, Renewer, Subject, Use, always, files
+from certmedic.core.vocabulary import Role
+
+if TYPE_CHECKING:
+    from certmedic.core.evidence import Certificate
+    from certmedic.core.place import Place
 
 # The first etcd-manager whose every start reissues all its certificates (commit f4b782c2). Earlier versions compare names only and
 # keep a certificate that has expired.

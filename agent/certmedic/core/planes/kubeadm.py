@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from certmedic.core.model import Place
+from certmedic.core.place import Place
 from certmedic.core.planes.record import Case, Effect, Plane, Renewer, Subject, always, files
 from certmedic.core.planes.uses import USES
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from certmedic.core.model import Certificate, Container, Place, Role
+from certmedic.core.place import Place
 from certmedic.core.planes.etcd import ETCD
 from certmedic.core.planes.kops import KOPS
 from certmedic.core.planes.kubeadm import KUBEADM
@@ -17,6 +18,10 @@ from certmedic.core.planes.openshift import OPENSHIFT
 from certmedic.core.planes.rancher import K3S, RKE2
 from certmedic.core.planes.record import Case, Effect, FileKind, Plane, Renewer, Use, always
 from certmedic.core.planes.uses import USES
+from certmedic.core.vocabulary import Role
+
+if TYPE_CHECKING:
+    from certmedic.core.evidence import Certificate, Container
 
 PLANES: Mapping[str, Plane] = {plane.name: plane for plane in (KOPS, KUBEADM, K3S, RKE2, ETCD, MICROK8S, OPENSHIFT)}
 

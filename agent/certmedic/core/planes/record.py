@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from certmedic.core.model import Certificate, Container, Place, Role
+from certmedic.core.vocabulary import Role
+
+if TYPE_CHECKING:
+    from certmedic.core.evidence import Certificate, Container
+    from certmedic.core.place import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +165,7 @@ ANY_CA = Effect(
     why="No restart reissues a CA. Make a new CA, give it to every master, then reissue all leaves.",
 )
 # (path, kind, certificate, other certificates of the same volume) -> etcd group, "" if not known
-GroupOf = Callable[[str, FileKind, Certificate | None, Iterable[Certificate]], str]
+GroupOf = Callable[[str, FileKind, "Certificate | None", "Iterable[Certificate]"], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from certmedic.core.model import Role
 from certmedic.core.planes.record import Use
+from certmedic.core.vocabulary import Role
 
 _SERVER, _CLIENT = frozenset({Role.SERVER}), frozenset({Role.CLIENT})
 _SERVES, _CALLS = frozenset({"server"}), frozenset({"client"})

@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Final, Protocol
 
-from certmedic.core.model import LogEntry, Origin, Sighting
+from certmedic.core.entries import LogEntry, Origin
+from certmedic.core.sightings import Sighting
 from certmedic.core.symptoms.parse import LONGEST_MESSAGE, parse
 
 MOST: Final = 256  # kinds of lines in the cache

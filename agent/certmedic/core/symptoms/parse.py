@@ -8,13 +8,15 @@ from dataclasses import replace
 from typing import Any, Final
 
 from certmedic.core import lines
-from certmedic.core.model import LogEntry, RejectedBy, Role, Sighting, Suspect, Symptom
+from certmedic.core.entries import LogEntry
 from certmedic.core.needles import NEEDLES
+from certmedic.core.sightings import Sighting
 from certmedic.core.symptoms.envelope import Unwrapped, unwrap
 from certmedic.core.symptoms.fields import moment, stated_in
 from certmedic.core.symptoms.normalise import Words, normalise
 from certmedic.core.symptoms.program import program_of
 from certmedic.core.symptoms.table import CLIENT, OTHER_TRADES, OWN_CHECK, SERVER, Rule, rule_for
+from certmedic.core.vocabulary import RejectedBy, Role, Suspect, Symptom
 
 HEAD, TAIL = 12 * 1024, 4 * 1024  # characters of a long line that are read: a verdict is at one of its ends
 LONGEST_MESSAGE: Final = 1024
@@ -169,7 +171,7 @@ def _place(words: Words, rule: Rule) -> int:
         at = words.text.find(phrase)
         if at >= 0:
             return at
-    match = rule.pattern.search(words.text) if rule.pattern else None
+    match = rule.search(words)
     return match.start() if match else 0
 
 

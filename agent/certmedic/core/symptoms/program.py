@@ -11,9 +11,10 @@ import re
 from typing import Final
 
 from certmedic.core import planes
-from certmedic.core.model import Origin, Trust
+from certmedic.core.entries import Origin
 from certmedic.core.origin import pod_of_container
 from certmedic.core.symptoms.table import ETCD_WORDS, OTHER_WORDS, PROGRAMS, STARTS_ETCD
+from certmedic.core.vocabulary import Trust
 
 # Programs that run a whole control plane in one process.
 ALL_IN_ONE: Final = planes.every(lambda plane: plane.programs if plane.etcd_config else ())

@@ -1,4 +1,4 @@
-"""The rules: loaded from rules/*.toml, checked whole and compiled once, at import.
+"""The rules: loaded from rules/*.toml and checked at import. A pattern is compiled with the first line that needs it.
 
 The first rule that matches a message is its rule. The numbers in the file names set the order, from certain to vague: faults in
 own files, which quote all other verdicts; received alerts; verdicts of the logging process. Two short cuts, for alerts and verdicts of
@@ -9,15 +9,16 @@ Add a rule: write a `[[rule]]` with samples and negatives in a file of rules/. t
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from dataclasses import dataclass
 from typing import Any, Final
 
 from certmedic.core import planes
-from certmedic.core.model import RejectedBy, Suspect, Symptom
 from certmedic.core.needles import RULE_FILES, WORDS
 from certmedic.core.symptoms.normalise import Words, is_normal, names_alert
+from certmedic.core.vocabulary import RejectedBy, Suspect, Symptom
 
 # In a pattern, %NAME% stands for a name or path; normalising may have put blanks for its dashes. %EXT% in a pattern or
 # phrase stands for each extension of a certificate file.
@@ -50,7 +51,7 @@ class Rule:
     says: tuple[str, ...] = ()
     heard: tuple[str, ...] = ()  # names of a received alert
     sent: tuple[str, ...] = ()  # names of a sent alert
-    pattern: re.Pattern[str] | None = None
+    pattern: str = ""
     hints: tuple[str, ...] = ()  # every match of the pattern holds a hint, so lines without one skip the costly pattern
     unless: tuple[str, ...] = ()  # phrases with which the rule does not match
 
@@ -58,17 +59,22 @@ class Rule:
         """Whether the message is of this kind."""
         return self._is_in(words) and not _any(self.unless, words.text)
 
+    def search(self, words: Words) -> re.Match[str] | None:
+        """Search a message for the pattern; None if it is not there, or if the rule has none."""
+        return _compiled(self.pattern).search(words.text) if self.pattern else None
+
     def _is_in(self, words: Words) -> bool:
         return (
             _any(self.says, words.text)
             or (bool(self.heard and words.heard) and names_alert(words.heard, self.heard))
             or (bool(self.sent and words.sent) and names_alert(words.sent, self.sent))
-            or (
-                self.pattern is not None
-                and (not self.hints or _any(self.hints, words.text))
-                and self.pattern.search(words.text) is not None
-            )
+            or ((not self.hints or _any(self.hints, words.text)) and self.search(words) is not None)
         )
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
 
 
 def _any(phrases: tuple[str, ...], text: str) -> bool:
@@ -85,7 +91,7 @@ def rules_of(file: str, text: str) -> list[Rule]:
     for number, record in enumerate(tomllib.loads(text)["rule"]):
         try:
             rules.append(_rule(record))
-        except (KeyError, TypeError, ValueError, re.error) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file}: rule {record.get('name', number)}: {error!r}") from error
     return rules
 
@@ -109,9 +115,7 @@ def _rule(record: dict[str, Any]) -> Rule:
         suspect=Suspect(record["suspect"]),
         samples=tuple(record["samples"]),
         negatives=tuple(Negative(**negative) for negative in record["negatives"]),
-        pattern=re.compile(pattern.replace("%NAME%", NAME).replace("%EXT%", f"(?:{'|'.join(EXTENSIONS)})"))
-        if pattern
-        else None,
+        pattern=pattern.replace("%NAME%", NAME).replace("%EXT%", f"(?:{'|'.join(EXTENSIONS)})"),
         **phrases,
     )
 

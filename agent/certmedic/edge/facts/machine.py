@@ -252,11 +252,6 @@ class Machine:
         self._asked[who] = time.monotonic() + ASK_EVERY
         self._learn(self._sight.named_by(origin))
 
-    def learn_from_line(self, text: str) -> None:
-        """Add the certificate files that a start-up line of etcd names to the inventory."""
-        named = planes.paths_from_startup_line(text)
-        self._learn(tuple((use, planes.host_path(path)) for use, path in named))
-
     def _learn(self, named: Sequence[tuple[str, str]]) -> None:
         for use, path in named:
             if not path.isprintable() or len(path) > LONGEST_PATH:
