@@ -115,7 +115,7 @@ class Notify:
     group_for: timedelta = setting("30s", values.duration)
     """Wait this long before the first message, to group the faults that belong together."""
     remind_every: timedelta = setting("6h", values.interval)
-    """Remind people of an incident that lasts."""
+    """Remind people of an incident that lasts. Of several masters with the same fault, the next one then reports it too."""
     maintenance: tuple[Window, ...] = setting([], values.windows)
     """Send no messages in these weekly windows. Example: ["Sun 02:00-04:00 Europe/Berlin"]
 
