@@ -9,7 +9,7 @@ from certmedic.actor.renew import RenewError
 from certmedic.core import diagnose as doctor
 from certmedic.core import window
 from certmedic.core.model import Recheck, Served, Severity, Trust
-from certmedic.turn import JUDGED_AT_ONCE
+from certmedic.intake import JUDGED_AT_ONCE
 from labs import pki
 from labs.played import BOTH, ME, REFUSED, REFUSING, group, old_manager, renewed_by
 from labs.values import DAY, NOW, OLD_IMAGE, PEERS_CA, VOLUME, container, entry, k3s, member, stored, unit

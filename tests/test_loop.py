@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from certmedic import tally, turn
+from certmedic import intake, tally
 from certmedic.core.incident import LEFT
 from certmedic.core.model import Progress, Recheck, SourceDown, SourceStatus, SourceUp
 from labs.held import CONF, program, scheduler
@@ -50,7 +50,7 @@ def test_fault_of_a_peer_is_over_after_15_minutes_without_lines(lab, minutes, st
 
 @pytest.mark.slow
 def test_copy_from_another_source_is_deduplicated_after_hours_storms_and_kills(lab, monkeypatch):
-    monkeypatch.setattr(turn, "JUDGED_AT_ONCE", tally.REMEMBERED_LINES + 1)
+    monkeypatch.setattr(intake, "JUDGED_AT_ONCE", tally.REMEMBERED_LINES + 1)
     lab = lab(mode="notify")
 
     lab.step(OWN_TIME, stream="journal")
@@ -68,10 +68,10 @@ def test_copy_from_another_source_is_deduplicated_after_hours_storms_and_kills(l
 
 def test_flood_of_kinds_is_judged_in_parts_and_a_kill_loses_none(lab):
     lab = lab(mode="notify")
-    kinds = [OWN_TIME.replace("etcd-a", f"etcd-{number}") for number in range(5 * turn.JUDGED_AT_ONCE // 2)]
+    kinds = [OWN_TIME.replace("etcd-a", f"etcd-{number}") for number in range(5 * intake.JUDGED_AT_ONCE // 2)]
 
     lab.step(*kinds)
-    assert sum(i.count for i in lab.incidents()) == turn.JUDGED_AT_ONCE
+    assert sum(i.count for i in lab.incidents()) == intake.JUDGED_AT_ONCE
     settled = lab.store.positions()["journal"]
     lab.kill()
     lab.position = int(settled)

@@ -141,15 +141,15 @@ def test_bad_item_is_logged_once_and_undone_alone(lab, caplog, monkeypatch):
 
 def test_bad_line_is_logged_once_and_other_lines_count(lab, caplog, monkeypatch):
     lab = lab(sick(), mode="notify")
-    is_echo = lab.loop.tally.is_echo
+    new_arrivals = lab.loop.tally.new_arrivals
 
-    def broken(sighting):
-        if "broken" in sighting.message:
+    def broken(words, *more):
+        if "broken" in words:
             raise ValueError("no such line")
-        return is_echo(sighting)
+        return new_arrivals(words, *more)
 
-    monkeypatch.setattr(lab.loop.tally, "is_echo", broken)
-    lab.step(REFUSED.replace("etcd-a", "broken"), REFUSED, REFUSED.replace("etcd-a", "broken"), REFUSED)
+    monkeypatch.setattr(lab.loop.tally, "new_arrivals", broken)
+    lab.step(REFUSED.replace("etcd-a", "broken"), REFUSED, REFUSED.replace("etcd-a", "also broken"), REFUSED)
 
     assert lab.loop.faults == {"ValueError": 2}
     assert sum("ValueError" in record.getMessage() for record in caplog.records) == 1

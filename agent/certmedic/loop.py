@@ -34,18 +34,19 @@ from certmedic.core.incident import (
     advance,
     resolved,
 )
-from certmedic.core.model import Cause, Facts, Item, LogEntry, Progress, Recheck, Sighting, Trust
+from certmedic.core.model import Cause, Facts, Item, LogEntry, Progress, Recheck, Trust
 from certmedic.deferred import Deferred
 from certmedic.edge import worker
 from certmedic.edge.store import Store, StoreError
 from certmedic.findings import INVENTORY_EVERY, Findings
+from certmedic.intake import DIAGNOSE_EVERY, Intake, Lines
 from certmedic.perform import Performer
 from certmedic.ports import World
 from certmedic.readers import Readers
 from certmedic.strangers import Strangers
 from certmedic.tally import Seen, Tally
 from certmedic.teller import DIGEST_EVERY, Teller
-from certmedic.turn import DIAGNOSE_EVERY, Looked, Turn, Turns, incident_of, look, with_memory
+from certmedic.turn import Looked, Turn, Turns, incident_of, look, with_memory
 
 TICK = 2.0  # seconds that the loop waits at most, so that it feeds the watchdog and sees a stop or a new recheck
 WORKING_TICK = 0.2  # the same while an action or a delivery is under way
@@ -94,7 +95,13 @@ class Loop:
         )
         self.readers = Readers(sources, store, world, started_at=started_at)
         self.strangers = Strangers(store)
-        self.turns = Turns(store, self.tally, self.terms, self.applier.leases)
+        self.turns = Turns(
+            store,
+            self.tally,
+            self.terms,
+            self.applier.leases,
+            Intake(self.tally, world.senses.is_own_probe, self._report),
+        )
         self.inventory: Facts | None = None  # the latest
         self.sightings = 0  # since the start
         self.faults: Counter[str] = Counter()  # kind of exception -> how many items ended by it
@@ -127,7 +134,7 @@ class Loop:
     def begin(self, items: Sequence[Item], now: datetime) -> None:
         """Begin a turn with what came in and what is due. Only if none is under way."""
         turn = self.turns.begin([*self._left, *items], now, self.facts)
-        self._left = turn.left
+        self._left = turn.taken.left
         if turn.request is None or self.workers.probe.busy:  # busy: the look that was given up still hangs
             self._finish(turn, now, None)
             return
@@ -166,15 +173,16 @@ class Loop:
             self.facts = looked.facts
         facts = self.facts or Facts(at=now, host=self.world.host)  # older ones if the look was given up
         unseen = turn.request is not None and self.facts is None  # every file would seem to be gone
-        positions: dict[str, str | None] = {}
         self.world.notifier.refresh()  # these read files, so not within the transaction
         self.world.identity.refresh()
         with self.journal.transaction():
             self._mind_the_clock(now)
-            for item, sighting, fold in turn.items:
-                self._take(item, sighting, fold, now)
-                if isinstance(item, LogEntry | Progress):
-                    positions[item.stream] = item.position
+            for item in turn.taken.words:
+                self._passes("an item", partial(self._take_word, item, now))
+            for line in turn.taken.strangers:
+                self._count("a line", partial(self._take_stranger, line, now))
+            for (fold, words, stream), lines in turn.taken.lines.items():
+                self._count("a line", partial(self._take_lines, fold, words, stream, lines, now))
             self._judge(facts, now)
             for recheck in turn.due:
                 handle = partial(self.store.answer, recheck, partial(self._look_again, recheck, facts, looked, now))
@@ -184,7 +192,7 @@ class Loop:
             self.tally.write_counts()
             self.tally.write_lines(now)
             self.strangers.write(now)
-            self.readers.settle(positions, now, at_once=turn.has_lines)
+            self.readers.settle(turn.taken.positions, now, at_once=turn.taken.has_lines)
         self.performer.begin()
         self.teller.deliver(now, self.workers.courier)
 
@@ -197,33 +205,32 @@ class Loop:
         elif gap > LONGEST_TURN:
             self.store.not_looked(gap)
 
-    def _take(self, item: Item, sighting: Sighting | None, fold: str, now: datetime) -> None:
-        if not isinstance(item, LogEntry):
-            self._passes("an item", partial(self._take_word, item, now))
-            return
-        try:  # a line is only counted, which needs no savepoint
-            self._take_line(item, sighting, fold, now)
+    def _count(self, what: str, work: Callable[[], None]) -> None:
+        """Have lines counted, which needs no savepoint. One bad line never ends a turn."""
+        try:
+            work()
         except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001 - one bad line never ends a turn
-            self._report(error, "a line")
+        except Exception as error:  # noqa: BLE001 - see above
+            self._report(error, what)
 
-    def _take_line(self, entry: LogEntry, sighting: Sighting | None, fold: str, now: datetime) -> None:
-        if entry.origin.trust is Trust.STRANGER:
-            if self.strangers.take(entry, now):
-                self.journal.emit(message.strangers_fields())
-        elif sighting is not None and not self._is_echo(sighting):
-            self.sightings += 1
-            seen = self.tally.count(fold, sighting)
-            if now - seen.diagnosed_at >= DIAGNOSE_EVERY:
-                seen.diagnosed_at = now
-                self._to_judge.append(seen)
+    def _take_stranger(self, entry: LogEntry, now: datetime) -> None:
+        if self.strangers.take(entry, now):
+            self.journal.emit(message.strangers_fields())
 
-    def _is_echo(self, sighting: Sighting) -> bool:
-        """Whether our own handshake caused a line, or another trusted source has delivered it already."""
-        if self.world.senses.is_own_probe(sighting.fields.get("remote_addr", "")):
-            return True
-        return sighting.entry.origin.trust is Trust.SYSTEM and self.tally.is_echo(sighting)
+    def _take_lines(self, fold: str, words: str, stream: str, lines: Lines, now: datetime) -> None:
+        """Count those of some equal lines that no other trusted source has delivered."""
+        times = lines.times
+        if lines.entry.origin.trust is Trust.SYSTEM:
+            times = self.tally.new_arrivals(words, stream, times)
+        if not times:
+            return
+        self.sightings += times
+        seen = self.tally.lines_of(fold) or self.tally.begin(fold, lines.report.sighting(lines.entry, lines.parts))
+        seen.count(times, lines.first, lines.last)
+        if now - seen.diagnosed_at >= DIAGNOSE_EVERY:
+            seen.diagnosed_at = now
+            self._to_judge.append(seen)
 
     def _take_word(self, item: Item, now: datetime) -> None:
         """Take a report of a source."""

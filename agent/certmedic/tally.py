@@ -42,6 +42,13 @@ class Seen:
     total: int = 0
     unwritten: int = 0
 
+    def count(self, times: int, first: datetime, last: datetime) -> None:
+        """Count so many more lines, the times of the first and the last of which are given."""
+        self.total += times
+        self.unwritten += times
+        self.first = min(self.first, first)
+        self.last = max(self.last, last)
+
 
 class Tally:
     """The count of each fold, and the sources of each line."""
@@ -53,9 +60,8 @@ class Tally:
         self._unwritten: list[Line] = []
         self._emptied = NEVER
 
-    def is_echo(self, sighting: Sighting) -> bool:
-        """Whether another source has delivered a line already; remembers that this one has."""
-        words = echo.words(sighting)
+    def new_arrivals(self, words: str, stream: str, times: int = 1) -> int:
+        """Return how many of so many arrivals of a line, by its `echo.words`, no other source has delivered; remembers that this one has."""
         line = self._lines.get(words)
         if line is None:
             number = echo.number(words)
@@ -63,7 +69,7 @@ class Tally:
         if not line.unwritten:
             line.unwritten = True
             self._unwritten.append(line)
-        return echo.is_echo(line.brought, sighting.entry.stream)
+        return echo.new_arrivals(line.brought, stream, times)
 
     def is_due(self, fold: str, before: datetime) -> bool:
         """Whether a fold is new, or was diagnosed last before a time."""
@@ -74,16 +80,14 @@ class Tally:
         """Whether a fold is not known."""
         return fold not in self._folds
 
-    def count(self, fold: str, sighting: Sighting) -> Seen:
-        """Count one more line of a fold. Returns all lines of the fold."""
-        time = sighting.entry.time
-        seen = self._folds.get(fold)
-        if seen is None:
-            seen = self._folds[fold] = Seen(sighting=sighting, first=time, last=time)
-        seen.total += 1
-        seen.unwritten += 1
-        seen.first = min(seen.first, time)
-        seen.last = max(seen.last, time)
+    def lines_of(self, fold: str) -> Seen | None:
+        """Return the lines of a fold so far; None if it is not known."""
+        return self._folds.get(fold)
+
+    def begin(self, fold: str, first: Sighting) -> Seen:
+        """Begin a fold with its first line, which is not counted yet."""
+        time = first.entry.time
+        seen = self._folds[fold] = Seen(sighting=first, first=time, last=time)
         return seen
 
     def forget(self, incident: int | None = None) -> None:

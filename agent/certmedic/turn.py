@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from certmedic.core import diagnose as doctor
-from certmedic.core import symptoms
 from certmedic.core.incident import UNDER_WAY, Act, Incident, IncidentState, RecheckKind, Terms, accuses, is_shared
 from certmedic.core.model import (
     Cause,
@@ -16,7 +15,6 @@ from certmedic.core.model import (
     Fold,
     Item,
     Lease,
-    LogEntry,
     Origin,
     Recheck,
     RemedyKind,
@@ -28,18 +26,14 @@ from certmedic.core.model import (
 )
 from certmedic.edge.source import UnseenError
 from certmedic.edge.store import Store
+from certmedic.intake import Intake, Taken
 from certmedic.ports import Lock, Senses
 from certmedic.tally import Tally
 
-DIAGNOSE_EVERY = timedelta(seconds=30)  # equal lines are diagnosed again no more often
-# Kinds of lines diagnosed in one turn. The rest waits: a flood of new kinds must not hold up the watchdog.
-JUDGED_AT_ONCE = 64
 SHARED = timedelta(seconds=10)  # looks at incidents that are due within so long share one look at the machine
 FACTS_FOR = timedelta(seconds=2)  # age up to which gathered facts serve new lines
 
 log = logging.getLogger(__name__)
-
-Line = tuple[Item, Sighting | None, str]  # an item; the sighting of a trusted line that shows a symptom, and its fold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,45 +87,26 @@ def with_memory(looked: Looked, store: Store) -> Looked:
 class Turn:
     """A turn that has begun."""
 
-    items: Sequence[Line]
-    left: Sequence[Item]  # for the next turn
+    taken: Taken
     due: Sequence[Recheck]
     request: Request | None  # None: the turn needs no look at the machine
     began: datetime
 
-    @property
-    def has_lines(self) -> bool:
-        """Whether a source has passed on a line."""
-        return any(isinstance(item, LogEntry) for item, _, _ in self.items)
-
 
 class Turns:
-    """Parses items, and finds out which facts a turn needs."""
+    """Takes items, and finds out which facts a turn needs."""
 
-    def __init__(self, store: Store, tally: Tally, terms: Terms, leases: Mapping[int, str]) -> None:
+    def __init__(self, store: Store, tally: Tally, terms: Terms, leases: Mapping[int, str], intake: Intake) -> None:
         self._store = store
         self._tally = tally
         self._terms = terms
         self._leases = leases  # incident -> etcd group whose lease it needs
-        self._cache = symptoms.ParseCache()
+        self._intake = intake
 
     def begin(self, waiting: Sequence[Item], now: datetime, facts: Facts | None) -> Turn:
         """Return the turn of the waiting items and due rechecks. Its request is None if `facts`, the latest, suffice."""
-        items: list[Line] = []
-        new: dict[str, Sighting] = {}
-        before = now - DIAGNOSE_EVERY
-        self._cache.empty(now)
-        for item in waiting:
-            if len(new) >= JUDGED_AT_ONCE:
-                break
-            sighting, fold = None, ""
-            if isinstance(item, LogEntry) and item.origin.trust is not Trust.STRANGER:
-                sighting = self._cache.parse(item)
-                if sighting is not None:
-                    fold = sighting.fold
-                    if self._tally.is_due(fold, before):
-                        new[fold] = sighting
-            items.append((item, sighting, fold))
+        taken = self._intake.take(waiting, now)
+        new = taken.new
         due = self._store.due(now=now)
         if any(recheck.kind == RecheckKind.INCIDENT for recheck in due):
             soon = self._store.due(now=now + SHARED)
@@ -143,7 +118,7 @@ class Turns:
             first = [sighting for fold, sighting in new.items() if self._tally.is_new(fold)]
             if all(explains(facts, sighting) for sighting in first):
                 request = None
-        return Turn(items=items, left=waiting[len(items) :], due=due, request=request, began=now)
+        return Turn(taken=taken, due=due, request=request, began=now)
 
     def _request(self, lines: Sequence[Sighting], due: Sequence[Recheck], now: datetime) -> Request | None:
         kinds = {recheck.kind for recheck in due}

@@ -85,7 +85,7 @@ def test_each_line_counts_once_in_any_order_of_its_sources(written, order):
         what = queues[stream].pop(0)
         if not queues[stream]:
             del queues[stream]
-        if not echo.is_echo(brought.setdefault(what, {}), stream):
+        if echo.new_arrivals(brought.setdefault(what, {}), stream):
             counted[what] = counted.get(what, 0) + 1
 
     assert counted == {
@@ -161,4 +161,18 @@ def test_message_is_found_in_its_line_by_its_first_24_characters():
 )
 def test_line_is_a_duplicate_while_another_source_has_brought_more_copies(streams, echoes):
     brought = {}
-    assert [echo.is_echo(brought, stream) for stream in streams] == echoes
+    assert [not echo.new_arrivals(brought, stream) for stream in streams] == echoes
+
+
+ARRIVALS = some.lists(
+    some.tuples(some.sampled_from(("docker:a", "journal", "file:/x")), some.integers(1, 4)), max_size=12
+)
+
+
+@given(ARRIVALS)
+def test_arrivals_that_are_taken_together_count_as_one_by_one(arrivals):
+    together, one_by_one = {}, {}
+    for stream, times in arrivals:
+        singles = [echo.new_arrivals(one_by_one, stream) for _ in range(times)]
+        assert echo.new_arrivals(together, stream, times) == sum(singles)
+    assert together == one_by_one

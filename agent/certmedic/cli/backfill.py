@@ -72,7 +72,7 @@ class Past:
     def _is_echo(self, sighting: Sighting) -> bool:
         """Whether another trusted source brought this trusted line already. A stranger's copy hides nothing."""
         brought = self._lines.setdefault(echo.number(echo.words(sighting)), {})
-        return echo.is_echo(brought, sighting.entry.stream)
+        return not echo.new_arrivals(brought, sighting.entry.stream)
 
     @property
     def folds(self) -> Iterable[Fold]:

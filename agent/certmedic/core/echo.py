@@ -18,7 +18,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from certmedic.core.model import Sighting
+from certmedic.core.sightings import Sighting
 
 _KEY: Final = re.compile(r'"(?:ts|time|timestamp|@timestamp)":"?(\d{9,11}(?=\.)|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)')
 # The port of the caller differs from line to line. Without it, the lines of a storm differ only in their second.
@@ -36,16 +36,26 @@ START: Final = 24  # characters of a message by which it is found in its line
 def words(sighting: Sighting) -> str:
     """Return the text that all copies of a line share: its second, and its message without ports."""
     message = sighting.message
-    second = _second(sighting.entry.text, message) or sighting.entry.time.isoformat()[:19]
+    second = stated_second(sighting) or second_of(sighting.entry.time)
     port = sighting.fields.get("remote_addr", "").rpartition(":")[2]
     # Most lines have the caller's port and no other, which `fields` states: that saves the search.
     message = message.replace(port, "", 1) if len(port) == 5 else _PORT.sub(":", message)
     return f"{second} {message}"
 
 
+def stated_second(sighting: Sighting) -> str:
+    """Return the second that a line states, as written; "" if it states none."""
+    return _second(sighting.entry.text, sighting.message)
+
+
+def second_of(time: datetime) -> str:
+    """Return the second of a time, for a line that states none."""
+    return time.isoformat()[:19]
+
+
 def written_at(sighting: Sighting, now: datetime) -> datetime | None:
     """Return the second that a line states, read as UTC; None if it states none, or no day."""
-    second = _second(sighting.entry.text, sighting.message).replace("/", "-")
+    second = stated_second(sighting).replace("/", "-")
     with contextlib.suppress(ValueError, OverflowError, OSError):
         if second.isdecimal():
             return datetime.fromtimestamp(int(second), UTC)
@@ -61,7 +71,6 @@ def written_at(sighting: Sighting, now: datetime) -> datetime | None:
 
 
 def _second(text: str, message: str) -> str:
-    """Return the second that a line states, as written; "" if it states none."""
     match = _KEY.search(text) if '":' in text else None
     if match:
         return match[1]
@@ -98,10 +107,9 @@ def _way(stream: str) -> str:
     return "containers" if kind in ("docker", "pod") else "journal" if kind == "journal" else stream
 
 
-def is_echo(brought: dict[str, int], stream: str) -> bool:
-    """Whether this arrival of a line repeats an arrival by another way. Counts it in `brought`: way -> arrivals."""
+def new_arrivals(brought: dict[str, int], stream: str, times: int = 1) -> int:
+    """Return how many of so many arrivals of a line repeat none by another way. Counts them in `brought`: way -> arrivals."""
     way = _way(stream)
-    times = brought.get(way, 0) + 1
-    known = any([often >= times for often in brought.values()])  # noqa: C419 - a list costs half as much as a generator
-    brought[way] = times
-    return known
+    most = max(brought.values(), default=0)
+    arrived = brought[way] = brought.get(way, 0) + times
+    return max(0, min(times, arrived - most))

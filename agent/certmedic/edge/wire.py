@@ -10,6 +10,7 @@ Both ends check each frame: more than MOST bytes, or values of another type, end
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import socket
 import struct
@@ -246,6 +247,7 @@ def _item_of(kind: str, *values: Any) -> Item:
     raise ValueError(kind)
 
 
+@functools.lru_cache(maxsize=256, typed=True)
 def _origin_of(*values: Any) -> Origin:
     *facts, trust = values
     named: dict[str, Any] = {

@@ -1,16 +1,16 @@
 """The parse cache: equal lines of a storm are parsed once.
 
 Lines that a program writes by the thousand differ in time, the caller's port and the pid. `ParseCache` looks a line up
-without these parts and inserts them into the cached result, at a tenth of the cost of `parse`. It does not assume where
-they belong: before it caches a line, it parses the line twice more with other digits in those parts, and keeps only a
-result that follows the digits all three times.
+without these parts, at a tenth of the cost of `parse`, and finds a report into which they are inserted. It does not assume
+where they belong: before it caches a line, it parses the line twice more with other digits in those parts, and keeps only
+a report that follows the digits all three times.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Final, Protocol
@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from certmedic.core.entries import LogEntry, Origin
 from certmedic.core.sightings import Sighting
 from certmedic.core.symptoms.parse import LONGEST_MESSAGE, parse
+from certmedic.core.symptoms.report import Found, NoReport, Once, Parts, Woven, learnt
 
 MOST: Final = 256  # kinds of lines in the cache
 KEPT_FOR: Final = timedelta(hours=1)
@@ -41,19 +42,30 @@ _VARIABLE: Final = re.compile(
     r"|(?<=:)0{5}(?!0)"
 )
 _LONG: Final = re.compile(r":0{6}")  # a part of such a number would pass for a port
-_DIGIT: Final = re.compile(r"[0-9]")
 
-_Cut = Callable[[str], tuple[str, ...]]
-_Text = Callable[..., str]  # takes the variable parts of a line
-_Key = tuple[Origin, tuple[str, ...], tuple[int, ...]]
+_Cut = Callable[[str], Parts]
+_Key = tuple[Origin, Parts, tuple[int, ...]]
+
+
+@dataclass(slots=True)
+class _Shape:
+    """Lines that differ in their digits alone."""
+
+    vary: _Cut  # takes the variable parts out of a line
+    stay: _Cut  # takes the constant parts out of a line
+    may_be_equal: bool  # whether two variable parts of a line may be the same
+    # Of the last line that was found in the cache: to compare costs less than to look it up.
+    origin: Origin | None = None
+    around: Parts = ()
+    known: Woven | None = None
 
 
 class ParseCache:
     """`parse` with a cache of bounded size."""
 
     def __init__(self) -> None:
-        self._shapes: dict[bytes, tuple[_Cut, _Cut]] = {}  # extractors of the variable and the constant parts
-        self._known: dict[_Key, _Known | None] = {}  # None: cannot be cached
+        self._shapes: dict[bytes, _Shape] = {}
+        self._known: dict[_Key, Woven | NoReport] = {}
         self._met: set[_Key] = set()  # seen once: caching pays off at the second time
         self._emptied = datetime.min.replace(tzinfo=UTC)
 
@@ -66,78 +78,51 @@ class ParseCache:
 
     def parse(self, entry: LogEntry) -> Sighting | None:
         """Return what `parse` returns. Never raises."""
+        found = self.find(entry)
+        return None if found is None else found[0].sighting(entry, found[1])
+
+    def find(self, entry: LogEntry) -> Found | None:
+        """Return what a line reports, with its variable parts; None if it reports nothing. Never raises."""
         text = entry.text
         if len(text) > LONGEST:
-            return parse(entry)
-        shape = text.encode(errors="replace").translate(_ZEROS)
-        cuts = self._shapes.get(shape)
-        if cuts is None:
+            return _once(parse(entry))
+        zeroed = text.encode(errors="replace").translate(_ZEROS)
+        shape = self._shapes.get(zeroed)
+        if shape is None:
             _make_room(self._shapes)
-            cuts = self._shapes[shape] = _cuts(text.translate(_ZERO_DIGITS))
-        vary, stay = cuts
-        parts = vary(text)
+            shape = self._shapes[zeroed] = _shape(text.translate(_ZERO_DIGITS))
+        parts, around = shape.vary(text), shape.stay(text)
+        if shape.known is not None and entry.origin is shape.origin and around == shape.around:
+            return shape.known, parts
         # A part that occurs twice in the line may occur once in the result.
-        equal = () if len({*parts}) == len(parts) else tuple(map(parts.index, parts))
-        key = (entry.origin, stay(text), equal)
-        try:
-            known = self._known[key]
-        except KeyError:
+        equal = tuple(map(parts.index, parts)) if shape.may_be_equal and len({*parts}) < len(parts) else ()
+        key = (entry.origin, around, equal)
+        known = self._known.get(key)
+        if known is None:
             return self._learn(key, entry, parts)
-        return parse(entry) if known is None else known.sighting(entry, parts)
+        if known is NoReport.NOTHING:
+            return None
+        if known is NoReport.UNSTEADY:
+            return _once(parse(entry))
+        if not shape.may_be_equal:
+            shape.origin, shape.around, shape.known = entry.origin, around, known
+        return known, parts
 
-    def _learn(self, key: _Key, entry: LogEntry, parts: tuple[str, ...]) -> Sighting | None:
+    def _learn(self, key: _Key, entry: LogEntry, parts: Parts) -> Found | None:
         """Parse a line that is not cached, and cache it at its second occurrence."""
         sighting = parse(entry)
         if key in self._met:
             self._met.discard(key)
             _make_room(self._known)
-            self._known[key] = _known(sighting, entry, key[1], parts)
+            self._known[key] = learnt(sighting, entry, key[1], parts)
         else:
             _make_room(self._met)
             self._met.add(key)
-        return sighting
+        return _once(sighting)
 
 
-class _Known(Protocol):
-    """The cached result of equal lines."""
-
-    def sighting(self, entry: LogEntry, parts: Sequence[str], /) -> Sighting | None:
-        """Return the result for the line with these variable parts."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Something:
-    """A sighting, with places for the variable parts."""
-
-    model: Sighting
-    message: _Text
-    meaning: _Text
-    fields: tuple[tuple[str, _Text], ...]
-
-    def sighting(self, entry: LogEntry, parts: Sequence[str]) -> Sighting | None:
-        model = self.model
-        # dataclasses.replace() costs twice as much.
-        return Sighting(
-            entry=entry,
-            rule=model.rule,
-            symptom=model.symptom,
-            rejected_by=model.rejected_by,
-            suspect=model.suspect,
-            role=model.role,
-            program=model.program,
-            message=self.message(*parts),
-            meaning=self.meaning(*parts),
-            fields={name: text(*parts) for name, text in self.fields},
-            not_after=model.not_after,
-            not_before=model.not_before,
-        )
-
-
-class _Nothing:
-    """No rule matches the line."""
-
-    def sighting(self, _entry: LogEntry, _parts: Sequence[str], /) -> Sighting | None:
-        return None
+def _once(sighting: Sighting | None) -> Found | None:
+    return None if sighting is None else (Once(sighting), ())
 
 
 def _make_room(kept: _Clearable) -> None:
@@ -150,57 +135,18 @@ class _Clearable(Sized, Protocol):
     def clear(self) -> None: ...
 
 
-def _cuts(shape: str) -> tuple[_Cut, _Cut]:
-    """Return two extractors for this line shape: its variable parts and its constant parts."""
-    spans = [] if _LONG.search(shape) else [match.span() for match in _VARIABLE.finditer(shape)][:MOST_PARTS]
-    edges = [0, *(edge for span in spans for edge in span), len(shape)]
+def _shape(zeroed: str) -> _Shape:
+    spans = [] if _LONG.search(zeroed) else [match.span() for match in _VARIABLE.finditer(zeroed)][:MOST_PARTS]
+    edges = [0, *(edge for span in spans for edge in span), len(zeroed)]
     around = [slice(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)]
-    return _cut([slice(start, end) for start, end in spans]), _cut(around)
+    lengths = [end - start for start, end in spans]
+    return _Shape(_cut([slice(*span) for span in spans]), _cut(around), len(set(lengths)) < len(lengths))
 
 
 def _cut(places: Sequence[slice]) -> _Cut:
     if len(places) > 1:
         return itemgetter(*places)
-    return lambda text: tuple(text[place] for place in places)
-
-
-def _known(sighting: Sighting | None, entry: LogEntry, around: Sequence[str], parts: Sequence[str]) -> _Known | None:
-    """Find where the variable parts of a line appear in its result; None if that is not always the same."""
-    tries = []
-    for odd in (0, 1):
-        other = [_other(part, 2 * parts.index(part) + odd) for part in parts]
-        woven = "".join(piece for pair in zip(around, [*other, ""], strict=True) for piece in pair)
-        tries.append((other, replace(entry, text=woven)))
-    (first, first_entry), (second, second_entry) = tries
-    model = parse(first_entry)
-    known = _Nothing() if model is None else _something(model, first)
-    for there, its_parts, its_sighting in (
-        (entry, parts, sighting),
-        (second_entry, second, parse(second_entry)),
-    ):
-        if known.sighting(there, its_parts) != its_sighting:
-            return None
-    return known
-
-
-def _something(model: Sighting, parts: Sequence[str]) -> _Something:
-    """Return a sighting with placeholders for these parts."""
-    search = re.compile("|".join(map(re.escape, parts)) or r"(?!)")
-
-    def text(model_text: str) -> _Text:
-        literals = [piece.replace("{", "{{").replace("}", "}}") for piece in search.split(model_text)]
-        places = [f"{{{parts.index(match)}}}" for match in search.findall(model_text)]
-        return "".join(piece for pair in zip(literals, [*places, ""], strict=True) for piece in pair).format
-
-    return _Something(
-        model=model,
-        message=text(model.message),
-        meaning=text(model.meaning),
-        fields=tuple((name, text(value)) for name, value in model.fields.items()),
-    )
-
-
-def _other(part: str, number: int) -> str:
-    """Return a part of the same form with digits that are unique to `number` (below 100); a date stays a date."""
-    digits = iter(f"{2100 + number}1012131415161718192021222324")
-    return _DIGIT.sub(lambda _: next(digits), part)
+    if not places:
+        return lambda _: ()
+    place = places[0]
+    return lambda text: (text[place],)

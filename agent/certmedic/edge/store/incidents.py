@@ -141,15 +141,12 @@ class Incidents(Database):
             " first_seen = min(first_seen, excluded.first_seen)",
             (incident, fold, sighting.message, sighting.entry.stream, times, text_of(first), text_of(last)),
         )
+        system_seen = text_of(last) if sighting.entry.origin.trust is Trust.SYSTEM else None
         self._db.execute(
-            "UPDATE incidents SET count = count + ?, last_seen = max(last_seen, ?) WHERE id = ?",
-            (times, text_of(last), incident),
+            "UPDATE incidents SET count = count + ?, last_seen = max(last_seen, ?),"
+            " system_seen = coalesce(max(coalesce(system_seen, ''), ?), system_seen) WHERE id = ?",
+            (times, text_of(last), system_seen, incident),
         )
-        if sighting.entry.origin.trust is Trust.SYSTEM:
-            self._db.execute(
-                "UPDATE incidents SET system_seen = max(coalesce(system_seen, ''), ?) WHERE id = ?",
-                (text_of(last), incident),
-            )
 
     def folds(self, incident: int) -> list[dict[str, Any]]:
         """Return the kinds of lines of an incident, most frequent first."""
