@@ -36,7 +36,7 @@ class Taken:
     lines: dict[Key, Lines] = field(default_factory=dict)  # of trusted origins, that show a symptom
     new: dict[str, Sighting] = field(default_factory=dict)  # fold -> its first line, of folds that are to be diagnosed
     strangers: list[LogEntry] = field(default_factory=list)
-    words: list[Item] = field(default_factory=list)  # what sources say of themselves
+    words: list[Item] = field(default_factory=list)  # statements of sources about themselves
     positions: dict[str, str | None] = field(default_factory=dict)  # stream -> of its last item
     has_lines: bool = False
     left: Sequence[Item] = ()  # for the next turn
@@ -68,9 +68,9 @@ class Intake:
                     taken.strangers.append(item)
                     continue
                 try:
-                    found = self._cache.find(item)
-                    if found is not None:
-                        self._add(taken, item, *found, now)
+                    reported = self._cache.find(item)
+                    if reported is not None:
+                        self._add(taken, item, *reported, now)
                 except Exception as error:  # noqa: BLE001 - one bad line never ends a turn
                     self._complain(error, "a line")
                 continue

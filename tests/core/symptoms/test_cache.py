@@ -57,11 +57,11 @@ def same(parse_cache: symptoms.ParseCache, line: LogEntry) -> None:
     counted_as_parsed(parse_cache.find(line), line, parsed)
 
 
-def counted_as_parsed(found: tuple[Report, Parts] | None, line: LogEntry, parsed: Sighting | None) -> None:
+def counted_as_parsed(reported: tuple[Report, Parts] | None, line: LogEntry, parsed: Sighting | None) -> None:
     """Assert that a line is counted, without its sighting, as the parsed one would be."""
-    assert (found is None) is (parsed is None)
-    if found is not None and parsed is not None:
-        report, parts = found
+    assert (reported is None) is (parsed is None)
+    if reported is not None and parsed is not None:
+        report, parts = reported
         assert report.fold(parts) == parsed.fold
         assert report.words(line, parts) == echo.words(parsed)
         assert report.remote(parts) == parsed.fields.get("remote_addr", "")

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from certmedic.core.entries import LogEntry, Origin
 from certmedic.core.sightings import Sighting
 from certmedic.core.symptoms.parse import LONGEST_MESSAGE, parse
-from certmedic.core.symptoms.report import Found, NoReport, Once, Parts, Woven, learnt
+from certmedic.core.symptoms.report import NoReport, Once, Parts, Reported, Woven, learnt
 
 MOST: Final = 256  # kinds of lines in the cache
 KEPT_FOR: Final = timedelta(hours=1)
@@ -54,7 +54,7 @@ class _Shape:
     vary: _Cut  # takes the variable parts out of a line
     stay: _Cut  # takes the constant parts out of a line
     may_be_equal: bool  # whether two variable parts of a line may be the same
-    # Of the last line that was found in the cache: to compare costs less than to look it up.
+    # Of the last line that the cache had: to compare costs less than to look it up.
     origin: Origin | None = None
     around: Parts = ()
     known: Woven | None = None
@@ -78,10 +78,10 @@ class ParseCache:
 
     def parse(self, entry: LogEntry) -> Sighting | None:
         """Return what `parse` returns. Never raises."""
-        found = self.find(entry)
-        return None if found is None else found[0].sighting(entry, found[1])
+        reported = self.find(entry)
+        return None if reported is None else reported[0].sighting(entry, reported[1])
 
-    def find(self, entry: LogEntry) -> Found | None:
+    def find(self, entry: LogEntry) -> Reported | None:
         """Return what a line reports, with its variable parts; None if it reports nothing. Never raises."""
         text = entry.text
         if len(text) > LONGEST:
@@ -108,7 +108,7 @@ class ParseCache:
             shape.origin, shape.around, shape.known = entry.origin, around, known
         return known, parts
 
-    def _learn(self, key: _Key, entry: LogEntry, parts: Parts) -> Found | None:
+    def _learn(self, key: _Key, entry: LogEntry, parts: Parts) -> Reported | None:
         """Parse a line that is not cached, and cache it at its second occurrence."""
         sighting = parse(entry)
         if key in self._met:
@@ -121,7 +121,7 @@ class ParseCache:
         return _once(sighting)
 
 
-def _once(sighting: Sighting | None) -> Found | None:
+def _once(sighting: Sighting | None) -> Reported | None:
     return None if sighting is None else (Once(sighting), ())
 
 

@@ -1,4 +1,4 @@
-"""What a line reports. Most lines of a storm are only counted, and need no sighting: making one costs more than all the rest."""
+"""The reports of lines. Most lines of a storm are only counted, without their sighting: that would cost more than all else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NoReport(enum.Enum):
 
 
 class Report(Protocol):
-    """What equal lines report. Each answer is about the line with these `parts`."""
+    """The report of equal lines. Each method answers for the line with these `parts`."""
 
     def fold(self, parts: Parts, /) -> str:
         """Return the fold of the sighting."""
@@ -42,7 +42,7 @@ class Report(Protocol):
         """Return the sighting."""
 
 
-Found = tuple[Report, Parts]
+Reported = tuple[Report, Parts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ class Woven:
     meaning: Text
     fields: tuple[tuple[str, Text], ...]
     second: Text | None  # that the line states; None if it states none
-    said: Text  # what follows the second in `echo.words`
+    rest: Text  # the text after the second in `echo.words`
 
     def words(self, entry: LogEntry, parts: Parts, /) -> str:
         """See `Report`."""
         second = echo.second_of(entry.time) if self.second is None else self.second(parts)
-        return second + self.said(parts)
+        return second + self.rest(parts)
 
     def sighting(self, entry: LogEntry, parts: Parts, /) -> Sighting:
         """See `Report`."""
@@ -161,7 +161,7 @@ def _woven(model: Sighting, parts: Parts) -> Woven:
         meaning=text(model.meaning),
         fields=tuple((name, text(value)) for name, value in model.fields.items()),
         second=_second(stated, parts) if stated else None,
-        said=text(echo.words(model)[len(stated or echo.second_of(model.entry.time)) :]),
+        rest=text(echo.words(model)[len(stated or echo.second_of(model.entry.time)) :]),
     )
 
 
