@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -19,6 +21,7 @@ from certmedic.core import certificates, examine
 from certmedic.core.certificates import NotACertificate, fields, parse, signing
 from certmedic.core.certificates.reading import LARGEST
 from certmedic.core.model import Certificate
+from labs import AGENT
 from labs.pki import Authority, Leaf, authority, kept_key, key_pem, new_key
 
 NOW = datetime(2026, 11, 24, 15, 40, tzinfo=UTC)
@@ -349,3 +352,27 @@ def test_rsa_signature_of_either_padding(padding_used, oid):
     signed.tbs_certificate_bytes = b"another body"
     with pytest.raises(InvalidSignature):
         signing._signature_verifies(signed, signer)
+
+
+VERIFIED = """
+import sys
+from certmedic.core import certificates
+certificates.load_library()
+before = set(sys.modules)
+leaf, ca = (certificates.parse(pem.encode(), "")[0] for pem in sys.argv[1:])
+assert certificates.issued_by(leaf, ca)
+print(*(set(sys.modules) - before))
+"""
+
+
+def test_signature_loads_nothing_more_once_the_library_is_loaded(ca, leaf):
+    """A signature may be verified within a transaction, in which no file is read."""
+    certificates.load_library()
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", VERIFIED, leaf.cert_pem.decode(), ca.cert_pem.decode()],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(AGENT)},
+    )
+    assert done.stdout.split() == []

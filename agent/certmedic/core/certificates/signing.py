@@ -19,7 +19,11 @@ REMEMBERED = 2048  # pairs of certificates whose signature was verified
 def load_library() -> None:
     """Load the library now, instead of with the first signature, which may be verified within a transaction."""
     from cryptography import x509  # noqa: F401, PLC0415 - see __init__.py
+    from cryptography.hazmat.backends import default_backend  # noqa: PLC0415 - as above
     from cryptography.hazmat.primitives.asymmetric import padding  # noqa: F401, PLC0415 - as above
+    from cryptography.hazmat.primitives.serialization import pkcs12  # noqa: F401, PLC0415 - as above
+
+    default_backend()
 
 
 def issued_by(leaf: Certificate, ca: Certificate) -> bool:
