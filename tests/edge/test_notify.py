@@ -1,22 +1,27 @@
 from __future__ import annotations
 
 import html
+import http.server
+import json
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import requests
 
 from certmedic.core import message, verdict
 from certmedic.core.message import page
 from certmedic.core.model import MessageKind, Severity
 from certmedic.edge import notify
-from certmedic.edge.notify import READ_AGAIN, AppriseNotifier
+from certmedic.edge.notify import READ_AGAIN, AppriseNotifier, threads
 from certmedic.edge.notify import attempt as attempts
 from labs import receivers, values
 from labs.waiting import until
@@ -235,6 +240,116 @@ def test_mails_of_one_trouble_are_one_thread(mailbox, opened):
     first, second, other = mailbox.mails
     assert first["References"] == first["In-Reply-To"] == second["References"] != other["References"]
     assert {mail["X-Team"] for mail in mailbox.mails} == {"a"}
+
+
+@pytest.fixture
+def slack_api():
+    """The part of Slack's API that posts a message: it numbers the messages, and knows the threads that they begin."""
+    posts = []
+
+    class Api(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            post = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            posts.append(post)
+            known = post.get("thread_ts") in (None, "7.7", *(f"{number}.0" for number in range(len(posts) - 1)))
+            reply = {"ok": known, "channel": "C1", "ts": f"{len(posts) - 1}.0"}
+            body = json.dumps(reply if known else {"ok": False, "error": "thread_not_found"}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            """Nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield SimpleNamespace(port=server.server_port, posts=posts)
+    server.shutdown()
+    server.server_close()
+
+
+BOT = "slack://xoxb-1234-1234-abc124"
+
+
+def of_slack(api, url):
+    """Return a notifier with this address of Slack, whose API the fake is, and its channel."""
+    notifier = AppriseNotifier([], TAGS, [url])
+    channel = only(notifier)
+    server = notifier._loaded()[channel]
+    server.api_url, server.request_rate_per_sec = f"http://127.0.0.1:{api.port}/api/{{}}", 0
+    return notifier, channel
+
+
+def test_messages_of_one_trouble_are_one_thread_in_slack(slack_api, opened):
+    notifier, channel = of_slack(slack_api, f"{BOT}/#ops/#dba")
+    for sent in (
+        opened,
+        replace(opened, kind=MessageKind.RESOLVED),
+        replace(opened, thread="other"),
+        replace(opened, thread=""),
+    ):
+        assert notifier.send(channel, sent).ok
+    seen = [(post["channel"], post.get("thread_ts"), post.get("reply_broadcast")) for post in slack_api.posts]
+    assert seen == [
+        *[("#dba", None, None), ("#ops", None, None)],  # apprise takes the last channel first
+        *[("#dba", "0.0", True), ("#ops", "1.0", True)],
+        *[("#dba", None, None), ("#ops", None, None)] * 2,
+    ]
+
+
+def test_thread_whose_first_message_is_gone_begins_again_at_the_next_try(slack_api, opened):
+    notifier, channel = of_slack(slack_api, f"{BOT}/#ops")
+    assert notifier.send(channel, opened).ok
+    notifier._threads[channel]._first[opened.thread, "#ops"] = "99.0"
+    assert not notifier.send(channel, opened).ok
+    assert notifier.send(channel, opened).ok
+    assert notifier.send(channel, opened).ok
+    assert [post.get("thread_ts") for post in slack_api.posts] == [None, "99.0", None, "2.0"]
+
+
+@pytest.mark.parametrize("url", ["mailto://u:p@localhost", "gchat://workspace/key/token", f"{BOT}/#ops"])
+def test_service_is_as_before_after_a_message_of_a_thread_that_failed(opened, monkeypatch, url):
+    notifier = AppriseNotifier([], TAGS, [url])
+    server = notifier._loaded()[only(notifier)]
+    before = dict(vars(server))
+
+    def broken(*_, **__):
+        raise ValueError("no")
+
+    server.notify = broken
+    assert not notifier.send(only(notifier), opened).ok
+    del server.notify
+    assert vars(server) == before
+
+
+def test_number_of_threads_in_memory_is_limited(slack_api, opened, monkeypatch):
+    monkeypatch.setattr(threads, "MOST", 2)
+    notifier, channel = of_slack(slack_api, f"{BOT}/#ops")
+    for thread in ("a", "b", "c", "a"):
+        assert notifier.send(channel, replace(opened, thread=thread)).ok
+    assert len(notifier._threads[channel]._first) == 2
+    assert [post.get("thread_ts") for post in slack_api.posts] == [None] * 4
+
+
+@pytest.mark.parametrize(("own", "thread"), [("", "t1"), ("/team", "team")])
+def test_messages_of_one_trouble_have_one_key_in_google_chat(monkeypatch, opened, own, thread):
+    posts = []
+
+    def post(_, method, url, **how):
+        posts.append((how.get("params") or {}, json.loads(how["data"])))
+        reply = requests.Response()
+        reply.status_code = 200
+        return reply
+
+    monkeypatch.setattr(requests.Session, "request", post)
+    notifier = AppriseNotifier([], TAGS, [f"gchat://workspace/key/token{own}"])
+    channel = only(notifier)
+    notifier._loaded()[channel].request_rate_per_sec = 0
+    for sent in ("t1", "t1", ""):
+        assert notifier.send(channel, replace(opened, thread=sent)).ok
+    keys = [params.get("threadKey") or body.get("thread", {}).get("thread_key") for params, body in posts]
+    assert keys == [thread, thread, own[1:] or None]
 
 
 def test_web_hook_gets_plain_text_and_the_severity(hook, opened):

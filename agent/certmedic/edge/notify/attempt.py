@@ -13,13 +13,13 @@ from certmedic.core.model import Message, MessageKind, Severity
 from certmedic.core.text import in_html
 from certmedic.edge.notify.capture import captured
 from certmedic.edge.notify.pager import PagerService
+from certmedic.edge.notify.threads import MAIL, Threads
 from certmedic.ports import Delivered
 
 SLACK = 1.0  # seconds over an address's own timeouts (cto, rto: 4 s each unless it says otherwise)
 LONGEST = 20.0  # seconds for one attempt, whatever the address says
 # Services that apprise hands plain text to, and that render it as Markdown.
 TEXT_IS_MARKDOWN = frozenset({"discord", "mmost", "mmosts"})
-MAIL = frozenset({"mailto", "mailtos"})
 # Chats to which apprise sends no colour, and that show a coloured circle. Not text messages: one such character halves their length.
 COLOURLESS = frozenset({"discord", "tgram", "ntfy", "ntfys", "gchat", "mmost", "mmosts", "rocket", "rockets"})
 COMMANDS = re.compile(r"(- \*)?(Type|More)\b")  # the beginning of the first block with commands, and of those after it
@@ -30,8 +30,14 @@ Results = SimpleQueue[tuple[str, Delivered]]  # channel, and the result of its n
 class Attempt(threading.Thread):
     """Sends messages to one service, up to the first that fails. A daemon thread, so that the agent can stop meanwhile."""
 
-    def __init__(
-        self, channel: str, server: Any, messages: Sequence[Message], known: Sequence[Message], results: Results
+    def __init__(  # noqa: PLR0913, PLR0917 - what the notifier knows of one channel
+        self,
+        channel: str,
+        server: Any,
+        threads: Threads,
+        messages: Sequence[Message],
+        known: Sequence[Message],
+        results: Results,
     ) -> None:
         super().__init__(name=f"notify-{channel}", daemon=True)
         self.patience = server.patience if isinstance(server, PagerService) else patience_of(server)  # for each message
@@ -39,6 +45,7 @@ class Attempt(threading.Thread):
         self.taken: list[Message] = []
         self._channel = channel
         self._server = server
+        self._threads = threads
         self._messages = messages
         self._known = known  # sent by the attempt before, after it was given up
         self._results = results
@@ -59,11 +66,11 @@ class Attempt(threading.Thread):
         return (
             self._server.deliver(message)
             if isinstance(self._server, PagerService)
-            else hand_over(self._server, message)
+            else hand_over(self._server, message, self._threads)
         )
 
 
-def hand_over(server: Any, message: Message) -> Delivered:
+def hand_over(server: Any, message: Message, threads: Threads) -> Delivered:
     """Send a message in the form that a server takes. Never raises."""
     kind = {Severity.CRITICAL: "failure", Severity.WARNING: "warning", Severity.INFO: "info"}[message.severity]
     if message.kind is MessageKind.RESOLVED:
@@ -73,10 +80,7 @@ def hand_over(server: Any, message: Message) -> Delivered:
         shape, text = form_of(server, message)
         # Without a title field, apprise would put the title into the text, whose first line says the same.
         title = message.title if server.title_maxlen > 0 else ""
-        if message.thread and not MAIL.isdisjoint(_schemes(server)):
-            root = f"<{message.thread}@certmedic.invalid>"  # of no mail: programs join the mails that refer to it
-            server.headers = {**server.headers, "References": root, "In-Reply-To": root}
-        with captured() as records:
+        with captured() as records, threads.joined(server, _schemes(server), message.thread):
             result = server.notify(body=text, title=title, notify_type=kind, body_format=shape)
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything, and its text may hold the address
         return Delivered(ok=False, error=f"apprise failed ({type(error).__name__})")

@@ -16,6 +16,7 @@ from certmedic.core.model import Message, Severity
 from certmedic.edge.notify.addresses import Check, label_of, load
 from certmedic.edge.notify.attempt import Attempt, Results
 from certmedic.edge.notify.pager import PagerService
+from certmedic.edge.notify.threads import Threads
 from certmedic.ports import Channel, Delivered
 
 READ_AGAIN = 1.0  # seconds between two readings of files with a fault
@@ -46,6 +47,7 @@ class AppriseNotifier:
         self._faults: tuple[str, ...] = ()
         self._read_at = 0.0
         self._attempts: dict[str, Attempt] = {}
+        self._threads: dict[str, Threads] = {}  # by channel
 
     def __repr__(self) -> str:
         return f"AppriseNotifier({len(self._configs)} files, {len(self._urls)} addresses)"
@@ -118,7 +120,8 @@ class AppriseNotifier:
             return Delivered(ok=False, error="the attempt before this one still waits for an answer")
         # Send no message again that arrived after its attempt was given up.
         taken = last.taken if last is not None and last.given_up else []
-        attempt = self._attempts[channel] = Attempt(channel, server, messages, taken, results)
+        threads = self._threads.setdefault(channel, Threads())
+        attempt = self._attempts[channel] = Attempt(channel, server, threads, messages, taken, results)
         attempt.start()
         return None
 
