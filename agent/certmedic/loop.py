@@ -95,13 +95,8 @@ class Loop:
         )
         self.readers = Readers(sources, store, world, started_at=started_at)
         self.strangers = Strangers(store)
-        self.turns = Turns(
-            store,
-            self.tally,
-            self.terms,
-            self.applier.leases,
-            Intake(self.tally, world.senses.is_own_probe, self._report),
-        )
+        intake = Intake(self.tally, world.senses.is_own_probe, self._report)
+        self.turns = Turns(store, self.tally, self.terms, self.applier.leases, intake)
         self.inventory: Facts | None = None  # the latest
         self.sightings = 0  # since the start
         self.faults: Counter[str] = Counter()  # kind of exception -> how many items ended by it
@@ -180,9 +175,9 @@ class Loop:
             for item in turn.taken.words:
                 self._passes("an item", partial(self._take_word, item, now))
             for line in turn.taken.strangers:
-                self._count("a line", partial(self._take_stranger, line, now))
+                self._count(partial(self._take_stranger, line, now))
             for (fold, words, stream), lines in turn.taken.lines.items():
-                self._count("a line", partial(self._take_lines, fold, words, stream, lines, now))
+                self._count(partial(self._take_lines, fold, words, stream, lines, now))
             self._judge(facts, now)
             for recheck in turn.due:
                 handle = partial(self.store.answer, recheck, partial(self._look_again, recheck, facts, looked, now))
@@ -205,14 +200,14 @@ class Loop:
         elif gap > LONGEST_TURN:
             self.store.not_looked(gap)
 
-    def _count(self, what: str, work: Callable[[], None]) -> None:
-        """Have lines counted, which needs no savepoint. One bad line never ends a turn."""
+    def _count(self, work: Callable[[], None]) -> None:
+        """Have lines counted, which needs no savepoint. A bad line never ends a turn."""
         try:
             work()
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - see above
-            self._report(error, what)
+            self._report(error, "a line")
 
     def _take_stranger(self, entry: LogEntry, now: datetime) -> None:
         if self.strangers.take(entry, now):
