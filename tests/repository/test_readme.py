@@ -44,7 +44,7 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
         ("open incidents every minute to every instance", POST_EVERY, MINUTE),
         ("after ten minutes if the member does not answer", accusation.FIRST_AFTER, 10 * MINUTE),
         ("else after `notify.remind_every`", accusation.rest_after(360 * MINUTE), 360 * MINUTE),
-        ("has not answered a handshake for three minutes", group.RESTART, 3 * MINUTE),
+        ("at the earliest three minutes after it first failed to", group.RESTART, 3 * MINUTE),
         ("resolves nothing for five minutes", LASTS, 5 * MINUTE),
         ("every message of eleven such stories", len(letters.STORIES), 11),
     ],
