@@ -187,7 +187,7 @@ def of_members(sick: Sequence[int]) -> Callable[[Cluster], Callable[[Lab], Seque
 
     def lines(cluster: Cluster) -> Callable[[Lab], Sequence[str]]:
         def of(lab: Lab) -> Sequence[str]:
-            ill = [cluster[n] for n in sick if cluster[n].ails]
+            ill = [cluster[n] for n in sick if cluster[n].ails and not cluster[n].world.down]
             refusing = [from_member(REFUSING, other) for other in ill if other is not lab]
             refused = [from_member(REFUSED, other) for other in cluster if other is not lab]
             return [*refusing, *(refused if lab in ill else [])]
@@ -231,6 +231,36 @@ def all_of_three_late(cluster: Cluster) -> Cluster:
         lab.world.down, lab.world.files = False, renewed()
         together(cluster, 9, lines)
     return together(cluster, 60, lambda _: ())
+
+
+def starting(cluster: Cluster, sick: Sequence[int]) -> Cluster:
+    """The certificates of some masters have expired; after two hours a person renews them.
+
+    The kubelet restarts their etcds, which run for a minute and wait for one to five minutes between two starts.
+    """
+    for number in sick:
+        cluster[number].world.files = member(peer_ends=NOW - DAY, server_ends=NOW - DAY)
+    lines = of_members(sick)(cluster)
+    together(cluster, 6, lines)
+    for minute in range(120):
+        for number in sick:
+            cluster[number].world.down = (minute + number) % (2 + min(minute // 10, 4)) > 0
+        together(cluster, 3, lines)
+    for number in sick:
+        cluster[number].world.down, cluster[number].world.files = False, renewed()
+    return together(cluster, 90, lines)
+
+
+def first_dies(cluster: Cluster) -> Cluster:
+    """The certificates of all masters have expired; the first reports it and dies, and after 45 minutes a person renews the rest."""
+    for lab in cluster:
+        lab.world.files = member(peer_ends=NOW - DAY, server_ends=NOW - DAY)
+    lines = of_members([0, 1, 2])(cluster)
+    together(cluster, 6, lines)
+    cluster[0].world.down = True
+    together(cluster[1:], 135, lines)
+    renew_all(cluster[1:], renewed())
+    return cluster
 
 
 def renew_all(cluster: Cluster, files: tuple[Stored, ...]) -> Cluster:
@@ -308,6 +338,13 @@ OF_THREE: Mapping[str, Callable[[Cluster], Cluster]] = {
     "three masters: the certificates of all have expired": all_of_three,
     "three masters: the certificates of all have expired, certmedic restarts etcd-manager": all_of_three,
     "three masters: the certificates of all have expired, a person comes late": all_of_three_late,
+    "three masters: the certificates of all have expired, their etcds start again and again": lambda cluster: starting(
+        cluster, (0, 1, 2)
+    ),
+    "three masters: the certificates of one have expired, its etcd starts again and again": lambda cluster: starting(
+        cluster, (1,)
+    ),
+    "three masters: the certificates of all have expired, the first master dies": first_dies,
     "three masters: the certificates of all expire in a month": warned_three,
     "three masters: the certificates of all expire in three minutes": warned_late,
     "three masters: the CA has expired": ca_of_three,

@@ -13,6 +13,7 @@ from certmedic.actor.record import Record
 from certmedic.actor.restart import RestartError
 from certmedic.actor.verbs import Actor, Body, Caller, policy_for
 from certmedic.config import Config, policy_of
+from certmedic.core.decision import away
 from certmedic.core.lease import Access
 from certmedic.core.means import Means
 from certmedic.core.model import (
@@ -115,6 +116,7 @@ class Played:
     address: str = "10.0.0.1"
     others: Sequence[Played] = ()  # the other masters of its group, if they are simulated too
     down: bool = False  # its etcd is being restarted
+    away: Mapping[str, datetime] = field(default_factory=dict)  # as in `Facts`
 
     def gather(self, *, now: datetime, with_members: bool = False, nameless: bool = False) -> Facts:
         leaves = [s for s in self.files if not s.certificate.is_ca and s.certificate.path not in self.idle]
@@ -124,6 +126,7 @@ class Played:
             for p in s.place.ports
         )
         members = (self.members or self.seen_members()) if with_members else ()
+        self.away = away(members, self.away, now) if with_members else self.away
         looked = facts(
             self.files,
             at=now,
@@ -136,7 +139,10 @@ class Played:
             peers=frozenset({"10.0.0.1", "10.0.0.2", "10.0.0.3"} - {self.address}),
             names={other.address: other.host.replace("master", "etcd") for other in self.others},
         )
-        return replace(looked, host=self.host, faults=self.faults, addresses=frozenset({"127.0.0.1", self.address}))
+        own = frozenset({"127.0.0.1", self.address})
+        return replace(
+            looked, host=self.host, faults=self.faults, addresses=own, away=self.away if with_members else {}
+        )
 
     def seen_members(self) -> tuple[Member, ...]:
         """Return the members of the group as handshakes show them; none if no other master is simulated."""

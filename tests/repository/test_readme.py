@@ -11,7 +11,7 @@ from certmedic.cli.incidents import APPROVED_FOR
 from certmedic.config import Certificates, RemedyPolicy
 from certmedic.core import blind
 from certmedic.core.decision import FRESH_FOR, steady
-from certmedic.core.incident import LOOK_EVERY, accusation, cure, group, life
+from certmedic.core.incident import LOOK_EVERY, accusation, circumstances, cure, life
 from certmedic.core.message import when
 from certmedic.core.message.alert import LASTS
 from certmedic.edge.metrics import certificates
@@ -42,9 +42,10 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
         ("metrics.prom` every minute", METRICS_EVERY, 60.0),
         ("at most 500 certificates have series", certificates.MOST, 500),
         ("open incidents every minute to every instance", POST_EVERY, MINUTE),
-        ("after ten minutes if the member does not answer", accusation.FIRST_AFTER, 10 * MINUTE),
+        ("after ten minutes without an answer of that member", accusation.FIRST_AFTER, 10 * MINUTE),
+        ("if not for ten minutes at a time", circumstances.DEAD_AFTER, 10 * MINUTE),
+        ("no handshake, for ten minutes", circumstances.DEAD_AFTER, 10 * MINUTE),
         ("else after `notify.remind_every`", accusation.rest_after(360 * MINUTE), 360 * MINUTE),
-        ("at the earliest three minutes after it first failed to", group.RESTART, 3 * MINUTE),
         ("resolves nothing for five minutes", LASTS, 5 * MINUTE),
         ("every message of eleven such stories", len(letters.STORIES), 11),
     ],

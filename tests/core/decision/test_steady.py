@@ -7,6 +7,7 @@ import pytest
 
 from certmedic.core import verdict
 from certmedic.core.decision import History, Policy, away, decide
+from certmedic.core.decision.steady import silence_of
 from certmedic.core.model import GateName, Trust, WaitsFor
 from labs.held import program
 from labs.played import group
@@ -122,3 +123,9 @@ def test_member_is_away_since_the_first_look_that_missed_it():
     assert away(five("good"), {}, NOW) == {}
     assert away(five("gone"), first, NOW - DAY) == {"main/etcd-e": NOW - DAY}  # the clock went back
     assert away([replace(five("good")[0], serves=None)], {}, NOW) == {}  # this member itself
+
+
+@pytest.mark.parametrize(("since", "silent"), [(NOW - DAY, DAY), (NOW + SECOND, 0 * DAY), (None, 0 * DAY)])
+def test_silence_of_a_member_lasts_since_then(since, silent):
+    looked = facts(FILES, away={} if since is None else {"main/etcd-b": since})
+    assert silence_of(group(a="good", b="gone", c="good")[1], looked) == silent

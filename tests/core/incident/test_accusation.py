@@ -34,14 +34,11 @@ def accusing(*whom, suspect=Suspect.PEER):
     )
 
 
-def left(incident, here, after=0 * MINUTE, *, silent=None, pause=0 * MINUTE, remind_every=60 * MINUTE):
-    """Return the note of an incident that this master leaves to another one `after` it opened.
-
-    `silent`: when one was first seen not to answer; `pause`: the time since the last line.
-    """
+def left(incident, here, after=0 * MINUTE, *, pause=0 * MINUTE, remind_every=60 * MINUTE, others=()):
+    """Return the note of an incident that this master leaves to another one `after` it opened; `pause`: the time since the last line."""
     terms = Terms(policy=POLICY, remind_every=remind_every, verify_for=MINUTE)
-    happened = {} if silent is None else {SILENT: NOW + silent}
-    around = Circumstances(terms=terms, started_at=NOW - 60 * MINUTE, happened=happened)
+    around = Circumstances(terms=terms, started_at=NOW - 60 * MINUTE, others=others)
+    here = replace(here, at=NOW + after)
     return leaves_it_to(replace(incident, last_seen=NOW + after - pause), here, around, NOW + after)
 
 
@@ -71,10 +68,10 @@ def test_accused_member_is_called_by_its_name():
     assert left(accusing(B), here).text.startswith("etcd-b reports itself; ")
 
 
-def shaken(**answers):
-    """Return members that answer a handshake or not, by the last part of their address."""
+def shaken(here, since=0 * MINUTE, **answers):
+    """Return facts with members, by the last part of their address, that answer a handshake or have not since a time after NOW."""
     leaf = member()[0].certificate
-    return tuple(
+    members = tuple(
         Member(
             name=name,
             group="main",
@@ -85,6 +82,9 @@ def shaken(**answers):
             dialled=f"10.0.0.{'abc'.index(name) + 1}",
         )
         for name in answers
+    )
+    return replace(
+        here, members=members, away={f"main/{name}": NOW + since for name in answers if answers[name] != "peer"}
     )
 
 
@@ -101,9 +101,9 @@ def shaken(**answers):
     ],
 )
 def test_first_of_the_living_reports_a_member_that_answers_nowhere(mine, others, accused, answers, after):
-    here = replace(seen_by(mine, *others), members=shaken(**answers))
-    assert left(accusing(accused), here, after, silent=0 * MINUTE) is None
-    assert left(accusing(accused), here, after - SECOND, silent=0 * MINUTE) is not None
+    here = shaken(seen_by(mine, *others), **answers)
+    assert left(accusing(accused), here, after) is None
+    assert left(accusing(accused), here, after - SECOND) is not None
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_first_of_the_living_reports_a_member_that_answers_nowhere(mine, others,
     ],
 )
 def test_member_that_answers_is_reported_no_earlier_than_people_are_reminded(mine, answers, every, after):
-    here = replace(seen_by(mine, *{A, B, C} - {mine}), members=shaken(**answers))
+    here = shaken(seen_by(mine, *{A, B, C} - {mine}), **answers)
     for wait, waits in ((after * MINUTE - SECOND, True), (after * MINUTE, False)):
-        note = left(accusing(A), here, wait, silent=0 * MINUTE, remind_every=every * MINUTE)
+        note = left(accusing(A), here, wait, remind_every=every * MINUTE)
         assert (note is not None) is waits
 
 
@@ -132,10 +132,10 @@ def test_member_that_answers_is_reported_no_earlier_than_people_are_reminded(min
     ],
 )
 def test_member_of_which_only_the_id_is_known_answers_if_all_do(answers, after):
-    here = replace(seen_by(A, B, C), members=shaken(**answers))
+    here = shaken(seen_by(A, B, C), **answers)
     unknown = accusing("etcd member 7f05d841d2cb0013")
-    assert left(unknown, here, after - SECOND, silent=0 * MINUTE) is not None
-    assert left(unknown, here, after, silent=0 * MINUTE) is None
+    assert left(unknown, here, after - SECOND) is not None
+    assert left(unknown, here, after) is None
 
 
 def test_member_of_which_only_the_id_is_known_is_reported_where_no_peer_is_known():
@@ -146,16 +146,55 @@ def test_member_of_which_only_the_id_is_known_is_reported_where_no_peer_is_known
 
 @pytest.mark.parametrize(
     ("mine", "accused", "answers"),
-    [(B, A, {"a": "", "c": "peer"}), (C, B, {"a": "", "b": "peer"})],
-    ids=["the accused", "the first of the others"],
+    [(B, A, {"a": "", "c": "peer"}), (C, B, {"a": "", "b": ""})],
+    ids=["the accused", "the first of the others too"],
 )
-def test_member_that_restarts_after_an_hour_gets_ten_minutes_to_answer(mine, accused, answers):
-    here = replace(seen_by(mine, *{A, B, C} - {mine}), members=shaken(**answers))
-    began = 70 * MINUTE
-    note = left(accusing(accused), here, began)
-    assert (note.event, note.text[-23:]) == (SILENT, "2026-11-24 17:00:00 UTC")
-    assert left(accusing(accused), here, began + 10 * MINUTE - SECOND, silent=began) == note
-    assert left(accusing(accused), here, began + 10 * MINUTE, silent=began) is None
+@pytest.mark.parametrize("began", [0, 5, 40])
+def test_member_is_reported_after_ten_minutes_without_an_answer(mine, accused, answers, began):
+    """The kubelet waits for up to five minutes between two starts of an etcd."""
+    here = shaken(seen_by(mine, *{A, B, C} - {mine}), since=began * MINUTE, **answers)
+    for wait in (began, began + 10 - 1 / 60):
+        assert left(accusing(accused), here, wait * MINUTE) is not None
+    assert left(accusing(accused), here, (began + 10) * MINUTE) is None
+
+
+def test_lines_about_a_dead_member_and_another_are_taken_for_those_of_the_other():
+    here = shaken(seen_by(B, A, C), a="", c="peer")
+    note = left(accusing(A, C), here, 60 * MINUTE - SECOND)
+    assert note.text.startswith("10.0.0.3 reports itself; ")
+    assert left(accusing(A), here, 60 * MINUTE - SECOND) is None
+
+
+@pytest.mark.parametrize(
+    ("groups", "suspect", "after"),
+    [
+        (("main", "main"), Suspect.OWN, 60),
+        (("main", ""), Suspect.OWN, 60),  # lines do not always tell the group
+        (("events", "main"), Suspect.OWN, 10),
+        (("main", "main"), Suspect.PEER, 10),
+    ],
+)
+def test_dead_member_is_not_reported_early_beside_a_fault_of_the_whole_group(groups, suspect, after):
+    fault, about = (
+        replace(each, diagnosis=replace(each.diagnosis, group=group))
+        for each, group in zip((accusing(suspect=suspect), accusing(A)), groups, strict=True)
+    )
+    here = shaken(seen_by(B, A, C), a="", c="peer")
+    assert left(about, here, after * MINUTE - SECOND, others=[fault]) is not None
+    assert left(about, here, after * MINUTE, others=[fault]) is None
+    assert left(about, seen_by(B, C, A), 10 * MINUTE, others=[fault]) is None  # whether it answers is not known
+
+
+@pytest.mark.parametrize(
+    ("answers", "event"),
+    [
+        ({"a": "peer", "c": ""}, "not reported"),
+        ({"a": "", "c": ""}, SILENT),
+        ({"c": "peer"}, "not reported"),  # whether A answers is not known
+    ],
+)
+def test_silence_of_a_member_is_recorded(answers, event):
+    assert left(accusing(A), shaken(seen_by(B, A, C), **answers), MINUTE).event == event
 
 
 @pytest.mark.parametrize(
@@ -167,8 +206,8 @@ def test_member_that_restarts_after_an_hour_gets_ten_minutes_to_answer(mine, acc
     ],
 )
 def test_member_that_answers_is_reported_only_while_it_is_refused(answers, pause, waits):
-    here = replace(seen_by(B, A, C), members=shaken(a=answers, c="peer"))
-    note = left(accusing(A), here, 70 * MINUTE, silent=0 * MINUTE, pause=pause)
+    here = shaken(seen_by(B, A, C), a=answers, c="peer")
+    note = left(accusing(A), here, 70 * MINUTE, pause=pause)
     why = "10.0.0.1 was last refused at 2026-11-24 16:48:00 UTC; this master reports it at the next failure"
     assert note == (effects.Note("not reported", why, once=True) if waits else None)
 

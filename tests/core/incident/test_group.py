@@ -55,20 +55,17 @@ def seen(incident, me="b", **others):
     return replace(facts(member(peer_ends=ENDED)), members=(mine, *(other(*each) for each in others.items())))
 
 
-def around(*, mode="notify", started_at=NOW - DAY, left=False, leads=False, silent_at=None, **changed):
-    first = {group.LEFT: NOW if left else None, group.LEADS: NOW if leads else None, group.SILENT: silent_at}
-    happened = {event: at for event, at in first.items() if at is not None}
+def around(*, mode="notify", started_at=NOW - DAY, left=False, leads=False, **changed):
+    happened = {event: NOW for event, is_so in ((group.LEFT, left), (group.LEADS, leads)) if is_so}
     policy = Policy(mode=mode, restart=("etcd-manager",), cooldown=HOUR, per_day=2)
     terms = Terms(policy=policy, remind_every=6 * HOUR, verify_for=timedelta(minutes=3))
     return Circumstances(terms=terms, started_at=started_at, happened=happened, **changed)
 
 
-def left_to(
-    me="b", *, decision=NOTHING, after=0 * HOUR, incident=None, mode="notify", left=False, silent_at=None, **others
-):
+def left_to(me="b", *, decision=NOTHING, after=0 * HOUR, incident=None, mode="notify", left=False, **others):
     incident = incident or sick()
     here = seen(incident, me, **others)
-    return group.left_to(incident, decision, here, around(mode=mode, left=left, silent_at=silent_at), NOW + after)
+    return group.left_to(incident, decision, here, around(mode=mode, left=left), NOW + after)
 
 
 @pytest.mark.parametrize(
@@ -148,38 +145,49 @@ def test_member_stays_silent_after_the_first_is_fixed_if_it_needs_nobody(mode, d
 
 
 @pytest.mark.parametrize(
-    ("others", "event"),
+    "others",
     [
-        ({"a": NOW + DAY, "c": NOW + DAY}, group.LEFT),
-        ({"a": None, "c": NOW + DAY}, group.SILENT),  # the first is down, and c was never sick
-        (
-            {"a": {"serves": leaf(NOW + DAY), "verified": False}, "c": NOW + DAY},
-            group.SILENT,
-        ),  # a stranger at its address
-        ({}, group.SILENT),  # a look that saw nobody
-        ({"a": ENDED - 2 * HOUR, "c": ENDED - 2 * HOUR}, None),  # all answer, and nobody reports this fault
+        {"a": NOW + DAY, "c": NOW + DAY},
+        {"a": None, "c": ENDED},  # the first is down: perhaps the kubelet restarts its etcd
+        {"a": None, "c": NOW + DAY},
+        {"a": {"serves": leaf(NOW + DAY), "verified": False}, "c": ENDED + MINUTE},  # a stranger at its address
+        {"a": ENDED - 2 * HOUR, "c": ENDED - 2 * HOUR},
+        {},  # a look that saw nobody
     ],
+    ids=["fixed", "silent, another sick", "silent, another good", "stranger", "other trouble", "nobody"],
 )
-def test_group_counts_as_reported_only_if_each_member_proves_itself(others, event):
-    note = left_to(left=True, **others)
-    assert (note and note.event) == event
+def test_report_once_left_to_another_member_is_left_until_the_reminder(others):
+    due = "if this machine is not fixed by 2026-11-24 21:40:00 UTC, it reports itself"
+    note = effects.Note(group.LEFT, f"the group was reported; {due}", once=True)
+    assert left_to(**others) is None
+    assert left_to(left=True, **others, after=6 * HOUR - SECOND) == note
+    assert left_to(left=True, **others, after=6 * HOUR) is None
 
 
 @pytest.mark.parametrize(
-    ("left", "silent_at", "after", "waits"),
+    ("others", "for_minutes", "waits"),
     [
-        (False, None, 0 * HOUR, False),  # it never reported
-        (True, None, 20 * MINUTE, True),  # perhaps its etcd is restarted
-        (True, NOW + 20 * MINUTE, 23 * MINUTE - SECOND, True),
-        (True, NOW + 20 * MINUTE, 23 * MINUTE, False),
-        (True, NOW + 20 * MINUTE, 50 * MINUTE, False),  # once for each incident
-        (True, None, 6 * HOUR, False),
+        ({"a": None, "c": ENDED + MINUTE}, 10 - 1 / 60, True),  # the kubelet waits for at most five between two starts
+        ({"a": None, "c": ENDED + MINUTE}, 10, False),
+        ({"a": None, "c": NOW + DAY}, 10, True),  # another one was fixed, and the person knows of this one
+        ({"a": ENDED, "c": None}, 10, True),  # the first answers
     ],
 )
-def test_first_that_no_longer_answers_gets_the_time_of_a_restart(left, silent_at, after, waits):
-    note = left_to(a=None, left=left, silent_at=silent_at, after=after)
-    why = "not every member answers; from 2026-11-24 16:03:00 UTC on, this machine reports itself"
-    assert note == (effects.Note(group.SILENT, why, once=True) if waits else None)
+def test_machine_reports_itself_if_another_is_silent_for_longer_than_a_restart_takes(others, for_minutes, waits):
+    incident, now = sick(), NOW + HOUR
+    silent = next(name for name, shown in others.items() if shown is None)
+    here = replace(seen(incident, **others), at=now, away={f"main/{silent}": now - for_minutes * MINUTE})
+    assert (group.left_to(incident, NOTHING, here, around(left=True), now) is not None) is waits
+
+
+def test_report_is_left_to_another_member_while_the_own_etcd_is_down():
+    incident = sick()
+    here = seen(incident, a=ENDED)
+    here = replace(here, members=(replace(here.members[0], serves=None), *here.members[1:]))
+    assert group.left_to(incident, NOTHING, here, around(left=True), NOW + HOUR) is not None
+    assert (
+        group.left_to(incident, NOTHING, here, around(), NOW + HOUR) is None
+    )  # it was never seen to be a fault of the group
 
 
 def test_expired_ca_is_reported_by_one_master():

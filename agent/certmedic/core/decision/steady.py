@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from certmedic.core import planes
 from certmedic.core.decision.gates import Context, closed, opened
 from certmedic.core.decision.quorum import of_group
-from certmedic.core.model import Gate, GateName, Member, Trust
+from certmedic.core.model import Facts, Gate, GateName, Member, Trust
 from certmedic.core.text import stamp
 
 SOON = timedelta(minutes=30)  # before a shutdown of this machine, an action might not be verified
@@ -30,6 +30,11 @@ def away(members: Sequence[Member], before: Mapping[str, datetime], now: datetim
     back = {f"{_BACK}{key}" for key in answers if key in before or f"{_BACK}{key}" in before}
     since = {key: min(before.get(key, now), now) for key in sorted(silent | back)}
     return {key: at for key, at in since.items() if key in silent or now - at < SETTLES}
+
+
+def silence_of(member: Member, facts: Facts) -> timedelta:
+    """Return for how long another member has not answered at any look; 0 if it answers."""
+    return facts.at - min(facts.away.get(_key(member), facts.at), facts.at)
 
 
 def steady(context: Context) -> Gate | None:

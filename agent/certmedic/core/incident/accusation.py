@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from certmedic.core.incident.circumstances import SILENT, Circumstances
+from certmedic.core.decision.steady import silence_of
+from certmedic.core.incident.circumstances import DEAD_AFTER, SILENT, Circumstances
 from certmedic.core.incident.effects import Note
+from certmedic.core.incident.group import is_shared
 from certmedic.core.incident.state import Incident
 from certmedic.core.model import MEMBER_ID, Diagnosis, Facts, Suspect
 from certmedic.core.text import stamp
 
-FIRST_AFTER = timedelta(minutes=10)  # of no answer, the first of the others reports it; a restart takes less
+FIRST_AFTER = DEAD_AFTER  # the first of the others reports a dead member
 LAST_AFTER = timedelta(days=1)  # all report it, unless reminders are rarer: a master that answers may have no agent
 CALM = timedelta(minutes=2)  # without a line: a member that answers has perhaps recovered
 
@@ -44,45 +46,49 @@ def leaves_it_to(incident: Incident, facts: Facts, around: Circumstances, now: d
     """Return why this master does not report a member yet; None if it does, or if no member is accused.
 
     The masters of a group know the same addresses, so that each knows without asking who is the first of them. A master that
-    answers nowhere is passed over.
+    is dead is passed over.
     """
     members = accused(incident.diagnosis, facts.peers, facts.names)
     by_id = [whom for whom in incident.diagnosis.neighbours if whom.startswith(MEMBER_ID)]  # a peer, whoever that is
     if not accuses(incident) or not (members or by_id):
         return None
-    whom = min(members or by_id)
+    whom = min(members or by_id, key=lambda member: (not _lives(_silence(member, facts)), member))
     mine = max(sorted(facts.addresses), key=lambda address: _alike(address, whom), default="")
-    before = {_answers(peer, facts) for peer in facts.peers.difference(members) if peer <= mine}
-    answers = _answers(whom, facts) if members else _all_answer(facts)
-    if True in before:
+    first = [_silence(peer, facts) for peer in facts.peers.difference(members) if peer <= mine]
+    # Where only the id of a member is known, it answers if all do.
+    asked = [_silence(peer, facts) for peer in ([whom] if members else facts.peers)]
+    if any(map(_lives, first)):
         wait = max(around.terms.remind_every, LAST_AFTER)
-    elif None in before or answers:
+    elif None in first or (asked and None not in asked and (all(map(_lives, asked)) or _shares(incident, around))):
         wait = rest_after(around.terms.remind_every)
     else:
         wait = FIRST_AFTER
     member, due = facts.names.get(whom, whom), incident.opened_at + wait
-    is_silent = False in {*before, answers}
-    if is_silent:
-        due = max(due, around.happened.get(SILENT, now) + FIRST_AFTER)
     if now < due:
+        is_silent = any((*first, *asked))
         why = f"{member} reports itself; if it does not recover, this master reports it at {stamp(due)}"
         return Note(SILENT if is_silent else "not reported", why, once=True)
-    if answers and now >= incident.last_seen + CALM:
+    if asked and not any(silence is None or silence for silence in asked) and now >= incident.last_seen + CALM:
         why = f"{member} was last refused at {stamp(incident.last_seen)}; this master reports it at the next failure"
         return Note("not reported", why, once=True)
     return None
 
 
-def _answers(address: str, facts: Facts) -> bool | None:
-    """Whether a member shakes hands at an address; None if it was not tried."""
+def _shares(incident: Incident, around: Circumstances) -> bool:
+    """Whether this machine has a fault that one member reports for its whole group. Some lines do not tell the group."""
+    groups = {other.diagnosis.group for other in around.others if is_shared(other)}
+    return bool(groups) and incident.diagnosis.group in {"", *groups}
+
+
+def _silence(address: str, facts: Facts) -> timedelta | None:
+    """Return for how long a member has not shaken hands at an address; 0 if it does, None if it was not tried."""
     tried = [member for member in facts.members if member.dialled == address]
-    return any(member.serves or member.serves_clients for member in tried) if tried else None
+    answers = any(member.serves or member.serves_clients for member in tried)
+    return timedelta() if answers else min((silence_of(member, facts) for member in tried), default=None)
 
 
-def _all_answer(facts: Facts) -> bool | None:
-    """Whether all peers shake hands, so that one of which only the id is known does; None if some were not tried."""
-    known = {_answers(peer, facts) for peer in facts.peers}
-    return False if False in known else None if None in known or not known else True
+def _lives(silence: timedelta | None) -> bool:
+    return silence is not None and silence < DEAD_AFTER
 
 
 def _alike(one_address: str, other: str) -> int:

@@ -11,7 +11,9 @@ from certmedic.core.incident.state import UNDER_WAY, Act, ActState, Incident
 from certmedic.core.model import Attempt, Cause, Lease, Suspect
 
 DAY = timedelta(days=1)
-SILENT = "no answer"  # the event of an incident about which a master that is to report it was first seen not to answer
+SILENT = "no answer"  # the event of an incident that another master is to report, which was first seen not to answer
+# After no answer for so long a machine counts as dead. The kubelet waits for up to five minutes between two starts of an etcd.
+DEAD_AFTER = timedelta(minutes=10)
 REFUSED_FOR = timedelta(seconds=15)  # after the first refusal of the actor; doubled by each further one
 MOST_REFUSALS = 4  # about one incident; then a person is called
 

@@ -1,8 +1,8 @@
 """Which master reports a fault that members of an etcd group share: the one whose certificate expires first, for all of them.
 
 A master knows the others by handshakes alone. Only a member that proves its certificate by the group's CA can make another one
-wait: until the next reminder, since nobody can see whether an agent runs there.
-Where one no longer proves itself, nobody waits longer than a restart takes.
+wait: until the next reminder, since nobody can see whether an agent runs there. Where one answers no longer, nobody waits longer
+than the kubelet may take to restart its etcd.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 
 from certmedic.core import certificates
 from certmedic.core.decision.quorum import good, of_group
+from certmedic.core.decision.steady import silence_of
 from certmedic.core.decision.urgency import acts
-from certmedic.core.incident.circumstances import DAY, SILENT, Circumstances
+from certmedic.core.incident.circumstances import DAY, DEAD_AFTER, Circumstances
 from certmedic.core.incident.effects import Effect, LookAgain, Note
 from certmedic.core.incident.state import Incident, RecheckKind
 from certmedic.core.model import Cause, Certificate, Decision, Diagnosis, Facts, Member, Suspect, WaitsFor
 from certmedic.core.text import stamp
 
-RESTART = timedelta(minutes=3)  # for a member to answer again, once for each incident
 TOGETHER = timedelta(hours=1)  # certificates that expire within so long share one fault
 AGAIN = timedelta(seconds=5)  # between two looks at the others, after this machine was fixed
 SLOWER = 24  # a longer trouble is looked at less often: after a twenty-fourth of its time so far
@@ -53,15 +53,12 @@ def left_to(incident: Incident, decision: Decision, facts: Facts, around: Circum
     if LEFT not in around.happened:
         return None
     others = [member for member in of_group(facts.members, incident.diagnosis.group) if not member.is_self]
-    # One that does not prove itself may be the first.
-    if not others or not all(member.verified and (member.serves or member.serves_clients) for member in others):
-        until = around.happened.get(SILENT, now) + RESTART
-        why = f"not every member answers; from {stamp(until)} on, this machine reports itself"
-        return Note(SILENT, why, once=True) if now < until else None
-    # The first was fixed, and its last message named this member, unless certmedic fixes this one without a person.
-    is_fixed = any(good(member, now) for member in others)
-    needs_nobody = acts(decision) or not around.terms.may_act_on(incident)
-    return Note(LEFT, f"the group was reported; {then}", once=True) if is_fixed and needs_nobody else None
+    if any(good(member, now) for member in others):
+        # The last message of the one that was fixed named this one, unless certmedic fixes this one without a person.
+        is_left = acts(decision) or not around.terms.may_act_on(incident)
+    else:
+        is_left = all(silence_of(member, facts) < DEAD_AFTER for member in others)
+    return Note(LEFT, f"the group was reported; {then}", once=True) if is_left else None
 
 
 def _forecast_left_to(
