@@ -24,6 +24,8 @@ pytestmark = [
 LIFE = timedelta(seconds=210)  # on two cores, three control planes take two minutes to restart
 SETTLED = 75  # seconds
 LATE = timedelta(minutes=11)  # longer than masters that others refuse are left alone if they do not answer
+FLAPS = 1080.0  # seconds for which etcds restart again and again: the fifth pause of a kubelet is as long as any
+RUNS = timedelta(minutes=1)
 LEAVES = (
     "apiserver",
     "apiserver-etcd-client",
@@ -122,6 +124,48 @@ def test_three_masters_are_cured_by_one_told_command(cluster):
     assert [message.title for message in sent(cluster, "CRITICAL")] == [alert.title]
     assert len(sent(cluster, "CRITICAL", "RESOLVED")) == 2
     assert sum(len(master.messages()) for master in cluster) <= 3
+
+
+def test_masters_whose_etcds_restart_again_and_again_send_no_more(cluster):
+    """A person restarts all programs after the expiry, as by a reboot. Without quorum no etcd is healthy, and each kubelet restarts its own."""
+    ends = plant(cluster)
+    first = next(iter(cluster))
+    until(lambda: datetime.now(UTC) > ends, seconds=LIFE.total_seconds())
+    alert = first.wait_for("CRITICAL", 120)
+    for master in cluster:
+        master.kill(*PLANE)
+    seen = restarts(cluster, FLAPS)
+    for name, times in seen.items():
+        shown = ", ".join(f"{pid or 'none'} +{(at - ends).total_seconds():.0f} s" for at, pid in times)
+        sys.stdout.write(f"etcd of {name} (pid, seconds after the expiry): {shown}\n")
+    assert all(len({pid for _, pid in times if pid}) > 2 for times in seen.values())
+    for master in cluster:
+        master.type(first.command_of(alert))
+    cluster.wait_until_works(900)
+    first.wait_for("RESOLVED", 300)
+    for master in cluster:
+        master.wait_until_all_is_over(600)
+    assert [message.title for message in sent(cluster, "CRITICAL")] == [alert.title]
+    assert sum(len(master.messages()) for master in cluster) <= 3
+
+
+def restarts(cluster, seconds):
+    """Kill each etcd a minute after its start, so that the back-off of the kubelet grows; return its pids, "" for none, with their times.
+
+    Its probe alone would end it after some minutes.
+    """
+    seen = {master.name: [(datetime.now(UTC), master.pid_of("etcd"))] for master in cluster}
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for master in cluster:
+            (since, before), now = seen[master.name][-1], datetime.now(UTC)
+            pid = master.pid_of("etcd")
+            if pid != before:
+                seen[master.name].append((now, pid))
+            elif pid and now - since > RUNS:
+                master.machine.run("kill", "-KILL", pid)
+        time.sleep(2)
+    return seen
 
 
 def test_three_masters_are_cured_without_a_person(cluster, debs):

@@ -93,7 +93,7 @@ def group(looks, me="a"):
             "ERG",
             "a",
             False,
-            r"the state of b is unknown: b \(etcd-b:2380\) serves no certificate: Connection refused \(to pass: wait until b",
+            r"the state of b is unknown: b \(etcd-b:2380\) serves no certificate: Connection refused \(to pass: first see that b",
         ),
         ("ESG", "a", False, "no answer within 2 s"),
         ("ESS", "a", False, "the state of b, c is unknown"),

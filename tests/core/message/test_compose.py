@@ -154,7 +154,9 @@ def test_reissue_is_for_later_while_the_group_is_not_safe():
     decision = replace(decided(diagnosis, facts, "notify"), gates=(unsafe,))
     composed = compose(MessageKind.OPENED, diagnosis, decision=decision)
     assert composed.title.endswith("certificate expired: do NOT restart it now")
-    assert "Do NOT restart it now: 0 of 3 members" in composed.plain.splitlines()[0]
+    assert (
+        "Do NOT restart it now: 0 of 3 members serve good certificates. Fix etcd-b." in composed.plain.splitlines()[0]
+    )
     assert "\nType later, not now: " in composed.plain
     alone = compose(MessageKind.OPENED, diagnosis, decision=replace(decision, gates=()))
     assert "Move the old file away, then restart (command below)" in alone.plain.splitlines()[0]

@@ -185,7 +185,7 @@ class _Group:
         """Return the closed gate: why nothing speaks for it, and what would."""
         if self.unseen:
             why = f"{self.have}; the state of {_names(self.unseen)} is unknown: {_why(self.unseen)}"
-            return closed(GateName.SAFE, why, opens=f"wait until {_serve_good(self.unseen)}")
+            return closed(GateName.SAFE, why, opens=f"first see that {_serve_good(self.unseen)}")
         if self.am_well:
             opens = f"wait until {_serve_good(self.expired)}" if self.expired else "add members"
             return closed(GateName.SAFE, f"this member is good, and {self.have}", opens=opens)

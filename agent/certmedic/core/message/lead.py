@@ -58,7 +58,8 @@ def advice(report: Report) -> tuple[str, str]:
         turn = f"certmedic restarts {program(diagnosis)} when its turn comes, after other members. Nothing for you to do yet."
         return "certmedic waits its turn", turn
     if gate := report.not_now:
-        return "do NOT restart it now", f"Do NOT restart it now: {cut(gate.why.partition(': ')[0], 120)}."
+        why, first = cut(gate.why.partition(": ")[0], 120), cut(gate.opens[:1].upper() + gate.opens[1:], 120)
+        return "do NOT restart it now", f"Do NOT restart it now: {why}. {first}."
     if typed := report.approval:
         return f"allow the fix: {typed}", f"Allow certmedic to fix it: {typed}"
     if diagnosis.cause is Cause.EXPIRES_SOON:
