@@ -109,10 +109,8 @@ def test_messages_of_a_day_without_network_arrive_once_and_in_order(lab, hook):
     hook.mood = "reset"
     lab = lab(world=Reached(f"json://127.0.0.1:{hook.port}/", files=sick()), mode="notify")
     lab.step(REFUSED)
-    for _ in range(60):  # the peer fails and recovers in the first hour
-        lab.step(*([REFUSING] if lab.position < 20 else []), seconds=60)
-    for _ in range(19 * 12):
-        lab.step(seconds=300)
+    for turn in range(20 * 12):  # the peer fails for seven hours, and is reported at the reminder
+        lab.step(*([REFUSING] if turn < 7 * 12 else []), seconds=300)
     assert hook.requests  # deliveries were tried, and none succeeded
     tries = len(hook.requests)
     assert tries < 400  # fewer than one a minute

@@ -145,7 +145,7 @@ class Played:
         )
 
     def seen_members(self) -> tuple[Member, ...]:
-        """Return the members of the group as handshakes show them; none if no other master is simulated."""
+        """Return the members of the group as handshakes show them; none if no other master is simulated, or while its etcd is down."""
         return tuple(
             Member(
                 name=world.host.replace("master", "etcd"),
@@ -157,7 +157,7 @@ class Played:
                 is_self=world is self,
                 dialled=world.address,
             )
-            for world in ((self, *self.others) if self.others else ())
+            for world in ((self, *self.others) if self.others and not self.down else ())
             for file in world.files
             if file.place.use == "peer"
         )

@@ -24,7 +24,7 @@ pytestmark = [
 LIFE = timedelta(seconds=210)  # on two cores, three control planes take two minutes to restart
 SETTLED = 75  # seconds
 LATE = timedelta(minutes=11)  # longer than masters that others refuse are left alone if they do not answer
-FLAPS = 1080.0  # seconds for which etcds restart again and again: the fifth pause of a kubelet is as long as any
+FLAPS = 840.0  # seconds for which etcds restart again and again: the fifth pause of a kubelet is as long as any
 RUNS = timedelta(minutes=1)
 LEAVES = (
     "apiserver",

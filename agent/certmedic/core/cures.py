@@ -15,6 +15,7 @@ from certmedic.core.model import Facts, Stored
 
 ALPHA_UNTIL = (1, 20)  # before it: `kubeadm alpha certs` (kubernetes/kubernetes cmd/kubeadm, v1.20)
 MANIFESTS = "/etc/kubernetes/manifests"
+COMM = 15  # characters of a process's name, comm(5)
 _ENDS = {"kops": ".manifest"}  # of a static pod's manifest; .yaml on the others
 # The pod of a program that is a container of another one's pod.
 _PODS = {"kube-apiserver-healthcheck": "kube-apiserver"}
@@ -55,12 +56,17 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def _moves(pods: Sequence[str], end: str) -> tuple[Command, ...]:
-    """Return the commands that move manifests away and back, so that the kubelet stops and starts the pods."""
+    """Return the commands that move manifests away and back, so that the kubelet stops and starts the pods.
+
+    A kubelet that started while the API was down stops nothing ("sources aren't ready yet"), so that what still runs is ended.
+    """
+    ends = " ".join(f"sudo pkill -x {pod[:COMM]};" for pod in _ORDER if pod in pods)
     there = [f"{MANIFESTS}/{pod}{end}" for pod in pods]
     back = [f"/root/{pod}{end}" for pod in pods]
     return (
         run("sudo", "mv", *there, "/root/"),
         run("sleep", "20"),
+        *(fixed(f"{{ {ends} true; }}") if ends else ()),
         run("sudo", "mv", *back, f"{MANIFESTS}/"),
     )
 

@@ -165,24 +165,25 @@ def test_lines_about_a_dead_member_and_another_are_taken_for_those_of_the_other(
     assert left(accusing(A), here, 60 * MINUTE - SECOND) is None
 
 
+@pytest.mark.parametrize("answers", [{"a": "", "c": "peer"}, {}], ids=["dead", "not tried"])
 @pytest.mark.parametrize(
     ("groups", "suspect", "after"),
     [
         (("main", "main"), Suspect.OWN, 60),
         (("main", ""), Suspect.OWN, 60),  # lines do not always tell the group
+        (("", "main"), Suspect.OWN, 60),
         (("events", "main"), Suspect.OWN, 10),
         (("main", "main"), Suspect.PEER, 10),
     ],
 )
-def test_dead_member_is_not_reported_early_beside_a_fault_of_the_whole_group(groups, suspect, after):
+def test_member_is_not_reported_early_beside_a_fault_of_the_whole_group(groups, suspect, after, answers):
     fault, about = (
         replace(each, diagnosis=replace(each.diagnosis, group=group))
         for each, group in zip((accusing(suspect=suspect), accusing(A)), groups, strict=True)
     )
-    here = shaken(seen_by(B, A, C), a="", c="peer")
+    here = shaken(seen_by(B, A, C), **answers)
     assert left(about, here, after * MINUTE - SECOND, others=[fault]) is not None
     assert left(about, here, after * MINUTE, others=[fault]) is None
-    assert left(about, seen_by(B, C, A), 10 * MINUTE, others=[fault]) is None  # whether it answers is not known
 
 
 @pytest.mark.parametrize(

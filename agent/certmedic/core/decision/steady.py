@@ -25,8 +25,6 @@ _BACK = "back "  # begins the key of a member that answers again
 
 def away(members: Sequence[Member], before: Mapping[str, datetime], now: datetime) -> Mapping[str, datetime]:
     """Return the other members that do not answer now -> since when, and those that answer again; `before`: of the last look."""
-    if not members:  # this machine's etcd is down, and only that names them
-        return before
     silent = {_key(member) for member in members if member.serves is None and not member.is_self}
     answers = {_key(member) for member in members} - silent
     back = {f"{_BACK}{key}" for key in answers if key in before or f"{_BACK}{key}" in before}

@@ -59,7 +59,7 @@ def leaves_it_to(incident: Incident, facts: Facts, around: Circumstances, now: d
     asked = [_silence(peer, facts) for peer in ([whom] if members else facts.peers)]
     if any(map(_lives, first)):
         wait = max(around.terms.remind_every, LAST_AFTER)
-    elif None in first or (asked and None not in asked and (all(map(_lives, asked)) or _shares(incident, around))):
+    elif None in first or (asked and all(map(_lives, asked))) or _shares(incident, around):
         wait = rest_after(around.terms.remind_every)
     else:
         wait = FIRST_AFTER
@@ -75,9 +75,13 @@ def leaves_it_to(incident: Incident, facts: Facts, around: Circumstances, now: d
 
 
 def _shares(incident: Incident, around: Circumstances) -> bool:
-    """Whether this machine has a fault that one member reports for its whole group. Some lines do not tell the group."""
+    """Whether this machine has a fault that one member reports for its whole group, as far as the groups are known.
+
+    Its own etcd may be down then, so that no other member is known and tried.
+    """
     groups = {other.diagnosis.group for other in around.others if is_shared(other)}
-    return bool(groups) and incident.diagnosis.group in {"", *groups}
+    mine = incident.diagnosis.group
+    return bool(groups) and (not mine or "" in groups or mine in groups)
 
 
 def _silence(address: str, facts: Facts) -> timedelta | None:
