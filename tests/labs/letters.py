@@ -246,8 +246,9 @@ def starting(cluster: Cluster, sick: Sequence[int]) -> Cluster:
         for number in sick:
             cluster[number].world.down = (minute + number) % (2 + min(minute // 10, 4)) > 0
         together(cluster, 3, lines)
-    for number in sick:
+    for number in sick:  # one after the other
         cluster[number].world.down, cluster[number].world.files = False, renewed()
+        together(cluster, 6, lines)
     return together(cluster, 90, lines)
 
 

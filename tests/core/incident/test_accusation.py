@@ -9,7 +9,7 @@ from certmedic.core import verdict
 from certmedic.core.decision import Policy
 from certmedic.core.incident import Circumstances, Incident, IncidentState, RecheckKind, Terms, advance, effects
 from certmedic.core.incident.accusation import accused, leaves_it_to
-from certmedic.core.incident.circumstances import SILENT
+from certmedic.core.incident.circumstances import SHARED, SILENT
 from certmedic.core.model import Member, MessageKind, Suspect
 from labs.values import DAY, NOW, facts, member
 
@@ -34,10 +34,11 @@ def accusing(*whom, suspect=Suspect.PEER):
     )
 
 
-def left(incident, here, after=0 * MINUTE, *, pause=0 * MINUTE, remind_every=60 * MINUTE, others=()):
+def left(incident, here, after=0 * MINUTE, *, pause=0 * MINUTE, remind_every=60 * MINUTE, others=(), happened=()):
     """Return the note of an incident that this master leaves to another one `after` it opened; `pause`: the time since the last line."""
     terms = Terms(policy=POLICY, remind_every=remind_every, verify_for=MINUTE)
-    around = Circumstances(terms=terms, started_at=NOW - 60 * MINUTE, others=others)
+    happened = dict.fromkeys(happened, NOW)
+    around = Circumstances(terms=terms, started_at=NOW - 60 * MINUTE, others=others, happened=happened)
     here = replace(here, at=NOW + after)
     return leaves_it_to(replace(incident, last_seen=NOW + after - pause), here, around, NOW + after)
 
@@ -184,6 +185,11 @@ def test_member_is_not_reported_early_beside_a_fault_of_the_whole_group(groups, 
     here = shaken(seen_by(B, A, C), **answers)
     assert left(about, here, after * MINUTE - SECOND, others=[fault]) is not None
     assert left(about, here, after * MINUTE, others=[fault]) is None
+    event = left(about, here, MINUTE, others=[fault]).event
+    assert (event == SHARED) is (after == 60)
+    # The fault is over here, and not yet there.
+    assert (left(about, here, 10 * MINUTE, happened=[event]) is not None) is (after == 60)
+    assert (left(about, here, MINUTE, others=[fault], happened=[SHARED]).event == SILENT) is bool(answers)
 
 
 @pytest.mark.parametrize(

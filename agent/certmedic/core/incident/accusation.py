@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from certmedic.core.decision.steady import silence_of
-from certmedic.core.incident.circumstances import DEAD_AFTER, SILENT, Circumstances
+from certmedic.core.incident.circumstances import DEAD_AFTER, SHARED, SILENT, Circumstances
 from certmedic.core.incident.effects import Note
 from certmedic.core.incident.group import is_shared
 from certmedic.core.incident.state import Incident
@@ -57,17 +57,18 @@ def leaves_it_to(incident: Incident, facts: Facts, around: Circumstances, now: d
     first = [_silence(peer, facts) for peer in facts.peers.difference(members) if peer <= mine]
     # Where only the id of a member is known, it answers if all do.
     asked = [_silence(peer, facts) for peer in ([whom] if members else facts.peers)]
+    shares = SHARED in around.happened or _shares(incident, around)
     if any(map(_lives, first)):
         wait = max(around.terms.remind_every, LAST_AFTER)
-    elif None in first or (asked and all(map(_lives, asked))) or _shares(incident, around):
+    elif None in first or (asked and all(map(_lives, asked))) or shares:
         wait = rest_after(around.terms.remind_every)
     else:
         wait = FIRST_AFTER
     member, due = facts.names.get(whom, whom), incident.opened_at + wait
     if now < due:
-        is_silent = any((*first, *asked))
+        is_new = shares and SHARED not in around.happened
         why = f"{member} reports itself; if it does not recover, this master reports it at {stamp(due)}"
-        return Note(SILENT if is_silent else "not reported", why, once=True)
+        return Note(SHARED if is_new else SILENT if any((*first, *asked)) else "not reported", why, once=True)
     if asked and not any(silence is None or silence for silence in asked) and now >= incident.last_seen + CALM:
         why = f"{member} was last refused at {stamp(incident.last_seen)}; this master reports it at the next failure"
         return Note("not reported", why, once=True)

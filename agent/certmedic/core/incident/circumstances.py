@@ -12,6 +12,8 @@ from certmedic.core.model import Attempt, Cause, Lease, Suspect
 
 DAY = timedelta(days=1)
 SILENT = "no answer"  # the event of an incident that another master is to report, which was first seen not to answer
+# The event of an incident that another master is to report, while this machine had a fault of its whole group. The others may be fixed later.
+SHARED = "left to the group"
 # After no answer for so long a machine counts as dead. The kubelet waits for up to five minutes between two starts of an etcd.
 DEAD_AFTER = timedelta(minutes=10)
 REFUSED_FOR = timedelta(seconds=15)  # after the first refusal of the actor; doubled by each further one
