@@ -41,7 +41,7 @@ REST = (f"{PKI}/apiserver.crt",)
             (f"{PKI}/apiserver.crt",),
             (
                 "sudo kubeadm certs renew apiserver && sudo mv /etc/kubernetes/manifests/kube-apiserver.yaml /root/"
-                " && sleep 20 && { sudo pkill -x kube-apiserver; true; } && sudo mv /root/kube-apiserver.yaml /etc/kubernetes/manifests/"
+                " && sleep 20 && { sudo pkill -x 'kube-apiserver'; true; } && sudo mv /root/kube-apiserver.yaml /etc/kubernetes/manifests/"
             ),
         ),
         (
@@ -52,7 +52,7 @@ REST = (f"{PKI}/apiserver.crt",)
             (f"{PKI}/apiserver-kubelet-client.crt", f"{PKI}/front-proxy-client.crt"),
             (
                 "sudo kubeadm certs renew apiserver-kubelet-client && sudo kubeadm certs renew front-proxy-client"
-                " && sudo mv /etc/kubernetes/manifests/kube-apiserver.yaml /root/ && sleep 20 && { sudo pkill -x kube-apiserver; true; }"
+                " && sudo mv /etc/kubernetes/manifests/kube-apiserver.yaml /root/ && sleep 20 && { sudo pkill -x 'kube-apiserver'; true; }"
                 " && sudo mv /root/kube-apiserver.yaml /etc/kubernetes/manifests/"
             ),
         ),
@@ -63,7 +63,7 @@ REST = (f"{PKI}/apiserver.crt",)
                 " && sudo kubeadm certs renew scheduler.conf"
                 " && sudo mv /etc/kubernetes/manifests/kube-controller-manager.yaml"
                 " /etc/kubernetes/manifests/kube-scheduler.yaml /root/ && sleep 20"
-                " && { sudo pkill -x kube-controller; sudo pkill -x kube-scheduler; true; }"
+                " && { sudo pkill -x 'kube-controller|kube-scheduler'; true; }"
                 " && sudo mv /root/kube-controller-manager.yaml /root/kube-scheduler.yaml /etc/kubernetes/manifests/"
             ),
         ),
@@ -194,7 +194,7 @@ def test_nodeup_runs_again_before_programs_that_read_only_at_their_start(path, e
             "kubeadm",
             (
                 "sudo mv /etc/kubernetes/manifests/etcd.yaml /etc/kubernetes/manifests/kube-scheduler.yaml /root/ && sleep 20"
-                " && { sudo pkill -x etcd; sudo pkill -x kube-scheduler; true; }"
+                " && { sudo pkill -x 'etcd|kube-scheduler'; true; }"
                 " && sudo mv /root/etcd.yaml /root/kube-scheduler.yaml /etc/kubernetes/manifests/"
             ),
         ),

@@ -60,13 +60,13 @@ def _moves(pods: Sequence[str], end: str) -> tuple[Command, ...]:
 
     A kubelet that started while the API was down stops nothing ("sources aren't ready yet"), so that what still runs is ended.
     """
-    ends = " ".join(f"sudo pkill -x {pod[:COMM]};" for pod in _ORDER if pod in pods)
+    ended = "|".join(pod[:COMM] for pod in _ORDER if pod in pods)
     there = [f"{MANIFESTS}/{pod}{end}" for pod in pods]
     back = [f"/root/{pod}{end}" for pod in pods]
     return (
         run("sudo", "mv", *there, "/root/"),
         run("sleep", "20"),
-        *(fixed(f"{{ {ends} true; }}") if ends else ()),
+        *(fixed(f"{{ sudo pkill -x '{ended}'; true; }}") if ended else ()),
         run("sudo", "mv", *back, f"{MANIFESTS}/"),
     )
 

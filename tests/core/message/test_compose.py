@@ -32,7 +32,7 @@ from certmedic.core.model import (
     WaitsFor,
 )
 from certmedic.core.text import cut
-from labs import values
+from labs import letters, values
 from labs.values import NOW
 
 HOST = "master-a"
@@ -232,6 +232,25 @@ def test_first_line_warns_if_a_restart_keeps_the_old_file():
     assert composed.title.endswith("move the old file, then restart")
     assert "Fix: A restart alone does not fix it. etcd-manager 3.0.20200307 keeps an expired" in composed.plain
     assert "certmedic: does not act. To change that: set remedy.reissue" in composed.plain
+
+
+@pytest.mark.parametrize("ends", [NOW - MINUTE, NOW + MINUTE])
+@pytest.mark.parametrize("cluster", ["", "production.eu-central-1.example.com"])
+def test_message_for_a_group_always_has_room_for_the_other_masters(cluster, ends):
+    facts = values.facts(letters.of_kubeadm(ends=ends))
+    (diagnosis,) = verdict.survey(facts, warn_within=values.DAY)
+    composed = compose(
+        MessageKind.OPENED,
+        diagnosis,
+        decision=decided(diagnosis, facts, "notify"),
+        cluster=cluster,
+        host=f"{HOST}.{cluster}",
+        outcome="master-b, master-c",
+    )
+    assert len(diagnosis.certificates) == 10
+    for text in (composed.plain, composed.markdown, text_of(composed.html)):
+        assert "master-b, master-c" in text
+        assert "This message is for all of them" in text
 
 
 def test_message_about_a_peer_names_it_and_advises_against_a_restart_here():

@@ -89,7 +89,8 @@ def opened(report: Report) -> tuple[Block, ...]:
     """Return the parts of a first message, or of a reminder."""
     if report.diagnosis.cause is Cause.BLIND:
         return blind(report)
-    return (*case(report), blocks.others(report), blocks.doing(report), blocks.command(report), blocks.more(report))
+    # Whom the message is for stands first, since the last fact is left out first where not all have room.
+    return (blocks.others(report), *case(report), blocks.doing(report), blocks.command(report), blocks.more(report))
 
 
 def resolved(report: Report) -> tuple[Block, ...]:
