@@ -52,3 +52,11 @@ def test_message_is_short_and_names_host_and_severity(name):
 )
 def test_trouble_of_a_member_or_a_group_is_reported_by_one_master(name, hosts):
     assert Counter(re.search(r"master-[abc]", letter.title)[0] for letter in letters.told(name)) == hosts
+
+
+@pytest.mark.parametrize("name", [name for name in letters.OF_THREE if re.search("of all|the CA|kubeadm", name)])
+def test_first_message_about_a_group_names_the_other_members(name):
+    first = letters.told(name)[0]
+    for text in (first.plain, first.markdown, first.html):
+        assert "etcd-b, etcd-c" in text
+        assert "for all of them" in text
