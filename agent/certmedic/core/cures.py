@@ -58,15 +58,16 @@ def _rank(name: str) -> tuple[int, str]:
 def _moves(pods: Sequence[str], end: str) -> tuple[Command, ...]:
     """Return the commands that move manifests away and back, so that the kubelet stops and starts the pods.
 
-    A kubelet that started while the API was down stops nothing ("sources aren't ready yet"), so that what still runs is ended.
+    A kubelet that started while the API was down stops nothing ("sources aren't ready yet"), so that what still runs is ended:
+    one pkill for each name, since pkill warns of a pattern over 15 characters that matches nothing.
     """
-    ended = "|".join(pod[:COMM] for pod in _ORDER if pod in pods)
+    ended = " ".join(pod[:COMM] for pod in _ORDER if pod in pods)
     there = [f"{MANIFESTS}/{pod}{end}" for pod in pods]
     back = [f"/root/{pod}{end}" for pod in pods]
     return (
         run("sudo", "mv", *there, "/root/"),
         run("sleep", "20"),
-        *(fixed(f"{{ sudo pkill -x '{ended}'; true; }}") if ended else ()),
+        *(fixed(f"{{ for p in {ended}; do sudo pkill -x $p; done; true; }}") if ended else ()),
         run("sudo", "mv", *back, f"{MANIFESTS}/"),
     )
 
