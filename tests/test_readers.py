@@ -13,6 +13,7 @@ from certmedic.core.symptoms import NEEDLES
 from certmedic.edge import inbox
 from certmedic.edge.containers import DockerSource
 from labs.docker import start_dockerd
+from labs.reading import read_on_thread
 from labs.values import NOW, member
 from labs.waiting import until
 
@@ -281,7 +282,7 @@ def test_loss_and_return_of_a_real_daemon_are_reported(lab, monkeypatch):
     monkeypatch.setattr(life, "QUIET_LOOK_EVERY", timedelta(seconds=1))
     with start_dockerd() as daemon:
         try:
-            inbox.start([DockerSource(NEEDLES, base_url=daemon.url)], {}, box, stop)
+            read_on_thread([DockerSource(NEEDLES, base_url=daemon.url)], {}, box.put, stop)
 
             def turned(kinds):
                 lab.loop.step(box.drain(0.2), datetime.now(UTC))

@@ -41,6 +41,7 @@ from certmedic.loop import Loop
 from certmedic.ports import Channel, Delivered, World
 from certmedic.pulse import Pulse
 from labs.pki import authority
+from labs.reading import read_on_thread
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 PODS = ("etcd-manager-main", "etcd-manager-events", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -217,7 +218,7 @@ def main() -> None:
     box, stop, seen = inbox.Inbox(), threading.Event(), list[dict[str, float]]()
     source = PodSource(NEEDLES, root=month.logs)
     with Store(config.state / "state.sqlite3") as store:
-        inbox.start([source], store.positions(), box, stop)
+        read_on_thread([source], store.positions(), box.put, stop)
         loop = Loop(config=config, store=store, world=world, started_at=start, sources={"pods": True, "journal": True})
         pulse = Pulse(config=config, store=store, world=world, required=())
         memory.freeze()

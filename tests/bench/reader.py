@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 
 from bench import lines
@@ -71,7 +70,8 @@ def main() -> None:
         sys.stdout.flush()
         os._exit(0)
 
-    reads.follow(positions.get, put, threading.Event())
+    for seconds in reads.reads(positions.get, put):
+        time.sleep(seconds)
 
 
 main()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from certmedic.edge.journal.wait import BUSY_TICK, SOON, Wait
-from certmedic.edge.source import Status, from_checkpoint, moment, to_checkpoint
+from certmedic.edge.journal.wait import BUSY_TICK, Wait
+from certmedic.edge.source import TICK, Status, from_checkpoint, moment, pause, to_checkpoint
 
 
 def offset(kept) -> int:
@@ -52,8 +53,8 @@ def test_moment_prints_the_time_in_utc():
 
 
 def test_journal_wait_shrinks_at_once_and_grows_slowly():
-    wait = Wait(1.0)
-    assert wait.seconds == 1.0
+    wait = Wait()
+    assert wait.seconds == TICK
     wait.learn(1.0, 100)  # 100 entries a second
     assert wait.seconds == pytest.approx(0.1)
     wait.learn(1.0, 10_000)
@@ -61,7 +62,12 @@ def test_journal_wait_shrinks_at_once_and_grows_slowly():
     wait.learn(0.05, 0)
     assert BUSY_TICK < wait.seconds < 0.1
     wait.learn(1.0, 4)
-    assert wait.seconds == SOON
-    for _ in range(8):
-        wait.learn(SOON, 0)
-    assert wait.seconds == 1.0  # short waits without entries do not keep it short
+    assert wait.seconds == TICK
+
+
+def test_pause_yields_what_is_left_until_it_is_over():
+    left = pause(0.05)
+    assert 0.0 < next(left) <= 0.05
+    assert 0.0 < next(left) < 0.05
+    time.sleep(0.05)
+    assert list(left) == []

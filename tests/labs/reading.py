@@ -1,25 +1,38 @@
-"""Run a source as the agent does, through the guard and the inbox, and collect its items."""
+"""Run a source as the reader does, and collect its items through an inbox."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Self
 
-from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceStatus, SourceUp
-from certmedic.edge.inbox import Inbox, start
-from certmedic.edge.source import Source
+from certmedic.core.model import Item, LogEntry, SourceDown, SourceStatus, SourceUp
+from certmedic.edge.inbox import Inbox
+from certmedic.edge.roundrobin import RoundRobin
+from certmedic.edge.source import Source, move_on
 
 
 def settle(positions: dict[str, str], items: Iterable[Item]) -> None:
     """Update positions as the store does for handled items."""
     for item in items:
-        if isinstance(item, LogEntry | Progress):
-            if item.position is None:
-                positions.pop(item.stream, None)
-            else:
-                positions[item.stream] = item.position
+        move_on(positions, item)
+
+
+def read_on_thread(
+    sources: Iterable[Source], positions: Mapping[str, str], put: Callable[[Item], None], stop: threading.Event
+) -> threading.Thread:
+    """Read sources by turns on a thread until `stop` is set."""
+
+    def run() -> None:
+        with contextlib.closing(RoundRobin(sources, positions, put)) as rounds:
+            while not stop.wait(rounds.go_round()):
+                pass
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
 
 
 class Reading:
@@ -30,7 +43,9 @@ class Reading:
         self.earlier = dict(positions or {})  # positions in the store at the start of the source
         self.positions = dict(self.earlier)  # positions after handling all items so far
         self._inbox, self._stop = Inbox(), threading.Event()
-        (self._thread,) = start([source], self.earlier, self._inbox, self._stop)
+        self._thread = read_on_thread(
+            [source], self.earlier, lambda item: self._inbox.put(item, self._stop), self._stop
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -1,8 +1,8 @@
 """Docker's logs are read as files, and over the socket where they are in no file and the socket may be used."""
 
+import contextlib
 import os
 import shutil
-import threading
 
 import pytest
 
@@ -30,9 +30,10 @@ def test_source_keeps_reading_files_while_the_daemon_does_not_answer(tmp_path):
     root = tmp_path / "data [1]"
     (root / "containers").mkdir(parents=True)
     watch = str(Watch(time=5.5, globs=DockerFiles(NEEDLES, str(root))._globs))
-    stop = threading.Event()
-    stop.set()
-    DockerLogs(NEEDLES, base_url=f"unix://{tmp_path}/none.sock").follow({"docker": watch}.get, print, stop)
+    source = DockerLogs(NEEDLES, base_url=f"unix://{tmp_path}/none.sock")
+    with contextlib.closing(source.reads({"docker": watch}.get, print)) as reads:
+        next(reads)
+    assert isinstance(source._source, DockerFiles)
 
 
 @pytest.mark.real

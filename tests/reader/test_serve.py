@@ -1,4 +1,4 @@
-"""The reader process: the libraries that it loads, and the cut of items into frames."""
+"""The reader process: the libraries that it loads, and when items are sent in frames."""
 
 import json
 import os
@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from certmedic.core.model import LogEntry, SourceUp
-from certmedic.edge.wire import MOST
-from certmedic.reader.serve import FRAME, parts
+from certmedic.core.model import LogEntry, Progress, SourceUp
+from certmedic.edge.wire import BEAT, MOST, WireError, items_of
+from certmedic.reader import serve
+from certmedic.reader.serve import FIRST, FRAME
 from labs import AGENT
 
 ENTRY = LogEntry(stream="journal", position="1", time=datetime(2026, 11, 24, tzinfo=UTC), text="x")
@@ -31,14 +32,88 @@ HEAVY = (
 )
 
 
-def test_items_are_cut_into_parts_that_fit_into_a_frame_in_order():
-    items = [replace(ENTRY, position=str(n), text="x" * 60_000) for n in range(20)] + [SourceUp(source="journal")]
-    cut = list(parts(items))
+class Sent:
+    """The connection to the agent, by its Protocol: the frames, as they were sent."""
 
-    assert [item for part in cut for item in part] == items
-    assert len(cut) > 1
+    def __init__(self) -> None:
+        self.frames, self.gone = [], False
+
+    def send(self, value) -> None:
+        if self.gone:
+            raise WireError("takes nothing: Broken pipe")
+        self.frames.append(items_of(value))
+
+
+@pytest.fixture
+def outgoing(monkeypatch):
+    monkeypatch.setattr(serve.time, "monotonic", lambda: 100.0)
+    sent = Sent()
+    return serve.Outgoing(sent), sent
+
+
+REPORT = Progress(stream="journal", position="1")
+
+
+def test_items_are_cut_into_frames_in_order(outgoing):
+    out, sent = outgoing
+    items = [replace(ENTRY, position=str(n), text="x" * 60_000) for n in range(20)] + [SourceUp(source="journal")]
+    for item in items:
+        out.put(item)
+    out.turn(100.0)
+
+    assert [item for frame in sent.frames for item in frame] == items
+    assert len(sent.frames) > 1
     # JSON writes a character with at most six.
     assert 6 * (FRAME + 64 * 1024) < MOST
+
+
+def test_many_small_items_fill_a_frame_too(outgoing):
+    out, sent = outgoing
+    for number in range(10_000):
+        out.put(Progress(stream=f"pod:{number}", position="1"))
+    assert 1 < len(sent.frames) < 100
+
+
+@pytest.mark.parametrize(
+    ("item", "at", "frames"),
+    [
+        (ENTRY, 100.0, 1),
+        (SourceUp(source="journal"), 100.0, 1),
+        (REPORT, 100.0, 1),  # at first, nothing waits
+        (None, 100.0, 0),
+        (None, 100.0 + BEAT, 1),  # a sign of life
+    ],
+)
+def test_frame_is_sent_when_it_cannot_wait(outgoing, item, at, frames):
+    out, sent = outgoing
+    if item:
+        out.put(item)
+    out.turn(at)
+    assert len(sent.frames) == frames
+
+
+def test_reports_wait_for_the_next_line_or_sign_of_life(outgoing):
+    out, sent = outgoing
+    out.turn(100.0 + FIRST)
+    assert sent.frames == [[]]
+    out.put(REPORT)
+    out.turn(100.0 + FIRST + 1)
+    assert sent.frames == [[]]
+    out.put(ENTRY)
+    out.turn(100.0 + FIRST + 2)
+    assert sent.frames == [[], [REPORT, ENTRY]]
+    out.put(REPORT)
+    out.turn(100.0 + FIRST + 2 + BEAT)
+    assert sent.frames[2:] == [[REPORT]]
+
+
+def test_agent_that_is_gone_ends_the_round_and_is_no_failure_of_a_source(outgoing):
+    out, sent = outgoing
+    sent.gone = True
+    for _ in range(10):
+        out.put(replace(ENTRY, text="x" * 60_000))
+    with pytest.raises(WireError, match="Broken pipe"):
+        out.turn(100.0)
 
 
 @pytest.mark.slow

@@ -20,11 +20,11 @@ import pytest
 from certmedic.core.model import LogEntry, SourceDown, SourceStatus
 from certmedic.edge.files import FileSource, PodSource, tail
 from certmedic.edge.files import source as follow
-from certmedic.edge.inbox import read_forever
 from certmedic.edge.journal import JournalSource
 from certmedic.edge.journal import source as journal
 from labs import waiting
 from labs.journal import REMOTE, Record, write_journal
+from labs.reading import read_on_thread, settle
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ class _Heap(ctypes.Structure):
 
 
 class Drain:
-    """Runs a source as the agent does, counts its entries and keeps none."""
+    """Runs a source as the reader does, counts its entries and keeps none."""
 
     def __init__(self, source) -> None:
         self.positions: dict[str, str] = {}
@@ -62,11 +62,10 @@ class Drain:
         self.idle = 0
         self.down: list[str] = []
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=read_forever, args=(source, self.positions, self, self._stop))
-        self._thread.start()
+        self._thread = read_on_thread([source], {}, self.put, self._stop)
 
-    def put(self, item, stop) -> None:
-        """Receive an item in place of the inbox."""
+    def put(self, item) -> None:
+        settle(self.positions, [item])
         self.entries += isinstance(item, LogEntry)
         self.idle += isinstance(item, SourceStatus) and not item.lag_seconds
         if isinstance(item, SourceDown):
@@ -127,7 +126,6 @@ def grown(drain: Drain, one_round: Callable[[int], int]) -> dict[str, int]:
 def _quick(monkeypatch):
     for module in (journal, follow):
         monkeypatch.setattr(module, "REPORT_EVERY", 0.05)
-    monkeypatch.setattr(follow, "TICK", 0.1)
     monkeypatch.setattr(tail, "LINGER", 0.2)
 
 

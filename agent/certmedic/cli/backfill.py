@@ -19,7 +19,7 @@ from certmedic.core import echo, symptoms, verdict
 from certmedic.core.model import Diagnosis, Fold, LogEntry, Sighting, Trust
 from certmedic.core.sightings import counted
 from certmedic.core.text import stamp
-from certmedic.edge import inbox
+from certmedic.edge import roundrobin
 from certmedic.edge.containers import DockerError
 from certmedic.edge.facts.machine import Machine
 from certmedic.edge.files import FileSource, PodSource
@@ -137,7 +137,7 @@ def read_all(settings: Config, start: datetime, past: Past, progress: output.Pro
     """Read every source that exists into `past`; return what `--json` says of each."""
     watching = app.watching(settings)
     exist = there(watching)
-    readers = (source.source if isinstance(source, inbox.WhenThere) else source for source in sources(watching))
+    readers = (source.source if isinstance(source, roundrobin.WhenThere) else source for source in sources(watching))
     return [read(each, start, past, progress) for each in readers if isinstance(each, Reader) and each.name in exist]
 
 

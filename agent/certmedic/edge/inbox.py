@@ -1,56 +1,23 @@
-"""The inbox: one bounded queue into which many readers put items, for one owner.
+"""The inbox: one bounded queue into which threads put items, for one owner.
 
-A reader is a `Source`: it reads until it is stopped, and raises on failure. `read_forever` runs it again and again, and turns its
-failures into items, so that blindness arrives like a line. When the inbox is full, the readers wait: the journal, the files
-and the daemon's logs are the buffer, and nothing is dropped.
+When it is full, they wait: the journal, the files and the daemon's logs are the buffer, and nothing is dropped.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import queue
-import random
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from typing import TypeAlias
 
-from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceUp
-from certmedic.edge.source import Source
+from certmedic.core.model import Item
+from certmedic.edge.source import TICK, Reads, move_on
 
-FIRST_PAUSE = 1.0  # seconds
-LONGEST_PAUSE = 60.0
-LOOK_EVERY = 2.0  # seconds between two looks for a path that is not there
 BATCH = 2000  # items of one turn and one transaction: many for a storm, few enough to stop at once
 
-log = logging.getLogger(__name__)
-
-
-class WhenThere:
-    """A source that is read as soon as a path exists: on a master, the agent starts before the container runtime.
-
-    Once the source was read, it is blind if the path goes away.
-    """
-
-    def __init__(self, source: Source, path: str) -> None:
-        self.name, self.required = source.name, source.required
-        self.source = source
-        self._path = path
-        self._began = False
-
-    @property
-    def there(self) -> bool:
-        """Whether there is something to read."""
-        return self._began or os.path.exists(self._path)  # noqa: PTH110 - in Debian 12, Path.exists raises PermissionError
-
-    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
-        """Wait, then read until `stop` is set; raise on failure."""
-        while not self.there:
-            if stop.wait(LOOK_EVERY):
-                return
-        self._began = True
-        self.source.follow(resume, put, stop)
+Resume: TypeAlias = Callable[[str], str | None]
+Follow: TypeAlias = Callable[[Resume, Callable[[Item], None], threading.Event], None]
 
 
 class Inbox:
@@ -82,60 +49,34 @@ class Inbox:
         return items
 
 
-def read_forever(source: Source, positions: dict[str, str], inbox: Inbox, stop: threading.Event) -> None:
-    """Run `source.follow` until `stop` is set, with growing pauses between its failures.
+def on_thread(follow: Follow, resume: Resume, put: Callable[[Item], None], name: str) -> Reads:
+    """Read what must be waited for: `follow(resume, put, stop)` runs on a thread until `stop` is set, and this passes its items on."""
+    inbox, stop, reached, failure = Inbox(), threading.Event(), dict[str, str](), list[Exception]()
 
-    `positions` holds the position of each stream that has not ended, and is updated, so that the source goes on after the last
-    item that it put.
-
-    An outage is reported once, with the reason of its first failure. Its end is reported once the source has read for as long as
-    the pause before, so that a source that fails again at the same place does not report a recovery each time.
-    """
-    pause, down, began = FIRST_PAUSE, False, 0.0
-
-    def put(item: Item) -> None:
-        nonlocal pause, down
-        if down and time.monotonic() - began >= pause:
-            pause, down = FIRST_PAUSE, False
-            log.info("%s: reads again", source.name)
-            inbox.put(SourceUp(source=source.name), stop)
+    def put_here(item: Item) -> None:
+        move_on(reached, item)
         inbox.put(item, stop)
-        if isinstance(item, LogEntry | Progress):
-            if item.position is None:
-                positions.pop(item.stream, None)
-            else:
-                positions[item.stream] = item.position
 
-    while not stop.is_set():
-        began = time.monotonic()
+    def run() -> None:
         try:
-            source.follow(positions.get, put, stop)
-            reason = "the reader ended by itself"
-        except Exception as error:  # any error: report it and try again
-            reason = str(error) or type(error).__name__
-            log.debug("%s failed", source.name, exc_info=True)
-        if stop.is_set():
-            return
-        if not down:
-            down = True
-            log.warning("%s: %s", source.name, reason)
-            inbox.put(SourceDown(source=source.name, reason=reason), stop)
-        else:
-            pause = min(2 * pause, LONGEST_PAUSE)
-        # Sources that failed together should not all come back at the same moment.
-        stop.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+            # Its own positions are ahead of those that were passed on.
+            follow(lambda stream: reached.get(stream) or resume(stream), put_here, stop)
+        except Exception as error:  # noqa: BLE001 - raised below, behind the last item
+            failure.append(error)
 
-
-def start(
-    sources: Iterable[Source], positions: Mapping[str, str], inbox: Inbox, stop: threading.Event
-) -> list[threading.Thread]:
-    """Start one daemon thread per source; `positions` are the stored ones of earlier runs."""
-    # Shared: no stream belongs to two sources.
-    reached = dict(positions)
-    threads = [
-        threading.Thread(target=read_forever, args=(source, reached, inbox, stop), name=source.name, daemon=True)
-        for source in sources
-    ]
-    for thread in threads:
-        thread.start()
-    return threads
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    try:
+        over = False
+        while not over:
+            over = not thread.is_alive()
+            while items := inbox.drain(0.0):
+                for item in items:
+                    put(item)
+                yield 0.0
+            if not over:
+                yield TICK
+        if failure:
+            raise failure[0]
+    finally:
+        stop.set()

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceStatus, SourceUp
-from certmedic.edge.inbox import FIRST_PAUSE, LONGEST_PAUSE, Inbox
+from certmedic.edge.inbox import Inbox
 from certmedic.edge.os import spawn
-from certmedic.edge.source import UnseenError
+from certmedic.edge.source import FIRST_PAUSE, LONGEST_PAUSE, UnseenError, move_on
 from certmedic.edge.wire import BEAT, Connection, Hello, Watching, WireError, dump, items_of, welcome_of
 
 NAME = "reader"  # under which its own state is shown
@@ -30,7 +30,9 @@ SILENCE = 4 * BEAT  # seconds without a frame, after which the reader counts as 
 ANSWER = 25.0  # seconds for one answer
 PATIENCE = 30.0  # seconds that a question waits for a reader
 TICK = 0.5  # seconds between two looks whether a reader has ended or is back
-LOOK_EVERY = BEAT  # seconds between two looks whether to replace the reader
+LOOK_EVERY = (
+    BEAT + 1
+)  # seconds between two looks whether to replace the reader: a beat later, so that one wakes this thread, not both
 ENDING = 5.0  # seconds for the thread to end
 REPORT_EVERY = 10.0  # seconds
 
@@ -234,10 +236,7 @@ class Link:
             case LogEntry() | Progress():
                 state.matched += isinstance(item, LogEntry)
                 self._box.put(item, self._stop)
-                if item.position is None:
-                    self._positions.pop(item.stream, None)
-                else:
-                    self._positions[item.stream] = item.position
+                move_on(self._positions, item)
                 return
             case SourceDown():
                 state.cut.discard(item.source)

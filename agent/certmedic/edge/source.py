@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from certmedic.core import text
-from certmedic.core.model import Item, SourceStatus
+from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
 
+TICK = 0.28  # the longest time between two steps of a source, in seconds: a line is to be recorded within 0.3 s
+FIRST_PAUSE = 1.0  # seconds after the first failure
+LONGEST_PAUSE = 60.0  # seconds after many
+
+Reads: TypeAlias = Generator[float, None, None]
 _Position = TypeVar("_Position")
 
 
@@ -25,12 +30,21 @@ class Source(Protocol):
     name: str
     required: bool
 
-    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
-        """Read until `stop` is set; raise on failure.
+    def reads(self, resume: Callable[[str], str | None], put: Callable[[Item], None]) -> Reads:
+        """Read step by step, without waiting; yield after each step the seconds until the next, 0 if there is more to read.
+
+        The next step may come earlier: `TICK` seconds later at the latest. An exception is a failure. `close()` ends the reading.
 
         `resume(stream)` gives the position after which a stream is to be read, None for a new stream. As soon as the
         source reads, and every few seconds from then on, it puts a SourceStatus.
         """
+
+
+def pause(seconds: float) -> Reads:
+    """Yield the seconds that are left of a pause until it is over."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        yield left
 
 
 def moment(seconds: float) -> str:
@@ -52,6 +66,15 @@ def from_checkpoint(stored: str | None, make: Callable[[Any], _Position]) -> _Po
         return make(json.loads(stored or "null"))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
+
+
+def move_on(positions: dict[str, str], item: Item) -> None:
+    """Update the position of each stream that has not ended by an item that was put."""
+    if isinstance(item, LogEntry | Progress):
+        if item.position is None:
+            positions.pop(item.stream, None)
+        else:
+            positions[item.stream] = item.position
 
 
 # ---------------------------------------------------------------- status

@@ -16,9 +16,10 @@ from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
 from certmedic.edge.containers import DockerError, DockerSource
 from certmedic.edge.containers.own import own_ids
 from certmedic.edge.files.docker import LOGS, DockerFiles
+from certmedic.edge.inbox import on_thread
 from certmedic.edge.os import docker_root
 from certmedic.edge.os.readfile import may_access
-from certmedic.edge.source import from_checkpoint
+from certmedic.edge.source import TICK, Reads, from_checkpoint
 
 IN_FILES = frozenset({"json-file", "none", ""})  # log drivers, with those that keep nothing
 BESIDE = "docker-socket"  # the stream of the time until which containers were watched over the socket beside the files
@@ -46,29 +47,30 @@ class DockerLogs:
         self._trouble = ""  # of the socket beside the files
         self._source: DockerSource | DockerFiles = self._over_socket(())
 
-    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
-        """Read until `stop` is set. Raises DockerError or OSError if neither files nor socket can be read."""
+    def reads(self, resume: Callable[[str], str | None], put: Callable[[Item], None]) -> Reads:
+        """Read step by step. Raises DockerError or OSError if neither files nor socket can be read."""
         root = self._choose(earlier=root_of(resume(self.name)))
         if isinstance(self._source, DockerSource):
-            self._source.follow(lambda stream: time_of(resume(stream)), put, stop)
+            yield from self._source.reads(lambda stream: time_of(resume(stream)), put)
             return
-        ended = threading.Event()
-        beside = threading.Thread(
-            target=self._beside, args=(resume, put, _Either(stop, ended)), name="docker socket", daemon=True
-        )
+        wanted = False
 
         def pass_on(item: Item) -> None:
-            # The status comes every few seconds, on this same thread.
+            nonlocal wanted
+            # The status comes every few seconds.
             if isinstance(item, SourceStatus) and (unread := self._unread(root)):
-                if self._may_use_socket and beside.ident is None:
-                    beside.start()
+                wanted |= self._may_use_socket
                 item = self._with_trouble(item, unread)
             put(item)
 
-        try:
-            self._source.follow(resume, pass_on, stop)
-        finally:
-            ended.set()
+        with contextlib.ExitStack() as closing:
+            files = closing.enter_context(contextlib.closing(self._source.reads(resume, pass_on)))
+            beside: Reads | None = None
+            for seconds in files:
+                if wanted and beside is None:
+                    beside = on_thread(self._beside, resume, put, "docker socket")
+                    closing.enter_context(contextlib.closing(beside))
+                yield min(seconds, next(beside, TICK) if beside else TICK)
 
     def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
         """Read all logs from `since` on, once; yield as `JournalSource.past` does. Raises DockerError."""
@@ -140,22 +142,6 @@ class DockerLogs:
             with contextlib.suppress(DockerError, OSError):
                 self._over_socket(self._elsewhere).follow(resume_here, put_here, stop)
             stop.wait(AGAIN)
-
-
-class _Either(threading.Event):
-    """Set as soon as one of two events is set."""
-
-    def __init__(self, first: threading.Event, second: threading.Event) -> None:
-        super().__init__()
-        self._first, self._second = first, second
-
-    def is_set(self) -> bool:
-        """Whether one of them is set."""
-        return self._first.is_set() or self._second.is_set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the second of them, unless the first is set already."""
-        return self.is_set() or self._second.wait(timeout) or self._first.is_set()
 
 
 def time_of(stored: str | None) -> str | None:

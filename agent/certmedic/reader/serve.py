@@ -13,9 +13,7 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
@@ -27,9 +25,9 @@ ACTIVATED = 3  # the descriptor of the socket, sd_listen_fds(3)
 PATIENCE = 10.0  # seconds for the agent's connections
 GREETING = 60.0  # seconds for its greeting: it loads its modules meanwhile
 A_WHILE = 3600.0  # seconds
-FRAME = 256 * 1024  # characters of lines after which a frame is sent
-HOLD = 2.5  # seconds for which reports of progress are kept, so that one frame holds those of all sources
-FIRST = 10.0  # seconds after the start in which none is kept
+FRAME = 256 * 1024  # characters after which a frame is sent
+ITEM = 200  # characters of an item besides its text, roughly
+FIRST = 10.0  # seconds after the start in which no report is kept
 _PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger(__name__)
@@ -93,36 +91,62 @@ def follow(entries: socket.socket) -> NoReturn:
         serve_entries(Connection(entries))
     except WireError as error:
         log.debug("the agent %s", error)
-    # Without waiting for the threads of the sources: nothing is written, and the agent has the positions.
+    # Without waiting for a thread of Docker's: nothing is written, and the agent has the positions.
     sys.stderr.flush()
     os._exit(0)
 
 
+class Outgoing:
+    """The items that are to be sent. Each frame wakes two threads of the agent: reports can wait for each other, lines cannot."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._items: list[Item] = []
+        self._size = 0  # characters of them
+        self._urgent = False  # whether there is more than reports of what was read
+        self._sent = self._began = time.monotonic()
+        self._gone: WireError | None = None
+
+    def put(self, item: Item) -> None:
+        """Add an item; send a full frame, which waits for the agent."""
+        self._items.append(item)
+        self._urgent |= not isinstance(item, Progress | SourceStatus)
+        self._size += ITEM + (len(item.text) if isinstance(item, LogEntry) else 0)
+        if self._size > FRAME:
+            # Not raised into a source, where it would count as the source's failure.
+            try:
+                self._send()
+            except WireError as error:
+                self._gone = error
+
+    def turn(self, now: float) -> None:
+        """Send what cannot wait any longer at `now` (monotonic), and a sign of life. Raises WireError once the agent is gone."""
+        if self._gone:
+            raise self._gone
+        if self._urgent or now >= self._sent + BEAT or (self._items and now < self._began + FIRST):
+            self._send()
+            self._sent = now
+
+    def _send(self) -> None:
+        items, self._items, self._size, self._urgent = self._items, [], 0, False
+        self._connection.send(items_to(items))
+
+
 def serve_entries(connection: Connection) -> None:
-    """Follow what the agent asks for, until it is gone. Raises WireError then."""
-    from certmedic.edge import inbox  # noqa: PLC0415 - the agent begins meanwhile
+    """Read what the agent asks for, until it is gone. Raises WireError then."""
+    from certmedic.edge.roundrobin import RoundRobin  # noqa: PLC0415 - the agent begins meanwhile
     from certmedic.reader.sources import sources, there  # noqa: PLC0415 - as above
 
     hello = greeted(connection)
     connection.send(dump(Welcome(pid=os.getpid(), there=there(hello.watching))))
-    box, stop = inbox.Inbox(), threading.Event()
     own = frozenset({os.getpid(), hello.pid} - {0})
-    inbox.start(sources(hello.watching, own), hello.positions, box, stop)
-    try:
-        began, collector = time.monotonic(), Collector()
+    outgoing, collector = Outgoing(connection), Collector()
+    with contextlib.closing(RoundRobin(sources(hello.watching, own), hello.positions, outgoing.put)) as rounds:
         while True:
             collector.turn(time.monotonic())
-            items, until = box.drain(BEAT), time.monotonic() + HOLD
-            # Each frame wakes two threads of the agent. Reports of what was read can wait for each other; lines cannot.
-            while items and until > began + FIRST and all(isinstance(item, Progress | SourceStatus) for item in items):
-                more = box.drain(max(0.0, until - time.monotonic()))
-                if not more:
-                    break
-                items += more
-            for part in parts(items) if items else ([],):
-                connection.send(items_to(part))
-    finally:
-        stop.set()
+            wait = rounds.go_round()
+            outgoing.turn(time.monotonic())
+            time.sleep(wait)
 
 
 def serve_questions(connection: Connection) -> None:
@@ -154,16 +178,3 @@ def greeted(connection: Connection) -> Hello:
     if frame is None:
         raise WireError("sent no greeting")
     return hello_of(frame)
-
-
-def parts(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Cut items into parts that fit into a frame each."""
-    part, size = list[Item](), 0
-    for item in items:
-        part.append(item)
-        size += len(item.text) if isinstance(item, LogEntry) else 0
-        if size > FRAME:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from certmedic.core.needles import NEEDLES
-from certmedic.edge import inbox
+from certmedic.edge.roundrobin import WhenThere
 from certmedic.edge.source import Source
 from certmedic.edge.wire import Watching
 
@@ -26,7 +26,7 @@ def sources(watching: Watching, own_pids: frozenset[int] = frozenset()) -> list[
         url, names, labels = watching.docker_url, watching.docker_names, watching.docker_labels
         docker = DockerLogs(NEEDLES, names=names, labels=labels, base_url=url, with_journal=watching.journal)
         waits = watching.docker is None and url.startswith("unix:")
-        chosen.append(inbox.WhenThere(docker, url.removeprefix("unix://")) if waits else docker)
+        chosen.append(WhenThere(docker, url.removeprefix("unix://")) if waits else docker)
     if watching.pods:
         from certmedic.edge.files import PodSource
 

@@ -7,6 +7,7 @@ import pytest
 from certmedic.core.model import Recheck
 from certmedic.edge.files.certificates import CertificateSource
 from labs.masters import until
+from labs.reading import read_on_thread
 
 pytestmark = pytest.mark.slow
 
@@ -16,8 +17,7 @@ def changes(tmp_path):
     """Follow <tmp>/vol-*/pki/*.crt; return a function that lists the changes reported so far."""
     items, stop = [], threading.Event()
     source = CertificateSource([f"{tmp_path}/vol-*/pki/*.crt"])
-    thread = threading.Thread(target=source.follow, args=(lambda _: None, items.append, stop))
-    thread.start()
+    thread = read_on_thread([source], {}, items.append, stop)
     assert until(lambda: items, seconds=10)
     yield lambda: [item for item in items if isinstance(item, Recheck)]
     stop.set()

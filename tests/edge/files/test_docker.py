@@ -28,7 +28,6 @@ STAMP = "2026-11-24T15:40:{:02}.123456789Z"
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(follow, "REPORT_EVERY", 0.1)
-    monkeypatch.setattr(follow, "TICK", 0.1)
 
 
 def record(text, second=1, stream="stderr"):

@@ -26,7 +26,6 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(follow, "REPORT_EVERY", 0.1)
-    monkeypatch.setattr(follow, "TICK", 0.1)
 
 
 @pytest.fixture

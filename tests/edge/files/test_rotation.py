@@ -179,24 +179,10 @@ def test_rotation_steps_at_any_moment_give_each_line_once(tmp_path, stands, stor
 # ---------------------------------------------------------------- the follower of many files, killed and restarted
 
 
-class Until:
-    """Stand in for the stop event of a reader thread: the reader runs in this thread until all steps are done and read."""
-
-    def __init__(self) -> None:
-        self.over = False
-
-    def is_set(self) -> bool:
-        return self.over
-
-    def wait(self, seconds: float) -> bool:
-        time.sleep(min(seconds, 0.002))
-        return self.over
-
-
 def followed(lab: Lab, positions: dict[str, str], steps: list[tuple[int, str]]) -> list[Item]:
     """Follow the log from `positions` while `steps` happen, until it is idle; return all items."""
     items: list[Item] = []
-    stop, reached = Until(), dict(positions)
+    reached = dict(positions)
 
     def put(item: Item) -> None:
         nonlocal reports, idle
@@ -207,14 +193,16 @@ def followed(lab: Lab, positions: dict[str, str], steps: list[tuple[int, str]]) 
             if reports > 60:
                 moments.do_all()
             idle = idle + 1 if item.lag_seconds == 0 and not steps else 0
-            stop.over = idle >= 4
 
     reports = idle = 0
     with pytest.MonkeyPatch.context() as patched:
-        for name, seconds in {"REPORT_EVERY": 0.01, "TICK": 0.01, "GATHER": 0.0, "BURST": 0.0}.items():
-            patched.setattr(follow, name, seconds)
+        patched.setattr(follow, "REPORT_EVERY", 0.01)
         moments = Moments(patched, lab, steps)
-        lab.source().follow(reached.get, put, stop)
+        with contextlib.closing(lab.source().reads(reached.get, put)) as reads:
+            for seconds in reads:
+                if idle >= 4:
+                    break
+                time.sleep(min(seconds, 0.002))
     return items
 
 

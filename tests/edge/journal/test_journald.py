@@ -63,7 +63,6 @@ def records(first: int, count: int, *, usec: int | None = None, boot: str = BOOT
 @pytest.fixture(autouse=True)
 def _quick_reports(monkeypatch):
     monkeypatch.setattr(journal, "REPORT_EVERY", 0.1)
-    monkeypatch.setattr(journal, "TICK", 0.5)
 
 
 def seen(reading: Reading) -> list[int]:
@@ -192,7 +191,9 @@ stop = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
 def put(item):
     print(json.dumps([type(item).__name__, getattr(item, "text", "")]), flush=True)
-JournalSource((b"x509:",)).follow(lambda stream: None, put, stop)
+reads = JournalSource((b"x509:",)).reads(lambda stream: None, put)
+while not stop.wait(next(reads)):
+    pass
 """
 
 

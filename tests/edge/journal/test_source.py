@@ -63,7 +63,6 @@ def records(first: int, count: int, *, usec: int | None = None, boot: str = BOOT
 @pytest.fixture(autouse=True)
 def _quick_reports(monkeypatch):
     monkeypatch.setattr(journal, "REPORT_EVERY", 0.1)
-    monkeypatch.setattr(journal, "TICK", 0.5)
 
 
 def seen(reading: Reading) -> list[int]:

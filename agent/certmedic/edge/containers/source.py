@@ -1,6 +1,6 @@
 """The logs of a Docker daemon's containers as a source: each is followed from its position for as long as the container lives.
 
-One thread waits for the daemon's events and for one stream of each container's log. HTTP/1.0 makes the daemon send a stream
+One thread waits for the daemon's events and for one stream of each container's log: the daemon may be slow to answer. HTTP/1.0 makes the daemon send a stream
 without chunks, so that whole blocks are read and searched.
 
 A position is the timestamp of the last line handled and the number of lines so far with that timestamp: the log is requested
@@ -28,7 +28,8 @@ from certmedic.edge.containers.daemon import BLOCK, Daemon, DockerError, Refused
 from certmedic.edge.containers.own import own_ids
 from certmedic.edge.containers.run import STREAM, Followed, Run, stream_of
 from certmedic.edge.containers.stream import Position, Stream
-from certmedic.edge.source import Status, from_checkpoint
+from certmedic.edge.inbox import on_thread
+from certmedic.edge.source import Reads, Status, from_checkpoint
 from certmedic.edge.static_pods import StaticPods
 
 REPORT_EVERY = 10.0  # seconds
@@ -72,6 +73,10 @@ class DockerSource:
         self._status = Status(self.name, logger)
         self._lag = 0.0
         self._refused: set[str] = set()  # ids of containers whose log cannot be read, each reported once
+
+    def reads(self, resume: Callable[[str], str | None], put: Callable[[Item], None]) -> Reads:
+        """Read on a thread: the daemon may be slow to answer. Raises DockerError if it is missing, stops or answers nonsense."""
+        return on_thread(self.follow, resume, put, self.name)
 
     def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
         """Read until `stop` is set. Raises DockerError if the daemon is missing, stops or answers nonsense."""

@@ -6,7 +6,6 @@ import fnmatch
 import glob
 import json
 import os
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from certmedic.edge.files.globs import Watch
 from certmedic.edge.files.source import Files
 from certmedic.edge.files.tail import Tail
 from certmedic.edge.os import docker_root
-from certmedic.edge.source import from_checkpoint
+from certmedic.edge.source import Reads, from_checkpoint
 from certmedic.edge.static_pods import StaticPods
 
 LOGS = "/containers/*/*-json.log"  # below Docker's folder
@@ -145,10 +144,10 @@ class DockerFiles(Files):
         self._resume: Callable[[str], str | None] = lambda _: None
         super().__init__(needles, [glob.escape(self._root) + LOGS], required=required)
 
-    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
-        """Read until `stop` is set."""
+    def reads(self, resume: Callable[[str], str | None], put: Callable[[Item], None]) -> Reads:
+        """Read step by step."""
         self._resume = resume
-        super().follow(self._converted, put, stop)
+        yield from super().reads(self._converted, put)
 
     def _converted(self, stream: str) -> str | None:
         """Return a position; the time until which containers were watched over the socket is one, too."""

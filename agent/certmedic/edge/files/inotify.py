@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import select
 import struct
 from collections.abc import Iterator
 
@@ -55,12 +54,8 @@ class Inotify:
         """End a watch; do nothing if the kernel has ended it."""
         self._libc.inotify_rm_watch(self._fd, number)
 
-    def events(self, timeout: float) -> Iterator[tuple[int, int]]:
-        """Wait for events at most `timeout` seconds; yield watch and mask of each."""
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        if not poll.poll(timeout * 1000):
-            return
+    def events(self) -> Iterator[tuple[int, int]]:
+        """Yield watch and mask of each event so far."""
         try:
             data = os.read(self._fd, 64 * 1024)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Follow many logs in one thread, with inotify."""
+"""Follow many logs, with inotify."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import fnmatch
 import logging
 import os
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,12 +21,10 @@ from certmedic.edge.files.inotify import Inotify
 from certmedic.edge.files.rotation import Content, Position, bases, rotated_files, rotated_names
 from certmedic.edge.files.tail import QUIET, Tail
 from certmedic.edge.os import owners
-from certmedic.edge.source import Status
+from certmedic.edge.source import TICK, Reads, Status
 
-TICK = 5.0  # the longest wait, in seconds
-BLIND_TICK = 1.0  # the same without inotify
-GATHER = 0.15  # seconds between two reads, so that a busy log is read in blocks
-BURST = 0.05  # seconds from the first event after a pause until files are read: lines that are written together are read together
+BLIND_TICK = 1.0  # seconds between two looks at every file, without inotify
+BEHIND = 5.0  # seconds from which a lag is reported
 REPORT_EVERY = 10.0  # seconds
 
 logger = logging.getLogger(__name__)
@@ -54,20 +51,20 @@ class Files(ABC):
         self._inotify: Inotify | None = None
         self._folders: dict[int, str] = {}  # by watch
         self._files: dict[int, tuple[Tail, tuple[int, int]]] = {}  # by watch: the log, and device and inode of its file
-        self._woken = 0.0  # when the last such wait was over, on the monotonic clock
+        self._polled = 0.0  # when every file was looked at, without inotify, on the monotonic clock
 
     @abstractmethod
     def _log(self, path: str) -> Tail | None:
         """Return a new log for a path that matches; None if it belongs to another source."""
 
-    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
-        """Read until `stop` is set."""
+    def reads(self, resume: Callable[[str], str | None], put: Callable[[Item], None]) -> Reads:
+        """Read step by step."""
         try:
             try:
                 self._inotify = Inotify()
             except OSError as error:
                 self._poll_instead(error)
-            self._follow(resume, put, stop)
+            yield from self._reads(resume, put)
         finally:
             for log in self._logs.values():
                 log.close()
@@ -111,13 +108,15 @@ class Files(ABC):
         """Lines read, lines passed on, and the latest trouble."""
         return self._status.read
 
-    def _follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
+    def _reads(self, resume: Callable[[str], str | None], put: Callable[[Item], None]) -> Reads:
         dirty = self._scan(resume, first=True)
         caught_up, reported = time.time(), 0.0
-        while not stop.is_set():
+        while True:
             for log in list(dirty):
                 self._pass_on(log, log.read(), put)
-                if not log.behind:
+                if log.behind:
+                    yield 0.0
+                else:
                     dirty.discard(log)
                     self._forget_if_gone(log, put)
             now = time.monotonic()
@@ -128,15 +127,10 @@ class Files(ABC):
                 reported = now
                 self._report(put, lag=time.time() - caught_up)
                 put(Progress(stream=self.name, position=str(Watch(time=time.time(), globs=self._globs))))
-            if self._wait(0.0 if dirty else self._longest(), dirty, stop) or (self._failed and reported == now):
+            yield 0.0 if dirty else TICK
+            if self._look(dirty) or (self._failed and reported == now):
                 dirty |= self._scan(resume, first=False)
                 self._drop_ended(put)
-
-    def _longest(self) -> float:
-        """Return how long to wait for events, in seconds: until an unfinished last line is due, if there is one."""
-        if self._inotify is None:
-            return BLIND_TICK
-        return QUIET if any(log.unfinished_since is not None for log in self._logs.values()) else TICK
 
     def _finish_lines(self, put: Callable[[Item], None], now: float) -> set[Tail]:
         """Take last lines that stayed unfinished for `QUIET`; return their logs, which may continue in another file now."""
@@ -276,16 +270,16 @@ class Files(ABC):
         for key in set(contents) - {key for owner, key in self._files.values() if owner is log}:
             self._watch(contents[key].watch_path, inotify.FILE, self._files, (log, key))
 
-    def _wait(self, timeout: float, dirty: set[Tail], stop: threading.Event) -> bool:
-        """Wait for events, and add their logs to `dirty`; return True if files may have come or gone."""
+    def _look(self, dirty: set[Tail]) -> bool:
+        """Add the logs with events to `dirty`; return True if files may have come or gone."""
         if self._inotify is None:
-            stop.wait(timeout)
-            dirty.update(self._logs.values())
-            return True
+            due = time.monotonic() - self._polled >= BLIND_TICK
+            if due:
+                self._polled = time.monotonic()
+                dirty.update(self._logs.values())
+            return due
         rescan = False
-        events = False
-        for number, mask in self._inotify.events(timeout):
-            events = True
+        for number, mask in self._inotify.events():
             if mask & inotify.Q_OVERFLOW:
                 dirty.update(self._logs.values())
                 rescan = True
@@ -300,9 +294,6 @@ class Files(ABC):
                 if mask & inotify.IGNORED:
                     del self._folders[number]
             # Otherwise it is the last event of a watch that was ended.
-        if events and timeout:
-            stop.wait(max(BURST, self._woken + GATHER - time.monotonic()))
-            self._woken = time.monotonic()
         return rescan
 
     # ------------------------------------------------------------ items
@@ -325,4 +316,4 @@ class Files(ABC):
         for log in self._moved:
             self._progress(log, put)
         self._moved.clear()
-        put(self._status.report(lag=lag if lag > TICK else 0.0, position=f"{len(self._logs)} files"))
+        put(self._status.report(lag=lag if lag > BEHIND else 0.0, position=f"{len(self._logs)} files"))

@@ -1,4 +1,4 @@
-"""The journal as a source: it is opened, read from the last position, waited for, and opened again when files come or go.
+"""The journal as a source: it is opened, read from the last position on, and opened again when files come or go.
 
 Only MESSAGE is read of each entry, with private calls of the C reader: five times faster than the public calls, which build a
 dictionary of all fields. The other fields are read only of an entry whose message holds a needle. During a catch-up, many
@@ -8,6 +8,9 @@ A position is the last entry handled: its cursor and its time. If the cursor is 
 end of the journal; the status says what may have been missed. When files come or go, the journal is opened again at the last
 position: in many programs, readers went deaf that were kept over a rotation. libsystemd sees files by inotify and does not
 report a lack of inotify watches, so the files are also listed now and then.
+
+journald writes by mmap, which raises no event, and announces an entry 0.25 to 0.5 s later, so that new entries are looked for
+without waiting for that.
 
 libsystemd visits every file at each step: like journalctl, this source reads a journal of 300 files at a fifth of the speed of
 a journal of two.
@@ -22,7 +25,6 @@ import logging
 import os
 import resource
 import select
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
@@ -38,17 +40,15 @@ from certmedic.edge.journal.position import Position, moment
 from certmedic.edge.journal.seek import seek
 from certmedic.edge.journal.wait import Wait
 from certmedic.edge.journal.writer import field_of, fields_of, origin_of
-from certmedic.edge.source import Status
+from certmedic.edge.source import Reads, Status, pause
 from certmedic.edge.static_pods import StaticPods
 
 STREAM = "journal"
-TICK = 5.0  # the longest wait, in seconds
-BLIND_TICK = 1.0  # the same without inotify
-ANNOUNCED = 0.25  # seconds after which journald announces new entries
 LOOK_EVERY = 10.0  # seconds between two listings of the files
+BLIND_EVERY = 1.0  # the same without inotify
 REPORT_EVERY = 10.0  # seconds
 MOST_MAPPED = 12 * 1024 * 1024  # bytes of journal files mapped, after which the journal is opened again
-FAILURES = 5  # in a row without an entry, after which `follow` raises
+FAILURES = 5  # in a row without an entry, after which `reads` raises
 BATCH = 1024  # entries between two looks at the clock
 
 log = logging.getLogger(__name__)
@@ -94,11 +94,11 @@ class JournalSource:
         self._moved = False  # whether the reader is past that
         self._files = Files(path)
 
-    def follow(self, resume: Callable[[str], str | None], put: Callable[[Item], None], stop: threading.Event) -> None:
-        """Read until `stop` is set. Raises JournalError or OSError if the journal cannot be read."""
+    def reads(self, resume: Callable[[str], str | None], put: Callable[[Item], None]) -> Reads:
+        """Read step by step. Raises JournalError or OSError if the journal cannot be read."""
         self._position = Position.parse(resume(STREAM))
         failures = 0
-        while not stop.is_set():
+        while True:
             before = self._position
             try:
                 with self._opened() as reader:
@@ -106,7 +106,7 @@ class JournalSource:
                     for file in damaged:
                         self._status.say(f"{file} cannot be opened, it is damaged or not a journal; it is not read")
                     if complete:
-                        self._read(reader, put, stop)
+                        yield from self._read(reader, put)
             except (OSError, JournalError) as error:
                 # A damaged file, which libsystemd often skips when the journal is opened again; or the moment of a rotation in
                 # which no file exists.
@@ -115,7 +115,7 @@ class JournalSource:
                 if failures >= FAILURES:
                     raise
             # Files come and go several at a time; and a repeated failure must not become a busy loop.
-            stop.wait(SETTLE)
+            yield from pause(SETTLE)
 
     def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
         """Read the journal from `since` on, once; yield the share that was read (0 to 1) with the entries found meanwhile.
@@ -176,8 +176,8 @@ class JournalSource:
                 reader.add_match(f"SYSLOG_IDENTIFIER={identifier}")
             yield reader
 
-    def _read(self, reader: Any, put: Callable[[Item], None], stop: threading.Event) -> None:
-        """Read until `stop` is set or until journal files have come or gone."""
+    def _read(self, reader: Any, put: Callable[[Item], None]) -> Reads:
+        """Read until journal files have come or gone."""
         # Create the descriptor before seeking, so that every later change raises an event.
         changes = None
         try:
@@ -187,33 +187,26 @@ class JournalSource:
         except OSError as error:
             if error.errno != errno.EMEDIUMTYPE:  # a list of files
                 self._status.say(
-                    f"the kernel gives no inotify ({error.strerror}); the journal is looked at every second instead"
+                    f"the kernel gives no inotify ({error.strerror}); the journal's files are listed every second instead"
                 )
         steps = steps_of(reader)
         if trouble := seek(reader, steps, self._position, self._lookback):
             self._status.say(trouble)
         self._moved = False
         try:
-            self._go_on(reader, steps, put, stop, changes)
+            yield from self._go_on(reader, steps, put, changes)
         except OSError:
             # Do not read the entries so far again.
             self._moved = True
             self._report(steps, put, at_end=False)
             raise
 
-    def _go_on(
-        self,
-        reader: Any,
-        steps: Steps,
-        put: Callable[[Item], None],
-        stop: threading.Event,
-        changes: select.poll | None,
-    ) -> None:
-        wait, pass_on = Wait(TICK if changes else BLIND_TICK), functools.partial(self._pass_on, put=put)
+    def _go_on(self, reader: Any, steps: Steps, put: Callable[[Item], None], changes: select.poll | None) -> Reads:
+        wait, pass_on = Wait(), functools.partial(self._pass_on, put=put)
         reported, read = 0.0, time.monotonic()
         looked, at_first = read, mapped()
         at_end = True
-        while not stop.is_set():
+        while True:
             seen, before = self._status.seen, read
             at_end = self._batches.read(reader, steps, BATCH, pass_on, at_end=at_end)
             now = read = time.monotonic()
@@ -225,30 +218,24 @@ class JournalSource:
                 reported = now
                 if mapped() > at_first + MOST_MAPPED:
                     break  # libsystemd keeps mapped what it has read, until the reader is closed
+            yield wait.seconds if at_end else 0.0
             if not at_end:
                 continue
-            if self._waits(reader, wait.seconds, stop, changes):
+            if changes and self._invalid(reader, changes):
                 break
-            if now - looked >= (LOOK_EVERY if changes else BLIND_TICK):
+            if now - looked >= (LOOK_EVERY if changes else BLIND_EVERY):
                 looked = now
                 if self._files.changed():
                     break
         # Stop using this reader: it may skip older entries of a file that it discovers late. A new one sees all files.
-        if not stop.is_set():
-            self._report(steps, put, at_end=False)
+        self._report(steps, put, at_end=False)
 
     @staticmethod
-    def _waits(reader: Any, tick: float, stop: threading.Event, changes: select.poll | None) -> bool:
-        """Wait for entries at most `tick` seconds; return whether journal files have come or gone."""
+    def _invalid(reader: Any, changes: select.poll) -> bool:
+        """Whether journal files have come or gone."""
         from systemd.journal import INVALIDATE  # noqa: PLC0415 - as in _opened
 
-        if changes is None:
-            stop.wait(tick)
-            return False
-        if tick < ANNOUNCED:
-            time.sleep(tick)  # polling would end this wait early
-            tick = 0
-        return bool(changes.poll(1000 * tick)) and reader.process() == INVALIDATE  # wait() would cost twice as much
+        return bool(changes.poll(0)) and reader.process() == INVALIDATE
 
     def _pass_on(self, steps: Steps, message: bytes, put: Callable[[Item], None]) -> None:
         field = field_of(steps)
