@@ -192,7 +192,7 @@ def test_source_with_much_to_read_leaves_turns_to_the_others():
     assert (busy.steps, idle.steps) == (7, 2)
 
 
-def test_round_sleeps_until_the_next_source_is_due_and_reads_together_what_is_due_soon():
+def test_round_sleeps_until_a_source_is_due_and_reads_others_that_are_due_soon():
     class Steps(Script):
         def __init__(self, wait: float) -> None:
             super().__init__(lambda run: None)
