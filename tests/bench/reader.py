@@ -15,6 +15,7 @@ import time
 from bench import lines
 from certmedic.core import symptoms
 from certmedic.core.model import Item, LogEntry, SourceStatus
+from certmedic.edge.roundrobin import RoundRobin
 
 
 def source(kind: str, what: str):
@@ -70,8 +71,9 @@ def main() -> None:
         sys.stdout.flush()
         os._exit(0)
 
-    for seconds in reads.reads(positions.get, put):
-        time.sleep(seconds)
+    rounds = RoundRobin([reads], positions, put)
+    while True:
+        time.sleep(rounds.go_round())
 
 
 main()

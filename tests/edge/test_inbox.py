@@ -39,8 +39,8 @@ def test_put_waits_for_room_and_loses_nothing():
 
 
 def read(follow, put, resume=lambda stream: None) -> None:
-    for seconds in on_thread(follow, resume, put, "test"):
-        time.sleep(min(seconds, 0.01))
+    for pause in on_thread(follow, resume, put, "test"):
+        time.sleep(min(pause.seconds, 0.01))
 
 
 def test_source_on_a_thread_passes_all_its_items_on_before_its_failure():

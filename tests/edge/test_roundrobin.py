@@ -11,7 +11,7 @@ import pytest
 from certmedic.core.model import Item, LogEntry, Progress, SourceDown, SourceUp
 from certmedic.edge import roundrobin
 from certmedic.edge.roundrobin import RoundRobin, WhenThere
-from certmedic.edge.source import TICK, pause
+from certmedic.edge.source import AT_ONCE, ONE_TICK, TICK, Pause
 
 
 def entry(number: int, stream: str = "a") -> LogEntry:
@@ -39,7 +39,7 @@ class Script:
             put(entry(number))
         self.ends(self.runs)
         while True:
-            yield TICK
+            yield ONE_TICK
 
 
 def fail(run: int) -> None:
@@ -83,7 +83,7 @@ def test_progress_moves_the_position_to_resume_from(quick):
         def reads(self, resume, put):
             self.resumed.append(resume("a"))
             put(Progress(stream="a", position=f"p{len(self.resumed)}"))
-            yield TICK
+            yield ONE_TICK
             raise OSError("again")
 
     source = Idle()
@@ -98,7 +98,7 @@ def test_ended_stream_leaves_no_position(quick):
         def reads(self, resume, put):
             self.resumed.append(resume("a"))
             put(Progress(stream="a", position=None))
-            yield TICK
+            yield ONE_TICK
             raise OSError("again")
 
     source = Ending()
@@ -118,7 +118,7 @@ def test_reader_that_returns_unasked_is_an_outage(quick):
         name, required = "quitter", True
 
         def reads(self, resume, put):
-            yield TICK
+            yield ONE_TICK
 
     items = run_until(Quitter(), lambda items: len(items) > 0)
     assert items == [SourceDown(source="quitter", reason="the reader ended by itself")]
@@ -135,10 +135,10 @@ def test_recovery_is_reported_once_and_the_next_outage_too(quick):
                 raise ConnectionError("gone")
             for number in range(20):
                 put(entry(number))
-                yield from pause(0.05)
+                yield Pause(0.05)
             if self.runs == 3:
                 raise ConnectionError("gone again")
-            yield from pause(60.0)
+            yield Pause(60.0)
 
     def outages(items: list[Item]) -> list[Item]:
         return [item for item in items if isinstance(item, SourceDown | SourceUp)]
@@ -157,60 +157,75 @@ def test_pauses_grow_up_to_a_limit(monkeypatch):
 
     def pause(seconds):
         waits.append(seconds)
-        yield 0.0
+        return AT_ONCE
 
-    monkeypatch.setattr(roundrobin, "pause", pause)
+    monkeypatch.setattr(roundrobin, "Pause", pause)
     run_until(Script(fail), lambda items: len(waits) == 9)
     for wait, expected in zip(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60], strict=True):
         assert 0.8 * expected <= wait <= 1.2 * expected
     assert len(set(waits)) > 6  # jitter
 
 
+class Steps:
+    """A source that makes one pause after each step, and notes what it is sent."""
+
+    required = False
+
+    def __init__(self, pause: Pause, name: str = "steps") -> None:
+        self.name, self.pause, self.sent = name, pause, []
+
+    def reads(self, resume, put):
+        while True:
+            try:
+                self.sent.append((yield self.pause))
+            except OSError as error:
+                self.sent.append(error)
+
+
 def test_source_with_much_to_read_leaves_turns_to_the_others():
-    class Steps:
-        required = False
-
-        def __init__(self, name: str, wait: float) -> None:
-            self.name, self.wait, self.steps = name, wait, 0
-
-        def reads(self, resume, put):
-            while True:
-                self.steps += 1
-                put(entry(self.steps, self.name))
-                yield self.wait
-
-    busy, idle, items = Steps("busy", 0.0), Steps("idle", 100.0), []
-    rounds = RoundRobin([busy, idle], {}, items.append)
-    assert rounds.go_round() == 0.0
-    assert (busy.steps, idle.steps) == (1, 1)
-    for _ in range(5):
-        assert rounds.go_round() == 0.0
-    assert (busy.steps, idle.steps) == (6, 1)
-    # A source that asks for nothing still gets its turn with each tick.
-    time.sleep(TICK)
-    rounds.go_round()
-    assert (busy.steps, idle.steps) == (7, 2)
-
-
-def test_round_sleeps_until_a_source_is_due_and_reads_others_that_are_due_soon():
-    class Steps(Script):
-        def __init__(self, wait: float) -> None:
-            super().__init__(lambda run: None)
-            self.wait, self.steps = wait, 0
-
-        def reads(self, resume, put):
-            while True:
-                self.steps += 1
-                yield self.wait
-
-    often, seldom = Steps(0.05), Steps(0.05 + TICK / 8)
-    rounds = RoundRobin([often, seldom], {}, print)
-    assert 0.0 < rounds.go_round() <= 0.05
+    busy, idle = Steps(AT_ONCE, "busy"), Steps(Pause(0.05), "idle")
+    rounds = RoundRobin([busy, idle], {}, print)
+    assert [rounds.go_round() for _ in range(6)] == [0.0] * 6
+    assert (len(busy.sent), len(idle.sent)) == (5, 0)
     time.sleep(0.05)
+    assert rounds.go_round() == 0.0
+    assert (len(busy.sent), len(idle.sent)) == (6, 1)
+
+
+def test_round_lasts_until_a_source_is_due_and_a_tick_at_most():
+    assert 0.0 < RoundRobin([Steps(Pause(0.05)), Steps(Pause(60.0))], {}, print).go_round() <= 0.06
+    # A source that looks is back with the tick, even if it is due earlier: one wake-up serves all.
+    for sources in ([Steps(Pause(60.0))], [], [Steps(Pause(0.05, list))]):
+        assert RoundRobin(sources, {}, print).go_round() == pytest.approx(TICK, abs=0.01)
+
+
+def test_source_that_looks_goes_on_once_there_is_something_or_it_is_due():
+    new, looked = [], []
+    source = Steps(Pause(0.2, lambda: looked.append(1) or new))
+    rounds = RoundRobin([source], {}, print)
+    for _ in range(3):
+        rounds.go_round()
+    assert (source.sent, len(looked)) == ([], 2)
+    new.append(1)
     rounds.go_round()
-    assert (often.steps, seldom.steps) == (2, 2)
-    assert 0.0 < RoundRobin([Steps(60.0)], {}, print).go_round() <= TICK
-    assert 0.0 < RoundRobin([], {}, print).go_round() <= TICK
+    assert source.sent == [True]
+    new.clear()
+    rounds.go_round()
+    assert source.sent == [True]
+    time.sleep(0.21)
+    rounds.go_round()
+    assert source.sent == [True, None]
+
+
+def test_look_that_fails_is_a_failure_within_the_source():
+    def fail():
+        raise OSError("damaged")
+
+    source = Steps(Pause(60.0, fail))
+    rounds = RoundRobin([source], {}, print)
+    rounds.go_round()
+    rounds.go_round()
+    assert [str(sent) for sent in source.sent] == ["damaged"]
 
 
 def test_close_ends_each_source():
@@ -219,8 +234,8 @@ def test_close_ends_each_source():
     class Held(Script):
         def reads(self, resume, put):
             try:
-                yield TICK
-                yield TICK
+                yield ONE_TICK
+                yield ONE_TICK
             finally:
                 ended.append(self.name)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from certmedic.edge.journal.wait import BUSY_TICK, Wait
-from certmedic.edge.source import TICK, Status, from_checkpoint, moment, pause, to_checkpoint
+from certmedic.edge.source import TICK, Status, from_checkpoint, moment, to_checkpoint
 
 
 def offset(kept) -> int:
@@ -63,11 +62,3 @@ def test_journal_wait_shrinks_at_once_and_grows_slowly():
     assert BUSY_TICK < wait.seconds < 0.1
     wait.learn(1.0, 4)
     assert wait.seconds == TICK
-
-
-def test_pause_yields_what_is_left_until_it_is_over():
-    left = pause(0.05)
-    assert 0.0 < next(left) <= 0.05
-    assert 0.0 < next(left) < 0.05
-    time.sleep(0.05)
-    assert list(left) == []

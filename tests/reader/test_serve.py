@@ -59,7 +59,7 @@ def test_items_are_cut_into_frames_in_order(outgoing):
     items = [replace(ENTRY, position=str(n), text="x" * 60_000) for n in range(20)] + [SourceUp(source="journal")]
     for item in items:
         out.put(item)
-    out.turn(100.0)
+    out.send(100.0)
 
     assert [item for frame in sent.frames for item in frame] == items
     assert len(sent.frames) > 1
@@ -75,45 +75,43 @@ def test_many_small_items_fill_a_frame_too(outgoing):
 
 
 @pytest.mark.parametrize(
-    ("item", "at", "frames"),
+    ("item", "at", "due"),
     [
-        (ENTRY, 100.0, 1),
-        (SourceUp(source="journal"), 100.0, 1),
-        (REPORT, 100.0, 1),  # at first, nothing waits
-        (None, 100.0, 0),
-        (None, 100.0 + BEAT, 1),  # a sign of life
+        (None, 100.0, 100.0 + BEAT),  # a sign of life
+        (ENTRY, 100.0 + FIRST, 0.0),
+        (SourceUp(source="journal"), 100.0 + FIRST, 0.0),
+        (REPORT, 100.0 + FIRST, 100.0 + BEAT),
+        (REPORT, 100.0 + FIRST - 1, 0.0),  # at first, nothing waits
     ],
 )
-def test_frame_is_sent_when_it_cannot_wait(outgoing, item, at, frames):
-    out, sent = outgoing
+def test_lines_and_failures_are_due_at_once_and_reports_with_the_next_frame(outgoing, monkeypatch, item, at, due):
+    out, _ = outgoing
+    assert out.due == 0.0
+    out.send(100.0)
+    monkeypatch.setattr(serve.time, "monotonic", lambda: at)
     if item:
         out.put(item)
-    out.turn(at)
-    assert len(sent.frames) == frames
+    assert out.due == due
 
 
-def test_reports_wait_for_the_next_line_or_sign_of_life(outgoing):
+def test_frame_holds_the_reports_before_it(outgoing):
     out, sent = outgoing
-    out.turn(100.0 + FIRST)
-    assert sent.frames == [[]]
-    out.put(REPORT)
-    out.turn(100.0 + FIRST + 1)
-    assert sent.frames == [[]]
-    out.put(ENTRY)
-    out.turn(100.0 + FIRST + 2)
+    out.send(100.0)
+    for item in (REPORT, ENTRY):
+        out.put(item)
+    out.send(101.0)
     assert sent.frames == [[], [REPORT, ENTRY]]
-    out.put(REPORT)
-    out.turn(100.0 + FIRST + 2 + BEAT)
-    assert sent.frames[2:] == [[REPORT]]
 
 
 def test_agent_that_is_gone_ends_the_round_and_is_no_failure_of_a_source(outgoing):
     out, sent = outgoing
+    out.send(100.0)
     sent.gone = True
     for _ in range(10):
         out.put(replace(ENTRY, text="x" * 60_000))
+    assert out.due == 0.0
     with pytest.raises(WireError, match="Broken pipe"):
-        out.turn(100.0)
+        out.send(100.0)
 
 
 @pytest.mark.slow

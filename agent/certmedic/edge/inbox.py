@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from certmedic.core.model import Item
-from certmedic.edge.source import TICK, Reads, move_on
+from certmedic.edge.source import AT_ONCE, ONE_TICK, Reads, move_on
 
 BATCH = 2000  # items of one turn and one transaction: many for a storm, few enough to stop at once
 
@@ -73,9 +73,9 @@ def on_thread(follow: Follow, resume: Resume, put: Callable[[Item], None], name:
             while items := inbox.drain(0.0):
                 for item in items:
                     put(item)
-                yield 0.0
+                yield AT_ONCE
             if not over:
-                yield TICK
+                yield ONE_TICK
         if failure:
             raise failure[0]
     finally:

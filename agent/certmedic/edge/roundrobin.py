@@ -7,16 +7,17 @@ a line. A file system that does not answer stops the whole round: the agent then
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from certmedic.core.model import Item, SourceDown, SourceUp
-from certmedic.edge.source import FIRST_PAUSE, LONGEST_PAUSE, TICK, Reads, Source, move_on, pause
+from certmedic.edge.source import FIRST_PAUSE, LONGEST_PAUSE, TICK, Pause, Reads, Source, move_on
 
 LOOK_EVERY = 2.0  # seconds between two looks for a path that is not there
-TOGETHER = TICK / 4  # seconds: sources that are due within it are read now
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,30 @@ class WhenThere:
     def reads(self, resume: Callable[[str], str | None], put: Callable[[Item], None]) -> Reads:
         """Wait, then read."""
         while not self.there:
-            yield from pause(LOOK_EVERY)
+            yield Pause(LOOK_EVERY)
         self._began = True
         yield from self.source.reads(resume, put)
+
+
+@dataclass(slots=True)
+class _Turn:
+    reads: Reads
+    due: float = 0.0  # on the monotonic clock
+    look: Callable[[], object] | None = None
+
+    def take(self, now: float) -> float:
+        """Take a step if there is something new or one is due; return when to be back: a source that looks has until the tick."""
+        pause = None
+        try:
+            is_new = self.look is not None and bool(self.look())
+        except OSError as error:
+            pause = self.reads.throw(error)
+        else:
+            if is_new or self.due <= now:
+                pause = self.reads.send(is_new or None)
+        if pause is not None:
+            self.due, self.look = time.monotonic() + pause.seconds, pause.look
+        return self.due if self.look is None else math.inf
 
 
 class RoundRobin:
@@ -52,20 +74,21 @@ class RoundRobin:
     def __init__(self, sources: Iterable[Source], positions: Mapping[str, str], put: Callable[[Item], None]) -> None:
         # Shared: no stream belongs to two sources.
         reached = dict(positions)
-        self._due = {read_forever(source, reached, put): 0.0 for source in sources}
+        self._turns = [_Turn(read_forever(source, reached, put)) for source in sources]
 
     def go_round(self) -> float:
-        """Take a step of each source that is due; return the seconds until one is due, `TICK` at most."""
+        """Take a step of each source that has something new or is due; return the seconds until the next round, `TICK` at most.
+
+        Usually it looks and does nothing. Memory that was not used for a tick is slow, so that every line of it costs.
+        """
         now = time.monotonic()
-        for reads, due in self._due.items():
-            if due <= now + TOGETHER:
-                self._due[reads] = now + min(next(reads), TICK)
-        return max(0.0, min(self._due.values(), default=now + TICK) - time.monotonic())
+        due = min([now + TICK, *[turn.take(now) for turn in self._turns]])
+        return max(0.0, due - time.monotonic())
 
     def close(self) -> None:
         """End the reading of every source."""
-        for reads in self._due:
-            reads.close()
+        for turn in self._turns:
+            turn.reads.close()
 
 
 def read_forever(source: Source, positions: dict[str, str], put: Callable[[Item], None]) -> Reads:
@@ -103,4 +126,4 @@ def read_forever(source: Source, positions: dict[str, str], put: Callable[[Item]
         else:
             wait = min(2 * wait, LONGEST_PAUSE)
         # Sources that failed together should not all come back at the same moment.
-        yield from pause(wait * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+        yield Pause(wait * random.uniform(0.8, 1.2))  # noqa: S311 - no secret

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from certmedic.core import text
 from certmedic.core.model import Item, LogEntry, Progress, SourceStatus
 
-TICK = 0.28  # the longest time between two steps of a source, in seconds: a line is to be recorded within 0.3 s
+TICK = 0.28  # the longest time between two looks for new lines, in seconds: a line is to be recorded within 0.3 s
 FIRST_PAUSE = 1.0  # seconds after the first failure
 LONGEST_PAUSE = 60.0  # seconds after many
 
-Reads: TypeAlias = Generator[float, None, None]
 _Position = TypeVar("_Position")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A source goes on after so many seconds, or once `look`, called with each tick, returns something true."""
+
+    seconds: float
+    look: Callable[[], object] | None = None
+
+
+AT_ONCE, ONE_TICK = Pause(0.0), Pause(TICK)
+Reads: TypeAlias = Generator[Pause, bool | None, None]  # is sent True if `look` returned something true
 
 
 class UnseenError(Exception):
@@ -31,20 +42,11 @@ class Source(Protocol):
     required: bool
 
     def reads(self, resume: Callable[[str], str | None], put: Callable[[Item], None]) -> Reads:
-        """Read step by step, without waiting; yield after each step the seconds until the next, 0 if there is more to read.
-
-        The next step may come earlier: `TICK` seconds later at the latest. An exception is a failure. `close()` ends the reading.
+        """Read step by step, without waiting, and yield a pause after each step. `close()` ends it; an exception is a failure.
 
         `resume(stream)` gives the position after which a stream is to be read, None for a new stream. As soon as the
         source reads, and every few seconds from then on, it puts a SourceStatus.
         """
-
-
-def pause(seconds: float) -> Reads:
-    """Yield the seconds that are left of a pause until it is over."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        yield left
 
 
 def moment(seconds: float) -> str:

@@ -19,7 +19,7 @@ from certmedic.edge.files.docker import LOGS, DockerFiles
 from certmedic.edge.inbox import on_thread
 from certmedic.edge.os import docker_root
 from certmedic.edge.os.readfile import may_access
-from certmedic.edge.source import TICK, Reads, from_checkpoint
+from certmedic.edge.source import Reads, from_checkpoint
 
 IN_FILES = frozenset({"json-file", "none", ""})  # log drivers, with those that keep nothing
 BESIDE = "docker-socket"  # the stream of the time until which containers were watched over the socket beside the files
@@ -66,11 +66,11 @@ class DockerLogs:
         with contextlib.ExitStack() as closing:
             files = closing.enter_context(contextlib.closing(self._source.reads(resume, pass_on)))
             beside: Reads | None = None
-            for seconds in files:
+            for pause in files:
                 if wanted and beside is None:
                     beside = on_thread(self._beside, resume, put, "docker socket")
                     closing.enter_context(contextlib.closing(beside))
-                yield min(seconds, next(beside, TICK) if beside else TICK)
+                yield min(pause, next(beside), key=lambda each: each.seconds) if beside else pause
 
     def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
         """Read all logs from `since` on, once; yield as `JournalSource.past` does. Raises DockerError."""

@@ -100,35 +100,35 @@ class Outgoing:
     """The items that are to be sent. Each frame wakes two threads of the agent: reports can wait for each other, lines cannot."""
 
     def __init__(self, connection: Connection) -> None:
+        self.due = 0.0  # when a frame is to be sent, on the monotonic clock
         self._connection = connection
         self._items: list[Item] = []
         self._size = 0  # characters of them
-        self._urgent = False  # whether there is more than reports of what was read
-        self._sent = self._began = time.monotonic()
+        self._first_until = time.monotonic() + FIRST
         self._gone: WireError | None = None
 
     def put(self, item: Item) -> None:
         """Add an item; send a full frame, which waits for the agent."""
         self._items.append(item)
-        self._urgent |= not isinstance(item, Progress | SourceStatus)
         self._size += ITEM + (len(item.text) if isinstance(item, LogEntry) else 0)
+        if not isinstance(item, Progress | SourceStatus) or time.monotonic() < self._first_until:
+            self.due = 0.0
         if self._size > FRAME:
             # Not raised into a source, where it would count as the source's failure.
             try:
                 self._send()
             except WireError as error:
-                self._gone = error
+                self._gone, self.due = error, 0.0
 
-    def turn(self, now: float) -> None:
-        """Send what cannot wait any longer at `now` (monotonic), and a sign of life. Raises WireError once the agent is gone."""
+    def send(self, now: float) -> None:
+        """Send what there is, or a sign of life, at `now` (monotonic). Raises WireError if the agent is gone."""
         if self._gone:
             raise self._gone
-        if self._urgent or now >= self._sent + BEAT or (self._items and now < self._began + FIRST):
-            self._send()
-            self._sent = now
+        self._send()
+        self.due = now + BEAT
 
     def _send(self) -> None:
-        items, self._items, self._size, self._urgent = self._items, [], 0, False
+        items, self._items, self._size = self._items, [], 0
         self._connection.send(items_to(items))
 
 
@@ -143,9 +143,10 @@ def serve_entries(connection: Connection) -> None:
     outgoing, collector = Outgoing(connection), Collector()
     with contextlib.closing(RoundRobin(sources(hello.watching, own), hello.positions, outgoing.put)) as rounds:
         while True:
-            collector.turn(time.monotonic())
             wait = rounds.go_round()
-            outgoing.turn(time.monotonic())
+            if (now := time.monotonic()) >= outgoing.due:
+                outgoing.send(now)
+                collector.turn(now)
             time.sleep(wait)
 
 

@@ -199,10 +199,10 @@ def followed(lab: Lab, positions: dict[str, str], steps: list[tuple[int, str]]) 
         patched.setattr(follow, "REPORT_EVERY", 0.01)
         moments = Moments(patched, lab, steps)
         with contextlib.closing(lab.source().reads(reached.get, put)) as reads:
-            for seconds in reads:
+            for pause in reads:
                 if idle >= 4:
                     break
-                time.sleep(min(seconds, 0.002))
+                time.sleep(min(pause.seconds, 0.002))
     return items
 
 

@@ -11,7 +11,7 @@ from certmedic.core.model import Item, Recheck, SourceStatus
 from certmedic.edge.files import inotify
 from certmedic.edge.files.globs import expand
 from certmedic.edge.files.inotify import Inotify
-from certmedic.edge.source import TICK, Reads
+from certmedic.edge.source import AT_ONCE, Pause, Reads
 
 SETTLE = 0.5  # seconds from a change to the report: certificate and key are written one after the other
 LOOK_EVERY = 30.0  # seconds between two searches for folders: a mount raises no event
@@ -52,6 +52,6 @@ class CertificateSource:
                     changes, changed, look = changes + 1, 0.0, 0.0
                     put(Recheck(kind="inventory", incident=None, due=datetime.now(UTC)))
                     continue
-                yield TICK if look else 0.0
+                yield Pause(SETTLE) if changed else Pause(look - now, kernel.look) if look else AT_ONCE
         finally:
             kernel.close()

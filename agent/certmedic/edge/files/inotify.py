@@ -6,9 +6,11 @@ The maintained Python library for it delays every event by half a second.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
+import select
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 MODIFY = 0x2
 ATTRIB = 0x4
@@ -38,6 +40,11 @@ class Inotify:
         self._fd: int = self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self._fd < 0:
             raise _error("fs.inotify.max_user_instances")
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        self.look: Callable[[], object] = functools.partial(
+            poll.poll, 0
+        )  # whether there are events; cheaper than to read none
 
     def close(self) -> None:
         """End all watches."""

@@ -21,7 +21,7 @@ from certmedic.edge.files.inotify import Inotify
 from certmedic.edge.files.rotation import Content, Position, bases, rotated_files, rotated_names
 from certmedic.edge.files.tail import QUIET, Tail
 from certmedic.edge.os import owners
-from certmedic.edge.source import TICK, Reads, Status
+from certmedic.edge.source import AT_ONCE, Pause, Reads, Status
 
 BLIND_TICK = 1.0  # seconds between two looks at every file, without inotify
 BEHIND = 5.0  # seconds from which a lag is reported
@@ -51,7 +51,6 @@ class Files(ABC):
         self._inotify: Inotify | None = None
         self._folders: dict[int, str] = {}  # by watch
         self._files: dict[int, tuple[Tail, tuple[int, int]]] = {}  # by watch: the log, and device and inode of its file
-        self._polled = 0.0  # when every file was looked at, without inotify, on the monotonic clock
 
     @abstractmethod
     def _log(self, path: str) -> Tail | None:
@@ -115,7 +114,7 @@ class Files(ABC):
             for log in list(dirty):
                 self._pass_on(log, log.read(), put)
                 if log.behind:
-                    yield 0.0
+                    yield AT_ONCE
                 else:
                     dirty.discard(log)
                     self._forget_if_gone(log, put)
@@ -127,7 +126,14 @@ class Files(ABC):
                 reported = now
                 self._report(put, lag=time.time() - caught_up)
                 put(Progress(stream=self.name, position=str(Watch(time=time.time(), globs=self._globs))))
-            yield 0.0 if dirty else TICK
+            if dirty:
+                yield AT_ONCE
+            elif self._inotify is None:
+                yield Pause(BLIND_TICK)
+            else:
+                unfinished = any(log.unfinished_since is not None for log in self._logs.values())
+                yield Pause(QUIET if unfinished else reported + REPORT_EVERY - now, self._inotify.look)
+                caught_up = time.time()
             if self._look(dirty) or (self._failed and reported == now):
                 dirty |= self._scan(resume, first=False)
                 self._drop_ended(put)
@@ -273,11 +279,8 @@ class Files(ABC):
     def _look(self, dirty: set[Tail]) -> bool:
         """Add the logs with events to `dirty`; return True if files may have come or gone."""
         if self._inotify is None:
-            due = time.monotonic() - self._polled >= BLIND_TICK
-            if due:
-                self._polled = time.monotonic()
-                dirty.update(self._logs.values())
-            return due
+            dirty.update(self._logs.values())
+            return True
         rescan = False
         for number, mask in self._inotify.events():
             if mask & inotify.Q_OVERFLOW:

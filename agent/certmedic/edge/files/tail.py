@@ -17,6 +17,9 @@ from certmedic.edge.files.part import Part
 from certmedic.edge.files.rotation import BadContent, Content, Position, Rest, mark_of, what_follows
 
 BLOCK = 1024 * 1024  # bytes read at a time: searched for each needle, so it should stay in the CPU cache
+FEW = (
+    64 * 1024
+)  # the same of a log that was read to its end: room for a whole block would cost as much as the rest of the step
 LONGEST = 256 * 1024  # bytes of an unfinished line that are kept; of a longer one only the beginning is
 SAMPLE = 64 * 1024  # bytes of a whole block in which lines are counted
 QUIET = 1.0  # seconds after which an unfinished last line is taken as it is
@@ -122,12 +125,13 @@ class Tail:
 
     def read(self) -> Iterator[LogEntry]:
         """Read the next block; `behind` is then whether there is more."""
+        size = BLOCK if self.behind else min(FEW, BLOCK)
         self.behind = False
         for part, _ in self._late:
             yield from self._read_late(part)
         part = self._parts[0]
         try:
-            data = part.content.read(part.offset + len(part.carry), BLOCK)
+            data = part.content.read(part.offset + len(part.carry), size)
             # Check after reading: the data may be from after a truncation.
             if part.replaced():
                 yield from self._go_on_after_truncation(part)
@@ -147,8 +151,9 @@ class Tail:
             if self._parts[0] is not part:
                 return
         if data:
-            self.behind = len(data) == BLOCK or len(self._parts) > 1
-            yield from self._take(part, data)
+            is_full = len(data) == size
+            self.behind = is_full or len(self._parts) > 1
+            yield from self._take(part, data, is_full=is_full)
         elif self._left(part):
             yield from self.finish_line()
             self.position()
@@ -180,7 +185,7 @@ class Tail:
                 yield self._entry(line, position, part)
             part.handled(data, end)
 
-    def _take(self, part: Part, data: bytes) -> Iterator[LogEntry]:
+    def _take(self, part: Part, data: bytes, *, is_full: bool) -> Iterator[LogEntry]:
         part.touched = time.monotonic()
         block = part.carry + data
         part.carry = b""
@@ -198,7 +203,7 @@ class Tail:
             rest = block[end + lines.LIMIT :]
             part.handled(rest, len(rest))
             part.skipping = True
-        elif not end or len(data) < BLOCK or part.content.compressed:
+        elif not end or not is_full or part.content.compressed:
             part.carry = block[end:]
         # Otherwise drop the partial line: re-reading it with the next block is cheaper than prepending.
 

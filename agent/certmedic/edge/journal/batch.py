@@ -61,11 +61,11 @@ class Batches:
         self.one_by_one(steps, count, pass_on)
         return at_end
 
-    def one_by_one(self, steps: Steps, size: int, pass_on: PassOn) -> bool:
-        """Handle up to `size` entries; return whether that was the end of the journal."""
+    def one_by_one(self, steps: Steps, size: int, pass_on: PassOn, *, from_here: bool = False) -> bool:
+        """Handle up to `size` entries, the current one as well if `from_here`; return whether that was the end of the journal."""
         step, get, needles = steps.step, steps.get, self._needles
         for count in range(size):
-            if not step():
+            if not ((from_here and not count) or step()):
                 self._status.seen += count
                 return True
             try:

@@ -40,10 +40,11 @@ from certmedic.edge.journal.position import Position, moment
 from certmedic.edge.journal.seek import seek
 from certmedic.edge.journal.wait import Wait
 from certmedic.edge.journal.writer import field_of, fields_of, origin_of
-from certmedic.edge.source import Reads, Status, pause
+from certmedic.edge.source import AT_ONCE, TICK, Pause, Reads, Status
 from certmedic.edge.static_pods import StaticPods
 
 STREAM = "journal"
+QUIET = 1.0  # seconds between two looks for new files while nothing comes
 LOOK_EVERY = 10.0  # seconds between two listings of the files
 BLIND_EVERY = 1.0  # the same without inotify
 REPORT_EVERY = 10.0  # seconds
@@ -115,7 +116,7 @@ class JournalSource:
                 if failures >= FAILURES:
                     raise
             # Files come and go several at a time; and a repeated failure must not become a busy loop.
-            yield from pause(SETTLE)
+            yield Pause(SETTLE)
 
     def past(self, since: datetime) -> Iterator[tuple[float, list[LogEntry]]]:
         """Read the journal from `since` on, once; yield the share that was read (0 to 1) with the entries found meanwhile.
@@ -205,22 +206,24 @@ class JournalSource:
         wait, pass_on = Wait(), functools.partial(self._pass_on, put=put)
         reported, read = 0.0, time.monotonic()
         looked, at_first = read, mapped()
-        at_end = True
+        at_end, seen = True, self._status.seen
         while True:
-            seen, before = self._status.seen, read
             at_end = self._batches.read(reader, steps, BATCH, pass_on, at_end=at_end)
-            now = read = time.monotonic()
-            new = self._status.seen - seen
-            self._moved |= new > 0
-            wait.learn(now - before, new)
+            now = time.monotonic()
+            wait.learn(now - read, self._status.seen - seen)
+            self._moved |= self._status.seen > seen
+            read, seen = now, self._status.seen
             if now - reported >= REPORT_EVERY or not reported:
                 self._report(steps, put, at_end=at_end)
                 reported = now
                 if mapped() > at_first + MOST_MAPPED:
                     break  # libsystemd keeps mapped what it has read, until the reader is closed
-            yield wait.seconds if at_end else 0.0
             if not at_end:
+                yield AT_ONCE
                 continue
+            if (yield Pause(wait.seconds) if wait.seconds < TICK else Pause(QUIET, steps.step)):
+                self._moved = True
+                self._batches.one_by_one(steps, 1, pass_on, from_here=True)
             if changes and self._invalid(reader, changes):
                 break
             if now - looked >= (LOOK_EVERY if changes else BLIND_EVERY):
