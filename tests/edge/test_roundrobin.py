@@ -194,9 +194,16 @@ def test_source_with_much_to_read_leaves_turns_to_the_others():
 
 def test_round_lasts_until_a_source_is_due_and_a_tick_at_most():
     assert 0.0 < RoundRobin([Steps(Pause(0.05)), Steps(Pause(60.0))], {}, print).go_round() <= 0.06
-    # A source that looks is back with the tick, even if it is due earlier: one wake-up serves all.
+    # A source that looks, or is due after the next tick, goes on with a tick: one wake-up serves all.
     for sources in ([Steps(Pause(60.0))], [], [Steps(Pause(0.05, list))]):
         assert RoundRobin(sources, {}, print).go_round() == pytest.approx(TICK, abs=0.01)
+    rounds = RoundRobin([later := Steps(Pause(1.5 * TICK))], {}, print)
+    rounds.go_round()
+    time.sleep(TICK)
+    assert rounds.go_round() == pytest.approx(TICK, abs=0.01)
+    time.sleep(TICK)
+    rounds.go_round()
+    assert later.sent == [None]
 
 
 def test_source_that_looks_goes_on_once_there_is_something_or_it_is_due():

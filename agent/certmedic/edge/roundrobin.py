@@ -52,9 +52,10 @@ class _Turn:
     reads: Reads
     due: float = 0.0  # on the monotonic clock
     look: Callable[[], object] | None = None
+    is_short: bool = True  # whether the pause ends before the next tick
 
     def take(self, now: float) -> float:
-        """Take a step if there is something new or one is due; return when to be back: a source that looks has until the tick."""
+        """Take a step if there is something new or one is due; return when to be back, if that is before the next tick."""
         pause = None
         try:
             is_new = self.look is not None and bool(self.look())
@@ -65,7 +66,8 @@ class _Turn:
                 pause = self.reads.send(is_new or None)
         if pause is not None:
             self.due, self.look = time.monotonic() + pause.seconds, pause.look
-        return self.due if self.look is None else math.inf
+            self.is_short = pause.seconds < TICK and pause.look is None
+        return self.due if self.is_short else math.inf
 
 
 class RoundRobin:

@@ -48,7 +48,10 @@ class DockerLogs:
         self._source: DockerSource | DockerFiles = self._over_socket(())
 
     def reads(self, resume: Callable[[str], str | None], put: Callable[[Item], None]) -> Reads:
-        """Read step by step. Raises DockerError or OSError if neither files nor socket can be read."""
+        """Read step by step. Raises DockerError or OSError if neither files nor socket can be read.
+
+        With the socket, the first step asks the daemon for its folder, for two seconds at most.
+        """
         root = self._choose(earlier=root_of(resume(self.name)))
         if isinstance(self._source, DockerSource):
             yield from self._source.reads(lambda stream: time_of(resume(stream)), put)

@@ -1,4 +1,4 @@
-"""Follow many logs, with inotify."""
+"""Follow many logs, with inotify: it tells which of them to read."""
 
 from __future__ import annotations
 
