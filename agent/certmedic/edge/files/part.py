@@ -53,7 +53,7 @@ class Part:
             return False
         if self.content.size < self.offset + len(self.carry) or self.content.head(self.offset) != self.head:
             return True
-        return self.content.read(self.offset, min(len(self.carry), HEAD)) != self.carry[:HEAD]
+        return bool(self.carry) and self.content.read(self.offset, min(len(self.carry), HEAD)) != self.carry[:HEAD]
 
 
 def now() -> float:

@@ -44,7 +44,7 @@ from certmedic.edge.source import AT_ONCE, TICK, Pause, Reads, Status
 from certmedic.edge.static_pods import StaticPods
 
 STREAM = "journal"
-QUIET = 1.0  # seconds between two looks for new files while nothing comes
+QUIET = 2.0  # seconds between two looks for new files while nothing comes
 LOOK_EVERY = 10.0  # seconds between two listings of the files
 BLIND_EVERY = 1.0  # the same without inotify
 REPORT_EVERY = 10.0  # seconds
