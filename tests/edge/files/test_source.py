@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import itertools
 import os
 import random
 import resource
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from certmedic.core.model import LogEntry, Trust
+from certmedic.core.model import LogEntry, SourceStatus, Trust
 from certmedic.edge.files import FileSource, tail
 from certmedic.edge.files import source as follow
 from certmedic.edge.files.formats import Plain
@@ -66,6 +68,17 @@ def ready(reading: Reading) -> Reading:
 def add(path: Path, text: str) -> None:
     with path.open("a") as file:
         file.write(text)
+
+
+def test_first_scan_leaves_turns_to_other_sources(log):
+    logs = [log.with_name(f"etcd{number}.log") for number in range(30)]
+    for path in logs:
+        write(path, 1)
+    items = []
+    with contextlib.closing(source(log).reads({}.get, items.append)) as reads:
+        pauses = list(itertools.takewhile(lambda pause: pause.seconds == 0.0, reads))
+    assert len(pauses) >= len(logs)
+    assert [item.position for item in items if isinstance(item, SourceStatus)] == ["30 files"]
 
 
 # ---------------------------------------------------------------- plain files

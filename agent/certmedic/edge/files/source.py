@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ class Files(ABC):
         return self._status.read
 
     def _reads(self, resume: Callable[[str], str | None], put: Callable[[Item], None]) -> Reads:
-        dirty = self._scan(resume, first=True)
+        dirty = yield from self._scan(resume, first=True)
         caught_up, reported = time.time(), 0.0
         while True:
             for log in list(dirty):
@@ -135,7 +135,7 @@ class Files(ABC):
                 yield Pause(QUIET if unfinished else reported + REPORT_EVERY - now, self._inotify.look)
                 caught_up = time.time()
             if self._look(dirty) or (self._failed and reported == now):
-                dirty |= self._scan(resume, first=False)
+                dirty |= yield from self._scan(resume, first=False)
                 self._drop_ended(put)
 
     def _finish_lines(self, put: Callable[[Item], None], now: float) -> set[Tail]:
@@ -151,8 +151,11 @@ class Files(ABC):
 
     # ------------------------------------------------------------ files
 
-    def _scan(self, resume: Callable[[str], str | None], *, first: bool) -> set[Tail]:
-        """Check the open files, and open new ones that match; return the logs with more to read."""
+    def _scan(self, resume: Callable[[str], str | None], *, first: bool) -> Generator[Pause, bool | None, set[Tail]]:
+        """Check the open files, and open new ones that match; return the logs with more to read.
+
+        Others have their turns meanwhile: to find a position in compressed files takes time for each log.
+        """
         if first:
             self._began, self._earlier = time.time(), Watch.parse(resume(self.name))
         paths, folders = expand(self._globs)
@@ -171,6 +174,7 @@ class Files(ABC):
         for log in list(self._logs.values()):
             log.look()
             self._watch_files(log)
+            yield AT_ONCE
         for path in sorted((paths | left) - rotated - set(self._logs)):
             try:
                 self._open(path, resume, first=first, there=path not in left)
@@ -182,6 +186,7 @@ class Files(ABC):
                     if isinstance(error, FileNotFoundError) and not Path(path).is_symlink():
                         continue  # rotated just now; the next scan finds its rotated file
                     self._status.say(f"{path} cannot be read: {error.strerror}")
+            yield AT_ONCE
         return {log for log in self._logs.values() if log.behind}
 
     def _matches(self, path: str) -> bool:
