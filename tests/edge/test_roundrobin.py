@@ -178,7 +178,7 @@ class Steps:
         while True:
             try:
                 self.sent.append((yield self.pause))
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 self.sent.append(error)
 
 
@@ -224,9 +224,10 @@ def test_source_that_looks_goes_on_once_there_is_something_or_it_is_due():
     assert source.sent == [True, None]
 
 
-def test_look_that_fails_is_a_failure_within_the_source():
+@pytest.mark.parametrize("kind", [OSError, ValueError])
+def test_look_that_fails_is_a_failure_within_the_source(kind):
     def fail():
-        raise OSError("damaged")
+        raise kind("damaged")
 
     source = Steps(Pause(60.0, fail))
     rounds = RoundRobin([source], {}, print)

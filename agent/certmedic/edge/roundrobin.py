@@ -59,7 +59,7 @@ class _Turn:
         pause = None
         try:
             is_new = self.look is not None and bool(self.look())
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - the source meets it where it waits
             pause = self.reads.throw(error)
         else:
             if is_new or self.due <= now:

@@ -42,9 +42,8 @@ class Inotify:
             raise _error("fs.inotify.max_user_instances")
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
-        self.look: Callable[[], object] = functools.partial(
-            poll.poll, 0
-        )  # whether there are events; cheaper than to read none
+        # Whether there are events; cheaper than to read none.
+        self.look: Callable[[], object] = functools.partial(poll.poll, 0)
 
     def close(self) -> None:
         """End all watches."""

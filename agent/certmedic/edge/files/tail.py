@@ -17,9 +17,8 @@ from certmedic.edge.files.part import Part
 from certmedic.edge.files.rotation import BadContent, Content, Position, Rest, mark_of, what_follows
 
 BLOCK = 1024 * 1024  # bytes read at a time: searched for each needle, so it should stay in the CPU cache
-FEW = (
-    64 * 1024
-)  # the same of a log that was read to its end: room for a whole block would cost as much as the rest of the step
+# The same of a log that was read to its end: room for a whole block would cost as much as the rest of the step.
+FEW = 64 * 1024
 LONGEST = 256 * 1024  # bytes of an unfinished line that are kept; of a longer one only the beginning is
 SAMPLE = 64 * 1024  # bytes of a whole block in which lines are counted
 QUIET = 1.0  # seconds after which an unfinished last line is taken as it is

@@ -221,7 +221,8 @@ class JournalSource:
             if not at_end:
                 yield AT_ONCE
                 continue
-            if (yield Pause(wait.seconds) if wait.seconds < TICK else Pause(QUIET, steps.step)):
+            most = min(QUIET if changes else BLIND_EVERY, reported + REPORT_EVERY - now)
+            if (yield Pause(wait.seconds) if wait.seconds < TICK else Pause(most, steps.step)):
                 self._moved = True
                 self._batches.one_by_one(steps, 1, pass_on, from_here=True)
             if changes and self._invalid(reader, changes):
