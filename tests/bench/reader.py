@@ -73,7 +73,8 @@ def main() -> None:
 
     rounds = RoundRobin([reads], positions, put)
     while True:
-        time.sleep(rounds.go_round())
+        if wait := rounds.go_round():
+            time.sleep(wait)
 
 
 main()

@@ -147,7 +147,8 @@ def serve_entries(connection: Connection) -> None:
             if (now := time.monotonic()) >= outgoing.due:
                 outgoing.send(now)
                 collector.turn(now)
-            time.sleep(wait)
+            if wait:  # even a sleep of no time at all gives up the processor, at a block of a backlog each
+                time.sleep(wait)
 
 
 def serve_questions(connection: Connection) -> None:

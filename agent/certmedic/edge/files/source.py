@@ -126,17 +126,19 @@ class Files(ABC):
                 reported = now
                 self._report(put, lag=time.time() - caught_up)
                 put(Progress(stream=self.name, position=str(Watch(time=time.time(), globs=self._globs))))
-            if dirty:
-                yield AT_ONCE
-            elif self._inotify is None:
-                yield Pause(BLIND_TICK)
-            else:
-                unfinished = any(log.unfinished_since is not None for log in self._logs.values())
-                yield Pause(QUIET if unfinished else reported + REPORT_EVERY - now, self._inotify.look)
+            if not dirty:  # otherwise each log with more to read has had its turn
+                yield self._pause(reported + REPORT_EVERY - now)
                 caught_up = time.time()
             if self._look(dirty) or (self._failed and reported == now):
                 dirty |= yield from self._scan(resume, first=False)
                 self._drop_ended(put)
+
+    def _pause(self, seconds: float) -> Pause:
+        """Return how long to wait for news, `seconds` at most."""
+        if self._inotify is None:
+            return Pause(BLIND_TICK)
+        unfinished = any(log.unfinished_since is not None for log in self._logs.values())
+        return Pause(QUIET if unfinished else seconds, self._inotify.look)
 
     def _finish_lines(self, put: Callable[[Item], None], now: float) -> set[Tail]:
         """Take last lines that stayed unfinished for `QUIET`; return their logs, which may continue in another file now."""
