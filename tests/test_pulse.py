@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import socket
@@ -106,6 +107,18 @@ def test_heartbeat_comes_at_its_interval_with_the_next_expiry(pulse, hook):
     assert hook.requests[0][2].decode() == (
         f"master-a: 4 certificates; next expiry 2027-09-20 15:40:00 UTC: {VOLUME}/peers/me.crt"
     )
+
+
+def test_pause_ends_with_the_next_sign_that_is_due(pulse):
+    assert pulse.pulse.pause(0.0) == math.inf  # before the first turn
+    pulse.turns(0)
+    assert pulse.pulse.pause(10.0) == 290.0
+    pulse.pulse.login = Path("/nonexistent/motd")
+    pulse.turns(20)
+    assert pulse.pulse.pause(21.0) == 9.0
+    pulse.loop.readers.blind["journal"] = "gone"
+    pulse.turns(300)
+    assert pulse.pulse.pause(301.0) == 9.0  # no heartbeat is sent, so that nobody waits for one
 
 
 def test_no_heartbeat_is_sent_while_a_required_source_is_blind(pulse, hook):

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -14,11 +15,15 @@ from typing import NoReturn
 from certmedic import app
 from certmedic.config import Config, ConfigError, load
 from certmedic.core import certificates, message
+from certmedic.core.model import Item
 from certmedic.core.text import printable
 from certmedic.edge import service as systemd
+from certmedic.edge.inbox import Inbox
 from certmedic.edge.os import memory, spawn
 from certmedic.edge.store import STATE, Store, StoreError
 from certmedic.edge.store.claim import claimed
+
+TICK = 2.0  # seconds between two looks for a stop, and for what a command has written into the state
 
 
 def run(config_path: Path | None, begun: spawn.Begun | None = None) -> None:
@@ -54,6 +59,25 @@ def fail(*faults: str, code: int = 1) -> NoReturn:
     for fault in faults:
         sys.stderr.write(f"certmedic: {printable(fault)}\n")
     raise SystemExit(code)
+
+
+def taker(inbox: Inbox, pause: Callable[[], float], signs: Callable[[], object]) -> Callable[[float], Sequence[Item]]:
+    """Return what waits for items: for so many seconds or `pause()`, and no longer than `TICK` once `signs()` changes.
+
+    A change since the wait before counts too, so that none is missed between two waits.
+    """
+    seen = signs()
+
+    def take(seconds: float) -> Sequence[Item]:
+        nonlocal seen
+        left = min(seconds, pause())
+        while True:
+            items = inbox.drain(min(left, TICK))
+            left, before, seen = left - TICK, seen, signs()
+            if items or left <= 0 or seen != before:
+                return items
+
+    return take
 
 
 def serve(  # noqa: PLR0913, PLR0917 - what `run` has prepared
@@ -96,7 +120,11 @@ def serve(  # noqa: PLR0913, PLR0917 - what `run` has prepared
         service.pulse.turn(loop, datetime.now(UTC), time.monotonic())
         return not stop.is_set()
 
-    loop.run(service.inbox.drain, lambda: datetime.now(UTC), going)
+    def signs() -> object:
+        return stop.is_set(), reload.is_set(), store.written()
+
+    take = taker(service.inbox, lambda: service.pulse.pause(time.monotonic()), signs)
+    loop.run(take, lambda: datetime.now(UTC), going)
     service.reader.join()
     if reloading:
         systemd.notify_reloading()

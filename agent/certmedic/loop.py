@@ -48,7 +48,8 @@ from certmedic.tally import Seen, Tally
 from certmedic.teller import DIGEST_EVERY, Teller
 from certmedic.turn import Looked, Turn, Turns, incident_of, look, with_memory
 
-TICK = 2.0  # seconds that the loop waits at most, so that it feeds the watchdog and sees a stop or a new recheck
+TICK = 2.0  # seconds that the loop waits for the probe at most
+IDLE = 10.0  # seconds that it waits for items at most
 WORKING_TICK = 0.2  # the same while an action or a delivery is under way
 LONGEST_TURN = timedelta(minutes=3)  # after a longer pause the machine was suspended, or its clock was set
 # A longer look at the machine is given up; the turn goes on with older facts.
@@ -325,7 +326,7 @@ class Loop:
     def run(
         self, take: Callable[[float], Iterable[Item]], now: Callable[[], datetime], going: Callable[[], bool]
     ) -> None:
-        """Take turns until `going()` is False. `take(seconds)` waits for items; `now()` is the time of each turn."""
+        """Take turns until `going()` is False. `take(seconds)` waits for items, for less if it is to go on; `now()` is the time of each turn."""
         while going():
             moment = now()
             if self._turn is not None:
@@ -333,7 +334,7 @@ class Loop:
                 continue
             self.hear(moment)
             due = self.store.next_due()
-            wait = TICK if due is None else min(TICK, max(0.0, (due - moment).total_seconds()))
+            wait = IDLE if due is None else min(IDLE, max(0.0, (due - moment).total_seconds()))
             if self.performer.busy or self.workers.courier.busy:
                 wait = min(wait, WORKING_TICK)
             items = list(take(wait)) if not self._left else []

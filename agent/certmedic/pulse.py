@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -110,6 +111,10 @@ class Pulse:
             return False
         self._next[sign] = tick + every
         return True
+
+    def pause(self, tick: float) -> float:
+        """Return the seconds until the next sign is due; infinity without any."""
+        return min((due - tick for due in self._next.values() if due > tick), default=math.inf)
 
     def _post_alerts(self, alerts: Alerts, loop: Loop, now: datetime, tick: float) -> None:
         """Post incidents to Alertmanager. Write into the journal once that this fails, and once that it works again."""

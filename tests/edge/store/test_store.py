@@ -179,6 +179,18 @@ def test_rechecks_are_due_once_each_and_can_be_moved(store):
     assert store.next_due() == NOW
 
 
+def test_state_shows_that_another_process_has_written(store):
+    with store.transaction():
+        store.recheck("inventory", None, NOW)
+    before = store.written()
+    store.next_due()
+    assert store.written() == before
+    time.sleep(0.05)  # the kernel's clock of files goes by steps of up to 10 ms
+    with Store(store.path) as command, command.transaction():
+        command.recheck("digest", None, NOW)
+    assert store.written() != before
+
+
 def test_unresolved_incidents_are_decoded_once_until_something_changes(store, incident, monkeypatch):
     made = []
     load = codec.load

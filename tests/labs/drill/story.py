@@ -39,6 +39,7 @@ from labs.drill.timeline import HOST, INDENT, Say, Timeline
 
 LIFE = 20.0  # life of the first certificates of member a, in seconds
 PATIENCE = 90.0  # seconds for the whole story
+TICK = 2.0  # seconds between two looks at the story
 OLD = "keeps an expired file, as versions before 3.0.20200428 do"
 NEW = "reissues at its start, as versions from 3.0.20200428 do"
 
@@ -152,7 +153,7 @@ def watch(master: Master, timeline: Timeline, *, old: bool, urls: Sequence[str])
         reader = link.Link(link.child, Watching(files=(str(member.log),)), {}, box, stop)
         reader.start()
         story = Story(timeline, store, master, old=old)
-        loop.run(box.drain, lambda: datetime.now(UTC), story.goes_on)
+        loop.run(lambda seconds: box.drain(min(seconds, TICK)), lambda: datetime.now(UTC), story.goes_on)
         stop.set()
         reader.join()
         return story.end()
