@@ -299,6 +299,7 @@ def test_reader_that_leaves_a_question_open_is_replaced(log, monkeypatch):
         assert linked.link.ask("exist", [[str(log.path)]]) == [str(log.path)]
         until(lambda: states(first) <= {"Z"})
         assert not running(answers)
+        assert linked.all(SourceDown)[0].reason == "the reader process does not answer questions"
 
 
 def test_reader_that_has_begun_is_taken_first_and_another_is_started_after_it(monkeypatch):

@@ -26,15 +26,12 @@ from certmedic.edge.wire import BEAT, Connection, Hello, Watching, WireError, du
 
 NAME = "reader"  # under which its own state is shown
 GREETING = 20.0  # seconds for the reader's answer to the greeting
-SILENCE = 4 * BEAT  # seconds without a frame, after which the reader counts as hung
+SILENCE = 2.5 * BEAT  # seconds without a frame, after which the reader counts as hung
 ANSWER = 25.0  # seconds for one answer
 PATIENCE = 30.0  # seconds that a question waits for a reader
 TICK = 0.5  # seconds between two looks whether a reader has ended or is back
-LOOK_EVERY = (
-    BEAT + 1
-)  # seconds between two looks whether to replace the reader: a beat later, so that one wakes this thread, not both
 ENDING = 5.0  # seconds for the thread to end
-REPORT_EVERY = 10.0  # seconds
+REPORT_EVERY = 8.0  # seconds: with every frame of a reader that has nothing else to send
 
 log = logging.getLogger(__name__)
 
@@ -151,14 +148,18 @@ class Link:
                     self._failed = questions
                     if self._questions is questions:  # otherwise the reader was replaced meanwhile
                         self._questions = None
+                        self._hang_up()  # so that the thread replaces it
             self._stop.wait(TICK / 5)
         raise UnseenError(f"the reader process {reason}")
 
     def join(self) -> None:
         """Wait, after `stop` was set, until the reader has ended."""
+        self._hang_up()
+        self._thread.join(ENDING)
+
+    def _hang_up(self) -> None:
         if (entries := self._entries) is not None:
             entries.hang_up()
-        self._thread.join(ENDING)
 
     # ------------------------------------------------------------ the thread
 
@@ -215,16 +216,17 @@ class Link:
 
     def _frame(self, ends: Ends, patience: float) -> Any | None:
         """Return the next frame; None once the agent stops. Raises WireError."""
-        until = time.monotonic() + patience
-        while not self._stop.is_set():
+        if self._stop.is_set():
+            return None
+        try:
+            frame = ends.entries.receive(patience)
+        except WireError as error:
             if self._failed is ends.questions:
-                raise WireError("does not answer questions")
-            frame = ends.entries.receive(LOOK_EVERY)
-            if frame is not None:
-                return frame
-            if time.monotonic() > until:
-                raise WireError(f"has been silent for {patience:g} s")
-        return None
+                raise WireError("does not answer questions") from error
+            raise
+        if frame is None:
+            raise WireError(f"has been silent for {patience:g} s")
+        return frame
 
     # ------------------------------------------------------------ items
 

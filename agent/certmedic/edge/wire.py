@@ -25,7 +25,7 @@ from certmedic.core.model import Item, LogEntry, Origin, Progress, Recheck, Sour
 
 VERSION: Final = 1
 MOST: Final = 16 * 1024 * 1024  # bytes of a frame
-BEAT: Final = 5.0  # seconds after which the reader sends an empty list of items
+BEAT: Final = 10.0  # seconds after which the reader sends an empty list of items
 _HEAD: Final = struct.Struct(">I")
 _BLOCK: Final = 256 * 1024
 
