@@ -20,7 +20,7 @@ BLOCK = 1024 * 1024  # bytes read at a time: searched for each needle, so it sho
 # The same of a log that was read to its end: room for a whole block would cost as much as the rest of the step.
 FEW = 64 * 1024
 LONGEST = 256 * 1024  # bytes of an unfinished line that are kept; of a longer one only the beginning is
-SAMPLE = 64 * 1024  # bytes of a whole block in which lines are counted
+SAMPLE = 16 * 1024  # bytes of a whole block in which lines are counted: bytes.count() is slower than the search
 QUIET = 1.0  # seconds after which an unfinished last line is taken as it is
 LINGER = 60.0  # seconds for which a rotated file is still read: its writer may go on writing to it
 
@@ -216,7 +216,7 @@ class Tail:
     def _lines(self, part: Part, raw: bytes, end: int | None = None) -> Iterator[LogEntry]:
         """Take the lines in `raw[:end]`; the last one may be unfinished."""
         whole, size = (raw, end) if end else (raw + b"\n", len(raw) + 1)
-        # Counting all lines of a backlog would cost as much as the search: estimate from the first 64 KiB of each block.
+        # Counting all lines of a backlog would cost as much as the search: estimate from the beginning of each block.
         sample = size if len(whole) < BLOCK else min(size, SAMPLE)
         self.seen += whole.count(b"\n", 0, sample) * size // sample
         for line in self._shape.find(whole, size):
