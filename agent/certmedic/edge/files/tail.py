@@ -20,7 +20,8 @@ BLOCK = 1024 * 1024  # bytes read at a time: searched for each needle, so it sho
 # The same of a log that was read to its end: room for a whole block would cost as much as the rest of the step.
 FEW = 64 * 1024
 LONGEST = 256 * 1024  # bytes of an unfinished line that are kept; of a longer one only the beginning is
-SAMPLE = 16 * 1024  # bytes of a whole block in which lines are counted: bytes.count() is slower than the search
+# Lines of a whole block are counted in so many places of so many bytes: bytes.count() is slower than the search.
+SAMPLES, SAMPLE = 16, 1024
 QUIET = 1.0  # seconds after which an unfinished last line is taken as it is
 LINGER = 60.0  # seconds for which a rotated file is still read: its writer may go on writing to it
 
@@ -216,9 +217,12 @@ class Tail:
     def _lines(self, part: Part, raw: bytes, end: int | None = None) -> Iterator[LogEntry]:
         """Take the lines in `raw[:end]`; the last one may be unfinished."""
         whole, size = (raw, end) if end else (raw + b"\n", len(raw) + 1)
-        # Counting all lines of a backlog would cost as much as the search: estimate from the beginning of each block.
-        sample = size if len(whole) < BLOCK else min(size, SAMPLE)
-        self.seen += whole.count(b"\n", 0, sample) * size // sample
+        if len(whole) < BLOCK:
+            self.seen += whole.count(b"\n", 0, size)
+        else:
+            places = range(0, size, max(size // SAMPLES, 1))
+            counted = sum(whole.count(b"\n", at, min(at + SAMPLE, size)) for at in places)
+            self.seen += counted * size // sum(min(SAMPLE, size - at) for at in places)
         for line in self._shape.find(whole, size):
             self._last = self._told = part.position(raw, min(line.end, len(raw)))
             yield self._entry(line, str(self._told), part)
