@@ -217,7 +217,7 @@ class Tail:
     def _lines(self, part: Part, raw: bytes, end: int | None = None) -> Iterator[LogEntry]:
         """Take the lines in `raw[:end]`; the last one may be unfinished."""
         whole, size = (raw, end) if end else (raw + b"\n", len(raw) + 1)
-        if len(whole) < BLOCK:
+        if len(whole) < max(BLOCK, SAMPLES * SAMPLE):
             self.seen += whole.count(b"\n", 0, size)
         else:
             places = range(0, size, max(size // SAMPLES, 1))
